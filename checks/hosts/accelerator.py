@@ -1,0 +1,68 @@
+"""Whether KVM works here: found out by booting a kernel, since the device node alone proves nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from checks.runs import cache
+
+_BOUND = 12.0  # seconds; a working KVM prints the kernel's first line within one
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """How QEMU runs the guest's processors. ``slowness`` is measured against ordinary hardware, roughly."""
+
+    name: str
+    options: tuple[str, ...]
+    slowness: float
+
+
+KVM = Accelerator("kvm", ("-accel", "kvm", "-cpu", "host"), 1.0)
+# Without cx16: QEMU 7.2's emulation of cmpxchg16b lets a 6.12 kernel panic in its slab allocator.
+TCG = Accelerator("tcg", ("-accel", "tcg,thread=multi", "-cpu", "max,-cx16"), 3.0)
+
+
+def usable(kernel: Path) -> Accelerator:
+    """KVM where it boots that kernel within seconds, else TCG. The answer holds until this machine is restarted."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return TCG
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    answer = cache() / f"accelerator-{boot_id}"
+    if not answer.exists():
+        for old in cache().glob("accelerator-*"):
+            old.unlink(missing_ok=True)
+        aside = answer.with_suffix(f".{os.getpid()}")
+        aside.write_text("kvm" if _boots(kernel) else "tcg")
+        aside.replace(answer)
+    return KVM if answer.read_text() == "kvm" else TCG
+
+
+def _boots(kernel: Path) -> bool:
+    argv = [
+        "setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot",
+        "-display", "none", "-machine", "q35", *KVM.options, "-m", "512", "-kernel", str(kernel),
+        "-append", "console=ttyS0 panic=-1", "-serial", "stdio",
+    ]  # fmt: skip
+    try:
+        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as qemu:
+            assert qemu.stdout
+            os.set_blocking(qemu.stdout.fileno(), False)
+            seen = b""
+            deadline = time.monotonic() + _BOUND
+            try:
+                while time.monotonic() < deadline and b"Linux version" not in seen:
+                    seen += qemu.stdout.read() or b""
+                    if qemu.poll() is not None:
+                        seen += qemu.stdout.read() or b""
+                        break
+                    time.sleep(0.05)
+            finally:
+                qemu.kill()
+            return b"Linux version" in seen
+    except FileNotFoundError:
+        return False

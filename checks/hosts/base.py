@@ -1,0 +1,216 @@
+"""The Host: argv in, Completed out. Everything that a kind of host does not have to decide is done here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pwd
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pexpect
+from pexpect.popen_spawn import PopenSpawn
+
+from checks.hosts.process import Completed, Echo, Process, TimedOut
+from checks.problems import HostProblem
+
+Spawned = pexpect.spawn | PopenSpawn
+
+_GRACE = 10.0  # seconds, times the slowness: how much later than its own bound a command may be reported
+
+_FACTS = """
+printf 'kernel=%s\\n' "$(uname -r)"
+printf 'uid=%s\\n' "$(id -u)"
+printf 'gid=%s\\n' "$(id -g)"
+printf 'home=%s\\n' "$HOME"
+printf 'docker=%s\\n' "$(command -v docker)"
+printf 'cpus=%s\\n' "$(nproc)"
+. /etc/os-release && printf 'distribution=%s\\n' "$PRETTY_NAME"
+if [ -f /sys/fs/cgroup/cgroup.controllers ]; then cgroups=v2
+elif [ -d /sys/fs/cgroup/unified ] || grep -q '^0::' /proc/self/cgroup; then cgroups=hybrid
+else cgroups=v1; fi
+printf 'cgroups=%s\\n' "$cgroups"
+printf 'info=%s\\n' "$(podman info --format json 2>/dev/null | tr -d '\\n')"
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a host is. A fact that could not be found out is an empty string."""
+
+    kernel: str
+    distribution: str
+    uid: int
+    gid: int
+    home: str
+    cpus: int
+    cgroups: str
+    """``v2``, ``v1`` or ``hybrid``."""
+    docker: str
+    """The path of ``docker``, as the account's PATH finds it."""
+    podman: str
+    runtime: str
+    conmon: str
+    network: str
+    """The rootless network helper: ``pasta …`` or ``slirp4netns …``."""
+    storage: str
+    rootless: bool
+
+    def as_json(self) -> dict[str, str | int | bool]:
+        """The facts as evidence stores them: without the account's home, which is nobody's business."""
+        return {key: value for key, value in asdict(self).items() if key != "home"}
+
+
+class Host(ABC):
+    """One account on one machine.
+
+    ``slowness`` is how much longer than on ordinary hardware things may take (1 on ordinary hardware; a guest under
+    emulation has more): every bound is multiplied by it.
+    """
+
+    name: str
+    slowness: float = 1.0
+    echo: Echo | None = None
+    _facts: Facts | None = None
+
+    @abstractmethod
+    def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+        """The argv to run here so that ``argv`` runs there."""
+
+    @abstractmethod
+    def accounts(self) -> Sequence[Host]:
+        """Every account of this machine that a run may use, this one first."""
+
+    def address(self) -> str:
+        """How a person gets a shell there; empty where they have one already."""
+        return ""
+
+    def check(self, completed: Completed) -> Completed:
+        """Raise HostProblem where the status is not the command's own but says that the host is gone."""
+        return completed
+
+    def close(self) -> None:  # noqa: B027 - a host that holds nothing has nothing to close
+        """Give back what the host holds. Calling it again does nothing."""
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", env: Mapping[str, str] | None = None, timeout: float = 20
+    ) -> Completed:
+        """Run a command to its end.
+
+        ``timeout`` is in seconds on ordinary hardware. Raises TimedOut when the command was killed for it, HostProblem
+        when the host itself did not answer.
+        """
+        return self.wait(self.start(argv, stdin=stdin, env=env, timeout=timeout), timeout)
+
+    def start(
+        self, argv: Sequence[str], *, stdin: bytes = b"", env: Mapping[str, str] | None = None, timeout: float = 20
+    ) -> Process:
+        """Start a command and go on; ``wait`` collects it. It is killed on its host after ``timeout``."""
+        return Process(self.carry(self._bounded(argv, env, timeout)), shown=argv, stdin=stdin, echo=self.echo)
+
+    def wait(self, process: Process, timeout: float = 20) -> Completed:
+        """The end of a started command; raises as ``run`` does."""
+        bound = timeout * self.slowness
+        try:
+            completed = self.check(process.wait(bound + _GRACE * self.slowness))
+        except TimedOut as late:
+            raise HostProblem(
+                f"{self.name} stopped answering: “{late.partial.command}” was not even killed at its bound of "
+                f"{bound:g} s.",
+                "Look at the host's load and console, then run again.",
+            ) from late
+        if completed.seconds >= bound and completed.status in (124, 137):  # what timeout(1) reports of a kill
+            raise TimedOut(completed, bound)
+        return completed
+
+    def spawn(self, argv: Sequence[str], *, tty: bool, timeout: float = 20) -> Spawned:
+        """Start a command to talk with: on a terminal of its own (``tty``) or on plain pipes.
+
+        ``timeout`` bounds each wait for an answer; the command as a whole is killed after three times that.
+        """
+        bound = timeout * self.slowness
+        carried = self.carry(self._bounded(argv, None, 3 * timeout, foreground=tty), tty=tty)
+        if self.echo:
+            self.echo(f"$ {Completed(tuple(argv), 0, b'', b'', 0).command}  (interactive)")
+        if tty:
+            return pexpect.spawn(carried[0], carried[1:], timeout=bound, echo=False)
+        return PopenSpawn(carried, timeout=bound)
+
+    def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        """Write a file there, making its folder. Written aside and renamed: nobody sees half of it."""
+        self.must(
+            ["sh", "-c", 'mkdir -p "$(dirname "$1")" && cat >"$1.part" && chmod "$2" "$1.part" && mv "$1.part" "$1"',
+             "sh", path, f"{mode:o}"],
+            stdin=data,
+        )  # fmt: skip
+
+    def read(self, path: str) -> bytes:
+        """The content of a file there. Raises HostProblem where it can't be read."""
+        return self.must(["cat", path]).stdout
+
+    def must(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 20) -> Completed:
+        """Run one of our own steps, which has no reason to fail on a usable host. Raises HostProblem when it does."""
+        try:
+            done = self.run(argv, stdin=stdin, timeout=timeout)
+        except TimedOut as late:
+            raise HostProblem(f"On {self.name}, {late}.", "Look at the host's load, then run again.") from late
+        if done.status != 0:
+            said = done.err.strip() or done.out.strip() or "it said nothing"
+            raise HostProblem(f"On {self.name}, “{done.command}” failed with status {done.status}: {said}")
+        return done
+
+    def facts(self) -> Facts:
+        """What this host is: asked once, then remembered."""
+        if self._facts is None:
+            self._facts = parse_facts(self.must(["sh", "-c", _FACTS]).out)
+        return self._facts
+
+    def _bounded(
+        self, argv: Sequence[str], env: Mapping[str, str] | None, timeout: float, *, foreground: bool = False
+    ) -> list[str]:
+        """``argv`` under timeout(1) on its own host: a client that dies here must not leave it running there."""
+        bound = f"{timeout * self.slowness:.1f}"
+        settings = ["env", *(f"{key}={value}" for key, value in env.items())] if env else []
+        return ["timeout", *(["--foreground"] if foreground else []), "-k", "2", bound, *settings, *argv]
+
+
+def parse_facts(text: str) -> Facts:
+    """Facts from the lines of ``key=value`` that the host's own shell printed."""
+    found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    info: dict[str, Any] = {}
+    with contextlib.suppress(json.JSONDecodeError):
+        info = json.loads(found.get("info", ""))
+    host = info.get("host", {})
+    helpers = (name for name in ("pasta", "slirp4netns") if host.get(name, {}).get("executable"))
+    helper = host.get("rootlessNetworkCmd") or next(helpers, "")
+    return Facts(
+        kernel=found.get("kernel", ""),
+        distribution=found.get("distribution", ""),
+        uid=int(found.get("uid", -1)),
+        gid=int(found.get("gid", -1)),
+        home=found.get("home", ""),
+        cpus=int(found.get("cpus", 0)),
+        cgroups=found.get("cgroups", ""),
+        docker=found.get("docker", ""),
+        podman=info.get("version", {}).get("Version", ""),
+        runtime=first_line(host.get("ociRuntime", {}).get("version", "")),
+        conmon=first_line(host.get("conmon", {}).get("version", "")),
+        network=" ".join(filter(None, (helper, first_line(host.get(helper, {}).get("package", ""))))),
+        storage=info.get("store", {}).get("graphDriverName", ""),
+        rootless=bool(host.get("security", {}).get("rootless", False)),
+    )
+
+
+def first_line(text: str) -> str:
+    """The first line of a version text that may have many."""
+    return text.strip().split("\n", 1)[0]
+
+
+def account_name(uid: int) -> str:
+    """This machine's name for a uid, or the uid where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,97 @@
+"""From a recipe to a disk: mmdebstrap installs, mke2fs makes the file system. No loop device, no mount."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from checks.hosts.recipe import FIXTURES, Recipe
+from checks.problems import HostProblem
+from checks.runs import Run
+
+DISK = "disk.raw"
+KERNEL = "vmlinuz"
+INITRD = "initrd.img"
+CLIENT_KEY = "client"
+HOST_KEY = "host"
+
+NEEDED = 4 << 30  # bytes of free disk that a build and its snapshot take, with room to spare
+_SIZE = "12G"  # of the file system; the file is sparse
+
+_EVERY_GUEST = (
+    "systemd-sysv", "dbus-user-session", "libpam-systemd", "openssh-server", "linux-image-cloud-amd64",
+    "iproute2", "procps", "busybox-static",
+)  # fmt: skip
+
+_CARRIED_OVER = re.compile(r'Acquire::(http|https|Check-Valid-Until|Check-Date|Retries)(::[\w.:/-]+)? "(?!")')
+
+
+def build(recipe: Recipe, into: Path, run: Run) -> None:
+    """Install the recipe's host into the folder ``into``: disk, kernel, initial ramdisk, keys.
+
+    Raises HostProblem where a tool is missing, the disk is full or an archive can't be reached.
+    """
+    if shutil.disk_usage(into).free < NEEDED:
+        raise HostProblem(
+            f"Building {recipe.name} needs {NEEDED >> 30} GiB of free disk in {into.parent}.",
+            "Free some, or set XDG_CACHE_HOME to a folder with more room.",
+        )
+    for key in (CLIENT_KEY, HOST_KEY):
+        _step(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", str(into / key)])
+    aptconf = into / "apt.conf"
+    aptconf.write_text(_apt_settings())
+    archive = into / "root.tar"
+    _step(
+        [
+            "mmdebstrap", "--quiet", "--variant=minbase", f"--architectures={recipe.architecture}",
+            f"--aptopt={aptconf}", f"--include={','.join((*_EVERY_GUEST, *recipe.packages))}",
+            f"--customize-hook={FIXTURES / 'guest' / 'customize.sh'}", recipe.suite, str(archive), *_mirror(),
+        ],
+        env={
+            "TMPDIR": str(run.scratch),
+            "ACCOUNTS": " ".join(f"{name}:{uid}" for name, uid in recipe.accounts.items()),
+            "PUBLIC_KEY": str(into / f"{CLIENT_KEY}.pub"),
+            "HOST_KEY": str(into / HOST_KEY),
+        },
+        advice="Check that this machine reaches its Debian mirror: apt-get update.",
+    )  # fmt: skip
+    script = FIXTURES / "guest" / "make-disk.sh"
+    namespace = [] if os.geteuid() == 0 else ["unshare", "--map-auto", "--map-root-user"]
+    _step([*namespace, str(script), str(archive), str(into), _SIZE])
+    archive.unlink()
+
+
+def _mirror() -> list[str]:
+    """The Debian mirror of this machine's own apt configuration; none where it names none, then mmdebstrap has its own."""
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)", "Created-By: Packages"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    for line in listed.stdout.splitlines():
+        origin, label, component, uri = line.split("|", 3)
+        if (origin, label, component) == ("Debian", "Debian", "main") and uri.startswith(("http://", "https://")):
+            return [uri]
+    return []
+
+
+def _apt_settings() -> str:
+    """What this machine's apt needs to reach its mirror (proxies, retries, stale Release files), for mmdebstrap's apt."""
+    dumped = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False)
+    return "\n".join(line for line in dumped.stdout.splitlines() if _CARRIED_OVER.match(line)) + "\n"
+
+
+def _step(argv: Sequence[str], *, env: Mapping[str, str] | None = None, advice: str = "") -> None:
+    """One step of the build. Its output is shown only when it fails."""
+    try:
+        done = subprocess.run(
+            argv, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError as error:
+        raise HostProblem(f"{argv[0]} is not installed.", "Run scripts/install.sh guest.") from error
+    if done.returncode != 0:
+        said = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-12:])
+        raise HostProblem(f"{argv[0]} failed with status {done.returncode} while building a host:\n{said}\n", advice)

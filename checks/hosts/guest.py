@@ -1,0 +1,214 @@
+"""A pinned throwaway host: built once, prepared once, resumed for every run on an overlay that goes with the run."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from checks.hosts import build
+from checks.hosts.accelerator import Accelerator, usable
+from checks.hosts.base import Host
+from checks.hosts.machine import Machine, overlay
+from checks.hosts.process import Completed
+from checks.hosts.recipe import Recipe
+from checks.hosts.ssh import SshHost
+from checks.problems import HostProblem
+from checks.progress import Progress
+from checks.runs import Run, cache
+
+Prepare = Callable[[Sequence[Host]], None]
+"""What is done on the accounts of a freshly booted guest before its state is saved."""
+
+_UP_BOUND = 300.0  # seconds; a guest under emulation boots in 30 to 50
+_BASE = "base"
+
+
+class GuestAccount(SshHost):
+    """An account of a guest. Its machine's power is what decides whether it can be reached."""
+
+    def __init__(self, account: str, guest: Guest) -> None:
+        super().__init__(
+            f"{account}@127.0.0.1",
+            sockets=guest.run.sockets,
+            port=guest.machine.port,
+            options=[
+                "-F", "none", "-i", str(guest.boot / build.CLIENT_KEY), "-o", "IdentitiesOnly=yes",
+                "-o", "StrictHostKeyChecking=yes", "-o", f"UserKnownHostsFile={guest.run.folder / 'known_hosts'}",
+                "-o", "HostKeyAlias=guest", "-o", "GlobalKnownHostsFile=none",
+            ],
+            name=guest.recipe.name,
+        )  # fmt: skip
+        self.slowness = guest.accelerator.slowness
+        self._guest = guest
+
+    def accounts(self) -> Sequence[Host]:
+        return self._guest.members
+
+    def check(self, completed: Completed) -> Completed:
+        if completed.status == 255 and not self._guest.machine.alive():
+            raise HostProblem(
+                f"The guest {self.name} lost its power: {self._guest.machine.last_words() or 'QEMU said nothing'}.",
+                "Run again; if it recurs, look at this machine's memory and disk.",
+            )
+        return super().check(completed)
+
+
+class Guest:
+    """A running guest and its accounts."""
+
+    def __init__(self, recipe: Recipe, boot: Path, machine: Machine, accelerator: Accelerator, run: Run) -> None:
+        self.recipe = recipe
+        self.boot = boot
+        self.machine = machine
+        self.accelerator = accelerator
+        self.run = run
+        key = (boot / f"{build.HOST_KEY}.pub").read_text().split()
+        (run.folder / "known_hosts").write_text(f"guest {key[0]} {key[1]}\n")
+        self.root = GuestAccount("root", self)
+        self.members: list[Host] = [GuestAccount(account, self) for account in recipe.accounts]
+
+    def await_up(self) -> None:
+        """Return when every account answers and the guest's clock is right."""
+        deadline = time.monotonic() + _UP_BOUND
+        while True:
+            if not self.machine.alive():
+                raise HostProblem(f"The guest {self.recipe.name} did not come up: {self.machine.last_words()}")
+            # A resumed guest's clock stands where it was saved: setting it is also how we learn that it answers.
+            knock = [*self.root.carry(["date", "--set", f"@{time.time():.0f}"])]
+            try:
+                done = subprocess.run(knock, capture_output=True, timeout=15, check=False, stdin=subprocess.DEVNULL)
+            except subprocess.TimeoutExpired:
+                done = None
+            if done and done.returncode == 0:
+                break
+            if time.monotonic() > deadline:
+                raise HostProblem(
+                    f"The guest {self.recipe.name} did not answer within {_UP_BOUND:g} s: {self.machine.last_words()}",
+                    "Is this machine very busy? Try again when it is not.",
+                )
+            time.sleep(0.2)
+        with ThreadPoolExecutor() as pool:  # each account's connection costs a second or more under emulation
+            list(pool.map(lambda account: account.facts(), self.members))
+
+    def close(self) -> None:
+        """Close the connections and pull the plug."""
+        for account in (*self.members, self.root):
+            account.close()
+        self.machine.off()
+
+
+@contextlib.contextmanager
+def resumed(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress, *, keep: bool = False) -> Iterator[Guest]:
+    """A guest of that recipe, prepared, its power on until the block ends (with ``keep``, beyond)."""
+    boot, accelerator, ready = _ready(recipe, run, prepare, progress)
+    disk = run.folder / "disk.qcow2"
+    with progress.step(f"Resuming {recipe.name} ({accelerator.name})"):
+        overlay(disk, ready / "disk.qcow2")
+        machine = Machine(
+            boot=boot, disk=disk, console=run.folder / "console.log", memory=recipe.memory,
+            accelerator=accelerator, resume=ready / "state", outlive=keep,
+        )  # fmt: skip
+        guest: Guest | None = None
+        try:
+            guest = Guest(recipe, boot, machine, accelerator, run)
+            guest.await_up()
+        except BaseException:
+            (guest or machine).close() if guest else machine.off()
+            raise
+    try:
+        yield guest
+    finally:
+        if not keep:
+            guest.close()
+
+
+def built(recipe: Recipe) -> bool:
+    """Whether the recipe's host stands in the cache as the recipe is now."""
+    return (_folder(recipe) / _BASE).is_dir()
+
+
+def tools_missing() -> list[str]:
+    """The programs that building and running a guest needs and that this machine lacks."""
+    programs = ["qemu-system-x86_64", "qemu-img", "mmdebstrap", "mke2fs", "ssh", "ssh-keygen", "setpriv"]
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    return [program for program in programs if shutil.which(program, path=path) is None]
+
+
+def _folder(recipe: Recipe) -> Path:
+    return cache() / "hosts" / f"{recipe.name}-{recipe.digest}"
+
+
+def _ready(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress) -> tuple[Path, Accelerator, Path]:
+    """The folders of the built and of the prepared guest; what is missing is made, by one run at a time."""
+    folder = _folder(recipe)
+    boot = folder / _BASE
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{recipe.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with progress.step(f"Waiting for another run that builds {recipe.name}"):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            if not boot.is_dir():
+                with progress.step(f"Building {recipe.name} from Debian packages (once, 1-2 minutes)"):
+                    work = run.folder / _BASE
+                    work.mkdir()
+                    build.build(recipe, work, run)
+                    _forget_older(recipe)
+                    folder.mkdir(exist_ok=True)
+                    work.rename(boot)
+            accelerator = usable(boot / build.KERNEL)
+            ready = folder / f"ready-{accelerator.name}-{_qemu_version()}"
+            if not ready.is_dir():
+                _prepare(recipe, boot, accelerator, ready, run, prepare, progress)
+        except OSError as error:
+            raise HostProblem(
+                f"{recipe.name} could not be built in {folder.parent}: {error.strerror or error}.",
+                "Look at the disk's free room and at the folder's owner.",
+            ) from error
+    return boot, accelerator, ready
+
+
+def _prepare(
+    recipe: Recipe, boot: Path, accelerator: Accelerator, ready: Path, run: Run, prepare: Prepare, progress: Progress
+) -> None:
+    work = run.folder / "ready"
+    work.mkdir()
+    overlay(work / "disk.qcow2", boot / build.DISK)
+    with (
+        progress.step(f"Booting {recipe.name} for the first time ({accelerator.name})"),
+        Machine(
+            boot=boot, disk=work / "disk.qcow2", console=run.folder / "first-boot.log", memory=recipe.memory,
+            accelerator=accelerator,
+        ) as machine,
+    ):  # fmt: skip
+        guest = Guest(recipe, boot, machine, accelerator, run)
+        guest.await_up()
+        with progress.step("Making the probe image on it"):
+            prepare(guest.members)
+        guest.root.must(["sync"])
+        for account in (*guest.members, guest.root):
+            account.close()
+        with progress.step("Saving its state"):
+            machine.save(work / "state")
+    work.rename(ready)
+
+
+def _forget_older(recipe: Recipe) -> None:
+    """Remove what older recipes of the same name left in the cache."""
+    for old in _folder(recipe).parent.glob(f"{recipe.name}-*"):
+        if old.is_dir() and old.name.removeprefix(f"{recipe.name}-").isalnum():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _qemu_version() -> str:
+    told = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=False).stdout
+    return told.split("version ", 1)[-1].split()[0].split("(")[0] or "unknown"

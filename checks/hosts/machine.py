@@ -1,0 +1,168 @@
+"""One QEMU process: a virtual machine with a power switch, a console, one forwarded port and a state that can be saved."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+from qemu.qmp.legacy import QEMUMonitorProtocol
+
+from checks.hosts.accelerator import Accelerator
+from checks.problems import HostProblem
+
+_MOVE_BOUND = 120.0  # seconds to save or load a state
+
+
+class Machine:
+    """A running virtual machine on direct kernel boot.
+
+    ``disk`` is a qcow2 file of its own. With ``resume``, a file that ``save`` wrote, it goes on where that one stood.
+    It ends with this process, however that ends, unless ``outlive`` is set.
+    """
+
+    def __init__(
+        self,
+        *,
+        boot: Path,
+        disk: Path,
+        console: Path,
+        memory: int,
+        accelerator: Accelerator,
+        resume: Path | None = None,
+        outlive: bool = False,
+    ) -> None:
+        self.console = console
+        ours, theirs = socket.socketpair()
+        with contextlib.ExitStack() as files:
+            files.enter_context(theirs)
+            inherited = [theirs.fileno()]
+            incoming: list[str] = []
+            if resume:
+                state = files.enter_context(resume.open("rb"))
+                inherited.append(state.fileno())
+                incoming = ["-incoming", f"fd:{state.fileno()}"]
+            argv = [
+                *([] if outlive else ["setpriv", "--pdeathsig", "KILL"]),
+                "qemu-system-x86_64", "-name", "nanoclaw-verify", "-nodefaults", "-no-user-config", "-no-reboot",
+                "-display", "none", "-machine", "q35,usb=off,vmport=off", *accelerator.options,
+                "-smp", str(min(4, os.cpu_count() or 1)), "-m", str(memory),
+                "-kernel", str(boot / "vmlinuz"), "-initrd", str(boot / "initrd.img"),
+                "-append", "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 panic=-1",
+                "-drive", f"file={_escaped(disk)},if=virtio,format=qcow2,cache=unsafe,discard=unmap",
+                "-netdev", "user,id=n0,hostfwd=tcp:127.0.0.1:0-:22",
+                "-device", "virtio-net-pci,netdev=n0,romfile=", "-device", "virtio-rng-pci",
+                "-serial", f"file:{console}",
+                "-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "chardev=qmp,mode=control", *incoming,
+            ]  # fmt: skip
+            self._errors = files.enter_context(Path(f"{console}.err").open("w+b"))
+            try:
+                self._qemu = subprocess.Popen(
+                    argv,
+                    pass_fds=inherited,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._errors,
+                    start_new_session=True,
+                )
+            except FileNotFoundError as error:
+                raise HostProblem(f"{error.filename} is not installed.", "Run scripts/install.sh guest.") from error
+        self._errors_path = Path(f"{console}.err")
+        self._monitor = QEMUMonitorProtocol(ours)
+        try:
+            self._monitor.connect()
+            self.port = self._forwarded_port()
+            if resume:
+                self._go_on()
+        except Exception as error:
+            self.off()
+            raise HostProblem(f"QEMU did not start: {self.last_words() or error}") from error
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.off()
+
+    def alive(self) -> bool:
+        """Whether the machine still has power."""
+        return self._qemu.poll() is None
+
+    def last_words(self) -> str:
+        """What QEMU said on its way out, or else the end of the guest's console."""
+        for path, lines in ((self._errors_path, 2), (self.console, 3)):
+            with contextlib.suppress(OSError):
+                text = re.sub(r"\x1b\[[0-9;?!]*[A-Za-z]", "", path.read_text(errors="replace")).strip()
+                if text:
+                    return " / ".join(text.splitlines()[-lines:])
+        return ""
+
+    def save(self, state: Path) -> None:
+        """Stop the machine for good and write what it was doing into ``state``; its disk stays as it stands then."""
+        self._monitor.cmd("stop")
+        self._monitor.cmd("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
+        with state.open("wb") as file:
+            self._monitor.send_fd_scm(file.fileno())
+            self._monitor.cmd("getfd", fdname="state")
+            self._monitor.cmd("migrate", uri="fd:state")
+            deadline = time.monotonic() + _MOVE_BOUND
+            while (status := self._status("query-migrate")) not in ("completed", "failed"):
+                if time.monotonic() > deadline:
+                    raise HostProblem(f"Saving the guest's state did not end within {_MOVE_BOUND:g} s.")
+                time.sleep(0.02)
+        if status == "failed":
+            raise HostProblem("Saving the guest's state failed.", "Is the disk of the cache full?")
+        with contextlib.suppress(Exception):  # the monitor's connection ends with it
+            self._monitor.cmd("quit")
+        self._qemu.wait(30)  # the disk's last writes
+
+    def off(self) -> None:
+        """Pull the plug. Harmless when it is off already."""
+        self._qemu.kill()
+        self._qemu.wait()
+        with contextlib.suppress(Exception):
+            self._monitor.close()
+
+    def _go_on(self) -> None:
+        # It was stopped when it was saved, so it is still stopped when it is back.
+        deadline = time.monotonic() + _MOVE_BOUND
+        while self._status("query-status") == "inmigrate":
+            if time.monotonic() > deadline:
+                raise HostProblem(f"The saved state was not loaded within {_MOVE_BOUND:g} s.")
+            time.sleep(0.02)
+        self._monitor.cmd("cont")
+
+    def _forwarded_port(self) -> int:
+        # QEMU picked a free port by itself, which no other run can take in between.
+        network = str(self._monitor.cmd("human-monitor-command", **{"command-line": "info usernet"}))
+        found = re.search(r"HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", network)
+        if found is None:
+            raise HostProblem("QEMU forwards no port to the guest.", network)
+        return int(found[1])
+
+    def _status(self, query: str) -> str:
+        answer = self._monitor.cmd(query)
+        return str(answer.get("status", "")) if isinstance(answer, dict) else ""
+
+
+def overlay(disk: Path, over: Path) -> None:
+    """Make ``disk``, a qcow2 file that reads as ``over`` and keeps what is written to itself."""
+    kind = "raw" if over.suffix == ".raw" else "qcow2"
+    try:
+        subprocess.run(
+            ["qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", str(over), str(disk)],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise HostProblem("qemu-img is not installed.", "Run scripts/install.sh guest.") from error
+    except subprocess.CalledProcessError as error:
+        raise HostProblem(f"No overlay disk could be made: {error.stderr.strip()}") from error
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace(",", ",,")  # how QEMU takes a comma inside an option

@@ -1,0 +1,135 @@
+"""One child process on this machine: input fed, output collected (and shown, if asked) as it comes, time bounded."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+Echo = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that ended by itself.
+
+    ``argv`` is what was asked of the host, without what carried it there (ssh, env, timeout); ``seconds`` is wall time.
+    """
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+
+    @property
+    def out(self) -> str:
+        """Standard output as text; undecodable bytes are replaced."""
+        return self.stdout.decode(errors="replace")
+
+    @property
+    def err(self) -> str:
+        """Standard error as text; undecodable bytes are replaced."""
+        return self.stderr.decode(errors="replace")
+
+    @property
+    def command(self) -> str:
+        """The command as one would type it."""
+        return shlex.join(self.argv)
+
+
+class TimedOut(Exception):
+    """A command that had to be killed after ``bound`` seconds; ``partial`` holds what it had printed by then."""
+
+    def __init__(self, partial: Completed, bound: float) -> None:
+        super().__init__(f"{partial.command} did not end within {bound:g} s")
+        self.partial = partial
+        self.bound = bound
+
+
+class Process:
+    """A running child process. It is a session leader, so that killing it takes its own children along."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        shown: Sequence[str] | None = None,
+        stdin: bytes = b"",
+        echo: Echo | None = None,
+    ) -> None:
+        self._argv = tuple(shown if shown is not None else argv)
+        self._echo = echo
+        self._started = time.monotonic()
+        if echo:
+            echo(f"$ {shlex.join(self._argv)}")
+        self._child = subprocess.Popen(
+            list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        )
+        assert self._child.stdin and self._child.stdout and self._child.stderr
+        self._out: list[bytes] = []
+        self._err: list[bytes] = []
+        self._threads = [
+            threading.Thread(target=self._feed, args=(self._child.stdin, stdin), daemon=True),
+            threading.Thread(target=self._collect, args=(self._child.stdout, self._out, ""), daemon=True),
+            threading.Thread(target=self._collect, args=(self._child.stderr, self._err, "! "), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self, timeout: float) -> Completed:
+        """Wait for the end. Raises TimedOut, with the process killed, when ``timeout`` seconds go by first."""
+        try:
+            self._child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise TimedOut(self._completed(), timeout) from None
+        except BaseException:
+            self.kill()
+            raise
+        return self._completed()
+
+    def running(self) -> bool:
+        """Whether the process has not ended yet."""
+        return self._child.poll() is None
+
+    def kill(self) -> None:
+        """Kill the process and the children that stayed in its session. Harmless when it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+
+    def _completed(self) -> Completed:
+        for thread in self._threads:
+            thread.join(2)  # a grandchild that outlives the child may hold a pipe open: don't wait for it
+        return Completed(
+            self._argv,
+            self._child.returncode if self._child.returncode >= 0 else 128 - self._child.returncode,
+            b"".join(self._out),
+            b"".join(self._err),
+            time.monotonic() - self._started,
+        )
+
+    @staticmethod
+    def _feed(pipe: IO[bytes], data: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError), pipe:
+            pipe.write(data)
+
+    def _collect(self, pipe: IO[bytes], into: list[bytes], mark: str) -> None:
+        line = b""
+        with pipe:
+            while chunk := os.read(pipe.fileno(), 65536):
+                into.append(chunk)
+                if self._echo:
+                    *lines, line = (line + chunk).split(b"\n")
+                    for each in lines:
+                        self._echo(f"  {mark}{each[:2000].decode(errors='replace')}")
+        if self._echo and line:
+            self._echo(f"  {mark}{line[:2000].decode(errors='replace')}")

@@ -1,0 +1,40 @@
+"""What can keep a run from giving an answer, each kind with its own exit status."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit statuses of every command of this project."""
+
+    OK = 0
+    CASE_FAILED = 1
+    WRONG_USAGE = 2
+    HOST_UNUSABLE = 3
+    INTERRUPTED = 130
+
+
+class Problem(Exception):
+    """A run that can't go on, told to the user as one line: what happened, and what to do about it."""
+
+    exit = Exit.HOST_UNUSABLE
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(f"{what} {remedy}".strip())
+        self.what = what
+        self.remedy = remedy
+
+
+class HostProblem(Problem):
+    """The host can't be used: never a failed case."""
+
+
+class WrongUsage(Problem):
+    """The user asked for something that does not exist or does not fit together."""
+
+    exit = Exit.WRONG_USAGE
+
+
+class Interrupted(BaseException):
+    """SIGTERM or SIGHUP arrived. Like KeyboardInterrupt it is no Exception, so that nothing swallows it."""

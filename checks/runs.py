@@ -1,0 +1,144 @@
+"""A run and what belongs to it: its id, its folders, its lock; and the sweeping up of runs that died without cleaning."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from checks.problems import HostProblem
+
+PROGRAM = "nanoclaw-verify"
+MARK = "NANOCLAW_VERIFY_RUN"
+"""In the environment of every process that a run starts: how the leftovers of a dead run are told from anyone else's."""
+
+
+def cache() -> Path:
+    """This project's folder in the user's cache, made when missing."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(base) / PROGRAM
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HostProblem(
+            f"The cache folder {folder} can't be made: {error.strerror}.", "Set XDG_CACHE_HOME to a folder of your own."
+        ) from error
+    return folder
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of this program.
+
+    ``folder`` (in the cache) holds its disks, ``scratch`` (short path, outside the home) its sockets and what other
+    users' ids must be able to enter. Both go with the run, unless it is kept.
+    """
+
+    id: str
+    folder: Path
+    scratch: Path
+
+    @property
+    def sockets(self) -> Path:
+        """A folder that only this account can enter, for control sockets."""
+        return self.scratch / "s"
+
+    def keep(self, host: str) -> None:
+        """Mark the run as kept: no sweep takes it until ``discard``."""
+        _note(self.folder, host, kept=True)
+
+    def aims_at(self, host: str) -> None:
+        """Write down which host the run leaves objects on, before it makes any."""
+        _note(self.folder, host, kept=False)
+
+
+@contextlib.contextmanager
+def new_run() -> Iterator[Run]:
+    """A run of its own id, locked while it lives. Its folders are removed at the end, unless it was kept."""
+    run = _run(secrets.token_hex(5))
+    run.folder.mkdir(parents=True)
+    with (run.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _note(run.folder, "", kept=False)
+        run.scratch.mkdir(mode=0o711)
+        run.sockets.mkdir(mode=0o700)
+        os.environ[MARK] = run.id
+        try:
+            yield run
+        finally:
+            os.environ.pop(MARK, None)
+            if not _read(run.folder).get("kept"):
+                remove(run)
+
+
+def dead_runs() -> list[tuple[Run, str]]:
+    """Runs that ended without cleaning up, each with the host it aimed at. Runs that live or were kept are not among them."""
+    return [(run, str(note.get("host", ""))) for run, note in _unlocked() if not note.get("kept")]
+
+
+def kept_runs() -> list[tuple[Run, str]]:
+    """Runs that were kept to be looked at, each with the host it aimed at."""
+    return [(run, str(note.get("host", ""))) for run, note in _unlocked() if note.get("kept")]
+
+
+def remove(run: Run) -> None:
+    """End what a run left running here, and remove its folders."""
+    for pid in processes_of(run.id):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    for folder in (run.scratch, run.folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():  # files of subordinate ids, from a build by a plain user: only its namespace may remove them
+            subprocess.run(
+                ["unshare", "--map-auto", "--map-root-user", "rm", "-rf", "--", str(folder)],
+                capture_output=True,
+                check=False,
+            )
+
+
+def processes_of(run_id: str) -> list[int]:
+    """The processes of this machine, besides our own, that a run started."""
+    wanted = f"{MARK}={run_id}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int(entry.name) != os.getpid() and wanted in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
+
+
+def _run(run_id: str) -> Run:
+    return Run(run_id, cache() / "runs" / run_id, Path("/var/tmp") / f"{PROGRAM}-{run_id}")  # noqa: S108
+
+
+def _unlocked() -> Iterator[tuple[Run, dict[str, object]]]:
+    for folder in sorted((cache() / "runs").glob("*")):
+        with contextlib.suppress(OSError), (folder / "lock").open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # it lives
+            if (note := _read(folder)) or not any(folder.glob("run.json")):
+                yield _run(folder.name), note
+
+
+def _note(folder: Path, host: str, *, kept: bool) -> None:
+    aside = folder / "run.json.part"
+    aside.write_text(json.dumps({"pid": os.getpid(), "host": host, "kept": kept}))
+    aside.replace(folder / "run.json")
+
+
+def _read(folder: Path) -> dict[str, object]:
+    try:
+        note = json.loads((folder / "run.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
