@@ -36,5 +36,5 @@ class WrongUsage(Problem):
     exit = Exit.WRONG_USAGE
 
 
-class Interrupted(BaseException):
-    """SIGTERM or SIGHUP arrived. Like KeyboardInterrupt it is no Exception, so that nothing swallows it."""
+class Interrupted(KeyboardInterrupt):
+    """A signal asks the run to end."""

@@ -34,7 +34,7 @@ def cache() -> Path:
     return folder
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """One run of this program.
 
@@ -45,6 +45,7 @@ class Run:
     id: str
     folder: Path
     scratch: Path
+    kept: bool = False
 
     @property
     def sockets(self) -> Path:
@@ -52,7 +53,8 @@ class Run:
         return self.scratch / "s"
 
     def keep(self, host: str) -> None:
-        """Mark the run as kept: no sweep takes it until ``discard``."""
+        """Leave everything of this run where it is when it ends, until ``invoke clean``."""
+        self.kept = True
         _note(self.folder, host, kept=True)
 
     def aims_at(self, host: str) -> None:
@@ -75,7 +77,7 @@ def new_run() -> Iterator[Run]:
             yield run
         finally:
             os.environ.pop(MARK, None)
-            if not _read(run.folder).get("kept"):
+            if not run.kept:
                 remove(run)
 
 

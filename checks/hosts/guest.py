@@ -105,15 +105,15 @@ class Guest:
 
 
 @contextlib.contextmanager
-def resumed(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress, *, keep: bool = False) -> Iterator[Guest]:
-    """A guest of that recipe, prepared, its power on until the block ends (with ``keep``, beyond)."""
+def resumed(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress, *, outlive: bool = False) -> Iterator[Guest]:
+    """A guest of that recipe, prepared, its power on until the block ends; beyond where ``outlive`` and the run is kept."""
     boot, accelerator, ready = _ready(recipe, run, prepare, progress)
     disk = run.folder / "disk.qcow2"
     with progress.step(f"Resuming {recipe.name} ({accelerator.name})"):
         overlay(disk, ready / "disk.qcow2")
         machine = Machine(
             boot=boot, disk=disk, console=run.folder / "console.log", memory=recipe.memory,
-            accelerator=accelerator, resume=ready / "state", outlive=keep,
+            accelerator=accelerator, resume=ready / "state", outlive=outlive,
         )  # fmt: skip
         guest: Guest | None = None
         try:
@@ -125,7 +125,7 @@ def resumed(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress, *, k
     try:
         yield guest
     finally:
-        if not keep:
+        if not run.kept:
             guest.close()
 
 

@@ -1,0 +1,170 @@
+"""A case's workbench: docker under test on one account, a folder of its own there, and the host's own view of things."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from checks import probe
+from checks.docker import Docker, Record, shell
+from checks.expect import expect
+from checks.hosts.base import Facts, Host
+
+_GONE = """
+for round in 1 2 3 4 5 6 7 8 9 10; do
+    left=$(podman ps -a --noheading --format '{{.Names}} {{.Status}}' --filter "name=$1"; pgrep -a -f -- "$2" | cut -c -200)
+    [ -z "$left" ] && exit 0
+    sleep 0.5
+done
+printf '%s\\n' "$left"
+exit 1
+"""
+
+_REMOVE_CONTAINERS = """
+podman ps -aq --filter "label=$1" | xargs -r podman rm -f >/dev/null 2>&1
+"""
+
+_REMOVE = f"""{_REMOVE_CONTAINERS}
+label=$1 marker=$2
+podman images -aq --filter "label=$label" | sort -u | xargs -r podman rmi -f >/dev/null 2>&1
+for cached in /var/tmp/buildah-cache-"$(id -u)"/*; do
+    [ ! -e "$cached/$marker" ] || podman unshare rm -rf -- "$cached"
+done
+shift 2
+for folder; do
+    [ ! -e "$folder" ] || rm -rf -- "$folder" 2>/dev/null || podman unshare rm -rf -- "$folder"
+done
+[ -z "$(podman ps -aq --filter "label=$label"; podman images -q --filter "label=$label")" ]
+"""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose the objects are: the run, the folder it has on the account, the images it uses."""
+
+    run: str
+    images: str
+    """The owner of the probe images: the run itself, or what the guest was prepared with."""
+
+    @property
+    def folder(self) -> str:
+        """The run's folder on any account that it uses (plus the account's uid)."""
+        return f"/var/tmp/nanoclaw-verify-{self.run}-work"  # noqa: S108 - made with mode 0700 by the account itself
+
+
+class Bench:
+    """What one case needs on one account. Its folder is made when first asked for."""
+
+    def __init__(self, host: Host, owner: Owner, case: str, record: Record, *, factor: float = 1.0) -> None:
+        self.host = host
+        self.docker = Docker(host, owner.run, record, factor=factor)
+        self.record = record
+        self.run = owner.run
+        self.probe = f"{probe.repository(owner.images)}:probe"
+        self.agent = f"{probe.repository(owner.images)}:agent"
+        self._owner = owner
+        self._case = re.sub(r"[^a-z0-9]+", "-", case.lower()).strip("-")
+        self._folder = ""
+        self._named = 0
+        self._sleepers: list[str] = []
+
+    @property
+    def facts(self) -> Facts:
+        """The host's facts."""
+        return self.host.facts()
+
+    @property
+    def uid(self) -> int:
+        """The account's uid on the host."""
+        return self.facts.uid
+
+    @property
+    def folder(self) -> str:
+        """An empty folder of the case's own, on the host."""
+        if not self._folder:
+            self._folder = f"{self._owner.folder}-{self.uid}/{self._case}"
+            self.host.must(["mkdir", "-m", "700", "-p", self._owner.folder + f"-{self.uid}", self._folder])
+        return self._folder
+
+    def make(self, name: str) -> str:
+        """Make a folder in the case's folder; its path."""
+        path = f"{self.folder}/{name}"
+        self.host.must(["mkdir", "-p", path])
+        return path
+
+    def write(self, name: str, content: str | bytes) -> str:
+        """Write a file in the case's folder; its path."""
+        path = f"{self.folder}/{name}"
+        self.host.put(path, content.encode() if isinstance(content, str) else content)
+        return path
+
+    def read(self, name: str) -> str:
+        """The text of a file in the case's folder, or a note that it can't be read: a case says what that means."""
+        done = self.host.run(["cat", f"{self.folder}/{name}"])
+        return done.out if done.status == 0 else f"({done.err.strip()})"
+
+    def owner_of(self, name: str) -> str:
+        """uid:gid of a file in the case's folder, as the host sees it."""
+        return self.host.run(["stat", "-c", "%u:%g", f"{self.folder}/{name}"]).out.strip()
+
+    def name(self, group: str) -> str:
+        """A container name as nanoclaw makes them: nanoclaw-GROUP-MILLISECONDS. The group carries the case's name."""
+        self._named += 1
+        return f"nanoclaw-{group}-{self._owner.run}-{time.time_ns() // 1_000_000 + self._named}"
+
+    def podman(self, *args: str) -> str:
+        """The host's own view, past the shim under test: what ``podman ARGS`` prints."""
+        return self.host.must(["podman", *args]).out.strip()
+
+    def sleeper(self, name: str, *options: str) -> None:
+        """A bystander: a container that runs until it is removed, started past the shim."""
+        self._sleepers.append(name)
+        self.podman(
+            "run", "-d", "--name", name, "--label", f"{probe.LABEL}={self._owner.run}", *options, self.probe,
+            "sh", "-c", "trap exit TERM; sleep 600 & wait",
+        )  # fmt: skip
+
+    def clear(self) -> None:
+        """Remove the bystanders."""
+        if self._sleepers:
+            self.podman("rm", "-f", *self._sleepers)
+
+    def expect_gone(self, name: str) -> None:
+        """Fail unless, within seconds, neither a container of that name nor a process that serves it is left."""
+        pattern = f"[{name[0]}]{re.escape(name[1:])}"  # does not match the command line that carries it
+        left = self.host.run(shell(_GONE, name, pattern), timeout=30)
+        expect(left.status == 0, f"nothing left of container {name}: no container, no client, no conmon", left.out)
+
+    def await_running(self, name: str) -> None:
+        """Return when the host sees a container of that very name running; fail after 20 s."""
+        script = 'for i in $(seq 40); do podman ps --format "{{.Names}}" | grep -qxF -- "$1" && exit; sleep 0.5; done; exit 1'
+        done = self.host.run(shell(script, name), timeout=60)
+        expect(done.status == 0, f"a running container named {name}", "none of that name after 20 s")
+
+
+def remove_containers(account: Host, run: str) -> None:
+    """Remove the containers that a run has on an account."""
+    account.run(shell(_REMOVE_CONTAINERS, f"{probe.LABEL}={run}"), timeout=60)
+
+
+def remove_objects(account: Host, run: str) -> bool:
+    """Remove what a run left on an account: containers, images, build caches, folders. Whether nothing is left."""
+    uid = account.facts().uid
+    folder = f"{Owner(run, run).folder}-{uid}"
+    return account.run(shell(_REMOVE, f"{probe.LABEL}={run}", marker(run), folder), timeout=60).status == 0
+
+
+def marker(run: str) -> str:
+    """The name of a file by which a build cache is known as a run's own."""
+    return f"nanoclaw-verify-{run}"
+
+
+def accounts_with(accounts: Sequence[Host], *, image_uid: bool) -> Host | None:
+    """The first account whose uid is 1000 (``image_uid``), or neither that nor 0: the two cases that nanoclaw tells apart."""
+    for account in accounts:
+        uid = account.facts().uid
+        if uid == 1000 if image_uid else uid not in (0, 1000):
+            return account
+    return None

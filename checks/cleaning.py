@@ -1,0 +1,30 @@
+"""``invoke clean``: an end to kept runs, dead runs, and on demand to the cache."""
+
+from __future__ import annotations
+
+import shutil
+
+from checks import runs
+from checks.bench import remove_objects
+from checks.hosts.local import LocalHost
+from checks.problems import Exit
+from checks.progress import Progress
+
+
+def clean(*, cache: bool) -> Exit:
+    """Remove what kept and dead runs left on this machine, and with ``cache`` the built hosts."""
+    progress = Progress()
+    status = Exit.OK
+    for run, where in (*runs.kept_runs(), *runs.dead_runs()):
+        if where.startswith("ssh://"):
+            progress.say(f"Run {run.id} left objects on {where}; “invoke verify --host {where}” removes them there.")
+            status = Exit.HOST_UNUSABLE
+            continue
+        if where == "local":
+            remove_objects(LocalHost(), run.id)
+        runs.remove(run)
+        progress.say(f"Removed run {run.id}.")
+    if cache:
+        shutil.rmtree(runs.cache() / "hosts", ignore_errors=True)
+        progress.say("Removed the built hosts.")
+    return status

@@ -1,0 +1,253 @@
+"""Starting, talking to, stopping and finding containers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from checks.bench import Bench
+from checks.expect import expect, expect_run
+
+GROUP = "Container lifecycle"
+
+GRACE = 10  # seconds that `docker stop` waits before it kills
+
+
+@pytest.mark.case("docker run -i --rm", fix="the-container-does-not-start")
+def test_run(bench: Bench) -> None:
+    name = bench.name("run")
+    script = 'echo "to stdout"; echo "to stderr" >&2; exit 7'
+    done = bench.docker("run", "-i", "--rm", "--name", name, bench.probe, "sh", "-c", script)
+    expect_run(done, status=7, stdout="to stdout\n", stderr_has="to stderr\n")
+    expect("to stdout" not in done.err, "stdout and stderr apart", done.err)
+    bench.expect_gone(name)
+
+
+@pytest.mark.case("docker run --name", fix="the-container-does-not-start")
+def test_run_name(bench: Bench) -> None:
+    name = bench.name("named")
+    with bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, "cat") as talk:
+        bench.await_running(name)
+        talk.eof()
+        talk.rest()
+    bench.expect_gone(name)
+
+
+@pytest.mark.case("docker run passes the exit status on", fix="the-container-does-not-start")
+def test_run_status(bench: Bench) -> None:
+    wanted = {0: ["true"], 1: ["false"], 125: ["sh", "-c", "exit 125"], 127: ["/no/such/command"], 143: ["sh", "-c", "kill -TERM $$"]}
+    for status, command in wanted.items():
+        if status == 143:  # as the first process of its container, sh is not killed by its own signal; its child is
+            command = ["sh", "-c", "sh -c 'kill -TERM $$'"]
+        done = bench.docker("run", "--rm", bench.probe, *command)
+        expect_run(done, status=status, stdout="")
+
+
+@pytest.mark.case("docker run of an image that does not exist", fix="the-container-does-not-start")
+def test_run_missing_image(bench: Bench) -> None:
+    done = bench.docker("run", "--rm", "--pull=never", "localhost/nanoclaw-verify/no-such-image:latest", "true")
+    expect_run(done, status=125, stdout="")
+    expect("no-such-image" in done.err, "a message that names the image", done.err)
+
+
+@pytest.mark.case("docker run with stdin piping", fix="the-container-does-not-start")
+def test_stdin(bench: Bench) -> None:
+    text = 'first line\n{"second": "line, “with” ümlauts\\u0000"}\n\n  the last, without an end'
+    name = bench.name("stdin")
+    done = bench.docker("run", "-i", "--rm", "--name", name, bench.probe, "cat", stdin=text.encode())
+    expect_run(done, stdout=text)
+    bench.expect_gone(name)
+
+
+@pytest.mark.case("docker run with 1 MB of JSON on stdin", fix="the-container-does-not-start")
+def test_stdin_large(bench: Bench) -> None:
+    data = json.dumps({"prompt": "".join(f"{n} “é”\n" for n in range(90_000)), "end": secrets.token_hex(8)}).encode()
+    assert len(data) > 1_000_000
+    done = bench.docker("run", "-i", "--rm", bench.probe, "sha256sum", stdin=data, timeout=30)
+    expect_run(done)
+    came = done.out.split()[:1]
+    expect(came == [hashlib.sha256(data).hexdigest()], f"all {len(data)} bytes unchanged, by their SHA-256", done.out)
+
+
+@pytest.mark.case("docker run without -i leaves stdin alone", fix="the-container-does-not-start")
+def test_stdin_ignored(bench: Bench) -> None:
+    # nanoclaw's second design runs without -i: a container that reads stdin sees its end, and goes on.
+    done = bench.docker("run", "--rm", bench.probe, "sh", "-c", "cat; echo went on", stdin=b"not for the container\n")
+    expect_run(done, stdout="went on\n")
+
+
+@pytest.mark.case("docker run -i, line by line", fix="the-container-does-not-start")
+def test_interactive(bench: Bench) -> None:
+    name, word = bench.name("lines"), secrets.token_hex(4)
+    script = '[ -t 0 ] && echo terminal || echo pipe; while read -r line; do echo "answer to $line"; done; echo end of input'
+    with bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, "sh", "-c", script) as talk:
+        talk.hear("pipe\n")
+        for turn in ("one", "two"):  # answered while the input is still open: nothing waits for its end
+            talk.say(f"{word} {turn}")
+            talk.hear(f"answer to {word} {turn}\n")
+        talk.eof()
+        rest = talk.rest()
+        expect(rest == "end of input\n", "“end of input” after EOF, and nothing else", rest)
+        expect(talk.status() == 0, "exit status 0", talk.status())
+    bench.expect_gone(name)
+
+
+@pytest.mark.case("docker run -it sees a terminal, -i does not", fix="the-container-does-not-start")
+def test_terminal(bench: Bench) -> None:
+    script = "for fd in 0 1 2; do [ -t $fd ] && echo $fd=terminal || echo $fd=none; done; read -r line; echo got $line"
+    for flags, wanted in ((("-it",), "terminal"), (("-i",), "none")):
+        with bench.docker.talking("run", *flags, "--rm", bench.probe, "sh", "-c", script, tty=True) as talk:
+            for fd in (0, 1, 2):
+                talk.hear(f"{fd}={wanted}\r?\n")
+            talk.say("typed")
+            talk.hear("got typed\r?\n")
+            talk.rest()
+            expect(talk.status() == 0, f"exit status 0 with {' '.join(flags)}", talk.status())
+
+
+@pytest.mark.case("docker run --entrypoint", fix="the-container-does-not-start")
+def test_entrypoint(bench: Bench) -> None:
+    # nanoclaw's set-up proves its image so, and the second design starts its agent so.
+    done = bench.docker("run", "-i", "--rm", "--entrypoint", "/bin/echo", bench.probe, "Container OK", stdin=b"{}\n")
+    expect_run(done, stdout="Container OK\n")
+    script = 'echo "entrypoint ${PROBE_ENTRYPOINT:-replaced}, argument $1"'
+    done = bench.docker("run", "--rm", "--entrypoint", "bash", bench.probe, "-c", script, "bash", "two words")
+    expect_run(done, stdout="entrypoint replaced, argument two words\n")
+    done = bench.docker("run", "--rm", bench.probe, "sh", "-c", 'echo "entrypoint ${PROBE_ENTRYPOINT:-replaced}"')
+    expect_run(done, stdout="entrypoint ran\n")
+
+
+def pid_of(bench: Bench, name: str) -> str:
+    """The host's process id of a container's first process."""
+    return bench.podman("container", "inspect", "--format", "{{.State.Pid}}", name)
+
+
+@pytest.mark.case("docker stop", fix="docker-stop-is-slow")
+def test_stop(bench: Bench) -> None:
+    name, bystander = bench.name("stop"), bench.name("bystander")
+    bench.sleeper(bystander)
+    # Takes its time over SIGTERM, so that a stop that returns at once is seen.
+    script = 'trap "echo stopping; sleep 2; echo stopped; exit 42" TERM; echo ready; sleep 600 & wait'
+    with bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, "sh", "-c", script) as talk:
+        talk.hear("ready\n")
+        pid = pid_of(bench, name)
+        done = bench.docker("stop", name, timeout=30)
+        gone = bench.host.run(["test", "!", "-e", f"/proc/{pid}"]).status == 0
+        expect_run(done, stdout=f"{name}\n")
+        expect(gone, "the container's process gone when `docker stop` returns", f"process {pid} alive")
+        expect(done.seconds < GRACE, f"an end before the {GRACE} s after which it would be killed", f"{done.seconds:.1f} s")
+        rest = talk.rest()
+        expect(rest == "stopping\nstopped\n", "the container's own words on SIGTERM", rest)
+        expect(talk.status() == 42, "the container's own exit status, 42", talk.status())
+    bench.expect_gone(name)
+    left = bench.podman("ps", "--format", "{{.Names}}").split()
+    expect(bystander in left, "the other container to run on", left)
+
+
+@pytest.mark.case("docker stop -t 1", fix="docker-stop-is-slow")
+def test_stop_in_one_second(bench: Bench) -> None:
+    name = bench.name("stubborn")
+    script = 'trap "echo not yet" TERM; echo ready; while :; do sleep 600 & wait $!; done'
+    with bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, "sh", "-c", script) as talk:
+        talk.hear("ready\n")
+        done = bench.docker("stop", "-t", "1", name, timeout=30)
+        expect_run(done, stdout=f"{name}\n")
+        expect(1 <= done.seconds < GRACE, f"SIGKILL after 1 s, not after the default {GRACE}", f"{done.seconds:.1f} s")
+        rest = talk.rest()
+        expect(rest == "not yet\n", "SIGTERM first: the container's “not yet”", rest)
+        expect(talk.status() == 137, "exit status 137, of SIGKILL", talk.status())
+    bench.expect_gone(name)
+
+
+@pytest.mark.case("docker rm -f", fix="docker-stop-is-slow")
+def test_remove(bench: Bench) -> None:
+    name, bystander = bench.name("removed"), bench.name("bystander")
+    bench.sleeper(bystander)
+    with bench.docker.talking("run", "-i", "--name", name, bench.probe, "sh", "-c", "echo ready; cat") as talk:
+        talk.hear("ready\n")
+        expect_run(bench.docker("rm", "-f", name, timeout=30))
+        talk.rest()
+    bench.expect_gone(name)
+    left = bench.podman("ps", "--format", "{{.Names}}").split()
+    expect(bystander in left, "the other container to run on", left)
+
+
+class Herd:
+    """Containers of several names and labels, to be told apart by filters.
+
+    The agent is started through the shim, as nanoclaw does it; the others past it.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        tag = secrets.token_hex(4)
+        stamp = time.time_ns() // 1_000_000
+        self.slug = f"slug-{tag}"
+        self.filter = f"nanoclaw-{tag}-"
+        self.agent = f"nanoclaw-{tag}-{stamp}"
+        self.inner = f"my-nanoclaw-{tag}-{stamp}"  # has the filter in its middle: Docker's match is not anchored
+        self.other = f"other-{tag}"
+        self.ended = f"nanoclaw-{tag}-ended"
+        self.agent_flags = ("--label", f"nanoclaw-install={self.slug}")
+        bench.sleeper(self.inner, "--label", f"nanoclaw-install={self.slug}-longer")
+        bench.sleeper(self.other)
+        bench.sleeper(self.ended, "--label", f"nanoclaw-install={self.slug}")
+        bench.podman("stop", "-t", "1", self.ended)
+
+
+def names(bench: Bench, *args: str) -> Sequence[str]:
+    """The names that `docker ps ARGS --format '{{.Names}}'` prints."""
+    done = bench.docker("ps", *args, "--format", "{{.Names}}")
+    expect_run(done)
+    return sorted(done.out.split())
+
+
+@pytest.mark.case("docker ps --filter", fix="docker-ps-shows-the-wrong-containers")
+def test_ps_filters(bench: Bench) -> None:
+    herd = Herd(bench)
+    with bench.docker.talking(
+        "run", "-i", "--rm", "--name", herd.agent, *herd.agent_flags, bench.probe, "sh", "-c", "echo ready; cat"
+    ) as talk:
+        talk.hear("ready\n")
+        wanted = sorted([herd.agent, herd.inner])
+        came = names(bench, "--filter", f"name={herd.filter}")
+        expect(came == wanted, f"the running containers with {herd.filter} in their name: {wanted}", came)
+        came = names(bench, "-a", "--filter", f"name={herd.filter}")
+        expect(came == sorted([*wanted, herd.ended]), "with -a the ended one too", came)
+        talk.eof()
+        talk.rest()
+
+
+@pytest.mark.case("docker ps --filter label=", fix="docker-ps-shows-the-wrong-containers")
+def test_ps_label(bench: Bench) -> None:
+    herd = Herd(bench)
+    label = f"label=nanoclaw-install={herd.slug}"
+    with bench.docker.talking(
+        "run", "-i", "--rm", "--name", herd.agent, *herd.agent_flags, bench.probe, "sh", "-c", "echo ready; cat"
+    ) as talk:
+        talk.hear("ready\n")
+        came = names(bench, "--filter", label)
+        expect(came == [herd.agent], f"the one running container with that very label: {herd.agent}", came)
+        came = names(bench, "-a", "--filter", label)
+        expect(came == sorted([herd.agent, herd.ended]), "with -a the ended one too", came)
+        talk.eof()
+        talk.rest()
+    came = names(bench, "--filter", label)
+    expect(came == [], "none once it has ended", came)
+
+
+@pytest.mark.case("docker ps --format with .Label", fix="docker-ps-format-does-not-know-label")
+def test_ps_label_column(bench: Bench) -> None:
+    name = bench.name("label")
+    flags = ("--label", f"project={name}", "--label", "service=agent one")
+    with bench.docker.talking("run", "-i", "--rm", "--name", name, *flags, bench.probe, "sh", "-c", "echo ready; cat") as talk:
+        talk.hear("ready\n")
+        form = '{{.Names}}|{{.Label "service"}}'
+        done = bench.docker("ps", "-a", "--filter", f"label=project={name}", "--format", form)
+        expect_run(done, stdout=f"{name}|agent one\n")
+        talk.eof()
+        talk.rest()

@@ -1,0 +1,75 @@
+"""What the process inside is told, and as whom it runs."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from checks.bench import Bench
+from checks.expect import expect, expect_run
+
+GROUP = "Environment and user"
+
+VALUES = {
+    "PLAIN": "value",
+    "EMPTY": "",
+    "SPACES": "  two words  ",
+    "QUOTES": "it's \"quoted\"",
+    "DOLLAR": "$HOME `id` $(id) \\n",
+    "EQUALS": "a=b=c",
+    "LINES": "one\ntwo\n",
+    "UNICODE": "Ünïcødé 🦀",
+}
+
+
+@pytest.mark.case("Environment variable passing", fix="the-container-does-not-start")
+def test_environment(bench: Bench) -> None:
+    values = {**VALUES, "NONCE": secrets.token_hex(8)}
+    flags = [part for key, value in values.items() for part in ("-e", f"{key}={value}")]
+    done = bench.docker("run", "--rm", *flags, bench.probe, "env", "-0", env={"NOT_PASSED": "leaked"})
+    expect_run(done)
+    seen = dict(entry.split("=", 1) for entry in done.out.split("\0") if entry)
+    for key, value in values.items():
+        expect(seen.get(key) == value, f"{key} to be {value!r}", seen.get(key, "not set"))
+    expect("NOT_PASSED" not in seen, "the client's own environment to stay outside", "NOT_PASSED=leaked inside")
+
+
+@pytest.mark.case("Timezone environment variable", fix="the-container-does-not-start")
+def test_timezone(bench: Bench) -> None:
+    form = "%Y-%m-%d %H:%M:%S %Z"
+    done = bench.docker("run", "--rm", "-e", "TZ=America/New_York", bench.probe, "date", f"+%s {form}")
+    expect_run(done)
+    epoch, _, told = done.out.strip().partition(" ")
+    expect(epoch.isdigit(), "seconds since 1970 and a local time", done.out)
+    wanted = datetime.fromtimestamp(int(epoch), ZoneInfo("America/New_York")).strftime(form)
+    expect(told == wanted, f"New York's time, {wanted}", told)
+
+
+@pytest.mark.case("--user flag", fix="permission-denied-in-the-workspace")
+def test_user(bench: Bench) -> None:
+    for uid, gid in ((1000, 1000), (1234, 4321)):
+        script = "id -u; id -g; grep -E '^(Uid|Gid):' /proc/self/status"
+        done = bench.docker("run", "--rm", "--user", f"{uid}:{gid}", bench.probe, "sh", "-c", script)
+        uids, gids = "\t".join([str(uid)] * 4), "\t".join([str(gid)] * 4)
+        expect_run(done, stdout=f"{uid}\n{gid}\nUid:\t{uids}\nGid:\t{gids}\n")
+
+
+@pytest.mark.case("--add-host=host.docker.internal:host-gateway", fix="host-gateway-is-an-invalid-ip-address")
+def test_host_gateway(bench: Bench) -> None:
+    # A service of the host's, reached by that name. The listener is a container on the host's own network: every host
+    # has the image, and not every host has nc.
+    word = secrets.token_hex(8)
+    name = bench.name("listener")
+    port = str(20000 + secrets.randbelow(12000))
+    bench.sleeper(name, "--network=host")
+    serve = f"while :; do echo {word} | nc -l -p {port}; done"
+    bench.podman("exec", "-d", name, "sh", "-c", serve)
+    ask = f"grep host.docker.internal /etc/hosts; for i in 1 2 3 4 5; do nc -w 3 host.docker.internal {port} </dev/null && exit; sleep 0.5; done; exit 1"
+    done = bench.docker("run", "--rm", "--add-host=host.docker.internal:host-gateway", bench.probe, "sh", "-c", ask)
+    expect_run(done)
+    address = done.out.split()[0] if done.out.split() else ""
+    bench.record.observe("host_gateway", address)
+    expect(word in done.out, f"an answer from the host's port {port} by the name host.docker.internal", done.out + done.err)

@@ -1,0 +1,150 @@
+"""Building, tagging and asking about images, and the start-up check that nanoclaw makes with `docker info`."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+
+import pytest
+
+from checks.bench import Bench, marker
+from checks.expect import expect, expect_run
+from checks.hosts.process import Completed
+
+GROUP = "Image operations"
+
+
+def image(bench: Bench, name: str) -> str:
+    """A tag of the run's own."""
+    return f"{bench.probe.rsplit('/', 1)[0]}/{bench.run}-{name}:latest"
+
+
+def build(bench: Bench, tag: str, *args: str, timeout: float = 60) -> Completed:
+    """`docker build -t TAG ARGS .` in the case's folder, as nanoclaw's set-up runs it."""
+    done = bench.docker("build", "-t", tag, *args, ".", within=["env", "-C", bench.folder], timeout=timeout)
+    expect_run(done)
+    return done
+
+
+def content(bench: Bench, tag: str, path: str) -> str:
+    """What a file of an image says, from inside."""
+    done = bench.docker("run", "--rm", tag, "cat", path)
+    expect_run(done)
+    return done.out
+
+
+@pytest.mark.case("docker build", fix="an-image-does-not-build")
+def test_build(bench: Bench) -> None:
+    tag, nonce = image(bench, "test-image"), secrets.token_hex(8)
+    bench.write("copied.txt", nonce)
+    bench.write("Dockerfile", f"FROM {bench.probe}\nCOPY copied.txt /copied.txt\nRUN echo built with $(cat /copied.txt) > /built\n")
+    build(bench, tag)
+    came = content(bench, tag, "/built")
+    expect(came == f"built with {nonce}\n", f"the image to hold what its RUN wrote, with {nonce}", came)
+
+
+@pytest.mark.case("docker build again under the same tag", fix="an-image-does-not-build")
+def test_build_again(bench: Bench) -> None:
+    tag = image(bench, "again")
+    for nonce in (secrets.token_hex(8), secrets.token_hex(8)):
+        bench.write("copied.txt", nonce)
+        bench.write("Dockerfile", f"FROM {bench.probe}\nCOPY copied.txt /copied.txt\n")
+        build(bench, tag)
+        came = content(bench, tag, "/copied.txt")
+        expect(came == nonce, f"the tag to be the image just built, with {nonce}", came)
+
+
+@pytest.mark.case("docker build -f", fix="an-image-does-not-build")
+def test_build_file(bench: Bench) -> None:
+    tag = image(bench, "file")
+    bench.write("Dockerfile", f"FROM {bench.probe}\nRUN echo the default file > /which\n")
+    bench.write("container/Other.Dockerfile", f"FROM {bench.probe}\nRUN echo the file that was named > /which\n")
+    build(bench, tag, "-f", "container/Other.Dockerfile")
+    came = content(bench, tag, "/which")
+    expect(came == "the file that was named\n", "the image of the file that -f names", came)
+
+
+@pytest.mark.case("docker build with RUN --mount=type=cache", fix="an-image-does-not-build")
+def test_build_cache_mount(bench: Bench) -> None:
+    tag, own = image(bench, "cache"), marker(bench.run)
+    mount = f"RUN --mount=type=cache,id={own},target=/cache,sharing=locked"
+    step = f"touch /cache/{own}; echo x >> /cache/runs; wc -l < /cache/runs > /seen"
+    bench.write("Dockerfile", f"FROM {bench.probe}\n{mount} {step}\n")
+    build(bench, tag)
+    build(bench, tag, "--no-cache")
+    script = "cat /seen; ls /cache 2>/dev/null"
+    done = bench.docker("run", "--rm", tag, "sh", "-c", f"{script}; true")
+    expect_run(done)
+    expect(done.out.strip() == "2", "the second build to find what the first left in the cache, and the image not to hold it", done.out)
+
+
+@pytest.mark.case("docker image inspect", fix="an-image-does-not-build")
+def test_image_inspect(bench: Bench) -> None:
+    tag, added = image(bench, "inspect"), 3_000_000
+    bench.write("payload", os.urandom(added))
+    bench.write("Dockerfile", f"FROM {bench.probe}\nCOPY payload /payload\n")
+    build(bench, tag)
+    sizes = []
+    for each in (bench.probe, tag):
+        done = bench.docker("image", "inspect", each, "--format", "{{.Size}}")
+        expect_run(done)
+        expect(re.fullmatch(r"\d+\n", done.out) is not None, "a number of bytes", done.out)
+        sizes.append(int(done.out))
+    grown = sizes[1] - sizes[0]
+    bench.record.observe("grown_by_bytes", grown)
+    expect(added <= grown <= added * 1.1, f"the image to be larger by the {added} bytes that were added", f"{grown} bytes")
+
+
+@pytest.mark.case("docker image inspect of a missing image", fix="an-image-does-not-build")
+def test_image_inspect_missing(bench: Bench) -> None:
+    # nanoclaw's set-up decides by this whether to build.
+    done = bench.docker("image", "inspect", "localhost/nanoclaw-verify/no-such-image:latest")
+    expect(done.status not in (0, 124, 137), "a failure", f"exit status {done.status}")
+    expect(bool(done.err.strip()), "a reason on stderr", "nothing")
+
+
+@pytest.mark.case("docker --version", fix="docker-is-not-the-shim")
+def test_version(bench: Bench) -> None:
+    done = bench.docker("--version")
+    expect_run(done)
+    wanted = bench.facts.podman
+    expect(bool(wanted) and wanted in done.out.split(), f"the version of the Podman that is installed, {wanted}", done.out)
+
+
+def expect_live_info(bench: Bench, done: Completed, running: int) -> None:
+    """Fail unless the output of `docker info` describes this host as it is now."""
+    expect_run(done)
+    found = re.search(r"^\s*running:\s*(\d+)\s*$", done.out, re.IGNORECASE | re.MULTILINE)
+    expect(found is not None and int(found[1]) == running, f"{running} running containers", found[0].strip() if found else done.out)
+    expect(bench.facts.kernel in done.out, f"this host's kernel, {bench.facts.kernel}", done.out)
+
+
+def running_containers(bench: Bench) -> int:
+    """How many containers run on the account, past the shim."""
+    return len(bench.podman("ps", "-q").split())
+
+
+@pytest.mark.case("docker info", fix="docker-info-fails")
+def test_info(bench: Bench) -> None:
+    # A live figure, so that a canned answer is seen: one container more than a moment ago.
+    bench.sleeper(bench.name("bystander"))
+    expect_live_info(bench, bench.docker("info", timeout=10), running_containers(bench))
+
+
+@pytest.mark.case("docker info fails when the engine is broken", fix="docker-info-fails")
+def test_info_of_a_broken_engine(bench: Bench) -> None:
+    # nanoclaw refuses to start on this status alone: it has to tell a broken engine from a good one.
+    broken = bench.write("storage.conf", "this is not TOML\n")
+    done = bench.docker("info", env={"CONTAINERS_STORAGE_CONF": broken}, timeout=10)
+    expect(done.status not in (0, 124, 137), "a failure, with a storage configuration that can't be read", f"exit status {done.status}")
+
+
+@pytest.mark.case("systemd-run --user --pipe --wait docker info", fix="docker-info-fails")
+def test_info_under_systemd(bench: Bench) -> None:
+    # How nanoclaw's set-up finds out whether docker will work from its service.
+    if bench.host.run(["systemctl", "--user", "show-environment"]).status != 0:
+        pytest.skip("this account has no systemd user session, so nanoclaw can't run as its service")
+    bench.sleeper(bench.name("bystander"))
+    done = bench.docker("info", within=["systemd-run", "--user", "--pipe", "--wait", "--quiet"], timeout=30)
+    expect_live_info(bench, done, running_containers(bench))

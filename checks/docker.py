@@ -1,0 +1,198 @@
+"""The docker CLI under test, as one case uses it on one account: every command recorded, every object labelled."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pexpect
+from pexpect.popen_spawn import PopenSpawn
+
+from checks.hosts.base import Host, Spawned
+from checks.hosts.process import Completed, Process, TimedOut
+from checks.probe import LABEL
+
+_LABELLED = {"run", "build", "create"}
+
+
+@dataclass
+class Record:
+    """What a case did and saw: the commands under test, and observations with a name each."""
+
+    commands: list[Completed] = field(default_factory=list)
+    observations: dict[str, str | int | float | bool] = field(default_factory=dict)
+
+    def observe(self, name: str, value: str | int | float | bool) -> None:
+        """Keep something that was seen, for the evidence."""
+        self.observations[name] = value
+
+
+class Docker:
+    """``docker`` on a host, found by the account's own PATH.
+
+    Calling it runs a subcommand to its end. ``run`` and ``build`` get a label with the run's id, whatever else they get.
+    """
+
+    def __init__(self, host: Host, owner: str, record: Record, *, factor: float = 1.0) -> None:
+        self._host = host
+        self._owner = owner
+        self._record = record
+        self._factor = factor
+
+    def argv(self, *args: str) -> list[str]:
+        """The whole command line for these arguments."""
+        label = ["--label", f"{LABEL}={self._owner}"] if args and args[0] in _LABELLED else []
+        return ["docker", *args[:1], *label, *args[1:]]
+
+    def __call__(
+        self,
+        *args: str,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        within: list[str] | None = None,
+        timeout: float = 20,
+    ) -> Completed:
+        """Run ``docker ARGS`` to its end and record it.
+
+        ``within`` is a command that carries it (``env -C FOLDER``, ``systemd-run …``). Raises TimedOut after ``timeout``
+        seconds (on ordinary hardware), recorded as well.
+        """
+        argv = [*(within or []), *self.argv(*args)]
+        try:
+            done = self._host.run(argv, stdin=stdin, env=env, timeout=timeout * self._factor)
+        except TimedOut as late:
+            self._record.commands.append(late.partial)
+            raise
+        self._record.commands.append(done)
+        return done
+
+    @contextlib.contextmanager
+    def started(self, *args: str, stdin: bytes = b"", timeout: float = 60) -> Iterator[Started]:
+        """``docker ARGS`` running beside the case; killed at the block's end if it still runs."""
+        process = self._host.start(self.argv(*args), stdin=stdin, timeout=timeout * self._factor)
+        started = Started(self._host, process, self._record, timeout * self._factor)
+        try:
+            yield started
+        finally:
+            process.kill()
+
+    @contextlib.contextmanager
+    def talking(self, *args: str, tty: bool = False, pidfile: str = "") -> Iterator[Talk]:
+        """``docker ARGS`` to talk with, on plain pipes as nanoclaw has it, or on a terminal.
+
+        ``pidfile``: where to leave the client's process id, on its host.
+        """
+        argv = self.argv(*args)
+        noted = ["sh", "-c", 'echo "$$" >"$0" && exec "$@"', pidfile, *argv] if pidfile else argv
+        child = self._host.spawn(noted, tty=tty, timeout=20 * self._factor)
+        talk = Talk(child, argv)
+        try:
+            yield talk
+        finally:
+            talk.end()
+            self._record.commands.append(talk.completed())
+
+
+class Started:
+    """A docker client that runs beside the case."""
+
+    def __init__(self, host: Host, process: Process, record: Record, timeout: float) -> None:
+        self._host = host
+        self._process = process
+        self._record = record
+        self._timeout = timeout
+
+    def running(self) -> bool:
+        """Whether the client has not ended."""
+        return self._process.running()
+
+    def end(self) -> Completed:
+        """Wait for its end; recorded."""
+        try:
+            done = self._host.wait(self._process, self._timeout)
+        except TimedOut as late:
+            self._record.commands.append(late.partial)
+            raise
+        self._record.commands.append(done)
+        return done
+
+
+class Talk:
+    """A conversation with a container, through its docker client."""
+
+    def __init__(self, child: Spawned, argv: list[str]) -> None:
+        self.child = child
+        self._argv = tuple(argv)
+        self._started = time.monotonic()
+        self._heard = b""
+        self._ended: float | None = None
+
+    def say(self, line: str) -> None:
+        """Type a line."""
+        self.child.sendline(line)
+
+    def hear(self, pattern: str) -> str:
+        """Wait for a regular expression and return what matched. Raises TimedOut or, at the end of output, EOFError."""
+        try:
+            self.child.expect(pattern)
+        except pexpect.TIMEOUT as late:
+            self._heard += self.child.before or b""
+            raise TimedOut(self.completed(), self.child.timeout or 0) from late
+        except pexpect.EOF as ended:
+            self._heard += self.child.before or b""
+            raise EOFError(f"the output ended before {pattern!r} came") from ended
+        self._heard += (self.child.before or b"") + self.child.after
+        return str(self.child.after.decode(errors="replace"))
+
+    def eof(self) -> None:
+        """End the input."""
+        self.child.sendeof()
+
+    def rest(self) -> str:
+        """Wait for the end and return the output that had not been heard."""
+        try:
+            self.child.expect(pexpect.EOF)
+        except pexpect.TIMEOUT as late:
+            self._heard += self.child.before or b""
+            raise TimedOut(self.completed(), self.child.timeout or 0) from late
+        self._heard += self.child.before or b""
+        self.status()
+        return str((self.child.before or b"").decode(errors="replace"))
+
+    def status(self) -> int:
+        """Wait for the client's exit status."""
+        self._ended = self._ended or time.monotonic()
+        status = self.child.wait()
+        return 128 + self.child.signalstatus if self.child.signalstatus else int(status or 0)
+
+    def end(self) -> None:
+        """Make an end of it, however far it got."""
+        if isinstance(self.child, PopenSpawn):
+            with contextlib.suppress(OSError, ValueError):
+                self.child.sendeof()
+            if self.child.proc.poll() is None:
+                self.child.proc.terminate()  # timeout(1) passes it on
+                self.child.proc.wait()
+        else:
+            self.child.close(force=True)
+
+    def completed(self) -> Completed:
+        """The conversation as a record. A terminal and pipes alike hand us stdout and stderr as one."""
+        status = self.child.exitstatus if self.child.exitstatus is not None else -1
+        return Completed(self._argv, status, self._heard, b"", (self._ended or time.monotonic()) - self._started)
+
+
+def shell(script: str, *args: str) -> list[str]:
+    """A fixed script with values as its arguments, never inside it."""
+    return ["sh", "-c", script, "sh", *args]
+
+
+def plain(argv: tuple[str, ...]) -> list[str]:
+    """A command line without the label that only serves our cleaning up."""
+    words = list(argv)
+    for at in range(len(words) - 1):
+        if words[at] == "--label" and words[at + 1].startswith(f"{LABEL}="):
+            return words[:at] + words[at + 2 :]
+    return words

@@ -1,0 +1,92 @@
+"""What a run saw, as data: the host's facts, and per case what was run, how it ended and what was observed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from checks.docker import Record, plain
+from checks.hosts.base import Facts
+from checks.hosts.process import Completed
+
+VERSION = 1
+SCHEMA = Path(__file__).with_name("evidence.schema.json")
+
+_KEPT = 2000  # bytes of an output that the evidence holds in full
+
+
+@dataclass
+class CaseResult:
+    """How one case ended."""
+
+    id: str
+    group: str
+    label: str
+    outcome: str
+    """``passed``, ``failed`` or ``skipped``."""
+    seconds: float
+    record: Record
+    expected: str = ""
+    came: str = ""
+    reason: str = ""
+    """Why it was skipped."""
+    fix: str = ""
+
+
+@dataclass
+class Evidence:
+    """One run's evidence, in the making."""
+
+    host: str
+    profile: str
+    facts: Facts
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    cases: list[CaseResult] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """The evidence in the form that evidence.schema.json describes."""
+        return {
+            "version": VERSION,
+            "started": self.started.isoformat(timespec="seconds"),
+            "host": {"name": self.host, "profile": self.profile, **self.facts.as_json()},
+            "cases": [_case(case) for case in self.cases],
+        }
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON, aside and renamed."""
+        aside = path.with_name(f"{path.name}.part")
+        aside.write_text(json.dumps(self.as_json(), indent=1, ensure_ascii=False) + "\n")
+        aside.replace(path)
+
+
+def _case(case: CaseResult) -> dict[str, Any]:
+    optional = {"expected": case.expected, "came": case.came, "reason": case.reason}
+    return {
+        "id": case.id,
+        "group": case.group,
+        "label": case.label,
+        "outcome": case.outcome,
+        "seconds": round(case.seconds, 3),
+        **{key: value for key, value in optional.items() if value},
+        "commands": [_command(done) for done in case.record.commands],
+        "observations": case.record.observations,
+    }
+
+
+def _command(done: Completed) -> dict[str, Any]:
+    return {
+        "argv": plain(done.argv),
+        "status": done.status,
+        "seconds": round(done.seconds, 3),
+        "stdout": _output(done.stdout),
+        "stderr": _output(done.stderr),
+    }
+
+
+def _output(data: bytes) -> dict[str, Any]:
+    text = data[:_KEPT].decode(errors="replace")
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "text": text}

@@ -1,0 +1,37 @@
+"""``invoke hosts``: what can be tested on, from here."""
+
+from __future__ import annotations
+
+from tabulate import tabulate
+
+from checks.hosts import guest, recipe
+from checks.hosts.choose import unusable
+from checks.hosts.local import LocalHost
+from checks.problems import Problem
+
+
+def table() -> str:
+    """The known hosts, a row each."""
+    rows = [_local()]
+    missing = guest.tools_missing()
+    runs_here = f"no: not installed: {', '.join(missing)} (scripts/install.sh guest)" if missing else "yes"
+    for name in recipe.known():
+        try:
+            host = recipe.load(name)
+            rows.append((name, host.description, host.podman, "yes" if guest.built(host) else "no", runs_here))
+        except Problem as problem:
+            rows.append((name, "", "", "", f"no: {problem}"))
+    rows.append(("ssh://user@host[:port]", "another machine, as it is", "", "", "if its keys need no question"))
+    return tabulate(
+        rows, headers=("Host", "What it is", "Podman", "Built", "Can run here"), maxcolwidths=[None, 40, None, None, 60]
+    )
+
+
+def _local() -> tuple[str, str, str, str, str]:
+    local = LocalHost()
+    try:
+        why = unusable(local)
+        podman = local.facts().podman
+    except Problem as problem:
+        why, podman = str(problem), ""
+    return ("local", "this machine, as it is", podman or "none", "", f"no: {why}" if why else "yes")

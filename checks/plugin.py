@@ -1,0 +1,218 @@
+"""The pytest plugin that makes a session a verification: host, fixtures, report, evidence."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from checks.bench import Bench, accounts_with, remove_containers
+from checks.docker import Record
+from checks.evidence import CaseResult, Evidence
+from checks.expect import Mismatch
+from checks.hosts.base import Host
+from checks.hosts.process import TimedOut
+from checks.problems import Problem
+from checks.progress import Progress
+from checks.report import Report
+from checks.selection import selected
+
+if TYPE_CHECKING:
+    from checks.stage import Stage
+
+_GUIDE = "docs/TROUBLESHOOTING.md"
+_NO_ENTRY = "a-case-fails-that-has-no-entry-here"
+_RECORD = pytest.StashKey[Record]()
+
+StageFactory = Callable[[], contextlib.AbstractContextManager["Stage"]]
+
+
+@dataclass(frozen=True)
+class About:
+    """What a case's module and marker say of it."""
+
+    id: str
+    group: str
+    label: str
+    fix: str
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What ``--only`` is matched against."""
+        return (self.id, self.label, self.group)
+
+
+def about(item: pytest.Item) -> About:
+    """A case's own description. A case without a label is a mistake in the project."""
+    marker = item.get_closest_marker("case")
+    if marker is None:
+        raise pytest.UsageError(f"{item.nodeid} has no @pytest.mark.case")
+    module = item.getparent(pytest.Module)
+    group = str(getattr(module.obj, "GROUP", "")) if module else ""
+    anchor = marker.kwargs.get("fix", _NO_ENTRY)
+    return About(item.name.removeprefix("test_").replace("_", "-"), group, str(marker.args[0]), f"{_GUIDE}#{anchor}")
+
+
+class Verification:
+    """One session's plugin. ``stage`` is opened when the cases are known, and only if one is to run."""
+
+    def __init__(
+        self,
+        stage: StageFactory,
+        report: Report,
+        progress: Progress,
+        *,
+        only: Sequence[str] = (),
+        factor: float = 1.0,
+        keep: bool = False,
+        verbose: bool = False,
+    ) -> None:
+        self._open = stage
+        self._report = report
+        self._progress = progress
+        self._only = only
+        self._factor = factor
+        self._keep = keep
+        self._verbose = verbose
+        self._stage: Stage | None = None
+        self.problem: Problem | None = None
+        self.evidence: Evidence | None = None
+        self.kept: list[Bench] = []
+        self.listed: list[About] = []
+        self.broken: list[str] = []
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.addinivalue_line("markers", "case(label, fix=anchor): a case of the report; where its fix is written up")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.broken.append(report.longreprtext)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        known = [about(item) for item in items]
+        try:
+            chosen = selected(self._only, [each.names for each in known])
+        except Problem as problem:
+            self.problem = problem
+            chosen = [False] * len(items)
+        dropped = [item for item, wanted in zip(items, chosen, strict=True) if not wanted]
+        items[:] = [item for item, wanted in zip(items, chosen, strict=True) if wanted]
+        config.hook.pytest_deselected(items=dropped)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.listed = [about(item) for item in session.items]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        if session.config.option.collectonly or not session.items or self.broken:
+            return (yield)
+        self._report.begin()
+        try:
+            with self._open() as stage:
+                self._stage = stage
+                self.evidence = Evidence(stage.host.name, stage.profile, stage.host.facts())
+                self._report.host(self.evidence)
+                return (yield)
+        except Problem as problem:
+            self.problem = problem
+            return True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        assert self.evidence
+        label = about(item).label
+        told = len(self.evidence.cases)
+        if self._verbose:
+            self._report.note(f"\n# {label}")
+        with self._progress.step(label) if self._progress.live and not self._verbose else contextlib.nullcontext():
+            result = yield
+        for case in self.evidence.cases[told:]:  # only now: the spinner is gone
+            self._report.case(case)
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        error = call.excinfo.value if call.excinfo else None
+        if isinstance(error, Problem):  # the host, not the case
+            self.problem = error
+            item.session.shouldstop = str(error)
+        elif call.when == "call" or report.outcome != "passed":
+            self._add(item, report, error)
+        return report
+
+    def _add(self, item: pytest.Item, report: pytest.TestReport, error: BaseException | None) -> None:
+        assert self.evidence
+        what = about(item)
+        if self.evidence.cases and self.evidence.cases[-1].id == what.id:
+            return  # its tear-down failed as well; the first failure says it
+        record = item.stash.setdefault(_RECORD, Record())
+        result = CaseResult(what.id, what.group, what.label, report.outcome, report.duration, record, fix=what.fix)
+        if report.outcome == "failed":
+            result.expected, result.came = _explained(error, report)
+        if report.outcome == "skipped" and isinstance(report.longrepr, tuple):
+            result.reason = report.longrepr[2].removeprefix("Skipped: ")
+        self.evidence.cases.append(result)
+
+    # Fixtures
+
+    @pytest.fixture
+    def record(self, request: pytest.FixtureRequest) -> Record:
+        """What the case does and sees."""
+        return request.node.stash.setdefault(_RECORD, Record())  # type: ignore[no-any-return]
+
+    @pytest.fixture
+    def bench(self, request: pytest.FixtureRequest, record: Record) -> Iterator[Bench]:
+        """The default account's bench."""
+        assert self._stage
+        yield from self._bench(self._stage.host, request, record)
+
+    @pytest.fixture
+    def bench_passing_user(self, request: pytest.FixtureRequest, record: Record) -> Iterator[Bench]:
+        """A bench of an account for which nanoclaw passes --user: its uid is neither 0 nor 1000."""
+        yield from self._bench(self._account(image_uid=False), request, record)
+
+    @pytest.fixture
+    def bench_of_image_uid(self, request: pytest.FixtureRequest, record: Record) -> Iterator[Bench]:
+        """A bench of an account for which nanoclaw passes no --user: its uid is 1000, the image's own."""
+        yield from self._bench(self._account(image_uid=True), request, record)
+
+    def _account(self, *, image_uid: bool) -> Host:
+        assert self._stage
+        account = accounts_with(self._stage.accounts, image_uid=image_uid)
+        if account is None:
+            uid = self._stage.host.facts().uid
+            wanted = "1000" if image_uid else "neither 0 nor 1000"
+            pytest.skip(f"needs an account whose uid is {wanted}; this host's is {uid}")
+        return account
+
+    def _bench(self, account: Host, request: pytest.FixtureRequest, record: Record) -> Iterator[Bench]:
+        assert self._stage
+        bench = Bench(account, self._stage.owner, about(request.node).id, record, factor=self._factor)
+        failed_before = request.session.testsfailed
+        yield bench
+        if request.session.testsfailed == failed_before:
+            bench.clear()
+        elif self._keep:
+            self.kept.append(bench)
+        else:
+            remove_containers(account, self._stage.owner.run)
+
+
+def _explained(error: BaseException | None, report: pytest.TestReport) -> tuple[str, str]:
+    """What was expected and what came, of any way for a case to fail."""
+    if isinstance(error, Mismatch):
+        return error.expected, error.came
+    if isinstance(error, TimedOut):
+        return f"an end within {error.bound:g} s", "none: it was killed"
+    if isinstance(error, EOFError):
+        return "more output", str(error)
+    return "the case to run to its end", report.longreprtext
+
+

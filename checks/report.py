@@ -1,0 +1,95 @@
+"""The report that a person reads: the plan's own layout, a line a case, the details of a failure below it."""
+
+from __future__ import annotations
+
+import textwrap
+
+from rich.console import Console
+from rich.text import Text
+
+from checks.docker import plain
+from checks.evidence import CaseResult, Evidence
+from checks.expect import shown
+from checks.hosts.process import Completed
+
+TITLE = "Docker→Podman Compatibility Tests"
+
+_MARKS = {"passed": ("[PASS]", "green"), "failed": ("[FAIL]", "bold red"), "skipped": ("[SKIP]", "yellow")}
+_LAST = 3  # commands of a failed case that the report shows; the evidence has them all
+
+
+class Report:
+    """Prints the report as the run goes."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False, markup=False, soft_wrap=True)
+        self._group = ""
+
+    def begin(self) -> None:
+        """The title."""
+        self._print(TITLE)
+        self._print("=" * (len(TITLE) + 1))
+
+    def host(self, evidence: Evidence) -> None:
+        """What is being tested, in two lines."""
+        facts = evidence.facts
+        self._print(f"Host: {evidence.host} ({evidence.profile}): {facts.distribution}, kernel {facts.kernel}")
+        parts = (facts.runtime, facts.network, f"cgroups {facts.cgroups}", f"storage {facts.storage}")
+        self._print(f"Podman {facts.podman} ({', '.join(part for part in parts if part)})")
+
+    def case(self, case: CaseResult) -> None:
+        """A case's line, under its group's heading; for a failure, what was run, what was expected, what came."""
+        if case.group != self._group:
+            self._group = case.group
+            self._print("")
+            self._print(f"{case.group}:")
+        mark, style = _MARKS[case.outcome]
+        line = Text("  ").append(mark, style).append(f" {case.label}")
+        if case.outcome == "skipped":
+            line.append(f": {case.reason}")
+        self._console.print(line)
+        if case.outcome == "failed":
+            for detail in failure(case):
+                self._print(f"         {detail}")
+
+    def end(self, cases: list[CaseResult]) -> None:
+        """The count. A skipped case counts as one of the cases, and not as passed."""
+        passed = sum(case.outcome == "passed" for case in cases)
+        skipped = sum(case.outcome == "skipped" for case in cases)
+        self._print("")
+        self._print(f"Results: {passed}/{len(cases)} passed" + (f", {skipped} skipped" if skipped else ""))
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        self._print(text)
+
+    def _print(self, text: str) -> None:
+        self._console.print(Text(text))
+
+
+def failure(case: CaseResult) -> list[str]:
+    """The lines below a failed case."""
+    lines: list[str] = []
+    left_out = len(case.record.commands) - _LAST
+    if left_out > 0:
+        lines.append(f"({left_out} earlier commands: see --json or --verbose)")
+    for done in case.record.commands[-_LAST:]:
+        lines += _command(done)
+    lines += _field("expected:", case.expected)
+    lines += _field("came:", case.came)
+    return [*lines, f"fix:      {case.fix}"]
+
+
+def _command(done: Completed) -> list[str]:
+    words = Completed(tuple(plain(done.argv)), done.status, b"", b"", done.seconds)
+    lines = _field("ran:", words.command)
+    lines.append(f"status:   {done.status} after {done.seconds:.1f} s")
+    for name, text in (("stdout:", done.out), ("stderr:", done.err)):
+        if text.strip():
+            lines += _field(name, shown(text.strip()) if len(text) > 2000 else text.strip())  # noqa: PLR2004
+    return lines
+
+
+def _field(name: str, text: str) -> list[str]:
+    wrapped = [part for line in text.splitlines() or [""] for part in textwrap.wrap(line, 150) or [""]]
+    return [f"{name:<10}{wrapped[0]}", *(f"{'':10}{line}" for line in wrapped[1:])]

@@ -1,0 +1,127 @@
+"""``invoke verify``: wrong usage refused, pytest run with our plugin, one exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import pytest
+from rich.console import Console
+from tabulate import tabulate
+
+from checks import runs
+from checks.plugin import Verification
+from checks.problems import Exit, Interrupted, Problem, WrongUsage
+from checks.progress import Progress
+from checks.report import Report
+from checks.stage import stage
+
+CASES = Path(__file__).parent / "compat"
+ORDER = (
+    "image_operations", "container_lifecycle", "bind_mounts", "environment_and_user", "resource_limits",
+    "nanoclaw_integration", "edge_cases",
+)  # fmt: skip
+"""The groups, in the report's order."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may ask of a verification."""
+
+    host: str = "auto"
+    profile: str = ""
+    verbose: bool = False
+    only: Sequence[str] = ()
+    last_failed: bool = False
+    list_only: bool = False
+    junit: str = ""
+    json: str = ""
+    timeout_factor: float = 1.0
+    keep: bool = False
+
+
+def verify(options: Options) -> Exit:
+    """Run the cases and print the report. Every problem becomes one line on standard error and an exit status."""
+    progress = Progress()
+    try:
+        _check(options)
+        with _signals_raise(), runs.new_run() as run:
+            return _session(options, run, progress)
+    except Problem as problem:
+        progress.say(f"{'Wrong usage' if isinstance(problem, WrongUsage) else 'The host can’t be used'}: {problem}")
+        return problem.exit
+    except KeyboardInterrupt:
+        progress.say("Interrupted; everything that the run had made was removed.")
+        return Exit.INTERRUPTED
+
+
+def _session(options: Options, run: runs.Run, progress: Progress) -> Exit:
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    report = Report(console)
+    echo = (lambda line: console.print(f"    {line}")) if options.verbose else None
+    plugin = Verification(
+        lambda: stage(options.host, options.profile or None, run, progress, keep=options.keep, echo=echo),
+        report,
+        progress,
+        only=options.only,
+        factor=options.timeout_factor,
+        keep=options.keep,
+        verbose=options.verbose,
+    )
+    status = pytest.main(_arguments(options), plugins=[plugin])
+    if plugin.problem:
+        raise plugin.problem
+    if status == pytest.ExitCode.INTERRUPTED and not plugin.broken:
+        raise KeyboardInterrupt
+    if plugin.broken or status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise RuntimeError("\n".join(plugin.broken) or f"pytest ended with {status!r}")
+    if options.list_only:
+        rows = [(each.group, each.id, each.label) for each in plugin.listed]
+        console.print(tabulate(rows, headers=("Group", "Case", "Label")))
+        return Exit.OK
+    if plugin.evidence is None:
+        raise WrongUsage("There is no case to run.")
+    report.end(plugin.evidence.cases)
+    if options.json:
+        plugin.evidence.write(Path(options.json))
+    return Exit.CASE_FAILED if status == pytest.ExitCode.TESTS_FAILED else Exit.OK
+
+
+def _arguments(options: Options) -> list[str]:
+    return [
+        *(str(CASES / f"{group}.py") for group in ORDER),
+        "-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(CASES.parent.parent),
+        "-o", f"cache_dir={runs.cache() / 'last-failed' / options.host.replace('/', '_')}",
+        *(["--last-failed"] if options.last_failed else []),
+        *(["--collect-only"] if options.list_only else []),
+        *([f"--junitxml={options.junit}"] if options.junit else []),
+    ]  # fmt: skip
+
+
+def _check(options: Options) -> None:
+    if not 0.1 <= options.timeout_factor <= 100:  # noqa: PLR2004
+        raise WrongUsage(f"--timeout-factor is {options.timeout_factor:g}; it must be from 0.1 to 100.")
+    for name, path in (("--json", options.json), ("--junit", options.junit)):
+        if path and not Path(path).absolute().parent.is_dir():
+            raise WrongUsage(f"{name}: the folder {Path(path).absolute().parent} does not exist.")
+
+
+@contextlib.contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Make SIGTERM and SIGHUP end the run as Ctrl-C does: by an exception, so that everything is given back."""
+
+    def raise_it(number: int, frame: FrameType | None) -> None:
+        for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)  # cleaning up is not to be interrupted again
+        raise Interrupted(signal.Signals(number).name)
+
+    before = {each: signal.signal(each, raise_it) for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

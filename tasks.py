@@ -1,0 +1,62 @@
+"""The tasks that people type: `invoke --list`, `invoke --help TASK`."""
+
+from __future__ import annotations
+
+from invoke import Context, Exit, task
+
+from checks import hosts_table
+from checks.cleaning import clean as clean_up
+from checks.verify import Options
+from checks.verify import verify as run_verify
+
+
+@task(
+    iterable=["only"],
+    auto_shortflags=False,
+    help={
+        "host": "auto (default), local, ssh://user@host[:port], or a throwaway host (invoke hosts)",
+        "profile": "of a throwaway host: recommended (default) or stock",
+        "verbose": "print every command and its output as it happens",
+        "list": "print the cases and stop",
+        "only": "run cases whose id, label or group has this in it; '!PATTERN' leaves out; repeatable",
+        "last_failed": "run the cases that failed last time on this host",
+        "junit": "write a JUnit XML report to this file",
+        "json": "write the evidence of the run to this file",
+        "timeout_factor": "multiply every time limit, for slow machines",
+        "keep": "leave a failed case's containers and folder, and say how to look at them",
+    },
+)
+def verify(
+    _: Context,
+    host: str = "auto",
+    profile: str = "",
+    verbose: bool = False,
+    list: bool = False,  # noqa: A002 - the option's name
+    only: list[str] = (),  # type: ignore[assignment,valid-type]
+    last_failed: bool = False,
+    junit: str = "",
+    json: str = "",
+    timeout_factor: float = 1.0,
+    keep: bool = False,
+) -> None:
+    """Run every Docker CLI pattern that nanoclaw uses through the shim.
+
+    Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 the host can't be used.
+    """
+    raise Exit(
+        code=run_verify(
+            Options(host, profile, verbose, tuple(only), last_failed, list, junit, json, timeout_factor, keep)
+        )
+    )
+
+
+@task
+def hosts(_: Context) -> None:
+    """List the known hosts: their Podman, whether they are built, whether they can run here."""
+    print(hosts_table.table())
+
+
+@task(help={"cache": "remove the built throwaway hosts as well"})
+def clean(_: Context, cache: bool = False) -> None:
+    """Remove what kept and dead runs left, and with --cache the built hosts."""
+    raise Exit(code=clean_up(cache=cache))
