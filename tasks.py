@@ -32,7 +32,7 @@ def verify(
     profile: str = "",
     verbose: bool = False,
     list: bool = False,  # noqa: A002 - the option's name
-    only: list[str] = (),  # type: ignore[assignment,valid-type]
+    only: list[str] = (),  # type: ignore[assignment]
     last_failed: bool = False,
     junit: str = "",
     json: str = "",

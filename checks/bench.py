@@ -1,4 +1,4 @@
-"""A case's workbench: docker under test on one account, a folder of its own there, and the host's own view of things."""
+"""A case's workbench: docker under test on one account, a folder of its own there, and the host's own view."""
 
 from __future__ import annotations
 
@@ -14,11 +14,22 @@ from checks.hosts.base import Facts, Host
 
 _GONE = """
 for round in 1 2 3 4 5 6 7 8 9 10; do
-    left=$(podman ps -a --noheading --format '{{.Names}} {{.Status}}' --filter "name=$1"; pgrep -a -f -- "$2" | cut -c -200)
+    left=$(
+        podman ps -a --noheading --format '{{.Names}} {{.Status}}' --filter "name=$1"
+        pgrep -a -f -- "$1" | cut -c -200
+    )
     [ -z "$left" ] && exit 0
     sleep 0.5
 done
 printf '%s\\n' "$left"
+exit 1
+"""
+
+_RUNNING = """
+for round in $(seq 40); do
+    podman ps --format '{{.Names}}' | grep -qxF -- "$1" && exit
+    sleep 0.5
+done
 exit 1
 """
 
@@ -133,14 +144,13 @@ class Bench:
 
     def expect_gone(self, name: str) -> None:
         """Fail unless, within seconds, neither a container of that name nor a process that serves it is left."""
-        pattern = f"[{name[0]}]{re.escape(name[1:])}"  # does not match the command line that carries it
-        left = self.host.run(shell(_GONE, name, pattern), timeout=30)
+        pattern = f"[{name[0]}]{name[1:]}"  # a regular expression that does not match the command line that carries it
+        left = self.host.run(shell(_GONE, pattern), timeout=30)
         expect(left.status == 0, f"nothing left of container {name}: no container, no client, no conmon", left.out)
 
     def await_running(self, name: str) -> None:
         """Return when the host sees a container of that very name running; fail after 20 s."""
-        script = 'for i in $(seq 40); do podman ps --format "{{.Names}}" | grep -qxF -- "$1" && exit; sleep 0.5; done; exit 1'
-        done = self.host.run(shell(script, name), timeout=60)
+        done = self.host.run(shell(_RUNNING, name), timeout=60)
         expect(done.status == 0, f"a running container named {name}", "none of that name after 20 s")
 
 
@@ -162,7 +172,7 @@ def marker(run: str) -> str:
 
 
 def accounts_with(accounts: Sequence[Host], *, image_uid: bool) -> Host | None:
-    """The first account whose uid is 1000 (``image_uid``), or neither that nor 0: the two cases that nanoclaw tells apart."""
+    """The first account whose uid is 1000 (``image_uid``), or neither that nor 0: nanoclaw tells these two apart."""
     for account in accounts:
         uid = account.facts().uid
         if uid == 1000 if image_uid else uid not in (0, 1000):

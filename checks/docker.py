@@ -32,7 +32,7 @@ class Record:
 class Docker:
     """``docker`` on a host, found by the account's own PATH.
 
-    Calling it runs a subcommand to its end. ``run`` and ``build`` get a label with the run's id, whatever else they get.
+    Calling it runs a subcommand to its end. ``run`` and ``build`` get a label with the run's id as well.
     """
 
     def __init__(self, host: Host, owner: str, record: Record, *, factor: float = 1.0) -> None:
@@ -56,8 +56,8 @@ class Docker:
     ) -> Completed:
         """Run ``docker ARGS`` to its end and record it.
 
-        ``within`` is a command that carries it (``env -C FOLDER``, ``systemd-run …``). Raises TimedOut after ``timeout``
-        seconds (on ordinary hardware), recorded as well.
+        ``within`` is a command that carries it (``env -C FOLDER``, ``systemd-run …``). Raises TimedOut, recorded as
+        well, after ``timeout`` seconds on ordinary hardware.
         """
         argv = [*(within or []), *self.argv(*args)]
         try:
@@ -143,8 +143,10 @@ class Talk:
         except pexpect.EOF as ended:
             self._heard += self.child.before or b""
             raise EOFError(f"the output ended before {pattern!r} came") from ended
-        self._heard += (self.child.before or b"") + self.child.after
-        return str(self.child.after.decode(errors="replace"))
+        after = self.child.after
+        assert isinstance(after, bytes)
+        self._heard += (self.child.before or b"") + after
+        return after.decode(errors="replace")
 
     def eof(self) -> None:
         """End the input."""
@@ -164,7 +166,7 @@ class Talk:
     def status(self) -> int:
         """Wait for the client's exit status."""
         self._ended = self._ended or time.monotonic()
-        status = self.child.wait()
+        status: int | None = self.child.wait()
         return 128 + self.child.signalstatus if self.child.signalstatus else int(status or 0)
 
     def end(self) -> None:
@@ -174,7 +176,7 @@ class Talk:
                 self.child.sendeof()
             if self.child.proc.poll() is None:
                 self.child.proc.terminate()  # timeout(1) passes it on
-                self.child.proc.wait()
+            self.child.wait()  # type: ignore[no-untyped-call]
         else:
             self.child.close(force=True)
 

@@ -22,9 +22,7 @@ def expect(held: bool, expected: str, came: object) -> None:
         raise Mismatch(expected, shown(came))
 
 
-def expect_run(
-    done: Completed, *, status: int = 0, stdout: str | None = None, stderr_has: str | None = None
-) -> None:
+def expect_run(done: Completed, *, status: int = 0, stdout: str | None = None, stderr_has: str | None = None) -> None:
     """Fail the case unless the command ended with ``status``, printed exactly ``stdout``, and said ``stderr_has``."""
     expect(done.status == status, f"exit status {status}", f"exit status {done.status}")
     if stdout is not None:

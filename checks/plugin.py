@@ -111,15 +111,15 @@ class Verification:
         if session.config.option.collectonly or not session.items or self.broken:
             return (yield)
         self._report.begin()
-        try:
-            with self._open() as stage:
-                self._stage = stage
+        with contextlib.ExitStack() as stack:
+            try:
+                stage = self._stage = stack.enter_context(self._open())
                 self.evidence = Evidence(stage.host.name, stage.profile, stage.host.facts())
                 self._report.host(self.evidence)
-                return (yield)
-        except Problem as problem:
-            self.problem = problem
-            return True
+            except Problem as problem:
+                self.problem = problem
+                session.items.clear()  # the loop has to go round, with nothing to run
+            return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -214,5 +214,3 @@ def _explained(error: BaseException | None, report: pytest.TestReport) -> tuple[
     if isinstance(error, EOFError):
         return "more output", str(error)
     return "the case to run to its end", report.longreprtext
-
-

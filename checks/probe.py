@@ -23,7 +23,7 @@ _FALLBACK = "docker.io/library/alpine:3.21.3@sha256:a8560b36e8b8210634f77d9f7f9e
 
 
 def repository(owner: str) -> str:
-    """The name of the probe images that belong to ``owner``, a run's id; ``:probe`` runs as root, ``:agent`` as uid 1000."""
+    """The name of the probe images of ``owner``, a run's id; ``:probe`` has no USER, ``:agent`` has uid 1000."""
     return f"localhost/nanoclaw-verify/{owner}"
 
 
@@ -42,7 +42,7 @@ def _make(account: Host, owner: str, context: bytes) -> None:
 
 
 def _context() -> bytes:
-    """The build context as a tar file: fixtures/probe, and the time zone that a case asks for (hosts may lack tzdata)."""
+    """The build context as a tar file: fixtures/probe, and the time zone that a case asks for (hosts may lack it)."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         tar.add(FIXTURES / "probe", arcname=".", filter=_anonymous)

@@ -1,4 +1,4 @@
-"""What a person sees while a long step runs: a spinner on a terminal, plain lines elsewhere. Always on standard error."""
+"""What a person sees while a long step runs: a spinner on a terminal, plain lines elsewhere. On standard error."""
 
 from __future__ import annotations
 

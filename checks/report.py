@@ -9,12 +9,12 @@ from rich.text import Text
 
 from checks.docker import plain
 from checks.evidence import CaseResult, Evidence
-from checks.expect import shown
 from checks.hosts.process import Completed
 
 TITLE = "Docker→Podman Compatibility Tests"
 
 _MARKS = {"passed": ("[PASS]", "green"), "failed": ("[FAIL]", "bold red"), "skipped": ("[SKIP]", "yellow")}
+_SHOWN = 1500  # characters of an output
 _LAST = 3  # commands of a failed case that the report shows; the evidence has them all
 
 
@@ -86,7 +86,8 @@ def _command(done: Completed) -> list[str]:
     lines.append(f"status:   {done.status} after {done.seconds:.1f} s")
     for name, text in (("stdout:", done.out), ("stderr:", done.err)):
         if text.strip():
-            lines += _field(name, shown(text.strip()) if len(text) > 2000 else text.strip())  # noqa: PLR2004
+            cut = f"{text[:_SHOWN]}… ({len(text)} characters)" if len(text) > _SHOWN else text
+            lines += _field(name, cut.strip())
     return lines
 
 

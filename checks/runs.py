@@ -1,4 +1,4 @@
-"""A run and what belongs to it: its id, its folders, its lock; and the sweeping up of runs that died without cleaning."""
+"""A run and what belongs to it: its id, its folders, its lock; and what runs left that died without cleaning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from checks.problems import HostProblem
 
 PROGRAM = "nanoclaw-verify"
 MARK = "NANOCLAW_VERIFY_RUN"
-"""In the environment of every process that a run starts: how the leftovers of a dead run are told from anyone else's."""
+"""In the environment of every process that a run starts: how a dead run's leftovers are told from anyone else's."""
 
 
 def cache() -> Path:
@@ -82,7 +82,7 @@ def new_run() -> Iterator[Run]:
 
 
 def dead_runs() -> list[tuple[Run, str]]:
-    """Runs that ended without cleaning up, each with the host it aimed at. Runs that live or were kept are not among them."""
+    """Runs that ended without cleaning up, each with the host it aimed at; not those that live or were kept."""
     return [(run, str(note.get("host", ""))) for run, note in _unlocked() if not note.get("kept")]
 
 
@@ -98,7 +98,9 @@ def remove(run: Run) -> None:
             os.kill(pid, signal.SIGKILL)
     for folder in (run.scratch, run.folder):
         shutil.rmtree(folder, ignore_errors=True)
-        if folder.exists():  # files of subordinate ids, from a build by a plain user: only its namespace may remove them
+        if (
+            folder.exists()
+        ):  # files of subordinate ids, from a build by a plain user: only its namespace may remove them
             subprocess.run(
                 ["unshare", "--map-auto", "--map-root-user", "rm", "-rf", "--", str(folder)],
                 capture_output=True,

@@ -70,18 +70,18 @@ def stage(
         progress.say(f"Testing on the throwaway host {DEFAULT_GUEST}, not on this machine: {reason}.")
         spec = DEFAULT_GUEST
     if spec.startswith("ssh://"):
-        with contextlib.closing(SshHost.parse(spec, sockets=run.sockets)) as host:
-            with _as_it_is(host, profile, run, progress, echo=echo) as ready:
-                yield ready
+        with (
+            contextlib.closing(SshHost.parse(spec, sockets=run.sockets)) as host,
+            _as_it_is(host, profile, run, progress, echo=echo) as ready,
+        ):
+            yield ready
         return
     with _pinned(recipe.load(spec), profile or PROFILES[0], run, progress, keep=keep, echo=echo) as ready:
         yield ready
 
 
 @contextlib.contextmanager
-def _as_it_is(
-    host: Host, profile: str | None, run: Run, progress: Progress, *, echo: Echo | None
-) -> Iterator[Stage]:
+def _as_it_is(host: Host, profile: str | None, run: Run, progress: Progress, *, echo: Echo | None) -> Iterator[Stage]:
     if profile:
         raise WrongUsage(f"{host.name} is tested as it is.", "--profile is for throwaway hosts (invoke hosts).")
     with progress.step(f"Looking at {host.name}"):

@@ -77,7 +77,11 @@ def _session(options: Options, run: runs.Run, progress: Progress) -> Exit:
         raise plugin.problem
     if status == pytest.ExitCode.INTERRUPTED and not plugin.broken:
         raise KeyboardInterrupt
-    if plugin.broken or status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
+    if plugin.broken or status not in (
+        pytest.ExitCode.OK,
+        pytest.ExitCode.TESTS_FAILED,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+    ):
         raise RuntimeError("\n".join(plugin.broken) or f"pytest ended with {status!r}")
     if options.list_only:
         rows = [(each.group, each.id, each.label) for each in plugin.listed]
@@ -103,7 +107,7 @@ def _arguments(options: Options) -> list[str]:
 
 
 def _check(options: Options) -> None:
-    if not 0.1 <= options.timeout_factor <= 100:  # noqa: PLR2004
+    if not 0.1 <= options.timeout_factor <= 100:
         raise WrongUsage(f"--timeout-factor is {options.timeout_factor:g}; it must be from 0.1 to 100.")
     for name, path in (("--json", options.json), ("--junit", options.junit)):
         if path and not Path(path).absolute().parent.is_dir():
@@ -114,7 +118,7 @@ def _check(options: Options) -> None:
 def _signals_raise() -> Iterator[None]:
     """Make SIGTERM and SIGHUP end the run as Ctrl-C does: by an exception, so that everything is given back."""
 
-    def raise_it(number: int, frame: FrameType | None) -> None:
+    def raise_it(number: int, _: FrameType | None) -> None:
         for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(each, signal.SIG_IGN)  # cleaning up is not to be interrupted again
         raise Interrupted(signal.Signals(number).name)

@@ -20,7 +20,10 @@ def test_read_write(bench: Bench) -> None:
     folder = bench.make("data")
     bench.write("data/before", before)
     # Both sides write while the container runs: a mount, and not a copy that is brought back at the end.
-    script = "cat /data/before; echo; until [ -s /data/during ]; do sleep 0.2; done; cp /data/during /data/answer; echo done; cat"
+    script = (
+        "cat /data/before; echo; until [ -s /data/during ]; do sleep 0.2; done;"
+        "cp /data/during /data/answer; echo done; cat"
+    )
     with bench.docker.talking("run", "-i", "--rm", "-v", f"{folder}:/data", bench.probe, "sh", "-c", script) as talk:
         talk.hear(f"{before}\n")
         bench.write("data/during", during)
@@ -40,7 +43,9 @@ def test_read_only(bench: Bench) -> None:
     kept = secrets.token_hex(8)
     folder = bench.make("data")
     bench.write("data/kept", kept)
-    script = "cat /data/kept; echo broken > /data/kept; echo new > /data/new; rm -f /data/kept; chmod 777 /data/kept; true"
+    script = (
+        "cat /data/kept; echo broken > /data/kept; echo new > /data/new; rm -f /data/kept; chmod 777 /data/kept; true"
+    )
     done = bench.docker("run", "--rm", "-v", f"{folder}:/data:ro", bench.probe, "sh", "-c", script)
     expect_run(done, stdout=kept, stderr_has=READ_ONLY)
     expect(done.err.count(READ_ONLY) == 4, f"all four attempts refused with “{READ_ONLY}”", done.err)
@@ -57,7 +62,8 @@ def test_read_only_file_in_folder(bench: Bench) -> None:
     bench.write("agent/.claude-fragments/one.md", "kept")
     script = (
         "cd /workspace/agent; echo written > note && cat container.json .claude-fragments/one.md;"
-        "echo broken > container.json; echo broken > .claude-fragments/one.md; rm -f container.json; mv container.json x; true"
+        "echo broken > container.json; echo broken > .claude-fragments/one.md;"
+        "rm -f container.json; mv container.json x; true"
     )
     done = bench.docker(
         "run", "--rm", "-v", f"{folder}:/workspace/agent", "-v", f"{settings}:/workspace/agent/container.json:ro",
@@ -108,7 +114,10 @@ def run_as_nanoclaw_does(bench: Bench, image: str, *user: str) -> None:
     expect(zone in (["EST"], ["EDT"]), "the time zone that was asked for", done.out)
     wanted = f'{uid}\n{gid}\n{zone[0]}\n{{"prompt": "hello"}}\nread\nworkspace is writable\nproject is read-only\n'
     expect_run(done, stdout=wanted)
-    script = 'cd "$1" && cat group/CLAUDE.md group/new/file sessions/debug/log project/README && stat -c %u:%g group/new/file sessions/debug'
+    script = (
+        'cd "$1" && cat group/CLAUDE.md group/new/file sessions/debug/log project/README &&'
+        "stat -c %u:%g group/new/file sessions/debug"
+    )
     came = bench.host.run(["sh", "-c", script, "sh", bench.folder])
     wanted = f"kept\nmore\nmade\nlog\nread\n{uid}:{gid}\n{uid}:{gid}\n"
     expect(came.out == wanted, f"the files on the host, owned by the host user: {wanted!r}", came.out + came.err)

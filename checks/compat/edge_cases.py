@@ -18,6 +18,8 @@ AT_ONCE = 5  # nanoclaw's MAX_CONCURRENT_CONTAINERS
 MAX_OUTPUT = 10_485_760  # bytes; nanoclaw's CONTAINER_MAX_OUTPUT_SIZE
 STOP_BOUND = 15  # seconds that nanoclaw gives `docker stop` before it kills the client
 IGNORES_TERM = 'trap "" TERM; echo ready; while :; do sleep 1; done'
+READS_ON = ("sh", "-c", "echo ready; cat")
+READS_NOTHING = ("sh", "-c", "echo ready; trap exit TERM; sleep 600 & wait")
 
 
 @pytest.mark.case("Mount path with spaces", fix="permission-denied-in-the-workspace")
@@ -85,10 +87,15 @@ def test_simultaneous(bench: Bench) -> None:
 
 @pytest.mark.case("Container output larger than 10MB", fix="the-container-does-not-start")
 def test_large_output(bench: Bench) -> None:
-    last = 1_600_000
-    wanted = b"".join(b"%d\n" % n for n in range(1, last + 1))
+    # Twelve long lines, as an agent's JSON is: Podman logs every line by itself, a million short ones take minutes.
+    lines, numbers = 12, 140_000
+    wanted = b"".join(
+        b",".join(b"%d" % n for n in range(line * numbers, (line + 1) * numbers)) + b"\n" for line in range(lines)
+    )
     assert len(wanted) > MAX_OUTPUT
-    done = bench.docker("run", "-i", "--rm", bench.probe, "seq", "1", str(last), timeout=60)
+    script = "line=0; while [ $line -lt $1 ]; do seq -s , $((line*$2)) $((line*$2+$2-1)); line=$((line+1)); done"
+    command = ("sh", "-c", script, "sh", str(lines), str(numbers))
+    done = bench.docker("run", "-i", "--rm", bench.probe, *command, timeout=60)
     expect(done.status == 0, "exit status 0", f"exit status {done.status}")
     same = hashlib.sha256(done.stdout).digest() == hashlib.sha256(wanted).digest()
     expect(same, f"all {len(wanted)} bytes unchanged", f"{len(done.stdout)} bytes")
@@ -103,7 +110,11 @@ def test_timeout(bench: Bench) -> None:
         done = bench.docker("stop", name, timeout=30)
         expect_run(done, stdout=f"{name}\n")
         bench.record.observe("stop_seconds", round(done.seconds, 1))
-        expect(done.seconds < STOP_BOUND, f"an end within the {STOP_BOUND} s that nanoclaw gives it", f"{done.seconds:.1f} s")
+        expect(
+            done.seconds < STOP_BOUND,
+            f"an end within the {STOP_BOUND} s that nanoclaw gives it",
+            f"{done.seconds:.1f} s",
+        )
         talk.rest()
         expect(talk.status() == 137, "the client to end with 137, of SIGKILL", talk.status())
     bench.expect_gone(name)
@@ -114,7 +125,7 @@ def test_killed_client(bench: Bench) -> None:
     # An agent that waits for input ends when its client is gone, since its input ends.
     name = bench.name("orphan")
     pidfile = f"{bench.folder}/client.pid"
-    with bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, "sh", "-c", "echo ready; cat", pidfile=pidfile) as talk:
+    with bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, *READS_ON, pidfile=pidfile) as talk:
         talk.hear("ready\n")
         bench.host.must(shell('kill -KILL "$(cat "$1")"', pidfile))
         talk.rest()
@@ -127,7 +138,7 @@ def test_orphan_clean_up(bench: Bench) -> None:
     name = bench.name("deaf-orphan")
     pidfile = f"{bench.folder}/client.pid"
     with bench.docker.talking(
-        "run", "-i", "--rm", "--name", name, bench.probe, "sh", "-c", "echo ready; trap exit TERM; sleep 600 & wait", pidfile=pidfile
+        "run", "-i", "--rm", "--name", name, bench.probe, *READS_NOTHING, pidfile=pidfile
     ) as talk:  # fmt: skip
         talk.hear("ready\n")
         bench.host.must(shell('kill -KILL "$(cat "$1")"', pidfile))

@@ -17,7 +17,7 @@ VALUES = {
     "PLAIN": "value",
     "EMPTY": "",
     "SPACES": "  two words  ",
-    "QUOTES": "it's \"quoted\"",
+    "QUOTES": 'it\'s "quoted"',
     "DOLLAR": "$HOME `id` $(id) \\n",
     "EQUALS": "a=b=c",
     "LINES": "one\ntwo\n",
@@ -67,9 +67,14 @@ def test_host_gateway(bench: Bench) -> None:
     bench.sleeper(name, "--network=host")
     serve = f"while :; do echo {word} | nc -l -p {port}; done"
     bench.podman("exec", "-d", name, "sh", "-c", serve)
-    ask = f"grep host.docker.internal /etc/hosts; for i in 1 2 3 4 5; do nc -w 3 host.docker.internal {port} </dev/null && exit; sleep 0.5; done; exit 1"
+    ask = (
+        "grep host.docker.internal /etc/hosts;"
+        f"for i in 1 2 3 4 5; do nc -w 3 host.docker.internal {port} </dev/null && exit; sleep 0.5; done; exit 1"
+    )
     done = bench.docker("run", "--rm", "--add-host=host.docker.internal:host-gateway", bench.probe, "sh", "-c", ask)
     expect_run(done)
     address = done.out.split()[0] if done.out.split() else ""
     bench.record.observe("host_gateway", address)
-    expect(word in done.out, f"an answer from the host's port {port} by the name host.docker.internal", done.out + done.err)
+    expect(
+        word in done.out, f"an answer from the host's port {port} by the name host.docker.internal", done.out + done.err
+    )

@@ -38,7 +38,10 @@ def content(bench: Bench, tag: str, path: str) -> str:
 def test_build(bench: Bench) -> None:
     tag, nonce = image(bench, "test-image"), secrets.token_hex(8)
     bench.write("copied.txt", nonce)
-    bench.write("Dockerfile", f"FROM {bench.probe}\nCOPY copied.txt /copied.txt\nRUN echo built with $(cat /copied.txt) > /built\n")
+    bench.write(
+        "Dockerfile",
+        f"FROM {bench.probe}\nCOPY copied.txt /copied.txt\nRUN echo built with $(cat /copied.txt) > /built\n",
+    )
     build(bench, tag)
     came = content(bench, tag, "/built")
     expect(came == f"built with {nonce}\n", f"the image to hold what its RUN wrote, with {nonce}", came)
@@ -76,7 +79,11 @@ def test_build_cache_mount(bench: Bench) -> None:
     script = "cat /seen; ls /cache 2>/dev/null"
     done = bench.docker("run", "--rm", tag, "sh", "-c", f"{script}; true")
     expect_run(done)
-    expect(done.out.strip() == "2", "the second build to find what the first left in the cache, and the image not to hold it", done.out)
+    expect(
+        done.out.strip() == "2",
+        "the second build to find what the first left in the cache, and the image not to hold it",
+        done.out,
+    )
 
 
 @pytest.mark.case("docker image inspect", fix="an-image-does-not-build")
@@ -93,7 +100,9 @@ def test_image_inspect(bench: Bench) -> None:
         sizes.append(int(done.out))
     grown = sizes[1] - sizes[0]
     bench.record.observe("grown_by_bytes", grown)
-    expect(added <= grown <= added * 1.1, f"the image to be larger by the {added} bytes that were added", f"{grown} bytes")
+    expect(
+        added <= grown <= added * 1.1, f"the image to be larger by the {added} bytes that were added", f"{grown} bytes"
+    )
 
 
 @pytest.mark.case("docker image inspect of a missing image", fix="an-image-does-not-build")
@@ -109,14 +118,20 @@ def test_version(bench: Bench) -> None:
     done = bench.docker("--version")
     expect_run(done)
     wanted = bench.facts.podman
-    expect(bool(wanted) and wanted in done.out.split(), f"the version of the Podman that is installed, {wanted}", done.out)
+    expect(
+        bool(wanted) and wanted in done.out.split(), f"the version of the Podman that is installed, {wanted}", done.out
+    )
 
 
 def expect_live_info(bench: Bench, done: Completed, running: int) -> None:
     """Fail unless the output of `docker info` describes this host as it is now."""
     expect_run(done)
     found = re.search(r"^\s*running:\s*(\d+)\s*$", done.out, re.IGNORECASE | re.MULTILINE)
-    expect(found is not None and int(found[1]) == running, f"{running} running containers", found[0].strip() if found else done.out)
+    expect(
+        found is not None and int(found[1]) == running,
+        f"{running} running containers",
+        found[0].strip() if found else done.out,
+    )
     expect(bench.facts.kernel in done.out, f"this host's kernel, {bench.facts.kernel}", done.out)
 
 
@@ -137,7 +152,11 @@ def test_info_of_a_broken_engine(bench: Bench) -> None:
     # nanoclaw refuses to start on this status alone: it has to tell a broken engine from a good one.
     broken = bench.write("storage.conf", "this is not TOML\n")
     done = bench.docker("info", env={"CONTAINERS_STORAGE_CONF": broken}, timeout=10)
-    expect(done.status not in (0, 124, 137), "a failure, with a storage configuration that can't be read", f"exit status {done.status}")
+    expect(
+        done.status not in (0, 124, 137),
+        "a failure, with a storage configuration that can't be read",
+        f"exit status {done.status}",
+    )
 
 
 @pytest.mark.case("systemd-run --user --pipe --wait docker info", fix="docker-info-fails")

@@ -17,7 +17,11 @@ def limit(bench: Bench, flag: str, file: str, wanted: str) -> None:
     """Fail unless a container that was given the flag reads that limit in its own cgroup."""
     done = bench.docker("run", "--rm", flag, bench.probe, "cat", f"{CGROUP}/{file}")
     bench.record.observe(file, done.out.strip())
-    expect(done.status == 0, f"{flag} accepted, and {CGROUP}/{file} readable inside", f"status {done.status}: {done.err.strip()}")
+    expect(
+        done.status == 0,
+        f"{flag} taken, and {file} readable inside",
+        f"status {done.status}: {done.err.strip()}",
+    )
     expect(done.out == f"{wanted}\n", f"{file} to be {wanted} inside, from {flag}", done.out)
 
 
@@ -27,7 +31,8 @@ def test_cpus(bench: Bench) -> None:
     # Two busy loops under half a processor: what they get, by the cgroup's own account and clock.
     script = (
         "spent() { sed -n 's/^usage_usec //p' /sys/fs/cgroup/cpu.stat; }; now() { cut -d' ' -f1 /proc/uptime; };"
-        "(while :; do :; done) & (while :; do :; done) & sleep 0.5; a=$(spent); s=$(now); sleep 4; b=$(spent); e=$(now);"
+        "(while :; do :; done) & (while :; do :; done) & sleep 0.5;"
+        "a=$(spent); s=$(now); sleep 4; b=$(spent); e=$(now);"
         "kill %1 %2; echo $a $b $s $e"
     )
     done = bench.docker("run", "--rm", "--cpus=0.5", bench.probe, "sh", "-c", script, timeout=30)
@@ -42,7 +47,10 @@ def test_cpus(bench: Bench) -> None:
 def test_memory(bench: Bench) -> None:
     limit(bench, "--memory=4g", "memory.max", str(4 << 30))
     # Within the limit it works, far past it (and past the swap that comes with it) it is killed.
-    script = "dd if=/dev/zero of=/dev/null bs=40M count=1 2>/dev/null && echo 40 MiB fit; exec dd if=/dev/zero of=/dev/null bs=256M count=1"
+    script = (
+        "dd if=/dev/zero of=/dev/null bs=40M count=1 2>/dev/null && echo 40 MiB fit;"
+        "exec dd if=/dev/zero of=/dev/null bs=256M count=1"
+    )
     done = bench.docker("run", "--rm", "--memory=64m", bench.probe, "sh", "-c", script, timeout=30)
     expect_run(done, status=137, stdout="40 MiB fit\n")
 

@@ -1,1 +1,1 @@
-"""Where commands run: this machine, a machine reached by ssh, or a throwaway guest. Knows nothing of docker's patterns."""
+"""Where commands run: this machine, a machine reached by ssh, or a throwaway guest. Knows no pattern of docker."""

@@ -49,7 +49,9 @@ def _boots(kernel: Path) -> bool:
         "-append", "console=ttyS0 panic=-1", "-serial", "stdio",
     ]  # fmt: skip
     try:
-        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as qemu:
+        with subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as qemu:
             assert qemu.stdout
             os.set_blocking(qemu.stdout.fileno(), False)
             seen = b""

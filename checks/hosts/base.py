@@ -8,7 +8,7 @@ import pwd
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import pexpect
 from pexpect.popen_spawn import PopenSpawn
@@ -16,7 +16,7 @@ from pexpect.popen_spawn import PopenSpawn
 from checks.hosts.process import Completed, Echo, Process, TimedOut
 from checks.problems import HostProblem
 
-Spawned = pexpect.spawn | PopenSpawn
+Spawned: TypeAlias = "pexpect.spawn[bytes] | PopenSpawn[bytes]"
 
 _GRACE = 10.0  # seconds, times the slowness: how much later than its own bound a command may be reported
 
@@ -121,7 +121,7 @@ class Host(ABC):
                 f"{bound:g} s.",
                 "Look at the host's load and console, then run again.",
             ) from late
-        if completed.seconds >= bound and completed.status in (124, 137):  # what timeout(1) reports of a kill
+        if completed.seconds >= bound and completed.status in (124, 137):  # how timeout(1) ends when it killed
             raise TimedOut(completed, bound)
         return completed
 

@@ -66,7 +66,7 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
 
 
 def _mirror() -> list[str]:
-    """The Debian mirror of this machine's own apt configuration; none where it names none, then mmdebstrap has its own."""
+    """The Debian mirror of this machine's own apt configuration; where it names none, mmdebstrap has its own."""
     listed = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)", "Created-By: Packages"],
         capture_output=True, text=True, check=False,
@@ -79,7 +79,7 @@ def _mirror() -> list[str]:
 
 
 def _apt_settings() -> str:
-    """What this machine's apt needs to reach its mirror (proxies, retries, stale Release files), for mmdebstrap's apt."""
+    """What this machine's apt needs to reach its mirror (proxies, retries, stale Release files)."""
     dumped = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False)
     return "\n".join(line for line in dumped.stdout.splitlines() if _CARRIED_OVER.match(line)) + "\n"
 
@@ -88,7 +88,12 @@ def _step(argv: Sequence[str], *, env: Mapping[str, str] | None = None, advice: 
     """One step of the build. Its output is shown only when it fails."""
     try:
         done = subprocess.run(
-            argv, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            argv,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except FileNotFoundError as error:
         raise HostProblem(f"{argv[0]} is not installed.", "Run scripts/install.sh guest.") from error

@@ -105,8 +105,10 @@ class Guest:
 
 
 @contextlib.contextmanager
-def resumed(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress, *, outlive: bool = False) -> Iterator[Guest]:
-    """A guest of that recipe, prepared, its power on until the block ends; beyond where ``outlive`` and the run is kept."""
+def resumed(
+    recipe: Recipe, run: Run, prepare: Prepare, progress: Progress, *, outlive: bool = False
+) -> Iterator[Guest]:
+    """A guest of that recipe, prepared, its power on until the block ends; with ``outlive``, beyond it if kept."""
     boot, accelerator, ready = _ready(recipe, run, prepare, progress)
     disk = run.folder / "disk.qcow2"
     with progress.step(f"Resuming {recipe.name} ({accelerator.name})"):
@@ -115,12 +117,11 @@ def resumed(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress, *, o
             boot=boot, disk=disk, console=run.folder / "console.log", memory=recipe.memory,
             accelerator=accelerator, resume=ready / "state", outlive=outlive,
         )  # fmt: skip
-        guest: Guest | None = None
+        guest = Guest(recipe, boot, machine, accelerator, run)
         try:
-            guest = Guest(recipe, boot, machine, accelerator, run)
             guest.await_up()
         except BaseException:
-            (guest or machine).close() if guest else machine.off()
+            guest.close()
             raise
     try:
         yield guest

@@ -1,4 +1,4 @@
-"""One QEMU process: a virtual machine with a power switch, a console, one forwarded port and a state that can be saved."""
+"""One QEMU process: a virtual machine with a power switch, a console, a forwarded port and a state to save."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ class Machine:
     def __enter__(self) -> Machine:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.off()
 
     def alive(self) -> bool:

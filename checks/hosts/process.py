@@ -73,7 +73,9 @@ class Process:
         self._child = subprocess.Popen(
             list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
         )
-        assert self._child.stdin and self._child.stdout and self._child.stderr
+        assert self._child.stdin
+        assert self._child.stdout
+        assert self._child.stderr
         self._out: list[bytes] = []
         self._err: list[bytes] = []
         self._threads = [

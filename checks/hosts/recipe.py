@@ -87,7 +87,9 @@ def parse(name: str, table: dict[str, Any], source: str, digest: str) -> Recipe:
         raise WrongUsage(f"{source}: “{next(iter(table))}” is not a key of a recipe.")
     if not _SUITE.fullmatch(recipe.suite):
         raise WrongUsage(f"{source}: “suite” is {recipe.suite!r}; it must be the name of a Debian suite.")
-    if not all(isinstance(package, str) and re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", package) for package in recipe.packages):
+    if not all(
+        isinstance(package, str) and re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", package) for package in recipe.packages
+    ):
         raise WrongUsage(f"{source}: “packages” must be names of Debian packages.")
     if not recipe.accounts or not all(
         _ACCOUNT.fullmatch(account) and type(uid) is int and 1000 <= uid < 60000

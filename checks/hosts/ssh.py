@@ -12,7 +12,9 @@ from checks.hosts.base import Host
 from checks.hosts.process import Completed
 from checks.problems import HostProblem, WrongUsage
 
-_DESTINATION = re.compile(r"ssh://(?:(?P<user>[\w.+-]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(?P<port>\d{1,5}))?/?")
+_DESTINATION = re.compile(
+    r"ssh://(?:(?P<user>[\w.+-]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(?P<port>\d{1,5}))?/?"
+)
 
 
 class SshHost(Host):
@@ -42,8 +44,10 @@ class SshHost(Host):
         return cls(destination, sockets=sockets, port=int(found["port"]) if found["port"] else None, name=url)
 
     def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
-        # sshd hands one string to the account's shell: this is the one place where an argv is quoted.
-        return [*self._client(), *(["-tt"] if tty else ["-T"]), "--", self.destination, shlex.join(argv)]
+        # sshd hands one string to the account's shell: this is the one place where an argv is quoted. The exit makes
+        # the shell stay and turn a death by signal into a status; ssh itself has only 255 for that.
+        remote = f"{shlex.join(argv)}; exit $?"
+        return [*self._client(), *(["-tt"] if tty else ["-T"]), "--", self.destination, remote]
 
     def accounts(self) -> Sequence[Host]:
         return [self]

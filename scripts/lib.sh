@@ -1,0 +1,56 @@
+# shellcheck shell=sh
+# Shared by the scripts beside it. Sourced, not run.
+
+ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+VENV=$ROOT/.venv
+
+# The exit status of a machine that can't be used as it is.
+UNUSABLE=3
+
+say() { printf '%s\n' "$*" >&2; }
+
+# Debian packages for the throwaway hosts: QEMU, and what builds and reaches a guest.
+GUEST_PACKAGES="qemu-system-x86 qemu-utils mmdebstrap openssh-client e2fsprogs uidmap util-linux debian-archive-keyring"
+# For testing this machine itself: rootless Podman; the shim is added where no other docker is in the way.
+PODMAN_PACKAGES="podman crun uidmap slirp4netns fuse-overlayfs dbus-user-session busybox-static procps"
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        say "This needs root, and there is no sudo here. As root, run:"
+        say "    $*"
+        exit $UNUSABLE
+    fi
+}
+
+# A Python that can make a virtual environment, 3.11 or newer.
+find_python() {
+    for python in python3 /usr/bin/python3; do
+        if "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$python"
+            return
+        fi
+    done
+    say "Python 3.11 or newer with its venv module is not installed. Install it with:"
+    say "    apt-get install python3 python3-venv"
+    exit $UNUSABLE
+}
+
+# Make the private virtual environment, or renew it when the requirements have changed.
+ensure_venv() {
+    wanted=$(cat "$ROOT/requirements.txt" "$ROOT/constraints.txt" | cksum)
+    [ "$(cat "$VENV/requirements.cksum" 2>/dev/null)" = "$wanted" ] && return
+    python=$(find_python) || exit $?
+    say "Making a private Python environment in $VENV …"
+    if ! { "$python" -m venv --clear "$VENV" &&
+        "$VENV/bin/pip" install --quiet --disable-pip-version-check \
+            -r "$ROOT/requirements.txt" -c "$ROOT/constraints.txt"; } >&2; then
+        rm -rf "$VENV"
+        say "The Python environment could not be made. Does “pip download invoke” work on this machine?"
+        exit $UNUSABLE
+    fi
+    printf '%s\n' "$wanted" >"$VENV/requirements.cksum"
+}

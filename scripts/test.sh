@@ -1,0 +1,14 @@
+#!/bin/sh
+# Run the project's own tests, lint and type checks (nox). They need no host.
+#
+#     scripts/test.sh [--install] [OPTIONS OF nox]
+set -eu
+# shellcheck source=scripts/lib.sh
+. "$(dirname -- "$0")/lib.sh"
+
+if [ "${1-}" = --install ]; then
+    shift
+    "$ROOT/scripts/install.sh" python
+fi
+ensure_venv
+exec "$VENV/bin/nox" --noxfile "$ROOT/noxfile.py" "$@"

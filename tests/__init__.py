@@ -1,0 +1,1 @@
+"""The project's own tests: a minute at most, no host needed."""

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from checks.bench import Bench, Owner, accounts_with, remove_objects
+from checks.docker import Record, plain
+from checks.expect import Mismatch, expect_run
+from checks.hosts.process import Completed, TimedOut
+from tests.fakes import FACTS, FakeHost
+
+# A podman whose containers and images are files, "NAME LABEL" a line.
+PODMAN = """
+state=$(dirname "$0")/..
+case "$1 $2" in
+    "ps -aq") grep -F -- "${4#label=}" "$state/containers" | cut -d' ' -f1 ;;
+    "images -aq" | "images -q") grep -F -- "${4#label=}" "$state/images" | cut -d' ' -f1 ;;
+    "rm -f") shift 2; for name; do sed -i "/^$name /d" "$state/containers"; done ;;
+    "rmi -f") shift 2; for name; do sed -i "/^$name /d" "$state/images"; done ;;
+    "unshare rm") shift; exec "$@" ;;
+esac
+"""
+
+
+def test_cleaning_up_removes_what_the_run_made_and_only_that(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, {"podman": PODMAN}).pretend()
+    (tmp_path / "containers").write_text("mine nanoclaw-verify=run1\ntheirs nanoclaw-verify=run2\nforeign other=1\n")
+    (tmp_path / "images").write_text("image1 nanoclaw-verify=run1\nimage2 -\n")
+    folder = Path(f"{Owner('run1', 'run1').folder}-1500")
+    (folder / "case").mkdir(parents=True)
+    assert remove_objects(host, "run1")
+    assert (tmp_path / "containers").read_text() == "theirs nanoclaw-verify=run2\nforeign other=1\n"
+    assert (tmp_path / "images").read_text() == "image2 -\n"
+    assert not folder.exists()
+
+
+def test_cleaning_up_says_when_something_stays(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, {"podman": PODMAN.replace('"rm -f")', '"rm -never")')}).pretend()
+    (tmp_path / "containers").write_text("mine nanoclaw-verify=run1\n")
+    (tmp_path / "images").write_text("")
+    assert not remove_objects(host, "run1")
+
+
+def bench(tmp_path: Path, docker: str) -> Bench:
+    host = FakeHost(tmp_path, {"docker": docker}).pretend()
+    return Bench(host, Owner("run1", "run1"), "a case", Record(), factor=1.0)
+
+
+def test_every_container_and_image_is_labelled_with_the_run(tmp_path: Path) -> None:
+    docker = bench(tmp_path, "").docker
+    assert docker.argv("run", "-i", "x")[:5] == ["docker", "run", "--label", "nanoclaw-verify=run1", "-i"]
+    assert docker.argv("build", ".")[2] == "--label"
+    assert docker.argv("ps", "-a") == ["docker", "ps", "-a"]
+    assert plain(tuple(docker.argv("run", "-i", "x"))) == ["docker", "run", "-i", "x"]
+
+
+def test_a_docker_that_hangs_is_killed_and_recorded(tmp_path: Path) -> None:
+    desk = bench(tmp_path, "echo begun; exec sleep 60")
+    with pytest.raises(TimedOut):
+        desk.docker("ps", timeout=0.5)
+    assert desk.record.commands[0].out == "begun\n"
+
+
+def test_a_talk_hears_says_and_ends(tmp_path: Path) -> None:
+    desk = bench(tmp_path, "echo ready; read -r line; echo got $line; cat; echo over; exit 5")
+    with desk.docker.talking("run") as talk:
+        assert talk.hear("ready\n") == "ready\n"
+        talk.say("a word")
+        talk.hear("got a word\n")
+        talk.eof()
+        assert talk.rest() == "over\n"
+        assert talk.status() == 5
+    assert desk.record.commands[0].status == 5
+    assert desk.record.commands[0].out == "ready\ngot a word\nover\n"
+
+
+def test_a_talk_that_hears_the_end_instead_fails(tmp_path: Path) -> None:
+    with pytest.raises(EOFError, match="ended before"), bench(tmp_path, "echo other").docker.talking("run") as talk:
+        talk.hear("ready")
+
+
+def test_the_clients_process_id_is_left_where_asked(tmp_path: Path) -> None:
+    with bench(tmp_path, 'echo "$$"').docker.talking("run", pidfile=str(tmp_path / "pid")) as talk:
+        assert talk.rest().strip() == (tmp_path / "pid").read_text().strip()
+
+
+@pytest.mark.parametrize(
+    ("done", "message"),
+    [
+        (Completed((), 1, b"x\n", b"", 0), "exit status 0"),
+        (Completed((), 0, b"banner\nx\n", b"", 0), "stdout"),
+        (Completed((), 0, b"x", b"", 0), "stdout"),
+    ],
+    ids=["status", "a banner on stdout", "the last newline lost"],
+)
+def test_an_expectation_is_exact(done: Completed, message: str) -> None:
+    with pytest.raises(Mismatch, match=message):
+        expect_run(done, stdout="x\n")
+
+
+def test_accounts_are_told_apart_by_what_nanoclaw_passes(tmp_path: Path) -> None:
+    hosts = []
+    for uid in (0, 1000, 1500):
+        (tmp_path / str(uid)).mkdir()
+        hosts.append(FakeHost(tmp_path / str(uid)).pretend(replace(FACTS, uid=uid)))
+    assert accounts_with(hosts, image_uid=True) is hosts[1]
+    assert accounts_with(hosts, image_uid=False) is hosts[2]
+    assert accounts_with(hosts[:1], image_uid=True) is None
+    assert accounts_with(hosts[:2], image_uid=False) is None

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from checks.plugin import About, Verification
+from checks.progress import Progress
+from checks.report import Report
+from checks.verify import Options, _arguments
+
+ROOT = Path(__file__).parents[1]
+
+# The plan's sample report, letter for letter.
+PLAN = {
+    "Image operations": ["docker build", "docker image inspect"],
+    "Container lifecycle": ["docker run -i --rm", "docker run with stdin piping", "docker stop", "docker ps --filter"],
+    "Bind mounts": ["Read-write bind mount", "Read-only bind mount"],
+    "Environment and user": ["Environment variable passing", "Timezone environment variable", "--user flag"],
+    "Resource limits": ["--cpus", "--memory", "--pids-limit"],
+    "Nanoclaw integration": ["Full agent container invocation"],
+}
+EDGE_CASES = [
+    "Mount path with spaces", "Container name with timestamp", "Multiple simultaneous containers",
+    "Container output larger than 10MB", "Container timeout",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[About]:
+    plugin = Verification(lambda: pytest.fail("no host is needed to list"), Report(), Progress())
+    assert pytest.main([*_arguments(Options(list_only=True)), "-p", "no:cacheprovider"], plugins=[plugin]) == 0
+    return plugin.listed
+
+
+def test_every_line_of_the_plans_report_is_a_case_in_its_group(cases: list[About]) -> None:
+    for group, labels in {**PLAN, "Edge cases": EDGE_CASES}.items():
+        assert [label for label in labels if label not in {case.label for case in cases if case.group == group}] == []
+
+
+def test_groups_come_in_the_plans_order(cases: list[About]) -> None:
+    assert list(dict.fromkeys(case.group for case in cases)) == [*PLAN, "Edge cases"]
+
+
+def test_ids_and_labels_are_unique(cases: list[About]) -> None:
+    assert len({case.id for case in cases}) == len({case.label for case in cases}) == len(cases)
+
+
+def test_every_case_links_to_an_entry_that_exists(cases: list[About]) -> None:
+    headings = re.findall(r"^### (.*)$", (ROOT / "docs/TROUBLESHOOTING.md").read_text(), re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    for case in cases:
+        assert case.fix.removeprefix("docs/TROUBLESHOOTING.md#") in anchors, case.id
+
+
+def test_the_guides_own_links_resolve() -> None:
+    text = (ROOT / "docs/TROUBLESHOOTING.md").read_text()
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checks.hosts.base import parse_facts
+from checks.hosts.local import LocalHost
+from checks.hosts.process import TimedOut
+from checks.problems import HostProblem
+
+WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
+
+
+def test_a_command_gets_its_input_and_environment() -> None:
+    done = LocalHost().run(["sh", "-c", 'cat; echo "$WORD"'], stdin=b"in ", env={"WORD": "two  words"})
+    assert (done.status, done.out) == (0, "in two  words\n")
+
+
+def test_what_was_asked_is_recorded_without_what_carried_it() -> None:
+    assert LocalHost().run(["true"], env={"A": "b"}).argv == ("true",)
+
+
+@pytest.mark.parametrize(
+    "script", ["sleep 60", "trap '' TERM; while :; do sleep 1; done"], ids=["dies", "ignores TERM"]
+)
+def test_a_command_past_its_bound_raises_timed_out(script: str) -> None:
+    with pytest.raises(TimedOut, match=r"did not end within 0\.3 s"):
+        LocalHost().run(["sh", "-c", script], timeout=0.3)
+
+
+def test_a_status_of_124_before_the_bound_is_the_commands_own() -> None:
+    assert LocalHost().run(["sh", "-c", "exit 124"]).status == 124
+
+
+def test_a_slow_host_gets_longer_bounds() -> None:
+    host = LocalHost()
+    host.slowness = 20
+    assert host.run(["sleep", "1"], timeout=0.2).status == 0
+
+
+def test_a_step_of_our_own_that_fails_is_the_hosts_problem_with_its_words() -> None:
+    with pytest.raises(HostProblem, match=r"On local, “cat /no/such” failed with status 1: cat: /no/such"):
+        LocalHost().must(["cat", "/no/such"])
+
+
+@given(name=WORDS.filter(lambda name: name not in ("", ".", "..") and "/" not in name), data=st.binary(max_size=200))
+def test_a_file_is_put_as_it_is_whatever_its_name(
+    tmp_path_factory: pytest.TempPathFactory, name: str, data: bytes
+) -> None:
+    if len(name.encode()) > 200:
+        return
+    path = tmp_path_factory.mktemp("put") / "new folder" / name
+    LocalHost().put(str(path), data, mode=0o600)
+    assert path.read_bytes() == data
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in path.parent.iterdir()] == [name]
+
+
+def test_a_spawned_command_on_pipes_sees_no_terminal_and_answers_before_eof() -> None:
+    child = LocalHost().spawn(["sh", "-c", "[ -t 0 ] || echo pipe; read -r a; echo got $a; cat; echo end"], tty=False)
+    child.expect("pipe\n")
+    child.sendline("one")
+    child.expect("got one\n")
+    child.sendeof()
+    child.expect("end\n")
+
+
+def test_a_spawned_command_on_a_terminal_sees_one() -> None:
+    child = LocalHost().spawn(["sh", "-c", "[ -t 0 ] && [ -t 1 ] && echo terminal"], tty=True)
+    child.expect("terminal")
+
+
+def test_facts_are_read_from_the_hosts_own_words() -> None:
+    info = (
+        '{"version":{"Version":"5.4.2"},"host":{"conmon":{"version":"conmon version 2.1"},"ociRuntime":{"version":'
+        '"crun version 1.21\\nmore"},"pasta":{"executable":"/usr/bin/pasta","package":"passt_1"},'
+        '"security":{"rootless":true}},"store":{"graphDriverName":"overlay"}}'
+    )
+    facts = parse_facts(
+        f"kernel=6.1\nuid=1500\ngid=1501\ncpus=2\ncgroups=v2\nhome=/h\ndocker=/usr/bin/docker\ninfo={info}\n"
+    )
+    assert (facts.podman, facts.runtime, facts.network, facts.storage) == (
+        "5.4.2",
+        "crun version 1.21",
+        "pasta passt_1",
+        "overlay",
+    )
+    assert facts.rootless
+    assert "home" not in facts.as_json()
+
+
+def test_facts_of_a_host_without_podman_are_empty_and_not_an_error() -> None:
+    facts = parse_facts("kernel=6.1\nuid=0\ngid=0\ncpus=1\ncgroups=hybrid\nhome=/root\ndocker=\ninfo=\n")
+    assert (facts.podman, facts.docker, facts.rootless) == ("", "", False)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from checks import runs
+from checks.problems import HostProblem
+
+DIES = """
+import os, subprocess, sys
+from checks import runs
+with runs.new_run() as run:
+    run.aims_at("local")
+    print(run.id, flush=True)
+    subprocess.Popen(["sleep", "300"])
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def killed_run() -> runs.Run:
+    done = subprocess.run([sys.executable, "-c", DIES], stdout=subprocess.PIPE, text=True, check=False)
+    ((run, where),) = runs.dead_runs()
+    assert (run.id, where) == (done.stdout.strip(), "local")
+    return run
+
+
+def test_a_run_takes_its_folders_with_it() -> None:
+    with runs.new_run() as run:
+        assert run.folder.is_dir()
+        assert run.sockets.stat().st_mode & 0o777 == 0o700
+    assert not run.folder.exists()
+    assert not run.scratch.exists()
+    assert runs.MARK not in os.environ
+
+
+def test_a_living_run_is_not_dead() -> None:
+    with runs.new_run():
+        assert runs.dead_runs() == []
+
+
+def test_a_kept_run_stays_and_is_not_dead() -> None:
+    with runs.new_run() as run:
+        run.keep("debian-13")
+    assert run.folder.is_dir()
+    assert runs.dead_runs() == []
+    ((kept, where),) = runs.kept_runs()
+    assert (kept.id, where) == (run.id, "debian-13")
+    runs.remove(kept)
+    assert not run.folder.exists()
+
+
+def test_a_killed_run_is_dead_and_removed_with_its_processes_while_others_stay() -> None:
+    dead = killed_run()
+    bystander = subprocess.Popen(["sleep", "300"], env={**os.environ, runs.MARK: "other"})
+    with runs.new_run() as living:
+        assert len(runs.processes_of(dead.id)) == 1
+        runs.remove(dead)
+        assert runs.processes_of(dead.id) == []
+        assert living.folder.is_dir()
+    assert not dead.folder.exists()
+    assert not dead.scratch.exists()
+    assert bystander.poll() is None
+    bystander.kill()
+
+
+def test_a_cache_that_can_not_be_made_is_the_hosts_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/cache")
+    with pytest.raises(HostProblem, match=r"cache folder /dev/null/cache/nanoclaw-verify can't be made"):
+        runs.cache()

@@ -1,0 +1,116 @@
+"""The command as a user types it, where no host is needed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHIM = 'case "$1" in --version) echo podman version 5.4.2 ;; *) exit 125 ;; esac'
+
+
+def verify(
+    tmp_path: Path, *args: str, programs: dict[str, str] | None = None, wait: bool = True
+) -> subprocess.Popen[str]:
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for name, script in (programs or {}).items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": f"{folder}:{os.environ['PATH']}"}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "invoke", "--search-root", str(ROOT), "verify", *args],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=tmp_path,
+    )  # fmt: skip
+    if wait:
+        child.wait(60)
+    return child
+
+
+def told(child: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = child.communicate(timeout=60)
+    return child.returncode, out, err
+
+
+def left_behind(tmp_path: Path) -> list[str]:
+    runs = tmp_path / "cache" / "nanoclaw-verify" / "runs"
+    return [entry.name for entry in runs.iterdir()] if runs.is_dir() else []
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "line"),
+    [
+        (["--host", "nonsense"], 2, "There is no host “nonsense”."),
+        (["--host", "ssh://"], 2, "“ssh://” is not an ssh host."),
+        (["--host", "debian-13", "--profile", "nonsense"], 2, "There is no profile “nonsense”."),
+        (["--only", "nonsense"], 2, "No case matches “nonsense”."),
+        (["--only", "nonsense", "--list"], 2, "No case matches “nonsense”."),
+        (["--timeout-factor", "0"], 2, "--timeout-factor is 0"),
+        (["--timeout-factor", "x"], 2, "--timeout-factor"),
+        (["--json", "/no/such/folder/x.json"], 2, "--json: the folder /no/such/folder does not exist."),
+        (["--host", "ssh://nobody@127.0.0.1:1"], 3, "ssh://nobody@127.0.0.1:1 can't be reached"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_its_status(tmp_path: Path, args: list[str], status: int, line: str) -> None:
+    came, _, err = told(verify(tmp_path, *args))
+    assert came == status
+    assert line in err
+    assert "Traceback" not in err
+    assert left_behind(tmp_path) == []
+
+
+def test_the_list_has_every_group_and_needs_no_host(tmp_path: Path) -> None:
+    status, out, err = told(verify(tmp_path, "--list"))
+    assert (status, err) == (0, "")
+    assert "Image operations" in out
+    assert "docker run with stdin piping" in out
+
+
+def test_the_list_shows_what_only_would_run(tmp_path: Path) -> None:
+    status, out, _ = told(verify(tmp_path, "--list", "--only", "bind mounts", "--only", "!dev-null"))
+    assert status == 0
+    assert "read-only" in out
+    assert "docker build" not in out
+    assert "dev-null-over-file" not in out
+
+
+@pytest.mark.parametrize(
+    ("programs", "reason"),
+    [
+        ({"docker": "echo Docker version 28.2.2", "podman": "exit 0"}, "Docker's own client"),
+        ({"docker": "sleep 60", "podman": "exit 0"}, "“docker --version” did not answer"),
+        ({"docker": SHIM, "podman": "echo no subuids >&2; exit 125"}, "“podman info” fails: no subuids"),
+        ({"docker": SHIM, "podman": 'case "$1" in build) echo no space >&2; exit 125 ;; esac'}, "no space"),
+    ],
+    ids=["Docker's client", "a docker that hangs", "a podman that fails", "a podman that can't build"],
+)
+def test_a_machine_that_can_not_be_tested_is_status_3(tmp_path: Path, programs: dict[str, str], reason: str) -> None:
+    programs["id"] = 'if [ "$1" = -u ]; then echo 1500; else exec /usr/bin/id "$@"; fi'
+    status, out, err = told(verify(tmp_path, "--host", "local", programs=programs))
+    assert status == 3
+    assert reason in err
+    assert "[FAIL]" not in out
+    assert "Traceback" not in err
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 130), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_run_and_leaves_nothing(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    hangs = {"docker": "sleep 50", "podman": "exit 0"}
+    child = verify(tmp_path, "--host", "local", programs=hangs, wait=False)
+    deadline = time.monotonic() + 20
+    while not left_behind(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    child.send_signal(number)
+    came, _, err = told(child)
+    assert came == status
+    assert "Interrupted" in err
+    assert "Traceback" not in err
+    assert left_behind(tmp_path) == []
