@@ -32,22 +32,19 @@ def verify(
     profile: str = "",
     verbose: bool = False,
     list: bool = False,  # noqa: A002 - the option's name
-    only: list[str] = (),  # type: ignore[assignment]
+    only: list[str] | None = None,
     last_failed: bool = False,
     junit: str = "",
     json: str = "",
-    timeout_factor: float = 1.0,
+    timeout_factor: str = "1",
     keep: bool = False,
 ) -> None:
     """Run every Docker CLI pattern that nanoclaw uses through the shim.
 
     Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 the host can't be used.
     """
-    raise Exit(
-        code=run_verify(
-            Options(host, profile, verbose, tuple(only), last_failed, list, junit, json, timeout_factor, keep)
-        )
-    )
+    options = Options(host, profile, verbose, tuple(only or ()), last_failed, list, junit, json, timeout_factor, keep)
+    raise Exit(code=run_verify(options))
 
 
 @task

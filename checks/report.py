@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from rich.console import Console
 from rich.text import Text
 
@@ -92,5 +90,5 @@ def _command(done: Completed) -> list[str]:
 
 
 def _field(name: str, text: str) -> list[str]:
-    wrapped = [part for line in text.splitlines() or [""] for part in textwrap.wrap(line, 150) or [""]]
-    return [f"{name:<10}{wrapped[0]}", *(f"{'':10}{line}" for line in wrapped[1:])]
+    first, *others = text.splitlines() or [""]
+    return [f"{name:<10}{first}", *(f"{'':10}{line}" for line in others)]

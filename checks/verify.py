@@ -40,7 +40,8 @@ class Options:
     list_only: bool = False
     junit: str = ""
     json: str = ""
-    timeout_factor: float = 1.0
+    timeout_factor: str = "1"
+    """Text, so that what is no number is told by us."""
     keep: bool = False
 
 
@@ -68,7 +69,7 @@ def _session(options: Options, run: runs.Run, progress: Progress) -> Exit:
         report,
         progress,
         only=options.only,
-        factor=options.timeout_factor,
+        factor=_factor(options),
         keep=options.keep,
         verbose=options.verbose,
     )
@@ -107,11 +108,20 @@ def _arguments(options: Options) -> list[str]:
 
 
 def _check(options: Options) -> None:
-    if not 0.1 <= options.timeout_factor <= 100:
-        raise WrongUsage(f"--timeout-factor is {options.timeout_factor:g}; it must be from 0.1 to 100.")
+    _factor(options)
     for name, path in (("--json", options.json), ("--junit", options.junit)):
         if path and not Path(path).absolute().parent.is_dir():
             raise WrongUsage(f"{name}: the folder {Path(path).absolute().parent} does not exist.")
+
+
+def _factor(options: Options) -> float:
+    try:
+        factor = float(options.timeout_factor)
+    except ValueError:
+        factor = 0
+    if not 0.1 <= factor <= 100:
+        raise WrongUsage(f"--timeout-factor is {options.timeout_factor}; it must be a number from 0.1 to 100.")
+    return factor
 
 
 @contextlib.contextmanager

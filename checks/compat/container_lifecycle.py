@@ -250,7 +250,7 @@ def test_ps_label(bench: Bench) -> None:
     expect(came == [], "none once it has ended", came)
 
 
-@pytest.mark.case("docker ps --format with .Label", fix="docker-ps-format-does-not-know-label")
+@pytest.mark.case("docker ps --format with .Label", fix="docker-ps---format-does-not-know-label")
 def test_ps_label_column(bench: Bench) -> None:
     name = bench.name("label")
     flags = ("--label", f"project={name}", "--label", "service=agent one")
