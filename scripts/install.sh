@@ -3,10 +3,28 @@
 #
 #     scripts/install.sh python   Python and its venv module
 #     scripts/install.sh guest    for throwaway hosts: QEMU, mmdebstrap, ssh
-#     scripts/install.sh podman   for testing this machine: rootless Podman, and the shim where no other docker is installed
+#     scripts/install.sh podman   for testing this machine: rootless Podman, and the shim where there is no other docker
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname -- "$0")/lib.sh"
+
+PYTHON="python3 python3-venv"
+GUEST="qemu-system-x86 qemu-utils mmdebstrap openssh-client e2fsprogs uidmap util-linux debian-archive-keyring"
+PODMAN="podman crun uidmap dbus-user-session busybox-static procps"
+
+# install --install-recommends|--no-install-recommends PACKAGE...: what of these is not installed yet.
+install() {
+    recommends=$1
+    shift
+    for package; do
+        shift
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed$' || set -- "$@" "$package"
+    done
+    [ $# -gt 0 ] || return 0
+    say "Installing: $* ..."
+    as_root apt-get -qq update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y "$recommends" "$@" >/dev/null
+}
 
 [ $# -gt 0 ] || {
     sed -n 's/^# \{0,1\}//; 2,6p' "$0" >&2
@@ -14,33 +32,23 @@ set -eu
 }
 if ! command -v apt-get >/dev/null; then
     say "This machine has no apt-get. Install by its own means what these Debian packages have:"
-    say "    $GUEST_PACKAGES python3-venv"
-    exit $UNUSABLE
+    say "    $PYTHON $GUEST $PODMAN podman-docker"
+    exit "$UNUSABLE"
 fi
 
-packages=""
+# shellcheck disable=SC2086 # lists of words
 for set in "$@"; do
     case $set in
-        python) packages="$packages python3 python3-venv" ;;
-        guest) packages="$packages $GUEST_PACKAGES" ;;
+        python) install --no-install-recommends $PYTHON ;;
+        guest) install --no-install-recommends $GUEST ;;
         podman)
-            packages="$packages $PODMAN_PACKAGES"
-            command -v docker >/dev/null || packages="$packages podman-docker"
+            # With what Podman recommends: which network helper that is depends on its version.
+            install --install-recommends $PODMAN
+            command -v docker >/dev/null || install --no-install-recommends podman-docker
             ;;
         *)
-            say "There is no package set “$set”: python, guest, podman."
+            say "There is no package set '$set': python, guest, podman."
             exit 2
             ;;
     esac
 done
-
-missing=""
-for package in $packages; do
-    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed$' || missing="$missing $package"
-done
-[ -n "$missing" ] || exit 0
-
-say "Installing:$missing …"
-as_root apt-get -qq update
-# shellcheck disable=SC2086 # a list of words
-as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >/dev/null

@@ -9,11 +9,6 @@ UNUSABLE=3
 
 say() { printf '%s\n' "$*" >&2; }
 
-# Debian packages for the throwaway hosts: QEMU, and what builds and reaches a guest.
-GUEST_PACKAGES="qemu-system-x86 qemu-utils mmdebstrap openssh-client e2fsprogs uidmap util-linux debian-archive-keyring"
-# For testing this machine itself: rootless Podman; the shim is added where no other docker is in the way.
-PODMAN_PACKAGES="podman crun uidmap slirp4netns fuse-overlayfs dbus-user-session busybox-static procps"
-
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
@@ -22,7 +17,7 @@ as_root() {
     else
         say "This needs root, and there is no sudo here. As root, run:"
         say "    $*"
-        exit $UNUSABLE
+        exit "$UNUSABLE"
     fi
 }
 
@@ -36,7 +31,7 @@ find_python() {
     done
     say "Python 3.11 or newer with its venv module is not installed. Install it with:"
     say "    apt-get install python3 python3-venv"
-    exit $UNUSABLE
+    exit "$UNUSABLE"
 }
 
 # Make the private virtual environment, or renew it when the requirements have changed.
@@ -49,8 +44,8 @@ ensure_venv() {
         "$VENV/bin/pip" install --quiet --disable-pip-version-check \
             -r "$ROOT/requirements.txt" -c "$ROOT/constraints.txt"; } >&2; then
         rm -rf "$VENV"
-        say "The Python environment could not be made. Does “pip download invoke” work on this machine?"
-        exit $UNUSABLE
+        say "The Python environment could not be made. Does 'pip download invoke' work on this machine?"
+        exit "$UNUSABLE"
     fi
     printf '%s\n' "$wanted" >"$VENV/requirements.cksum"
 }
