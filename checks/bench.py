@@ -96,13 +96,16 @@ class Bench:
         """An empty folder of the case's own, on the host."""
         if not self._folder:
             self._folder = f"{self._owner.folder}-{self.uid}/{self._case}"
-            self.host.must(["mkdir", "-m", "700", "-p", self._owner.folder + f"-{self.uid}", self._folder])
+            self.host.must(
+                ["mkdir", "-m", "700", "-p", f"{self._owner.folder}-{self.uid}", self._folder],
+                doing="making the case's folder",
+            )
         return self._folder
 
     def make(self, name: str) -> str:
         """Make a folder in the case's folder; its path."""
         path = f"{self.folder}/{name}"
-        self.host.must(["mkdir", "-p", path])
+        self.host.must(["mkdir", "-p", path], doing=f"making {path}")
         return path
 
     def write(self, name: str, content: str | bytes) -> str:
@@ -127,7 +130,7 @@ class Bench:
 
     def podman(self, *args: str) -> str:
         """The host's own view, past the shim under test: what ``podman ARGS`` prints."""
-        return self.host.must(["podman", *args]).out.strip()
+        return self.host.must(["podman", *args], doing=f"“podman {args[0]}”").out.strip()
 
     def sleeper(self, name: str, *options: str) -> None:
         """A bystander: a container that runs until it is removed, started past the shim."""

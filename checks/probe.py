@@ -36,9 +36,8 @@ def make(accounts: Sequence[Host], owner: str = PREPARED) -> None:
 
 def _make(account: Host, owner: str, context: bytes) -> None:
     script = (FIXTURES / "probe" / "make.sh").read_text()
-    account.must(
-        ["sh", "-c", script, "make.sh", repository(owner), f"{LABEL}={owner}", _FALLBACK], stdin=context, timeout=120
-    )
+    argv = ["sh", "-c", script, "make.sh", repository(owner), f"{LABEL}={owner}", _FALLBACK]
+    account.must(argv, stdin=context, timeout=120, doing="building and starting the probe image")
 
 
 def _context() -> bytes:

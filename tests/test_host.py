@@ -40,8 +40,8 @@ def test_a_slow_host_gets_longer_bounds() -> None:
 
 
 def test_a_step_of_our_own_that_fails_is_the_hosts_problem_with_its_words() -> None:
-    with pytest.raises(HostProblem, match=r"On local, “cat /no/such” failed with status 1: cat: /no/such"):
-        LocalHost().must(["cat", "/no/such"])
+    with pytest.raises(HostProblem, match=r"On local, reading failed with status 1: cat: /no/such"):
+        LocalHost().must(["cat", "/no/such"], doing="reading")
 
 
 @given(name=WORDS.filter(lambda name: name not in ("", ".", "..") and "/" not in name), data=st.binary(max_size=200))

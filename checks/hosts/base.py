@@ -143,28 +143,36 @@ class Host(ABC):
         self.must(
             ["sh", "-c", 'mkdir -p "$(dirname "$1")" && cat >"$1.part" && chmod "$2" "$1.part" && mv "$1.part" "$1"',
              "sh", path, f"{mode:o}"],
-            stdin=data,
+            stdin=data, doing=f"writing {path}",
         )  # fmt: skip
 
     def read(self, path: str) -> bytes:
         """The content of a file there. Raises HostProblem where it can't be read."""
-        return self.must(["cat", path]).stdout
+        return self.must(["cat", path], doing=f"reading {path}").stdout
 
-    def must(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 20) -> Completed:
-        """Run one of our own steps, which has no reason to fail on a usable host. Raises HostProblem when it does."""
+    def must(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 20, doing: str = "a step of the run"
+    ) -> Completed:
+        """Run one of our own steps, which has no reason to fail on a usable host.
+
+        Raises HostProblem when it does; ``doing`` is what its message calls the step.
+        """
         try:
             done = self.run(argv, stdin=stdin, timeout=timeout)
         except TimedOut as late:
-            raise HostProblem(f"On {self.name}, {late}.", "Look at the host's load, then run again.") from late
+            raise HostProblem(
+                f"On {self.name}, {doing} did not end within {late.bound:g} s.",
+                "Look at the host's load, then run again.",
+            ) from late
         if done.status != 0:
             said = done.err.strip() or done.out.strip() or "it said nothing"
-            raise HostProblem(f"On {self.name}, “{done.command}” failed with status {done.status}: {said}")
+            raise HostProblem(f"On {self.name}, {doing} failed with status {done.status}: {said}")
         return done
 
     def facts(self) -> Facts:
         """What this host is: asked once, then remembered."""
         if self._facts is None:
-            self._facts = parse_facts(self.must(["sh", "-c", _FACTS]).out)
+            self._facts = parse_facts(self.must(["sh", "-c", _FACTS], doing="asking for its facts").out)
         return self._facts
 
     def _bounded(

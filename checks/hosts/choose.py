@@ -24,7 +24,9 @@ def unusable(host: Host) -> str:
 
 
 def _reasons(host: Host) -> Iterator[str]:
-    found = dict(line.split("=", 1) for line in host.must(["sh", "-c", _LOOK]).out.splitlines())
+    found = dict(
+        line.split("=", 1) for line in host.must(["sh", "-c", _LOOK], doing="looking for docker").out.splitlines()
+    )
     if found["uid"] == "0":
         yield "running as root, and rootless Podman belongs to a plain user"
     if not found["podman"]:

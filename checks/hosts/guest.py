@@ -195,7 +195,7 @@ def _prepare(
         guest.await_up()
         with progress.step("Making the probe image on it"):
             prepare(guest.members)
-        guest.root.must(["sync"])
+        guest.root.must(["sync"], doing="writing its disk")
         for account in (*guest.members, guest.root):
             account.close()
         with progress.step("Saving its state"):
