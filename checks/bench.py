@@ -40,7 +40,7 @@ podman ps -aq --filter "label=$1" | xargs -r podman rm -f >/dev/null 2>&1
 _REMOVE = f"""{_REMOVE_CONTAINERS}
 label=$1 marker=$2
 podman images -aq --filter "label=$label" | sort -u | xargs -r podman rmi -f >/dev/null 2>&1
-for cached in /var/tmp/buildah-cache-"$(id -u)"/*; do
+for cached in /var/tmp/buildah-cache*/*; do # its name has the uid in it, from some version on
     [ ! -e "$cached/$marker" ] || podman unshare rm -rf -- "$cached"
 done
 shift 2

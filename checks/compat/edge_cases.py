@@ -9,7 +9,7 @@ import secrets
 import pytest
 
 from checks.bench import Bench
-from checks.docker import shell
+from checks.docker import Talk, shell
 from checks.expect import expect, expect_run
 
 GROUP = "Edge cases"
@@ -120,15 +120,21 @@ def test_timeout(bench: Bench) -> None:
     bench.expect_gone(name)
 
 
+def kill_client(bench: Bench, talk: Talk, pidfile: str) -> None:
+    """SIGKILL the docker client, as nanoclaw does after its time-out. Node then closes the input; so do we."""
+    bench.host.must(shell('kill -KILL "$(cat "$1")"', pidfile), doing="killing the client")
+    talk.eof()
+
+
 @pytest.mark.case("Killed client leaves no container", fix="a-killed-client-leaves-its-container")
 def test_killed_client(bench: Bench) -> None:
     # An agent that waits for input ends when its client is gone, since its input ends.
     name = bench.name("orphan")
     pidfile = f"{bench.folder}/client.pid"
-    with bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, *READS_ON, pidfile=pidfile) as talk:
+    flags = ("-i", "--rm", "--name", name)
+    with bench.docker.talking("run", *flags, bench.probe, *READS_ON, pidfile=pidfile) as talk:
         talk.hear("ready\n")
-        bench.host.must(shell('kill -KILL "$(cat "$1")"', pidfile))
-        talk.rest()
+        kill_client(bench, talk, pidfile)
         bench.expect_gone(name)
 
 
@@ -137,14 +143,12 @@ def test_orphan_clean_up(bench: Bench) -> None:
     # An agent that does not read on outlives its client, on Docker as well. nanoclaw looks for such at its start.
     name = bench.name("deaf-orphan")
     pidfile = f"{bench.folder}/client.pid"
-    with bench.docker.talking(
-        "run", "-i", "--rm", "--name", name, bench.probe, *READS_NOTHING, pidfile=pidfile
-    ) as talk:  # fmt: skip
+    flags = ("-i", "--rm", "--name", name)
+    with bench.docker.talking("run", *flags, bench.probe, *READS_NOTHING, pidfile=pidfile) as talk:
         talk.hear("ready\n")
-        bench.host.must(shell('kill -KILL "$(cat "$1")"', pidfile))
-        talk.rest()
-    bench.await_running(name)
-    done = bench.docker("ps", "--filter", f"name={name.rsplit('-', 1)[0]}-", "--format", "{{.Names}}")
-    expect_run(done, stdout=f"{name}\n")
-    expect_run(bench.docker("stop", done.out.strip(), timeout=30), stdout=f"{name}\n")
-    bench.expect_gone(name)
+        kill_client(bench, talk, pidfile)
+        bench.await_running(name)
+        done = bench.docker("ps", "--filter", f"name={name.rsplit('-', 1)[0]}-", "--format", "{{.Names}}")
+        expect_run(done, stdout=f"{name}\n")
+        expect_run(bench.docker("stop", done.out.strip(), timeout=30), stdout=f"{name}\n")
+        bench.expect_gone(name)
