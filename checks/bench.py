@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,10 +42,6 @@ podman images -aq --filter "label=$label" | sort -u | xargs -r podman rmi -f >/d
 for cached in /var/tmp/buildah-cache*/*; do # its name has the uid in it, from some version on
     [ ! -e "$cached/$marker" ] || podman unshare rm -rf -- "$cached"
 done
-shift 2
-for folder; do
-    [ ! -e "$folder" ] || rm -rf -- "$folder" 2>/dev/null || podman unshare rm -rf -- "$folder"
-done
 [ -z "$(podman ps -aq --filter "label=$label"; podman images -q --filter "label=$label")" ]
 """
 
@@ -76,7 +71,7 @@ class Bench:
         self.probe = f"{probe.repository(owner.images)}:probe"
         self.agent = f"{probe.repository(owner.images)}:agent"
         self._owner = owner
-        self._case = re.sub(r"[^a-z0-9]+", "-", case.lower()).strip("-")
+        self.case = case
         self._folder = ""
         self._named = 0
         self._sleepers: list[str] = []
@@ -95,17 +90,15 @@ class Bench:
     def folder(self) -> str:
         """An empty folder of the case's own, on the host."""
         if not self._folder:
-            self._folder = f"{self._owner.folder}-{self.uid}/{self._case}"
-            self.host.must(
-                ["mkdir", "-m", "700", "-p", f"{self._owner.folder}-{self.uid}", self._folder],
-                doing="making the case's folder",
-            )
+            self._folder = f"{self._owner.folder}-{self.uid}/{self.case}"
+            self.host.make_folder(f"{self._owner.folder}-{self.uid}", mode=0o700)
+            self.host.make_folder(self._folder)
         return self._folder
 
     def make(self, name: str) -> str:
         """Make a folder in the case's folder; its path."""
         path = f"{self.folder}/{name}"
-        self.host.must(["mkdir", "-p", path], doing=f"making {path}")
+        self.host.make_folder(path)
         return path
 
     def write(self, name: str, content: str | bytes) -> str:
@@ -164,9 +157,8 @@ def remove_containers(account: Host, run: str) -> None:
 
 def remove_objects(account: Host, run: str) -> bool:
     """Remove what a run left on an account: containers, images, build caches, folders. Whether nothing is left."""
-    uid = account.facts().uid
-    folder = f"{Owner(run, run).folder}-{uid}"
-    return account.run(shell(_REMOVE, f"{probe.LABEL}={run}", marker(run), folder), timeout=60).status == 0
+    gone = account.remove_folder(f"{Owner(run, run).folder}-{account.facts().uid}")
+    return account.run(shell(_REMOVE, f"{probe.LABEL}={run}", marker(run)), timeout=60).status == 0 and gone
 
 
 def marker(run: str) -> str:

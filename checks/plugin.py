@@ -83,6 +83,7 @@ class Verification:
         self.kept: list[Bench] = []
         self.listed: list[About] = []
         self.broken: list[str] = []
+        self.crash: BaseException | None = None
 
     def pytest_configure(self, config: pytest.Config) -> None:
         config.addinivalue_line("markers", "case(label, fix=anchor): a case of the report; where its fix is written up")
@@ -90,6 +91,11 @@ class Verification:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             self.broken.append(report.longreprtext)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
+        self.crash = excinfo.value
+        return True  # who called pytest raises it again
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -200,6 +206,7 @@ class Verification:
         if request.session.testsfailed == failed_before:
             bench.clear()
         elif self._keep:
+            self._stage.keep()
             self.kept.append(bench)
         else:
             remove_containers(account, self._stage.owner.run)

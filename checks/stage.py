@@ -34,13 +34,16 @@ class Stage:
     host: Host
     profile: str
     owner: Owner
-    throwaway: bool
-    """Whether the host goes with the run, so that nothing on it needs cleaning."""
+    run: Run
 
     @property
     def accounts(self) -> Sequence[Host]:
         """Every account that cases may use, the default one first."""
         return self.host.accounts()
+
+    def keep(self) -> None:
+        """Leave the host as it is when the run ends."""
+        self.run.keep(self.host.name)
 
 
 @contextlib.contextmanager
@@ -94,7 +97,7 @@ def _as_it_is(host: Host, profile: str | None, run: Run, progress: Progress, *, 
         with progress.step("Making the probe image"):
             probe.make([host], run.id)
         host.echo = echo
-        yield Stage(host, AS_IT_IS, Owner(run.id, run.id), throwaway=False)
+        yield Stage(host, AS_IT_IS, Owner(run.id, run.id), run)
     finally:
         host.echo = None
         if not run.kept:
@@ -117,9 +120,11 @@ def _pinned(
         if profile == "recommended":
             for account in machine.members:
                 account.put(f"{account.facts().home}/{_DROP_IN_PLACE}", _DROP_IN.read_bytes())
+        if (has := machine.members[0].facts().podman) != what.podman:
+            progress.say(f"{what.name} has Podman {has}; its recipe expects {what.podman}.")
         for account in machine.members:
             account.echo = echo
-        yield Stage(machine.members[0], profile, Owner(run.id, probe.PREPARED), throwaway=True)
+        yield Stage(machine.members[0], profile, Owner(run.id, probe.PREPARED), run)
 
 
 def sweep(progress: Progress) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from rich.console import Console
 from tabulate import tabulate
 
 from checks import runs
+from checks.bench import Bench
 from checks.plugin import Verification
+from checks.probe import LABEL
 from checks.problems import Exit, Interrupted, Problem, WrongUsage
 from checks.progress import Progress
 from checks.report import Report
@@ -55,6 +58,12 @@ def verify(options: Options) -> Exit:
     except Problem as problem:
         progress.say(f"{'Wrong usage' if isinstance(problem, WrongUsage) else 'The host can’t be used'}: {problem}")
         return problem.exit
+    except BrokenPipeError:  # who read the report has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return Exit.INTERRUPTED
+    except OSError as error:
+        progress.say(f"The host can’t be used: {error.strerror}: {error.filename or 'no file named'}")
+        return Exit.HOST_UNUSABLE
     except KeyboardInterrupt:
         progress.say("Interrupted; everything that the run had made was removed.")
         return Exit.INTERRUPTED
@@ -74,8 +83,12 @@ def _session(options: Options, run: runs.Run, progress: Progress) -> Exit:
         verbose=options.verbose,
     )
     status = pytest.main(_arguments(options), plugins=[plugin])
+    for bench in plugin.kept:
+        report.note(how_to_look(bench))
     if plugin.problem:
         raise plugin.problem
+    if plugin.crash:
+        raise plugin.crash
     if status == pytest.ExitCode.INTERRUPTED and not plugin.broken:
         raise KeyboardInterrupt
     if plugin.broken or status not in (
@@ -94,6 +107,20 @@ def _session(options: Options, run: runs.Run, progress: Progress) -> Exit:
     if options.json:
         plugin.evidence.write(Path(options.json))
     return Exit.CASE_FAILED if status == pytest.ExitCode.TESTS_FAILED else Exit.OK
+
+
+def how_to_look(bench: Bench) -> str:
+    """What to type to see a failed case's containers and folder."""
+    shell = bench.host.address()
+    return "\n".join(
+        [
+            f"\nKept of {bench.case}, to look at:",
+            *([f"  a shell:     {shell}"] if shell else []),
+            f"  containers:  podman ps -a --filter label={LABEL}={bench.run}",
+            f"  its folder:  {bench.folder}",
+            "  remove all:  invoke clean",
+        ]
+    )
 
 
 def _arguments(options: Options) -> list[str]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,3 +95,16 @@ def test_facts_are_read_from_the_hosts_own_words() -> None:
 def test_facts_of_a_host_without_podman_are_empty_and_not_an_error() -> None:
     facts = parse_facts("kernel=6.1\nuid=0\ngid=0\ncpus=1\ncgroups=hybrid\nhome=/root\ndocker=\ninfo=\n")
     assert (facts.podman, facts.docker, facts.rootless) == ("", "", False)
+
+
+def test_a_folder_is_made_and_removed_with_all_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "new  folder"
+    LocalHost().make_folder(str(path), mode=0o700)
+    assert path.stat().st_mode & 0o777 == 0o700
+    LocalHost().put(f"{path}/deep/er/file", b"x")
+    assert LocalHost().remove_folder(str(path))
+    assert not path.exists()
+
+
+def test_removing_a_folder_that_is_not_there_is_no_failure(tmp_path: Path) -> None:
+    assert LocalHost().remove_folder(str(tmp_path / "none"))

@@ -146,6 +146,15 @@ class Host(ABC):
             stdin=data, doing=f"writing {path}",
         )  # fmt: skip
 
+    def make_folder(self, path: str, mode: int = 0o755) -> None:
+        """Make a folder there, with those above it."""
+        self.must(["mkdir", "-m", f"{mode:o}", "-p", path], doing=f"making {path}")
+
+    def remove_folder(self, path: str) -> bool:
+        """Remove a folder there and all in it, whichever of the account's ids owns it. Whether it is gone."""
+        script = 'rm -rf -- "$1" 2>/dev/null || podman unshare rm -rf -- "$1"'
+        return self.run(["sh", "-c", script, "sh", path]).status == 0
+
     def read(self, path: str) -> bytes:
         """The content of a file there. Raises HostProblem where it can't be read."""
         return self.must(["cat", path], doing=f"reading {path}").stdout
