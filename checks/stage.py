@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from checks import probe, runs
@@ -118,13 +119,17 @@ def _pinned(
         )
     with guest.resumed(what, run, probe.make, progress, outlive=keep) as machine:
         if profile == "recommended":
-            for account in machine.members:
-                account.put(f"{account.facts().home}/{_DROP_IN_PLACE}", _DROP_IN.read_bytes())
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(_configure, machine.members))
         if (has := machine.members[0].facts().podman) != what.podman:
             progress.say(f"{what.name} has Podman {has}; its recipe expects {what.podman}.")
         for account in machine.members:
             account.echo = echo
         yield Stage(machine.members[0], profile, Owner(run.id, probe.PREPARED), run)
+
+
+def _configure(account: Host) -> None:
+    account.put(f"{account.facts().home}/{_DROP_IN_PLACE}", _DROP_IN.read_bytes())
 
 
 def sweep(progress: Progress) -> None:

@@ -59,3 +59,10 @@ def test_the_guides_own_links_resolve() -> None:
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
+
+
+def test_the_readmes_report_is_of_the_cases_as_they_are(cases: list[About]) -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert re.findall(r"^  \[(?:PASS|SKIP)\] (.*?)(?:: needs .*)?$", readme, re.MULTILINE) == [
+        case.label for case in cases
+    ]

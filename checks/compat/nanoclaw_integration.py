@@ -9,4 +9,4 @@ GROUP = "Nanoclaw integration"
 
 @pytest.mark.case("Full agent container invocation")
 def test_full_agent_container_invocation() -> None:
-    pytest.skip("not part of this version yet; it needs an agent image, and the cases above use a small probe image")
+    pytest.skip("needs an agent image, which this version does not make yet")

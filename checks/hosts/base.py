@@ -178,6 +178,10 @@ class Host(ABC):
             raise HostProblem(f"On {self.name}, {doing} failed with status {done.status}: {said}")
         return done
 
+    def remember(self, facts: Facts) -> None:
+        """Take these facts as this host's own, known from before."""
+        self._facts = facts
+
     def facts(self) -> Facts:
         """What this host is: asked once, then remembered."""
         if self._facts is None:

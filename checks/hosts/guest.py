@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 from checks.hosts import build
 from checks.hosts.accelerator import Accelerator, usable
-from checks.hosts.base import Host
+from checks.hosts.base import Facts, Host
 from checks.hosts.machine import Machine, overlay
 from checks.hosts.process import Completed
 from checks.hosts.recipe import Recipe
@@ -28,6 +30,7 @@ Prepare = Callable[[Sequence[Host]], None]
 
 _UP_BOUND = 300.0  # seconds; a guest under emulation boots in 30 to 50
 _BASE = "base"
+_FACTS = "facts.json"
 
 
 class GuestAccount(SshHost):
@@ -75,7 +78,7 @@ class Guest:
         self.members: list[Host] = [GuestAccount(account, self) for account in recipe.accounts]
 
     def await_up(self) -> None:
-        """Return when every account answers and the guest's clock is right."""
+        """Return when the guest answers and its clock is right."""
         deadline = time.monotonic() + _UP_BOUND
         while True:
             if not self.machine.alive():
@@ -94,8 +97,17 @@ class Guest:
                     "Is this machine very busy? Try again when it is not.",
                 )
             time.sleep(0.2)
-        with ThreadPoolExecutor() as pool:  # each account's connection costs a second or more under emulation
-            list(pool.map(lambda account: account.facts(), self.members))
+
+    def note_facts(self, file: Path) -> None:
+        """Write down what each account's facts are: the saved state keeps them, and asking again takes seconds."""
+        with ThreadPoolExecutor() as pool:
+            facts = list(pool.map(lambda account: asdict(account.facts()), self.members))
+        file.write_text(json.dumps(facts))
+
+    def recall_facts(self, file: Path) -> None:
+        """Take the facts that ``note_facts`` wrote before the state was saved."""
+        for account, facts in zip(self.members, json.loads(file.read_text()), strict=True):
+            account.remember(Facts(**facts))
 
     def close(self) -> None:
         """Close the connections and pull the plug."""
@@ -119,6 +131,7 @@ def resumed(
         )  # fmt: skip
         guest = Guest(recipe, boot, machine, accelerator, run)
         try:
+            guest.recall_facts(ready / _FACTS)
             guest.await_up()
         except BaseException:
             guest.close()
@@ -195,6 +208,7 @@ def _prepare(
         guest.await_up()
         with progress.step("Making the probe image on it"):
             prepare(guest.members)
+            guest.note_facts(work / _FACTS)
         guest.root.must(["sync"], doing="writing its disk")
         for account in (*guest.members, guest.root):
             account.close()
