@@ -21,9 +21,18 @@ install() {
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed$' || set -- "$@" "$package"
     done
     [ $# -gt 0 ] || return 0
+    sudo=""
+    if [ "$(id -u)" != 0 ]; then
+        sudo=sudo
+        command -v sudo >/dev/null || {
+            say "Not installed: $*. There is no sudo here; as root, run:"
+            say "    apt-get update && apt-get install -y $recommends $*"
+            exit "$UNUSABLE"
+        }
+    fi
     say "Installing: $* ..."
-    as_root apt-get -qq update
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y "$recommends" "$@" >/dev/null
+    $sudo apt-get -qq update
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y "$recommends" "$@" >/dev/null
 }
 
 [ $# -gt 0 ] || {

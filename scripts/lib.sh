@@ -9,18 +9,6 @@ UNUSABLE=3
 
 say() { printf '%s\n' "$*" >&2; }
 
-as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    elif command -v sudo >/dev/null; then
-        sudo "$@"
-    else
-        say "This needs root, and there is no sudo here. As root, run:"
-        say "    $*"
-        exit "$UNUSABLE"
-    fi
-}
-
 # A Python that can make a virtual environment, 3.11 or newer.
 find_python() {
     for python in python3 /usr/bin/python3; do
