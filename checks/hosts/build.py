@@ -42,20 +42,21 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
         )
     for key in (CLIENT_KEY, HOST_KEY):
         _step(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", str(into / key)])
-    aptconf = into / "apt.conf"
-    aptconf.write_text(_apt_settings())
     archive = into / "root.tar"
+    # By value, script and keys: for a plain user it runs in a namespace whose root may not read the user's files.
+    customize = (FIXTURES / "guest" / "customize.sh").read_text()
     _step(
         [
             "mmdebstrap", "--quiet", "--variant=minbase", f"--architectures={recipe.architecture}",
-            f"--aptopt={aptconf}", f"--include={','.join((*_EVERY_GUEST, *recipe.packages))}",
-            f"--customize-hook={FIXTURES / 'guest' / 'customize.sh'}", recipe.suite, str(archive), *_mirror(),
+            *_apt_settings(), f"--include={','.join((*_EVERY_GUEST, *recipe.packages))}",
+            f"--customize-hook={customize}", recipe.suite, str(archive), *_mirror(),
         ],
         env={
             "TMPDIR": str(run.scratch),
             "ACCOUNTS": " ".join(f"{name}:{uid}" for name, uid in recipe.accounts.items()),
-            "PUBLIC_KEY": str(into / f"{CLIENT_KEY}.pub"),
-            "HOST_KEY": str(into / HOST_KEY),
+            "CLIENT_KEY": (into / f"{CLIENT_KEY}.pub").read_text(),
+            "HOST_KEY": (into / HOST_KEY).read_text(),
+            "HOST_KEY_PUB": (into / f"{HOST_KEY}.pub").read_text(),
         },
         advice="Check that this machine reaches its Debian mirror: apt-get update.",
     )  # fmt: skip
@@ -78,10 +79,10 @@ def _mirror() -> list[str]:
     return []
 
 
-def _apt_settings() -> str:
+def _apt_settings() -> list[str]:
     """What this machine's apt needs to reach its mirror (proxies, retries, stale Release files)."""
     dumped = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False)
-    return "\n".join(line for line in dumped.stdout.splitlines() if _CARRIED_OVER.match(line)) + "\n"
+    return [f"--aptopt={line.rstrip(';')}" for line in dumped.stdout.splitlines() if _CARRIED_OVER.match(line)]
 
 
 def _step(argv: Sequence[str], *, env: Mapping[str, str] | None = None, advice: str = "") -> None:
