@@ -22,6 +22,8 @@ HOST_KEY = "host"
 NEEDED = 4 << 30  # bytes of free disk that a build and its snapshot take, with room to spare
 _SIZE = "12G"  # of the file system; the file is sparse
 
+SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
+
 _EVERY_GUEST = (
     "systemd-sysv", "dbus-user-session", "libpam-systemd", "openssh-server", "linux-image-cloud-amd64",
     "iproute2", "procps", "busybox-static",
@@ -87,10 +89,12 @@ def _apt_settings() -> list[str]:
 
 def _step(argv: Sequence[str], *, env: Mapping[str, str] | None = None, advice: str = "") -> None:
     """One step of the build. Its output is shown only when it fails."""
+    # A plain user's PATH may lack the folder that mke2fs is in.
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
     try:
         done = subprocess.run(
             argv,
-            env={**os.environ, **(env or {})},
+            env={**os.environ, "PATH": path, **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

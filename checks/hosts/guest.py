@@ -151,7 +151,7 @@ def built(recipe: Recipe) -> bool:
 def tools_missing() -> list[str]:
     """The programs that building and running a guest needs and that this machine lacks."""
     programs = ["qemu-system-x86_64", "qemu-img", "mmdebstrap", "mke2fs", "ssh", "ssh-keygen", "setpriv"]
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    path = os.pathsep.join([os.environ.get("PATH", ""), *build.SYSTEM_FOLDERS])
     return [program for program in programs if shutil.which(program, path=path) is None]
 
 
