@@ -137,6 +137,7 @@ class Bench:
         """Remove the bystanders."""
         if self._sleepers:
             self.podman("rm", "-f", *self._sleepers)
+            self._sleepers.clear()
 
     def expect_gone(self, name: str) -> None:
         """Fail unless, within seconds, neither a container of that name nor a process that serves it is left."""

@@ -182,7 +182,8 @@ class Talk:
 
     def completed(self) -> Completed:
         """The conversation as a record. A terminal and pipes alike hand us stdout and stderr as one."""
-        status = self.child.exitstatus if self.child.exitstatus is not None else -1
+        signalled = self.child.signalstatus
+        status = 128 + signalled if signalled else -1 if self.child.exitstatus is None else self.child.exitstatus
         return Completed(self._argv, status, self._heard, b"", (self._ended or time.monotonic()) - self._started)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.console import Console
 from rich.text import Text
 
@@ -12,6 +14,7 @@ from checks.hosts.process import Completed
 TITLE = "Docker→Podman Compatibility Tests"
 
 _MARKS = {"passed": ("[PASS]", "green"), "failed": ("[FAIL]", "bold red"), "skipped": ("[SKIP]", "yellow")}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _SHOWN = 1500  # characters of an output
 _LAST = 3  # commands of a failed case that the report shows; the evidence has them all
 
@@ -90,5 +93,5 @@ def _command(done: Completed) -> list[str]:
 
 
 def _field(name: str, text: str) -> list[str]:
-    first, *others = text.splitlines() or [""]
+    first, *others = [_CONTROL.sub(lambda found: repr(found[0])[1:-1], line) for line in text.split("\n")]
     return [f"{name:<10}{first}", *(f"{'':10}{line}" for line in others)]

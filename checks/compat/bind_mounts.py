@@ -51,6 +51,15 @@ def test_read_only(bench: Bench) -> None:
     expect(done.err.count(READ_ONLY) == 4, f"all four attempts refused with “{READ_ONLY}”", done.err)
     came = bench.host.run(["sh", "-c", 'cd "$1" && ls && cat kept', "sh", folder]).out
     expect(came == f"kept\n{kept}", "the host's folder as it was", came)
+    # Read-only to the container, and still the host's own folder and file: what the host writes is seen inside.
+    script = "echo ready; until grep -q new /data/kept && grep -q new /file; do sleep 0.2; done; echo seen; cat"
+    mounts = ("-v", f"{folder}:/data:ro", "-v", f"{folder}/kept:/file:ro")
+    with bench.docker.talking("run", "-i", "--rm", *mounts, bench.probe, "sh", "-c", script) as talk:
+        talk.hear("ready\n")
+        bench.host.must(["sh", "-c", 'echo new >>"$1"', "sh", f"{folder}/kept"], doing="writing the mounted file")
+        talk.hear("seen\n")
+        talk.eof()
+        talk.rest()
 
 
 @pytest.mark.case("Read-only file over a read-write folder", fix="permission-denied-in-the-workspace")
@@ -102,7 +111,7 @@ def run_as_nanoclaw_does(bench: Bench, image: str, *user: str) -> None:
     bench.write("group/CLAUDE.md", "kept\n")
     bench.write("project/README", "read\n")
     script = (
-        "id -u; id -g; date +%Z; cat; cat /workspace/project/README;"
+        "echo $HOME; id -u; id -g; date +%Z; cat; cat /workspace/project/README;"
         "echo more >> /workspace/group/CLAUDE.md && mkdir /workspace/group/new && echo made > /workspace/group/new/file"
         " && mkdir /home/node/.claude/debug && echo log > /home/node/.claude/debug/log && echo workspace is writable;"
         "echo broken 2>/dev/null > /workspace/project/README || echo project is read-only"
@@ -115,9 +124,9 @@ def run_as_nanoclaw_does(bench: Bench, image: str, *user: str) -> None:
     uid, gid = bench.uid, bench.facts.gid
     bench.record.observe("workspace_writable", "workspace is writable" in done.out)
     expect("workspace is writable" in done.out, "the agent's workspace to be writable", last_line(done.err))
-    zone = done.out.split("\n")[2:3]
+    zone = done.out.split("\n")[3:4]
     expect(zone in (["EST"], ["EDT"]), "the time zone that was asked for", done.out)
-    wanted = f'{uid}\n{gid}\n{zone[0]}\n{{"prompt": "hello"}}\nread\nworkspace is writable\nproject is read-only\n'
+    wanted = f'/home/node\n{uid}\n{gid}\n{zone[0]}\n{{"prompt": "hello"}}\nread\nworkspace is writable\nproject is read-only\n'
     expect_run(done, stdout=wanted)
     script = (
         'cd "$1" && cat group/CLAUDE.md group/new/file sessions/debug/log project/README &&'
@@ -133,7 +142,7 @@ def run_as_nanoclaw_does(bench: Bench, image: str, *user: str) -> None:
 def test_workspace_passing_user(bench_passing_user: Bench) -> None:
     bench = bench_passing_user
     user = f"{bench.uid}:{bench.facts.gid}"
-    run_as_nanoclaw_does(bench, bench.probe, "--user", user, "-e", "HOME=/home/node")
+    run_as_nanoclaw_does(bench, bench.agent, "--user", user, "-e", "HOME=/home/node")
 
 
 @pytest.mark.case("Writable workspace for uid 1000 without --user", fix="permission-denied-in-the-workspace")

@@ -33,6 +33,9 @@ def test_run_name(bench: Bench) -> None:
     name = bench.name("named")
     with bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, "cat") as talk:
         bench.await_running(name)
+        # A name that is taken stays with its container.
+        expect_run(bench.docker("run", "--rm", "--name", name, bench.probe, "true"), status=125)
+        bench.await_running(name)
         talk.eof()
         talk.rest()
     bench.expect_gone(name)
@@ -44,7 +47,10 @@ def test_run_status(bench: Bench) -> None:
         0: ["true"],
         1: ["false"],
         125: ["sh", "-c", "exit 125"],  # which is also what podman ends with when it fails itself
+        2: ["sh", "-c", "exit 2"],
+        126: ["/etc/passwd"],
         127: ["/no/such/command"],
+        255: ["sh", "-c", "exit 255"],
         143: ["sh", "-c", "sh -c 'kill -TERM $$'; exit $?"],
     }
     for status, command in wanted.items():
@@ -66,6 +72,9 @@ def test_stdin(bench: Bench) -> None:
     done = bench.docker("run", "-i", "--rm", "--name", name, bench.probe, "cat", stdin=text.encode())
     expect_run(done, stdout=text)
     bench.expect_gone(name)
+    data = b"a\r\nb\rc\0d\x04\x1b[1me\xff"  # what a terminal or a decoder in between would change
+    done = bench.docker("run", "-i", "--rm", bench.probe, "cat", stdin=data)
+    expect(done.status == 0 and done.stdout == data, f"{data!r} unchanged", repr(done.stdout))
 
 
 @pytest.mark.case("docker run with 1 MB of JSON on stdin", fix="the-container-does-not-start")
@@ -83,6 +92,22 @@ def test_stdin_ignored(bench: Bench) -> None:
     # nanoclaw's second design runs without -i: a container that reads stdin sees its end, and goes on.
     done = bench.docker("run", "--rm", bench.probe, "sh", "-c", "cat; echo went on", stdin=b"not for the container\n")
     expect_run(done, stdout="went on\n")
+
+
+@pytest.mark.case("docker run shows stdout and stderr as they come", fix="the-container-does-not-start")
+def test_output_as_it_comes(bench: Bench) -> None:
+    # Without -i, as the second design runs; nanoclaw reads its agents' output while they work.
+    name, word = bench.name("live"), secrets.token_hex(4)
+    script = f"trap exit TERM; echo out {word}; echo err {word} >&2; sleep 600 & wait"
+    with bench.docker.talking("run", "--rm", "--name", name, bench.probe, "sh", "-c", script) as talk:
+        talk.hear(f"(out|err) {word}\n")
+        talk.hear(f"(out|err) {word}\n")
+        bench.await_running(name)
+        expect_run(bench.docker("stop", name, timeout=30))
+        talk.rest()
+    done = bench.docker("run", "--rm", bench.probe, "sh", "-c", "seq -s , 1 30000 >&2")
+    wanted = ",".join(str(n) for n in range(1, 30001)) + "\n"
+    expect(done.err.endswith(wanted), f"all {len(wanted)} bytes of stderr", f"{len(done.err)}")
 
 
 @pytest.mark.case("docker run -i, line by line", fix="the-container-does-not-start")
@@ -118,14 +143,30 @@ def test_terminal(bench: Bench) -> None:
 
 @pytest.mark.case("docker run --entrypoint", fix="the-container-does-not-start")
 def test_entrypoint(bench: Bench) -> None:
-    # nanoclaw's set-up proves its image so, and the second design starts its agent so.
-    done = bench.docker("run", "-i", "--rm", "--entrypoint", "/bin/echo", bench.probe, "Container OK", stdin=b"{}\n")
-    expect_run(done, stdout="Container OK\n")
+    # The second design starts its agent so.
     script = 'echo "entrypoint ${PROBE_ENTRYPOINT:-replaced}, argument $1"'
     done = bench.docker("run", "--rm", "--entrypoint", "bash", bench.probe, "-c", script, "bash", "two words")
     expect_run(done, stdout="entrypoint replaced, argument two words\n")
+    done = bench.docker("run", "--rm", bench.probe, "sh", "-c", 'printf "<%s>" "$@"', "sh", "", "a  b", "")
+    expect_run(done, stdout="<><a  b><>")
     done = bench.docker("run", "--rm", bench.probe, "sh", "-c", 'echo "entrypoint ${PROBE_ENTRYPOINT:-replaced}"')
     expect_run(done, stdout="entrypoint ran\n")
+
+
+@pytest.mark.case(
+    "docker run -i --entrypoint of a command that reads no input", fix="the-output-of-a-short-command-is-lost"
+)
+def test_entrypoint_reads_nothing(bench: Bench) -> None:
+    # How nanoclaw's set-up tests its image. Podman can lose such a command's output, when it ends before its input was
+    # read: three tries, and how many of them lost it is evidence.
+    flags = ("-i", "--rm", "--entrypoint", "/bin/echo")
+    runs = [bench.docker("run", *flags, bench.probe, "Container OK", stdin=b"{}\n") for _ in range(3)]
+    lost = sum(done.stdout == b"" for done in runs)
+    bench.record.observe("outputs_lost_of_3", lost)
+    for done in runs:
+        expect(done.status == 0, "exit status 0", f"exit status {done.status}")
+        expect(done.out in ("Container OK\n", ""), "Container OK", done.out)
+    expect(lost < len(runs), "Container OK in one of three runs", "nothing in all three")
 
 
 def pid_of(bench: Bench, name: str) -> str:
@@ -136,7 +177,9 @@ def pid_of(bench: Bench, name: str) -> str:
 @pytest.mark.case("docker stop", fix="docker-stop-is-slow")
 def test_stop(bench: Bench) -> None:
     name, bystander = bench.name("stop"), bench.name("bystander")
+    longer = f"{name}-longer"
     bench.sleeper(bystander)
+    bench.sleeper(longer)
     # Takes its time over SIGTERM, so that a stop that returns at once is seen.
     script = 'trap "echo stopping; sleep 2; echo stopped; exit 42" TERM; echo ready; sleep 600 & wait'
     with bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, "sh", "-c", script) as talk:
@@ -152,9 +195,11 @@ def test_stop(bench: Bench) -> None:
         rest = talk.rest()
         expect(rest == "stopping\nstopped\n", "the container's own words on SIGTERM", rest)
         expect(talk.status() == 42, "the container's own exit status, 42", talk.status())
-    bench.expect_gone(name)
     left = bench.podman("ps", "--format", "{{.Names}}").split()
-    expect(bystander in left, "the other container to run on", left)
+    expect({bystander, longer} <= set(left), "the other containers to run on", left)
+    bench.clear()
+    bench.expect_gone(name)
+    expect(bench.docker("stop", name).status not in (0, 124, 137), "a failure to stop what is gone", "exit status 0")
 
 
 @pytest.mark.case("docker stop -t 1", fix="docker-stop-is-slow")
@@ -165,7 +210,8 @@ def test_stop_in_one_second(bench: Bench) -> None:
         talk.hear("ready\n")
         done = bench.docker("stop", "-t", "1", name, timeout=30)
         expect_run(done, stdout=f"{name}\n")
-        expect(1 <= done.seconds < GRACE, f"SIGKILL after 1 s, not after the default {GRACE}", f"{done.seconds:.1f} s")
+        bound = 1 + 2 * bench.host.slowness
+        expect(1 <= done.seconds < bound, f"SIGKILL after 1 s, an end within {bound:g}", f"{done.seconds:.1f} s")
         rest = talk.rest()
         expect(rest == "not yet\n", "SIGTERM first: the container's “not yet”", rest)
         expect(talk.status() == 137, "exit status 137, of SIGKILL", talk.status())
@@ -177,10 +223,16 @@ def test_remove(bench: Bench) -> None:
     name, bystander = bench.name("removed"), bench.name("bystander")
     bench.sleeper(bystander)
     with bench.docker.talking(
-        "run", "-i", "--name", name, bench.probe, "sh", "-c", "trap exit TERM; echo ready; cat & wait"
+        "run", "-i", "--name", name, bench.probe, "sh", "-c", "trap exit TERM; echo ready; sleep 600 & wait"
     ) as talk:
         talk.hear("ready\n")
-        expect_run(bench.docker("rm", "-f", name, timeout=30))
+        bench.await_running(name)
+        pid = pid_of(bench, name)
+        done = bench.docker("rm", "-f", name, timeout=30)
+        gone = bench.host.run(["test", "!", "-e", f"/proc/{pid}"]).status == 0
+        expect_run(done)
+        expect(gone, "the container's process gone when `docker rm -f` returns", f"process {pid} alive")
+        expect(done.seconds < GRACE, f"an end within {GRACE} s", f"{done.seconds:.1f} s")
         talk.rest()
     bench.expect_gone(name)
     left = bench.podman("ps", "--format", "{{.Names}}").split()

@@ -22,6 +22,7 @@ VALUES = {
     "EQUALS": "a=b=c",
     "LINES": "one\ntwo\n",
     "UNICODE": "Ünïcødé 🦀",
+    "LONG": "x" * 50_000,
 }
 
 
@@ -78,3 +79,31 @@ def test_host_gateway(bench: Bench) -> None:
     expect(
         word in done.out, f"an answer from the host's port {port} by the name host.docker.internal", done.out + done.err
     )
+
+
+ISOLATION = """
+pwd
+readlink /proc/self/ns/pid /proc/self/ns/net /proc/self/ns/mnt
+grep CapBnd /proc/self/status
+awk '$2 == "00000000" { print "routed" }' /proc/net/route
+for mount in $(cut -d' ' -f5 /proc/self/mountinfo); do cat "$mount/$1" 2>/dev/null; done
+true
+"""
+CAP_SYS_ADMIN = 21  # capabilities(7)
+
+
+@pytest.mark.case("Isolation from the host", fix="the-container-does-not-start")
+def test_isolation(bench: Bench) -> None:
+    # What nobody asked for is not there: the host's processes, its network, its files, its privileges.
+    secret = secrets.token_hex(8)
+    path = bench.write("secret", secret)
+    done = bench.docker("run", "--rm", bench.probe, "sh", "-c", ISOLATION, "sh", path)
+    expect_run(done)
+    expect(done.out.startswith("/\n"), "the image's own working folder, /", done.out)
+    spaces = bench.host.run(["readlink", "/proc/self/ns/pid", "/proc/self/ns/net", "/proc/self/ns/mnt"]).out.split()
+    shared = set(spaces) & set(done.out.split())
+    expect(len(spaces) == 3 and not shared, "pid, network and mount namespaces of its own", f"shared: {shared}")
+    bounding = int(done.out.split("CapBnd:")[1].split()[0], 16)
+    expect(not bounding >> CAP_SYS_ADMIN & 1, "no CAP_SYS_ADMIN within reach", f"CapBnd {bounding:x}")
+    expect("routed" in done.out, "a network with a way out", "no default route")
+    expect(secret not in done.out, "a host file that was not mounted to be out of reach", "its content")

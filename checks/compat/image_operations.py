@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -58,6 +59,18 @@ def test_build_again(bench: Bench) -> None:
         expect(came == nonce, f"the tag to be the image just built, with {nonce}", came)
 
 
+@pytest.mark.case("docker build that fails", fix="an-image-does-not-build")
+def test_build_fails(bench: Bench) -> None:
+    tag, nonce = image(bench, "broken"), secrets.token_hex(8)
+    bench.write("Dockerfile", f"FROM {bench.probe}\nRUN echo {nonce} > /kept\n")
+    build(bench, tag)
+    bench.write("Dockerfile", f"FROM {bench.probe}\nRUN exit 3\n")
+    done = bench.docker("build", "-t", tag, ".", within=["env", "-C", bench.folder], timeout=60)
+    expect(done.status not in (0, 124, 137), "a failure of a build whose RUN fails", f"exit status {done.status}")
+    came = content(bench, tag, "/kept")
+    expect(came == f"{nonce}\n", f"the tag to stay with the last good image, with {nonce}", came)
+
+
 @pytest.mark.case("docker build -f", fix="an-image-does-not-build")
 def test_build_file(bench: Bench) -> None:
     tag = image(bench, "file")
@@ -98,6 +111,9 @@ def test_image_inspect(bench: Bench) -> None:
         done = bench.docker("image", "inspect", tag, "--format", "{{.Size}}")
         expect_run(done)
         expect(re.fullmatch(r"\d+\n", done.out) is not None, "a number of bytes", done.out)
+        described = bench.docker("image", "inspect", tag)
+        expect_run(described)
+        expect(len(json.loads(described.out)) == 1, "one image described, as JSON", described.out)
         expect(int(done.out) >= payload, f"at least the {payload} bytes of its payload", done.out)
         sizes.append(int(done.out))
     grown = sizes[1] - sizes[0]
