@@ -126,8 +126,17 @@ def run_as_nanoclaw_does(bench: Bench, image: str, *user: str) -> None:
     expect("workspace is writable" in done.out, "the agent's workspace to be writable", last_line(done.err))
     zone = done.out.split("\n")[3:4]
     expect(zone in (["EST"], ["EDT"]), "the time zone that was asked for", done.out)
-    wanted = f'/home/node\n{uid}\n{gid}\n{zone[0]}\n{{"prompt": "hello"}}\nread\nworkspace is writable\nproject is read-only\n'
-    expect_run(done, stdout=wanted)
+    told = [
+        "/home/node",
+        uid,
+        gid,
+        zone[0],
+        '{"prompt": "hello"}',
+        "read",
+        "workspace is writable",
+        "project is read-only",
+    ]
+    expect_run(done, stdout="".join(f"{line}\n" for line in told))
     script = (
         'cd "$1" && cat group/CLAUDE.md group/new/file sessions/debug/log project/README &&'
         "stat -c %u:%g group/new/file sessions/debug"

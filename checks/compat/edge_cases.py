@@ -109,6 +109,7 @@ def test_timeout(bench: Bench) -> None:
         done = bench.docker("stop", name, timeout=30)
         expect_run(done, stdout=f"{name}\n")
         bench.record.observe("stop_seconds", round(done.seconds, 1))
+        expect(done.seconds >= 9, "no SIGKILL before the 10 s of grace", f"{done.seconds:.1f} s")
         expect(
             done.seconds < STOP_BOUND,
             f"an end within the {STOP_BOUND} s that nanoclaw gives it",

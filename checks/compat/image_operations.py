@@ -133,10 +133,8 @@ def test_image_inspect_missing(bench: Bench) -> None:
 def test_version(bench: Bench) -> None:
     done = bench.docker("--version")
     expect_run(done)
-    wanted = bench.facts.podman
-    expect(
-        bool(wanted) and wanted in done.out.split(), f"the version of the Podman that is installed, {wanted}", done.out
-    )
+    wanted = f"podman version {bench.facts.podman}\n"
+    expect(done.out == wanted, f"the version of the Podman that is installed, {wanted!r}", done.out)
 
 
 def expect_live_info(bench: Bench, done: Completed, running: int) -> None:
