@@ -19,6 +19,7 @@ def clean(*, cache: bool) -> Exit:
             run.aims_at(where)  # no longer kept: the next run there takes its objects along
             progress.say(f"Run {run.id} left objects on {where}; the next “invoke verify --host {where}” removes them.")
             continue
+        runs.stop(run)
         if where == "local":
             remove_objects(LocalHost(), run.id)
         runs.remove(run)

@@ -91,11 +91,16 @@ def kept_runs() -> list[tuple[Run, str]]:
     return [(run, str(note.get("host", ""))) for run, note in _unlocked() if note.get("kept")]
 
 
-def remove(run: Run) -> None:
-    """End what a run left running here, and remove its folders."""
+def stop(run: Run) -> None:
+    """End what a run left running here. First of all: a client that lives may yet start what was just removed."""
     for pid in processes_of(run.id):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
+
+
+def remove(run: Run) -> None:
+    """End what a run left running here, and remove its folders."""
+    stop(run)
     for folder in (run.scratch, run.folder):
         shutil.rmtree(folder, ignore_errors=True)
         if (

@@ -138,6 +138,7 @@ def sweep(progress: Progress) -> None:
         if where.startswith("ssh://"):
             continue
         with progress.step(f"Removing what the dead run {dead.id} left"):
+            runs.stop(dead)
             if where == "local":
                 remove_objects(LocalHost(), dead.id)
             runs.remove(dead)
