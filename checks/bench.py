@@ -32,8 +32,13 @@ done
 exit 1
 """
 
+# Killed by hand first: a container whose `podman stop` was killed half-way is removed by `podman rm -f` and runs on.
 _REMOVE_CONTAINERS = """
-podman ps -aq --filter "label=$1" | xargs -r podman rm -f >/dev/null 2>&1
+for id in $(podman ps -aq --filter "label=$1"); do
+    pid=$(podman container inspect --format '{{.State.Pid}}' "$id")
+    [ "${pid:-0}" -eq 0 ] || podman unshare sh -c 'kill -KILL "$1"' sh "$pid"
+    podman rm -f "$id"
+done >/dev/null 2>&1
 """
 
 _REMOVE = f"""{_REMOVE_CONTAINERS}
