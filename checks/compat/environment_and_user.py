@@ -83,7 +83,7 @@ def test_host_gateway(bench: Bench) -> None:
 
 ISOLATION = """
 pwd
-readlink /proc/self/ns/pid /proc/self/ns/net /proc/self/ns/mnt
+for space in pid net mnt; do readlink /proc/self/ns/$space; done
 grep CapBnd /proc/self/status
 awk '$2 == "00000000" { print "routed" }' /proc/net/route
 for mount in $(cut -d' ' -f5 /proc/self/mountinfo); do cat "$mount/$1" 2>/dev/null; done
@@ -100,9 +100,11 @@ def test_isolation(bench: Bench) -> None:
     done = bench.docker("run", "--rm", bench.probe, "sh", "-c", ISOLATION, "sh", path)
     expect_run(done)
     expect(done.out.startswith("/\n"), "the image's own working folder, /", done.out)
-    spaces = bench.host.run(["readlink", "/proc/self/ns/pid", "/proc/self/ns/net", "/proc/self/ns/mnt"]).out.split()
-    shared = set(spaces) & set(done.out.split())
-    expect(len(spaces) == 3 and not shared, "pid, network and mount namespaces of its own", f"shared: {shared}")
+    spaces = [bench.host.run(["readlink", f"/proc/self/ns/{space}"]).out.strip() for space in ("pid", "net", "mnt")]
+    own = done.out.split()[1:4]
+    told = [space.split(":")[0] for space in own]
+    expect(told == ["pid", "net", "mnt"], "its pid, net and mnt namespaces told", own)
+    expect(not set(spaces) & set(own), "pid, network and mount namespaces of its own", f"{own}, the host's {spaces}")
     bounding = int(done.out.split("CapBnd:")[1].split()[0], 16)
     expect(not bounding >> CAP_SYS_ADMIN & 1, "no CAP_SYS_ADMIN within reach", f"CapBnd {bounding:x}")
     expect("routed" in done.out, "a network with a way out", "no default route")
