@@ -4,6 +4,14 @@
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 VENV=$ROOT/.venv
 
+# Take --install out of the script's arguments, wherever it stands.
+WANTS_INSTALL=
+for word; do
+    shift
+    # shellcheck disable=SC2034 # for the scripts that source this
+    if [ "$word" = --install ]; then WANTS_INSTALL=yes; else set -- "$@" "$word"; fi
+done
+
 # The exit status of a machine that can't be used as it is.
 UNUSABLE=3
 
@@ -29,7 +37,7 @@ ensure_venv() {
     python=$(find_python) || exit $?
     say "Making a private Python environment in $VENV …"
     if ! { "$python" -m venv --clear "$VENV" &&
-        "$VENV/bin/pip" install --quiet --disable-pip-version-check \
+        "$VENV/bin/pip" install -qq --disable-pip-version-check \
             -r "$ROOT/requirements.txt" -c "$ROOT/constraints.txt"; } >&2; then
         rm -rf "$VENV"
         say "The Python environment could not be made. Does 'pip download invoke' work on this machine?"

@@ -6,8 +6,7 @@ set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname -- "$0")/lib.sh"
 
-if [ "${1-}" = --install ]; then
-    shift
+if [ -n "$WANTS_INSTALL" ]; then
     "$ROOT/scripts/install.sh" python
 fi
 ensure_venv

@@ -4,13 +4,12 @@
 #     scripts/verify-podman-compat.sh [--install] [OPTIONS OF invoke verify]
 #
 # With --install, what is missing is installed first (Debian packages; as a plain user through sudo). Without it, the
-# system is never touched. Everything else is passed on to “invoke verify”; see --help.
+# system is never touched. Everything else is passed on to 'invoke verify'; see --help.
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname -- "$0")/lib.sh"
 
-if [ "${1-}" = --install ]; then
-    shift
+if [ -n "$WANTS_INSTALL" ]; then
     "$ROOT/scripts/install.sh" python guest
     # A plain user's own Podman is what they came to test; root has no rootless one.
     [ "$(id -u)" = 0 ] || "$ROOT/scripts/install.sh" podman
