@@ -116,11 +116,11 @@ class Verification:
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         if session.config.option.collectonly or not session.items or self.broken:
             return (yield)
-        self._report.begin()
         with contextlib.ExitStack() as stack:
             try:
                 stage = self._stage = stack.enter_context(self._open())
                 self.evidence = Evidence(stage.host.name, stage.profile, stage.host.facts())
+                self._report.begin()
                 self._report.host(self.evidence)
             except Problem as problem:
                 self.problem = problem
