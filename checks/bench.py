@@ -10,12 +10,14 @@ from checks import probe
 from checks.docker import Docker, Record, shell
 from checks.expect import expect
 from checks.hosts.base import Facts, Host
+from checks.hosts.process import TimedOut
 
 _GONE = """
 for round in 1 2 3 4 5 6 7 8 9 10; do
     left=$(
-        podman ps -a --noheading --format '{{.Names}} {{.Status}}' --filter "name=$1"
-        pgrep -a -f -- "$1" | cut -c -200
+        podman ps -a --noheading --format '{{.Names}} {{.Status}}' --filter "name=$1" || echo "podman ps fails"
+        pgrep -a -f -- "$1"
+        [ $? -le 1 ] || echo "pgrep fails" # 1 says that there is none
     )
     [ -z "$left" ] && exit 0
     sleep 0.5
@@ -163,8 +165,11 @@ def remove_containers(account: Host, run: str) -> None:
 
 def remove_objects(account: Host, run: str) -> bool:
     """Remove what a run left on an account: containers, images, build caches, folders. Whether nothing is left."""
-    gone = account.remove_folder(f"{Owner(run, run).folder}-{account.facts().uid}")
-    return account.run(shell(_REMOVE, f"{probe.LABEL}={run}", marker(run)), timeout=60).status == 0 and gone
+    try:
+        gone = account.remove_folder(f"{Owner(run, run).folder}-{account.facts().uid}")
+        return account.run(shell(_REMOVE, f"{probe.LABEL}={run}", marker(run)), timeout=60).status == 0 and gone
+    except TimedOut:
+        return False
 
 
 def marker(run: str) -> str:

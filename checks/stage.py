@@ -103,7 +103,9 @@ def _as_it_is(host: Host, profile: str | None, run: Run, progress: Progress, *, 
         host.echo = None
         if not run.kept:
             with progress.step("Cleaning up"):
-                remove_objects(host, run.id)
+                clean = remove_objects(host, run.id)
+            if not clean:
+                progress.say(f"Not everything could be removed: podman ps -a --filter label={probe.LABEL}={run.id}")
 
 
 @contextlib.contextmanager

@@ -109,3 +109,16 @@ def test_accounts_are_told_apart_by_what_nanoclaw_passes(tmp_path: Path) -> None
     assert accounts_with(hosts, image_uid=False) is hosts[2]
     assert accounts_with(hosts[:1], image_uid=True) is None
     assert accounts_with(hosts[:2], image_uid=False) is None
+
+
+@pytest.mark.parametrize("broken", ["podman", "pgrep"])
+def test_what_can_not_be_looked_at_is_not_gone(tmp_path: Path, broken: str) -> None:
+    programs = {"podman": "exit 0", "pgrep": "exit 1", "sleep": "exit 0", broken: "exit 127"}
+    host = FakeHost(tmp_path, programs).pretend()
+    with pytest.raises(Mismatch, match="nothing left of container"):
+        Bench(host, Owner("run1", "run1"), "a case", Record()).expect_gone("nanoclaw-x")
+
+
+def test_a_container_without_a_trace_is_gone(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, {"podman": "exit 0", "pgrep": "exit 1"}).pretend()
+    Bench(host, Owner("run1", "run1"), "a case", Record()).expect_gone("nanoclaw-x")
