@@ -23,6 +23,7 @@ from checks.verify import verify as run_verify
         "junit": "write a JUnit XML report to this file",
         "json": "write the evidence of the run to this file",
         "timeout_factor": "multiply every time limit, for slow machines",
+        "nanoclaw": "a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw, else a stand-in agent)",
         "keep": "leave a failed case's containers and folder, and say how to look at them",
     },
 )
@@ -38,12 +39,15 @@ def verify(
     json: str = "",
     timeout_factor: str = "1",
     keep: bool = False,
+    nanoclaw: str = "",
 ) -> None:
     """Run every Docker CLI pattern that nanoclaw uses through the shim.
 
     Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 the host can't be used.
     """
-    options = Options(host, profile, verbose, tuple(only or ()), last_failed, list, junit, json, timeout_factor, keep)
+    options = Options(
+        host, profile, verbose, tuple(only or ()), last_failed, list, junit, json, timeout_factor, keep, nanoclaw
+    )
     raise Exit(code=run_verify(options))
 
 

@@ -166,6 +166,12 @@ class Verification:
             result.reason = report.longrepr[2].removeprefix("Skipped: ")
         self.evidence.cases.append(result)
 
+    @property
+    def stage(self) -> Stage:
+        """The stage; open while cases run."""
+        assert self._stage
+        return self._stage
+
     # Fixtures
 
     @pytest.fixture

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checks.problems import HostProblem
+from checks.progress import Progress
 
 PROGRAM = "nanoclaw-verify"
 MARK = "NANOCLAW_VERIFY_RUN"
@@ -79,6 +80,18 @@ def new_run() -> Iterator[Run]:
             os.environ.pop(MARK, None)
             if not run.kept:
                 remove(run)
+
+
+@contextlib.contextmanager
+def locked(file: Path, progress: Progress, waiting: str) -> Iterator[None]:
+    """The only run, of those that lock ``file``, until the block ends; says ``waiting`` while another one is."""
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with progress.step(waiting):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def dead_runs() -> list[tuple[Run, str]]:

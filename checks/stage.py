@@ -12,6 +12,7 @@ from checks.bench import Owner, remove_objects
 from checks.hosts import guest, recipe
 from checks.hosts.base import Host
 from checks.hosts.choose import require_usable, unusable
+from checks.hosts.guest import Guest
 from checks.hosts.local import LocalHost
 from checks.hosts.process import Echo
 from checks.hosts.ssh import SshHost
@@ -36,6 +37,8 @@ class Stage:
     profile: str
     owner: Owner
     run: Run
+    guest: Guest | None = None
+    """The throwaway machine, where it is one."""
 
     @property
     def accounts(self) -> Sequence[Host]:
@@ -127,7 +130,7 @@ def _pinned(
             progress.say(f"{what.name} has Podman {has}; its recipe expects {what.podman}.")
         for account in machine.members:
             account.echo = echo
-        yield Stage(machine.members[0], profile, Owner(run.id, probe.PREPARED), run)
+        yield Stage(machine.members[0], profile, Owner(run.id, probe.PREPARED), run, machine)
 
 
 def _configure(account: Host) -> None:

@@ -16,6 +16,7 @@ from tabulate import tabulate
 
 from checks import runs
 from checks.bench import Bench
+from checks.nanoclaw.plugin import Integration, available
 from checks.plugin import Verification
 from checks.probe import LABEL
 from checks.problems import Exit, Interrupted, Problem, WrongUsage
@@ -46,6 +47,8 @@ class Options:
     timeout_factor: str = "1"
     """Text, so that what is no number is told by us."""
     keep: bool = False
+    nanoclaw: str = ""
+    """A nanoclaw checkout; see ``agent.find`` for what is taken where it is empty."""
 
 
 def verify(options: Options) -> Exit:
@@ -82,7 +85,8 @@ def _session(options: Options, run: runs.Run, progress: Progress) -> Exit:
         keep=options.keep,
         verbose=options.verbose,
     )
-    status = pytest.main(_arguments(options), plugins=[plugin])
+    integration = Integration(plugin, available(options.nanoclaw), progress)
+    status = pytest.main(_arguments(options), plugins=[plugin, integration])
     for bench in plugin.kept:
         report.note(how_to_look(bench))
     if plugin.problem:

@@ -19,7 +19,7 @@ def test_every_committed_recipe_can_be_read() -> None:
 
 
 def test_debian_13_has_both_kinds_of_account() -> None:
-    uids = list(recipe.load("debian-13").accounts.values())
+    uids = [account.uid for account in recipe.load("debian-13").accounts.values()]
     assert uids[0] not in (0, 1000)
     assert 1000 in uids
 

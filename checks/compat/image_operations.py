@@ -71,6 +71,16 @@ def test_build_fails(bench: Bench) -> None:
     expect(came == f"{nonce}\n", f"the tag to stay with the last good image, with {nonce}", came)
 
 
+@pytest.mark.case("docker build --build-arg", fix="an-image-does-not-build")
+def test_build_argument(bench: Bench) -> None:
+    tag = image(bench, "argument")
+    bench.write("Dockerfile", f"FROM {bench.probe}\nARG FONTS=false\nRUN echo fonts $FONTS > /fonts\n")
+    for given, wanted in (((), "false"), (("--build-arg", "FONTS=true"), "true")):
+        build(bench, tag, *given)
+        came = content(bench, tag, "/fonts")
+        expect(came == f"fonts {wanted}\n", f"the image to be built with FONTS={wanted}", came)
+
+
 @pytest.mark.case("docker build -f", fix="an-image-does-not-build")
 def test_build_file(bench: Bench) -> None:
     tag = image(bench, "file")

@@ -1,12 +1,234 @@
-"""The real invocation path: nanoclaw's own image, its own flags, JSON in, markers out."""
+"""The real invocation path: an agent's own image, nanoclaw's own arguments, a question in, the service's answer out."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import re
+
 import pytest
+
+from checks.bench import Bench
+from checks.docker import shell
+from checks.expect import expect
+from checks.nanoclaw import contract, driver, running, workspace
+from checks.nanoclaw.contract import IMAGE_UID, MAX_AGENTS, MAX_OUTPUT, STOP_BOUND
+from checks.nanoclaw.plugin import Kit
+from checks.nanoclaw.running import Agent, Question
+from checks.nanoclaw.workspace import Workspace
 
 GROUP = "Nanoclaw integration"
 
+_MAPPING = "permission-denied-in-the-workspace"
+_ANSWER = "the-agent-does-not-answer"
 
-@pytest.mark.case("Full agent container invocation")
-def test_full_agent_container_invocation() -> None:
-    pytest.skip("needs an agent image, which this version does not make yet")
+# Where each mount is tried from inside: kind:path. What may be written is; what may not be must refuse, but for
+# /dev/null, which stands over the secrets.
+_INSIDE = """
+echo "uid $(id -u) gid $(id -g) HOME $HOME TZ $TZ"
+for mount; do
+    path=${mount#*:}
+    [ -d "$path" ] && path=$path/.verify
+    case $mount in
+        rw:*) echo here >"$path" || echo "can't write $path" ;;
+        ro:*) [ -c "$path" ] || ! (echo gone >"$path") 2>/dev/null || echo "could write $path" ;;
+    esac
+done
+cat /workspace/project/.env 2>/dev/null || true
+"""
+
+_FOREIGN = 'find "$@" ! \\( -user "$(id -u)" -group "$(id -g)" \\) -printf "%U:%G %p\\n"'
+
+_HELPERS = 'pgrep -u "$(id -u)" "pasta|slirp4netns" | sort'
+
+
+def expect_answer(agent: Agent, question: Question) -> None:
+    """Fail unless the agent gives the very answer that the service sent, to the very question that it was asked."""
+    came = agent.answer()
+    expect(came == question.answer, f"the service's own words, “{question.answer}”", came)
+    expect(
+        any(question.prompt in asked for asked in question.conversation.asked),
+        f"the service to be asked “{question.prompt}”",
+        f"{len(question.conversation.asked)} requests without it",
+    )
+
+
+def expect_at_home(bench: Bench, agent: Agent, place: Workspace) -> None:
+    """Fail unless the running agent has its identity, can write what it may and can't what it may not."""
+    mounts = [f"{'ro' if each.readonly else 'rw'}:{each.target}" for each in place.mounts]
+    said = bench.podman("exec", agent.name, "sh", "-c", _INSIDE, "sh", *mounts)
+    uid, gid = (IMAGE_UID, IMAGE_UID) if bench.uid == IMAGE_UID else (bench.uid, bench.facts.gid)
+    wanted = f"uid {uid} gid {gid} HOME /home/node TZ {running.ZONE}"
+    expect(said == wanted, f"{wanted}, rw mounts written, ro mounts refused", said)
+    for mount in place.mounts:
+        if not mount.readonly:
+            came = bench.host.run(["cat", f"{mount.source}/.verify"])
+            expect(came.out == "here\n", f"what was written to {mount.target} in {mount.source}", came.out or came.err)
+
+
+def expect_ours(bench: Bench, place: Workspace) -> None:
+    """Fail unless all that is in the writable mounts belongs to the host user."""
+    folders = [mount.source for mount in place.mounts if not mount.readonly]
+    foreign = bench.host.run(shell(_FOREIGN, *folders))
+    expect(foreign.status == 0 and not foreign.out, "every file to belong to the host user", foreign.out or foreign.err)
+
+
+def expect_transcript(bench: Bench, question: Question, place: Workspace) -> None:
+    """Fail unless the session's transcript is on the host: without it the next message would find no memory."""
+    script = 'grep -r -l -F -- "$2" "$1"/projects'
+    found = bench.host.run(shell(script, place.path(place.claude), question.answer))
+    expect(found.status == 0, f"a transcript with the answer in {place.claude}/projects", found.err or "none")
+
+
+def converse_by_streams(bench: Bench, kit: Kit, *, is_main: bool = False, project: str = "nanoclaw") -> None:
+    """An agent of the first design from its start to its end."""
+    image, question = kit.image(bench), kit.question(bench)
+    place = workspace.for_streams(bench, kit.agent, is_main=is_main, project=project)
+    with running.streams(bench, place, image, question, is_main=is_main) as agent:
+        expect_answer(agent, question)
+        expect_at_home(bench, agent, place)
+        done = agent.close()
+    expect(done.status == 0, "the agent to end with status 0 after _close", f"status {done.status}{agent.cause(done)}")
+    sessions = {output.session for output in agent.outputs()}
+    expect(all(sessions), "a session id in every output", repr(sessions))
+    bench.expect_gone(agent.name)
+    left = bench.host.run(["ls", bench.folder + f"/{place.exchange}/input"]).out
+    expect("_close" not in left, "_close taken by the agent", left)
+    expect_transcript(bench, question, place)
+    expect_ours(bench, place)
+
+
+def converse_by_databases(bench: Bench, kit: Kit) -> None:
+    """An agent of the second design from its start to its end."""
+    image, question = kit.image(bench), kit.question(bench)
+    place = workspace.for_databases(bench, kit.agent, prompt=question.prompt)
+    with running.databases(bench, place, image, question) as agent:
+        expect_answer(agent, question)
+        expect_at_home(bench, agent, place)
+        listed = bench.docker("ps", "--filter", f"label=nanoclaw-install={bench.run}", "--format", "{{.Names}}")
+        expect(agent.name in listed.out.split(), f"“docker ps” by its label to list {agent.name}", listed.out)
+        agent.close()
+    bench.expect_gone(agent.name)
+    expect_transcript(bench, question, place)
+    expect_ours(bench, place)
+
+
+@pytest.mark.case("Service on the host reached from a container", fix="a-container-does-not-reach-the-host")
+def test_reach(bench: Bench, streams_or_databases_kit: Kit) -> None:
+    bench.record.observe("url", streams_or_databases_kit.url(bench))
+
+
+@pytest.mark.case("Full agent container invocation: JSON on stdin (v1), --user", fix=_MAPPING)
+def test_streams_passing_user(bench_passing_user: Bench, streams_kit: Kit) -> None:
+    converse_by_streams(bench_passing_user, streams_kit, is_main=True)
+
+
+@pytest.mark.case("Full agent container invocation: JSON on stdin (v1), uid 1000", fix=_MAPPING)
+def test_streams_image_uid(bench_of_image_uid: Bench, streams_kit: Kit) -> None:
+    converse_by_streams(bench_of_image_uid, streams_kit)
+
+
+@pytest.mark.case("Full agent container invocation: session databases (v2), --user", fix=_MAPPING)
+def test_databases_passing_user(bench_passing_user: Bench, databases_kit: Kit) -> None:
+    converse_by_databases(bench_passing_user, databases_kit)
+
+
+@pytest.mark.case("Full agent container invocation: session databases (v2), uid 1000", fix=_MAPPING)
+def test_databases_image_uid(bench_of_image_uid: Bench, databases_kit: Kit) -> None:
+    converse_by_databases(bench_of_image_uid, databases_kit)
+
+
+@pytest.mark.case("nanoclaw's own runContainerAgent()", fix=_ANSWER)
+def test_own_code(bench: Bench, checkout_kit: Kit) -> None:
+    image, question = checkout_kit.image(bench), checkout_kit.question(bench)
+    driven = driver.drive(bench, checkout_kit.agent, image, question, project="nanoclaw")
+    results = [output.get("result") for output in driven.outputs]
+    expect(question.answer in results, f"the service's own words, “{question.answer}”", results or driven.end)
+    expect(driven.end.get("status") == "success", "runContainerAgent() to end with success", driven.end)
+    # And what it asked of docker is what the cases above ask, word for word.
+    runs = [call for call in driven.calls if call.argv[:1] == ["run"]]
+    expect(len(runs) == 1, "one “docker run”", [call.argv for call in driven.calls])
+    name = runs[0].argv[runs[0].argv.index("--name") + 1]
+    known = re.fullmatch(rf"nanoclaw-{workspace.GROUP}-\d{{13}}", name)
+    expect(known is not None, f"a name nanoclaw-{workspace.GROUP}-MILLISECONDS", name)
+    place = workspace.for_streams(bench, checkout_kit.agent)
+    ours = contract.run_streams(
+        name=name, zone=running.ZONE, uid=bench.uid, gid=bench.facts.gid, mounts=place.mounts, image=image
+    )
+    expect(list(runs[0].argv) == ours, f"what we replay: {ours}", f"what nanoclaw asks: {list(runs[0].argv)}")
+    told = contract.input_of(
+        prompt=question.prompt, group=workspace.GROUP, is_main=False,
+        secrets={"ANTHROPIC_API_KEY": question.conversation.key, "ANTHROPIC_BASE_URL": question.url},
+    )  # fmt: skip
+    expect(runs[0].stdin == hashlib.sha256(told).hexdigest(), "the stdin that we replay", "another one")
+    bench.record.observe("docker_seconds", round(runs[0].seconds, 1))
+    bench.expect_gone(name)
+
+
+@pytest.mark.case("Agent in a folder with spaces", fix=_MAPPING)
+def test_agent_in_folder_with_spaces(bench: Bench, streams_kit: Kit) -> None:
+    converse_by_streams(bench, streams_kit, project="my own nanoclaw")
+
+
+@pytest.mark.case("Agent output larger than 10MB", fix="the-container-does-not-start")
+def test_agent_output_large(bench: Bench, streams_kit: Kit) -> None:
+    # The agent's own source, in place of which a user's group may have another: here one that talks a lot.
+    size = MAX_OUTPUT + 500_000
+    source = f"""
+        const result = 'x'.repeat({size});
+        const said = JSON.stringify({{ status: 'success', result, newSessionId: 'none' }});
+        process.stdout.write(`---NANOCLAW_OUTPUT_START---\\n${{said}}\\n---NANOCLAW_OUTPUT_END---\\n`);
+    """
+    image, question = streams_kit.image(bench), streams_kit.question(bench)
+    place = workspace.for_streams(bench, streams_kit.agent, source=source)
+    with running.streams(bench, place, image, question) as agent:
+        came = agent.answer()
+        done = agent.client.end()
+    expect(came == "x" * size, f"a result of {size} characters, unchanged", f"{len(came)} characters")
+    expect(done.status == 0, "exit status 0", done.status)
+
+
+@pytest.mark.case("5 agents at once", fix=_ANSWER)
+def test_agents_at_once(bench: Bench, streams_kit: Kit) -> None:
+    image = streams_kit.image(bench)
+    with contextlib.ExitStack() as stack:
+        asked = []
+        for n in range(MAX_AGENTS):
+            question = streams_kit.question(bench)
+            place = workspace.for_streams(bench, streams_kit.agent, project=f"agent-{n}")
+            asked.append((stack.enter_context(running.streams(bench, place, image, question)), question))
+        for agent, question in asked:
+            expect_answer(agent, question)
+        # All have answered and none was told to end: so all of them must still be there.
+        listed = bench.docker("ps", "--filter", "name=nanoclaw-", "--format", "{{.Names}}").out.split()
+        missing = [agent.name for agent, _ in asked if agent.name not in listed]
+        expect(not missing, f"“docker ps” to list all {MAX_AGENTS} agents", f"without {missing}")
+        for agent, _ in asked:
+            bench.write(f"{agent.workspace.exchange}/input/_close", "")
+        ends = [agent.client.end().status for agent, _ in asked]
+    expect(ends == [0] * MAX_AGENTS, "all of them to end with status 0", ends)
+
+
+@pytest.mark.case("Agent that hangs is stopped", fix="docker-stop-is-slow")
+def test_agent_that_hangs(bench: Bench, streams_kit: Kit) -> None:
+    # As nanoclaw does it: `docker stop` and, where that fails or takes longer than 15 s, SIGKILL for the client.
+    image, question = streams_kit.image(bench), streams_kit.question(bench, silent=True)
+    place = workspace.for_streams(bench, streams_kit.agent)
+    helpers = bench.host.run(shell(_HELPERS)).out
+    with running.streams(bench, place, image, question) as agent:
+        bound = running.ANSWER_BOUND * bench.host.slowness
+        if not question.conversation.heard.wait(bound):
+            raise agent.silent()
+        stop = bench.docker("stop", agent.name, within=["timeout", str(STOP_BOUND * bench.host.slowness)], timeout=30)
+        bench.record.observe("stop_seconds", round(stop.seconds, 1))
+        if stop.status != 0:
+            agent.client.kill()
+        else:
+            expect(
+                agent.client.end().status == 137, "the client to end with 137, of SIGKILL", agent.client.end().status
+            )
+    bench.expect_gone(agent.name)
+    left = bench.host.run(shell(_HELPERS)).out
+    expect(
+        set(left.split()) <= set(helpers.split()), "no network helper of the agent's left", f"process {left.split()}"
+    )

@@ -73,6 +73,8 @@ class Host(ABC):
     name: str
     slowness: float = 1.0
     echo: Echo | None = None
+    service_address = "127.0.0.1"
+    """Where, on this machine, a service has to listen that ``lend`` lends to the host."""
     _facts: Facts | None = None
 
     @abstractmethod
@@ -90,6 +92,10 @@ class Host(ABC):
     def check(self, completed: Completed) -> Completed:
         """Raise HostProblem where the status is not the command's own but says that the host is gone."""
         return completed
+
+    def lend(self, port: int) -> int:
+        """Let a TCP port of this machine be reached on the host under its own addresses; the port's number there."""
+        raise HostProblem(f"{self.name} can't be lent a service of this machine.")
 
     def close(self) -> None:  # noqa: B027 - a host that holds nothing has nothing to close
         """Give back what the host holds. Calling it again does nothing."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from checks import registries
 from checks.hosts.recipe import FIXTURES, Recipe
 from checks.problems import HostProblem
 from checks.runs import Run
@@ -29,8 +29,6 @@ _EVERY_GUEST = (
     "iproute2", "procps", "busybox-static",
 )  # fmt: skip
 
-_CARRIED_OVER = re.compile(r'Acquire::(http|https|Check-Valid-Until|Check-Date|Retries)(::[\w.:/-]+)? "(?!")')
-
 
 def build(recipe: Recipe, into: Path, run: Run) -> None:
     """Install the recipe's host into the folder ``into``: disk, kernel, initial ramdisk, keys.
@@ -50,12 +48,15 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
     _step(
         [
             "mmdebstrap", "--quiet", "--variant=minbase", f"--architectures={recipe.architecture}",
-            *_apt_settings(), f"--include={','.join((*_EVERY_GUEST, *recipe.packages))}",
-            f"--customize-hook={customize}", recipe.suite, str(archive), *_mirror(),
+            *(f"--aptopt={line.rstrip(';')}" for line in registries.apt_settings()),
+            f"--include={','.join((*_EVERY_GUEST, *recipe.packages))}",
+            f"--customize-hook={customize}", recipe.suite, str(archive), *registries.debian_mirror(),
         ],
         env={
             "TMPDIR": str(run.scratch),
-            "ACCOUNTS": " ".join(f"{name}:{uid}" for name, uid in recipe.accounts.items()),
+            "ACCOUNTS": " ".join(
+                f"{name}:{account.uid}:{account.subordinate}" for name, account in recipe.accounts.items()
+            ),
             "CLIENT_KEY": (into / f"{CLIENT_KEY}.pub").read_text(),
             "HOST_KEY": (into / HOST_KEY).read_text(),
             "HOST_KEY_PUB": (into / f"{HOST_KEY}.pub").read_text(),
@@ -66,25 +67,6 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
     namespace = [] if os.geteuid() == 0 else ["unshare", "--map-auto", "--map-root-user"]
     _step([*namespace, str(script), str(archive), str(into), _SIZE])
     archive.unlink()
-
-
-def _mirror() -> list[str]:
-    """The Debian mirror of this machine's own apt configuration; where it names none, mmdebstrap has its own."""
-    listed = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)", "Created-By: Packages"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    for line in listed.stdout.splitlines():
-        origin, label, component, uri = line.split("|", 3)
-        if (origin, label, component) == ("Debian", "Debian", "main") and uri.startswith(("http://", "https://")):
-            return [uri]
-    return []
-
-
-def _apt_settings() -> list[str]:
-    """What this machine's apt needs to reach its mirror (proxies, retries, stale Release files)."""
-    dumped = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False)
-    return [f"--aptopt={line.rstrip(';')}" for line in dumped.stdout.splitlines() if _CARRIED_OVER.match(line)]
 
 
 def _step(argv: Sequence[str], *, env: Mapping[str, str] | None = None, advice: str = "") -> None:

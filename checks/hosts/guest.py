@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -23,13 +22,22 @@ from checks.hosts.recipe import Recipe
 from checks.hosts.ssh import SshHost
 from checks.problems import HostProblem
 from checks.progress import Progress
-from checks.runs import Run, cache
+from checks.runs import Run, cache, locked
 
 Prepare = Callable[[Sequence[Host]], None]
 """What is done on the accounts of a freshly booted guest before its state is saved."""
 
 _UP_BOUND = 300.0  # seconds; a guest under emulation boots in 30 to 50
 _BASE = "base"
+
+_MOUNT = """
+mkdir -p "$2"
+for round in $(seq 50); do # until the kernel has seen it
+    mount -o ro,noatime "LABEL=$1" "$2" 2>/dev/null && exit
+    sleep 0.2
+done
+mount -o ro,noatime "LABEL=$1" "$2"
+"""
 _FACTS = "facts.json"
 
 
@@ -109,6 +117,11 @@ class Guest:
         for account, facts in zip(self.members, json.loads(file.read_text()), strict=True):
             account.remember(Facts(**facts))
 
+    def plug(self, disk: Path, label: str, folder: str) -> None:
+        """Plug in a disk and mount its file system, known by its label, read-only in ``folder``."""
+        self.machine.attach(disk)
+        self.root.must(["sh", "-c", _MOUNT, "sh", label, folder], doing=f"mounting the disk {label}")
+
     def close(self) -> None:
         """Close the connections and pull the plug."""
         for account in (*self.members, self.root):
@@ -164,12 +177,8 @@ def _ready(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress) -> tu
     folder = _folder(recipe)
     boot = folder / _BASE
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f"{recipe.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with progress.step(f"Waiting for another run that builds {recipe.name}"):
-                fcntl.flock(lock, fcntl.LOCK_EX)
+    waiting = f"Waiting for another run that builds {recipe.name}"
+    with locked(folder.parent / f"{recipe.name}.lock", progress, waiting):
         try:
             if not boot.is_dir():
                 with progress.step(f"Building {recipe.name} from Debian packages (once, 1-2 minutes)"):

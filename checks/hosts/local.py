@@ -11,9 +11,13 @@ class LocalHost(Host):
     """Commands run here, as oneself."""
 
     name = "local"
+    service_address = "0.0.0.0"  # noqa: S104 - a container reaches the host by any of its addresses but the loopback
 
     def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         return list(argv)
+
+    def lend(self, port: int) -> int:
+        return port
 
     def accounts(self) -> Sequence[Host]:
         return [self]

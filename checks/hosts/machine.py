@@ -17,6 +17,7 @@ from checks.hosts.accelerator import Accelerator
 from checks.problems import HostProblem
 
 _MOVE_BOUND = 120.0  # seconds to save or load a state
+_SLOTS = 4  # disks that can be attached to a running machine
 
 
 class Machine:
@@ -53,10 +54,12 @@ class Machine:
                 "-display", "none", "-machine", "q35,usb=off,vmport=off", *accelerator.options,
                 "-smp", str(min(4, os.cpu_count() or 1)), "-m", str(memory),
                 "-kernel", str(boot / "vmlinuz"), "-initrd", str(boot / "initrd.img"),
-                "-append", "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 panic=-1",
+                "-append", f"root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 panic=-1 {accelerator.kernel}".rstrip(),
                 "-drive", f"file={_escaped(disk)},if=virtio,format=qcow2,cache=unsafe,discard=unmap",
-                "-netdev", "user,id=n0,hostfwd=tcp:127.0.0.1:0-:22",
+                "-netdev", "user,id=n0,net=192.168.76.0/24,hostfwd=tcp:127.0.0.1:0-192.168.76.15:22",
                 "-device", "virtio-net-pci,netdev=n0,romfile=", "-device", "virtio-rng-pci",
+                *(word for slot in range(_SLOTS)
+                  for word in ("-device", f"pcie-root-port,id=slot{slot},chassis={slot},slot={slot}")),
                 "-serial", f"file:{console}",
                 "-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "chardev=qmp,mode=control", *incoming,
             ]  # fmt: skip
@@ -72,6 +75,7 @@ class Machine:
                 )
             except FileNotFoundError as error:
                 raise HostProblem(f"{error.filename} is not installed.", "Run scripts/install.sh guest.") from error
+        self._attached = 0
         self._errors_path = Path(f"{console}.err")
         self._monitor = QEMUMonitorProtocol(ours)
         try:
@@ -103,6 +107,17 @@ class Machine:
                 if text:
                     return " / ".join(text.splitlines()[-lines:])
         return ""
+
+    def attach(self, disk: Path) -> None:
+        """Plug in a raw disk, read-only, while the machine runs. Other machines may have it plugged in as well."""
+        name = f"disk{self._attached}"
+        try:
+            file = {"driver": "file", "filename": str(disk), "read-only": True}
+            self._monitor.cmd("blockdev-add", **{"node-name": name, "driver": "raw", "read-only": True, "file": file})
+            self._monitor.cmd("device_add", driver="virtio-blk-pci", bus=f"slot{self._attached}", drive=name, id=name)
+        except Exception as error:
+            raise HostProblem(f"The disk {disk} could not be plugged into the guest: {error}") from error
+        self._attached += 1
 
     def save(self, state: Path) -> None:
         """Stop the machine for good and write what it was doing into ``state``; its disk stays as it stands then."""

@@ -102,6 +102,13 @@ class Process:
         """Whether the process has not ended yet."""
         return self._child.poll() is None
 
+    def so_far(self) -> Completed:
+        """What it has printed up to now; its status is -1 while it runs."""
+        status = self._child.poll()
+        if status is not None:
+            return self._completed()
+        return Completed(self._argv, -1, b"".join(self._out), b"".join(self._err), time.monotonic() - self._started)
+
     def kill(self) -> None:
         """Kill the process and the children that stayed in its session. Harmless when it has ended."""
         with contextlib.suppress(ProcessLookupError):

@@ -15,11 +15,23 @@ ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"
 RECIPES = FIXTURES / "hosts"
 
-_BUILDER = 2
+_BUILDER = 4
 """Raise it when building or preparing changes what comes out for the same recipe."""
+
+_FIRST_SUBORDINATE = 100_000
+_SUBORDINATES = 65_536
 
 _ACCOUNT = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _SUITE = re.compile(r"[a-z][a-z0-9.-]{0,30}")
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user of a throwaway host."""
+
+    uid: int
+    subordinate: int
+    """The first of its 65536 subordinate ids."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +46,8 @@ class Recipe:
     podman: str
     """The version of Podman that the suite is known to have."""
     packages: tuple[str, ...]
-    accounts: dict[str, int]
-    """Account names and uids; cases run as the first unless they need another."""
+    accounts: dict[str, Account]
+    """By name; cases run as the first unless they need another."""
     memory: int
     """MiB."""
     digest: str
@@ -72,6 +84,13 @@ def parse(name: str, table: dict[str, Any], source: str, digest: str) -> Recipe:
         return value
 
     table = dict(table)
+    accounts = take("accounts", dict)
+    if not accounts or not all(
+        _ACCOUNT.fullmatch(account) and type(uid) is int and 1000 <= uid < 60000 for account, uid in accounts.items()
+    ):
+        raise WrongUsage(f"{source}: “accounts” must map names to uids from 1000 to 59999.")
+    if len(set(accounts.values())) < len(accounts):
+        raise WrongUsage(f"{source}: two of its “accounts” have the same uid.")
     recipe = Recipe(
         name=name,
         description=take("description", str),
@@ -79,7 +98,10 @@ def parse(name: str, table: dict[str, Any], source: str, digest: str) -> Recipe:
         architecture=take("architecture", str, "amd64"),
         podman=take("podman", str),
         packages=tuple(take("packages", list)),
-        accounts=dict(take("accounts", dict)),
+        accounts={
+            account: Account(uid, _FIRST_SUBORDINATE + _SUBORDINATES * at)
+            for at, (account, uid) in enumerate(accounts.items())
+        },
         memory=take("memory", int, 3072),
         digest=digest,
     )
@@ -91,13 +113,6 @@ def parse(name: str, table: dict[str, Any], source: str, digest: str) -> Recipe:
         isinstance(package, str) and re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", package) for package in recipe.packages
     ):
         raise WrongUsage(f"{source}: “packages” must be names of Debian packages.")
-    if not recipe.accounts or not all(
-        _ACCOUNT.fullmatch(account) and type(uid) is int and 1000 <= uid < 60000
-        for account, uid in recipe.accounts.items()
-    ):
-        raise WrongUsage(f"{source}: “accounts” must map names to uids from 1000 to 59999.")
-    if len(set(recipe.accounts.values())) < len(recipe.accounts):
-        raise WrongUsage(f"{source}: two of its “accounts” have the same uid.")
     if recipe.memory < 1024:
         raise WrongUsage(f"{source}: “memory” is {recipe.memory}; a guest needs 1024 MiB at least.")
     return recipe

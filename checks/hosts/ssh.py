@@ -31,6 +31,7 @@ class SshHost(Host):
         self.port = port
         self.options = list(options)
         self.name = name or f"ssh://{destination}"
+        self._lent: list[subprocess.Popen[str]] = []
         self._socket = sockets / f"{destination}-{port or 22}"
 
     @classmethod
@@ -65,7 +66,29 @@ class SshHost(Host):
             )
         return completed
 
+    def lend(self, port: int) -> int:
+        # By a connection of its own: the shared one ends when it has been idle. On all of the host's addresses where
+        # its sshd allows (GatewayPorts clientspecified), else on its loopback alone.
+        own = ["-N", "-o", "LogLevel=INFO", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes"]
+        process = subprocess.Popen(
+            ["ssh", *self._options(), *own, "-R", f"0.0.0.0:0:127.0.0.1:{port}", "--", self.destination],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        self._lent.append(process)
+        said = ""
+        assert process.stderr
+        for line in process.stderr:  # until the port is told, or ssh ends
+            said += line
+            if found := re.match(r"Allocated port (\d+) for remote forward", line):
+                return int(found[1])
+        raise HostProblem(f"{self.name} forwards no port to this machine: {said.strip()}", "Does its sshd allow it?")
+
     def close(self) -> None:
+        for process in self._lent:
+            process.kill()
+            process.wait()
+        self._lent.clear()
         if self._socket.exists():
             subprocess.run([*self._client(), "-O", "exit", "--", self.destination], capture_output=True, check=False)
 
@@ -75,8 +98,12 @@ class SshHost(Host):
 
     def _client(self) -> list[str]:
         return [
-            "ssh", *(["-p", str(self.port)] if self.port else []), *self.options,
-            "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR",
+            "ssh", *self._options(), "-o", "LogLevel=ERROR",
             "-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", f"ControlPath={self._socket}",
-            "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=8",
+        ]  # fmt: skip
+
+    def _options(self) -> list[str]:
+        return [
+            *(["-p", str(self.port)] if self.port else []), *self.options, "-o", "BatchMode=yes",
+            "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=8",
         ]  # fmt: skip

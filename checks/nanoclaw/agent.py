@@ -1,0 +1,80 @@
+"""The agents that can be run: of a nanoclaw checkout, or the project's own stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from checks.hosts.recipe import FIXTURES
+from checks.nanoclaw.contract import Design
+from checks.problems import WrongUsage
+
+STAND_IN = FIXTURES / "agent"
+
+
+@dataclass(frozen=True)
+class Agent:
+    """What is needed to run an agent: the Dockerfile of its image, its source, how it is to be talked to."""
+
+    design: Design
+    name: str
+    """What the report calls it."""
+    context: Path
+    """The folder that ``docker build`` is given."""
+    source: Path
+    """The folder that is mounted at /app/src."""
+    checkout: Path | None = None
+    """The nanoclaw checkout that it belongs to; the stand-in has none."""
+
+    @property
+    def image(self) -> str:
+        """The name of its image, as one types it."""
+        return "nanoclaw-agent:latest"
+
+
+def stand_in() -> Mapping[Design, Agent]:
+    """The project's own agent, for both designs: one image, two sources."""
+    return {
+        design: Agent(design, "the project's stand-in agent, not nanoclaw's own", STAND_IN, STAND_IN / design)
+        for design in Design
+    }
+
+
+def find(option: str) -> Path | None:
+    """The checkout to use: the one asked for, else $NANOCLAW_DIR, else ~/nanoclaw where that exists."""
+    asked = option or os.environ.get("NANOCLAW_DIR", "")
+    if asked:
+        return Path(asked).expanduser().absolute()
+    usual = Path.home() / "nanoclaw"
+    return usual if usual.is_dir() else None
+
+
+def of_checkout(folder: Path) -> Agent:
+    """The agent of a nanoclaw checkout. Raises WrongUsage, which says what is missing, where it is none."""
+    runner = folder / "src" / "container-runner.ts"
+    container = folder / "container"
+    source = container / "agent-runner" / "src"
+    for needed in (runner, container / "Dockerfile", source):
+        if not needed.exists():
+            raise WrongUsage(
+                f"{folder} is no nanoclaw checkout: {needed.relative_to(folder)} is missing.",
+                "Name one with --nanoclaw DIR, or bring one: invoke nanoclaw-fetch",
+            )
+    try:
+        text = runner.read_text()
+        version = str(json.loads((folder / "package.json").read_text()).get("version", "unknown"))
+    except (OSError, ValueError) as error:
+        raise WrongUsage(f"The nanoclaw checkout {folder} can't be read: {error}.") from error
+    if "---NANOCLAW_OUTPUT_START---" in text:
+        design = Design.STREAMS
+    elif "/app/src/index.ts" in text and (source / "db").is_dir():
+        design = Design.DATABASES
+    else:
+        raise WrongUsage(
+            f"nanoclaw {version} in {folder} talks to its agents in a way that is not known here.",
+            "Known: JSON on stdin and markers on stdout (1.x), session databases (2.x).",
+        )
+    return Agent(design, f"nanoclaw {version} ({folder})", container, source, folder)

@@ -1,0 +1,141 @@
+"""What nanoclaw asks of docker when it runs an agent: read in its sources, tags v1.2.0 and v2.0.64.
+
+Sources: src/container-runner.ts, src/container-runtime.ts, container/agent-runner/src/index.ts of
+https://github.com/qwibitai/nanoclaw.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+START = b"---NANOCLAW_OUTPUT_START---"
+END = b"---NANOCLAW_OUTPUT_END---"
+
+STOP_BOUND = 15.0
+"""Seconds that nanoclaw waits for ``docker stop`` before it kills the client."""
+
+MAX_OUTPUT = 10_485_760
+"""Bytes of output that nanoclaw keeps of an agent (CONTAINER_MAX_OUTPUT_SIZE)."""
+
+MAX_AGENTS = 5
+"""Agents that nanoclaw runs at the same time (MAX_CONCURRENT_CONTAINERS)."""
+
+IMAGE_UID = 1000
+"""The uid of the agent image's own user, ``node``."""
+
+
+class Design(StrEnum):
+    """nanoclaw's two designs: JSON on stdin and markers on stdout, or session databases."""
+
+    STREAMS = "v1"
+    DATABASES = "v2"
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A bind mount as nanoclaw asks for it."""
+
+    source: str
+    target: str
+    readonly: bool = False
+
+    @property
+    def option(self) -> str:
+        """The value of ``-v``."""
+        return f"{self.source}:{self.target}{':ro' if self.readonly else ''}"
+
+
+def _user(uid: int, gid: int) -> list[str]:
+    """The options by which nanoclaw gives the agent the host user's ids: none for root and for the image's own uid."""
+    return [] if uid in (0, IMAGE_UID) else ["--user", f"{uid}:{gid}", "-e", "HOME=/home/node"]
+
+
+def _mounts(mounts: Sequence[Mount]) -> list[str]:
+    return [word for mount in mounts for word in ("-v", mount.option)]
+
+
+def run_streams(*, name: str, zone: str, uid: int, gid: int, mounts: Sequence[Mount], image: str) -> list[str]:
+    """``docker`` arguments that start an agent of the first design."""
+    return ["run", "-i", "--rm", "--name", name, "-e", f"TZ={zone}", *_user(uid, gid), *_mounts(mounts), image]
+
+
+def run_databases(
+    *,
+    name: str,
+    install: str,
+    zone: str,
+    gateway: Sequence[str],
+    uid: int,
+    gid: int,
+    mounts: Sequence[Mount],
+    image: str,
+) -> list[str]:
+    """``docker`` arguments that start an agent of the second design.
+
+    ``gateway``: the options by which the credential gateway (OneCLI) makes itself known to the agent.
+    """
+    return [
+        "run", "--rm", "--name", name, "--label", f"nanoclaw-install={install}", "-e", f"TZ={zone}", *gateway,
+        "--add-host=host.docker.internal:host-gateway", *_user(uid, gid), *_mounts(mounts),
+        "--entrypoint", "bash", image, "-c", "exec bun run /app/src/index.ts",
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Output:
+    """What an agent of the first design says between a pair of markers."""
+
+    status: str
+    result: str | None
+    session: str | None
+    error: str | None
+
+
+class Markers:
+    """Finds the outputs in an agent's stdout, however it is cut into pieces."""
+
+    def __init__(self) -> None:
+        self._unread = b""
+        self.malformed: list[bytes] = []
+        """What stood between markers and was no output."""
+
+    def feed(self, piece: bytes) -> list[Output]:
+        """The outputs that this piece completes."""
+        self._unread += piece
+        return list(self._complete())
+
+    def _complete(self) -> Iterator[Output]:
+        while (start := self._unread.find(START)) >= 0:
+            end = self._unread.find(END, start)
+            if end < 0:
+                return
+            inside = self._unread[start + len(START) : end].strip()
+            self._unread = self._unread[end + len(END) :]
+            output = _output(inside)
+            if output:
+                yield output
+            else:
+                self.malformed.append(inside)
+
+
+def _output(inside: bytes) -> Output | None:
+    try:
+        said = json.loads(inside)
+    except ValueError:
+        return None
+    if not isinstance(said, dict) or not isinstance(said.get("status"), str):
+        return None
+    return Output(said["status"], said.get("result"), said.get("newSessionId"), said.get("error"))
+
+
+def input_of(*, prompt: str, group: str, is_main: bool, secrets: Mapping[str, str]) -> bytes:
+    """What nanoclaw writes to the agent's stdin."""
+    told: dict[str, Any] = {
+        "prompt": prompt, "groupFolder": group, "chatJid": "verify@g.us", "isMain": is_main, "assistantName": "Andy",
+        "secrets": dict(secrets),
+    }  # fmt: skip
+    return json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()  # as JSON.stringify has it

@@ -1,0 +1,118 @@
+"""nanoclaw's own code: its ``runContainerAgent()`` run on the host, every call of docker recorded."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from checks.bench import Bench
+from checks.docker import shell
+from checks.expect import Mismatch
+from checks.hosts.recipe import FIXTURES
+from checks.nanoclaw.agent import Agent
+from checks.nanoclaw.running import ANSWER_BOUND, ZONE, Question
+from checks.nanoclaw.workspace import GROUP, Tree
+
+_FIXTURES = FIXTURES / "nanoclaw"
+
+_NODE = "usr/local/bin/node"
+_TYPESCRIPT = "app/node_modules/typescript/lib/typescript.js"
+
+# nanoclaw needs Node.js 22 on its host. Where the host has none, the one in the agent's image does.
+_TOOLS = f"""
+cd "$1" && podman run --rm --entrypoint tar "$2" -C / -cf - {_NODE} {_TYPESCRIPT} | tar -xf -
+own=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
+[ "$own" -lt 22 ] || ln -sf "$(command -v node)" {_NODE}
+[ -x {_NODE} ] && [ -s {_TYPESCRIPT} ]
+"""
+
+_CALLS = """
+for call in "$1"/call-*; do
+    [ -d "$call" ] || continue
+    base64 -w 0 "$call/argv"
+    for file in status digest started ended; do
+        printf ' %s' "$(cut -d ' ' -f 1 "$call/$file")"
+    done 2>/dev/null
+    echo
+done
+"""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of docker."""
+
+    argv: Sequence[str]
+    status: int
+    stdin: str
+    """SHA-256 of what it was given on stdin; empty where it takes none."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Driven:
+    """What came of ``runContainerAgent()``."""
+
+    outputs: Sequence[dict[str, Any]]
+    end: dict[str, Any]
+    calls: Sequence[Call]
+
+
+def input_of(question: Question) -> dict[str, Any]:
+    """What ``runContainerAgent()`` is given for a group that is not the main one."""
+    return {
+        "prompt": question.prompt, "groupFolder": GROUP, "chatJid": "verify@g.us", "isMain": False,
+        "assistantName": "Andy",
+    }  # fmt: skip
+
+
+def drive(bench: Bench, agent: Agent, image: str, question: Question, *, project: str) -> Driven:
+    """Lay out a copy of the checkout in the folder ``project`` of the case's, and let its code run an agent there."""
+    assert agent.checkout
+    tree = Tree()
+    for part in ("src", "container"):
+        tree.copy(agent.checkout / part, f"{project}/{part}")
+    tree.file(f"{project}/package.json", (agent.checkout / "package.json").read_bytes())
+    tree.file(
+        f"{project}/.env",
+        f"ANTHROPIC_API_KEY={question.conversation.key}\nANTHROPIC_BASE_URL={question.url}\n",
+    )
+    tree.folder(f"{project}/groups/global", "record", "tools")
+    tree.file("driver.mjs", (_FIXTURES / "driver.mjs").read_bytes())
+    tree.file("group.json", json.dumps({"name": GROUP, "folder": GROUP, "trigger": "@Andy", "added_at": ""}))
+    tree.lay_out(bench)
+    bench.host.put(f"{bench.folder}/bin/docker", (_FIXTURES / "docker").read_bytes(), mode=0o755)
+    bench.host.must(shell(_TOOLS, f"{bench.folder}/tools", image), timeout=60, doing="taking Node.js from the image")
+    done = bench.host.run(
+        shell(
+            'cd "$1/$2" && PATH="$1/bin:$PATH" exec "$1/tools/$3" "$1/driver.mjs" "$1/tools/$4" "$1/group.json"',
+            bench.folder, project, _NODE, _TYPESCRIPT,
+        ),
+        stdin=json.dumps(input_of(question)).encode(),
+        env={
+            "RECORD": f"{bench.folder}/record", "REAL_DOCKER": bench.facts.docker, "TZ": ZONE, "CONTAINER_IMAGE": image,
+        },
+        timeout=3 * ANSWER_BOUND,
+    )  # fmt: skip
+    try:
+        said = json.loads(done.out.strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        raise Mismatch(
+            "runContainerAgent() to return", f"status {done.status}, stderr: {done.err.strip()[-800:]}"
+        ) from None
+    return Driven(said["outputs"], said["end"], _calls(bench))
+
+
+def _calls(bench: Bench) -> list[Call]:
+    told = bench.host.must(shell(_CALLS, f"{bench.folder}/record"), doing="reading what docker was called with").out
+    return [_call(line) for line in told.splitlines()]
+
+
+def _call(line: str) -> Call:
+    argv, status, digest, started, ended = line.split(" ")
+    words = base64.b64decode(argv).decode().split("\0")[:-1]
+    seconds = float(ended) - float(started) if ended else 0.0
+    return Call(words, int(status or -1), digest, seconds)

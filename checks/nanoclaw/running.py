@@ -1,0 +1,182 @@
+"""An agent that runs: started as nanoclaw starts it, heard as nanoclaw hears it, ended as nanoclaw ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from checks.bench import Bench
+from checks.docker import Started, shell
+from checks.expect import Mismatch, expect
+from checks.hosts.process import Completed
+from checks.nanoclaw import contract
+from checks.nanoclaw.contract import Markers, Output
+from checks.nanoclaw.service import Conversation
+from checks.nanoclaw.workspace import DESTINATION, GROUP, Workspace, answers
+
+ZONE = "America/New_York"
+
+ANSWER_BOUND = 100.0  # seconds on ordinary hardware, where it takes five to ten
+_POLL = 0.2
+
+_DEBUG_LOG = """
+newest=$(ls -t "$1"/debug/*.txt 2>/dev/null | head -1)
+[ -n "$newest" ] && grep -a -E 'ERROR|EACCES|EROFS|EPERM' "$newest" | tail -4 | cut -c 1-300
+"""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What an agent is asked, and the service that it has to ask in turn."""
+
+    prompt: str
+    answer: str
+    """What the agent has to say in the end."""
+    url: str
+    conversation: Conversation
+
+
+class Agent(ABC):
+    """A running agent."""
+
+    def __init__(self, bench: Bench, workspace: Workspace, name: str, client: Started) -> None:
+        self.bench = bench
+        self.workspace = workspace
+        self.name = name
+        self.client = client
+
+    @abstractmethod
+    def answer(self) -> str:
+        """Wait for the agent's answer. Raises Mismatch, with the cause as far as it can be found, where none comes."""
+
+    @abstractmethod
+    def close(self) -> Completed:
+        """End the agent as nanoclaw does when it is no longer needed; how the client ended."""
+
+    def silent(self) -> Mismatch:
+        """What to say of an agent that does not answer."""
+        done = self.client.so_far()
+        ended = "is still running" if self.client.running() else f"ended with status {done.status}"
+        return Mismatch("an answer from the agent", f"none; docker {ended}{self.cause(done)}")
+
+    def cause(self, done: Completed) -> str:
+        """What the agent itself said of its failure: its stderr and its debug log."""
+        said = [line for line in done.err.strip().splitlines() if not line.startswith("npm notice")][-6:]
+        log = self.bench.host.run(shell(_DEBUG_LOG, self.workspace.path(self.workspace.claude))).out.strip()
+        return "".join(
+            [
+                *(["\nIts stderr ends: " + "\n".join(said)] if said else []),
+                *([f"\nIts debug log: {log}"] if log else []),
+            ]
+        )
+
+
+class StreamsAgent(Agent):
+    """An agent of the first design."""
+
+    def __init__(self, bench: Bench, workspace: Workspace, name: str, client: Started) -> None:
+        super().__init__(bench, workspace, name, client)
+        self._markers = Markers()
+        self._read = 0
+        self._outputs: list[Output] = []
+
+    def outputs(self) -> list[Output]:
+        """What it has said so far. Raises Mismatch where something between markers is no output."""
+        heard = self.client.so_far().stdout
+        self._outputs += self._markers.feed(heard[self._read :])
+        self._read = len(heard)
+        if self._markers.malformed:
+            raise Mismatch("JSON between the markers", self._markers.malformed[0].decode(errors="replace")[:300])
+        return self._outputs
+
+    def answer(self) -> str:
+        deadline = time.monotonic() + ANSWER_BOUND * self.bench.host.slowness
+        while True:
+            running = self.client.running()
+            if said := self.outputs():
+                break
+            if not running or time.monotonic() > deadline:
+                raise self.silent()
+            time.sleep(_POLL)
+        first = said[0]
+        if first.status != "success" or first.result is None:
+            came = f"status {first.status}, result {json.dumps(first.result)}" + (
+                f", error {first.error}" if first.error else ""
+            )
+            raise Mismatch("status success and a result", came + self.cause(self.client.so_far()))
+        return first.result
+
+    def close(self) -> Completed:
+        self.bench.write(f"{self.workspace.exchange}/input/_close", "")
+        return self.client.end()
+
+
+class DatabasesAgent(Agent):
+    """An agent of the second design."""
+
+    def answer(self) -> str:
+        deadline = time.monotonic() + ANSWER_BOUND * self.bench.host.slowness
+        while True:
+            running = self.client.running()
+            with contextlib.suppress(sqlite3.Error):  # looked at in the middle of a write
+                if said := answers(self.bench.host.read(self.workspace.path(f"{self.workspace.exchange}/outbound.db"))):
+                    return said[0]
+            if not running or time.monotonic() > deadline:
+                raise self.silent()
+            time.sleep(_POLL * self.bench.host.slowness)
+
+    def close(self) -> Completed:
+        stopped = self.bench.docker("stop", "-t", "1", self.name, timeout=30)
+        expect(stopped.status == 0, "“docker stop -t 1” to end with status 0", stopped.err.strip())
+        return self.client.end()
+
+
+@contextlib.contextmanager
+def streams(
+    bench: Bench,
+    workspace: Workspace,
+    image: str,
+    question: Question,
+    *,
+    is_main: bool = False,
+    flags: Sequence[str] = (),
+) -> Iterator[StreamsAgent]:
+    """An agent of the first design, asked. ``flags`` are further options of ``docker run``."""
+    name = bench.name(GROUP)
+    args = contract.run_streams(
+        name=name, zone=ZONE, uid=bench.uid, gid=bench.facts.gid, mounts=workspace.mounts, image=image
+    )
+    told = contract.input_of(
+        prompt=question.prompt, group=GROUP, is_main=is_main,
+        secrets={"ANTHROPIC_API_KEY": question.conversation.key, "ANTHROPIC_BASE_URL": question.url},
+    )  # fmt: skip
+    with bench.docker.started(args[0], *flags, *args[1:], stdin=told, timeout=3 * ANSWER_BOUND) as client:
+        yield StreamsAgent(bench, workspace, name, client)
+
+
+@contextlib.contextmanager
+def databases(
+    bench: Bench, workspace: Workspace, image: str, question: Question, *, flags: Sequence[str] = ()
+) -> Iterator[DatabasesAgent]:
+    """An agent of the second design, its question waiting in its inbound database."""
+    name = bench.name(f"v2-{GROUP}")
+    gateway = [
+        "-e", f"ANTHROPIC_BASE_URL={question.url}", "-e", f"ANTHROPIC_API_KEY={question.conversation.key}",
+        "-v", f"{workspace.path(workspace.name)}/container/ca.pem:/tmp/onecli-gateway-ca.pem:ro",
+    ]  # fmt: skip
+    args = contract.run_databases(
+        name=name, install=bench.run, zone=ZONE, gateway=gateway, uid=bench.uid, gid=bench.facts.gid,
+        mounts=workspace.mounts, image=image,
+    )  # fmt: skip
+    with bench.docker.started(args[0], *flags, *args[1:], timeout=3 * ANSWER_BOUND) as client:
+        yield DatabasesAgent(bench, workspace, name, client)
+
+
+def addressed(text: str) -> str:
+    """A text as the second design's agent must put it for it to be sent to anyone."""
+    return f'<message to="{DESTINATION}">{text}</message>'

@@ -1,0 +1,230 @@
+"""The folders that nanoclaw lays out for an agent, and the mounts that it makes of them, in its own order."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+import tarfile
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from checks.bench import Bench
+from checks.nanoclaw.agent import Agent
+from checks.nanoclaw.contract import Mount
+
+GROUP = "family"
+SESSION = "sess-1"
+AGENT_GROUP = "ag-1"
+DESTINATION = "home"
+"""Who the agent of the second design is told to answer."""
+
+_INBOUND = """
+CREATE TABLE messages_in (
+  id TEXT PRIMARY KEY, seq INTEGER UNIQUE, kind TEXT NOT NULL, timestamp TEXT NOT NULL, status TEXT DEFAULT 'pending',
+  process_after TEXT, recurrence TEXT, series_id TEXT, tries INTEGER DEFAULT 0, trigger INTEGER NOT NULL DEFAULT 1,
+  platform_id TEXT, channel_type TEXT, thread_id TEXT, content TEXT NOT NULL, source_session_id TEXT,
+  on_wake INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE delivered (
+  message_out_id TEXT PRIMARY KEY, platform_message_id TEXT, status TEXT NOT NULL DEFAULT 'delivered',
+  delivered_at TEXT NOT NULL);
+CREATE TABLE destinations (
+  name TEXT PRIMARY KEY, display_name TEXT, type TEXT NOT NULL, channel_type TEXT, platform_id TEXT,
+  agent_group_id TEXT);
+CREATE TABLE session_routing (
+  id INTEGER PRIMARY KEY CHECK (id = 1), channel_type TEXT, platform_id TEXT, thread_id TEXT);
+"""
+
+_OUTBOUND = """
+CREATE TABLE messages_out (
+  id TEXT PRIMARY KEY, seq INTEGER UNIQUE, in_reply_to TEXT, timestamp TEXT NOT NULL, deliver_after TEXT,
+  recurrence TEXT, kind TEXT NOT NULL, platform_id TEXT, channel_type TEXT, thread_id TEXT, content TEXT NOT NULL);
+CREATE TABLE processing_ack (message_id TEXT PRIMARY KEY, status TEXT NOT NULL, status_changed TEXT NOT NULL);
+CREATE TABLE session_state (key TEXT PRIMARY KEY, value TEXT NOT NULL, updated_at TEXT NOT NULL);
+CREATE TABLE container_state (
+  id INTEGER PRIMARY KEY CHECK (id = 1), current_tool TEXT, tool_declared_timeout_ms INTEGER, tool_started_at TEXT,
+  updated_at TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A project folder on the host, laid out for one agent."""
+
+    bench: Bench
+    name: str
+    """The project folder's name in the case's folder."""
+    mounts: Sequence[Mount]
+    claude: str
+    """Where Claude Code keeps its state, debug log included; a name in the case's folder."""
+    exchange: str
+    """Where messages are exchanged: the ipc folder, or the session's."""
+
+    def path(self, name: str) -> str:
+        """The whole path of a name in the case's folder."""
+        return f"{self.bench.folder}/{name}"
+
+
+class Tree:
+    """Folders and files to be laid out on a host in one go."""
+
+    def __init__(self) -> None:
+        self._buffer = io.BytesIO()
+        self._tar = tarfile.TarFile(fileobj=self._buffer, mode="w")
+
+    def folder(self, *names: str) -> None:
+        """Folders, with those above them."""
+        for name in names:
+            entry = tarfile.TarInfo(name)
+            entry.type = tarfile.DIRTYPE
+            entry.mode = 0o755
+            self._tar.addfile(entry)
+
+    def file(self, name: str, content: str | bytes) -> None:
+        """A file."""
+        data = content.encode() if isinstance(content, str) else content
+        entry = tarfile.TarInfo(name)
+        entry.size = len(data)
+        entry.mode = 0o644
+        self._tar.addfile(entry, io.BytesIO(data))
+
+    def copy(self, folder: Path, name: str) -> None:
+        """A copy of a folder on this machine."""
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                self.file(f"{name}/{path.relative_to(folder)}", path.read_bytes())
+
+    def lay_out(self, bench: Bench) -> None:
+        """Make all of it in the case's folder."""
+        self._tar.close()
+        argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", bench.folder]
+        bench.host.must(argv, stdin=self._buffer.getvalue(), doing="laying out the agent's folders")
+
+
+def for_streams(
+    bench: Bench, agent: Agent, *, project: str = "nanoclaw", group: str = GROUP, is_main: bool = False,
+    source: str = "",
+) -> Workspace:  # fmt: skip
+    """The folders of an agent of the first design. ``source`` is an agent's program in place of its own."""
+    tree = Tree()
+    groups, sessions, ipc = f"{project}/groups", f"{project}/data/sessions/{group}", f"{project}/data/ipc/{group}"
+    claude, runner = f"{sessions}/.claude", f"{sessions}/agent-runner-src"
+    tree.folder(
+        f"{groups}/{group}/logs", f"{groups}/global", *(f"{ipc}/{each}" for each in ("messages", "tasks", "input"))
+    )
+    tree.file(f"{groups}/global/CLAUDE.md", "# Global memory\n")
+    tree.file(f"{claude}/settings.json", json.dumps({"env": {"CLAUDE_CODE_DISABLE_AUTO_MEMORY": "0"}}))
+    tree.file(f"{project}/.env", "SECRET=not-for-the-agent\n")
+    tree.file(f"{project}/package.json", "{}\n")
+    if source:
+        tree.file(f"{runner}/index.ts", source)
+    else:
+        tree.copy(agent.source, runner)
+    tree.lay_out(bench)
+
+    def at(name: str) -> str:
+        return f"{bench.folder}/{name}"
+
+    if is_main:
+        first = [
+            Mount(at(project), "/workspace/project", readonly=True),
+            Mount("/dev/null", "/workspace/project/.env", readonly=True),
+            Mount(at(f"{groups}/{group}"), "/workspace/group"),
+        ]
+    else:
+        first = [
+            Mount(at(f"{groups}/{group}"), "/workspace/group"),
+            Mount(at(f"{groups}/global"), "/workspace/global", readonly=True),
+        ]
+    mounts = [
+        *first,
+        Mount(at(claude), "/home/node/.claude"),
+        Mount(at(ipc), "/workspace/ipc"),
+        Mount(at(runner), "/app/src"),
+    ]
+    return Workspace(bench, project, mounts, claude, ipc)
+
+
+def for_databases(bench: Bench, agent: Agent, *, prompt: str, project: str = "nanoclaw") -> Workspace:
+    """The folders of an agent of the second design, with a message waiting for it."""
+    tree = Tree()
+    group, sessions = f"{project}/groups/{GROUP}", f"{project}/data/v2-sessions/{AGENT_GROUP}"
+    session, claude, container = f"{sessions}/{SESSION}", f"{sessions}/.claude-shared", f"{project}/container"
+    tree.folder(f"{session}/outbox", f"{group}/.claude-fragments", f"{project}/groups/global", f"{claude}/skills")
+    tree.file(f"{group}/container.json", json.dumps({
+        "mcpServers": {}, "packages": {"apt": [], "npm": []}, "additionalMounts": [], "skills": [],
+        "provider": "claude", "groupName": GROUP, "assistantName": "Andy", "agentGroupId": AGENT_GROUP,
+    }))  # fmt: skip
+    tree.file(f"{group}/CLAUDE.md", "# Andy\n")
+    tree.file(f"{group}/.claude-fragments/core.md", "# Core\n")
+    tree.file(f"{group}/CLAUDE.local.md", "")
+    tree.file(f"{project}/groups/global/CLAUDE.md", "# Global memory\n")
+    tree.file(f"{claude}/settings.json", "{}\n")
+    tree.file(f"{container}/CLAUDE.md", "# Shared\n")
+    tree.file(f"{container}/skills/README.md", "")
+    tree.file(f"{container}/ca.pem", "")
+    tree.copy(agent.source, f"{container}/agent-runner/src")
+    tree.file(f"{session}/inbound.db", _database(_INBOUND, _waiting(prompt)))
+    tree.file(f"{session}/outbound.db", _database(_OUTBOUND))
+    tree.lay_out(bench)
+
+    def at(name: str) -> str:
+        return f"{bench.folder}/{name}"
+
+    mounts = [
+        Mount(at(session), "/workspace"),
+        Mount(at(group), "/workspace/agent"),
+        Mount(at(f"{group}/container.json"), "/workspace/agent/container.json", readonly=True),
+        Mount(at(f"{group}/CLAUDE.md"), "/workspace/agent/CLAUDE.md", readonly=True),
+        Mount(at(f"{group}/.claude-fragments"), "/workspace/agent/.claude-fragments", readonly=True),
+        Mount(at(f"{project}/groups/global"), "/workspace/global", readonly=True),
+        Mount(at(f"{container}/CLAUDE.md"), "/app/CLAUDE.md", readonly=True),
+        Mount(at(claude), "/home/node/.claude"),
+        Mount(at(f"{container}/agent-runner/src"), "/app/src", readonly=True),
+        Mount(at(f"{container}/skills"), "/app/skills", readonly=True),
+    ]
+    return Workspace(bench, project, mounts, claude, session)
+
+
+def answers(database: bytes) -> list[str]:
+    """The texts that an agent of the second design has sent, from its outbound database as it is at this moment.
+
+    Raises sqlite3.Error where that moment was in the middle of a write.
+    """
+    with tempfile.NamedTemporaryFile(suffix=".db") as copy:
+        copy.write(database)
+        copy.flush()
+        connection = sqlite3.connect(f"file:{copy.name}?mode=ro&immutable=1", uri=True)
+        try:
+            rows = connection.execute("SELECT content FROM messages_out ORDER BY seq").fetchall()
+        finally:
+            connection.close()
+    return [str(json.loads(content).get("text", "")) for (content,) in rows]
+
+
+_MESSAGE = """
+INSERT INTO messages_in (id, seq, kind, timestamp, platform_id, channel_type, content)
+VALUES ('message-1', 2, 'chat', '2026-01-01T00:00:00.000Z', 'home@verify', 'verify', ?)
+"""
+
+
+def _waiting(prompt: str) -> Iterable[tuple[str, tuple[str, ...]]]:
+    """A message for the agent, whom it may answer, and where answers go by default."""
+    yield _MESSAGE, (json.dumps({"text": prompt, "sender": "Someone", "senderId": "someone"}),)
+    yield "INSERT INTO destinations VALUES (?, 'Home', 'channel', 'verify', 'home@verify', NULL)", (DESTINATION,)
+    yield "INSERT INTO session_routing VALUES (1, 'verify', 'home@verify', NULL)", ()
+
+
+def _database(schema: str, rows: Iterable[tuple[str, tuple[str, ...]]] = ()) -> bytes:
+    """A new SQLite database, in the journal mode that nanoclaw wants: no file of its own beside it."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.executescript(schema)
+        for statement, values in rows:
+            connection.execute(statement, values)
+        connection.commit()
+        return connection.serialize()
+    finally:
+        connection.close()

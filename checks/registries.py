@@ -1,0 +1,51 @@
+"""How this machine reaches its package registries: its apt's and npm's own settings, for what is installed by them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+_APT_CARRIED_OVER = re.compile(r'Acquire::(http|https|Check-Valid-Until|Check-Date|Retries)(::[\w.:/-]+)? "(?!")')
+_CERTIFICATES = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
+_SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+
+
+def debian_mirror() -> list[str]:
+    """The Debian mirror of this machine's own apt configuration; empty where it names none: a tool has its default."""
+    listed = _said(
+        "apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)", "Created-By: Packages"
+    )
+    for line in listed.splitlines():
+        origin, label, component, uri = line.split("|", 3)
+        if (origin, label, component) == ("Debian", "Debian", "main") and uri.startswith(("http://", "https://")):
+            return [uri]
+    return []
+
+
+def apt_settings() -> list[str]:
+    """What this machine's apt needs to reach its mirror (proxies, retries, stale Release files)."""
+    return [line for line in _said("apt-config", "dump").splitlines() if _APT_CARRIED_OVER.match(line)]
+
+
+def npm_settings() -> list[str]:
+    """The registry of this machine's npm, as a line of an npmrc; empty where there is no npm."""
+    registry = _said("npm", "config", "get", "registry").strip()
+    return [f"registry={registry}"] if registry.startswith(("http://", "https://")) else []
+
+
+def certificates() -> bytes:
+    """The certificates that this machine trusts, in PEM; empty where none are found."""
+    named = [os.environ[name] for name in _CERTIFICATES if os.environ.get(name)]
+    for path in (*named, _SYSTEM_CERTIFICATES):
+        if Path(path).is_file():
+            return Path(path).read_bytes()
+    return b""
+
+
+def _said(*argv: str) -> str:
+    if shutil.which(argv[0]) is None:
+        return ""
+    return subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stdout
