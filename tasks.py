@@ -6,6 +6,8 @@ from invoke import Context, Exit, task
 
 from checks import hosts_table
 from checks.cleaning import clean as clean_up
+from checks.nanoclaw.fetch import act
+from checks.nanoclaw.patterns import patterns as find_patterns
 from checks.verify import Options
 from checks.verify import verify as run_verify
 
@@ -24,6 +26,7 @@ from checks.verify import verify as run_verify
         "json": "write the evidence of the run to this file",
         "timeout_factor": "multiply every time limit, for slow machines",
         "nanoclaw": "a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw, else a stand-in agent)",
+        "slow": "also run cases that take very long on an emulated host",
         "keep": "leave a failed case's containers and folder, and say how to look at them",
     },
 )
@@ -40,15 +43,34 @@ def verify(
     timeout_factor: str = "1",
     keep: bool = False,
     nanoclaw: str = "",
+    slow: bool = False,
 ) -> None:
     """Run every Docker CLI pattern that nanoclaw uses through the shim.
 
     Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 the host can't be used.
     """
     options = Options(
-        host, profile, verbose, tuple(only or ()), last_failed, list, junit, json, timeout_factor, keep, nanoclaw
+        host, profile, verbose, tuple(only or ()), last_failed, list, junit, json, timeout_factor, keep, nanoclaw, slow
     )
     raise Exit(code=run_verify(options))
+
+
+@task(help={"nanoclaw": "a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw)"})
+def patterns(_: Context, nanoclaw: str = "") -> None:
+    """Find every docker command in a nanoclaw checkout, and the case that covers it.
+
+    Exit status: 0 all that nanoclaw itself runs is covered, 1 something is not, 2 wrong usage.
+    """
+    raise Exit(code=find_patterns(nanoclaw))
+
+
+@task(
+    positional=["action"],
+    help={"action": "fetch", "ref": "a tag or branch (default: the pinned one, fixtures/nanoclaw.toml)"},
+)
+def nanoclaw(_: Context, action: str, ref: str = "") -> None:
+    """Bring a nanoclaw checkout: `invoke nanoclaw fetch`. Prints its folder."""
+    raise Exit(code=act(action, ref))
 
 
 @task

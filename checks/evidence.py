@@ -44,6 +44,8 @@ class Evidence:
     host: str
     profile: str
     facts: Facts
+    agent: str = ""
+    """Which agent ran, and how the base of its image came; empty where none ran."""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     cases: list[CaseResult] = field(default_factory=list)
 
@@ -53,6 +55,7 @@ class Evidence:
             "version": VERSION,
             "started": self.started.isoformat(timespec="seconds"),
             "host": {"name": self.host, "profile": self.profile, **self.facts.as_json()},
+            **({"agent": self.agent} if self.agent else {}),
             "cases": [_case(case) for case in self.cases],
         }
 

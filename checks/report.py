@@ -53,11 +53,14 @@ class Report:
             for detail in failure(case):
                 self._print(f"         {detail}")
 
-    def end(self, cases: list[CaseResult]) -> None:
-        """The count. A skipped case counts as one of the cases, and not as passed."""
+    def end(self, evidence: Evidence) -> None:
+        """Which agent ran, and the count. A skipped case counts as one of the cases, and not as passed."""
+        cases = evidence.cases
         passed = sum(case.outcome == "passed" for case in cases)
         skipped = sum(case.outcome == "skipped" for case in cases)
         self._print("")
+        if evidence.agent:
+            self._print(f"Agent: {evidence.agent}")
         self._print(f"Results: {passed}/{len(cases)} passed" + (f", {skipped} skipped" if skipped else ""))
 
     def note(self, text: str) -> None:

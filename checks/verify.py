@@ -16,7 +16,8 @@ from tabulate import tabulate
 
 from checks import runs
 from checks.bench import Bench
-from checks.nanoclaw.plugin import Integration, available
+from checks.nanoclaw.agent import available
+from checks.nanoclaw.plugin import Integration
 from checks.plugin import Verification
 from checks.probe import LABEL
 from checks.problems import Exit, Interrupted, Problem, WrongUsage
@@ -49,6 +50,7 @@ class Options:
     keep: bool = False
     nanoclaw: str = ""
     """A nanoclaw checkout; see ``agent.find`` for what is taken where it is empty."""
+    slow: bool = False
 
 
 def verify(options: Options) -> Exit:
@@ -85,7 +87,7 @@ def _session(options: Options, run: runs.Run, progress: Progress) -> Exit:
         keep=options.keep,
         verbose=options.verbose,
     )
-    integration = Integration(plugin, available(options.nanoclaw), progress)
+    integration = Integration(plugin, available(options.nanoclaw), progress, slow=options.slow)
     status = pytest.main(_arguments(options), plugins=[plugin, integration])
     for bench in plugin.kept:
         report.note(how_to_look(bench))
@@ -107,7 +109,7 @@ def _session(options: Options, run: runs.Run, progress: Progress) -> Exit:
         return Exit.OK
     if plugin.evidence is None:
         raise WrongUsage("There is no case to run.")
-    report.end(plugin.evidence.cases)
+    report.end(plugin.evidence)
     if options.json:
         plugin.evidence.write(Path(options.json))
     return Exit.CASE_FAILED if status == pytest.ExitCode.TESTS_FAILED else Exit.OK

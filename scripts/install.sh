@@ -2,14 +2,14 @@
 # Install the Debian packages that this project needs. Root's rights are asked for through sudo where needed.
 #
 #     scripts/install.sh python   Python and its venv module
-#     scripts/install.sh guest    for throwaway hosts: QEMU, mmdebstrap, ssh
+#     scripts/install.sh guest    for throwaway hosts: QEMU, mmdebstrap, ssh; podman, to make agent images
 #     scripts/install.sh podman   for testing this machine: rootless Podman, and the shim where there is no other docker
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname -- "$0")/lib.sh"
 
 PYTHON="python3 python3-venv"
-GUEST="qemu-system-x86 qemu-utils mmdebstrap openssh-client e2fsprogs uidmap util-linux debian-archive-keyring"
+GUEST="qemu-system-x86 qemu-utils mmdebstrap openssh-client e2fsprogs podman uidmap util-linux debian-archive-keyring"
 PODMAN="podman crun uidmap dbus-user-session busybox-static procps"
 
 # install --install-recommends|--no-install-recommends PACKAGE...: what of these is not installed yet.

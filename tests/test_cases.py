@@ -63,6 +63,6 @@ def test_the_guides_own_links_resolve() -> None:
 
 def test_the_readmes_report_is_of_the_cases_as_they_are(cases: list[About]) -> None:
     readme = (ROOT / "README.md").read_text()
-    assert re.findall(r"^  \[(?:PASS|SKIP)\] (.*?)(?:: needs .*)?$", readme, re.MULTILINE) == [
+    assert re.findall(r"^  \[(?:PASS|SKIP)\] (.*?)(?:: (?:needs|takes) .*)?$", readme, re.MULTILINE) == [
         case.label for case in cases
     ]

@@ -22,10 +22,11 @@ def printed(*cases: CaseResult) -> str:
     out = io.StringIO()
     report = Report(Console(file=out, highlight=False, markup=False, soft_wrap=True))
     report.begin()
-    report.host(Evidence("debian-13", "stock", FACTS))
+    evidence = Evidence("debian-13", "stock", FACTS, cases=list(cases))
+    report.host(evidence)
     for case in cases:
         report.case(case)
-    report.end(list(cases))
+    report.end(evidence)
     return out.getvalue()
 
 

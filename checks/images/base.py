@@ -33,6 +33,12 @@ def provide(store: Store, cached: Path, work: Path, progress: Progress) -> str:
     with progress.step(f"Looking for {NAME}"):
         if store.pull(NAME):
             return FROM_REGISTRY
+    stand_in(store, cached, work, progress)
+    return STAND_IN
+
+
+def stand_in(store: Store, cached: Path, work: Path, progress: Progress) -> None:
+    """Make the stand-in in ``store``, and keep it in ``cached``."""
     with progress.step(f"No registry was reached: making a stand-in for {NAME} (once, 1 minute)"):
         context = work / "base"
         _context(context)
@@ -42,7 +48,6 @@ def provide(store: Store, cached: Path, work: Path, progress: Progress) -> str:
         store.save(NAME, aside)
         aside.replace(cached)
         shutil.rmtree(context)
-    return STAND_IN
 
 
 def _context(folder: Path) -> None:

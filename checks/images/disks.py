@@ -56,6 +56,19 @@ def ready(
     return ImageDisks(tag, note["base"], {account.uid: folder / f"{account.uid}.ext4" for account in accounts.values()})
 
 
+def base_archive(run: Run, progress: Progress) -> Path:
+    """The stand-in for the base image, as an archive for ``podman load``."""
+    images = cache() / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    with locked(images / "lock", progress, "Waiting for another run that makes an agent image"):
+        if not _base_file(images).exists():
+            work = run.folder / "base-image"
+            work.mkdir()
+            with Store(work / "store", run.scratch) as store:
+                base.stand_in(store, _base_file(images), work, progress)
+    return _base_file(images)
+
+
 def _make(
     name: str, tag: str, context: Path, accounts: Mapping[str, Account], folder: Path, run: Run, progress: Progress
 ) -> None:
@@ -73,7 +86,7 @@ def _make(
     made = work / "made"
     made.mkdir(parents=True)
     with Store(work / "store", run.scratch) as store:
-        how = base.provide(store, folder.parent / f"base-{_base_digest()}.tar", work, progress)
+        how = base.provide(store, _base_file(folder.parent), work, progress)
         with progress.step(f"Building the image of {name} (once, 2-3 minutes)"):
             store.build(context, tag)
         for account in accounts.values():
@@ -94,11 +107,12 @@ def _digest(tag: str, context: Path, accounts: Mapping[str, Account]) -> str:
     return whole.hexdigest()[:16]
 
 
-def _base_digest() -> str:
+def _base_file(images: Path) -> Path:
+    """Where the stand-in for the base image is kept between runs."""
     whole = hashlib.sha256()
     for piece in _contents(FIXTURES / "base"):
         whole.update(piece)
-    return whole.hexdigest()[:16]
+    return images / f"base-{whole.hexdigest()[:16]}.tar"
 
 
 def _contents(folder: Path) -> Iterator[bytes]:

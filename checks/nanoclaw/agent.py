@@ -61,7 +61,7 @@ def of_checkout(folder: Path) -> Agent:
         if not needed.exists():
             raise WrongUsage(
                 f"{folder} is no nanoclaw checkout: {needed.relative_to(folder)} is missing.",
-                "Name one with --nanoclaw DIR, or bring one: invoke nanoclaw-fetch",
+                "Name one with --nanoclaw DIR, or bring one: invoke nanoclaw fetch",
             )
     try:
         text = runner.read_text()
@@ -78,3 +78,12 @@ def of_checkout(folder: Path) -> Agent:
             "Known: JSON on stdin and markers on stdout (1.x), session databases (2.x).",
         )
     return Agent(design, f"nanoclaw {version} ({folder})", container, source, folder)
+
+
+def available(option: str) -> Mapping[Design, Agent]:
+    """The agents that a session can run: a checkout's, or the stand-in's where there is no checkout."""
+    folder = find(option)
+    if folder is None:
+        return stand_in()
+    agent = of_checkout(folder)
+    return {agent.design: agent}

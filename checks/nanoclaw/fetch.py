@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 from checks.hosts.recipe import FIXTURES
-from checks.problems import HostProblem
+from checks.problems import Exit, HostProblem, Problem, WrongUsage
 from checks.runs import cache
 
 PIN = FIXTURES / "nanoclaw.toml"
+
+
+def act(action: str, ref: str) -> Exit:
+    """``invoke nanoclaw ACTION``."""
+    try:
+        if action != "fetch":
+            raise WrongUsage(f"invoke nanoclaw can’t “{action}”.", "It can: fetch.")
+        print(fetch(ref))
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return problem.exit
+    return Exit.OK
 
 
 def fetch(ref: str = "") -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from checks.hosts.recipe import FIXTURES
-from checks.nanoclaw.agent import find, of_checkout
+from checks.nanoclaw.agent import Agent, find, of_checkout
 from checks.nanoclaw.discovery import Found, discover
 from checks.nanoclaw.invocation import Shape, shape_of
 from checks.problems import Exit, WrongUsage
@@ -45,18 +46,28 @@ def cover(found: Found, known: Sequence[Covered]) -> Covered | None:
 
 def patterns(option: str) -> Exit:
     """Print every docker command of a checkout. CASE_FAILED where one of nanoclaw's own is covered by no case."""
-    checkout = find(option)
-    if checkout is None:
-        raise WrongUsage("No nanoclaw checkout was named.", "Name one with --nanoclaw DIR, or: invoke nanoclaw fetch")
-    print(f"The docker commands of {of_checkout(checkout).name}:\n")
+    try:
+        agent = _agent(option)
+    except WrongUsage as problem:
+        print(f"Wrong usage: {problem}", file=sys.stderr)
+        return problem.exit
+    assert agent.checkout
     known = catalogue()
-    found = discover(checkout)
+    found = discover(agent.checkout)
     rows = [(f"{each.file}:{each.line}", each.shape.text, _told(each, cover(each, known))) for each in found]
+    print(f"The docker commands of {agent.name}:\n")
     print(tabulate(rows, headers=("Where", "Command", "Covered by"), maxcolwidths=[None, 60, 40]))
     open_ones = [each for each in found if cover(each, known) is None]
     hot = [each for each in open_ones if each.hot]
     print(f"\n{len(found)} commands, {len(open_ones)} covered by no case, {len(hot)} of these run by nanoclaw itself.")
     return Exit.CASE_FAILED if hot else Exit.OK
+
+
+def _agent(option: str) -> Agent:
+    checkout = find(option)
+    if checkout is None:
+        raise WrongUsage("No nanoclaw checkout was named.", "Name one with --nanoclaw DIR, or: invoke nanoclaw fetch")
+    return of_checkout(checkout)
 
 
 def _told(found: Found, covered: Covered | None) -> str:

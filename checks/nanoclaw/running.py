@@ -14,8 +14,9 @@ from checks.bench import Bench
 from checks.docker import Started, shell
 from checks.expect import Mismatch, expect
 from checks.hosts.process import Completed
-from checks.nanoclaw import contract
-from checks.nanoclaw.contract import Markers, Output
+from checks.nanoclaw import agent as agents
+from checks.nanoclaw import contract, workspace
+from checks.nanoclaw.contract import Design, Markers, Output
 from checks.nanoclaw.service import Conversation
 from checks.nanoclaw.workspace import DESTINATION, GROUP, Workspace, answers
 
@@ -136,6 +137,17 @@ class DatabasesAgent(Agent):
         return self.client.end()
 
 
+def expect_answer(agent: Agent, question: Question) -> None:
+    """Fail unless the agent gives the very answer that the service sent, to the very question that it was asked."""
+    came = agent.answer()
+    expect(came == question.answer, f"the service's own words, “{question.answer}”", came)
+    expect(
+        any(question.prompt in asked for asked in question.conversation.asked),
+        f"the service to be asked “{question.prompt}”",
+        f"{len(question.conversation.asked)} requests without it",
+    )
+
+
 @contextlib.contextmanager
 def streams(
     bench: Bench,
@@ -180,3 +192,18 @@ def databases(
 def addressed(text: str) -> str:
     """A text as the second design's agent must put it for it to be sent to anyone."""
     return f'<message to="{DESTINATION}">{text}</message>'
+
+
+@contextlib.contextmanager
+def started(
+    bench: Bench, agent: agents.Agent, image: str, question: Question, *, flags: Sequence[str] = ()
+) -> Iterator[Agent]:
+    """An agent of either design, in a workspace of its own, asked."""
+    if agent.design is Design.STREAMS:
+        place = workspace.for_streams(bench, agent)
+        with streams(bench, place, image, question, flags=flags) as running:
+            yield running
+    else:
+        place = workspace.for_databases(bench, agent, prompt=question.prompt)
+        with databases(bench, place, image, question, flags=flags) as running:
+            yield running

@@ -21,6 +21,8 @@ AGENT_GROUP = "ag-1"
 DESTINATION = "home"
 """Who the agent of the second design is told to answer."""
 
+_WORKING_DIRECTORY = "/workspace/group"
+
 _INBOUND = """
 CREATE TABLE messages_in (
   id TEXT PRIMARY KEY, seq INTEGER UNIQUE, kind TEXT NOT NULL, timestamp TEXT NOT NULL, status TEXT DEFAULT 'pending',
@@ -61,6 +63,17 @@ class Workspace:
     """Where Claude Code keeps its state, debug log included; a name in the case's folder."""
     exchange: str
     """Where messages are exchanged: the ipc folder, or the session's."""
+
+    def mount_points(self) -> set[str]:
+        """The paths on the host where the engine itself makes an empty file or folder: for a mount inside another one,
+        and for the image's working directory. Theirs is the owner that the engine gives them, with Docker too."""
+        targets = [*(mount.target for mount in self.mounts), _WORKING_DIRECTORY]
+        return {
+            outer.source + target.removeprefix(outer.target)
+            for outer in self.mounts
+            for target in targets
+            if target.startswith(f"{outer.target}/")
+        }
 
     def path(self, name: str) -> str:
         """The whole path of a name in the case's folder."""

@@ -1,0 +1,82 @@
+"""The shortest honest proof that an agent runs: asked, and the service's own words came back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from checks import runs
+from checks.bench import Bench
+from checks.docker import Record
+from checks.expect import Mismatch
+from checks.hosts.process import TimedOut
+from checks.nanoclaw import running
+from checks.nanoclaw.agent import available
+from checks.nanoclaw.supply import Kit, Supply
+from checks.problems import Exit, Interrupted, Problem, WrongUsage
+from checks.progress import Progress
+from checks.stage import Stage, stage
+
+_USAGE = "tests/smoke.sh [--host HOST] [--nanoclaw DIR] [FLAG OF docker run]..."
+
+
+def smoke(stage: Stage, kit: Kit, flags: Sequence[str] = ()) -> Record:
+    """Start an agent with these further flags of ``docker run``, hear its answer, end it; what was done.
+
+    Raises Mismatch or TimedOut where the answer does not come.
+    """
+    record = Record()
+    bench = Bench(stage.host, stage.owner, "smoke", record)
+    image, question = kit.image(bench), kit.question(bench)
+    with running.started(bench, kit.agent, image, question, flags=flags) as agent:
+        running.expect_answer(agent, question)
+        agent.close()
+    return record
+
+
+def main(argv: Sequence[str]) -> Exit:
+    """``tests/smoke.sh``. OK only when the answer came."""
+    progress = Progress()
+    supply: Supply | None = None
+    try:
+        options, flags = _parsed(argv)
+        agents = available(options.get("--nanoclaw", ""))
+        with runs.new_run() as run, stage(options.get("--host", "auto"), None, run, progress) as ready:
+            supply = Supply(ready, progress)
+            try:
+                kit = Kit(next(iter(agents.values())), supply)
+                with progress.step(f"Asking {kit.agent.name}"):
+                    smoke(ready, kit, flags)
+            finally:
+                supply.close()
+    except (Mismatch, TimedOut) as failure:
+        print(f"FAIL: {failure}")
+        return Exit.CASE_FAILED
+    except Problem as problem:
+        progress.say(f"{'Wrong usage' if isinstance(problem, WrongUsage) else 'The host can’t be used'}: {problem}")
+        return problem.exit
+    except (KeyboardInterrupt, Interrupted):
+        progress.say("Interrupted; everything that the run had made was removed.")
+        return Exit.INTERRUPTED
+    print("PASS: the agent's answer came.")
+    return Exit.OK
+
+
+def _parsed(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Our own options, and the flags for docker run: everything that is not ours."""
+    options: dict[str, str] = {}
+    flags = list(argv)
+    while flags and flags[0].partition("=")[0] in {"--host", "--nanoclaw"}:
+        name, given, value = flags.pop(0).partition("=")
+        if not given:
+            if not flags:
+                raise WrongUsage(f"{name} needs a value.", _USAGE)
+            value = flags.pop(0)
+        options[name] = value
+    if flags and not flags[0].startswith("-"):
+        raise WrongUsage(f"“{flags[0]}” is no flag.", _USAGE)
+    return options, flags
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,126 @@
+"""What an agent needs to run on a stage: its image on the host, a service for it to talk to."""
+
+from __future__ import annotations
+
+import secrets
+
+from checks import probe
+from checks.bench import Bench
+from checks.docker import shell
+from checks.expect import Mismatch
+from checks.hosts.guest import Guest
+from checks.images import base, disks
+from checks.nanoclaw import reach
+from checks.nanoclaw.agent import Agent
+from checks.nanoclaw.contract import Design
+from checks.nanoclaw.running import Question, addressed
+from checks.nanoclaw.service import Service
+from checks.nanoclaw.workspace import Tree
+from checks.progress import Progress
+from checks.stage import Stage
+
+_DISKS = "/var/lib/agent-images"
+
+
+class Kit:
+    """What a case needs to run agents of one design."""
+
+    def __init__(self, agent: Agent, supply: Supply) -> None:
+        self.agent = agent
+        self._supply = supply
+
+    def image(self, bench: Bench) -> str:
+        """The agent's image, on the bench's account; its name."""
+        return self._supply.image(self.agent, bench)
+
+    def build(self, bench: Bench) -> str:
+        """Build the agent's image through docker on the bench's account, whatever is there already; its name."""
+        return self._supply.build(self.agent, bench)
+
+    def url(self, bench: Bench) -> str:
+        """Where a container on the bench's host finds the service."""
+        return self._supply.url(bench)
+
+    def question(self, bench: Bench, *, silent: bool = False) -> Question:
+        """A question that nobody has asked before, and an answer that nobody can guess."""
+        text = f"The answer is {secrets.token_hex(12)}."
+        wrapped = addressed(text) if self.agent.design is Design.DATABASES else text
+        conversation = self._supply.service(bench).conversation(wrapped, silent=silent)
+        return Question(f"What is the answer? {secrets.token_hex(12)}", text, self.url(bench), conversation)
+
+
+class Supply:
+    """Images and service of one session; made when first asked for."""
+
+    def __init__(self, stage: Stage, progress: Progress) -> None:
+        self._stage = stage
+        self._progress = progress
+        self._service: Service | None = None
+        self._url = ""
+        self._images: dict[tuple[str, int], str] = {}
+        self._lent_to: list[Bench] = []
+        self.image_base = ""
+        """How the base of the agents' images came, once one is there."""
+
+    def service(self, bench: Bench) -> Service:
+        """The service, listening."""
+        if self._service is None:
+            self._service = Service(bench.host.service_address)
+        return self._service
+
+    def url(self, bench: Bench) -> str:
+        """Where containers find the service; worked out once, since accounts of a host share their kind of network."""
+        self._url = self._url or reach.find(bench, self.service(bench))
+        return self._url
+
+    def image(self, agent: Agent, bench: Bench) -> str:
+        """The agent's image on the bench's account."""
+        key = (str(agent.context), bench.uid)
+        if key not in self._images:
+            guest = self._stage.guest
+            self._images[key] = self._plug(agent, bench, guest) if guest else self.build(agent, bench)
+        return self._images[key]
+
+    def build(self, agent: Agent, bench: Bench) -> str:
+        """``docker build`` of the agent's Dockerfile on the bench's account. Raises Mismatch where it fails."""
+        tree = Tree()
+        tree.copy(agent.context, "container")
+        tree.lay_out(bench)
+        tag = f"{probe.repository(self._stage.run.id)}:nanoclaw-agent"
+        self._provide_base(bench)
+        with self._progress.step(f"docker build of {agent.name} (minutes)"):
+            done = bench.docker("build", "-t", tag, f"{bench.folder}/container", timeout=900)
+        if done.status != 0:
+            raise Mismatch("docker build to end with status 0", f"status {done.status}: {done.err.strip()[-600:]}")
+        self._images[str(agent.context), bench.uid] = tag
+        return tag
+
+    def _provide_base(self, bench: Bench) -> None:
+        """Where the account neither has the base image nor gets it from its registry, give it a stand-in."""
+        script = 'podman image exists "$1" || podman pull -q "$1"'
+        if bench.host.run(shell(script, base.NAME), timeout=300).status == 0:
+            self.image_base = base.FROM_REGISTRY
+            return
+        archive = disks.base_archive(self._stage.run, self._progress)
+        with self._progress.step("Loading a stand-in for the base image"):
+            bench.host.must(["podman", "load"], stdin=archive.read_bytes(), timeout=300, doing="loading a base image")
+        self._lent_to.append(bench)
+        self.image_base = base.STAND_IN
+
+    def _plug(self, agent: Agent, bench: Bench, guest: Guest) -> str:
+        """Hand a guest's account the image on a disk."""
+        accounts = guest.recipe.accounts
+        image = disks.ready(agent.name, f"localhost/{agent.image}", agent.context, accounts, guest.run, self._progress)
+        folder = f"{_DISKS}/{bench.uid}"
+        guest.plug(image.disks[bench.uid], disks.label(bench.uid), folder)
+        settings = f'[storage]\ndriver = "overlay"\n[storage.options]\nadditionalimagestores = ["{folder}"]\n'
+        bench.host.put(f"{bench.facts.home}/.config/containers/storage.conf", settings.encode())
+        self.image_base = image.base
+        return agent.image
+
+    def close(self) -> None:
+        """Stop the service, take back what was lent."""
+        if self._service:
+            self._service.close()
+        for bench in self._lent_to:
+            bench.host.run(["podman", "rmi", base.NAME], timeout=60)
