@@ -27,6 +27,7 @@ from checks.verify import verify as run_verify
         "timeout_factor": "multiply every time limit, for slow machines",
         "nanoclaw": "a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw, else a stand-in agent)",
         "slow": "also run cases that take very long on an emulated host",
+        "live": "let the agent ask the real service, with the key in $ANTHROPIC_API_KEY",
         "keep": "leave a failed case's containers and folder, and say how to look at them",
     },
 )
@@ -44,13 +45,26 @@ def verify(
     keep: bool = False,
     nanoclaw: str = "",
     slow: bool = False,
+    live: bool = False,
 ) -> None:
     """Run every Docker CLI pattern that nanoclaw uses through the shim.
 
     Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 the host can't be used.
     """
     options = Options(
-        host, profile, verbose, tuple(only or ()), last_failed, list, junit, json, timeout_factor, keep, nanoclaw, slow
+        host,
+        profile,
+        verbose,
+        tuple(only or ()),
+        last_failed,
+        list,
+        junit,
+        json,
+        timeout_factor,
+        keep,
+        nanoclaw,
+        slow,
+        live,
     )
     raise Exit(code=run_verify(options))
 

@@ -51,6 +51,7 @@ class Options:
     nanoclaw: str = ""
     """A nanoclaw checkout; see ``agent.find`` for what is taken where it is empty."""
     slow: bool = False
+    live: bool = False
 
 
 def verify(options: Options) -> Exit:
@@ -87,7 +88,9 @@ def _session(options: Options, run: runs.Run, progress: Progress) -> Exit:
         keep=options.keep,
         verbose=options.verbose,
     )
-    integration = Integration(plugin, available(options.nanoclaw), progress, slow=options.slow)
+    integration = Integration(
+        plugin, available(options.nanoclaw), progress, slow=options.slow, live_key=_live_key(options)
+    )
     status = pytest.main(_arguments(options), plugins=[plugin, integration])
     for bench in plugin.kept:
         report.note(how_to_look(bench))
@@ -142,9 +145,17 @@ def _arguments(options: Options) -> list[str]:
 
 def _check(options: Options) -> None:
     _factor(options)
+    _live_key(options)
     for name, path in (("--json", options.json), ("--junit", options.junit)):
         if path and not Path(path).absolute().parent.is_dir():
             raise WrongUsage(f"{name}: the folder {Path(path).absolute().parent} does not exist.")
+
+
+def _live_key(options: Options) -> str:
+    key = os.environ.get("ANTHROPIC_API_KEY", "") if options.live else ""
+    if options.live and not key:
+        raise WrongUsage("--live needs a key of the Messages API.", "Give it in the environment: ANTHROPIC_API_KEY.")
+    return key
 
 
 def _factor(options: Options) -> float:

@@ -160,8 +160,7 @@ def test_own_code(bench: Bench, checkout_kit: Kit) -> None:
     )
     expect(list(runs[0].argv) == ours, f"what we replay: {ours}", f"what nanoclaw asks: {list(runs[0].argv)}")
     told = contract.input_of(
-        prompt=question.prompt, group=workspace.GROUP, is_main=False,
-        secrets={"ANTHROPIC_API_KEY": question.conversation.key, "ANTHROPIC_BASE_URL": question.url},
+        prompt=question.prompt, group=workspace.GROUP, is_main=False, secrets=question.secrets
     )  # fmt: skip
     expect(runs[0].stdin == hashlib.sha256(told).hexdigest(), "the stdin that we replay", "another one")
     bench.record.observe("docker_seconds", round(runs[0].seconds, 1))

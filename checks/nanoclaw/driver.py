@@ -78,7 +78,7 @@ def drive(bench: Bench, agent: Agent, image: str, question: Question, *, project
     tree.file(f"{project}/package.json", (agent.checkout / "package.json").read_bytes())
     tree.file(
         f"{project}/.env",
-        f"ANTHROPIC_API_KEY={question.conversation.key}\nANTHROPIC_BASE_URL={question.url}\n",
+        "".join(f"{key}={value}\n" for key, value in question.secrets.items()),
     )
     tree.folder(f"{project}/groups/global", "record", "tools")
     tree.file("driver.mjs", (_FIXTURES / "driver.mjs").read_bytes())

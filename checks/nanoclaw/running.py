@@ -38,8 +38,14 @@ class Question:
     prompt: str
     answer: str
     """What the agent has to say in the end."""
-    url: str
     conversation: Conversation
+    url: str = ""
+    """Where the agent finds the stub; empty where it is to ask the real service."""
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """What nanoclaw hands the agent of its .env, in that file's order."""
+        return {"ANTHROPIC_API_KEY": self.conversation.key, **({"ANTHROPIC_BASE_URL": self.url} if self.url else {})}
 
 
 class Agent(ABC):
@@ -142,7 +148,7 @@ def expect_answer(agent: Agent, question: Question) -> None:
     came = agent.answer()
     expect(came == question.answer, f"the service's own words, “{question.answer}”", came)
     expect(
-        any(question.prompt in asked for asked in question.conversation.asked),
+        not question.url or any(question.prompt in asked for asked in question.conversation.asked),
         f"the service to be asked “{question.prompt}”",
         f"{len(question.conversation.asked)} requests without it",
     )
@@ -164,8 +170,7 @@ def streams(
         name=name, zone=ZONE, uid=bench.uid, gid=bench.facts.gid, mounts=workspace.mounts, image=image
     )
     told = contract.input_of(
-        prompt=question.prompt, group=GROUP, is_main=is_main,
-        secrets={"ANTHROPIC_API_KEY": question.conversation.key, "ANTHROPIC_BASE_URL": question.url},
+        prompt=question.prompt, group=GROUP, is_main=is_main, secrets=question.secrets,
     )  # fmt: skip
     with bench.docker.started(args[0], *flags, *args[1:], stdin=told, timeout=3 * ANSWER_BOUND) as client:
         yield StreamsAgent(bench, workspace, name, client)

@@ -14,7 +14,7 @@ from checks.nanoclaw import reach
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.contract import Design
 from checks.nanoclaw.running import Question, addressed
-from checks.nanoclaw.service import Service
+from checks.nanoclaw.service import Conversation, Service
 from checks.nanoclaw.workspace import Tree
 from checks.progress import Progress
 from checks.stage import Stage
@@ -44,15 +44,21 @@ class Kit:
     def question(self, bench: Bench, *, silent: bool = False) -> Question:
         """A question that nobody has asked before, and an answer that nobody can guess."""
         text = f"The answer is {secrets.token_hex(12)}."
+        if self._supply.live_key and not silent:
+            return Question(
+                f"Reply with this and nothing else: {text}", text, Conversation(self._supply.live_key, text)
+            )
         wrapped = addressed(text) if self.agent.design is Design.DATABASES else text
         conversation = self._supply.service(bench).conversation(wrapped, silent=silent)
-        return Question(f"What is the answer? {secrets.token_hex(12)}", text, self.url(bench), conversation)
+        return Question(f"What is the answer? {secrets.token_hex(12)}", text, conversation, self.url(bench))
 
 
 class Supply:
     """Images and service of one session; made when first asked for."""
 
-    def __init__(self, stage: Stage, progress: Progress) -> None:
+    def __init__(self, stage: Stage, progress: Progress, *, live_key: str = "") -> None:
+        self.live_key = live_key
+        """A key of the real service, where that is to be asked in the stub's place."""
         self._stage = stage
         self._progress = progress
         self._service: Service | None = None
