@@ -1,0 +1,81 @@
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from checks.bench import Bench, Owner
+from checks.docker import Record
+from checks.nanoclaw import workspace
+from checks.nanoclaw.agent import stand_in
+from checks.nanoclaw.contract import Design
+from tests.fakes import FakeHost
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    bench = Bench(FakeHost(tmp_path).pretend(), Owner("run", "run"), "case", Record())
+    bench._folder = str(tmp_path)
+    return bench
+
+
+def targets(place: workspace.Workspace) -> list[str]:
+    return [f"{mount.target}{':ro' if mount.readonly else ''}" for mount in place.mounts]
+
+
+def test_the_first_design_mounts_in_nanoclaws_order(bench: Bench) -> None:
+    agent = stand_in()[Design.STREAMS]
+    last = ["/home/node/.claude", "/workspace/ipc", "/app/src"]
+    assert targets(workspace.for_streams(bench, agent)) == ["/workspace/group", "/workspace/global:ro", *last]
+    assert targets(workspace.for_streams(bench, agent, is_main=True)) == [
+        "/workspace/project:ro", "/workspace/project/.env:ro", "/workspace/group", *last,
+    ]  # fmt: skip
+
+
+def test_every_source_of_a_mount_exists(bench: Bench) -> None:
+    agents = stand_in()
+    for place in (
+        workspace.for_streams(bench, agents[Design.STREAMS], project="a b"),
+        workspace.for_databases(bench, agents[Design.DATABASES], prompt="?"),
+    ):
+        for mount in place.mounts:
+            assert Path(mount.source).exists(), mount
+
+
+def test_the_agents_source_can_be_another_one(bench: Bench) -> None:
+    place = workspace.for_streams(bench, stand_in()[Design.STREAMS], source="console.log(1)")
+    (source,) = (mount.source for mount in place.mounts if mount.target == "/app/src")
+    assert [path.name for path in Path(source).iterdir()] == ["index.ts"]
+    assert Path(source, "index.ts").read_text() == "console.log(1)"
+
+
+def test_a_message_waits_in_the_inbound_database(bench: Bench) -> None:
+    place = workspace.for_databases(bench, stand_in()[Design.DATABASES], prompt="Who?")
+    with sqlite3.connect(place.path(f"{place.exchange}/inbound.db")) as database:
+        ((content, status),) = database.execute("SELECT content, status FROM messages_in")
+        assert json.loads(content)["text"] == "Who?"
+        assert status == "pending"
+        assert database.execute("SELECT name FROM destinations").fetchall() == [(workspace.DESTINATION,)]
+        assert database.execute("PRAGMA journal_mode").fetchone() != ("wal",)
+
+
+def test_answers_are_read_from_a_copy_of_the_outbound_database(bench: Bench) -> None:
+    place = workspace.for_databases(bench, stand_in()[Design.DATABASES], prompt="Who?")
+    file = Path(place.path(f"{place.exchange}/outbound.db"))
+    assert workspace.answers(file.read_bytes()) == []
+    with sqlite3.connect(file) as database:
+        for seq, text in ((3, "second"), (1, "first")):
+            database.execute(
+                "INSERT INTO messages_out (id, seq, timestamp, kind, content) VALUES (?, ?, '', 'chat', ?)",
+                (text, seq, json.dumps({"text": text})),
+            )
+    database.close()
+    assert workspace.answers(file.read_bytes()) == ["first", "second"]
+    with pytest.raises(sqlite3.Error):
+        workspace.answers(file.read_bytes()[:5000])
+
+
+def test_what_the_engine_makes_inside_a_mount_is_known(bench: Bench) -> None:
+    place = workspace.for_databases(bench, stand_in()[Design.DATABASES], prompt="?")
+    session = place.path(place.exchange)
+    assert {f"{session}/agent", f"{session}/global", f"{session}/group"} <= place.mount_points()
