@@ -93,7 +93,7 @@ def hosts(_: Context) -> None:
     print(hosts_table.table())
 
 
-@task(help={"cache": "remove the built throwaway hosts as well"})
+@task(help={"cache": "remove the built throwaway hosts and agent images as well"})
 def clean(_: Context, cache: bool = False) -> None:
-    """Remove what kept and dead runs left, and with --cache the built hosts."""
+    """Remove what kept and dead runs left, and with --cache what was built."""
     raise Exit(code=clean_up(cache=cache))

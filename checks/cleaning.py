@@ -12,7 +12,7 @@ from checks.progress import Progress
 
 
 def clean(*, cache: bool) -> Exit:
-    """Remove what kept and dead runs left on this machine, and with ``cache`` the built hosts."""
+    """Remove what kept and dead runs left on this machine, and with ``cache`` all that was built."""
     progress = Progress()
     for run, where in (*runs.kept_runs(), *runs.dead_runs()):
         if where.startswith("ssh://"):
@@ -25,6 +25,7 @@ def clean(*, cache: bool) -> Exit:
         runs.remove(run)
         progress.say(f"Removed run {run.id}.")
     if cache:
-        shutil.rmtree(runs.cache() / "hosts", ignore_errors=True)
-        progress.say("Removed the built hosts.")
+        for built in ("hosts", "images"):
+            shutil.rmtree(runs.cache() / built, ignore_errors=True)
+        progress.say("Removed the built hosts and agent images.")
     return Exit.OK

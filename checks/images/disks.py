@@ -39,21 +39,33 @@ def label(uid: int) -> str:
     return f"agent-{uid}"
 
 
-def ready(
-    name: str, tag: str, context: Path, accounts: Mapping[str, Account], run: Run, progress: Progress
-) -> ImageDisks:
-    """The disks of the image that ``context`` builds; made where the cache has none. ``name`` is for people.
+@dataclass(frozen=True)
+class Source:
+    """What an image is made of."""
 
-    Raises HostProblem where this machine can't make them.
-    """
-    digest = _digest(tag, context, accounts)
-    folder = cache() / "images" / digest
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.parent / "lock", progress, "Waiting for another run that makes an agent image"):
+    slug: str
+    """Its name in the cache; a new image takes the place of an older one of that name."""
+    name: str
+    """Its name for people."""
+    tag: str
+    context: Path
+    """The folder of its Dockerfile."""
+
+
+def ready(source: Source, accounts: Mapping[str, Account], run: Run, progress: Progress) -> ImageDisks:
+    """The disks of an image; made where the cache has none. Raises HostProblem where this machine can't make them."""
+    images = cache() / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    folder = images / f"{source.slug}-{_digest(source, accounts)}"
+    with locked(images / "lock", progress, "Waiting for another run that makes an agent image"):
         if not folder.is_dir():
-            _make(name, tag, context, accounts, folder, run, progress)
+            _make(source, accounts, folder, run, progress)
+            for old in images.glob(f"{source.slug}-*"):
+                if old != folder and old.name.removeprefix(f"{source.slug}-").isalnum():
+                    shutil.rmtree(old, ignore_errors=True)  # a guest that has it plugged in keeps it
     note = json.loads((folder / _NOTE).read_text())
-    return ImageDisks(tag, note["base"], {account.uid: folder / f"{account.uid}.ext4" for account in accounts.values()})
+    disks = {account.uid: folder / f"{account.uid}.ext4" for account in accounts.values()}
+    return ImageDisks(source.tag, note["base"], disks)
 
 
 def base_archive(run: Run, progress: Progress) -> Path:
@@ -69,9 +81,7 @@ def base_archive(run: Run, progress: Progress) -> Path:
     return _base_file(images)
 
 
-def _make(
-    name: str, tag: str, context: Path, accounts: Mapping[str, Account], folder: Path, run: Run, progress: Progress
-) -> None:
+def _make(source: Source, accounts: Mapping[str, Account], folder: Path, run: Run, progress: Progress) -> None:
     if missing := tools_missing():
         raise HostProblem(
             f"Making an agent image needs programs that are not installed here: {', '.join(missing)}.",
@@ -87,22 +97,23 @@ def _make(
     made.mkdir(parents=True)
     with Store(work / "store", run.scratch) as store:
         how = base.provide(store, _base_file(folder.parent), work, progress)
-        with progress.step(f"Building the image of {name} (once, 2-3 minutes)"):
-            store.build(context, tag)
+        with progress.step(f"Building the image of {source.name} (once, 2-3 minutes)"):
+            store.build(source.context, source.tag)
         for account in accounts.values():
             with (
                 progress.step(f"Writing it to a disk for uid {account.uid} (once, 1 minute)"),
                 store.twin(work / str(account.uid)) as mapped,
             ):
-                mapped.map_for(tag, account.uid)
+                mapped.map_for(source.tag, account.uid)
                 disk.make(mapped, label(account.uid), account.uid, account.subordinate, made / f"{account.uid}.ext4")
-    (made / _NOTE).write_text(json.dumps({"name": name, "base": how}))
+    (made / _NOTE).write_text(json.dumps({"name": source.name, "base": how}))
     made.rename(folder)
 
 
-def _digest(tag: str, context: Path, accounts: Mapping[str, Account]) -> str:
-    whole = hashlib.sha256(f"{_FORMAT} {tag} {sorted((a.uid, a.subordinate) for a in accounts.values())}".encode())
-    for piece in (*_contents(context), *_contents(FIXTURES / "base")):
+def _digest(source: Source, accounts: Mapping[str, Account]) -> str:
+    ids = sorted((account.uid, account.subordinate) for account in accounts.values())
+    whole = hashlib.sha256(f"{_FORMAT} {source.tag} {ids}".encode())
+    for piece in (*_contents(source.context), *_contents(FIXTURES / "base")):
         whole.update(piece)
     return whole.hexdigest()[:16]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ class Agent:
     """The folder that ``docker build`` is given."""
     source: Path
     """The folder that is mounted at /app/src."""
+    slug: str = "stand-in"
+    """Its name in the cache: a new image takes the place of an older one of that name."""
     checkout: Path | None = None
     """The nanoclaw checkout that it belongs to; the stand-in has none."""
 
@@ -77,7 +80,14 @@ def of_checkout(folder: Path) -> Agent:
             f"nanoclaw {version} in {folder} talks to its agents in a way that is not known here.",
             "Known: JSON on stdin and markers on stdout (1.x), session databases (2.x).",
         )
-    return Agent(design, f"nanoclaw {version} ({folder})", container, source, folder)
+    return Agent(
+        design,
+        f"nanoclaw {version} ({folder})",
+        container,
+        source,
+        f"nanoclaw-{re.sub(r'[^0-9A-Za-z.]+', '-', version)}",
+        folder,
+    )
 
 
 def available(option: str) -> Mapping[Design, Agent]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from checks.bench import Bench
 from checks.docker import shell
-from checks.expect import Mismatch
+from checks.expect import Mismatch, expect
 from checks.hosts.recipe import FIXTURES
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.running import ANSWER_BOUND, ZONE, Question
@@ -21,9 +21,10 @@ _FIXTURES = FIXTURES / "nanoclaw"
 _NODE = "usr/local/bin/node"
 _TYPESCRIPT = "app/node_modules/typescript/lib/typescript.js"
 
-# nanoclaw needs Node.js 22 on its host. Where the host has none, the one in the agent's image does.
+# nanoclaw needs Node.js 22 on its host. Where the host has none, the one in the agent's image does. Without a log:
+# conmon would write 130 MB into it.
 _TOOLS = f"""
-cd "$1" && podman run --rm --entrypoint tar "$2" -C / -cf - {_NODE} {_TYPESCRIPT} | tar -xf -
+cd "$1" && podman run --rm --log-driver none --entrypoint tar "$2" -C / -cf - {_NODE} {_TYPESCRIPT} | tar -xf -
 own=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
 [ "$own" -lt 22 ] || ln -sf "$(command -v node)" {_NODE}
 [ -x {_NODE} ] && [ -s {_TYPESCRIPT} ]
@@ -85,7 +86,8 @@ def drive(bench: Bench, agent: Agent, image: str, question: Question, *, project
     tree.file("group.json", json.dumps({"name": GROUP, "folder": GROUP, "trigger": "@Andy", "added_at": ""}))
     tree.lay_out(bench)
     bench.host.put(f"{bench.folder}/bin/docker", (_FIXTURES / "docker").read_bytes(), mode=0o755)
-    bench.host.must(shell(_TOOLS, f"{bench.folder}/tools", image), timeout=60, doing="taking Node.js from the image")
+    tools = bench.host.run(shell(_TOOLS, f"{bench.folder}/tools", image), timeout=60)
+    expect(tools.status == 0, "Node.js 22 and TypeScript, in the agent's image at least", tools.err.strip())
     done = bench.host.run(
         shell(
             'cd "$1/$2" && PATH="$1/bin:$PATH" exec "$1/tools/$3" "$1/driver.mjs" "$1/tools/$4" "$1/group.json"',

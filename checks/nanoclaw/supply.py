@@ -116,7 +116,8 @@ class Supply:
     def _plug(self, agent: Agent, bench: Bench, guest: Guest) -> str:
         """Hand a guest's account the image on a disk."""
         accounts = guest.recipe.accounts
-        image = disks.ready(agent.name, f"localhost/{agent.image}", agent.context, accounts, guest.run, self._progress)
+        source = disks.Source(agent.slug, agent.name, f"localhost/{agent.image}", agent.context)
+        image = disks.ready(source, accounts, guest.run, self._progress)
         folder = f"{_DISKS}/{bench.uid}"
         guest.plug(image.disks[bench.uid], disks.label(bench.uid), folder)
         settings = f'[storage]\ndriver = "overlay"\n[storage.options]\nadditionalimagestores = ["{folder}"]\n'
