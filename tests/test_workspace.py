@@ -62,15 +62,16 @@ def test_a_message_waits_in_the_inbound_database(bench: Bench) -> None:
 def test_answers_are_read_from_a_copy_of_the_outbound_database(bench: Bench) -> None:
     place = workspace.for_databases(bench, stand_in()[Design.DATABASES], prompt="Who?")
     file = Path(place.path(f"{place.exchange}/outbound.db"))
-    assert workspace.answers(file.read_bytes()) == []
+    assert workspace.answers(file.read_bytes()) == ([], False)
     with sqlite3.connect(file) as database:
         for seq, text in ((3, "second"), (1, "first")):
             database.execute(
                 "INSERT INTO messages_out (id, seq, timestamp, kind, content) VALUES (?, ?, '', 'chat', ?)",
                 (text, seq, json.dumps({"text": text})),
             )
+        database.execute("INSERT INTO processing_ack VALUES ('message-1', 'completed', '')")
     database.close()
-    assert workspace.answers(file.read_bytes()) == ["first", "second"]
+    assert workspace.answers(file.read_bytes()) == (["first", "second"], True)
     with pytest.raises(sqlite3.Error):
         workspace.answers(file.read_bytes()[:5000])
 

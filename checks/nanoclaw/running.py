@@ -131,8 +131,12 @@ class DatabasesAgent(Agent):
         while True:
             running = self.client.running()
             with contextlib.suppress(sqlite3.Error):  # looked at in the middle of a write
-                if said := answers(self.bench.host.read(self.workspace.path(f"{self.workspace.exchange}/outbound.db"))):
+                said, done = answers(
+                    self.bench.host.read(self.workspace.path(f"{self.workspace.exchange}/outbound.db"))
+                )
+                if said:
                     return said[0]
+                running = running and not done
             if not running or time.monotonic() > deadline:
                 raise self.silent()
             time.sleep(_POLL * self.bench.host.slowness)

@@ -201,8 +201,9 @@ def for_databases(bench: Bench, agent: Agent, *, prompt: str, project: str = "na
     return Workspace(bench, project, mounts, claude, session)
 
 
-def answers(database: bytes) -> list[str]:
-    """The texts that an agent of the second design has sent, from its outbound database as it is at this moment.
+def answers(database: bytes) -> tuple[list[str], bool]:
+    """What an agent of the second design has sent, from its outbound database as it is at this moment; and whether it
+    holds its message for done.
 
     Raises sqlite3.Error where that moment was in the middle of a write.
     """
@@ -212,9 +213,10 @@ def answers(database: bytes) -> list[str]:
         connection = sqlite3.connect(f"file:{copy.name}?mode=ro&immutable=1", uri=True)
         try:
             rows = connection.execute("SELECT content FROM messages_out ORDER BY seq").fetchall()
+            done = connection.execute("SELECT 1 FROM processing_ack WHERE status = 'completed'").fetchone()
         finally:
             connection.close()
-    return [str(json.loads(content).get("text", "")) for (content,) in rows]
+    return [str(json.loads(content).get("text", "")) for (content,) in rows], done is not None
 
 
 _MESSAGE = """

@@ -1,0 +1,105 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from checks import registries, runs
+from checks.hosts.recipe import Account
+from checks.images import disks, namespace
+from checks.images.disks import Source
+from checks.problems import HostProblem
+from checks.progress import Progress
+
+ACCOUNTS = {"a": Account(1500, 100_000), "b": Account(1000, 165_536)}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[runs.Run]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with runs.new_run() as run:
+        yield run
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM node:22-slim\n")
+    return Source("stand-in", "an agent", "localhost/agent", context)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that were made, without anything being built."""
+    folders: list[Path] = []
+
+    def make(source: Source, accounts: object, folder: Path, run: object, progress: object) -> None:
+        folders.append(folder)
+        folder.mkdir()
+        (folder / "image.json").write_text('{"base": "built on sand"}')
+
+    monkeypatch.setattr(disks, "_make", make)
+    return folders
+
+
+def test_an_image_is_made_once(run: runs.Run, source: Source, made: list[Path]) -> None:
+    first = disks.ready(source, ACCOUNTS, run, Progress())
+    assert disks.ready(source, ACCOUNTS, run, Progress()) == first
+    assert len(made) == 1
+    assert first.base == "built on sand"
+    assert {uid: disk.name for uid, disk in first.disks.items()} == {1500: "1500.ext4", 1000: "1000.ext4"}
+
+
+def test_a_changed_image_takes_the_place_of_the_older_one(run: runs.Run, source: Source, made: list[Path]) -> None:
+    other = Source("nanoclaw-1.2.0", "nanoclaw", "localhost/agent", source.context)
+    disks.ready(other, ACCOUNTS, run, Progress())
+    disks.ready(source, ACCOUNTS, run, Progress())
+    (source.context / "new.txt").write_text("")
+    disks.ready(source, ACCOUNTS, run, Progress())
+    assert [folder.is_dir() for folder in made] == [True, False, True]
+
+
+def test_other_accounts_need_other_disks(run: runs.Run, source: Source, made: list[Path]) -> None:
+    disks.ready(source, ACCOUNTS, run, Progress())
+    disks.ready(source, {"a": Account(1500, 165_536), "b": Account(1000, 100_000)}, run, Progress())
+    assert len(made) == 2
+
+
+def test_missing_tools_are_named_before_anything_is_built(
+    run: runs.Run, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disks, "tools_missing", lambda: ["podman"])
+    with pytest.raises(HostProblem, match=r"not installed here: podman\. .*scripts/install\.sh guest"):
+        disks.ready(source, ACCOUNTS, run, Progress())
+
+
+def test_a_command_sees_its_ids_as_it_was_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    try:
+        seen = namespace.run(["stat", "-c", "%u:%g", str(tmp_path / "file")], own=1500, rest=100_000)
+    except HostProblem as problem:
+        pytest.skip(f"needs user namespaces and subordinate ids: {problem}")
+    assert seen.stdout == "1500:1500\n"
+    told = namespace.run(["sh", "-c", "cat /proc/self/uid_map; exit 3"], own=1500, rest=100_000)
+    assert told.returncode == 3
+    assert [line.split()[::2] for line in told.stdout.splitlines()] == [["1500", "1"], ["100000", "65536"]]
+
+
+def test_settings_are_this_machines_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, script in {
+        "apt-config": """echo 'Acquire::Retries "3";'; echo 'Acquire::http::Proxy "";'; echo 'APT::Color "1";'""",
+        "apt-get": "echo 'Debian|Debian|main|http://mirror.example/debian/'",
+        "npm": "echo https://npm.example/",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert registries.apt_settings() == ['Acquire::Retries "3";']
+    assert registries.debian_mirror() == ["http://mirror.example/debian/"]
+    assert registries.npm_settings() == ["registry=https://npm.example/"]
+
+
+def test_certificates_are_those_that_the_environment_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own.pem").write_text("PEM")
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(tmp_path / "own.pem"))
+    assert registries.certificates() == b"PEM"
