@@ -76,7 +76,7 @@ def converse_by_streams(bench: Bench, kit: Kit, *, is_main: bool = False, projec
     image, question = kit.image(bench), kit.question(bench)
     place = workspace.for_streams(bench, kit.agent, is_main=is_main, project=project)
     with running.streams(bench, place, image, question, is_main=is_main) as agent:
-        expect_answer(agent, question)
+        expect_answer(agent)
         expect_at_home(bench, agent, place)
         done = agent.close()
     expect(done.status == 0, "the agent to end with status 0 after _close", f"status {done.status}{agent.cause(done)}")
@@ -94,7 +94,7 @@ def converse_by_databases(bench: Bench, kit: Kit) -> None:
     image, question = kit.image(bench), kit.question(bench)
     place = workspace.for_databases(bench, kit.agent, prompt=question.prompt)
     with running.databases(bench, place, image, question) as agent:
-        expect_answer(agent, question)
+        expect_answer(agent)
         expect_at_home(bench, agent, place)
         listed = bench.docker("ps", "--filter", f"label=nanoclaw-install={bench.run}", "--format", "{{.Names}}")
         expect(agent.name in listed.out.split(), f"“docker ps” by its label to list {agent.name}", listed.out)
@@ -211,20 +211,20 @@ def test_agent_output_large(bench: Bench, streams_kit: Kit) -> None:
 def test_agents_at_once(bench: Bench, streams_kit: Kit) -> None:
     image = streams_kit.image(bench)
     with contextlib.ExitStack() as stack:
-        asked = []
+        agents = []
         for n in range(MAX_AGENTS):
-            question = streams_kit.question(bench)
             place = workspace.for_streams(bench, streams_kit.agent, project=f"agent-{n}")
-            asked.append((stack.enter_context(running.streams(bench, place, image, question)), question))
-        for agent, question in asked:
-            expect_answer(agent, question)
+            question = streams_kit.question(bench)
+            agents.append(stack.enter_context(running.streams(bench, place, image, question)))
+        for agent in agents:
+            expect_answer(agent)
         # All have answered and none was told to end: so all of them must still be there.
         listed = bench.docker("ps", "--filter", "name=nanoclaw-", "--format", "{{.Names}}").out.split()
-        missing = [agent.name for agent, _ in asked if agent.name not in listed]
+        missing = [agent.name for agent in agents if agent.name not in listed]
         expect(not missing, f"“docker ps” to list all {MAX_AGENTS} agents", f"without {missing}")
-        for agent, _ in asked:
+        for agent in agents:
             bench.write(f"{agent.workspace.exchange}/input/_close", "")
-        ends = [agent.client.end().status for agent, _ in asked]
+        ends = [agent.client.end().status for agent in agents]
     expect(ends == [0] * MAX_AGENTS, "all of them to end with status 0", ends)
 
 

@@ -29,7 +29,7 @@ def smoke(stage: Stage, kit: Kit, flags: Sequence[str] = ()) -> Record:
     bench = Bench(stage.host, stage.owner, "smoke", record)
     image, question = kit.image(bench), kit.question(bench)
     with running.started(bench, kit.agent, image, question, flags=flags) as agent:
-        running.expect_answer(agent, question)
+        running.expect_answer(agent)
         agent.close()
     return record
 
