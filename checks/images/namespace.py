@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from checks.hosts.base import account_name
 from checks.hosts.build import SYSTEM_FOLDERS
 from checks.problems import HostProblem
 
@@ -70,7 +71,7 @@ def _map(pid: int, kind: str, own: int, rest: int) -> None:
 
 def _first_subordinate(kind: str) -> int:
     """The first of this account's subordinate ids, of which it needs 65536 in one piece."""
-    asked = ["getsubids", *(["-g"] if kind == "gid" else []), str(os.getuid())]
+    asked = ["getsubids", *(["-g"] if kind == "gid" else []), account_name(os.getuid())]
     told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
     for line in told.splitlines():  # "0: account 100000 65536"
         words = line.split()

@@ -11,12 +11,19 @@ _CANDIDATES = ("host.containers.internal", "169.254.1.2", "10.0.2.2", "gateway")
 """Podman's own name for the host; pasta's mapping of it (5.3 and later); slirp4netns with allow_host_loopback; Docker's
 bridge."""
 
+# With nc and numeric addresses: a static busybox may not be able to look a name up.
 _TRY = """
 port=$1 token=$2
 shift 2
-for address; do
-    [ "$address" != gateway ] || address=$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p')
-    [ "$(wget -q -T 2 -O - "http://$address:$port/" 2>/dev/null)" != "$token" ] || { echo "$address"; exit; }
+for name; do
+    case $name in
+        gateway) address=$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p') ;;
+        *[a-z]) address=$(sed -n "s/^\\([0-9.]*\\)[[:space:]].*\\b$name\\b.*/\\1/p" /etc/hosts | head -n 1) ;;
+        *) address=$name ;;
+    esac
+    [ -n "$address" ] || continue
+    came=$(printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 "$address" "$port" 2>/dev/null | tail -n 1)
+    [ "$came" != "$token" ] || { [ "$name" = gateway ] && echo "$address" || echo "$name"; exit; }
 done
 exit 1
 """
