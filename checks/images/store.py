@@ -76,7 +76,8 @@ class Store:
     def _command(self, *args: str) -> list[str]:
         return [
             "podman", "--root", str(self.folder), "--runroot", str(self._runroot),
-            "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--events-backend", "none", *args,
+            "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--events-backend", "none",
+            "--tmpdir", str(self._runroot / "tmp"), *args,
         ]  # fmt: skip
 
     def _run(self, *argv: str) -> subprocess.CompletedProcess[str]:
