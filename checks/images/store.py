@@ -10,6 +10,14 @@ from types import TracebackType
 from checks.images import namespace
 from checks.problems import HostProblem
 
+_SETTINGS = """\
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+lock_type = "file"
+tmp_dir = "{state}/tmp"
+"""
+
 
 class Store:
     """Images in a folder that nobody else uses; gone with the block."""
@@ -75,13 +83,14 @@ class Store:
 
     def _command(self, *args: str) -> list[str]:
         return [
-            "podman", "--root", str(self.folder), "--runroot", str(self._runroot),
-            "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--events-backend", "none",
-            "--tmpdir", str(self._runroot / "tmp"), *args,
+            "podman", "--root", str(self.folder), "--runroot", str(self._runroot), "--storage-driver", "overlay", *args,
         ]  # fmt: skip
 
     def _run(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        return namespace.run(argv, own=0, rest=1, env={"TMPDIR": str(self._scratch)})
+        # In our namespace Podman takes itself for root, and would take root's places for its state and its locks.
+        settings = self._scratch / f"{self.folder.name}.conf"
+        settings.write_text(_SETTINGS.format(state=self._runroot))
+        return namespace.run(argv, own=0, rest=1, env={"TMPDIR": str(self._scratch), "CONTAINERS_CONF": str(settings)})
 
 
 def tools_missing() -> list[str]:
