@@ -24,6 +24,7 @@ ZONE = "America/New_York"
 
 ANSWER_BOUND = 100.0  # seconds on ordinary hardware, where it takes five to ten
 _ANSWERED_BOUND = 20.0  # seconds on ordinary hardware, from when the service was asked
+_END_BOUND = 20.0  # seconds on ordinary hardware, where it takes one or two
 _POLL = 0.2
 
 _DEBUG_LOG = """
@@ -75,6 +76,16 @@ class Agent(ABC):
     @abstractmethod
     def close(self) -> Completed:
         """End the agent as nanoclaw does when it is no longer needed; how the client ended."""
+
+    def ended(self, after: str) -> Completed:
+        """The end of the docker client, which has to come soon ``after`` what happened. Raises Mismatch otherwise."""
+        bound = _END_BOUND * self.bench.host.slowness
+        deadline = time.monotonic() + bound
+        while self.client.running():
+            if time.monotonic() > deadline:
+                raise Mismatch(f"docker run to end within {bound:g} s of {after}", "it is still running")
+            time.sleep(_POLL)
+        return self.client.end()
 
     def silent(self) -> Mismatch:
         """What to say of an agent that does not answer."""
@@ -130,7 +141,7 @@ class StreamsAgent(Agent):
 
     def close(self) -> Completed:
         self.bench.write(f"{self.workspace.exchange}/input/_close", "")
-        return self.client.end()
+        return self.ended("_close")
 
 
 class DatabasesAgent(Agent):
@@ -153,7 +164,7 @@ class DatabasesAgent(Agent):
     def close(self) -> Completed:
         stopped = self.bench.docker("stop", "-t", "1", self.name, timeout=30)
         expect(stopped.status == 0, "“docker stop -t 1” to end with status 0", stopped.err.strip())
-        return self.client.end()
+        return self.ended("docker stop")
 
 
 def expect_answer(agent: Agent) -> None:
