@@ -182,7 +182,7 @@ def test_agent_in_folder_with_spaces(bench: Bench, streams_kit: Kit) -> None:
     place = workspace.for_streams(bench, streams_kit.agent, project="my own  nanoclaw", source=source)
     with running.streams(bench, place, image, question) as agent:
         came = agent.answer()
-        done = agent.client.end()
+        done = agent.ended("its answer")
     expect(came == "# Global memory\n", "what its read-only mount says", came)
     left = bench.read(f"my own  nanoclaw/groups/{workspace.GROUP}/input.json")
     expect(question.prompt in left, f"its input, with “{question.prompt}”, in its group's folder", left)
@@ -202,7 +202,7 @@ def test_agent_output_large(bench: Bench, streams_kit: Kit) -> None:
     place = workspace.for_streams(bench, streams_kit.agent, source=source)
     with running.streams(bench, place, image, question) as agent:
         came = agent.answer()
-        done = agent.client.end()
+        done = agent.ended("its answer")
     expect(came == "x" * size, f"a result of {size} characters, unchanged", f"{len(came)} characters")
     expect(done.status == 0, "exit status 0", done.status)
 
@@ -224,7 +224,7 @@ def test_agents_at_once(bench: Bench, streams_kit: Kit) -> None:
         expect(not missing, f"“docker ps” to list all {MAX_AGENTS} agents", f"without {missing}")
         for agent in agents:
             bench.write(f"{agent.workspace.exchange}/input/_close", "")
-        ends = [agent.client.end().status for agent in agents]
+        ends = [agent.ended("_close").status for agent in agents]
     expect(ends == [0] * MAX_AGENTS, "all of them to end with status 0", ends)
 
 
@@ -243,9 +243,8 @@ def test_agent_that_hangs(bench: Bench, streams_kit: Kit) -> None:
         if stop.status != 0:
             agent.client.kill()
         else:
-            expect(
-                agent.client.end().status == 137, "the client to end with 137, of SIGKILL", agent.client.end().status
-            )
+            status = agent.ended("docker stop").status
+            expect(status == 137, "docker run to end with 137, of SIGKILL", status)
     bench.expect_gone(agent.name)
     left = bench.host.run(shell(_HELPERS)).out
     expect(
