@@ -80,3 +80,13 @@ def test_what_the_engine_makes_inside_a_mount_is_known(bench: Bench) -> None:
     place = workspace.for_databases(bench, stand_in()[Design.DATABASES], prompt="?")
     session = place.path(place.exchange)
     assert {f"{session}/agent", f"{session}/global", f"{session}/group"} <= place.mount_points()
+
+
+def test_a_copied_program_can_still_be_run(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from" / "run.sh").write_text("#!/bin/sh\n")
+    (tmp_path / "from" / "run.sh").chmod(0o755)
+    tree = workspace.Tree()
+    tree.copy(tmp_path / "from", "to")
+    tree.lay_out(bench)
+    assert (tmp_path / "to" / "run.sh").stat().st_mode & 0o777 == 0o755

@@ -95,19 +95,19 @@ class Tree:
             entry.mode = 0o755
             self._tar.addfile(entry)
 
-    def file(self, name: str, content: str | bytes) -> None:
+    def file(self, name: str, content: str | bytes, mode: int = 0o644) -> None:
         """A file."""
         data = content.encode() if isinstance(content, str) else content
         entry = tarfile.TarInfo(name)
         entry.size = len(data)
-        entry.mode = 0o644
+        entry.mode = mode
         self._tar.addfile(entry, io.BytesIO(data))
 
     def copy(self, folder: Path, name: str) -> None:
         """A copy of a folder on this machine."""
         for path in sorted(folder.rglob("*")):
             if path.is_file():
-                self.file(f"{name}/{path.relative_to(folder)}", path.read_bytes())
+                self.file(f"{name}/{path.relative_to(folder)}", path.read_bytes(), path.stat().st_mode & 0o777)
 
     def lay_out(self, bench: Bench) -> None:
         """Make all of it in the case's folder."""
