@@ -112,10 +112,6 @@ class Started:
         """What it has printed up to now; status -1 while it runs."""
         return self._process.so_far()
 
-    def kill(self) -> None:
-        """Kill the client on this machine."""
-        self._process.kill()
-
     def end(self) -> Completed:
         """Wait for its end; recorded."""
         try:

@@ -253,7 +253,7 @@ def test_agent_that_hangs(bench: Bench, streams_kit: Kit) -> None:
         stop = bench.docker("stop", agent.name, within=["timeout", str(STOP_BOUND * bench.host.slowness)], timeout=30)
         bench.record.observe("stop_seconds", round(stop.seconds, 1))
         if stop.status != 0:
-            agent.client.kill()
+            agent.kill_client()
         else:
             status = agent.ended("docker stop").status
             expect(status == 137, "docker run to end with 137, of SIGKILL", status)

@@ -87,6 +87,11 @@ class Agent(ABC):
             time.sleep(_POLL)
         return self.client.end()
 
+    def kill_client(self) -> None:
+        """SIGKILL for the docker client on its host, as nanoclaw gives it after a stop that failed."""
+        pattern = f"--name [{self.name[0]}]{self.name[1:]}"  # does not match the command line that carries it
+        self.bench.host.run(["pkill", "-KILL", "-f", "--", pattern])
+
     def silent(self) -> Mismatch:
         """What to say of an agent that does not answer."""
         done = self.client.so_far()
