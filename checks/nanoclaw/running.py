@@ -27,6 +27,8 @@ _ANSWERED_BOUND = 20.0  # seconds on ordinary hardware, from when the service wa
 _END_BOUND = 20.0  # seconds on ordinary hardware, where it takes one or two
 _POLL = 0.2
 
+_NOISE = ("npm notice", "    at ", "  errno")  # npm's advertisements, a stack's frames
+
 _DEBUG_LOG = """
 newest=$(ls -t "$1"/debug/*.txt 2>/dev/null | head -1)
 [ -n "$newest" ] && grep -a -E 'ERROR|EACCES|EROFS|EPERM' "$newest" | tail -4 | cut -c 1-300
@@ -100,7 +102,7 @@ class Agent(ABC):
 
     def cause(self, done: Completed) -> str:
         """What the agent itself said of its failure: its stderr and its debug log."""
-        said = [line for line in done.err.strip().splitlines() if not line.startswith("npm notice")][-6:]
+        said = [line for line in done.err.strip().splitlines() if not line.startswith(_NOISE)][-8:]
         log = self.bench.host.run(shell(_DEBUG_LOG, self.workspace.path(self.workspace.claude))).out.strip()
         return "".join(
             [
