@@ -12,11 +12,12 @@ from checks.expect import expect
 from checks.hosts.base import Facts, Host
 from checks.hosts.process import TimedOut
 
+# Each script's first argument is the engine's own command: the host's view, past the docker under test.
 _GONE = """
 for round in 1 2 3 4 5 6 7 8 9 10; do
     left=$(
-        podman ps -a --noheading --format '{{.Names}} {{.Status}}' --filter "name=$1" || echo "podman ps fails"
-        pgrep -a -f -- "$1"
+        "$1" ps -a --format '{{.Names}} {{.Status}}' --filter "name=$2" || echo "$1 ps fails"
+        pgrep -a -f -- "$2"
         [ $? -le 1 ] || echo "pgrep fails" # 1 says that there is none
     )
     [ -z "$left" ] && exit 0
@@ -28,7 +29,7 @@ exit 1
 
 _RUNNING = """
 for round in $(seq 40); do
-    podman ps --format '{{.Names}}' | grep -qxF -- "$1" && exit
+    "$1" ps --format '{{.Names}}' | grep -qxF -- "$2" && exit
     sleep 0.5
 done
 exit 1
@@ -36,20 +37,20 @@ exit 1
 
 # Killed by hand first: a container whose `podman stop` was killed half-way is removed by `podman rm -f` and runs on.
 _REMOVE_CONTAINERS = """
-for id in $(podman ps -aq --filter "label=$1"); do
-    pid=$(podman container inspect --format '{{.State.Pid}}' "$id")
-    [ "${pid:-0}" -eq 0 ] || podman unshare sh -c 'kill -KILL "$1"' sh "$pid"
-    podman rm -f "$id"
+for id in $("$1" ps -aq --filter "label=$2"); do
+    pid=$("$1" container inspect --format '{{.State.Pid}}' "$id")
+    [ "${pid:-0}" -eq 0 ] || [ "$1" = docker ] || podman unshare sh -c 'kill -KILL "$1"' sh "$pid"
+    "$1" rm -f "$id"
 done >/dev/null 2>&1
 """
 
 _REMOVE = f"""{_REMOVE_CONTAINERS}
-label=$1 marker=$2
-podman images -aq --filter "label=$label" | sort -u | xargs -r podman rmi -f >/dev/null 2>&1
+engine=$1 label=$2 marker=$3
+"$engine" images -aq --filter "label=$label" | sort -u | xargs -r "$engine" rmi -f >/dev/null 2>&1
 for cached in /var/tmp/buildah-cache*/*; do # its name has the uid in it, from some version on
     [ ! -e "$cached/$marker" ] || podman unshare rm -rf -- "$cached"
 done
-[ -z "$(podman ps -aq --filter "label=$label"; podman images -q --filter "label=$label")" ]
+[ -z "$("$engine" ps -aq --filter "label=$label"; "$engine" images -q --filter "label=$label")" ]
 """
 
 
@@ -128,14 +129,20 @@ class Bench:
         self._named += 1
         return f"nanoclaw-{group}-{self._owner.run}-{time.time_ns() // 1_000_000 + self._named}"
 
-    def podman(self, *args: str) -> str:
-        """The host's own view, past the shim under test: what ``podman ARGS`` prints."""
-        return self.host.must(["podman", *args], doing=f"“podman {args[0]}”").out.strip()
+    def engine(self, *args: str) -> str:
+        """The host's own view, past the docker under test: what the engine's own command prints."""
+        engine = self.facts.engine
+        return self.host.must([engine, *args], doing=f"“{engine} {args[0]}”").out.strip()
+
+    @property
+    def files_of_root(self) -> str:
+        """uid:gid, on the host, of a file that a container's root makes in a mount."""
+        return f"{self.uid}:{self.facts.gid}" if self.facts.rootless else "0:0"
 
     def sleeper(self, name: str, *options: str) -> None:
         """A bystander: a container that runs until it is removed, started past the shim."""
         self._sleepers.append(name)
-        self.podman(
+        self.engine(
             "run", "-d", "--name", name, "--label", f"{probe.LABEL}={self._owner.run}", *options, self.probe,
             "sh", "-c", "trap exit TERM; sleep 600 & wait",
         )  # fmt: skip
@@ -143,31 +150,32 @@ class Bench:
     def clear(self) -> None:
         """Remove the bystanders."""
         if self._sleepers:
-            self.podman("rm", "-f", *self._sleepers)
+            self.engine("rm", "-f", *self._sleepers)
             self._sleepers.clear()
 
     def expect_gone(self, name: str) -> None:
         """Fail unless, within seconds, neither a container of that name nor a process that serves it is left."""
         pattern = f"[{name[0]}]{name[1:]}"  # a regular expression that does not match the command line that carries it
-        left = self.host.run(shell(_GONE, pattern), timeout=30)
+        left = self.host.run(shell(_GONE, self.facts.engine, pattern), timeout=30)
         expect(left.status == 0, f"nothing left of container {name}: no container, no client, no conmon", left.out)
 
     def await_running(self, name: str) -> None:
         """Return when the host sees a container of that very name running; fail after 20 s."""
-        done = self.host.run(shell(_RUNNING, name), timeout=60)
+        done = self.host.run(shell(_RUNNING, self.facts.engine, name), timeout=60)
         expect(done.status == 0, f"a running container named {name}", "none of that name after 20 s")
 
 
 def remove_containers(account: Host, run: str) -> None:
     """Remove the containers that a run has on an account."""
-    account.run(shell(_REMOVE_CONTAINERS, f"{probe.LABEL}={run}"), timeout=60)
+    account.run(shell(_REMOVE_CONTAINERS, account.facts().engine, f"{probe.LABEL}={run}"), timeout=60)
 
 
 def remove_objects(account: Host, run: str) -> bool:
     """Remove what a run left on an account: containers, images, build caches, folders. Whether nothing is left."""
     try:
         gone = account.remove_folder(f"{Owner(run, run).folder}-{account.facts().uid}")
-        return account.run(shell(_REMOVE, f"{probe.LABEL}={run}", marker(run)), timeout=60).status == 0 and gone
+        script = shell(_REMOVE, account.facts().engine, f"{probe.LABEL}={run}", marker(run))
+        return account.run(script, timeout=60).status == 0 and gone
     except TimedOut:
         return False
 

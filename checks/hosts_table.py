@@ -5,6 +5,7 @@ from __future__ import annotations
 from tabulate import tabulate
 
 from checks.hosts import guest, recipe
+from checks.hosts.base import TITLES
 from checks.hosts.choose import unusable
 from checks.hosts.local import LocalHost
 from checks.problems import Problem
@@ -18,12 +19,20 @@ def table() -> str:
     for name in recipe.known():
         try:
             host = recipe.load(name)
-            rows.append((name, host.description, host.podman, "yes" if guest.built(host) else "no", runs_here))
+            rows.append(
+                (
+                    name,
+                    host.description,
+                    f"{TITLES[host.engine]} {host.version}",
+                    "yes" if guest.built(host) else "no",
+                    runs_here,
+                )
+            )
         except Problem as problem:
             rows.append((name, "", "", "", f"no: {problem}"))
     rows.append(("ssh://user@host[:port]", "another machine, as it is", "", "", "if its keys need no question"))
     return tabulate(
-        rows, headers=("Host", "What it is", "Podman", "Built", "Can run here"), maxcolwidths=[None, 40, None, None, 60]
+        rows, headers=("Host", "What it is", "Engine", "Built", "Can run here"), maxcolwidths=[None, 40, None, None, 60]
     )
 
 
@@ -31,7 +40,7 @@ def _local() -> tuple[str, str, str, str, str]:
     local = LocalHost()
     try:
         why = unusable(local)
-        podman = local.facts().podman
+        engine = f"Podman {local.facts().version}"
     except Problem as problem:
-        why, podman = str(problem), ""
-    return ("local", "this machine, as it is", podman or "none", "", f"no: {why}" if why else "yes")
+        why, engine = str(problem), ""
+    return ("local", "this machine, as it is", engine or "none", "", f"no: {why}" if why else "yes")

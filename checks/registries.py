@@ -13,14 +13,17 @@ _CERTIFICATES = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
 _SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
-def debian_mirror() -> list[str]:
-    """The Debian mirror of this machine's own apt configuration; empty where it names none: a tool has its default."""
+def mirror(archive: str = "debian") -> list[str]:
+    """The mirror of ``archive`` in this machine's own apt configuration; empty where it names none: a tool has its
+    default.
+    """
+    wanted = archive.capitalize()
     listed = _said(
         "apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)", "Created-By: Packages"
     )
     for line in listed.splitlines():
         origin, label, component, uri = line.split("|", 3)
-        if (origin, label, component) == ("Debian", "Debian", "main") and uri.startswith(("http://", "https://")):
+        if (origin, label, component) == (wanted, wanted, "main") and uri.startswith(("http://", "https://")):
             return [uri]
     return []
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from checks.docker import plain
 from checks.evidence import CaseResult, Evidence
+from checks.hosts.base import TITLES
 from checks.hosts.process import Completed
 
 TITLE = "Docker→Podman Compatibility Tests"
@@ -36,7 +37,7 @@ class Report:
         facts = evidence.facts
         self._print(f"Host: {evidence.host} ({evidence.profile}): {facts.distribution}, kernel {facts.kernel}")
         parts = (facts.runtime, facts.network, f"cgroups {facts.cgroups}", f"storage {facts.storage}")
-        self._print(f"Podman {facts.podman} ({', '.join(part for part in parts if part)})")
+        self._print(f"{TITLES[facts.engine]} {facts.version} ({', '.join(part for part in parts if part)})")
 
     def case(self, case: CaseResult) -> None:
         """A case's line, under its group's heading; for a failure, what was run, what was expected, what came."""

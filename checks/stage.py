@@ -13,6 +13,7 @@ from checks.hosts import guest, recipe
 from checks.hosts.base import Host
 from checks.hosts.choose import require_usable, unusable
 from checks.hosts.guest import Guest
+from checks.hosts.identity import other_version
 from checks.hosts.local import LocalHost
 from checks.hosts.process import Echo
 from checks.hosts.ssh import SshHost
@@ -26,7 +27,12 @@ AS_IT_IS = "as-it-is"
 """The profile of a host that we don't configure."""
 
 _DROP_IN = recipe.ROOT / "examples" / "containers.conf.d" / "50-nanoclaw.conf"
-_DROP_IN_PLACE = ".config/containers/containers.conf.d/50-nanoclaw.conf"
+_SETTINGS = ".config/containers"
+
+
+def profiles(what: recipe.Recipe) -> Sequence[str]:
+    """The profiles that a pinned host can be tested with, its default first."""
+    return PROFILES if what.engine == "podman" else PROFILES[1:]
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,8 @@ def stage(
         ):
             yield ready
         return
-    with _pinned(recipe.load(spec), profile or PROFILES[0], run, progress, keep=keep, echo=echo) as ready:
+    what = recipe.load(spec)
+    with _pinned(what, profile or profiles(what)[0], run, progress, keep=keep, echo=echo) as ready:
         yield ready
 
 
@@ -115,8 +122,8 @@ def _as_it_is(host: Host, profile: str | None, run: Run, progress: Progress, *, 
 def _pinned(
     what: recipe.Recipe, profile: str, run: Run, progress: Progress, *, keep: bool, echo: Echo | None
 ) -> Iterator[Stage]:
-    if profile not in PROFILES:
-        raise WrongUsage(f"There is no profile “{profile}”.", f"Known: {', '.join(PROFILES)}.")
+    if profile not in profiles(what):
+        raise WrongUsage(f"{what.name} has no profile “{profile}”.", f"Known: {', '.join(profiles(what))}.")
     if missing := guest.tools_missing():
         raise HostProblem(
             f"A throwaway host needs programs that are not installed here: {', '.join(missing)}.",
@@ -126,15 +133,21 @@ def _pinned(
         if profile == "recommended":
             with ThreadPoolExecutor() as pool:
                 list(pool.map(_configure, machine.members))
-        if (has := machine.members[0].facts().podman) != what.podman:
-            progress.say(f"{what.name} has Podman {has}; its recipe expects {what.podman}.")
+        if other := other_version(what, machine.members[0].facts().as_json()):
+            progress.say(other if what.moving else f"{other} Its evidence would not be taken.")
+        if what.shim == "link":
+            progress.say(f"{what.name} has no package podman-docker: docker is a link to podman there.")
         for account in machine.members:
             account.echo = echo
         yield Stage(machine.members[0], profile, Owner(run.id, probe.PREPARED), run, machine)
 
 
 def _configure(account: Host) -> None:
-    account.put(f"{account.facts().home}/{_DROP_IN_PLACE}", _DROP_IN.read_bytes())
+    facts = account.facts()
+    # Drop-ins are read from 4.0 on; before that, of the user's own files, containers.conf alone.
+    before_drop_ins = int(facts.version.split(".")[0]) < 4
+    name = "containers.conf" if before_drop_ins else f"containers.conf.d/{_DROP_IN.name}"
+    account.put(f"{facts.home}/{_SETTINGS}/{name}", _DROP_IN.read_bytes())
 
 
 def sweep(progress: Progress) -> None:

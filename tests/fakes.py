@@ -10,7 +10,8 @@ from checks.hosts.base import Facts, Host
 
 FACTS = Facts(
     kernel="6.1.0-test", distribution="Test Linux 1", uid=1500, gid=1500, home="/home/test", cpus=2, cgroups="v2",
-    docker="/usr/bin/docker", podman="5.4.2", runtime="crun 1.21", conmon="conmon 2.1", network="pasta 1",
+    init="systemd", docker="/usr/bin/docker",
+    engine="podman", version="5.4.2", runtime="crun 1.21", conmon="conmon 2.1", network="pasta 1",
     storage="overlay", rootless=True,
 )  # fmt: skip
 

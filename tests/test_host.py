@@ -82,7 +82,7 @@ def test_facts_are_read_from_the_hosts_own_words() -> None:
     facts = parse_facts(
         f"kernel=6.1\nuid=1500\ngid=1501\ncpus=2\ncgroups=v2\nhome=/h\ndocker=/usr/bin/docker\ninfo={info}\n"
     )
-    assert (facts.podman, facts.runtime, facts.network, facts.storage) == (
+    assert (facts.version, facts.runtime, facts.network, facts.storage) == (
         "5.4.2",
         "crun version 1.21",
         "pasta passt_1",
@@ -94,7 +94,7 @@ def test_facts_are_read_from_the_hosts_own_words() -> None:
 
 def test_facts_of_a_host_without_podman_are_empty_and_not_an_error() -> None:
     facts = parse_facts("kernel=6.1\nuid=0\ngid=0\ncpus=1\ncgroups=hybrid\nhome=/root\ndocker=\ninfo=\n")
-    assert (facts.podman, facts.docker, facts.rootless) == ("", "", False)
+    assert (facts.version, facts.docker, facts.rootless) == ("", "", False)
 
 
 def test_a_folder_is_made_and_removed_with_all_in_it(tmp_path: Path) -> None:

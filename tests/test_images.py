@@ -95,7 +95,7 @@ def test_settings_are_this_machines_own(tmp_path: Path, monkeypatch: pytest.Monk
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert registries.apt_settings() == ['Acquire::Retries "3";']
-    assert registries.debian_mirror() == ["http://mirror.example/debian/"]
+    assert registries.mirror() == ["http://mirror.example/debian/"]
     assert registries.npm_settings() == ["registry=https://npm.example/"]
 
 

@@ -8,7 +8,8 @@ from checks.hosts import recipe
 from checks.problems import WrongUsage
 
 GOOD: dict[str, Any] = {
-    "description": "a host", "suite": "trixie", "podman": "5.4.2", "packages": ["podman"], "accounts": {"user": 1000},
+    "description": "a host", "suite": "trixie", "distribution": "Debian",
+    "podman": "5.4.2", "packages": ["podman"], "accounts": {"user": 1000},
 }  # fmt: skip
 
 
@@ -29,14 +30,23 @@ def test_debian_13_has_both_kinds_of_account() -> None:
     [
         ({"suite": None}, "“suite” is missing; it must be a str"),
         ({"suite": 13}, "“suite” is 13; it must be a str"),
-        ({"suite": "trixie; rm"}, "must be the name of a Debian suite"),
+        ({"suite": "trixie; rm"}, "must be the name of a suite"),
         ({"packages": "podman"}, "“packages” is 'podman'; it must be a list"),
-        ({"packages": ["--x"]}, "must be names of Debian packages"),
+        ({"packages": ["--x"]}, "must be names of packages"),
         ({"accounts": {}}, "must map names to uids"),
         ({"accounts": {"root": 0}}, "must map names to uids"),
         ({"accounts": {"Bad Name": 1000}}, "must map names to uids"),
         ({"accounts": {"a": 1000, "b": 1000}}, "have the same uid"),
         ({"memory": 12}, "“memory” is 12"),
+        ({"podman": None}, "one of “podman” and “docker”"),
+        ({"docker": "26.1.5"}, "one of “podman” and “docker”"),
+        ({"archive": "fedora"}, "“archive” is 'fedora'; it must be debian or ubuntu"),
+        ({"shim": "script"}, "“shim” is 'script'"),
+        ({"init": "openrc"}, "“init” is 'openrc'"),
+        ({"cgroups": "v1"}, "that needs “init” to be 'plain'"),
+        ({"newer": {"sid": "podman"}}, "“newer” must be names of packages"),
+        ({"newer": {"a b": ["podman"]}}, "must be the name of a suite"),
+        ({"moving": "yes"}, "“moving” is 'yes'; it must be a bool"),
         ({"colour": "red"}, "“colour” is not a key of a recipe"),
     ],
 )

@@ -48,7 +48,7 @@ def left_behind(tmp_path: Path) -> list[str]:
     [
         (["--host", "nonsense"], 2, "There is no host “nonsense”."),
         (["--host", "ssh://"], 2, "“ssh://” is not an ssh host."),
-        (["--host", "debian-13", "--profile", "nonsense"], 2, "There is no profile “nonsense”."),
+        (["--host", "debian-13", "--profile", "nonsense"], 2, "debian-13 has no profile “nonsense”."),
         (["--only", "nonsense"], 2, "No case matches “nonsense”."),
         (["--only", "nonsense", "--list"], 2, "No case matches “nonsense”."),
         (["--timeout-factor", "0"], 2, "--timeout-factor is 0"),

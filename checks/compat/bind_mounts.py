@@ -32,8 +32,8 @@ def test_read_write(bench: Bench) -> None:
         expect(came == during, f"what the container wrote, {during}, on the host at once", came)
         owner = bench.owner_of("data/answer")
         bench.record.observe("owner", owner)
-        wanted = f"{bench.uid}:{bench.facts.gid}"
-        expect(owner == wanted, f"the container's file to belong to the host user, {wanted}", owner)
+        wanted = bench.files_of_root
+        expect(owner == wanted, f"the container's file to belong to {wanted}", owner)
         talk.eof()
         talk.rest()
 

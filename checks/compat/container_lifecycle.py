@@ -169,7 +169,7 @@ def test_entrypoint_reads_nothing(bench: Bench) -> None:
 
 def pid_of(bench: Bench, name: str) -> str:
     """The host's process id of a container's first process."""
-    return bench.podman("container", "inspect", "--format", "{{.State.Pid}}", name)
+    return bench.engine("container", "inspect", "--format", "{{.State.Pid}}", name)
 
 
 @pytest.mark.case("docker stop", fix="docker-stop-is-slow")
@@ -193,7 +193,7 @@ def test_stop(bench: Bench) -> None:
         rest = talk.rest()
         expect(rest == "stopping\nstopped\n", "the container's own words on SIGTERM", rest)
         expect(talk.status() == 42, "the container's own exit status, 42", talk.status())
-    left = bench.podman("ps", "--format", "{{.Names}}").split()
+    left = bench.engine("ps", "--format", "{{.Names}}").split()
     expect({bystander, longer} <= set(left), "the other containers to run on", left)
     bench.clear()
     bench.expect_gone(name)
@@ -233,7 +233,7 @@ def test_remove(bench: Bench) -> None:
         expect(done.seconds < GRACE, f"an end within {GRACE} s", f"{done.seconds:.1f} s")
         talk.rest()
     bench.expect_gone(name)
-    left = bench.podman("ps", "--format", "{{.Names}}").split()
+    left = bench.engine("ps", "--format", "{{.Names}}").split()
     expect(bystander in left, "the other container to run on", left)
 
 
@@ -256,7 +256,7 @@ class Herd:
         bench.sleeper(self.inner, "--label", f"nanoclaw-install={self.slug}-longer")
         bench.sleeper(self.other)
         bench.sleeper(self.ended, "--label", f"nanoclaw-install={self.slug}")
-        bench.podman("stop", "-t", "1", self.ended)
+        bench.engine("stop", "-t", "1", self.ended)
 
 
 def names(bench: Bench, *args: str) -> Sequence[str]:

@@ -48,7 +48,7 @@ def test_name_with_timestamp(bench: Bench) -> None:
         expect_run(done)
         expect(sorted(done.out.split()) == sorted([first, second]), f"both names: {first}, {second}", done.out)
         expect_run(bench.docker("stop", "-t", "1", first, timeout=30))
-        running = bench.podman("ps", "--format", "{{.Names}}").split()
+        running = bench.engine("ps", "--format", "{{.Names}}").split()
         expect(first not in running and second in running, f"{first} stopped and {second} running", running)
         expect_run(bench.docker("stop", "-t", "1", second, timeout=30))
     bench.expect_gone(first)

@@ -57,7 +57,7 @@ ps -o pid=,args= -p "${left#,}"
 def expect_at_home(bench: Bench, agent: Agent, place: Workspace) -> None:
     """Fail unless the running agent has its identity, can write what it may and can't what it may not."""
     mounts = [f"{'ro' if each.readonly else 'rw'}:{each.target}" for each in place.mounts]
-    said = bench.podman("exec", agent.name, "sh", "-c", _INSIDE, "sh", *mounts)
+    said = bench.engine("exec", agent.name, "sh", "-c", _INSIDE, "sh", *mounts)
     uid, gid = (IMAGE_UID, IMAGE_UID) if bench.uid == IMAGE_UID else (bench.uid, bench.facts.gid)
     wanted = f"uid {uid} gid {gid} HOME /home/node TZ {running.ZONE}"
     expect(said == wanted, f"{wanted}, rw mounts written, ro mounts refused", said)

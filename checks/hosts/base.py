@@ -32,8 +32,15 @@ if [ -f /sys/fs/cgroup/cgroup.controllers ]; then cgroups=v2
 elif [ -d /sys/fs/cgroup/unified ] || grep -q '^0::' /proc/self/cgroup; then cgroups=hybrid
 else cgroups=v1; fi
 printf 'cgroups=%s\\n' "$cgroups"
-printf 'info=%s\\n' "$(podman info --format json 2>/dev/null | tr -d '\\n')"
+printf 'init=%s\\n' "$(cat /proc/1/comm)"
+if command -v podman >/dev/null; then engine=podman format=json; else engine=docker format='{{json .}}'; fi
+printf 'engine=%s\\n' "$engine"
+printf 'info=%s\\n' "$("$engine" info --format "$format" 2>/dev/null | tr -d '\\n')"
 """
+
+
+TITLES = {"podman": "Podman", "docker": "Docker Engine"}
+"""An engine's name as people write it."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +55,18 @@ class Facts:
     cpus: int
     cgroups: str
     """``v2``, ``v1`` or ``hybrid``."""
+    init: str
+    """The name of the first process."""
     docker: str
     """The path of ``docker``, as the account's PATH finds it."""
-    podman: str
+    engine: str
+    """What stands behind ``docker``, and the command that shows the host's own view: ``podman`` or ``docker``."""
+    version: str
+    """The engine's."""
     runtime: str
     conmon: str
     network: str
-    """The rootless network helper: ``pasta …`` or ``slirp4netns …``."""
+    """The rootless network helper: ``pasta …`` or ``slirp4netns …``; ``bridge`` where the engine is not rootless."""
     storage: str
     rootless: bool
 
@@ -209,9 +221,7 @@ def parse_facts(text: str) -> Facts:
     info: dict[str, Any] = {}
     with contextlib.suppress(json.JSONDecodeError):
         info = json.loads(found.get("info", ""))
-    host = info.get("host", {})
-    helpers = (name for name in ("pasta", "slirp4netns") if host.get(name, {}).get("executable"))
-    helper = host.get("rootlessNetworkCmd") or next(helpers, "")
+    engine = found.get("engine", "")
     return Facts(
         kernel=found.get("kernel", ""),
         distribution=found.get("distribution", ""),
@@ -220,14 +230,38 @@ def parse_facts(text: str) -> Facts:
         home=found.get("home", ""),
         cpus=int(found.get("cpus", 0)),
         cgroups=found.get("cgroups", ""),
+        init=found.get("init", ""),
         docker=found.get("docker", ""),
-        podman=info.get("version", {}).get("Version", ""),
-        runtime=first_line(host.get("ociRuntime", {}).get("version", "")),
-        conmon=first_line(host.get("conmon", {}).get("version", "")),
-        network=" ".join(filter(None, (helper, first_line(host.get(helper, {}).get("package", ""))))),
-        storage=info.get("store", {}).get("graphDriverName", ""),
-        rootless=bool(host.get("security", {}).get("rootless", False)),
+        engine=engine,
+        **(_of_docker(info) if engine == "docker" else _of_podman(info)),
     )
+
+
+def _of_podman(info: dict[str, Any]) -> dict[str, Any]:
+    host = info.get("host", {})
+    helpers = (name for name in ("pasta", "slirp4netns") if host.get(name, {}).get("executable"))
+    rootless = bool(host.get("security", {}).get("rootless", host.get("rootless", False)))
+    helper = host.get("rootlessNetworkCmd") or next(helpers, "")
+    return {
+        "version": info.get("version", {}).get("Version", ""),
+        "runtime": first_line(host.get("ociRuntime", {}).get("version", "")),
+        "conmon": first_line(host.get("conmon", {}).get("version", "")),
+        "network": " ".join(filter(None, (helper, first_line(host.get(helper, {}).get("package", ""))))),
+        "storage": info.get("store", {}).get("graphDriverName", ""),
+        "rootless": rootless,
+    }
+
+
+def _of_docker(info: dict[str, Any]) -> dict[str, Any]:
+    runtime = str(info.get("DefaultRuntime", ""))
+    return {
+        "version": str(info.get("ServerVersion", "")).split("+")[0],
+        "runtime": f"{runtime} {info.get('RuncCommit', {}).get('ID', '')}".strip(),
+        "conmon": "",
+        "network": "bridge",
+        "storage": str(info.get("Driver", "")),
+        "rootless": any("rootless" in str(option) for option in info.get("SecurityOptions") or ()),
+    }
 
 
 def first_line(text: str) -> str:

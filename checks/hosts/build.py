@@ -43,30 +43,41 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
     for key in (CLIENT_KEY, HOST_KEY):
         _step(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", str(into / key)])
     archive = into / "root.tar"
-    # By value, script and keys: for a plain user it runs in a namespace whose root may not read the user's files.
-    customize = (FIXTURES / "guest" / "customize.sh").read_text()
+    # Scripts and keys by value: for a plain user they run in a namespace whose root may not read the user's files.
     _step(
         [
             "mmdebstrap", "--quiet", "--variant=minbase", f"--architectures={recipe.architecture}",
             *(f"--aptopt={line.rstrip(';')}" for line in registries.apt_settings()),
+            # A moving suite's Release file may be past its date on a mirror, and is the newest that there is.
+            *(['--aptopt=Acquire::Check-Valid-Until "false"'] if recipe.moving else []),
             f"--include={','.join((*_EVERY_GUEST, *recipe.packages))}",
-            f"--customize-hook={customize}", recipe.suite, str(archive), *registries.debian_mirror(),
+            f"--setup-hook={_script('newer.sh')}", f"--customize-hook={_script('customize.sh')}",
+            recipe.suite, str(archive), *registries.mirror(recipe.archive),
         ],
         env={
             "TMPDIR": str(run.scratch),
             "ACCOUNTS": " ".join(
                 f"{name}:{account.uid}:{account.subordinate}" for name, account in recipe.accounts.items()
             ),
+            "ENGINE": recipe.engine,
+            "SHIM": recipe.shim,
+            "PLAIN_INIT": _script("plain-init.sh") if recipe.init == "plain" else "",
+            "SUITE": recipe.suite,
+            "NEWER": "".join(f"{suite} {' '.join(packages)}\n" for suite, packages in recipe.newer.items()),
             "CLIENT_KEY": (into / f"{CLIENT_KEY}.pub").read_text(),
             "HOST_KEY": (into / HOST_KEY).read_text(),
             "HOST_KEY_PUB": (into / f"{HOST_KEY}.pub").read_text(),
         },
-        advice="Check that this machine reaches its Debian mirror: apt-get update.",
+        advice=f"Check that this machine reaches a mirror of {recipe.archive.capitalize()}.",
     )  # fmt: skip
     script = FIXTURES / "guest" / "make-disk.sh"
     namespace = [] if os.geteuid() == 0 else ["unshare", "--map-auto", "--map-root-user"]
     _step([*namespace, str(script), str(archive), str(into), _SIZE])
     archive.unlink()
+
+
+def _script(name: str) -> str:
+    return (FIXTURES / "guest" / name).read_text()
 
 
 def _step(argv: Sequence[str], *, env: Mapping[str, str] | None = None, advice: str = "") -> None:

@@ -140,7 +140,7 @@ def resumed(
         overlay(disk, ready / "disk.qcow2")
         machine = Machine(
             boot=boot, disk=disk, console=run.folder / "console.log", memory=recipe.memory,
-            accelerator=accelerator, resume=ready / "state", outlive=outlive,
+            accelerator=accelerator, kernel=_kernel(recipe), resume=ready / "state", outlive=outlive,
         )  # fmt: skip
         guest = Guest(recipe, boot, machine, accelerator, run)
         try:
@@ -181,7 +181,7 @@ def _ready(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress) -> tu
     with locked(folder.parent / f"{recipe.name}.lock", progress, waiting):
         try:
             if not boot.is_dir():
-                with progress.step(f"Building {recipe.name} from Debian packages (once, 1-2 minutes)"):
+                with progress.step(f"Building {recipe.name} from its distribution’s packages (once, 1-2 minutes)"):
                     work = run.folder / _BASE
                     work.mkdir()
                     build.build(recipe, work, run)
@@ -210,7 +210,7 @@ def _prepare(
         progress.step(f"Booting {recipe.name} for the first time ({accelerator.name})"),
         Machine(
             boot=boot, disk=work / "disk.qcow2", console=run.folder / "first-boot.log", memory=recipe.memory,
-            accelerator=accelerator,
+            accelerator=accelerator, kernel=_kernel(recipe),
         ) as machine,
     ):  # fmt: skip
         guest = Guest(recipe, boot, machine, accelerator, run)
@@ -224,6 +224,11 @@ def _prepare(
         with progress.step("Saving its state"):
             machine.save(work / "state")
     work.rename(ready)
+
+
+def _kernel(recipe: Recipe) -> str:
+    # What the kernel does not know itself, it hands to the first process as an environment variable.
+    return f"init=/usr/local/sbin/plain-init CGROUPS={recipe.cgroups}" if recipe.init == "plain" else ""
 
 
 def _forget_older(recipe: Recipe) -> None:

@@ -17,6 +17,7 @@ from checks.hosts.accelerator import Accelerator
 from checks.problems import HostProblem
 
 _MOVE_BOUND = 120.0  # seconds to save or load a state
+_KERNEL = "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 panic=-1"
 _SLOTS = 4  # disks that can be attached to a running machine
 
 
@@ -24,7 +25,8 @@ class Machine:
     """A running virtual machine on direct kernel boot.
 
     ``disk`` is a qcow2 file of its own. With ``resume``, a file that ``save`` wrote, it goes on where that one stood.
-    It ends with this process, however that ends, unless ``outlive`` is set.
+    ``kernel`` is what its kernel's command line has besides. It ends with this process, however that ends, unless
+    ``outlive`` is set.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Machine:
         console: Path,
         memory: int,
         accelerator: Accelerator,
+        kernel: str = "",
         resume: Path | None = None,
         outlive: bool = False,
     ) -> None:
@@ -54,7 +57,7 @@ class Machine:
                 "-display", "none", "-machine", "q35,usb=off,vmport=off", *accelerator.options,
                 "-smp", str(min(4, os.cpu_count() or 1)), "-m", str(memory),
                 "-kernel", str(boot / "vmlinuz"), "-initrd", str(boot / "initrd.img"),
-                "-append", f"root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 panic=-1 {accelerator.kernel}".rstrip(),
+                "-append", " ".join((_KERNEL, accelerator.kernel, kernel)),
                 "-drive", f"file={_escaped(disk)},if=virtio,format=qcow2,cache=unsafe,discard=unmap",
                 "-netdev", "user,id=n0,net=192.168.76.0/24,hostfwd=tcp:127.0.0.1:0-192.168.76.15:22",
                 "-device", "virtio-net-pci,netdev=n0,romfile=", "-device", "virtio-rng-pci",

@@ -21,7 +21,10 @@ _BUILDER = 4
 _FIRST_SUBORDINATE = 100_000
 _SUBORDINATES = 65_536
 
+ENGINES = ("podman", "docker")
+
 _ACCOUNT = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _SUITE = re.compile(r"[a-z][a-z0-9.-]{0,30}")
 
 
@@ -41,11 +44,27 @@ class Recipe:
     name: str
     description: str
     suite: str
-    """The Debian suite that it is installed from."""
+    """The suite that it is installed from."""
+    archive: str
+    """Whose suite that is: ``debian`` or ``ubuntu``."""
+    distribution: str
+    """How the installed system calls itself, from the first letter on."""
     architecture: str
-    podman: str
-    """The version of Podman that the suite is known to have."""
+    engine: str
+    """``podman``, behind the shim, or ``docker``: Docker Engine itself, the reference."""
+    version: str
+    """The engine's version that the suite is known to have."""
+    moving: bool
+    """Whether the suite gets new versions, so that another one is only told and refuses nothing."""
     packages: tuple[str, ...]
+    newer: dict[str, tuple[str, ...]]
+    """Packages that come from a further suite of the same archive, by that suite's name."""
+    shim: str
+    """``package``: podman-docker; ``link``: a link named docker, where the suite has no such package."""
+    init: str
+    """``systemd``, or ``plain``: nothing but a reaper and sshd, as WSL2 without systemd."""
+    cgroups: str
+    """``v2`` or ``v1``, the hierarchy that a plain init mounts."""
     accounts: dict[str, Account]
     """By name; cases run as the first unless they need another."""
     memory: int
@@ -83,39 +102,61 @@ def parse(name: str, table: dict[str, Any], source: str, digest: str) -> Recipe:
             raise WrongUsage(f"{source}: “{key}” {came}; it must be a {kind.__name__}.")
         return value
 
+    def choice(key: str, *known: str) -> str:
+        value = str(take(key, str, known[0]))
+        if value not in known:
+            raise WrongUsage(f"{source}: “{key}” is {value!r}; it must be {' or '.join(known)}.")
+        return value
+
+    def names(key: str, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(each, str) and _PACKAGE.fullmatch(each) for each in value):
+            raise WrongUsage(f"{source}: “{key}” must be names of packages.")
+        return tuple(value)
+
     table = dict(table)
-    accounts = take("accounts", dict)
-    if not accounts or not all(
-        _ACCOUNT.fullmatch(account) and type(uid) is int and 1000 <= uid < 60000 for account, uid in accounts.items()
-    ):
-        raise WrongUsage(f"{source}: “accounts” must map names to uids from 1000 to 59999.")
-    if len(set(accounts.values())) < len(accounts):
-        raise WrongUsage(f"{source}: two of its “accounts” have the same uid.")
+    engines = [engine for engine in ENGINES if engine in table]
+    if len(engines) != 1:
+        raise WrongUsage(f"{source}: it must have one of “podman” and “docker”, the version that is expected.")
     recipe = Recipe(
         name=name,
         description=take("description", str),
         suite=take("suite", str),
+        archive=choice("archive", "debian", "ubuntu"),
+        distribution=take("distribution", str),
         architecture=take("architecture", str, "amd64"),
-        podman=take("podman", str),
-        packages=tuple(take("packages", list)),
-        accounts={
-            account: Account(uid, _FIRST_SUBORDINATE + _SUBORDINATES * at)
-            for at, (account, uid) in enumerate(accounts.items())
-        },
+        engine=engines[0],
+        version=take(engines[0], str),
+        moving=take("moving", bool, False),
+        packages=names("packages", take("packages", list)),
+        newer={suite: names("newer", listed) for suite, listed in take("newer", dict, {}).items()},
+        shim=choice("shim", "package", "link"),
+        init=choice("init", "systemd", "plain"),
+        cgroups=choice("cgroups", "v2", "v1"),
+        accounts=_accounts(take("accounts", dict), source),
         memory=take("memory", int, 3072),
         digest=digest,
     )
     if table:
         raise WrongUsage(f"{source}: “{next(iter(table))}” is not a key of a recipe.")
-    if not _SUITE.fullmatch(recipe.suite):
-        raise WrongUsage(f"{source}: “suite” is {recipe.suite!r}; it must be the name of a Debian suite.")
-    if not all(
-        isinstance(package, str) and re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", package) for package in recipe.packages
-    ):
-        raise WrongUsage(f"{source}: “packages” must be names of Debian packages.")
+    if unknown := [suite for suite in (recipe.suite, *recipe.newer) if not _SUITE.fullmatch(suite)]:
+        raise WrongUsage(f"{source}: “suite” is {unknown[0]!r}; it must be the name of a suite.")
     if recipe.memory < 1024:
         raise WrongUsage(f"{source}: “memory” is {recipe.memory}; a guest needs 1024 MiB at least.")
+    if recipe.cgroups == "v1" and recipe.init == "systemd":
+        raise WrongUsage(f"{source}: “cgroups” is 'v1'; that needs “init” to be 'plain'.")
     return recipe
+
+
+def _accounts(uids: dict[str, Any], source: str) -> dict[str, Account]:
+    if not uids or not all(
+        _ACCOUNT.fullmatch(account) and type(uid) is int and 1000 <= uid < 60000 for account, uid in uids.items()
+    ):
+        raise WrongUsage(f"{source}: “accounts” must map names to uids from 1000 to 59999.")
+    if len(set(uids.values())) < len(uids):
+        raise WrongUsage(f"{source}: two of its “accounts” have the same uid.")
+    return {
+        account: Account(uid, _FIRST_SUBORDINATE + _SUBORDINATES * at) for at, (account, uid) in enumerate(uids.items())
+    }
 
 
 def _digest(recipe: bytes) -> str:

@@ -56,7 +56,7 @@ def _context(folder: Path) -> None:
         "mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates",
         *(f"--aptopt={line.rstrip(';')}" for line in registries.apt_settings()),
         '--customize-hook=rm -rf "$1"/var/lib/apt/lists/*', _SUITE, str(folder / "root.tar"),
-        *registries.debian_mirror(),
+        *registries.mirror(),
     )  # fmt: skip
     _step(
         sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
