@@ -12,6 +12,7 @@ class Exit(IntEnum):
     CASE_FAILED = 1
     WRONG_USAGE = 2
     HOST_UNUSABLE = 3
+    UNPROVEN = 4
     INTERRUPTED = 130
 
 
@@ -28,6 +29,12 @@ class Problem(Exception):
 
 class HostProblem(Problem):
     """The host can't be used: never a failed case."""
+
+
+class Unproven(HostProblem):
+    """The host could not even be built, since nothing here reaches the archive of its distribution."""
+
+    exit = Exit.UNPROVEN
 
 
 class WrongUsage(Problem):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from checks import registries
 from checks.hosts.recipe import FIXTURES, Recipe
-from checks.problems import HostProblem
+from checks.problems import HostProblem, Unproven
 from checks.runs import Run
 
 DISK = "disk.raw"
@@ -25,15 +25,18 @@ _SIZE = "12G"  # of the file system; the file is sparse
 SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
 
 _EVERY_GUEST = (
-    "systemd-sysv", "dbus-user-session", "libpam-systemd", "openssh-server", "linux-image-cloud-amd64",
-    "iproute2", "procps", "busybox-static",
+    "systemd-sysv", "dbus-user-session", "libpam-systemd", "openssh-server", "iproute2", "kmod", "procps",
+    "busybox-static",
 )  # fmt: skip
+_KERNELS = {"debian": "linux-image-cloud-amd64", "ubuntu": "linux-image-virtual"}
+_COMPONENTS = {"debian": "main", "ubuntu": "main,universe"}
 
 
 def build(recipe: Recipe, into: Path, run: Run) -> None:
     """Install the recipe's host into the folder ``into``: disk, kernel, initial ramdisk, keys.
 
-    Raises HostProblem where a tool is missing, the disk is full or an archive can't be reached.
+    Raises HostProblem where a tool is missing, the disk is full or an archive can't be reached; Unproven where that
+    archive is none of this machine's own.
     """
     if shutil.disk_usage(into).free < NEEDED:
         raise HostProblem(
@@ -43,6 +46,23 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
     for key in (CLIENT_KEY, HOST_KEY):
         _step(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", str(into / key)])
     archive = into / "root.tar"
+    try:
+        _install(recipe, archive, into, run)
+    except HostProblem as problem:
+        if recipe.archive == "debian" or registries.mirror(recipe.archive):
+            raise
+        raise Unproven(
+            f"{recipe.name} is unproven here: its archive can't be reached, or its keys are not here. {problem}"
+        ) from problem
+    script = FIXTURES / "guest" / "make-disk.sh"
+    namespace = [] if os.geteuid() == 0 else ["unshare", "--map-auto", "--map-root-user"]
+    _step([*namespace, str(script), str(archive), str(into), _SIZE])
+    archive.unlink()
+
+
+def _install(recipe: Recipe, archive: Path, keys: Path, run: Run) -> None:
+    """mmdebstrap, into a tar file."""
+    include = (*_EVERY_GUEST, _KERNELS[recipe.archive], *recipe.packages)
     # Scripts and keys by value: for a plain user they run in a namespace whose root may not read the user's files.
     _step(
         [
@@ -50,7 +70,7 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
             *(f"--aptopt={line.rstrip(';')}" for line in registries.apt_settings()),
             # A moving suite's Release file may be past its date on a mirror, and is the newest that there is.
             *(['--aptopt=Acquire::Check-Valid-Until "false"'] if recipe.moving else []),
-            f"--include={','.join((*_EVERY_GUEST, *recipe.packages))}",
+            f"--components={_COMPONENTS[recipe.archive]}", f"--include={','.join(include)}",
             f"--setup-hook={_script('newer.sh')}", f"--customize-hook={_script('customize.sh')}",
             recipe.suite, str(archive), *registries.mirror(recipe.archive),
         ],
@@ -64,16 +84,12 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
             "PLAIN_INIT": _script("plain-init.sh") if recipe.init == "plain" else "",
             "SUITE": recipe.suite,
             "NEWER": "".join(f"{suite} {' '.join(packages)}\n" for suite, packages in recipe.newer.items()),
-            "CLIENT_KEY": (into / f"{CLIENT_KEY}.pub").read_text(),
-            "HOST_KEY": (into / HOST_KEY).read_text(),
-            "HOST_KEY_PUB": (into / f"{HOST_KEY}.pub").read_text(),
+            "CLIENT_KEY": (keys / f"{CLIENT_KEY}.pub").read_text(),
+            "HOST_KEY": (keys / HOST_KEY).read_text(),
+            "HOST_KEY_PUB": (keys / f"{HOST_KEY}.pub").read_text(),
         },
         advice=f"Check that this machine reaches a mirror of {recipe.archive.capitalize()}.",
     )  # fmt: skip
-    script = FIXTURES / "guest" / "make-disk.sh"
-    namespace = [] if os.geteuid() == 0 else ["unshare", "--map-auto", "--map-root-user"]
-    _step([*namespace, str(script), str(archive), str(into), _SIZE])
-    archive.unlink()
 
 
 def _script(name: str) -> str:

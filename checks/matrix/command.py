@@ -1,0 +1,83 @@
+"""``invoke matrix``: several hosts, judged by what is known, one exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from checks import runs
+from checks.hosts import recipe
+from checks.matrix import expectations, page, table
+from checks.matrix.expectations import Expectations
+from checks.matrix.run import Job, State, jobs_of, run_all
+from checks.problems import Exit, WrongUsage, settled
+from checks.progress import Progress
+
+AT_MOST = 2  # at once: more guests than that slow each other down more than they save
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may ask of a matrix."""
+
+    hosts: Sequence[str] = ()
+    at_once: str = "1"
+    html: str = ""
+    evidence: str = "evidence"
+    timeout_factor: str = "1"
+
+
+def matrix(options: Options) -> Exit:
+    """Run the hosts and print the summary."""
+    return settled(lambda: _matrix(options), Progress().say)
+
+
+def _matrix(options: Options) -> Exit:
+    if options.at_once not in [str(n) for n in range(1, AT_MOST + 1)]:
+        raise WrongUsage(f"--at-once is {options.at_once}; it must be a number from 1 to {AT_MOST}.")
+    if options.html and not Path(options.html).absolute().parent.is_dir():
+        raise WrongUsage(f"--html: the folder {Path(options.html).absolute().parent} does not exist.")
+    known = expectations.load()
+    jobs = jobs_of(options.hosts or recipe.known())
+    with runs.new_run() as run:
+        _show_while(jobs, run, options)
+    print(table.summary(jobs, known))
+    if options.html:
+        Path(options.html).write_text(page.render(jobs, known))
+    return status(jobs, known)
+
+
+def status(jobs: Sequence[Job], known: Expectations) -> Exit:
+    """What the jobs come to together."""
+    if not all(table.good(job, known) for job in jobs):
+        return Exit.CASE_FAILED
+    if any(job.state is State.ERROR for job in jobs):
+        return Exit.HOST_UNUSABLE
+    return Exit.UNPROVEN if all(job.state is State.UNPROVEN for job in jobs) else Exit.OK
+
+
+def _show_while(jobs: Sequence[Job], run: runs.Run, options: Options) -> None:
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    said: set[tuple[str, str]] = set()
+
+    def say() -> None:
+        for job in jobs:
+            if job.state not in (State.WAITING, State.RUNNING) and (job.host, job.profile) not in said:
+                said.add((job.host, job.profile))
+                console.print(table.line(job))
+
+    folder = Path(options.evidence).absolute()
+    at_once = int(options.at_once)
+    if not console.is_terminal:
+        run_all(jobs, run, folder, at_once=at_once, factor=options.timeout_factor, changed=say)
+        return
+    with Live(table.live(jobs), console=console, transient=True, refresh_per_second=2) as live:
+
+        def show() -> None:
+            live.update(table.live(jobs))
+
+        run_all(jobs, run, folder, at_once=at_once, factor=options.timeout_factor, changed=show)

@@ -1,0 +1,68 @@
+"""``invoke compare A B``: two hosts held against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from checks.hosts.base import TITLES
+from checks.matrix import differences, stored
+from checks.matrix.differences import Difference, Explanation
+from checks.matrix.stored import Stored
+from checks.problems import Exit, settled
+from checks.progress import Progress
+
+_GUIDE = "docs/TROUBLESHOOTING.md"
+_SHOWN = 300  # characters of either side
+
+
+def compare(a: str, b: str) -> Exit:
+    """Print how the evidence of ``a`` and ``b`` differs. CASE_FAILED where something is not explained."""
+    return settled(lambda: _compare(stored.find(a), stored.find(b)), Progress().say)
+
+
+def _compare(a: Stored, b: Stored) -> Exit:
+    known = differences.explanations()
+    found = [(each, differences.explained(each, known)) for each in differences.between(a, b)]
+    both = sum(b.case(case["id"]) is not None for case in a.cases)
+    print(f"A: {_head(a)}\nB: {_head(b)}\n{both} cases ran on both.")
+    if alone := differences.only_on_one(a, b):
+        print(f"On one of them alone, so that nothing is said of them: {', '.join(alone)}.")
+    explained = [(each, why) for each, why in found if why]
+    unexplained = [each for each, why in found if not why]
+    if explained:
+        print("\nExplained:")
+        print("\n".join(_explained(explained)))
+    if unexplained:
+        print("\nUnexplained:")
+        for each in unexplained:
+            print("\n".join(_shown(each)))
+    print(f"\n{len(found)} differences: {len(explained)} explained, {len(unexplained)} unexplained.")
+    return Exit.CASE_FAILED if unexplained else Exit.OK
+
+
+def _head(one: Stored) -> str:
+    facts = one.host
+    engine = f"{TITLES[facts['engine']]} {facts['version']}"
+    return f"{one.name} ({one.profile}), {engine}, {facts['distribution']}, {one.started}"
+
+
+def _explained(found: Sequence[tuple[Difference, Explanation]]) -> list[str]:
+    """A line an explanation, with the cases that it is about."""
+    cases: dict[Explanation, list[str]] = {}
+    for each, why in found:
+        names = cases.setdefault(why, [])
+        if each.case not in names:
+            names.append(each.case)
+    return [f"  {why.because} ({_GUIDE}#{why.entry})\n    {', '.join(names)}" for why, names in cases.items()]
+
+
+def _shown(each: Difference) -> list[str]:
+    lines = [f"  {each.label} ({each.case}): {each.field}"]
+    if each.command:
+        lines.append(f"    ran: {each.command[:_SHOWN]}")
+    return [*lines, f"    A: {_cut(each.a)}", f"    B: {_cut(each.b)}"]
+
+
+def _cut(text: str) -> str:
+    shown = text.replace("\n", "\n       ")
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
