@@ -13,7 +13,7 @@ from checks.docker import shell
 from checks.expect import expect
 from checks.nanoclaw import contract, driver, running, workspace
 from checks.nanoclaw.contract import IMAGE_UID, MAX_AGENTS, MAX_OUTPUT, STOP_BOUND
-from checks.nanoclaw.running import Agent, Question, expect_answer
+from checks.nanoclaw.running import Question, RunningAgent, expect_answer
 from checks.nanoclaw.supply import Kit
 from checks.nanoclaw.workspace import Workspace
 
@@ -54,7 +54,7 @@ ps -o pid=,args= -p "${left#,}"
 """
 
 
-def expect_at_home(bench: Bench, agent: Agent, place: Workspace) -> None:
+def expect_at_home(bench: Bench, agent: RunningAgent, place: Workspace) -> None:
     """Fail unless the running agent has its identity, can write what it may and can't what it may not."""
     mounts = [f"{'ro' if each.readonly else 'rw'}:{each.target}" for each in place.mounts]
     said = bench.podman("exec", agent.name, "sh", "-c", _INSIDE, "sh", *mounts)
@@ -83,10 +83,10 @@ def expect_transcript(bench: Bench, question: Question, place: Workspace) -> Non
     expect(found.status == 0, f"a transcript with the answer in {place.claude}/projects", found.err or "none")
 
 
-def converse_by_streams(bench: Bench, kit: Kit, *, is_main: bool = False, project: str = "nanoclaw") -> None:
+def converse_by_streams(bench: Bench, kit: Kit, *, is_main: bool = False) -> None:
     """An agent of the first design from its start to its end."""
     image, question = kit.image(bench), kit.question(bench)
-    place = workspace.for_streams(bench, kit.agent, is_main=is_main, project=project)
+    place = workspace.for_streams(bench, kit.agent, is_main=is_main)
     with running.streams(bench, place, image, question, is_main=is_main) as agent:
         expect_answer(agent)
         expect_at_home(bench, agent, place)
@@ -156,7 +156,7 @@ def test_databases_image_uid(bench_of_image_uid: Bench, databases_kit: Kit) -> N
 @pytest.mark.case("nanoclaw's own runContainerAgent()", fix=_ANSWER)
 def test_own_code(bench: Bench, checkout_kit: Kit) -> None:
     image, question = checkout_kit.image(bench), checkout_kit.question(bench)
-    driven = driver.drive(bench, checkout_kit.agent, image, question, project="nanoclaw")
+    driven = driver.drive(bench, checkout_kit.agent, image, question)
     results = [output.get("result") for output in driven.outputs]
     expect(question.answer in results, f"the service's own words, “{question.answer}”", results or driven.end)
     expect(driven.end.get("status") == "success", "runContainerAgent() to end with success", driven.end)
@@ -171,9 +171,7 @@ def test_own_code(bench: Bench, checkout_kit: Kit) -> None:
         name=name, zone=running.ZONE, uid=bench.uid, gid=bench.facts.gid, mounts=place.mounts, image=image
     )
     expect(list(runs[0].argv) == ours, f"what we replay: {ours}", f"what nanoclaw asks: {list(runs[0].argv)}")
-    told = contract.input_of(
-        prompt=question.prompt, group=workspace.GROUP, is_main=False, secrets=question.secrets
-    )  # fmt: skip
+    told = contract.input_of(prompt=question.prompt, group=workspace.GROUP, is_main=False, secrets=question.secrets)
     expect(runs[0].stdin == hashlib.sha256(told).hexdigest(), "the stdin that we replay", "another one")
     bench.record.observe("docker_seconds", round(runs[0].seconds, 1))
     bench.expect_gone(name)

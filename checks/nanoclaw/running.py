@@ -14,8 +14,8 @@ from checks.bench import Bench
 from checks.docker import Started, shell
 from checks.expect import Mismatch, expect
 from checks.hosts.process import Completed
-from checks.nanoclaw import agent as agents
 from checks.nanoclaw import contract, workspace
+from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.contract import Design, Markers, Output
 from checks.nanoclaw.service import Conversation
 from checks.nanoclaw.workspace import DESTINATION, GROUP, Workspace, answers
@@ -52,7 +52,7 @@ class Question:
         return {"ANTHROPIC_API_KEY": self.conversation.key, **({"ANTHROPIC_BASE_URL": self.url} if self.url else {})}
 
 
-class Agent(ABC):
+class RunningAgent(ABC):
     """A running agent."""
 
     def __init__(self, bench: Bench, workspace: Workspace, question: Question, name: str, client: Started) -> None:
@@ -112,7 +112,7 @@ class Agent(ABC):
         )
 
 
-class StreamsAgent(Agent):
+class StreamsAgent(RunningAgent):
     """An agent of the first design."""
 
     def __init__(self, bench: Bench, workspace: Workspace, question: Question, name: str, client: Started) -> None:
@@ -151,7 +151,7 @@ class StreamsAgent(Agent):
         return self.ended("_close")
 
 
-class DatabasesAgent(Agent):
+class DatabasesAgent(RunningAgent):
     """An agent of the second design."""
 
     def answer(self) -> str:
@@ -174,7 +174,7 @@ class DatabasesAgent(Agent):
         return self.ended("docker stop")
 
 
-def expect_answer(agent: Agent) -> None:
+def expect_answer(agent: RunningAgent) -> None:
     """Fail unless the agent gives the very answer that the service sent, to the very question that it was asked."""
     question = agent.question
     came = agent.answer()
@@ -201,9 +201,7 @@ def streams(
     args = contract.run_streams(
         name=name, zone=ZONE, uid=bench.uid, gid=bench.facts.gid, mounts=workspace.mounts, image=image
     )
-    told = contract.input_of(
-        prompt=question.prompt, group=GROUP, is_main=is_main, secrets=question.secrets,
-    )  # fmt: skip
+    told = contract.input_of(prompt=question.prompt, group=GROUP, is_main=is_main, secrets=question.secrets)
     with bench.docker.started(args[0], *flags, *args[1:], stdin=told, timeout=3 * ANSWER_BOUND) as client:
         yield StreamsAgent(bench, workspace, question, name, client)
 
@@ -233,8 +231,8 @@ def addressed(text: str) -> str:
 
 @contextlib.contextmanager
 def started(
-    bench: Bench, agent: agents.Agent, image: str, question: Question, *, flags: Sequence[str] = ()
-) -> Iterator[Agent]:
+    bench: Bench, agent: Agent, image: str, question: Question, *, flags: Sequence[str] = ()
+) -> Iterator[RunningAgent]:
     """An agent of either design, in a workspace of its own, asked."""
     if agent.design is Design.STREAMS:
         place = workspace.for_streams(bench, agent)
