@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import time
 
 import pytest
 
@@ -39,32 +40,23 @@ cat /workspace/project/.env 2>/dev/null || true
 
 _FOREIGN = 'find "$@" ! \\( -user "$(id -u)" -group "$(id -g)" \\) -printf "%p %U:%G\\n"'
 
-# The network helpers of this account, besides those named; none of them for five seconds at most, since they end by
-# themselves a moment after their container.
-_HELPERS = """
-for round in $(seq 10); do
-    left=""
-    for pid in $(pgrep -u "$(id -u)" 'pasta|slirp4netns'); do
-        case " $* " in *" $pid "*) ;; *) left=$left,$pid ;; esac
-    done
-    [ -n "$left" ] || exit 0
-    sleep 0.5
-done
-ps -o pid=,args= -p "${left#,}"
-"""
+_PROCESSES = "grep -h -s -E '^(Name|Pid|Uid):' /proc/[0-9]*/status"
+_PROCESS = re.compile(r"Name:\t(.+)\nPid:\t(\d+)\nUid:\t\d+\t(\d+)\t")  # the second of its uids is the effective one
+_HELPERS_BOUND = 5.0  # seconds on ordinary hardware: they end by themselves, a moment after their container
 
 
 def expect_at_home(bench: Bench, agent: RunningAgent, place: Workspace) -> None:
     """Fail unless the running agent has its identity, can write what it may and can't what it may not."""
     mounts = [f"{'ro' if each.readonly else 'rw'}:{each.target}" for each in place.mounts]
-    said = bench.podman("exec", agent.name, "sh", "-c", _INSIDE, "sh", *mounts)
+    done = bench.host.run(["podman", "exec", agent.name, *shell(_INSIDE, *mounts)])
     uid, gid = (IMAGE_UID, IMAGE_UID) if bench.uid == IMAGE_UID else (bench.uid, bench.facts.gid)
     wanted = f"uid {uid} gid {gid} HOME /home/node TZ {running.ZONE}"
-    expect(said == wanted, f"{wanted}, rw mounts written, ro mounts refused", said)
+    came = done.out.strip() if done.status == 0 else f"status {done.status}: {done.err.strip()}"
+    expect(came == wanted, f"{wanted}, rw mounts written, ro mounts refused", came)
     for mount in place.mounts:
         if not mount.readonly:
-            came = bench.host.run(["cat", f"{mount.source}/.verify"])
-            expect(came.out == "here\n", f"what was written to {mount.target} in {mount.source}", came.out or came.err)
+            left = bench.host.run(["cat", f"{mount.source}/.verify"])
+            expect(left.out == "here\n", f"what was written to {mount.target} in {mount.source}", left.out or left.err)
 
 
 def expect_ours(bench: Bench, place: Workspace) -> None:
@@ -83,6 +75,26 @@ def expect_transcript(bench: Bench, question: Question, place: Workspace) -> Non
     expect(found.status == 0, f"a transcript with the answer in {place.claude}/projects", found.err or "none")
 
 
+def network_helpers(bench: Bench) -> set[str]:
+    """The network helpers that the account runs, each by its name and process id."""
+    told = bench.host.run(shell(_PROCESSES))
+    processes = _PROCESS.findall(told.out)
+    expect(bool(processes), "the host's processes in /proc", told.err.strip() or "none")
+    return {
+        f"{name} {pid}"
+        for name, pid, uid in processes
+        if int(uid) == bench.uid and re.search("pasta|slirp4netns", name)
+    }
+
+
+def expect_no_new_helpers(bench: Bench, before: set[str]) -> None:
+    """Fail unless, within seconds, no network helper is left that was not there before."""
+    deadline = time.monotonic() + _HELPERS_BOUND * bench.host.slowness
+    while left := network_helpers(bench) - before:
+        expect(time.monotonic() < deadline, "no network helper of the agent's left", ", ".join(sorted(left)))
+        time.sleep(0.5)
+
+
 def converse_by_streams(bench: Bench, kit: Kit, *, is_main: bool = False) -> None:
     """An agent of the first design from its start to its end."""
     image, question = kit.image(bench), kit.question(bench)
@@ -91,7 +103,8 @@ def converse_by_streams(bench: Bench, kit: Kit, *, is_main: bool = False) -> Non
         expect_answer(agent)
         expect_at_home(bench, agent, place)
         done = agent.close()
-    expect(done.status == 0, "the agent to end with status 0 after _close", f"status {done.status}{agent.cause(done)}")
+    if done.status != 0:
+        raise agent.failure("the agent to end with status 0 after _close", f"status {done.status}", done)
     sessions = {output.session for output in agent.outputs()}
     expect(all(sessions), "a session id in every output", repr(sessions))
     bench.expect_gone(agent.name)
@@ -158,7 +171,11 @@ def test_own_code(bench: Bench, checkout_kit: Kit) -> None:
     image, question = checkout_kit.image(bench), checkout_kit.question(bench)
     driven = driver.drive(bench, checkout_kit.agent, image, question)
     results = [output.get("result") for output in driven.outputs]
-    expect(question.answer in results, f"the service's own words, “{question.answer}”", results or driven.end)
+    expect(
+        question.answer in results,
+        f"the service's own words, “{question.answer}”",
+        f"{results}, and in the end {driven.end}",
+    )
     expect(driven.end.get("status") == "success", "runContainerAgent() to end with success", driven.end)
     # And what it asked of docker is what the cases above ask, word for word.
     runs = [call for call in driven.calls if call.argv[:1] == ["run"]]
@@ -243,7 +260,7 @@ def test_agent_that_hangs(bench: Bench, streams_kit: Kit) -> None:
     # As nanoclaw does it: `docker stop` and, where that fails or takes longer than 15 s, SIGKILL for the client.
     image, question = streams_kit.image(bench), streams_kit.question(bench, silent=True)
     place = workspace.for_streams(bench, streams_kit.agent)
-    helpers = bench.host.run(["pgrep", "-u", str(bench.uid), "pasta|slirp4netns"]).out.split()
+    helpers = network_helpers(bench)
     with running.streams(bench, place, image, question) as agent:
         bound = running.ANSWER_BOUND * bench.host.slowness
         if not question.conversation.heard.wait(bound):
@@ -256,5 +273,4 @@ def test_agent_that_hangs(bench: Bench, streams_kit: Kit) -> None:
             status = agent.ended("docker stop").status
             expect(status == 137, "docker run to end with 137, of SIGKILL", status)
     bench.expect_gone(agent.name)
-    left = bench.host.run(shell(_HELPERS, *helpers))
-    expect(left.status == 0 and not left.out, "no network helper of the agent's left", left.out or left.err)
+    expect_no_new_helpers(bench, helpers)

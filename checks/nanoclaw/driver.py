@@ -11,10 +11,11 @@ from typing import Any
 from checks.bench import Bench
 from checks.docker import shell
 from checks.expect import Mismatch, expect
+from checks.hosts.process import Completed, TimedOut
 from checks.hosts.recipe import FIXTURES
 from checks.nanoclaw import contract
 from checks.nanoclaw.agent import Agent
-from checks.nanoclaw.running import ANSWER_BOUND, ZONE, Question
+from checks.nanoclaw.running import ANSWER_BOUND, ZONE, Question, entry_on, last_words
 from checks.nanoclaw.workspace import GROUP, PROJECT, Tree
 
 _FIXTURES = FIXTURES / "nanoclaw"
@@ -78,24 +79,31 @@ def drive(bench: Bench, agent: Agent, image: str, question: Question) -> Driven:
     bench.host.put(f"{bench.folder}/bin/docker", (_FIXTURES / "docker").read_bytes(), mode=0o755)
     tools = bench.host.run(shell(_TOOLS, f"{bench.folder}/tools", image), timeout=60)
     expect(tools.status == 0, "Node.js 22 and TypeScript, in the agent's image at least", tools.err.strip())
-    done = bench.host.run(
-        shell(
-            'cd "$1/$2" && PATH="$1/bin:$PATH" exec "$1/tools/$3" "$1/driver.mjs" "$1/tools/$4" "$1/group.json"',
-            bench.folder, PROJECT, _NODE, _TYPESCRIPT,
-        ),
-        stdin=json.dumps(contract.message(prompt=question.prompt, group=GROUP, is_main=False)).encode(),
-        env={
-            "RECORD": f"{bench.folder}/record", "REAL_DOCKER": bench.facts.docker, "TZ": ZONE, "CONTAINER_IMAGE": image,
-        },
-        timeout=3 * ANSWER_BOUND,
-    )  # fmt: skip
+    script = 'cd "$1/$2" && PATH="$1/bin:$PATH" exec "$1/tools/$3" "$1/driver.mjs" "$1/tools/$4" "$1/group.json"'
+    try:
+        done = bench.host.run(
+            shell(script, bench.folder, PROJECT, _NODE, _TYPESCRIPT),
+            stdin=json.dumps(contract.message(prompt=question.prompt, group=GROUP, is_main=False)).encode(),
+            env={
+                "RECORD": f"{bench.folder}/record",
+                "REAL_DOCKER": bench.facts.docker,
+                "TZ": ZONE,
+                "CONTAINER_IMAGE": image,
+            },
+            timeout=3 * ANSWER_BOUND,
+        )
+    except TimedOut as late:
+        raise _failure(late.partial, f"it did not within {late.bound:g} s") from None
     try:
         said = json.loads(done.out.strip().splitlines()[-1])
     except (ValueError, IndexError):
-        raise Mismatch(
-            "runContainerAgent() to return", f"status {done.status}, stderr: {done.err.strip()[-800:]}"
-        ) from None
+        raise _failure(done, f"node ended with status {done.status}") from None
     return Driven(said["outputs"], said["end"], _calls(bench))
+
+
+def _failure(done: Completed, came: str) -> Mismatch:
+    said = last_words(done)
+    return Mismatch("runContainerAgent() to return", f"{came}; node said: {said or 'nothing'}", fix=entry_on(said))
 
 
 def _calls(bench: Bench) -> list[Call]:

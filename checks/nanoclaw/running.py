@@ -27,7 +27,17 @@ _ANSWERED_BOUND = 20.0  # seconds on ordinary hardware, from when the service wa
 _END_BOUND = 20.0  # seconds on ordinary hardware, where it takes one or two
 _POLL = 0.2
 
+ENTRIES = {
+    "host-gateway": "host-gateway-is-an-invalid-ip-address",
+    "eacces": "permission-denied-in-the-workspace",
+    "permission denied": "permission-denied-in-the-workspace",
+    "erofs": "the-agent-does-not-answer",
+    "read-only file system": "the-agent-does-not-answer",
+}
+"""What may stand in an agent's last words, case aside, and the guide's entry on it; the first that is there counts."""
+
 _NOISE = ("npm notice", "    at ", "  errno")  # npm's advertisements, a stack's frames
+_WIDTH = 300  # characters of a line that are quoted
 
 _DEBUG_LOG = """
 newest=$(ls -t "$1"/debug/*.txt 2>/dev/null | head -1)
@@ -98,18 +108,14 @@ class RunningAgent(ABC):
         """What to say of an agent that does not answer."""
         done = self.client.so_far()
         ended = "is still running" if self.client.running() else f"ended with status {done.status}"
-        return Mismatch("an answer from the agent", f"none; docker {ended}{self.cause(done)}")
+        return self.failure("an answer from the agent", f"none; docker {ended}", done)
 
-    def cause(self, done: Completed) -> str:
-        """What the agent itself said of its failure: its stderr and its debug log."""
-        said = [line for line in done.err.strip().splitlines() if not line.startswith(_NOISE)][-8:]
+    def failure(self, expected: str, came: str, done: Completed) -> Mismatch:
+        """What to say of an agent that fails, with what it said of it itself: its stderr, its debug log."""
+        said = last_words(done)
         log = self.bench.host.run(shell(_DEBUG_LOG, self.workspace.path(self.workspace.claude))).out.strip()
-        return "".join(
-            [
-                *(["\nIts stderr ends: " + "\n".join(said)] if said else []),
-                *([f"\nIts debug log: {log}"] if log else []),
-            ]
-        )
+        came += (f"\nIts stderr ends: {said}" if said else "") + (f"\nIts debug log: {log}" if log else "")
+        return Mismatch(expected, came, fix=entry_on(came))
 
 
 class StreamsAgent(RunningAgent):
@@ -143,7 +149,7 @@ class StreamsAgent(RunningAgent):
             came = f"status {first.status}, result {json.dumps(first.result)}" + (
                 f", error {first.error}" if first.error else ""
             )
-            raise Mismatch("status success and a result", came + self.cause(self.client.so_far()))
+            raise self.failure("status success and a result", came, self.client.so_far())
         return first.result
 
     def close(self) -> Completed:
@@ -172,6 +178,17 @@ class DatabasesAgent(RunningAgent):
         stopped = self.bench.docker("stop", "-t", "1", self.name, timeout=30)
         expect(stopped.status == 0, "“docker stop -t 1” to end with status 0", stopped.err.strip())
         return self.ended("docker stop")
+
+
+def last_words(done: Completed) -> str:
+    """The end of what a command said on stderr, without npm's advertisements and a stack's frames."""
+    said = [line[:_WIDTH] for line in done.err.strip().splitlines() if not line.startswith(_NOISE)]
+    return "\n".join(said[-8:])
+
+
+def entry_on(said: str) -> str:
+    """The guide's entry on a failure, by what was said of it; empty where that tells nothing."""
+    return next((entry for words, entry in ENTRIES.items() if words in said.casefold()), "")
 
 
 def expect_answer(agent: RunningAgent) -> None:

@@ -19,6 +19,9 @@ from checks.nanoclaw.workspace import Tree
 from checks.progress import Progress
 from checks.stage import Stage
 
+ENTRY = "an-image-does-not-build"
+"""The guide's entry on an agent's image that does not build."""
+
 _DISKS = "/var/lib/agent-images"
 
 
@@ -97,7 +100,8 @@ class Supply:
         with self._progress.step(f"docker build of {agent.name} (minutes)"):
             done = bench.docker("build", "-t", tag, f"{bench.folder}/container", timeout=900)
         if done.status != 0:
-            raise Mismatch("docker build to end with status 0", f"status {done.status}: {done.err.strip()[-600:]}")
+            came = f"status {done.status}: {done.err.strip()[-600:]}"
+            raise Mismatch("docker build to end with status 0", came, fix=ENTRY)
         self._images[str(agent.context), bench.uid] = tag
         return tag
 
