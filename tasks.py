@@ -55,19 +55,19 @@ def verify(
     Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 the host can't be used.
     """
     options = Options(
-        host,
-        profile,
-        verbose,
-        tuple(only or ()),
-        last_failed,
-        list,
-        junit,
-        json,
-        timeout_factor,
-        keep,
-        nanoclaw,
-        slow,
-        live,
+        host=host,
+        profile=profile,
+        verbose=verbose,
+        only=tuple(only or ()),
+        last_failed=last_failed,
+        list_only=list,
+        junit=junit,
+        json=json,
+        timeout_factor=timeout_factor,
+        keep=keep,
+        nanoclaw=nanoclaw,
+        slow=slow,
+        live=live,
     )
     raise Exit(code=run_verify(options))
 

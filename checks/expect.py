@@ -8,12 +8,16 @@ _SHOWN = 600  # characters of a value in a message
 
 
 class Mismatch(AssertionError):
-    """What came is not what was expected."""
+    """What came is not what was expected.
 
-    def __init__(self, expected: str, came: str) -> None:
+    ``fix`` is the guide's entry on it, where what came tells that better than the case does.
+    """
+
+    def __init__(self, expected: str, came: str, *, fix: str = "") -> None:
         super().__init__(f"expected {expected}; came {came}")
         self.expected = expected
         self.came = came
+        self.fix = fix
 
 
 def expect(held: bool, expected: str, came: object) -> None:

@@ -38,6 +38,7 @@ class About:
     group: str
     label: str
     fix: str
+    """The guide's entry on its failure."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -52,8 +53,8 @@ def about(item: pytest.Item) -> About:
         raise pytest.UsageError(f"{item.nodeid} has no @pytest.mark.case")
     module = item.getparent(pytest.Module)
     group = str(getattr(module.obj, "GROUP", "")) if module else ""
-    anchor = marker.kwargs.get("fix", _NO_ENTRY)
-    return About(item.name.removeprefix("test_").replace("_", "-"), group, str(marker.args[0]), f"{_GUIDE}#{anchor}")
+    fix = marker.kwargs.get("fix", _NO_ENTRY)
+    return About(item.name.removeprefix("test_").replace("_", "-"), group, str(marker.args[0]), fix)
 
 
 class Verification:
@@ -86,7 +87,7 @@ class Verification:
         self.crash: BaseException | None = None
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        config.addinivalue_line("markers", "case(label, fix=anchor): a case of the report; where its fix is written up")
+        config.addinivalue_line("markers", "case(label, fix=entry): a case of the report; where its fix is written up")
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -159,7 +160,10 @@ class Verification:
         if self.evidence.cases and self.evidence.cases[-1].id == what.id:
             return  # its tear-down failed as well; the first failure says it
         record = item.stash.setdefault(_RECORD, Record())
-        result = CaseResult(what.id, what.group, what.label, report.outcome, report.duration, record, fix=what.fix)
+        fix = (error.fix if isinstance(error, Mismatch) else "") or what.fix
+        result = CaseResult(
+            what.id, what.group, what.label, report.outcome, report.duration, record, fix=f"{_GUIDE}#{fix}"
+        )
         if report.outcome == "failed":
             result.expected, result.came = _explained(error, report)
         if report.outcome == "skipped" and isinstance(report.longrepr, tuple):

@@ -35,6 +35,9 @@ class FakeHost(Host):
     def accounts(self) -> Sequence[Host]:
         return [self]
 
+    def lend(self, port: int) -> int:
+        return port
+
     def pretend(self, facts: Facts = FACTS) -> FakeHost:
         """Give the host facts of the test's choice."""
         self._facts = facts

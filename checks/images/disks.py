@@ -60,6 +60,7 @@ def ready(source: Source, accounts: Mapping[str, Account], run: Run, progress: P
     with locked(images / "lock", progress, "Waiting for another run that makes an agent image"):
         if not folder.is_dir():
             _make(source, accounts, folder, run, progress)
+            _forget_older_bases(images)
             for old in images.glob(f"{source.slug}-*"):
                 if old != folder and old.name.removeprefix(f"{source.slug}-").isalnum():
                     shutil.rmtree(old, ignore_errors=True)  # a guest that has it plugged in keeps it
@@ -68,7 +69,7 @@ def ready(source: Source, accounts: Mapping[str, Account], run: Run, progress: P
     return ImageDisks(source.tag, note["base"], disks)
 
 
-def base_archive(run: Run, progress: Progress) -> Path:
+def base_archive(run: Run, progress: Progress) -> bytes:
     """The stand-in for the base image, as an archive for ``podman load``."""
     images = cache() / "images"
     images.mkdir(parents=True, exist_ok=True)
@@ -78,7 +79,8 @@ def base_archive(run: Run, progress: Progress) -> Path:
             work.mkdir()
             with Store(work / "store", run.scratch) as store:
                 base.stand_in(store, _base_file(images), work, progress)
-    return _base_file(images)
+            _forget_older_bases(images)
+        return _base_file(images).read_bytes()
 
 
 def _make(source: Source, accounts: Mapping[str, Account], folder: Path, run: Run, progress: Progress) -> None:
@@ -124,6 +126,12 @@ def _base_file(images: Path) -> Path:
     for piece in _contents(FIXTURES / "base"):
         whole.update(piece)
     return images / f"base-{whole.hexdigest()[:16]}.tar"
+
+
+def _forget_older_bases(images: Path) -> None:
+    for old in images.glob("base-*"):
+        if old != _base_file(images):
+            old.unlink()
 
 
 def _contents(folder: Path) -> Iterator[bytes]:

@@ -10,6 +10,8 @@ from types import TracebackType
 from checks.images import namespace
 from checks.problems import HostProblem
 
+_PULL_BOUND = 120.0  # seconds
+
 _SETTINGS = """\
 [engine]
 cgroup_manager = "cgroupfs"
@@ -50,8 +52,9 @@ class Store:
         self._podman("build", "--isolation", "chroot", "--tag", tag, str(context), doing=f"building {tag}")
 
     def pull(self, name: str) -> bool:
-        """Fetch an image from its registry; whether that worked."""
-        return self._run(*self._command("pull", "--quiet", name)).returncode == 0
+        """Fetch an image from its registry; whether that worked, within a bound: a network may swallow packets."""
+        bounded = ["timeout", "-k", "5", f"{_PULL_BOUND:g}", *self._command("pull", "--quiet", name)]
+        return self._run(*bounded).returncode == 0
 
     def load(self, archive: Path) -> None:
         """Take the images out of an archive that ``save`` wrote."""

@@ -132,10 +132,14 @@ def _output(inside: bytes) -> Output | None:
     return Output(said["status"], said.get("result"), said.get("newSessionId"), said.get("error"))
 
 
-def input_of(*, prompt: str, group: str, is_main: bool, secrets: Mapping[str, str]) -> bytes:
-    """What nanoclaw writes to the agent's stdin."""
-    told: dict[str, Any] = {
+def message(*, prompt: str, group: str, is_main: bool) -> dict[str, Any]:
+    """What nanoclaw's ``runContainerAgent()`` is given."""
+    return {
         "prompt": prompt, "groupFolder": group, "chatJid": "verify@g.us", "isMain": is_main, "assistantName": "Andy",
-        "secrets": dict(secrets),
     }  # fmt: skip
+
+
+def input_of(*, prompt: str, group: str, is_main: bool, secrets: Mapping[str, str]) -> bytes:
+    """What nanoclaw writes to the agent's stdin: that, and the secrets of its own .env."""
+    told = {**message(prompt=prompt, group=group, is_main=is_main), "secrets": dict(secrets)}
     return json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()  # as JSON.stringify has it

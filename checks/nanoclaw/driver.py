@@ -11,10 +11,12 @@ from typing import Any
 from checks.bench import Bench
 from checks.docker import shell
 from checks.expect import Mismatch, expect
+from checks.hosts.process import Completed, TimedOut
 from checks.hosts.recipe import FIXTURES
+from checks.nanoclaw import contract
 from checks.nanoclaw.agent import Agent
-from checks.nanoclaw.running import ANSWER_BOUND, ZONE, Question
-from checks.nanoclaw.workspace import GROUP, Tree
+from checks.nanoclaw.running import ANSWER_BOUND, ZONE, Question, entry_on, last_words
+from checks.nanoclaw.workspace import GROUP, PROJECT, Tree
 
 _FIXTURES = FIXTURES / "nanoclaw"
 
@@ -62,50 +64,46 @@ class Driven:
     calls: Sequence[Call]
 
 
-def input_of(question: Question) -> dict[str, Any]:
-    """What ``runContainerAgent()`` is given for a group that is not the main one."""
-    return {
-        "prompt": question.prompt, "groupFolder": GROUP, "chatJid": "verify@g.us", "isMain": False,
-        "assistantName": "Andy",
-    }  # fmt: skip
-
-
-def drive(bench: Bench, agent: Agent, image: str, question: Question, *, project: str) -> Driven:
-    """Lay out a copy of the checkout in the folder ``project`` of the case's, and let its code run an agent there."""
+def drive(bench: Bench, agent: Agent, image: str, question: Question) -> Driven:
+    """Lay out a copy of the checkout in the case's folder, and let its code run an agent there."""
     assert agent.checkout
     tree = Tree()
     for part in ("src", "container"):
-        tree.copy(agent.checkout / part, f"{project}/{part}")
-    tree.file(f"{project}/package.json", (agent.checkout / "package.json").read_bytes())
-    tree.file(
-        f"{project}/.env",
-        "".join(f"{key}={value}\n" for key, value in question.secrets.items()),
-    )
-    tree.folder(f"{project}/groups/global", "record", "tools")
+        tree.copy(agent.checkout / part, f"{PROJECT}/{part}")
+    tree.file(f"{PROJECT}/package.json", (agent.checkout / "package.json").read_bytes())
+    tree.file(f"{PROJECT}/.env", "".join(f"{key}={value}\n" for key, value in question.secrets.items()))
+    tree.folder(f"{PROJECT}/groups/global", "record", "tools")
     tree.file("driver.mjs", (_FIXTURES / "driver.mjs").read_bytes())
     tree.file("group.json", json.dumps({"name": GROUP, "folder": GROUP, "trigger": "@Andy", "added_at": ""}))
     tree.lay_out(bench)
     bench.host.put(f"{bench.folder}/bin/docker", (_FIXTURES / "docker").read_bytes(), mode=0o755)
     tools = bench.host.run(shell(_TOOLS, f"{bench.folder}/tools", image), timeout=60)
     expect(tools.status == 0, "Node.js 22 and TypeScript, in the agent's image at least", tools.err.strip())
-    done = bench.host.run(
-        shell(
-            'cd "$1/$2" && PATH="$1/bin:$PATH" exec "$1/tools/$3" "$1/driver.mjs" "$1/tools/$4" "$1/group.json"',
-            bench.folder, project, _NODE, _TYPESCRIPT,
-        ),
-        stdin=json.dumps(input_of(question)).encode(),
-        env={
-            "RECORD": f"{bench.folder}/record", "REAL_DOCKER": bench.facts.docker, "TZ": ZONE, "CONTAINER_IMAGE": image,
-        },
-        timeout=3 * ANSWER_BOUND,
-    )  # fmt: skip
+    script = 'cd "$1/$2" && PATH="$1/bin:$PATH" exec "$1/tools/$3" "$1/driver.mjs" "$1/tools/$4" "$1/group.json"'
+    try:
+        done = bench.host.run(
+            shell(script, bench.folder, PROJECT, _NODE, _TYPESCRIPT),
+            stdin=json.dumps(contract.message(prompt=question.prompt, group=GROUP, is_main=False)).encode(),
+            env={
+                "RECORD": f"{bench.folder}/record",
+                "REAL_DOCKER": bench.facts.docker,
+                "TZ": ZONE,
+                "CONTAINER_IMAGE": image,
+            },
+            timeout=3 * ANSWER_BOUND,
+        )
+    except TimedOut as late:
+        raise _failure(late.partial, f"it did not within {late.bound:g} s") from None
     try:
         said = json.loads(done.out.strip().splitlines()[-1])
     except (ValueError, IndexError):
-        raise Mismatch(
-            "runContainerAgent() to return", f"status {done.status}, stderr: {done.err.strip()[-800:]}"
-        ) from None
+        raise _failure(done, f"node ended with status {done.status}") from None
     return Driven(said["outputs"], said["end"], _calls(bench))
+
+
+def _failure(done: Completed, came: str) -> Mismatch:
+    said = last_words(done)
+    return Mismatch("runContainerAgent() to return", f"{came}; node said: {said or 'nothing'}", fix=entry_on(said))
 
 
 def _calls(bench: Bench) -> list[Call]:

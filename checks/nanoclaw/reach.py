@@ -7,6 +7,9 @@ from checks.docker import shell
 from checks.expect import Mismatch
 from checks.nanoclaw.service import Service
 
+ENTRY = "a-container-does-not-reach-the-host"
+"""The guide's entry on a service that is not reached."""
+
 _CANDIDATES = ("host.containers.internal", "169.254.1.2", "10.0.2.2", "gateway")
 """Podman's own name for the host; pasta's mapping of it (5.3 and later); slirp4netns with allow_host_loopback; Docker's
 bridge."""
@@ -40,5 +43,6 @@ def find(bench: Bench, service: Service) -> str:
             f"none of {', '.join(_CANDIDATES)} led there (network: {bench.facts.network or 'unknown'}); "
             f"the host offers it on port {port}"
             + (f"; stderr: {done.err.strip()}" if done.status not in (0, 1) else ""),
+            fix=ENTRY,
         )
     return f"http://{done.out.strip()}:{port}"

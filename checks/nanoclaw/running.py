@@ -14,8 +14,8 @@ from checks.bench import Bench
 from checks.docker import Started, shell
 from checks.expect import Mismatch, expect
 from checks.hosts.process import Completed
-from checks.nanoclaw import agent as agents
 from checks.nanoclaw import contract, workspace
+from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.contract import Design, Markers, Output
 from checks.nanoclaw.service import Conversation
 from checks.nanoclaw.workspace import DESTINATION, GROUP, Workspace, answers
@@ -27,7 +27,17 @@ _ANSWERED_BOUND = 20.0  # seconds on ordinary hardware, from when the service wa
 _END_BOUND = 20.0  # seconds on ordinary hardware, where it takes one or two
 _POLL = 0.2
 
+ENTRIES = {
+    "host-gateway": "host-gateway-is-an-invalid-ip-address",
+    "eacces": "permission-denied-in-the-workspace",
+    "permission denied": "permission-denied-in-the-workspace",
+    "erofs": "the-agent-does-not-answer",
+    "read-only file system": "the-agent-does-not-answer",
+}
+"""What may stand in an agent's last words, case aside, and the guide's entry on it; the first that is there counts."""
+
 _NOISE = ("npm notice", "    at ", "  errno")  # npm's advertisements, a stack's frames
+_WIDTH = 300  # characters of a line that are quoted
 
 _DEBUG_LOG = """
 newest=$(ls -t "$1"/debug/*.txt 2>/dev/null | head -1)
@@ -52,7 +62,7 @@ class Question:
         return {"ANTHROPIC_API_KEY": self.conversation.key, **({"ANTHROPIC_BASE_URL": self.url} if self.url else {})}
 
 
-class Agent(ABC):
+class RunningAgent(ABC):
     """A running agent."""
 
     def __init__(self, bench: Bench, workspace: Workspace, question: Question, name: str, client: Started) -> None:
@@ -98,21 +108,17 @@ class Agent(ABC):
         """What to say of an agent that does not answer."""
         done = self.client.so_far()
         ended = "is still running" if self.client.running() else f"ended with status {done.status}"
-        return Mismatch("an answer from the agent", f"none; docker {ended}{self.cause(done)}")
+        return self.failure("an answer from the agent", f"none; docker {ended}", done)
 
-    def cause(self, done: Completed) -> str:
-        """What the agent itself said of its failure: its stderr and its debug log."""
-        said = [line for line in done.err.strip().splitlines() if not line.startswith(_NOISE)][-8:]
+    def failure(self, expected: str, came: str, done: Completed) -> Mismatch:
+        """What to say of an agent that fails, with what it said of it itself: its stderr, its debug log."""
+        said = last_words(done)
         log = self.bench.host.run(shell(_DEBUG_LOG, self.workspace.path(self.workspace.claude))).out.strip()
-        return "".join(
-            [
-                *(["\nIts stderr ends: " + "\n".join(said)] if said else []),
-                *([f"\nIts debug log: {log}"] if log else []),
-            ]
-        )
+        came += (f"\nIts stderr ends: {said}" if said else "") + (f"\nIts debug log: {log}" if log else "")
+        return Mismatch(expected, came, fix=entry_on(came))
 
 
-class StreamsAgent(Agent):
+class StreamsAgent(RunningAgent):
     """An agent of the first design."""
 
     def __init__(self, bench: Bench, workspace: Workspace, question: Question, name: str, client: Started) -> None:
@@ -143,7 +149,7 @@ class StreamsAgent(Agent):
             came = f"status {first.status}, result {json.dumps(first.result)}" + (
                 f", error {first.error}" if first.error else ""
             )
-            raise Mismatch("status success and a result", came + self.cause(self.client.so_far()))
+            raise self.failure("status success and a result", came, self.client.so_far())
         return first.result
 
     def close(self) -> Completed:
@@ -151,7 +157,7 @@ class StreamsAgent(Agent):
         return self.ended("_close")
 
 
-class DatabasesAgent(Agent):
+class DatabasesAgent(RunningAgent):
     """An agent of the second design."""
 
     def answer(self) -> str:
@@ -174,7 +180,18 @@ class DatabasesAgent(Agent):
         return self.ended("docker stop")
 
 
-def expect_answer(agent: Agent) -> None:
+def last_words(done: Completed) -> str:
+    """The end of what a command said on stderr, without npm's advertisements and a stack's frames."""
+    said = [line[:_WIDTH] for line in done.err.strip().splitlines() if not line.startswith(_NOISE)]
+    return "\n".join(said[-8:])
+
+
+def entry_on(said: str) -> str:
+    """The guide's entry on a failure, by what was said of it; empty where that tells nothing."""
+    return next((entry for words, entry in ENTRIES.items() if words in said.casefold()), "")
+
+
+def expect_answer(agent: RunningAgent) -> None:
     """Fail unless the agent gives the very answer that the service sent, to the very question that it was asked."""
     question = agent.question
     came = agent.answer()
@@ -201,9 +218,7 @@ def streams(
     args = contract.run_streams(
         name=name, zone=ZONE, uid=bench.uid, gid=bench.facts.gid, mounts=workspace.mounts, image=image
     )
-    told = contract.input_of(
-        prompt=question.prompt, group=GROUP, is_main=is_main, secrets=question.secrets,
-    )  # fmt: skip
+    told = contract.input_of(prompt=question.prompt, group=GROUP, is_main=is_main, secrets=question.secrets)
     with bench.docker.started(args[0], *flags, *args[1:], stdin=told, timeout=3 * ANSWER_BOUND) as client:
         yield StreamsAgent(bench, workspace, question, name, client)
 
@@ -233,8 +248,8 @@ def addressed(text: str) -> str:
 
 @contextlib.contextmanager
 def started(
-    bench: Bench, agent: agents.Agent, image: str, question: Question, *, flags: Sequence[str] = ()
-) -> Iterator[Agent]:
+    bench: Bench, agent: Agent, image: str, question: Question, *, flags: Sequence[str] = ()
+) -> Iterator[RunningAgent]:
     """An agent of either design, in a workspace of its own, asked."""
     if agent.design is Design.STREAMS:
         place = workspace.for_streams(bench, agent)

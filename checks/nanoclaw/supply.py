@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+from collections.abc import Iterator
 
 from checks import probe
 from checks.bench import Bench
 from checks.docker import shell
 from checks.expect import Mismatch
 from checks.hosts.guest import Guest
+from checks.hosts.process import TimedOut
 from checks.images import base, disks
 from checks.nanoclaw import reach
 from checks.nanoclaw.agent import Agent
@@ -18,6 +21,9 @@ from checks.nanoclaw.service import Conversation, Service
 from checks.nanoclaw.workspace import Tree
 from checks.progress import Progress
 from checks.stage import Stage
+
+ENTRY = "an-image-does-not-build"
+"""The guide's entry on an agent's image that does not build."""
 
 _DISKS = "/var/lib/agent-images"
 
@@ -64,6 +70,7 @@ class Supply:
         self._service: Service | None = None
         self._url = ""
         self._images: dict[tuple[str, int], str] = {}
+        self._failed: dict[str, Mismatch] = {}
         self._lent_to: list[Bench] = []
         self.image_base = ""
         """How the base of the agents' images came, once one is there."""
@@ -76,7 +83,9 @@ class Supply:
 
     def url(self, bench: Bench) -> str:
         """Where containers find the service; worked out once, since accounts of a host share their kind of network."""
-        self._url = self._url or reach.find(bench, self.service(bench))
+        if not self._url:
+            with self._failing_once("url"):
+                self._url = reach.find(bench, self.service(bench))
         return self._url
 
     def image(self, agent: Agent, bench: Bench) -> str:
@@ -89,29 +98,46 @@ class Supply:
 
     def build(self, agent: Agent, bench: Bench) -> str:
         """``docker build`` of the agent's Dockerfile on the bench's account. Raises Mismatch where it fails."""
-        tree = Tree()
-        tree.copy(agent.context, "container")
-        tree.lay_out(bench)
         tag = f"{probe.repository(self._stage.run.id)}:nanoclaw-agent"
-        self._provide_base(bench)
-        with self._progress.step(f"docker build of {agent.name} (minutes)"):
-            done = bench.docker("build", "-t", tag, f"{bench.folder}/container", timeout=900)
-        if done.status != 0:
-            raise Mismatch("docker build to end with status 0", f"status {done.status}: {done.err.strip()[-600:]}")
+        with self._failing_once(f"image of {agent.context} for {bench.uid}"):
+            tree = Tree()
+            tree.copy(agent.context, "container")
+            tree.lay_out(bench)
+            how = self._provide_base(bench)
+            self.image_base = self.image_base or how  # a disk that is plugged in has said it already
+            with self._progress.step(f"docker build of {agent.name} (minutes)"):
+                done = bench.docker("build", "-t", tag, f"{bench.folder}/container", timeout=900)
+            if done.status != 0:
+                came = f"status {done.status}: {done.err.strip()[-600:]}"
+                raise Mismatch("docker build to end with status 0", came, fix=ENTRY)
         self._images[str(agent.context), bench.uid] = tag
         return tag
 
-    def _provide_base(self, bench: Bench) -> None:
-        """Where the account neither has the base image nor gets it from its registry, give it a stand-in."""
-        script = 'podman image exists "$1" || podman pull -q "$1"'
-        if bench.host.run(shell(script, base.NAME), timeout=300).status == 0:
-            self.image_base = base.FROM_REGISTRY
-            return
+    @contextlib.contextmanager
+    def _failing_once(self, what: str) -> Iterator[None]:
+        """What failed before fails again at once and in the same words: trying anew would take minutes a case."""
+        if what in self._failed:
+            raise self._failed[what].with_traceback(None)
+        try:
+            yield
+        except TimedOut as late:
+            self._failed[what] = Mismatch(f"an end within {late.bound:g} s", str(late))
+            raise
+        except Mismatch as failure:
+            self._failed[what] = failure
+            raise
+
+    def _provide_base(self, bench: Bench) -> str:
+        """See that the account has the base image: its own, its registry's, or else a stand-in. How it came."""
+        with contextlib.suppress(TimedOut):
+            script = 'podman image exists "$1" || podman pull -q "$1"'
+            if bench.host.run(shell(script, base.NAME), timeout=300).status == 0:
+                return base.FROM_REGISTRY
         archive = disks.base_archive(self._stage.run, self._progress)
         with self._progress.step("Loading a stand-in for the base image"):
-            bench.host.must(["podman", "load"], stdin=archive.read_bytes(), timeout=300, doing="loading a base image")
+            bench.host.must(["podman", "load"], stdin=archive, timeout=300, doing="loading a base image")
         self._lent_to.append(bench)
-        self.image_base = base.STAND_IN
+        return base.STAND_IN
 
     def _plug(self, agent: Agent, bench: Bench, guest: Guest) -> str:
         """Hand a guest's account the image on a disk."""

@@ -15,6 +15,8 @@ from checks.bench import Bench
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.contract import Mount
 
+PROJECT = "nanoclaw"
+"""The project folder's name in a case's folder, where a case does not want another one."""
 GROUP = "family"
 SESSION = "sess-1"
 AGENT_GROUP = "ag-1"
@@ -117,15 +119,14 @@ class Tree:
 
 
 def for_streams(
-    bench: Bench, agent: Agent, *, project: str = "nanoclaw", group: str = GROUP, is_main: bool = False,
-    source: str = "",
-) -> Workspace:  # fmt: skip
+    bench: Bench, agent: Agent, *, project: str = PROJECT, is_main: bool = False, source: str = ""
+) -> Workspace:
     """The folders of an agent of the first design. ``source`` is an agent's program in place of its own."""
     tree = Tree()
-    groups, sessions, ipc = f"{project}/groups", f"{project}/data/sessions/{group}", f"{project}/data/ipc/{group}"
+    groups, sessions, ipc = f"{project}/groups", f"{project}/data/sessions/{GROUP}", f"{project}/data/ipc/{GROUP}"
     claude, runner = f"{sessions}/.claude", f"{sessions}/agent-runner-src"
     tree.folder(
-        f"{groups}/{group}/logs", f"{groups}/global", *(f"{ipc}/{each}" for each in ("messages", "tasks", "input"))
+        f"{groups}/{GROUP}/logs", f"{groups}/global", *(f"{ipc}/{each}" for each in ("messages", "tasks", "input"))
     )
     tree.file(f"{groups}/global/CLAUDE.md", "# Global memory\n")
     tree.file(f"{claude}/settings.json", json.dumps({"env": {"CLAUDE_CODE_DISABLE_AUTO_MEMORY": "0"}}))
@@ -144,11 +145,11 @@ def for_streams(
         first = [
             Mount(at(project), "/workspace/project", readonly=True),
             Mount("/dev/null", "/workspace/project/.env", readonly=True),
-            Mount(at(f"{groups}/{group}"), "/workspace/group"),
+            Mount(at(f"{groups}/{GROUP}"), "/workspace/group"),
         ]
     else:
         first = [
-            Mount(at(f"{groups}/{group}"), "/workspace/group"),
+            Mount(at(f"{groups}/{GROUP}"), "/workspace/group"),
             Mount(at(f"{groups}/global"), "/workspace/global", readonly=True),
         ]
     mounts = [
@@ -160,12 +161,12 @@ def for_streams(
     return Workspace(bench, project, mounts, claude, ipc)
 
 
-def for_databases(bench: Bench, agent: Agent, *, prompt: str, project: str = "nanoclaw") -> Workspace:
+def for_databases(bench: Bench, agent: Agent, *, prompt: str) -> Workspace:
     """The folders of an agent of the second design, with a message waiting for it."""
     tree = Tree()
-    group, sessions = f"{project}/groups/{GROUP}", f"{project}/data/v2-sessions/{AGENT_GROUP}"
-    session, claude, container = f"{sessions}/{SESSION}", f"{sessions}/.claude-shared", f"{project}/container"
-    tree.folder(f"{session}/outbox", f"{group}/.claude-fragments", f"{project}/groups/global", f"{claude}/skills")
+    group, sessions = f"{PROJECT}/groups/{GROUP}", f"{PROJECT}/data/v2-sessions/{AGENT_GROUP}"
+    session, claude, container = f"{sessions}/{SESSION}", f"{sessions}/.claude-shared", f"{PROJECT}/container"
+    tree.folder(f"{session}/outbox", f"{group}/.claude-fragments", f"{PROJECT}/groups/global", f"{claude}/skills")
     tree.file(f"{group}/container.json", json.dumps({
         "mcpServers": {}, "packages": {"apt": [], "npm": []}, "additionalMounts": [], "skills": [],
         "provider": "claude", "groupName": GROUP, "assistantName": "Andy", "agentGroupId": AGENT_GROUP,
@@ -173,7 +174,7 @@ def for_databases(bench: Bench, agent: Agent, *, prompt: str, project: str = "na
     tree.file(f"{group}/CLAUDE.md", "# Andy\n")
     tree.file(f"{group}/.claude-fragments/core.md", "# Core\n")
     tree.file(f"{group}/CLAUDE.local.md", "")
-    tree.file(f"{project}/groups/global/CLAUDE.md", "# Global memory\n")
+    tree.file(f"{PROJECT}/groups/global/CLAUDE.md", "# Global memory\n")
     tree.file(f"{claude}/settings.json", "{}\n")
     tree.file(f"{container}/CLAUDE.md", "# Shared\n")
     tree.file(f"{container}/skills/README.md", "")
@@ -192,13 +193,13 @@ def for_databases(bench: Bench, agent: Agent, *, prompt: str, project: str = "na
         Mount(at(f"{group}/container.json"), "/workspace/agent/container.json", readonly=True),
         Mount(at(f"{group}/CLAUDE.md"), "/workspace/agent/CLAUDE.md", readonly=True),
         Mount(at(f"{group}/.claude-fragments"), "/workspace/agent/.claude-fragments", readonly=True),
-        Mount(at(f"{project}/groups/global"), "/workspace/global", readonly=True),
+        Mount(at(f"{PROJECT}/groups/global"), "/workspace/global", readonly=True),
         Mount(at(f"{container}/CLAUDE.md"), "/app/CLAUDE.md", readonly=True),
         Mount(at(claude), "/home/node/.claude"),
         Mount(at(f"{container}/agent-runner/src"), "/app/src", readonly=True),
         Mount(at(f"{container}/skills"), "/app/skills", readonly=True),
     ]
-    return Workspace(bench, project, mounts, claude, session)
+    return Workspace(bench, PROJECT, mounts, claude, session)
 
 
 def answers(database: bytes) -> tuple[list[str], bool]:

@@ -1,0 +1,148 @@
+"""What the cases with agents are made of, where no agent is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from checks.bench import Bench, Owner
+from checks.compat import nanoclaw_integration as cases
+from checks.docker import Record
+from checks.expect import Mismatch
+from checks.hosts.process import Completed
+from checks.nanoclaw import driver, running, workspace
+from checks.nanoclaw.agent import of_checkout, stand_in
+from checks.nanoclaw.contract import Design
+from checks.nanoclaw.running import Question
+from checks.nanoclaw.service import Conversation
+from checks.plugin import Verification
+from checks.progress import Progress
+from checks.report import Report
+from checks.runs import Run
+from checks.stage import AS_IT_IS, Stage
+from tests.fakes import FakeHost
+from tests.test_agent import checkout
+
+QUESTION = Question("?", "an answer", Conversation("key", "an answer"))
+
+
+def bench(tmp_path: Path, **programs: str) -> Bench:
+    desk = Bench(FakeHost(tmp_path, programs).pretend(), Owner("run", "run"), "case", Record())
+    desk._folder = str(tmp_path / "case")
+    (tmp_path / "case").mkdir()
+    return desk
+
+
+def test_an_agent_that_is_gone_fails_its_case_and_not_the_host(tmp_path: Path) -> None:
+    desk = bench(tmp_path, docker="exit 0", podman='echo "Error: no container $2" >&2; exit 125')
+    place = workspace.for_streams(desk, stand_in()[Design.STREAMS])
+    with (
+        running.streams(desk, place, "image", QUESTION) as agent,
+        pytest.raises(Mismatch, match=f"status 125: Error: no container {agent.name}"),
+    ):
+        cases.expect_at_home(desk, agent, place)
+
+
+PROCESSES = (
+    """printf 'Name:\\t%s\\nPid:\\t%s\\nUid:\\t0\\t%s\\t0\\t0\\n' systemd 1 0 pasta.avx2 7 1500 slirp4netns 8 1501"""
+)
+
+
+def test_network_helpers_are_those_of_the_account(tmp_path: Path) -> None:
+    assert cases.network_helpers(bench(tmp_path, grep=PROCESSES)) == {"pasta.avx2 7"}
+
+
+def test_a_network_helper_that_stays_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cases, "_HELPERS_BOUND", 0)
+    desk = bench(tmp_path, grep=PROCESSES)
+    cases.expect_no_new_helpers(desk, {"pasta.avx2 7"})
+    with pytest.raises(Mismatch, match=r"no network helper of the agent's left; came pasta\.avx2 7"):
+        cases.expect_no_new_helpers(desk, set())
+
+
+def test_processes_that_can_not_be_looked_at_are_not_none(tmp_path: Path) -> None:
+    with pytest.raises(Mismatch, match="the host's processes in /proc"):
+        cases.network_helpers(bench(tmp_path, grep="exit 127"))
+
+
+@pytest.mark.parametrize(
+    ("stderr", "fix"),
+    [
+        ('Error: invalid IP address in add-host: "host-gateway"', "host-gateway-is-an-invalid-ip-address"),
+        ("Error: EACCES: permission denied, mkdir debug", "permission-denied-in-the-workspace"),
+        ("sh: can't create x: Read-only file system", "the-agent-does-not-answer"),
+        ("Error: short-name resolution failed", ""),
+    ],
+)
+def test_an_agents_failure_links_to_what_it_said(tmp_path: Path, stderr: str, fix: str) -> None:
+    desk = bench(tmp_path, docker=f"cat <<'end' >&2\n{stderr}\nend\nexit 125")
+    place = workspace.for_databases(desk, stand_in()[Design.DATABASES], prompt="?")
+    with running.databases(desk, place, "image", QUESTION) as agent, pytest.raises(Mismatch) as failure:
+        agent.answer()
+    assert "status 125" in failure.value.came
+    assert stderr in failure.value.came
+    assert failure.value.fix == fix
+
+
+def test_last_words_are_without_the_frames_of_a_stack() -> None:
+    frames = "".join(f"    at somewhere (file:///src/{n}.ts:1:1)\n" for n in range(20))
+    done = Completed((), 1, b"", f"Error: the reason\n{frames}\nNode.js v22\n".encode(), 0)
+    assert running.last_words(done) == "Error: the reason\n\nNode.js v22"
+
+
+@pytest.mark.parametrize(
+    ("script", "came"),
+    [
+        ("echo 'Error: no pino' >&2; exit 1", "node ended with status 1; node said: Error: no pino"),
+        ("exit 13", "node ended with status 13; node said: nothing"),
+        ("echo 'waiting for ever' >&2; exec sleep 60", r"it did not within 0\.\d s; node said: waiting for ever"),
+    ],
+    ids=["an error", "without a word", "without an end"],
+)
+def test_nanoclaws_own_code_fails_with_what_node_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, came: str
+) -> None:
+    monkeypatch.setattr(driver, "ANSWER_BOUND", 0.3)
+    image = tmp_path / "image"
+    for name, content in ((driver._NODE, f"#!/bin/sh\n{script}\n"), (driver._TYPESCRIPT, "// TypeScript")):
+        (image / name).parent.mkdir(parents=True)
+        (image / name).write_text(content)
+        (image / name).chmod(0o755)
+    desk = bench(tmp_path, node="echo 18", podman=f"exec tar -C {image} -cf - .")
+    own = of_checkout(checkout(tmp_path / "nanoclaw", "const START = '---NANOCLAW_OUTPUT_START---';"))
+    with pytest.raises(Mismatch, match=f"runContainerAgent\\(\\) to return; came {came}"):
+        driver.drive(desk, own, "image", QUESTION)
+
+
+CASES = """
+import pytest
+from checks.expect import Mismatch
+
+@pytest.mark.case("Knows better", fix="of-the-case")
+def test_knows_better(bench):
+    raise Mismatch("this", "that", fix="of-the-failure")
+
+@pytest.mark.case("Knows no better", fix="of-the-case")
+def test_knows_no_better(bench):
+    raise Mismatch("this", "that")
+"""
+
+
+def test_a_failures_own_entry_goes_before_its_cases(tmp_path: Path) -> None:
+    @contextlib.contextmanager
+    def stage() -> Iterator[Stage]:
+        host = FakeHost(tmp_path, {"podman": "exit 0"}).pretend()
+        yield Stage(host, AS_IT_IS, Owner("run", "run"), Run("run", tmp_path, tmp_path))
+
+    (tmp_path / "own.py").write_text(CASES)
+    plugin = Verification(stage, Report(Console(file=io.StringIO())), Progress())
+    settings = str(Path(cases.__file__).parents[1] / "pytest.ini")
+    options = ["-c", settings, "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
+    assert pytest.main([str(tmp_path / "own.py"), *options], plugins=[plugin]) == 1
+    assert plugin.evidence
+    assert [case.fix.partition("#")[2] for case in plugin.evidence.cases] == ["of-the-failure", "of-the-case"]
