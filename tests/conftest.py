@@ -1,9 +1,23 @@
-"""How the tests run."""
+"""How the tests run, and what many of them ask for."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
+
+from checks.plugin import About, Verification
+from checks.progress import Progress
+from checks.report import Report
+from checks.verify import Options, _arguments
 
 # Many examples start processes: on a busy machine that takes as long as it takes.
 settings.register_profile("any-machine", deadline=None)
 settings.load_profile("any-machine")
+
+
+@pytest.fixture(scope="session")
+def cases() -> list[About]:
+    """All cases, as ``invoke verify --list`` knows them."""
+    plugin = Verification(lambda: pytest.fail("no host is needed to list"), Report(), Progress())
+    assert pytest.main([*_arguments(Options(list_only=True)), "-p", "no:cacheprovider"], plugins=[plugin]) == 0
+    return plugin.listed

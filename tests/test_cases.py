@@ -3,13 +3,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from checks.nanoclaw import reach, running, supply
-from checks.plugin import About, Verification
-from checks.progress import Progress
-from checks.report import Report
-from checks.verify import Options, _arguments
+from checks.plugin import About
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,13 +21,6 @@ EDGE_CASES = [
     "Mount path with spaces", "Container name with timestamp", "Multiple simultaneous containers",
     "Container output larger than 10MB", "Container timeout",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def cases() -> list[About]:
-    plugin = Verification(lambda: pytest.fail("no host is needed to list"), Report(), Progress())
-    assert pytest.main([*_arguments(Options(list_only=True)), "-p", "no:cacheprovider"], plugins=[plugin]) == 0
-    return plugin.listed
 
 
 def test_every_line_of_the_plans_report_is_a_case_in_its_group(cases: list[About]) -> None:

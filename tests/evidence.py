@@ -1,0 +1,42 @@
+"""Evidence made up for tests."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from checks.docker import Record
+from checks.evidence import CaseResult, Evidence
+from checks.hosts.process import Completed
+from checks.matrix.stored import Stored
+from tests.fakes import FACTS
+
+DEBIAN_13 = replace(FACTS, distribution="Debian GNU/Linux 13 (trixie)", version="5.4.2")
+DEBIAN_12 = replace(FACTS, distribution="Debian GNU/Linux 12 (bookworm)", version="4.3.1")
+DOCKER = replace(DEBIAN_13, engine="docker", version="26.1.5", network="bridge", rootless=False)
+
+
+def case(
+    name: str, outcome: str = "passed", *, out: str = "", err: str = "", status: int = 0, came: str = "", **seen: Any
+) -> CaseResult:
+    """A case of one command."""
+    ran = Completed(("docker", "run", "image", name), status, out.encode(), err.encode(), 0.5)
+    expected = {"expected": "something", "came": came or "nothing"} if outcome == "failed" else {}
+    reason = {"reason": "no such thing here"} if outcome == "skipped" else {}
+    record = Record([ran], seen)
+    return CaseResult(name, "Group", f"Case {name}", outcome, 1.0, record, **expected, **reason)
+
+
+def stored(name: str, *cases: CaseResult, profile: str = "recommended", facts: Any = DEBIAN_13) -> Stored:
+    """A run's evidence, as a file would have it."""
+    data = Evidence(name, profile, facts, cases=list(cases)).as_json()
+    return Stored(data["host"], data["started"], tuple(json.loads(json.dumps(data["cases"]))))
+
+
+def write(folder: Path, name: str, *cases: CaseResult, profile: str = "recommended", facts: Any = DEBIAN_13) -> Path:
+    """The file of a run's evidence."""
+    path = folder / f"{name}-{profile}.json"
+    Evidence(name, profile, facts, cases=list(cases)).write(path)
+    return path

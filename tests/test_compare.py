@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checks.matrix import compatibility, differences, normal, page
+from checks.matrix.compare import compare
+from checks.matrix.differences import between, explained
+from checks.matrix.expectations import Expectations, Known
+from checks.matrix.run import Job, State
+from checks.problems import Exit, WrongUsage
+from tests.evidence import DEBIAN_12, DOCKER, case, stored, write
+
+BANNER = "Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet msg.\n"
+
+
+def test_what_is_new_in_every_run_is_no_difference() -> None:
+    a = stored("a", case("x", out="id 0123456789abcdef\n", err=BANNER + "took 1.5s at 2026-01-01 10:00:00\n"))
+    b = stored("b", case("x", out="id fedcba9876543210\n", err="took 12ms at 2027-02-02 11:11:11\n"))
+    assert between(a, b) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "field"),
+    [
+        (case("x"), case("x", status=1), "status"),
+        (case("x", out="one"), case("x", out="two"), "stdout"),
+        (case("x", err="one"), case("x", err="two"), "stderr"),
+        (case("x", owner="0:0"), case("x", owner="1500:1500"), "effect owner"),
+        (case("x"), case("x", "failed", came="an error"), "outcome"),
+    ],
+)
+def test_each_kind_of_difference_is_seen(left: object, right: object, field: str) -> None:
+    found = between(stored("a", left), stored("b", right))  # type: ignore[arg-type]
+    assert [each.field for each in found] == [field]
+
+
+def test_a_command_that_only_one_of_them_ran_is_a_difference() -> None:
+    left, right = case("x"), case("x")
+    right.record.commands.append(replace(right.record.commands[0], argv=("docker", "stop")))
+    assert [each.field for each in between(stored("a", left), stored("b", right))] == ["commands"]
+
+
+def test_a_figure_that_was_measured_is_no_difference() -> None:
+    assert between(stored("a", case("x", stop_seconds=1.5)), stored("b", case("x", stop_seconds=2.5))) == []
+
+
+def test_of_a_skipped_case_nothing_is_said() -> None:
+    a, b = stored("a", case("x")), stored("b", case("x", "skipped"))
+    assert between(a, b) == []
+    assert differences.only_on_one(a, b) == ["x"]
+
+
+@given(st.text(), st.text(alphabet="0123456789abcdef", min_size=12, max_size=64))
+def test_normalising_is_done_once_and_for_all(words: str, hexadecimal: str) -> None:
+    once = normal.text(f"{words} {hexadecimal}")
+    assert normal.text(once) == once
+
+
+def explanations(tmp_path: Path, text: str) -> list[differences.Explanation]:
+    (tmp_path / "differences.toml").write_text(text)
+    return differences.explanations(tmp_path / "differences.toml")
+
+
+def test_an_explanation_takes_what_it_describes_and_nothing_else(tmp_path: Path) -> None:
+    known = explanations(
+        tmp_path, '[[difference]]\ncases = ["x"]\nfield = "stderr"\na = "one"\nbecause = "why"\nentry = "anchor"\n'
+    )
+    fits, other = (
+        between(stored("a", case("x", err=text)), stored("b", case("x", err="two")))[0] for text in ("one", "three")
+    )
+    assert explained(fits, known)
+    assert not explained(other, known)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[difference]]\nfield = "x"\nentry = "y"\n', "entry 1: “because” is missing"),
+        ('[[difference]]\nfield = "("\nentry = "y"\nbecause = "z"\n', "entry 1: missing"),
+        ('[[difference]]\nfield = "x"\nentry = "y"\nbecause = "z"\nx = 1\n', "“x” is not a key"),
+    ],
+)
+def test_a_malformed_explanation_is_refused_with_file_key_and_reason(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(WrongUsage, match=message):
+        explanations(tmp_path, text)
+
+
+def test_comparing_with_a_difference_that_nobody_explained_is_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = write(tmp_path, "docker-engine", case("x", out="one"), profile="stock", facts=DOCKER)
+    b = write(tmp_path, "debian-13", case("x", out="two"))
+    assert compare(str(a), str(b)) is Exit.CASE_FAILED
+    told = capsys.readouterr().out
+    assert "Case x (x): stdout" in told
+    assert "1 differences: 0 explained, 1 unexplained." in told
+    assert compare(str(a), str(a)) is Exit.OK
+
+
+def test_the_document_tells_versions_reasons_and_differences(tmp_path: Path) -> None:
+    evidence = [
+        stored("docker-engine", case("x"), profile="stock", facts=DOCKER),
+        stored("debian-13", case("x")),
+        stored("debian-12", case("x", "failed", came="invalid IP address"), facts=DEBIAN_12),
+    ]
+    known = Expectations([Known(("x",), "Known from 4.7 on.", "an-entry", {"engine": "podman"}, below="4.7")])
+    why = explanations(
+        tmp_path, '[[difference]]\nfield = "outcome"\nb = "invalid IP"\nbecause = "No gateway."\nentry = "other"\n'
+    )
+    told = compatibility.text(evidence, known, why)
+    assert "| Pattern | docker-engine (26.1.5) | debian-12 (4.3.1) | debian-13 (5.4.2) |" in told
+    assert "| Case x | ✓ | ✗ 1 | ✓ |" in told
+    assert "1. Known from 4.7 on. [More](TROUBLESHOOTING.md#an-entry)." in told
+    assert "| Case x | 4.3.1 | 5.4.2 |" in told
+    assert "- No gateway. (debian-12) [More](TROUBLESHOOTING.md#other)." in told
+    assert "Not explained yet" not in told
+
+
+def test_the_page_escapes_what_hosts_say() -> None:
+    done = Job("debian-13", "recommended", State.DONE, evidence=stored("debian-13", case("x", "failed", came="<b>&")))
+    told = page.render([done, Job("debian-11", "stock", State.ERROR, message="<no>")], Expectations([]))
+    assert "&lt;b&gt;&amp;" in told
+    assert "&lt;no&gt;" in told
+    assert "<b>" not in told

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from checks.matrix import expectations, table
+from checks.matrix.command import Options, matrix, status
+from checks.matrix.expectations import Expectations, Known, Verdict
+from checks.matrix.run import Job, State, jobs_of
+from checks.plugin import About
+from checks.problems import Exit, WrongUsage
+from tests.evidence import DEBIAN_12, DEBIAN_13, case, stored
+
+GATEWAY = Known(("host-gateway",), "known from 4.7 on", "an-entry", {"engine": "podman"}, below="4.7")
+KNOWN = Expectations([GATEWAY])
+
+
+def job(*cases: object, facts: object = DEBIAN_12, name: str = "debian-12") -> Job:
+    return Job(name, "recommended", State.DONE, evidence=stored(name, *cases, facts=facts))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "facts", "verdict"),
+    [
+        ("failed", DEBIAN_12, Verdict.KNOWN),
+        ("passed", DEBIAN_12, Verdict.SURPRISE),
+        ("failed", DEBIAN_13, Verdict.FAILED),
+        ("passed", DEBIAN_13, Verdict.PASSED),
+        ("skipped", DEBIAN_12, Verdict.SKIPPED),
+        ("failed", replace(DEBIAN_13, version="4.10.0"), Verdict.FAILED),
+    ],
+)
+def test_an_outcome_is_judged_by_what_is_known_of_its_host(outcome: str, facts: object, verdict: Verdict) -> None:
+    evidence = job(case("host-gateway", outcome), facts=facts).evidence
+    assert evidence
+    assert KNOWN.judge(evidence.cases[0], evidence.host) is verdict
+
+
+@pytest.mark.parametrize("key", ["cgroups", "init", "profile", "host"])
+def test_an_expectation_holds_only_where_all_its_facts_do(key: str) -> None:
+    evidence = stored("debian-13", case("a", "failed"))
+    facts = {**evidence.host, "host": "debian-13"}
+    assert Known(("a",), "b", "c", {key: facts[key]}).applies(evidence.host)
+    assert not Known(("a",), "b", "c", {key: "another"}).applies(evidence.host)
+
+
+def test_since_is_the_first_version_on_which_it_holds() -> None:
+    host = stored("debian-13").host
+    assert Known(("a",), "b", "c", {}, since="5.4.2").applies(host)
+    assert not Known(("a",), "b", "c", {}, since="5.4.3").applies(host)
+
+
+def test_every_committed_expectation_names_cases_that_exist(cases: list[About]) -> None:
+    named = {name for known in expectations.load().known for name in known.cases}
+    assert named <= {each.id for each in cases}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[known]]\ncases = ["a"]\nbecause = "b"\n', "entry 1: “entry” is missing"),
+        ('[[known]]\ncases = ["a"]\nbecause = "b"\nentry = "c"\ncolour = 1\n', "“colour” is not a key"),
+        ("[[known]", "can't be read"),
+    ],
+)
+def test_a_malformed_expectation_is_refused_with_file_key_and_reason(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "expectations.toml").write_text(text)
+    with pytest.raises(WrongUsage, match=message):
+        expectations.load(tmp_path / "expectations.toml")
+
+
+@pytest.mark.parametrize(
+    ("jobs", "wanted"),
+    [
+        ([job(case("host-gateway", "failed"), case("a"))], Exit.OK),
+        ([job(case("host-gateway", "passed"))], Exit.CASE_FAILED),
+        ([job(case("a", "failed"))], Exit.CASE_FAILED),
+        ([job(case("a")), Job("debian-11", "stock", State.ERROR)], Exit.HOST_UNUSABLE),
+        ([job(case("a", "failed")), Job("debian-11", "stock", State.ERROR)], Exit.CASE_FAILED),
+        ([Job("ubuntu-22.04", "stock", State.UNPROVEN)], Exit.UNPROVEN),
+        ([job(case("a")), Job("ubuntu-22.04", "stock", State.UNPROVEN)], Exit.OK),
+    ],
+)
+def test_a_matrix_has_one_exit_status(jobs: list[Job], wanted: Exit) -> None:
+    assert status(jobs, KNOWN) is wanted
+
+
+def test_the_summary_tells_known_failures_apart_from_others_and_says_why() -> None:
+    told = table.summary(
+        [
+            job(case("host-gateway", "failed"), case("a", "failed", came="a surprise"), case("b", "skipped")),
+            Job("debian-11", "stock", State.ERROR, message="no disk"),
+        ],
+        KNOWN,
+    )
+    assert "Case host-gateway: known to fail: known from 4.7 on (docs/TROUBLESHOOTING.md#an-entry)" in told
+    assert "Case a: failed: expected something; came a surprise" in told
+    assert "Case b: skipped: no such thing here" in told
+    assert "debian-11 (stock) was not tested: no disk" in told
+    assert "unexpected" in told
+    assert "error of the host" in told
+
+
+def test_a_docker_host_is_run_with_its_one_profile_and_others_with_both() -> None:
+    assert [(each.host, each.profile) for each in jobs_of(["docker-engine", "debian-13"])] == [
+        ("docker-engine", "stock"), ("debian-13", "recommended"), ("debian-13", "stock"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [Options(hosts=["nonsense"]), Options(at_once="3"), Options(at_once="x"), Options(html="/no/such/folder/x.html")],
+)
+def test_wrong_usage_of_the_matrix_is_a_line_and_its_status(
+    options: Options, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert matrix(options) is Exit.WRONG_USAGE
+    assert capsys.readouterr().err.startswith("Wrong usage: ")

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from checks.matrix import stored
+from checks.matrix.run import SELECTIONS, selection
+from checks.plugin import About
+from checks.problems import WrongUsage
+from checks.selection import selected
+from tests.evidence import DEBIAN_12, DEBIAN_13, DOCKER, case, write
+
+
+def test_evidence_is_found_by_its_hosts_name_or_its_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "debian-13", case("a"))
+    assert stored.find("debian-13", tmp_path).name == "debian-13"
+    assert stored.find("debian-13-recommended", tmp_path).case("a")
+    assert stored.find(str(path)).profile == "recommended"
+
+
+def test_a_host_with_one_profile_is_found_by_that(tmp_path: Path) -> None:
+    write(tmp_path, "docker-engine", case("a"), profile="stock", facts=DOCKER)
+    assert stored.find("docker-engine", tmp_path).profile == "stock"
+
+
+def test_evidence_that_is_not_there_is_wrong_usage_that_says_how_to_make_it(tmp_path: Path) -> None:
+    with pytest.raises(WrongUsage, match="invoke matrix makes it"):
+        stored.find("debian-13", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "profile", "facts", "why"),
+    [
+        ("debian-12", "recommended", DEBIAN_13, "is Debian GNU/Linux 12"),
+        ("debian-12", "recommended", replace(DEBIAN_12, version="5.4.2"), "its recipe expects 4.3.1"),
+        ("docker-engine", "stock", DEBIAN_13, "has engine docker, and not podman"),
+        ("debian-13", "recommended", DOCKER, "has engine podman, and not docker"),
+        ("debian-13", "recommended", replace(DEBIAN_13, uid=1234), "no account with uid 1234"),
+        ("debian-13", "recommended", replace(DEBIAN_13, rootless=False), "has rootless True"),
+        ("cgroup-v1", "recommended", replace(DEBIAN_12, init="catatonit"), "has cgroups v1, and not v2"),
+        ("wsl2-like", "recommended", DEBIAN_12, "starts with a plain init, and not systemd"),
+        ("docker-engine", "recommended", DOCKER, "has no profile recommended"),
+    ],
+)
+def test_evidence_of_one_host_is_not_taken_for_anothers(
+    tmp_path: Path, name: str, profile: str, facts: object, why: str
+) -> None:
+    path = write(tmp_path, name, case("a"), profile=profile, facts=facts)
+    with pytest.raises(WrongUsage, match=f"is not evidence of {name}: .*{why}"):
+        stored.read(path)
+
+
+def test_a_moving_host_may_have_another_version(tmp_path: Path) -> None:
+    newer = replace(DEBIAN_13, distribution="Debian GNU/Linux forky/sid", version="9.9.9")
+    assert stored.read(write(tmp_path, "debian-forky", case("a"), facts=newer)).host["version"] == "9.9.9"
+
+
+def test_a_file_that_is_no_evidence_is_refused_with_the_reason(tmp_path: Path) -> None:
+    path = write(tmp_path, "debian-13", case("a"))
+    data = json.loads(path.read_text())
+    del data["cases"][0]["outcome"]
+    path.write_text(json.dumps(data))
+    with pytest.raises(WrongUsage, match="'outcome' is a required property"):
+        stored.read(path)
+    path.write_text("{")
+    with pytest.raises(WrongUsage, match="is no evidence of a run"):
+        stored.read(path)
+
+
+def test_the_committed_evidence_is_what_the_current_cases_produce(cases: list[About]) -> None:
+    for each in stored.committed():
+        chosen = selected(selection(each.name, each.profile), [about.names for about in cases])
+        wanted = {about.id: about.label for about, runs in zip(cases, chosen, strict=True) if runs}
+        assert {case["id"]: case["label"] for case in each.cases} == wanted, (
+            f"{each.name}, {each.profile}: run it again"
+        )
+
+
+def test_the_selections_of_a_matrix_match_cases(cases: list[About]) -> None:
+    names = [about.names for about in cases]
+    for patterns in SELECTIONS.values():
+        assert any(selected(patterns, names))
