@@ -13,8 +13,9 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
-from checks.problems import HostProblem
+from checks.problems import HostProblem, Interrupted
 from checks.progress import Progress
 
 PROGRAM = "nanoclaw-verify"
@@ -65,21 +66,42 @@ class Run:
 
 @contextlib.contextmanager
 def new_run() -> Iterator[Run]:
-    """A run of its own id, locked while it lives. Its folders are removed at the end, unless it was kept."""
+    """A run of its own id, locked while it lives. Its folders are removed at the end, unless it was kept.
+
+    A signal that asks for its end raises Interrupted in the block.
+    """
     run = _run(secrets.token_hex(5))
-    run.folder.mkdir(parents=True)
-    with (run.folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _note(run.folder, "", kept=False)
-        run.scratch.mkdir(mode=0o711)
-        run.sockets.mkdir(mode=0o700)
-        os.environ[MARK] = run.id
-        try:
-            yield run
-        finally:
-            os.environ.pop(MARK, None)
-            if not run.kept:
-                remove(run)
+    with _signals_raise():
+        run.folder.mkdir(parents=True)
+        with (run.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _note(run.folder, "", kept=False)
+            run.scratch.mkdir(mode=0o711)
+            run.sockets.mkdir(mode=0o700)
+            os.environ[MARK] = run.id
+            try:
+                yield run
+            finally:
+                os.environ.pop(MARK, None)
+                if not run.kept:
+                    remove(run)
+
+
+@contextlib.contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Make SIGTERM and SIGHUP end the run as Ctrl-C does: by an exception, so that everything is given back."""
+
+    def raise_it(number: int, _: FrameType | None) -> None:
+        for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)  # cleaning up is not to be interrupted again
+        raise Interrupted(signal.Signals(number).name)
+
+    before = {each: signal.signal(each, raise_it) for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 @contextlib.contextmanager
