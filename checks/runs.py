@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from checks.progress import Progress
 PROGRAM = "nanoclaw-verify"
 MARK = "NANOCLAW_VERIFY_RUN"
 """In the environment of every process that a run starts: how a dead run's leftovers are told from anyone else's."""
+
+_KILL_BOUND = 5.0  # seconds; a killed process takes a moment to go
 
 
 def cache() -> Path:
@@ -128,9 +131,12 @@ def kept_runs() -> list[tuple[Run, str]]:
 
 def stop(run: Run) -> None:
     """End what a run left running here. First of all: a client that lives may yet start what was just removed."""
-    for pid in processes_of(run.id):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + _KILL_BOUND
+    while (left := processes_of(run.id)) and time.monotonic() < deadline:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
 
 
 def remove(run: Run) -> None:
