@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from enum import IntEnum
 
 
@@ -45,3 +47,26 @@ class WrongUsage(Problem):
 
 class Interrupted(KeyboardInterrupt):
     """A signal asks the run to end."""
+
+
+def headline(problem: Problem) -> str:
+    """The line by which a user is told of a problem."""
+    return f"{'Wrong usage' if isinstance(problem, WrongUsage) else 'The host can’t be used'}: {problem}"
+
+
+def settled(run: Callable[[], Exit], say: Callable[[str], None]) -> Exit:
+    """The exit status of a command, whichever way ``run`` ends; what kept it from an answer is said in one line."""
+    try:
+        return run()
+    except Problem as problem:
+        say(headline(problem))
+        return problem.exit
+    except BrokenPipeError:  # who read the output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return Exit.INTERRUPTED
+    except OSError as error:
+        say(f"The host can’t be used: {error.strerror}: {error.filename or 'no file named'}")
+        return Exit.HOST_UNUSABLE
+    except KeyboardInterrupt:
+        say("Interrupted; everything that the run had made was removed.")
+        return Exit.INTERRUPTED

@@ -10,16 +10,20 @@ import secrets
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
-from checks.problems import HostProblem
+from checks.problems import HostProblem, Interrupted
 from checks.progress import Progress
 
 PROGRAM = "nanoclaw-verify"
 MARK = "NANOCLAW_VERIFY_RUN"
 """In the environment of every process that a run starts: how a dead run's leftovers are told from anyone else's."""
+
+_KILL_BOUND = 5.0  # seconds; a killed process takes a moment to go
 
 
 def cache() -> Path:
@@ -65,21 +69,42 @@ class Run:
 
 @contextlib.contextmanager
 def new_run() -> Iterator[Run]:
-    """A run of its own id, locked while it lives. Its folders are removed at the end, unless it was kept."""
+    """A run of its own id, locked while it lives. Its folders are removed at the end, unless it was kept.
+
+    A signal that asks for its end raises Interrupted in the block.
+    """
     run = _run(secrets.token_hex(5))
-    run.folder.mkdir(parents=True)
-    with (run.folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _note(run.folder, "", kept=False)
-        run.scratch.mkdir(mode=0o711)
-        run.sockets.mkdir(mode=0o700)
-        os.environ[MARK] = run.id
-        try:
-            yield run
-        finally:
-            os.environ.pop(MARK, None)
-            if not run.kept:
-                remove(run)
+    with _signals_raise():
+        run.folder.mkdir(parents=True)
+        with (run.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _note(run.folder, "", kept=False)
+            run.scratch.mkdir(mode=0o711)
+            run.sockets.mkdir(mode=0o700)
+            os.environ[MARK] = run.id
+            try:
+                yield run
+            finally:
+                os.environ.pop(MARK, None)
+                if not run.kept:
+                    remove(run)
+
+
+@contextlib.contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Make SIGTERM and SIGHUP end the run as Ctrl-C does: by an exception, so that everything is given back."""
+
+    def raise_it(number: int, _: FrameType | None) -> None:
+        for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)  # cleaning up is not to be interrupted again
+        raise Interrupted(signal.Signals(number).name)
+
+    before = {each: signal.signal(each, raise_it) for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 @contextlib.contextmanager
@@ -106,9 +131,12 @@ def kept_runs() -> list[tuple[Run, str]]:
 
 def stop(run: Run) -> None:
     """End what a run left running here. First of all: a client that lives may yet start what was just removed."""
-    for pid in processes_of(run.id):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + _KILL_BOUND
+    while (left := processes_of(run.id)) and time.monotonic() < deadline:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
 
 
 def remove(run: Run) -> None:

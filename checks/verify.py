@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import pytest
 from rich.console import Console
@@ -20,7 +17,7 @@ from checks.nanoclaw.agent import available
 from checks.nanoclaw.plugin import Integration
 from checks.plugin import Verification
 from checks.probe import LABEL
-from checks.problems import Exit, Interrupted, Problem, WrongUsage
+from checks.problems import Exit, WrongUsage, settled
 from checks.progress import Progress
 from checks.report import Report
 from checks.stage import stage
@@ -57,22 +54,13 @@ class Options:
 def verify(options: Options) -> Exit:
     """Run the cases and print the report. Every problem becomes one line on standard error and an exit status."""
     progress = Progress()
-    try:
-        _check(options)
-        with _signals_raise(), runs.new_run() as run:
-            return _session(options, run, progress)
-    except Problem as problem:
-        progress.say(f"{'Wrong usage' if isinstance(problem, WrongUsage) else 'The host can’t be used'}: {problem}")
-        return problem.exit
-    except BrokenPipeError:  # who read the report has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return Exit.INTERRUPTED
-    except OSError as error:
-        progress.say(f"The host can’t be used: {error.strerror}: {error.filename or 'no file named'}")
-        return Exit.HOST_UNUSABLE
-    except KeyboardInterrupt:
-        progress.say("Interrupted; everything that the run had made was removed.")
-        return Exit.INTERRUPTED
+    return settled(lambda: _run(options, progress), progress.say)
+
+
+def _run(options: Options, progress: Progress) -> Exit:
+    _check(options)
+    with runs.new_run() as run:
+        return _session(options, run, progress)
 
 
 def _session(options: Options, run: runs.Run, progress: Progress) -> Exit:
@@ -166,20 +154,3 @@ def _factor(options: Options) -> float:
     if not 0.1 <= factor <= 100:
         raise WrongUsage(f"--timeout-factor is {options.timeout_factor}; it must be a number from 0.1 to 100.")
     return factor
-
-
-@contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP end the run as Ctrl-C does: by an exception, so that everything is given back."""
-
-    def raise_it(number: int, _: FrameType | None) -> None:
-        for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(each, signal.SIG_IGN)  # cleaning up is not to be interrupted again
-        raise Interrupted(signal.Signals(number).name)
-
-    before = {each: signal.signal(each, raise_it) for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

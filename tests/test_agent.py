@@ -48,11 +48,21 @@ def test_a_checkout_is_looked_for_where_it_is_said_to_be(tmp_path: Path, monkeyp
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("NANOCLAW_DIR", raising=False)
     assert agent.find("") is None
-    (tmp_path / "nanoclaw").mkdir()
+    checkout(tmp_path / "nanoclaw", "")
     assert agent.find("") == tmp_path / "nanoclaw"
     monkeypatch.setenv("NANOCLAW_DIR", "/from/environment")
     assert agent.find("") == Path("/from/environment")
     assert agent.find("~/asked") == tmp_path / "asked"
+
+
+def test_a_folder_that_only_has_the_usual_name_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NANOCLAW_DIR", raising=False)
+    (tmp_path / "nanoclaw").mkdir()
+    assert agent.find("") is None
+    monkeypatch.setenv("NANOCLAW_DIR", str(tmp_path / "nanoclaw"))
+    with pytest.raises(WrongUsage, match="is no nanoclaw checkout"):
+        agent.available("")
 
 
 def test_without_a_checkout_the_stand_in_serves_both_designs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

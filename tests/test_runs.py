@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from checks import runs
-from checks.problems import HostProblem
+from checks.problems import HostProblem, Interrupted
 
 DIES = """
 import os, subprocess, sys
@@ -71,6 +72,16 @@ def test_a_killed_run_is_dead_and_removed_with_its_processes_while_others_stay()
     assert not dead.scratch.exists()
     assert bystander.poll() is None
     bystander.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_run_that_is_asked_to_end_does_so_cleanly(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match=number.name), runs.new_run() as run:
+        os.kill(os.getpid(), number)
+    assert not run.folder.exists()
+    assert not run.scratch.exists()
+    assert signal.getsignal(number) == before
 
 
 def test_a_cache_that_can_not_be_made_is_the_hosts_problem(monkeypatch: pytest.MonkeyPatch) -> None:

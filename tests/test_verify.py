@@ -7,25 +7,37 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 SHIM = 'case "$1" in --version) echo podman version 5.4.2 ;; *) exit 125 ;; esac'
+VERIFY = ("invoke", "--search-root", str(ROOT), "verify")
+SMOKE = ("checks.nanoclaw.smoke",)
 
 
 def verify(
-    tmp_path: Path, *args: str, programs: dict[str, str] | None = None, wait: bool = True
+    tmp_path: Path,
+    *args: str,
+    programs: dict[str, str] | None = None,
+    wait: bool = True,
+    module: Sequence[str] = VERIFY,
 ) -> subprocess.Popen[str]:
     folder = tmp_path / "programs"
     folder.mkdir()
     for name, script in (programs or {}).items():
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
         (folder / name).chmod(0o755)
-    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": f"{folder}:{os.environ['PATH']}"}
+    env = {
+        **os.environ,
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
     child = subprocess.Popen(
-        [sys.executable, "-m", "invoke", "--search-root", str(ROOT), "verify", *args],
+        [sys.executable, "-m", *module, *args],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=tmp_path,
     )  # fmt: skip
     if wait:
@@ -100,17 +112,21 @@ def test_a_machine_that_can_not_be_tested_is_status_3(tmp_path: Path, programs: 
     assert left_behind(tmp_path) == []
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 130), (signal.SIGINT, 130)])
-def test_a_signal_ends_the_run_and_leaves_nothing(tmp_path: Path, number: signal.Signals, status: int) -> None:
+@pytest.mark.parametrize(
+    ("module", "number"), [(VERIFY, signal.SIGTERM), (VERIFY, signal.SIGINT), (SMOKE, signal.SIGTERM)]
+)
+def test_a_signal_ends_the_run_and_leaves_nothing(
+    tmp_path: Path, module: Sequence[str], number: signal.Signals
+) -> None:
     hangs = {"docker": "sleep 50", "podman": "exit 0"}
-    child = verify(tmp_path, "--host", "local", programs=hangs, wait=False)
+    child = verify(tmp_path, "--host", "local", programs=hangs, wait=False, module=module)
     deadline = time.monotonic() + 20
     while not left_behind(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.5)
     child.send_signal(number)
     came, _, err = told(child)
-    assert came == status
+    assert came == 130
     assert "Interrupted" in err
     assert "Traceback" not in err
     assert left_behind(tmp_path) == []

@@ -15,6 +15,9 @@ from checks.problems import WrongUsage
 
 STAND_IN = FIXTURES / "agent"
 
+_RUNNER = "src/container-runner.ts"
+"""The file by which a nanoclaw checkout is known."""
+
 
 @dataclass(frozen=True)
 class Agent:
@@ -47,17 +50,17 @@ def stand_in() -> Mapping[Design, Agent]:
 
 
 def find(option: str) -> Path | None:
-    """The checkout to use: the one asked for, else $NANOCLAW_DIR, else ~/nanoclaw where that exists."""
+    """The checkout to use: the one asked for, else $NANOCLAW_DIR, else ~/nanoclaw where that is one."""
     asked = option or os.environ.get("NANOCLAW_DIR", "")
     if asked:
         return Path(asked).expanduser().absolute()
     usual = Path.home() / "nanoclaw"
-    return usual if usual.is_dir() else None
+    return usual if (usual / _RUNNER).is_file() else None
 
 
 def of_checkout(folder: Path) -> Agent:
     """The agent of a nanoclaw checkout. Raises WrongUsage, which says what is missing, where it is none."""
-    runner = folder / "src" / "container-runner.ts"
+    runner = folder / _RUNNER
     container = folder / "container"
     source = container / "agent-runner" / "src"
     for needed in (runner, container / "Dockerfile", source):

@@ -14,7 +14,7 @@ from checks.hosts.recipe import FIXTURES
 from checks.nanoclaw.agent import Agent, find, of_checkout
 from checks.nanoclaw.discovery import Found, discover
 from checks.nanoclaw.invocation import Shape, shape_of
-from checks.problems import Exit, WrongUsage
+from checks.problems import Exit, WrongUsage, headline
 
 CATALOGUE = FIXTURES / "patterns.toml"
 
@@ -49,7 +49,7 @@ def patterns(option: str) -> Exit:
     try:
         agent = _agent(option)
     except WrongUsage as problem:
-        print(f"Wrong usage: {problem}", file=sys.stderr)
+        print(headline(problem), file=sys.stderr)
         return problem.exit
     assert agent.checkout
     known = catalogue()

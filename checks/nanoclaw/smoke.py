@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from checks.hosts.process import TimedOut
 from checks.nanoclaw import running
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.supply import Kit, Supply
-from checks.problems import Exit, Interrupted, Problem, WrongUsage
+from checks.problems import Exit, WrongUsage, settled
 from checks.progress import Progress
 from checks.stage import Stage, stage
 
@@ -37,27 +38,24 @@ def smoke(stage: Stage, kit: Kit, flags: Sequence[str] = ()) -> Record:
 def main(argv: Sequence[str]) -> Exit:
     """``tests/smoke.sh``. OK only when the answer came."""
     progress = Progress()
-    supply: Supply | None = None
+    return settled(lambda: _answer(argv, progress), progress.say)
+
+
+def _answer(argv: Sequence[str], progress: Progress) -> Exit:
+    options, flags = _parsed(argv)
+    agents = available(options.get("--nanoclaw", ""))
     try:
-        options, flags = _parsed(argv)
-        agents = available(options.get("--nanoclaw", ""))
-        with runs.new_run() as run, stage(options.get("--host", "auto"), None, run, progress) as ready:
-            supply = Supply(ready, progress)
-            try:
-                kit = Kit(next(iter(agents.values())), supply)
-                with progress.step(f"Asking {kit.agent.name}"):
-                    smoke(ready, kit, flags)
-            finally:
-                supply.close()
+        with (
+            runs.new_run() as run,
+            stage(options.get("--host", "auto"), None, run, progress) as ready,
+            contextlib.closing(Supply(ready, progress)) as supply,
+        ):
+            kit = Kit(next(iter(agents.values())), supply)
+            with progress.step(f"Asking {kit.agent.name}"):
+                smoke(ready, kit, flags)
     except (Mismatch, TimedOut) as failure:
         print(f"FAIL: {failure}")
         return Exit.CASE_FAILED
-    except Problem as problem:
-        progress.say(f"{'Wrong usage' if isinstance(problem, WrongUsage) else 'The host can’t be used'}: {problem}")
-        return problem.exit
-    except (KeyboardInterrupt, Interrupted):
-        progress.say("Interrupted; everything that the run had made was removed.")
-        return Exit.INTERRUPTED
     print("PASS: the agent's answer came.")
     return Exit.OK
 
