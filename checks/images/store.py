@@ -21,6 +21,12 @@ tmp_dir = "{state}/tmp"
 """
 
 
+# Podman 4.3.1 leaves out of a layer what has a cache mount's name, at the root of the file system, if the store lies in
+# the folder that the cache mount is in as well: nanoclaw's /pnpm is lost where the store is in /root/.cache, as its build
+# mounts /root/.cache/pnpm. So Podman sees the store elsewhere.
+_ELSEWHERE = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+
+
 class Store:
     """Images in a folder that nobody else uses; gone with the block."""
 
@@ -28,6 +34,7 @@ class Store:
         self.folder = folder
         self._scratch = scratch
         self._runroot = scratch / folder.name
+        self._seen_at = scratch / f"{folder.name}-store"
 
     def __enter__(self) -> Store:
         self.folder.mkdir(exist_ok=True)
@@ -85,8 +92,11 @@ class Store:
             raise HostProblem(f"On this machine, {doing} failed:\n{said}")
 
     def _command(self, *args: str) -> list[str]:
+        self._seen_at.mkdir(exist_ok=True)
         return [
-            "podman", "--root", str(self.folder), "--runroot", str(self._runroot), "--storage-driver", "overlay", *args,
+            "sh", "-c", _ELSEWHERE, "sh", str(self.folder), str(self._seen_at),
+            "podman", "--root", str(self._seen_at), "--runroot", str(self._runroot), "--storage-driver", "overlay",
+            *args,
         ]  # fmt: skip
 
     def _run(self, *argv: str) -> subprocess.CompletedProcess[str]:

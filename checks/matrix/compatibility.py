@@ -63,7 +63,7 @@ def _order(each: Stored) -> tuple[bool, Version, bool, str]:
 
 def _ordinary(each: Stored) -> bool:
     """Whether the host has what distributions have today, so that its engine's version is what tells it apart."""
-    return each.host["init"] == "systemd" and each.host["cgroups"] == "v2"
+    return bool(each.host["init"] == "systemd" and each.host["cgroups"] == "v2")
 
 
 def _host(each: Stored) -> dict[str, str]:
