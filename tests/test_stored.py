@@ -63,7 +63,7 @@ def test_a_file_that_is_no_evidence_is_refused_with_the_reason(tmp_path: Path) -
     data = json.loads(path.read_text())
     del data["cases"][0]["outcome"]
     path.write_text(json.dumps(data))
-    with pytest.raises(WrongUsage, match="no evidence of a run: .* is a required property"):
+    with pytest.raises(WrongUsage, match=r"no evidence of a run: .* is a required property"):
         stored.read(path)
     path.write_text("{")
     with pytest.raises(WrongUsage, match="is no evidence of a run"):
