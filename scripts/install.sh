@@ -3,6 +3,7 @@
 #
 #     scripts/install.sh python   Python and its venv module
 #     scripts/install.sh guest    for throwaway hosts: QEMU, mmdebstrap, ssh; podman, to make agent images
+#     scripts/install.sh browser  for the project's own tests: Chromium, which opens the page of the matrix
 #     scripts/install.sh podman   for testing this machine: rootless Podman, and the shim where there is no other docker
 set -eu
 # shellcheck source=scripts/lib.sh
@@ -10,6 +11,7 @@ set -eu
 
 PYTHON="python3 python3-venv"
 GUEST="qemu-system-x86 qemu-utils mmdebstrap openssh-client e2fsprogs podman uidmap util-linux debian-archive-keyring"
+BROWSER="chromium fonts-dejavu-core"
 PODMAN="podman crun uidmap dbus-user-session busybox-static procps"
 
 # install --install-recommends|--no-install-recommends PACKAGE...: what of these is not installed yet.
@@ -36,7 +38,7 @@ install() {
 }
 
 [ $# -gt 0 ] || {
-    sed -n 's/^# \{0,1\}//; 2,6p' "$0" >&2
+    sed -n 's/^# \{0,1\}//; 2,7p' "$0" >&2
     exit 2
 }
 if ! command -v apt-get >/dev/null; then
@@ -50,13 +52,14 @@ for set in "$@"; do
     case $set in
         python) install --no-install-recommends $PYTHON ;;
         guest) install --no-install-recommends $GUEST ;;
+        browser) install --no-install-recommends $BROWSER ;;
         podman)
             # With what Podman recommends: which network helper that is depends on its version.
             install --install-recommends $PODMAN
             command -v docker >/dev/null || install --no-install-recommends podman-docker
             ;;
         *)
-            say "There is no package set '$set': python, guest, podman."
+            say "There is no package set '$set': python, guest, browser, podman."
             exit 2
             ;;
     esac

@@ -7,7 +7,7 @@ set -eu
 . "$(dirname -- "$0")/lib.sh"
 
 if [ -n "$WANTS_INSTALL" ]; then
-    "$ROOT/scripts/install.sh" python
+    "$ROOT/scripts/install.sh" python browser
 fi
 ensure_venv
 exec "$VENV/bin/nox" --noxfile "$ROOT/noxfile.py" "$@"

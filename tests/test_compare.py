@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.matrix import compatibility, differences, normal, page
+from checks.matrix import compatibility, differences, normal
 from checks.matrix.compare import compare
 from checks.matrix.differences import between, explained
 from checks.matrix.expectations import Expectations, Known
-from checks.matrix.run import Job, State
 from checks.problems import Exit, WrongUsage
 from tests.evidence import DEBIAN_12, DOCKER, case, stored, write
 
@@ -119,11 +118,3 @@ def test_the_document_tells_versions_reasons_and_differences(tmp_path: Path) -> 
     assert "| Case x | 4.3.1 | 5.4.2 |" in told
     assert "- No gateway. (debian-12) [More](TROUBLESHOOTING.md#other)." in told
     assert "Not explained yet" not in told
-
-
-def test_the_page_escapes_what_hosts_say() -> None:
-    done = Job("debian-13", "recommended", State.DONE, evidence=stored("debian-13", case("x", "failed", came="<b>&")))
-    told = page.render([done, Job("debian-11", "stock", State.ERROR, message="<no>")], Expectations([]))
-    assert "&lt;b&gt;&amp;" in told
-    assert "&lt;no&gt;" in told
-    assert "<b>" not in told
