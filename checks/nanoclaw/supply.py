@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 from collections.abc import Iterator
 
@@ -147,6 +148,10 @@ class Supply:
         folder = f"{_DISKS}/{bench.uid}"
         guest.plug(image.disks[bench.uid], disks.label(bench.uid), folder)
         settings = f'[storage]\ndriver = "overlay"\n[storage.options]\nadditionalimagestores = ["{folder}"]\n'
+        # A kernel that lets no plain user mount overlays needs the program that Podman found by itself until now.
+        options = json.loads(bench.engine("info", "--format", "{{json .Store.GraphOptions}}")) or {}
+        if program := options.get("overlay.mount_program", {}).get("Executable"):
+            settings += f'[storage.options.overlay]\nmount_program = "{program}"\n'
         bench.host.put(f"{bench.facts.home}/.config/containers/storage.conf", settings.encode())
         self.image_base = image.base
         return agent.image
