@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import time
@@ -23,11 +24,18 @@ class Accelerator:
     kernel: str = ""
     """What the kernel's command line needs for it."""
 
+    @property
+    def label(self) -> str:
+        """Tells states apart that were saved under different options: one can't be resumed under another's."""
+        whole = hashlib.sha256(" ".join((*self.options, self.kernel)).encode()).hexdigest()
+        return f"{self.name}-{whole[:8]}"
+
 
 KVM = Accelerator("kvm", ("-accel", "kvm", "-cpu", "host"), 1.0)
 # With QEMU 7.2's emulation of cmpxchg16b a 6.12 kernel panics in its slab allocator: it is told not to use it (141 is
 # cx16; older kernels don't know the name). The processor keeps it, since Bun does not start without.
-TCG = Accelerator("tcg", ("-accel", "tcg,thread=multi", "-cpu", "max"), 3.0, "clearcpuid=141")
+# Its defences against flaws of real processors are indirect jumps, which emulation pays dearly for.
+TCG = Accelerator("tcg", ("-accel", "tcg,thread=multi", "-cpu", "max"), 3.0, "clearcpuid=141 mitigations=off")
 
 
 def usable(kernel: Path) -> Accelerator:

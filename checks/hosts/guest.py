@@ -189,7 +189,7 @@ def _ready(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress) -> tu
                     folder.mkdir(exist_ok=True)
                     work.rename(boot)
             accelerator = usable(boot / build.KERNEL)
-            ready = folder / f"ready-{accelerator.name}-{_qemu_version()}"
+            ready = folder / f"ready-{accelerator.label}-{_qemu_version()}"
             if not ready.is_dir():
                 _prepare(recipe, boot, accelerator, ready, run, prepare, progress)
         except OSError as error:
@@ -223,6 +223,8 @@ def _prepare(
             account.close()
         with progress.step("Saving its state"):
             machine.save(work / "state")
+    for old in ready.parent.glob("ready-*"):
+        shutil.rmtree(old, ignore_errors=True)  # of another QEMU, or of other options: a guest that runs on it keeps it
     work.rename(ready)
 
 
