@@ -103,11 +103,12 @@ class _Children:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: list[subprocess.Popen[str]] = []
-        self._over = False
+        self.over = False
+        """Whether all were told to end."""
 
     def start(self, argv: Sequence[str]) -> subprocess.Popen[str]:
         with self._lock:
-            if self._over:
+            if self.over:
                 raise KeyboardInterrupt
             child = subprocess.Popen(
                 argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -119,7 +120,7 @@ class _Children:
     def end(self) -> None:
         """Ask each to end, which cleans up, and wait for it."""
         with self._lock:
-            self._over = True
+            self.over = True
             for child in self._running:
                 if child.poll() is None:
                     child.terminate()
@@ -157,6 +158,8 @@ def _run(job: Job, run: Run, folder: Path, factor: str, children: _Children, cha
         job.seconds = time.monotonic() - began
         changed()
     status = child.wait()
+    if children.over:
+        return  # it was told to end, and has nothing to say
     job.seconds = time.monotonic() - began
     job.phase = ""
     _conclude(job, status, written, folder)
