@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from checks.nanoclaw.discovery import discover
+from checks.nanoclaw.discovery import Found, discover
 from checks.nanoclaw.invocation import shape_of
-from checks.nanoclaw.patterns import catalogue, cover
+from checks.nanoclaw.patterns import catalogue, cover, told
 
 
 def found(folder: Path, name: str, text: str, **others: str) -> list[str]:
@@ -311,13 +311,79 @@ def test_an_option_that_no_case_proves_is_not_covered(tmp_path: Path) -> None:
     assert cover(one, catalogue()) is None
 
 
-def test_an_exception_does_not_excuse_what_nanoclaw_itself_runs(tmp_path: Path) -> None:
-    for folder in ("src", "scripts"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "a.ts").write_text("execSync('docker logs x')")
-    hot, script = sorted(discover(tmp_path), key=lambda each: not each.hot)
-    assert cover(hot, catalogue()) is None
-    assert cover(script, catalogue())
+EXCEPTIONS = """
+[[covered]]
+command = "docker run --rm -v A:B IMAGE"
+cases = ["a-case"]
+
+[[exception]]
+command = "docker logs NAME"
+files = ["scripts/*.ts", "setup.sh"]
+reason = "a developer's"
+
+[[exception]]
+arguments = "library.add"
+adds = "-v A:B"
+files = ["src/runner.ts"]
+reason = "read in its source"
+"""
+
+
+def command(*words: str, file: str) -> Found:
+    return Found(file, 1, shape_of(words))
+
+
+@pytest.mark.parametrize(
+    ("file", "excused"),
+    [
+        ("scripts/a.ts", True),
+        ("scripts/further/a.ts", True),
+        ("setup.sh", True),
+        ("setup/scripts/a.ts", False),
+        ("scripts/a.sh", False),
+        ("src/container-runner.ts", False),
+    ],
+)
+def test_an_exception_is_one_for_the_files_that_it_names(file: str, excused: bool) -> None:
+    assert (cover(command("logs", "x", file=file), catalogue(EXCEPTIONS)) is not None) == excused
+
+
+def test_an_exception_does_not_excuse_what_nanoclaw_itself_runs() -> None:
+    everywhere = EXCEPTIONS.replace("scripts/*.ts", "*")
+    assert cover(command("logs", "x", file="scripts/a.ts"), catalogue(everywhere))
+    assert cover(command("logs", "x", file="src/a.ts"), catalogue(everywhere)) is None
+
+
+def test_every_exception_names_its_files() -> None:
+    with pytest.raises(KeyError, match="files"):
+        catalogue('[[exception]]\ncommand = "docker logs NAME"\nreason = "none"')
+
+
+def test_arguments_that_a_source_does_not_show_must_be_proven_with_the_rest() -> None:
+    known = catalogue(EXCEPTIONS)
+    shown = cover(command("run", "--rm", "--…library.add", "IMAGE", file="src/runner.ts"), known)
+    assert shown
+    assert (shown.cases, shown.reason) == (("a-case",), "read in its source")
+    assert cover(command("run", "--gpus=all", "--…library.add", "IMAGE", file="src/runner.ts"), known) is None
+    assert cover(command("run", "--rm", "--…library.more", "IMAGE", file="src/runner.ts"), known) is None
+    assert cover(command("run", "--rm", "--…library.add", "IMAGE", file="src/other.ts"), known) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--rm", "IMAGE"], "a-case"),
+        (["run", "--rm", "--…library.add", "IMAGE"], "a-case; read in its source"),
+        (["run", "--gpus=all", "--…library.add", "IMAGE"], "NO CASE"),
+        (
+            ["run", "--…library.add", "--…flags", "--…args", "IMAGE"],
+            "NO CASE: arguments that could not be followed: args, flags",
+        ),
+        (["…command…"], "NO CASE: arguments that could not be followed: command"),
+    ],
+)
+def test_the_report_names_what_could_not_be_followed(words: list[str], said: str) -> None:
+    assert told(command(*words, file="src/runner.ts"), catalogue(EXCEPTIONS)) == said
 
 
 def test_a_filter_and_a_format_are_part_of_what_is_asked() -> None:
