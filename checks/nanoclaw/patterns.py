@@ -6,7 +6,8 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 from tabulate import tabulate
 
@@ -26,21 +27,64 @@ class Covered:
     shape: Shape
     cases: tuple[str, ...] = ()
     reason: str = ""
+    files: tuple[str, ...] = ("*",)
+    """The files that it speaks of."""
+
+    def covers(self, found: Found) -> bool:
+        """Whether it speaks of a command. An exception does not excuse what nanoclaw itself runs."""
+        allowed = bool(self.cases) or not found.hot
+        return allowed and _among(found, self.files) and found.shape.within(self.shape)
 
 
-def catalogue() -> list[Covered]:
-    """What fixtures/patterns.toml says."""
-    table = tomllib.loads(CATALOGUE.read_text())
-    proven = [Covered(_shape(each["command"]), tuple(each["cases"])) for each in table["covered"]]
-    excepted = [Covered(_shape(each["command"]), reason=each["reason"]) for each in table["exception"]]
-    return [*proven, *excepted]
+@dataclass(frozen=True)
+class Filled:
+    """Arguments that no source shows, and which they are: a case must prove these too."""
+
+    arguments: str
+    adds: tuple[str, ...]
+    files: tuple[str, ...]
+    reason: str
+
+    def speaks_of(self, found: Found) -> bool:
+        """Whether a command has these arguments."""
+        return self.arguments in found.shape.unfollowed and _among(found, self.files)
 
 
-def cover(found: Found, known: Sequence[Covered]) -> Covered | None:
-    """The first entry that covers a command. An exception does not excuse what nanoclaw itself runs."""
-    for each in known:
-        if found.shape.within(each.shape) and (each.cases or not found.hot):
-            return each
+@dataclass(frozen=True)
+class Catalogue:
+    """What is known of docker commands."""
+
+    covered: Sequence[Covered]
+    filled: Sequence[Filled] = ()
+
+    def complete(self, found: Found) -> tuple[Found, list[str]]:
+        """A command with the arguments that its source does not show, as far as they are known, and from where."""
+        filled = [each for each in self.filled if each.speaks_of(found)]
+        for each in filled:
+            found = replace(found, shape=found.shape.knowing(each.arguments, each.adds))
+        return found, [each.reason for each in filled]
+
+
+def catalogue(text: str = "") -> Catalogue:
+    """What fixtures/patterns.toml says, or another text of its kind."""
+    table = tomllib.loads(text or CATALOGUE.read_text())
+    proven = [Covered(_shape(each["command"]), tuple(each["cases"])) for each in table.get("covered", [])]
+    excepted, filled = [], []
+    for each in table.get("exception", []):
+        files, reason = tuple(each["files"]), str(each["reason"])
+        if "arguments" in each:
+            filled.append(Filled(each["arguments"], tuple(shlex.split(each["adds"])), files, reason))
+        else:
+            excepted.append(Covered(_shape(each["command"]), reason=reason, files=files))
+    return Catalogue([*proven, *excepted], filled)
+
+
+def cover(found: Found, known: Catalogue) -> Covered | None:
+    """The first entry that covers a command, together with the arguments that its source does not show."""
+    complete, reasons = known.complete(found)
+    for each in known.covered:
+        if each.covers(complete):
+            return replace(each, reason="; ".join(filter(None, [each.reason, *reasons])))
     return None
 
 
@@ -54,13 +98,24 @@ def patterns(option: str) -> Exit:
     assert agent.checkout
     known = catalogue()
     found = discover(agent.checkout)
-    rows = [(f"{each.file}:{each.line}", each.shape.text, _told(each, cover(each, known))) for each in found]
+    rows = [(f"{each.file}:{each.line}", each.shape.text, told(each, known)) for each in found]
     print(f"The docker commands of {agent.name}:\n")
     print(tabulate(rows, headers=("Where", "Command", "Covered by"), maxcolwidths=[None, 60, 40]))
     open_ones = [each for each in found if cover(each, known) is None]
     hot = [each for each in open_ones if each.hot]
     print(f"\n{len(found)} commands, {len(open_ones)} covered by no case, {len(hot)} of these run by nanoclaw itself.")
     return Exit.CASE_FAILED if hot else Exit.OK
+
+
+def told(found: Found, known: Catalogue) -> str:
+    """What the report says of a command."""
+    covered = cover(found, known)
+    if covered is None:
+        verdict = "NO CASE" if found.hot else "no case (not run by nanoclaw itself)"
+        names = ", ".join(sorted(known.complete(found)[0].shape.unfollowed))
+        return f"{verdict}: arguments that could not be followed: {names}" if names else verdict
+    cases = ", ".join(covered.cases)
+    return "; ".join(filter(None, [cases, covered.reason])) if cases else f"exception: {covered.reason}"
 
 
 def _agent(option: str) -> Agent:
@@ -70,10 +125,8 @@ def _agent(option: str) -> Agent:
     return of_checkout(checkout)
 
 
-def _told(found: Found, covered: Covered | None) -> str:
-    if covered is None:
-        return "NO CASE" if found.hot else "no case (not run by nanoclaw itself)"
-    return ", ".join(covered.cases) or f"exception: {covered.reason}"
+def _among(found: Found, globs: Sequence[str]) -> bool:
+    return any(fnmatchcase(found.file, glob) for glob in globs)
 
 
 def _shape(command: str) -> Shape:

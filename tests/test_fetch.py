@@ -1,0 +1,83 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from checks.nanoclaw import fetch
+from checks.problems import HostProblem
+
+URL = "https://nanoclaw.example/nanoclaw"
+
+
+def git(folder: Path, *args: str) -> str:
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    return subprocess.run(
+        ["git", "-C", str(folder), *identity, *args], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.fixture
+def upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with the tag v1, which git finds where it is told to go to URL; and a cache of the test's own."""
+    folder = tmp_path / "upstream"
+    for name, value in {
+        "GIT_CONFIG_GLOBAL": "/dev/null",  # not what this account has set, to sign commits for example
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.file://{folder}.insteadOf",
+        "GIT_CONFIG_VALUE_0": URL,
+        "GIT_ALLOW_PROTOCOL": "file",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch", "main")
+    (folder / "package.json").write_text('{"version": "1.0.0"}\n')
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "One")
+    git(folder, "tag", "v1")
+    return folder
+
+
+def pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: str) -> None:
+    file = tmp_path / "pin.toml"
+    file.write_text(f'repository = "{URL}"\nref = "v1"\ncommit = "{commit}"\n')
+    monkeypatch.setattr(fetch, "PIN", file)
+
+
+def test_the_pinned_commit_is_cloned_once(upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin(tmp_path, monkeypatch, git(upstream, "rev-parse", "v1"))
+    folder = fetch.fetch()
+    assert folder.is_relative_to(tmp_path / "cache")
+    assert (folder / "package.json").read_text() == '{"version": "1.0.0"}\n'
+    assert git(folder, "rev-parse", "HEAD") == git(upstream, "rev-parse", "v1")
+    (folder / "mine").touch()
+    assert fetch.fetch() == folder
+    assert (folder / "mine").exists()
+
+
+def test_a_pinned_tag_that_was_moved_is_refused(
+    upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned = git(upstream, "rev-parse", "v1")
+    pin(tmp_path, monkeypatch, pinned)
+    git(upstream, "commit", "--quiet", "--allow-empty", "--message", "Two")
+    git(upstream, "tag", "--force", "v1")
+    with pytest.raises(HostProblem, match=f"v1 of {URL} is commit .*, not {pinned} as pinned"):
+        fetch.fetch()
+    assert not list((tmp_path / "cache").rglob("package.json"))
+
+
+def test_a_ref_that_is_asked_for_need_not_be_the_pinned_commit(
+    upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(tmp_path, monkeypatch, "0" * 40)
+    assert (fetch.fetch("main") / "package.json").is_file()
+
+
+def test_a_ref_that_is_not_there_leaves_nothing_behind(
+    upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(tmp_path, monkeypatch, "0" * 40)
+    with pytest.raises(HostProblem, match=r"git clone failed: .*v9"):
+        fetch.fetch("v9")
+    assert not list((tmp_path / "cache").rglob("package.json"))
