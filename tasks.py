@@ -6,11 +6,11 @@ from invoke import Context, Exit, task
 
 from checks import hosts_table
 from checks.cleaning import clean as clean_up
+from checks.discovery.patterns import patterns as find_patterns
 from checks.matrix import command as matrix_command
 from checks.matrix.compare import compare as compare_evidence
 from checks.matrix.compatibility import render_compatibility as render_compatibility_document
 from checks.nanoclaw.fetch import act
-from checks.nanoclaw.patterns import patterns as find_patterns
 from checks.verify import Options
 from checks.verify import verify as run_verify
 from checks.wslconfig.command import Options as WslOptions

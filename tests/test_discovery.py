@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from checks.nanoclaw.discovery import Found, discover
-from checks.nanoclaw.invocation import shape_of
-from checks.nanoclaw.patterns import catalogue, cover, told
+from checks.discovery.discover import Found, discover
+from checks.discovery.invocation import shape_of
+from checks.discovery.patterns import catalogue, cover, told
 
 
 def found(folder: Path, name: str, text: str, **others: str) -> list[str]:

@@ -6,8 +6,8 @@ from enum import Enum, auto
 
 from tree_sitter import Node
 
-from checks.nanoclaw.names import Project, key_of, module_of
-from checks.nanoclaw.syntax import arguments, bare, member, parts, text
+from checks.discovery.names import Project, key_of, module_of
+from checks.discovery.syntax import arguments, bare, member, parts, text
 
 
 class Takes(Enum):

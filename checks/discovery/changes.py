@@ -8,7 +8,7 @@ from enum import Enum, auto
 
 from tree_sitter import Node
 
-from checks.nanoclaw.syntax import arguments, member, text
+from checks.discovery.syntax import arguments, member, text
 
 
 class Kind(Enum):

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from tree_sitter import Node
 
-from checks.nanoclaw.changes import Change, changes
-from checks.nanoclaw.names import Parameter, Project, key_of, parameter
-from checks.nanoclaw.syntax import FUNCTIONS, arguments, bare, member, parts, returned, text
+from checks.discovery.changes import Change, changes
+from checks.discovery.names import Parameter, Project, key_of, parameter
+from checks.discovery.syntax import FUNCTIONS, arguments, bare, member, parts, returned, text
 
 _DEPTH = 40
 _STEPS = 5_000

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tree_sitter import Node
 
-from checks.nanoclaw.syntax import FUNCTIONS, bare, member, parts, text, walk
+from checks.discovery.syntax import FUNCTIONS, bare, member, parts, text, walk
 
 _SCOPES = FUNCTIONS | {"program", "statement_block", "for_statement", "for_in_statement", "switch_body", "catch_clause"}
 _LEAVES = {"identifier", "shorthand_property_identifier_pattern"}

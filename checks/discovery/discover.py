@@ -9,14 +9,14 @@ from pathlib import Path
 
 from tree_sitter import Node
 
-from checks.nanoclaw.invocation import Shape
-from checks.nanoclaw.names import Project, Source
-from checks.nanoclaw.places import Calls, Given
-from checks.nanoclaw.runners import Takes, takes
-from checks.nanoclaw.shell import in_shell, leads_to_docker, of_words
-from checks.nanoclaw.syntax import FUNCTIONS, arguments, bare, literal, parts, text, typescript
-from checks.nanoclaw.values import Values, reads_only
-from checks.nanoclaw.words import UNKNOWN, Lines, concatenated, is_unknown, marks_in, unknown
+from checks.discovery.invocation import Shape
+from checks.discovery.names import Project, Source
+from checks.discovery.places import Calls, Given
+from checks.discovery.runners import Takes, takes
+from checks.discovery.shell import in_shell, leads_to_docker, of_words
+from checks.discovery.syntax import FUNCTIONS, arguments, bare, literal, parts, text, typescript
+from checks.discovery.values import Values, reads_only
+from checks.discovery.words import UNKNOWN, Lines, concatenated, is_unknown, marks_in, unknown
 
 _SKIPPED = {"node_modules", "dist", ".git", ".claude", "skills"}
 """Folders that are not what runs: what is installed, what is built, and recipes that change the source once applied."""

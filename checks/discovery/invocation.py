@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from checks.nanoclaw.words import REST, is_loose, is_unknown, marks_in, name_of, rest
+from checks.discovery.words import REST, is_loose, is_unknown, marks_in, name_of, rest
 
 _TWO_WORDS = {"builder", "buildx", "compose", "container", "image", "network", "system", "volume"}
 _WITH_VALUE = {

@@ -7,11 +7,22 @@ from collections.abc import Sequence
 
 from tree_sitter import Node
 
-from checks.nanoclaw.changes import Change, Kind
-from checks.nanoclaw.names import parameter_at
-from checks.nanoclaw.places import Calls, Given, Places
-from checks.nanoclaw.syntax import arguments, bare, literal, member, parts, returned, text
-from checks.nanoclaw.words import Lines, concatenated, cut, either, is_unknown, joined, marks_in, name_of, rest, unknown
+from checks.discovery.changes import Change, Kind
+from checks.discovery.names import parameter_at
+from checks.discovery.places import Calls, Given, Places
+from checks.discovery.syntax import arguments, bare, literal, member, parts, returned, text
+from checks.discovery.words import (
+    Lines,
+    concatenated,
+    cut,
+    either,
+    is_unknown,
+    joined,
+    marks_in,
+    name_of,
+    rest,
+    unknown,
+)
 
 _MOST = 48
 _NAMES = {"identifier", "shorthand_property_identifier", "member_expression"}

@@ -11,10 +11,10 @@ from fnmatch import fnmatchcase
 
 from tabulate import tabulate
 
+from checks.discovery.discover import Found, discover
+from checks.discovery.invocation import Shape, shape_of
 from checks.hosts.recipe import FIXTURES
 from checks.nanoclaw.agent import Agent, find, of_checkout
-from checks.nanoclaw.discovery import Found, discover
-from checks.nanoclaw.invocation import Shape, shape_of
 from checks.problems import Exit, WrongUsage, headline
 
 CATALOGUE = FIXTURES / "patterns.toml"

@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 
 from tree_sitter import Node
 
-from checks.nanoclaw.invocation import Shape, shape_of
-from checks.nanoclaw.syntax import parts, shell, text, walk
-from checks.nanoclaw.words import Lines, distinct, either, is_unknown, joined, rest, unknown
+from checks.discovery.invocation import Shape, shape_of
+from checks.discovery.syntax import parts, shell, text, walk
+from checks.discovery.words import Lines, distinct, either, is_unknown, joined, rest, unknown
 
 _SHELLS = {"ash", "bash", "dash", "sg", "sh", "su", "zsh"}
 """Programs that are told a command line with -c."""
