@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from checks.plugin import About, Verification
 from checks.progress import Progress
@@ -11,7 +11,7 @@ from checks.report import Report
 from checks.verify import Options, _arguments
 
 # Many examples start processes: on a busy machine that takes as long as it takes.
-settings.register_profile("any-machine", deadline=None)
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-machine")
 
 
