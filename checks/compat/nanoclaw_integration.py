@@ -242,7 +242,8 @@ def test_agents_at_once(bench: Bench, streams_kit: Kit) -> None:
         for n in range(MAX_AGENTS):
             place = workspace.for_streams(bench, streams_kit.agent, project=f"agent-{n}")
             question = streams_kit.question(bench)
-            agents.append(stack.enter_context(running.streams(bench, place, image, question)))
+            asked = running.streams(bench, place, image, question, at_once=MAX_AGENTS)
+            agents.append(stack.enter_context(asked))
         for agent in agents:
             expect_answer(agent)
         # All have answered and none was told to end: so all of them must still be there.

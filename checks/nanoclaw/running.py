@@ -63,22 +63,28 @@ class Question:
 
 
 class RunningAgent(ABC):
-    """A running agent."""
+    """A running agent.
 
-    def __init__(self, bench: Bench, workspace: Workspace, question: Question, name: str, client: Started) -> None:
+    ``patience`` is how much longer it may take than one that has the host's processors for itself.
+    """
+
+    def __init__(
+        self, bench: Bench, workspace: Workspace, question: Question, name: str, client: Started, patience: float = 1
+    ) -> None:
         self.bench = bench
         self.workspace = workspace
         self.question = question
         self.name = name
         self.client = client
-        self._deadline = time.monotonic() + ANSWER_BOUND * bench.host.slowness
+        self._slowness = bench.host.slowness * patience
+        self._deadline = time.monotonic() + ANSWER_BOUND * self._slowness
         self._asked = False
 
     def overdue(self) -> bool:
         """Whether there is no sense in waiting any longer: for an agent that has asked its service, that is soon."""
         if self.question.conversation.heard.is_set() and not self._asked:
             self._asked = True
-            self._deadline = min(self._deadline, time.monotonic() + _ANSWERED_BOUND * self.bench.host.slowness)
+            self._deadline = min(self._deadline, time.monotonic() + _ANSWERED_BOUND * self._slowness)
         return time.monotonic() > self._deadline
 
     @abstractmethod
@@ -91,7 +97,7 @@ class RunningAgent(ABC):
 
     def ended(self, after: str) -> Completed:
         """The end of the docker client, which has to come soon ``after`` what happened. Raises Mismatch otherwise."""
-        bound = _END_BOUND * self.bench.host.slowness
+        bound = _END_BOUND * self._slowness
         deadline = time.monotonic() + bound
         while self.client.running():
             if time.monotonic() > deadline:
@@ -121,8 +127,10 @@ class RunningAgent(ABC):
 class StreamsAgent(RunningAgent):
     """An agent of the first design."""
 
-    def __init__(self, bench: Bench, workspace: Workspace, question: Question, name: str, client: Started) -> None:
-        super().__init__(bench, workspace, question, name, client)
+    def __init__(
+        self, bench: Bench, workspace: Workspace, question: Question, name: str, client: Started, patience: float = 1
+    ) -> None:
+        super().__init__(bench, workspace, question, name, client, patience)
         self._markers = Markers()
         self._read = 0
         self._outputs: list[Output] = []
@@ -212,15 +220,20 @@ def streams(
     *,
     is_main: bool = False,
     flags: Sequence[str] = (),
+    at_once: int = 1,
 ) -> Iterator[StreamsAgent]:
-    """An agent of the first design, asked. ``flags`` are further options of ``docker run``."""
+    """An agent of the first design, asked.
+
+    ``flags`` are further options of ``docker run``; ``at_once`` is how many agents share the host.
+    """
+    patience = max(1.0, at_once / bench.facts.cpus)
     name = bench.name(GROUP)
     args = contract.run_streams(
         name=name, zone=ZONE, uid=bench.uid, gid=bench.facts.gid, mounts=workspace.mounts, image=image
     )
     told = contract.input_of(prompt=question.prompt, group=GROUP, is_main=is_main, secrets=question.secrets)
-    with bench.docker.started(args[0], *flags, *args[1:], stdin=told, timeout=3 * ANSWER_BOUND) as client:
-        yield StreamsAgent(bench, workspace, question, name, client)
+    with bench.docker.started(args[0], *flags, *args[1:], stdin=told, timeout=3 * ANSWER_BOUND * patience) as client:
+        yield StreamsAgent(bench, workspace, question, name, client, patience)
 
 
 @contextlib.contextmanager
