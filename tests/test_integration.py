@@ -146,3 +146,11 @@ def test_a_failures_own_entry_goes_before_its_cases(tmp_path: Path) -> None:
     assert pytest.main([str(tmp_path / "own.py"), *options], plugins=[plugin]) == 1
     assert plugin.evidence
     assert [case.fix.partition("#")[2] for case in plugin.evidence.cases] == ["of-the-failure", "of-the-case"]
+
+
+def test_two_command_lines_are_told_apart_by_what_differs() -> None:
+    ours = ["run", "-i", "--rm", "image"]
+    assert cases.apart(ours, ["run", "-i", "--rm", "--pids-limit", "5", "image"]) == ["also --pids-limit 5"]
+    assert cases.apart(ours, ["run", "--rm", "image"]) == ["without -i"]
+    assert cases.apart(ours, ["run", "-t", "--rm", "image"]) == ["-t for -i"]
+    assert cases.apart(ours, ours) == []

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from checks.matrix import expectations, table
-from checks.matrix.command import Options, matrix, status
+from checks.matrix.command import Lines, Options, matrix, status
 from checks.matrix.expectations import Expectations, Known, Verdict
 from checks.matrix.run import Job, State, jobs_of
 from checks.plugin import About
 from checks.problems import Exit, WrongUsage
+from checks.progress import Progress
 from tests.evidence import DEBIAN_12, DEBIAN_13, case, stored
 
 GATEWAY = Known(("host-gateway",), "known from 4.7 on", "an-entry", {"engine": "podman"}, below="4.7")
@@ -118,3 +119,15 @@ def test_wrong_usage_of_the_matrix_is_a_line_and_its_status(
 ) -> None:
     assert matrix(options) is Exit.WRONG_USAGE
     assert capsys.readouterr().err.startswith("Wrong usage: ")
+
+
+def test_without_a_terminal_each_step_and_each_end_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    running = Job("debian-12", "stock", State.RUNNING, phase="Building it")
+    lines = Lines([running], Progress())
+    lines.tell()
+    lines.tell()
+    running.state, running.phase, running.message = State.ERROR, "", "no disk"
+    lines.tell()
+    assert capsys.readouterr().err.splitlines() == [
+        "debian-12 (stock): Building it …", "debian-12 (stock): error of the host: no disk",
+    ]  # fmt: skip

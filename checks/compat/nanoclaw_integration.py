@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import re
+import shlex
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -166,6 +169,16 @@ def test_databases_image_uid(bench_of_image_uid: Bench, databases_kit: Kit) -> N
     converse_by_databases(bench_of_image_uid, databases_kit)
 
 
+def apart(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
+    """What tells two command lines apart, in words: what the second has, lacks or has in another's place."""
+    found = []
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
+        if kind != "equal":
+            mine, other = shlex.join(ours[a:b]), shlex.join(theirs[c:d])
+            found.append({"insert": f"also {other}", "delete": f"without {mine}"}.get(kind, f"{other} for {mine}"))
+    return found
+
+
 @pytest.mark.case("nanoclaw's own runContainerAgent()", fix=_ANSWER)
 def test_own_code(bench: Bench, checkout_kit: Kit) -> None:
     image, question = checkout_kit.image(bench), checkout_kit.question(bench)
@@ -187,7 +200,8 @@ def test_own_code(bench: Bench, checkout_kit: Kit) -> None:
     ours = contract.run_streams(
         name=name, zone=running.ZONE, uid=bench.uid, gid=bench.facts.gid, mounts=place.mounts, image=image
     )
-    expect(list(runs[0].argv) == ours, f"what we replay: {ours}", f"what nanoclaw asks: {list(runs[0].argv)}")
+    asks = list(runs[0].argv)
+    expect(asks == ours, f"what we replay: {ours}", f"nanoclaw's own: {'; '.join(apart(ours, asks))}")
     told = contract.input_of(prompt=question.prompt, group=workspace.GROUP, is_main=False, secrets=question.secrets)
     expect(runs[0].stdin == hashlib.sha256(told).hexdigest(), "the stdin that we replay", "another one")
     bench.record.observe("docker_seconds", round(runs[0].seconds, 1))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,22 +63,34 @@ def status(jobs: Sequence[Job], known: Expectations) -> Exit:
 
 def _show_while(jobs: Sequence[Job], run: runs.Run, options: Options) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    said: set[tuple[str, str]] = set()
 
-    def say() -> None:
-        for job in jobs:
-            if job.state not in (State.WAITING, State.RUNNING) and (job.host, job.profile) not in said:
-                said.add((job.host, job.profile))
-                console.print(table.line(job))
+    def run_them(changed: Callable[[], None]) -> None:
+        folder, at_once = Path(options.evidence).absolute(), int(options.at_once)
+        run_all(jobs, run, folder, at_once=at_once, factor=options.timeout_factor, changed=changed)
 
-    folder = Path(options.evidence).absolute()
-    at_once = int(options.at_once)
     if not console.is_terminal:
-        run_all(jobs, run, folder, at_once=at_once, factor=options.timeout_factor, changed=say)
+        run_them(Lines(jobs, Progress()).tell)
         return
     with Live(table.live(jobs), console=console, transient=True, refresh_per_second=2) as live:
+        run_them(lambda: live.update(table.live(jobs)))
 
-        def show() -> None:
-            live.update(table.live(jobs))
 
-        run_all(jobs, run, folder, at_once=at_once, factor=options.timeout_factor, changed=show)
+class Lines:
+    """What is told where there is no terminal: a line when a job starts something that takes long, and when it ends."""
+
+    def __init__(self, jobs: Sequence[Job], progress: Progress) -> None:
+        self._jobs = jobs
+        self._progress = progress
+        self._told: set[str] = set()
+        self._lock = threading.Lock()
+
+    def tell(self) -> None:
+        """Say what has not been said."""
+        with self._lock:
+            for job in self._jobs:
+                over = job.state not in (State.WAITING, State.RUNNING)
+                phase = f"{job.host} ({job.profile}): {job.phase} …" if job.phase else ""
+                for line in (phase, table.line(job) if over else ""):
+                    if line and line not in self._told:
+                        self._told.add(line)
+                        self._progress.say(line)
