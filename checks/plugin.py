@@ -177,12 +177,12 @@ class Verification:
     def _looked_up(self, failed: CaseResult) -> str:
         """The guide's entry on what the failure says; empty where it says nothing that one is on.
 
-        Of the commands only the last one is heard, and only if it failed: others may have failed as the case wanted, and
-        what a command that ends well says is a warning.
+        Of the commands only the last one is heard, and only if it failed: others may have failed as the case wanted.
+        A warning stands beside what failed, and is not it.
         """
         last = failed.record.commands[-1:]
         said = [failed.came, *(done.err for done in last if done.status != 0)]
-        return next((entry.id for text in said for entry in found(text, self._catalogue)), "")
+        return next((entry.id for text in said for entry in found(text, self._catalogue) if not entry.warning), "")
 
     @property
     def stage(self) -> Stage:

@@ -55,7 +55,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Error:
-    """A message, as it was captured; or, with no ``seen``, as others report it."""
+    """A message, as it was captured; or, with no ``seen``, as others report it or a program's source has it."""
 
     text: str
     seen: tuple[Seen, ...]
@@ -125,6 +125,8 @@ class Entry:
     errors: tuple[Error, ...]
     matches: tuple[re.Pattern[str], ...]
     """What an error message of it has, on one line and as no other's does."""
+    warning: bool
+    """Whether such a message is a warning, which stands beside whatever else is said: other entries come first."""
     cause: str
     fix: tuple[Step, ...]
     prevention: str
@@ -177,6 +179,7 @@ def _entry(path: Path) -> Entry:
         behaviour=table.text("behaviour", ""),
         errors=tuple(_error(each) for each in table.tables("error")),
         matches=table.patterns("matches"),
+        warning=table.flag("warning"),
         cause=table.text("cause"),
         fix=tuple(_step(each) for each in table.tables("fix")),
         prevention=table.text("prevention", ""),

@@ -14,17 +14,19 @@ from checks.troubleshooting.document import GUIDE, filled, steps
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LINK = re.compile(r"\[([^]]+)\]\(#[^)]*\)")
+_LONGEST = 4000  # characters of a line that are looked at: no message is longer, and an agent's output may be
 _PASTED = 4000  # characters up to which a text is taken for one message, perhaps broken into lines by a terminal
 
 
 def found(text: str, entries: Mapping[str, Entry]) -> Sequence[Entry]:
-    """The entries on the messages of a text, best first.
+    """The entries on the messages of a text, best first; those on mere warnings last.
 
     The best is the one whose pattern matches the most characters: it is the most specific.
     """
     lines = _lines(text)
-    best = {id_: max((_matched(entry, line) for line in lines), default=0) for id_, entry in entries.items()}
-    return [entries[id_] for id_ in sorted(entries, key=lambda id_: (-best[id_], entries[id_].rank)) if best[id_]]
+    matched = [(max((_matched(entry, line) for line in lines), default=0), entry) for entry in entries.values()]
+    hits = [(length, entry) for length, entry in matched if length]
+    return [entry for _, entry in sorted(hits, key=lambda hit: (hit[1].warning, -hit[0], hit[1].rank))]
 
 
 def doctor(explain: str | bool) -> Exit:
@@ -76,6 +78,6 @@ def _matched(entry: Entry, line: str) -> int:
 def _lines(text: str) -> list[str]:
     """Its lines, plain; and all of a short text as one, since a terminal may have broken a message in the middle."""
     plain = _COLOURS.sub("", text).replace('\\"', '"')
-    lines = [" ".join(line.split()) for line in plain.splitlines()]
+    lines = [" ".join(line[:_LONGEST].split()) for line in plain.splitlines()]
     whole = [" ".join(plain.split())] if len(lines) > 1 and len(plain) <= _PASTED else []
-    return [line for line in [*lines, *whole] if line]
+    return [line for line in dict.fromkeys([*lines, *whole]) if line]

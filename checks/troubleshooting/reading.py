@@ -61,6 +61,13 @@ class Table:
             raise self.wrong(key, f"must be a whole number from {least} to {most}")
         return value
 
+    def flag(self, key: str) -> bool:
+        """True or false; false where the key is not there."""
+        value = self._values.pop(key, False)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "must be true or false")
+        return value
+
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of texts; empty where the key is not there."""
         value = self._values.pop(key, [])
