@@ -54,6 +54,7 @@ REPORTED = {
     "Error: stats is not supported in rootless mode without cgroups v2": "podman-stats-shows-0-cpu",
     "bash: line 1: docker: command not found": "docker-command-not-found",
     "Error: spawn docker ENOENT": "docker-command-not-found",
+    "Container exited with code 1: npm ERR! ENOSPC: no space left on device, write": "no-space-left-on-device",
     "E: Unable to locate package podman-docker": "debian-11-has-no-package-podman-docker",
     "E: Unable to locate package podman": "ubuntu-has-no-package-podman",
     "tar: write error: No space left on device": "no-space-left-on-device",

@@ -126,7 +126,7 @@ class Entry:
     matches: tuple[re.Pattern[str], ...]
     """What an error message of it has, on one line and as no other's does."""
     warning: bool
-    """Whether such a message is a warning, which stands beside whatever else is said: other entries come first."""
+    """Whether such a message stands beside others and tells less than they do: entries on those come first."""
     cause: str
     fix: tuple[Step, ...]
     prevention: str
