@@ -48,6 +48,7 @@ def docs(session: nox.Session) -> None:
     """Rendered documents are what their sources say."""
     _install(session)
     session.run("invoke", "render-compatibility", "--check")
+    session.run("invoke", "render-troubleshooting", "--check")
 
 
 @nox.session

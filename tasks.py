@@ -11,6 +11,8 @@ from checks.matrix import command as matrix_command
 from checks.matrix.compare import compare as compare_evidence
 from checks.matrix.compatibility import render_compatibility as render_compatibility_document
 from checks.nanoclaw.fetch import act
+from checks.troubleshooting.document import render_troubleshooting as render_troubleshooting_document
+from checks.troubleshooting.explain import doctor as run_doctor
 from checks.verify import Options
 from checks.verify import verify as run_verify
 from checks.wslconfig.command import Options as WslOptions
@@ -134,6 +136,18 @@ def compare(_: Context, a: str, b: str) -> None:
 def render_compatibility(_: Context, check: bool = False) -> None:
     """Render docs/COMPATIBILITY.md from the evidence in evidence/."""
     raise Exit(code=render_compatibility_document(check=check))
+
+
+@task(help={"check": "only say whether the document is stale (exit status 1)"})
+def render_troubleshooting(_: Context, check: bool = False) -> None:
+    """Render docs/TROUBLESHOOTING.md from fixtures/troubleshooting/."""
+    raise Exit(code=render_troubleshooting_document(check=check))
+
+
+@task(optional=["explain"], help={"explain": "the text of an error; without one, a log from standard input"})
+def doctor(_: Context, explain: str | bool = "") -> None:
+    """Find the entry of the guide on an error. Exit status: 0 found, 1 no entry, 2 wrong usage."""
+    raise Exit(code=run_doctor(explain))
 
 
 @task(

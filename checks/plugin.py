@@ -19,11 +19,13 @@ from checks.problems import Problem
 from checks.progress import Progress
 from checks.report import Report
 from checks.selection import selected
+from checks.troubleshooting import catalogue
+from checks.troubleshooting.document import GUIDE
+from checks.troubleshooting.explain import found
 
 if TYPE_CHECKING:
     from checks.stage import Stage
 
-_GUIDE = "docs/TROUBLESHOOTING.md"
 _NO_ENTRY = "a-case-fails-that-has-no-entry-here"
 _RECORD = pytest.StashKey[Record]()
 
@@ -85,6 +87,7 @@ class Verification:
         self.listed: list[About] = []
         self.broken: list[str] = []
         self.crash: BaseException | None = None
+        self._catalogue = catalogue.load()  # now: a malformed one is told before anything runs
 
     def pytest_configure(self, config: pytest.Config) -> None:
         config.addinivalue_line("markers", "case(label, fix=entry): a case of the report; where its fix is written up")
@@ -160,15 +163,26 @@ class Verification:
         if self.evidence.cases and self.evidence.cases[-1].id == what.id:
             return  # its tear-down failed as well; the first failure says it
         record = item.stash.setdefault(_RECORD, Record())
-        fix = (error.fix if isinstance(error, Mismatch) else "") or what.fix
-        result = CaseResult(
-            what.id, what.group, what.label, report.outcome, report.duration, record, fix=f"{_GUIDE}#{fix}"
-        )
+        result = CaseResult(what.id, what.group, what.label, report.outcome, report.duration, record)
+        fix = what.fix
         if report.outcome == "failed":
             result.expected, result.came = _explained(error, report)
+            told = error.fix if isinstance(error, Mismatch) else ""
+            fix = told or self._looked_up(result) or fix
+        result.fix = f"{GUIDE}#{fix}"
         if report.outcome == "skipped" and isinstance(report.longrepr, tuple):
             result.reason = report.longrepr[2].removeprefix("Skipped: ")
         self.evidence.cases.append(result)
+
+    def _looked_up(self, failed: CaseResult) -> str:
+        """The guide's entry on what the failure says; empty where it says nothing that one is on.
+
+        Of the commands only the last one is heard, and only if it failed: others may have failed as the case wanted.
+        A warning stands beside what failed, and is not it.
+        """
+        last = failed.record.commands[-1:]
+        said = [failed.came, *(done.err for done in last if done.status != 0)]
+        return next((entry.id for text in said for entry in found(text, self._catalogue) if not entry.warning), "")
 
     @property
     def stage(self) -> Stage:

@@ -38,7 +38,7 @@ def test_ids_and_labels_are_unique(cases: list[About]) -> None:
 
 def test_every_failure_links_to_an_entry_that_exists(cases: list[About]) -> None:
     headings = re.findall(r"^### (.*)$", (ROOT / "docs/TROUBLESHOOTING.md").read_text(), re.MULTILINE)
-    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    anchors = {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     told = {case.fix for case in cases} | {*running.ENTRIES.values(), reach.ENTRY, supply.ENTRY}
     assert told - anchors == set()
 
@@ -46,7 +46,7 @@ def test_every_failure_links_to_an_entry_that_exists(cases: list[About]) -> None
 def test_the_guides_own_links_resolve() -> None:
     text = (ROOT / "docs/TROUBLESHOOTING.md").read_text()
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    anchors = {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
 
 

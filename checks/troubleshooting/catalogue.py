@@ -1,0 +1,260 @@
+"""The catalogue: everything that is known to go wrong, a file of fixtures/troubleshooting an entry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from checks.hosts import recipe
+from checks.hosts.recipe import FIXTURES
+from checks.problems import WrongUsage
+from checks.troubleshooting.reading import Table
+
+FOLDER = FIXTURES / "troubleshooting"
+
+_LINK = re.compile(r"\]\(([^)]+)\)")
+_ANCHOR = re.compile(r"[a-z0-9_-]+")
+
+
+class Section(StrEnum):
+    """The sections of the document, in its order. The name in lower case is what a file says."""
+
+    PODMAN = "Podman / container issues"
+    NANOCLAW = "Nanoclaw issues"
+    WSL2 = "WSL2-specific issues"
+    BARE_METAL = "Bare-metal-specific issues"
+    HARDENING = "Security hardening issues"
+
+
+_SECTIONS = {section.name.lower().replace("_", "-"): section for section in Section}
+
+
+class Who(StrEnum):
+    """Who types a command."""
+
+    ACCOUNT = "account"
+    """The account that runs nanoclaw."""
+    ROOT = "root"
+    WINDOWS = "windows"
+    """The user of Windows, in PowerShell: no host of ours can run that."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Where something was seen."""
+
+    host: str
+    podman: str
+
+    def __str__(self) -> str:
+        return f"{self.host} (Podman {self.podman})"
+
+
+@dataclass(frozen=True)
+class Error:
+    """A message, as it was captured; or, with no ``seen``, as others report it or a program's source has it."""
+
+    text: str
+    seen: tuple[Seen, ...]
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Commands, in order, run exactly as they are printed."""
+
+    who: Who
+    run: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a fix: what to do, in words, and the commands that mend it."""
+
+    text: str
+    commands: Commands
+    show: str
+    """What is printed for the reader alone, and never run: a command that only looks, or has a name to fill in; lines
+    of a file."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """Where more is said."""
+
+    text: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """What must be seen on a broken host, and must be gone on a mended one."""
+
+    commands: Commands
+    status: int
+    pattern: re.Pattern[str]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """How a throwaway host is broken on purpose."""
+
+    host: str
+    profile: str
+    breaking: tuple[Commands, ...]
+    symptom: Symptom
+    undo: tuple[Commands, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that goes wrong."""
+
+    id: str
+    """The anchor: what the forge makes of the title, and the name of the file."""
+    section: Section
+    title: str
+    """The symptom, as a user would put it."""
+    likelihood: int
+    """From 9, which nearly everybody meets, to 1."""
+    quick: str
+    """The fix in a few words."""
+    behaviour: str
+    errors: tuple[Error, ...]
+    matches: tuple[re.Pattern[str], ...]
+    """What an error message of it has, on one line and as no other's does."""
+    warning: bool
+    """Whether such a message stands beside others and tells less than they do: entries on those come first."""
+    cause: str
+    fix: tuple[Step, ...]
+    prevention: str
+    links: tuple[Link, ...]
+    reproduce: Reproduction | None
+    reproduced: tuple[Seen, ...]
+    """Where a run has reproduced it and seen its fix help."""
+    not_reproduced: str
+    """Why no run can."""
+
+    @property
+    def rank(self) -> tuple[int, int, str]:
+        """By which entries are sorted: the likeliest first."""
+        return (-self.likelihood, list(Section).index(self.section), self.title.casefold())
+
+    def texts(self) -> Sequence[str]:
+        """All its prose."""
+        return [self.quick, self.behaviour, self.cause, self.prevention, *(step.text for step in self.fix)]
+
+
+def anchor(title: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+def load(folder: Path = FOLDER) -> Mapping[str, Entry]:
+    """All entries by their ids, the likeliest first. Raises WrongUsage that names file, key and reason."""
+    entries = sorted((_entry(path) for path in sorted(folder.glob("*.toml"))), key=lambda entry: entry.rank)
+    if not entries:
+        raise WrongUsage(f"{folder} has no entries.")
+    known = {entry.id: entry for entry in entries}
+    for entry in entries:
+        for target in [*_LINK.findall("\n".join(entry.texts())), *(link.url for link in entry.links)]:
+            if target.startswith("#") and target[1:] not in known:
+                raise WrongUsage(f"{folder / entry.id}.toml: “{target}” is linked to, and is no entry.")
+    return known
+
+
+def _entry(path: Path) -> Entry:
+    table = Table.of_file(path)
+    title = table.text("title")
+    if anchor(title) != path.stem or not _ANCHOR.fullmatch(path.stem):
+        raise table.wrong("title", f"has the anchor “{anchor(title)}”, and the file must be named after it")
+    entry = Entry(
+        id=path.stem,
+        section=_SECTIONS[table.choice("section", list(_SECTIONS))],
+        title=title,
+        likelihood=table.number("likelihood", 1, 9),
+        quick=table.text("quick"),
+        behaviour=table.text("behaviour", ""),
+        errors=tuple(_error(each) for each in table.tables("error")),
+        matches=table.patterns("matches"),
+        warning=table.flag("warning"),
+        cause=table.text("cause"),
+        fix=tuple(_step(each) for each in table.tables("fix")),
+        prevention=table.text("prevention", ""),
+        links=tuple(_link(each) for each in table.tables("links")),
+        reproduce=_reproduction(table.table("reproduce")) if table.has("reproduce") else None,
+        reproduced=tuple(_seen(each) for each in table.tables("reproduced")),
+        not_reproduced=table.text("not_reproduced", ""),
+    )
+    table.end()
+    if not entry.fix:
+        raise table.wrong("fix", "is missing")
+    if "\n" in entry.quick or "|" in entry.quick:
+        raise table.wrong("quick", "must be one line without “|”: it is a cell of a table")
+    if entry.not_reproduced and (entry.reproduce or entry.reproduced):
+        raise table.wrong("not_reproduced", "contradicts the entry's own reproduction")
+    if entry.reproduced and not entry.reproduce:
+        raise table.wrong("reproduced", "needs “reproduce”, which tells what was run")
+    if entry.errors and not entry.matches:
+        raise table.wrong("matches", "is missing, so that the entry's own error would not be found")
+    return entry
+
+
+def _seen(table: Table) -> Seen:
+    seen = Seen(table.text("host"), table.text("podman"))
+    table.end()
+    return seen
+
+
+def _error(table: Table) -> Error:
+    error = Error(table.text("text"), tuple(_seen(each) for each in table.tables("seen")))
+    table.end()
+    return error
+
+
+def _link(table: Table) -> Link:
+    link = Link(table.text("text"), table.text("url"))
+    table.end()
+    if not link.url.startswith(("https://", "#", "../")):
+        raise table.wrong("url", "must begin with https://, # or ../")
+    return link
+
+
+def _step(table: Table) -> Step:
+    step = Step(table.text("text", ""), _commands(table), table.text("show", ""))
+    table.end()
+    if step.commands.run and step.show:
+        raise table.wrong("show", "can't stand beside “run”: make it a step of its own")
+    if not (step.text or step.commands.run or step.show):
+        raise table.wrong("text", "is missing")
+    return step
+
+
+def _commands(table: Table) -> Commands:
+    return Commands(Who(table.choice("who", list(Who), Who.ACCOUNT)), table.texts("run"))
+
+
+def _breaking(table: Table) -> Commands:
+    commands = _commands(table)
+    table.end()
+    if not commands.run:
+        raise table.wrong("run", "is missing")
+    if commands.who is Who.WINDOWS:
+        raise table.wrong("who", "is windows, which no host of ours is")
+    return commands
+
+
+def _reproduction(table: Table) -> Reproduction:
+    symptom = table.table("symptom")
+    status, pattern = symptom.number("status", 0, 255), symptom.pattern("pattern")
+    reproduction = Reproduction(
+        host=table.choice("host", recipe.known()),
+        profile=table.choice("profile", ("recommended", "stock"), "recommended"),
+        breaking=tuple(_breaking(each) for each in table.tables("break")),
+        symptom=Symptom(_breaking(symptom), status, pattern),
+        undo=tuple(_breaking(each) for each in table.tables("undo")),
+    )
+    table.end()
+    return reproduction

@@ -1,0 +1,83 @@
+"""``invoke doctor --explain``: the entry of the guide on an error message."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+
+from checks.problems import Exit, WrongUsage, settled
+from checks.progress import Progress
+from checks.troubleshooting import catalogue
+from checks.troubleshooting.catalogue import Entry
+from checks.troubleshooting.document import GUIDE, filled, steps
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_LINK = re.compile(r"\[([^]]+)\]\(#[^)]*\)")
+_LONGEST = 4000  # characters of a line that are looked at: no message is longer, and an agent's output may be
+_PASTED = 4000  # characters up to which a text is taken for one message, perhaps broken into lines by a terminal
+
+
+def found(text: str, entries: Mapping[str, Entry]) -> Sequence[Entry]:
+    """The entries on the messages of a text, best first; those on mere warnings last.
+
+    The best is the one whose pattern matches the most characters: it is the most specific.
+    """
+    lines = _lines(text)
+    matched = [(max((_matched(entry, line) for line in lines), default=0), entry) for entry in entries.values()]
+    hits = [(length, entry) for length, entry in matched if length]
+    return [entry for _, entry in sorted(hits, key=lambda hit: (hit[1].warning, -hit[0], hit[1].rank))]
+
+
+def doctor(explain: str | bool) -> Exit:
+    """Do what the option ``--explain`` asks for: True is the option without a text."""
+
+    def run() -> Exit:
+        if explain is False or explain == "":
+            raise WrongUsage("The text of an error is needed: --explain 'TEXT', or --explain alone to read a log.")
+        return _explain(_read() if explain is True or explain == "-" else str(explain))
+
+    return settled(run, Progress().say)
+
+
+def _read() -> str:
+    if sys.stdin.isatty():
+        print("Paste the text, then press Ctrl-D on a line of its own.", file=sys.stderr)
+    return sys.stdin.buffer.read().decode(errors="replace")
+
+
+def _explain(text: str) -> Exit:
+    """Print the entry on an error message. CASE_FAILED where there is none."""
+    if not text.strip():
+        raise WrongUsage("There is no text to explain.")
+    entries = found(text, catalogue.load())
+    if not entries:
+        print("There is no entry on that text.")
+        return Exit.CASE_FAILED
+    print("\n".join(_told(entries[0])))
+    for other in entries[1:]:
+        print(f"\nThe text also has: {other.title}\n  {GUIDE}#{other.id}")
+    return Exit.OK
+
+
+def _told(entry: Entry) -> list[str]:
+    lines = [entry.title, "", f"Fix: {entry.quick}"]
+    for step in steps(entry):
+        lines += [
+            "",
+            *filled(_LINK.sub(r"\1", step.text)).splitlines(),
+            *(f"    {line}" for line in step.block.splitlines()),
+        ]
+    return [*lines, "", f"More: {GUIDE}#{entry.id}"]
+
+
+def _matched(entry: Entry, line: str) -> int:
+    return max((len(hit[0]) for pattern in entry.matches for hit in pattern.finditer(line)), default=0)
+
+
+def _lines(text: str) -> list[str]:
+    """Its lines, plain; and all of a short text as one, since a terminal may have broken a message in the middle."""
+    plain = _COLOURS.sub("", text).replace('\\"', '"')
+    lines = [" ".join(line[:_LONGEST].split()) for line in plain.splitlines()]
+    whole = [" ".join(plain.split())] if len(lines) > 1 and len(plain) <= _PASTED else []
+    return [line for line in dict.fromkeys([*lines, *whole]) if line]

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import io
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from checks.docker import Record
+from checks.evidence import CaseResult
+from checks.hosts.process import Completed
+from checks.plugin import Verification
+from checks.problems import Exit, WrongUsage
+from checks.progress import Progress
+from checks.report import Report
+from checks.troubleshooting import catalogue, document
+from checks.troubleshooting.catalogue import Entry, Section
+from checks.troubleshooting.explain import doctor, found
+
+ROOT = Path(__file__).parents[1]
+ENTRIES = catalogue.load()
+
+MINIMAL = """
+title = "It breaks"
+section = "podman"
+likelihood = 5
+quick = "mend it"
+cause = "it was brittle"
+fix = [{ text = "mend it" }]
+"""
+REPRODUCE = """
+[reproduce]
+host = "debian-13"
+break = [{ who = "root", run = ["rm /usr/bin/newuidmap"] }]
+undo = [{ run = ["true"] }]
+[reproduce.symptom]
+run = ["docker info"]
+status = 125
+pattern = "newuidmap"
+"""
+GATEWAY = 'invalid IP address in add-host: "host-gateway"'
+SHIM = "Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet msg."
+
+# Messages that the catalogue does not print, as they were not captured here, and has to know: from reports of others.
+REPORTED = {
+    "Error: could not find pasta, the network namespace can't be configured: "
+    'exec: "pasta": executable file not found in $PATH': "a-network-helper-is-missing",
+    "Error: copying system image from manifest list: writing blob: processing tar file(potentially "
+    "insufficient UIDs or GIDs available in user namespace (requested 0:42 for /etc/shadow): Check /etc/subuid and "
+    "/etc/subgid if configured locally": "there-are-not-enough-ids-for-an-image",
+    'command required for rootless mode with multiple IDs: exec: "newuidmap": executable file not found in $PATH':
+    "newuidmap-is-missing",
+    "Error: stats is not supported in rootless mode without cgroups v2": "podman-stats-shows-0-cpu",
+    "bash: line 1: docker: command not found": "docker-command-not-found",
+    "Error: spawn docker ENOENT": "docker-command-not-found",
+    "Container exited with code 1: npm ERR! ENOSPC: no space left on device, write": "no-space-left-on-device",
+    "E: Unable to locate package podman-docker": "debian-11-has-no-package-podman-docker",
+    "E: Unable to locate package podman": "ubuntu-has-no-package-podman",
+    "tar: write error: No space left on device": "no-space-left-on-device",
+    "--dangerously-skip-permissions cannot be used with root/sudo privileges for security reasons":
+    "claude-code-refuses-to-run-as-root",
+    'time="2026-01-01T00:00:00Z" level=warning msg="\\"/\\" is not a shared mount, this could cause issues"':
+    "a-bind-mount-is-empty-inside-the-container",
+}  # fmt: skip
+
+
+def written(folder: Path, text: str, name: str = "it-breaks") -> Path:
+    (folder / f"{name}.toml").write_text(text)
+    return folder
+
+
+def entry(folder: Path, text: str) -> Entry:
+    return catalogue.load(written(folder, text))["it-breaks"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (MINIMAL.replace('title = "It breaks"', ""), "“title” is missing"),
+        (MINIMAL.replace("It breaks", "It breaks!?"), ""),
+        (MINIMAL.replace("It breaks", "Another"), "“title” has the anchor “another”"),
+        (MINIMAL.replace('"podman"', '"kitchen"'), "“section” is “kitchen”; it must be one of podman, nanoclaw"),
+        (MINIMAL.replace("5", "10"), "“likelihood” must be a whole number from 1 to 9"),
+        (MINIMAL.replace("5", '"often"'), "“likelihood” must be a whole number"),
+        (MINIMAL.replace('"mend it"\ncause', '"a | b"\ncause'), "“quick” must be one line"),
+        (MINIMAL.replace('fix = [{ text = "mend it" }]', ""), "“fix” is missing"),
+        (MINIMAL.replace("text =", "words ="), "fix 1: “words” is not a key here"),
+        (MINIMAL.replace('{ text = "mend it" }', "{ }"), "fix 1: “text” is missing"),
+        (MINIMAL.replace('"mend it" }', '"x", run = ["a"], show = "b" }'), "fix 1: “show” can't stand beside “run”"),
+        (MINIMAL.replace('"mend it" }', '"x", run = ["a"], who = "me" }'), "fix 1: “who” is “me”"),
+        (MINIMAL.replace('"mend it" }', '"x", run = "a" }'), "fix 1: “run” must be a list of texts"),
+        (MINIMAL.replace('"it was brittle"', "1"), "“cause” must be a text"),
+        (MINIMAL + "colour = 1\n", "“colour” is not a key here"),
+        (MINIMAL + 'warning = "yes"\n', "“warning” must be true or false"),
+        (MINIMAL + 'matches = ["("]\n', "“matches” has “\\(”, which is no regular expression"),
+        (MINIMAL + 'matches = ["a*"]\n', "“matches” has “a\\*”, which matches any text"),
+        (MINIMAL + 'error = [{ text = "x" }]\n', "“matches” is missing"),
+        (MINIMAL + 'matches = ["x"]\nerror = [{ text = "x", seen = [{ host = "y" }] }]\n', "“podman” is missing"),
+        (MINIMAL + 'links = [{ text = "x", url = "http://y" }]\n', "links 1: “url” must begin with"),
+        (MINIMAL + 'links = [{ text = "x", url = "#nowhere" }]\n', "“#nowhere” is linked to, and is no entry"),
+        (MINIMAL + 'prevention = "[x](#nowhere)"\n', "“#nowhere” is linked to, and is no entry"),
+        (MINIMAL + 'reproduced = [{ host = "debian-13", podman = "5.4.2" }]\n', "“reproduced” needs “reproduce”"),
+        (MINIMAL + 'not_reproduced = "no"\n' + REPRODUCE, "“not_reproduced” contradicts"),
+        (MINIMAL + REPRODUCE.replace("debian-13", "debian-99"), "reproduce: “host” is “debian-99”"),
+        (MINIMAL + REPRODUCE.replace('who = "root"', 'who = "windows"'), "break 1: “who” is windows"),
+        (MINIMAL + REPRODUCE.replace("status = 125", ""), "symptom: “status” is missing"),
+        (MINIMAL + REPRODUCE.replace('run = ["docker info"]', ""), "symptom: “run” is missing"),
+        ("title = ", "can't be read"),
+    ],
+)  # fmt: skip
+def test_a_malformed_entry_is_refused_with_file_key_and_reason(tmp_path: Path, text: str, reason: str) -> None:
+    if not reason:  # what the anchor leaves out is no fault
+        assert entry(tmp_path, text)
+        return
+    with pytest.raises(WrongUsage, match=reason) as refused:
+        catalogue.load(written(tmp_path, text))
+    assert "it-breaks.toml" in str(refused.value)
+
+
+def test_an_empty_catalogue_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WrongUsage, match="has no entries"):
+        catalogue.load(tmp_path)
+
+
+def test_a_reproduction_is_read_whole(tmp_path: Path) -> None:
+    how = entry(tmp_path, MINIMAL + REPRODUCE).reproduce
+    assert how
+    assert (how.host, how.profile, how.symptom.status) == ("debian-13", "recommended", 125)
+    assert how.breaking[0].run == ("rm /usr/bin/newuidmap",)
+    assert how.symptom.pattern.search("exec: newuidmap")
+    assert how.undo[0].who == "account"
+
+
+def test_the_document_is_what_the_catalogue_says() -> None:
+    assert document.DOCUMENT.read_text() == document.text(ENTRIES)
+
+
+def test_checking_says_when_the_document_is_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(document, "DOCUMENT", tmp_path / "guide.md")
+    assert document.render_troubleshooting(check=True) is Exit.CASE_FAILED
+    assert document.render_troubleshooting() is Exit.OK
+    assert document.render_troubleshooting(check=True) is Exit.OK
+    (tmp_path / "guide.md").write_text("typed by hand")
+    assert document.render_troubleshooting(check=True) is Exit.CASE_FAILED
+    assert "is stale: run “invoke render-troubleshooting”" in capsys.readouterr().out
+
+
+def test_the_structure_is_the_plans() -> None:
+    headings = re.findall(r"^##? (.*)$", document.DOCUMENT.read_text(), re.MULTILINE)
+    assert headings == ["Troubleshooting", "Quick reference table", *(section.value for section in Section)]
+    assert len(ENTRIES) >= 30
+    assert {each.section for each in ENTRIES.values()} == set(Section)
+
+
+def test_the_quick_table_has_every_entry_the_likeliest_first() -> None:
+    rows = re.findall(r"^\| (.*) \| .* \| \[More\]\(#(.*)\) \|$", document.DOCUMENT.read_text(), re.MULTILINE)
+    assert {id_: title for title, id_ in rows} == {each.id: each.title for each in ENTRIES.values()}
+    likelihoods = [ENTRIES[id_].likelihood for _, id_ in rows]
+    assert likelihoods == sorted(likelihoods, reverse=True)
+
+
+def test_every_entry_follows_the_plans_template() -> None:
+    parts = re.split(r"^### ", document.DOCUMENT.read_text(), flags=re.MULTILINE)[1:]
+    assert len(parts) == len(ENTRIES)
+    for part in parts:
+        labels = re.findall(r"^\*\*(Error|Cause|Fix|Prevention):\*\*", part, re.MULTILINE)
+        assert [*(["Error"] if "Error" in labels else []), "Cause", "Fix"] == labels[: 3 if "Error" in labels else 2]
+        assert len(labels) == len(set(labels))
+        assert ("\nNot reproduced here: " in part) != ("\nReproduced on " in part)
+
+
+def test_only_a_run_says_that_an_entry_was_reproduced(tmp_path: Path) -> None:
+    def told(text: str) -> str:
+        return document.text({"it-breaks": entry(tmp_path, text)})
+
+    assert "Not reproduced here: no run has" in told(MINIMAL + REPRODUCE)
+    assert "Not reproduced here: it needs a telephone." in told(MINIMAL + 'not_reproduced = "it needs a telephone"\n')
+    seen = 'reproduced = [{ host = "debian-13", podman = "5.4.2" }]\n'
+    assert "Reproduced on debian-13 (Podman 5.4.2): broken" in told(MINIMAL + seen + REPRODUCE)
+
+
+def test_commands_are_printed_as_they_are_run_and_by_whom(tmp_path: Path) -> None:
+    fix = """fix = [{ who = "root", run = ['printf "a  b" >/x', "true"] }]"""
+    told = document.text({"it-breaks": entry(tmp_path, MINIMAL.replace('fix = [{ text = "mend it" }]', fix))})
+    assert '**Fix:** As root:\n\n```\nprintf "a  b" >/x\ntrue\n```\n' in told
+
+
+def test_every_link_resolves() -> None:
+    guide = document.DOCUMENT.read_text()
+    for target in re.findall(r"\]\(([^)\s]+)\)", guide):
+        if not target.startswith(("https:", "#")):
+            assert (document.DOCUMENT.parent / target).exists(), target
+    others = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    linked = [anchor for each in others for anchor in re.findall(r"TROUBLESHOOTING\.md#([^)\s]+)\)", each.read_text())]
+    assert {*re.findall(r"\]\(#([^)]+)\)", guide), *linked} <= set(ENTRIES)
+
+
+def test_a_command_that_is_run_has_nothing_to_fill_in() -> None:
+    for each in ENTRIES.values():
+        for command in (line for step in each.fix for line in step.commands.run):
+            assert not re.search(r"\b(NAME|USER|YOU|PATH|IMAGE|DIR|FILE|GROUP|ACCOUNT)\b", command), each.id
+
+
+ERRORS = [(each.id, error.text) for each in ENTRIES.values() for error in each.errors]
+
+
+@pytest.mark.parametrize(("id_", "text"), [*ERRORS, *((id_, text) for text, id_ in REPORTED.items())])
+def test_an_error_finds_its_entry(id_: str, text: str) -> None:
+    assert found(text, ENTRIES)[0].id == id_
+
+
+@pytest.mark.parametrize(("id_", "text"), ERRORS)
+def test_an_error_finds_its_entry_in_a_log_in_colour_and_broken_by_a_terminal(id_: str, text: str) -> None:
+    middle = text.find(" ", len(text) // 2)
+    broken = f"{text[:middle]}\n{text[middle:]}" if middle > 0 else text
+    for log in (f"{SHIM}\n2026-01-01 \x1b[31mERROR\x1b[0m {text}\nbye\n", broken):
+        assert found(log, ENTRIES)[0].id == id_
+
+
+@pytest.mark.parametrize(
+    "text", ["hello", "Segmentation fault", "Successfully tagged localhost/agent:latest", "permission denied", "Error:"]
+)
+def test_unrelated_text_has_no_entry(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor(text) is Exit.CASE_FAILED
+    assert "no entry" in capsys.readouterr().out
+
+
+def test_a_line_of_many_megabytes_is_looked_at_and_no_trouble() -> None:
+    assert not found("touch: /workspace/" * 1_000_000, ENTRIES)
+
+
+def test_explaining_prints_title_fix_and_link(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor('Error: invalid IP address in add-host: "host-gateway"') is Exit.OK
+    told = capsys.readouterr().out
+    assert told.startswith("host-gateway is an invalid IP address\n")
+    assert "Fix: Podman 4.7 or newer" in told
+    assert "docs/TROUBLESHOOTING.md#host-gateway-is-an-invalid-ip-address" in told
+
+
+@pytest.mark.parametrize("option", ["-", True])
+def test_a_log_is_read_from_standard_input(
+    option: str | bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = b"\xff noise\nError: statfs /no/such: no such file or directory\n" + SHIM.encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(log)))
+    assert doctor(option) is Exit.OK
+    told = capsys.readouterr().out
+    assert told.startswith("A path of the host that does not exist can't be mounted\n")
+    assert "The text also has: Every docker command prints" in told
+
+
+@pytest.mark.parametrize("option", ["", False, "  \n"])
+def test_without_a_text_nothing_is_explained(option: str | bool, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor(option) is Exit.WRONG_USAGE
+    assert "text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("came", "commands", "wanted"),
+    [
+        ("exit status 125", [(125, GATEWAY)], "host-gateway-is-an-invalid-ip-address"),
+        ("EROFS: read-only file system, open '/home/node/.claude.j'", [], "--read-only-makes-the-agent-fail-silently"),
+        ("nothing", [(0, GATEWAY)], ""),
+        ("nothing", [(125, "statfs /x: no such file or directory"), (0, "")], ""),
+        ("nothing", [(125, SHIM)], ""),
+    ],
+)
+def test_a_failed_case_is_linked_by_what_it_says(came: str, commands: list[tuple[int, str]], wanted: str) -> None:
+    plugin = Verification(lambda: pytest.fail("no host is needed"), Report(), Progress())
+    record = Record([Completed(("docker", "run"), status, b"", err.encode(), 1.0) for status, err in commands])
+    assert plugin._looked_up(CaseResult("id", "Group", "Label", "failed", 1.0, record, came=came)) == wanted
