@@ -51,6 +51,7 @@ def text(all_evidence: Sequence[Stored], known: Expectations, why: Sequence[diff
         reasons=reasons,
         skipped=_skipped(evidence),
         versions=_versions(main),
+        compared=any(each.name == REFERENCE for each in main),
         differences=explained,
         unexplained=unexplained,
     )
