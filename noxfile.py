@@ -7,7 +7,7 @@ from pathlib import Path
 import nox
 from nox.command import CommandFailed
 
-nox.options.sessions = ["tests", "lint", "types"]
+nox.options.sessions = ["tests", "lint", "types", "docs"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
@@ -48,6 +48,7 @@ def docs(session: nox.Session) -> None:
     """Rendered documents are what their sources say."""
     _install(session)
     session.run("invoke", "render-compatibility", "--check")
+    session.run("invoke", "wslconfig", "--check")
     session.run("invoke", "render-troubleshooting", "--check")
 
 
