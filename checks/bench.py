@@ -75,6 +75,8 @@ class Bench:
         self.host = host
         self.docker = Docker(host, owner.run, record, factor=factor)
         self.record = record
+        self.slowness = host.slowness * factor
+        """By what the bounds of a case are multiplied: the host's own slowness, and the user's factor."""
         self.run = owner.run
         self.probe = f"{probe.repository(owner.images)}:probe"
         self.agent = f"{probe.repository(owner.images)}:agent"

@@ -76,7 +76,7 @@ class RunningAgent(ABC):
         self.question = question
         self.name = name
         self.client = client
-        self._slowness = bench.host.slowness * patience
+        self._slowness = bench.slowness * patience
         self._deadline = time.monotonic() + ANSWER_BOUND * self._slowness
         self._asked = False
 
