@@ -208,7 +208,7 @@ def test_stop_in_one_second(bench: Bench) -> None:
         talk.hear("ready\n")
         done = bench.docker("stop", "-t", "1", name, timeout=30)
         expect_run(done, stdout=f"{name}\n")
-        bound = 1 + 2 * bench.host.slowness
+        bound = 1 + 2 * bench.slowness
         expect(1 <= done.seconds < bound, f"SIGKILL after 1 s, an end within {bound:g}", f"{done.seconds:.1f} s")
         rest = talk.rest()
         expect(rest == "not yet\n", "SIGTERM first: the container's “not yet”", rest)

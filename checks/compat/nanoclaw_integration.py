@@ -92,7 +92,7 @@ def network_helpers(bench: Bench) -> set[str]:
 
 def expect_no_new_helpers(bench: Bench, before: set[str]) -> None:
     """Fail unless, within seconds, no network helper is left that was not there before."""
-    deadline = time.monotonic() + _HELPERS_BOUND * bench.host.slowness
+    deadline = time.monotonic() + _HELPERS_BOUND * bench.slowness
     while left := network_helpers(bench) - before:
         expect(time.monotonic() < deadline, "no network helper of the agent's left", ", ".join(sorted(left)))
         time.sleep(0.5)
@@ -277,7 +277,7 @@ def test_agent_that_hangs(bench: Bench, streams_kit: Kit) -> None:
     place = workspace.for_streams(bench, streams_kit.agent)
     helpers = network_helpers(bench)
     with running.streams(bench, place, image, question) as agent:
-        bound = running.ANSWER_BOUND * bench.host.slowness
+        bound = running.ANSWER_BOUND * bench.slowness
         if not question.conversation.heard.wait(bound):
             raise agent.silent()
         stop = bench.docker("stop", agent.name, within=["timeout", str(STOP_BOUND * bench.host.slowness)], timeout=30)
