@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
+from checks import registries
 from checks.hosts import guest, recipe
 from checks.hosts.base import TITLES
 from checks.hosts.choose import unusable
 from checks.hosts.local import LocalHost
 from checks.problems import Problem
+
+_UNPROVEN = "unproven: this machine's apt knows no mirror of its archive"
+
+
+def provable(host: recipe.Recipe) -> bool:
+    """Whether its packages are likely to be reached: Debian's by mmdebstrap's own default, another's by a mirror."""
+    return host.archive == "debian" or bool(registries.mirror(host.archive))
 
 
 def table() -> str:
@@ -19,15 +27,8 @@ def table() -> str:
     for name in recipe.known():
         try:
             host = recipe.load(name)
-            rows.append(
-                (
-                    name,
-                    host.description,
-                    f"{TITLES[host.engine]} {host.version}",
-                    "yes" if guest.built(host) else "no",
-                    runs_here,
-                )
-            )
+            engine, built = f"{TITLES[host.engine]} {host.version}", "yes" if guest.built(host) else "no"
+            rows.append((name, host.description, engine, built, runs_here if missing or provable(host) else _UNPROVEN))
         except Problem as problem:
             rows.append((name, "", "", "", f"no: {problem}"))
     rows.append(("ssh://user@host[:port]", "another machine, as it is", "", "", "if its keys need no question"))

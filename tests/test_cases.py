@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+from checks.compat.image_operations import version_line
 from checks.nanoclaw import reach, running, supply
 from checks.plugin import About
+from tests.fakes import FACTS
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,3 +58,13 @@ def test_the_readmes_report_is_of_the_cases_as_they_are(cases: list[About]) -> N
     assert re.findall(r"^  \[(?:PASS|SKIP)\] (.*?)(?:: (?:needs|takes) .*)?$", readme, re.MULTILINE) == [
         case.label for case in cases
     ]
+
+
+def test_the_version_is_said_by_the_engine_that_is_installed() -> None:
+    podman, docker = replace(FACTS, version="5.4.2"), replace(FACTS, engine="docker", version="26.1.5")
+    assert re.fullmatch(version_line(podman), "podman version 5.4.2\n")
+    assert not re.fullmatch(version_line(podman), "docker version 5.4.2\n")
+    assert not re.fullmatch(version_line(podman), "podman version 5x4.2\n")
+    assert re.fullmatch(version_line(replace(FACTS, version="3.0.1")), "docker version 3.0.1\n")
+    assert re.fullmatch(version_line(docker), "Docker version 26.1.5+dfsg1, build a72d7cd\n")
+    assert not re.fullmatch(version_line(docker), "podman version 26.1.5\n")

@@ -112,7 +112,13 @@ def test_a_docker_host_is_run_with_its_one_profile_and_others_with_both() -> Non
 
 @pytest.mark.parametrize(
     "options",
-    [Options(hosts=["nonsense"]), Options(at_once="3"), Options(at_once="x"), Options(html="/no/such/folder/x.html")],
+    [
+        Options(hosts=["nonsense"]),
+        Options(at_once="3"),
+        Options(at_once="x"),
+        Options(html="/no/such/folder/x.html"),
+        Options(evidence="/no/such/folder/evidence"),
+    ],
 )
 def test_wrong_usage_of_the_matrix_is_a_line_and_its_status(
     options: Options, capsys: pytest.CaptureFixture[str]

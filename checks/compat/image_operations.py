@@ -11,6 +11,7 @@ import pytest
 
 from checks.bench import Bench, marker
 from checks.expect import expect, expect_run
+from checks.hosts.base import Facts
 from checks.hosts.process import Completed
 
 GROUP = "Image operations"
@@ -143,12 +144,17 @@ def test_image_inspect_missing(bench: Bench) -> None:
 def test_version(bench: Bench) -> None:
     done = bench.docker("--version")
     expect_run(done)
-    facts = bench.facts
+    wanted = version_line(bench.facts)
+    expect(re.fullmatch(wanted, done.out) is not None, f"a line of the form {wanted}", done.out)
+
+
+def version_line(facts: Facts) -> str:
+    """A regular expression for what `docker --version` prints of the engine that is installed."""
+    version = re.escape(facts.version)
     if facts.engine == "docker":
-        wanted = rf"Docker version {re.escape(facts.version)}\S*, build \S+\n"
-    else:  # before 4.0 Podman said the name that it was called by
-        wanted = rf"(podman|docker) version {re.escape(facts.version)}\n"
-    expect(re.fullmatch(wanted, done.out) is not None, f"the version that is installed, {facts.version}", done.out)
+        return rf"Docker version {version}\S*, build \S+\n"
+    # Before 4.0 Podman said the name that it was called by.
+    return rf"{'docker' if facts.version.startswith('3.') else 'podman'} version {version}\n"
 
 
 def expect_live_info(bench: Bench, done: Completed, running: int) -> None:

@@ -42,6 +42,8 @@ def _matrix(options: Options) -> Exit:
         raise WrongUsage(f"--at-once is {options.at_once}; it must be a number from 1 to {AT_MOST}.")
     if options.html and not Path(options.html).absolute().parent.is_dir():
         raise WrongUsage(f"--html: the folder {Path(options.html).absolute().parent} does not exist.")
+    if not (folder := Path(options.evidence).absolute()).parent.is_dir():
+        raise WrongUsage(f"--evidence: the folder {folder.parent} does not exist.")
     known = expectations.load()
     jobs = jobs_of(options.hosts or recipe.known())
     with runs.new_run() as run:
