@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from invoke import Context
 from invoke import Exit as TaskExit
 
-import tasks
+from checks.cli import windows
 from checks.problems import Exit
 from checks.wslconfig import command, machine, render
 from checks.wslconfig.command import Options, wslconfig
@@ -229,18 +229,18 @@ def test_inside_wsl_windows_memory_must_be_said(monkeypatch: pytest.MonkeyPatch)
 def test_the_task_hands_its_options_on(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     target = tmp_path / "wslconfig"
     with pytest.raises(TaskExit) as ended:
-        tasks.wslconfig(
+        windows.wslconfig(
             Context(), containers="2", host_memory="32GB", host_cpus="16", browser=False, output=str(target), force=True
         )
     assert ended.value.code == Exit.OK
     assert parsed(target.read_text())["memory"] == "6GB"
     target.write_text("[wsl]\n")
     with pytest.raises(TaskExit) as ended:
-        tasks.wslconfig(Context(), validate=str(target))
+        windows.wslconfig(Context(), validate=str(target))
     assert ended.value.code == Exit.CASE_FAILED
     with pytest.raises(TaskExit) as ended:
-        tasks.wslconfig(Context(), update=True)
+        windows.wslconfig(Context(), update=True)
     assert ended.value.code == Exit.WRONG_USAGE
     with pytest.raises(TaskExit) as ended:
-        tasks.wslconfig(Context(), check=True)
+        windows.wslconfig(Context(), check=True)
     assert ended.value.code == Exit.OK

@@ -1,0 +1,1 @@
+"""What people type: each task parses and makes one call. tasks.py collects them."""

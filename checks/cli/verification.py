@@ -1,0 +1,99 @@
+"""The tasks around a verification."""
+
+from __future__ import annotations
+
+from invoke import Context, Exit, task
+
+from checks import hosts_table
+from checks.cleaning import clean as clean_up
+from checks.discovery.patterns import patterns as find_patterns
+from checks.nanoclaw.fetch import act
+from checks.verify import Options
+from checks.verify import verify as run_verify
+
+
+@task(
+    iterable=["only"],
+    auto_shortflags=False,
+    help={
+        "host": "auto (default), local, ssh://user@host[:port], or a throwaway host (invoke hosts)",
+        "profile": "of a throwaway host: recommended (default) or stock",
+        "verbose": "print every command and its output as it happens",
+        "list": "print the cases and stop",
+        "only": "run cases whose id, label or group has this in it; '!PATTERN' leaves out; repeatable",
+        "last_failed": "run the cases that failed last time on this host",
+        "junit": "write a JUnit XML report to this file",
+        "json": "write the evidence of the run to this file",
+        "timeout_factor": "multiply every time limit, for slow machines",
+        "nanoclaw": "a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw, else a stand-in agent)",
+        "slow": "also run cases that take very long on an emulated host",
+        "live": "let the agent ask the real service, with the key in $ANTHROPIC_API_KEY",
+        "keep": "leave a failed case's containers and folder, and say how to look at them",
+    },
+)
+def verify(
+    _: Context,
+    host: str = "auto",
+    profile: str = "",
+    verbose: bool = False,
+    list: bool = False,  # noqa: A002 - the option's name
+    only: list[str] | None = None,
+    last_failed: bool = False,
+    junit: str = "",
+    json: str = "",
+    timeout_factor: str = "1",
+    keep: bool = False,
+    nanoclaw: str = "",
+    slow: bool = False,
+    live: bool = False,
+) -> None:
+    """Run every Docker CLI pattern that nanoclaw uses through the shim.
+
+    Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 the host can't be used.
+    """
+    options = Options(
+        host=host,
+        profile=profile,
+        verbose=verbose,
+        only=tuple(only or ()),
+        last_failed=last_failed,
+        list_only=list,
+        junit=junit,
+        json=json,
+        timeout_factor=timeout_factor,
+        keep=keep,
+        nanoclaw=nanoclaw,
+        slow=slow,
+        live=live,
+    )
+    raise Exit(code=run_verify(options))
+
+
+@task(help={"nanoclaw": "a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw)"})
+def patterns(_: Context, nanoclaw: str = "") -> None:
+    """Find every docker command in a nanoclaw checkout, and the case that covers it.
+
+    Exit status: 0 all that nanoclaw itself runs is covered, 1 something is not, 2 wrong usage.
+    """
+    raise Exit(code=find_patterns(nanoclaw))
+
+
+@task(
+    positional=["action"],
+    help={"action": "fetch", "ref": "a tag or branch (default: the pinned one, fixtures/nanoclaw.toml)"},
+)
+def nanoclaw(_: Context, action: str, ref: str = "") -> None:
+    """Bring a nanoclaw checkout: `invoke nanoclaw fetch`. Prints its folder."""
+    raise Exit(code=act(action, ref))
+
+
+@task
+def hosts(_: Context) -> None:
+    """List the known hosts: their Podman, whether they are built, whether they can run here."""
+    print(hosts_table.table())
+
+
+@task(help={"cache": "remove the built throwaway hosts and agent images as well"})
+def clean(_: Context, cache: bool = False) -> None:
+    """Remove what kept and dead runs left, and with --cache what was built."""
+    raise Exit(code=clean_up(cache=cache))
