@@ -49,6 +49,8 @@ class Options:
     """A nanoclaw checkout; see ``agent.find`` for what is taken where it is empty."""
     slow: bool = False
     live: bool = False
+    sharing: bool = False
+    """Whether other throwaway hosts run here at the same time."""
 
 
 def verify(options: Options) -> Exit:
@@ -68,7 +70,15 @@ def _session(options: Options, run: runs.Run, progress: Progress) -> Exit:
     report = Report(console)
     echo = (lambda line: console.print(f"    {line}")) if options.verbose else None
     plugin = Verification(
-        lambda: stage(options.host, options.profile or None, run, progress, keep=options.keep, echo=echo),
+        lambda: stage(
+            options.host,
+            options.profile or None,
+            run,
+            progress,
+            keep=options.keep,
+            sharing=options.sharing,
+            echo=echo,
+        ),
         report,
         progress,
         only=options.only,

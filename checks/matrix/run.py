@@ -109,9 +109,10 @@ def run_all(
 
     A job that gives no evidence is noted as such; an interrupt ends them all.
     """
+    further = ["--timeout-factor", factor, *(["--sharing"] if at_once > 1 else [])]
     with _children() as children, ThreadPoolExecutor(at_once) as pool:
         started = [
-            pool.submit(_run, part, parts, folder, factor, children, changed)
+            pool.submit(_run, part, parts, folder, further, children, changed)
             for job in jobs
             for parts in [_split(job, run, at_once)]
             for part in parts
@@ -174,14 +175,19 @@ def _children() -> Iterator[_Children]:
 
 
 def _run(
-    part: _Part, parts: Sequence[_Part], folder: Path, factor: str, children: _Children, changed: Callable[[], None]
+    part: _Part,
+    parts: Sequence[_Part],
+    folder: Path,
+    further: Sequence[str],
+    children: _Children,
+    changed: Callable[[], None],
 ) -> None:
     job = part.job
     if job.state is State.WAITING:
         job.state, job.began = State.RUNNING, time.monotonic()
     argv = [
         sys.executable, "-u", "-m", "invoke", "verify", "--host", job.host, "--profile", job.profile,
-        "--json", str(part.written), "--timeout-factor", factor,
+        "--json", str(part.written), *further,
         *(word for pattern in part.patterns for word in ("--only", pattern)),
     ]  # fmt: skip
     child = children.start(argv)
