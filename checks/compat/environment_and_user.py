@@ -21,6 +21,7 @@ VALUES = {
     "QUOTES": 'it\'s "quoted"',
     "DOLLAR": "$HOME `id` $(id) \\n",
     "EQUALS": "a=b=c",
+    "DASHES": "--rm -v /:/host",
     "LINES": "one\ntwo\n",
     "UNICODE": "Ünïcødé 🦀",
     "LONG": "x" * 50_000,
@@ -86,8 +87,8 @@ def test_host_gateway(bench: Bench) -> None:
     )
 
 
-# For namespaces, privileges, network; then for what lies at each mount point: its device and inode, and what is there at
-# the path that the host has a secret at.
+# Namespaces, privileges, network; then for each mount point which device and inode it is, and what it has at the path
+# of the host's secret.
 ISOLATION = """
 pwd
 for space in pid net mnt ipc uts; do readlink /proc/self/ns/$space; done
