@@ -23,7 +23,8 @@ _HOST = {
         "each": "every flag alone: does the agent still answer, does the flag hold, what mends what it breaks",
         "all": "the recommended set: the same, with the browser and the verification on top",
         "lattice": "single flags, pairs, all but one, all: the smallest failing sets (an hour under emulation)",
-        "flag": "only this flag, by its id in fixtures/hardening.toml, with --each or --lattice; repeatable",
+        "lose": "put a docker before yours that loses one flag after another: exactly its row has to turn red",
+        "flag": "only this flag, by its id in fixtures/hardening.toml, with --each, --lattice or --lose; repeatable",
         **_HOST,
     },
 )
@@ -32,6 +33,7 @@ def harden(
     each: bool = False,
     all: bool = False,  # noqa: A002 - the option's name
     lattice: bool = False,
+    lose: bool = False,
     flag: list[str] | None = None,
     host: str = "auto",
     nanoclaw: str = "",
@@ -48,6 +50,7 @@ def harden(
                 each=each,
                 all=all,
                 lattice=lattice,
+                lose=lose,
                 host=host,
                 flags=tuple(flag or ()),
                 nanoclaw=nanoclaw,

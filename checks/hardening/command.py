@@ -13,7 +13,7 @@ from rich.console import Console
 
 from checks import runs, verify
 from checks.expect import Mismatch
-from checks.hardening import each, flags, lattice, table, together
+from checks.hardening import each, flags, lattice, sabotage, table, together
 from checks.hardening.findings import Findings
 from checks.hardening.flags import Flag, Hardening
 from checks.hardening.ground import Ground
@@ -32,6 +32,8 @@ class Options:
     each: bool = False
     all: bool = False
     lattice: bool = False
+    lose: bool = False
+    """Whether to lose one flag after another, to see its row turn red."""
     host: str = "auto"
     flags: Sequence[str] = ()
     """Ids: each and lattice are of these flags only."""
@@ -84,10 +86,12 @@ class _Session:
         asked = self._options
         stage = self._ground.stage
         try:
-            self._ground.prepare()
+            self._ground.prepare(agent=not asked.lose)
         except (Mismatch, TimedOut) as failure:
             raise HostProblem(f"On {stage.host.name} no agent can be started at all: {failure}.") from failure
         self._introduce(stage)
+        if asked.lose:
+            return self._lose()
         both = not (asked.each or asked.all or asked.lattice)
         good = []
         if asked.each or both:
@@ -128,6 +132,12 @@ class _Session:
         )
         found = together.all_together(self._ground, self._hardening, self._supply, wanted, self._console)
         return table.together(found), found.as_json(), found.ok
+
+    def _lose(self) -> Exit:
+        enabled = [flag for flag in self._chosen if not flag.documented]
+        losses = sabotage.lose(self._ground, self._hardening, enabled)
+        self._console.print(f"\n{table.losses(losses)}")
+        return Exit.OK if all(loss.seen for loss in losses) else Exit.CASE_FAILED
 
     def _lattice(self) -> tuple[str, Any, bool]:
         enabled = [flag for flag in self._chosen if not flag.documented]

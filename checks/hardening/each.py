@@ -14,6 +14,15 @@ from checks.hardening.rows import Row
 
 def each_alone(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> list[Row]:
     """Try each flag with nothing else set, but for what it needs."""
+    rows = attacked(ground, hardening, flags)
+    bare = _Bare(ground)
+    with ground.progress.step("Asking agents, and looking at their browser"):
+        at_once(lambda row: _use(ground, hardening, row, bare), [row for row in rows if not row.flag.documented])
+    return rows
+
+
+def attacked(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> list[Row]:
+    """Each flag alone, by its attacks and by what is read inside; no agent is asked."""
     plan = Plan(hardening)
     for flag in flags:
         plan.alone(flag)
@@ -25,9 +34,6 @@ def each_alone(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> l
         row.bitten = plan.bites(flag, options, trials)
         row.missing = plan.in_force(flag, options, trials)
         rows.append(row)
-    bare = _Bare(ground)
-    with ground.progress.step("Asking agents, and looking at their browser"):
-        at_once(lambda row: _use(ground, hardening, row, bare), [row for row in rows if not row.flag.documented])
     return rows
 
 

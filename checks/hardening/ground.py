@@ -72,13 +72,19 @@ class Ground:
         self._named = 0
         self._attackers = ""
 
+    def on(self, stage: Stage) -> Ground:
+        """The same, on another view of the same host."""
+        other = Ground(stage, self.kit, self.progress, self.factor)
+        other._named, other._attackers = self._named + 1000, self._attackers
+        return other
+
     def bench(self, case: str) -> Bench:
         """A bench of its own for one thing that is done."""
         self._named += 1
         name = f"harden-{case}-{self._named}"
         return Bench(self.stage.host, self.stage.owner, name, Record(), factor=self.factor)
 
-    def prepare(self) -> None:
+    def prepare(self, *, agent: bool = True) -> None:
         """Make the attackers' image and bring the agent's. Raises Mismatch where the agent's can't be had."""
         bench = self.bench("prepare")
         self._attackers = f"{probe.repository(self.stage.run.id)}:attackers"
@@ -88,6 +94,8 @@ class Ground:
                  "-t", self._attackers, "-"],
                 stdin=_ATTACKERS.format(base=bench.probe).encode(), timeout=60, doing="building the attackers' image",
             )  # fmt: skip
+        if not agent:
+            return
         with self.progress.step("Bringing the agent's image"):
             self.kit.image(bench)
             self.kit.url(bench)

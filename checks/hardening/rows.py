@@ -130,6 +130,8 @@ def browser_in_words(sights: Sequence[Sight]) -> str:
     helped = next((each for each in sights[1:] if each.works and NO_SANDBOX not in each.arguments), None)
     if helped:
         return f"sandbox {helped.sandbox}, with a work-around"
+    if first.rendered:
+        return f"renders, sandbox {first.sandbox}"
     return "only without its sandbox" if any(each.works for each in sights) else "fails"
 
 

@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from checks.hardening.lattice import Point, smallest_failing
 from checks.hardening.rows import Row, bite_in_words, browser_in_words, remarks
+from checks.hardening.sabotage import Loss
 from checks.hardening.together import Together
 
 _WIDTH = 60  # characters of a cell
@@ -68,6 +69,19 @@ def lattice(points: Sequence[Point]) -> str:
     if not failing:
         return f"{table}\n\nNo set of these fails."
     return "\n".join([table, "\nThe smallest failing sets:", *(f"  {' + '.join(sorted(ids))}" for ids in failing)])
+
+
+def losses(found: Sequence[Loss]) -> str:
+    """Which rows turned red behind a docker that loses a flag."""
+    cells = [
+        (
+            loss.flag.text,
+            "\n".join(f"{flag}: {said}" for flag, said in loss.red.items()) or "nothing",
+            "that one alone" if loss.seen else "NOT that one alone",
+        )
+        for loss in found
+    ]
+    return tabulate(cells, headers=("Lost behind our back", "Red", ""), maxcolwidths=_WIDTH)
 
 
 def _smoke(row: Row) -> str:

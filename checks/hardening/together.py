@@ -91,6 +91,7 @@ class Together:
                     "seconds": round(case.seconds, 1),
                     **({"reason": case.reason} if case.reason else {}),
                     **({"came": case.came} if case.came else {}),
+                    **({"known": dict(self.known)[case.label]} if case.label in dict(self.known) else {}),
                 }
                 for case in cases
             ],
