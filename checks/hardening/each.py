@@ -62,7 +62,9 @@ def _use(ground: Ground, hardening: Hardening, row: Row, bare: _Bare) -> None:
             break
     else:
         row.without = bare.smoke()
-    for workaround, options in _ways(row, flags, Subject.BROWSER):
+    # The browser is the agent's: it gets what the agent took, and on top of that what is for itself.
+    taken = row.smokes[-1][0] if row.answers else None
+    for workaround, options in _ways(row, flags, Subject.BROWSER, taken):
         sight = ground.browse(options, [NO_SANDBOX] if workaround and workaround.id == "no-sandbox" else [])
         row.sights.append((workaround, sight))
         ground.progress.say(f"  {' '.join(options)}: {in_words(sight)}")
@@ -70,12 +72,18 @@ def _use(ground: Ground, hardening: Hardening, row: Row, bare: _Bare) -> None:
             break
 
 
-def _ways(row: Row, flags: Sequence[Flag], subject: Subject) -> Iterator[tuple[Workaround | None, list[str]]]:
-    """The flag alone; then with each of the work-arounds that there are for what it breaks."""
+def _ways(
+    row: Row, flags: Sequence[Flag], subject: Subject, taken: Workaround | None = None
+) -> Iterator[tuple[Workaround | None, list[str]]]:
+    """The flag alone; then with the work-around that was ``taken`` already; then with each that there is for what the
+    flag breaks, on top of that one."""
     yield None, list(row.options)
+    options = [*row.options, *(taken.options if taken else ())]
+    if taken:
+        yield taken, options
     for flag in flags:
         for each in flag.mending(subject):
-            yield each, [*row.options, *each.options]
+            yield each, [*options, *each.options]
 
 
 def in_words(sight: Sight) -> str:

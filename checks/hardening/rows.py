@@ -45,7 +45,8 @@ class Row:
     def mended(self) -> list[Workaround]:
         """The work-arounds that it took, for the agent and for the browser."""
         agents = [each for each, smoke in self.smokes if each and smoke.passed]
-        return agents + [each for each, sight in self.sights if each and sight.works]
+        browsers = [each for each, sight in self.sights if each and sight.works]
+        return agents + [each for each in browsers if each not in agents]
 
     @property
     def answers(self) -> bool:
