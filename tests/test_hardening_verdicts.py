@@ -207,23 +207,24 @@ def test_the_sandbox_is_on_where_both_of_its_layers_are() -> None:
 def test_a_browser_that_renders_without_its_sandbox_does_not_work() -> None:
     told = b'{"seconds": 3, "said": "", "text": "abc", "processes": [%s]}'
     off = b'{"kind":"browser","namespaces":1,"filters":1},{"kind":"renderer","namespaces":1,"filters":1}'
-    done = Completed(("docker",), 0, told % off, b"", 1)
-    assert not browser_heard(done, "abc", [], []).works
-    assert browser_heard(done, "abc", [], ["--no-sandbox"]).works
-    assert "another text" in browser_heard(done, "xyz", [], []).failure
-    assert browser_in_words([browser_heard(done, "abc", [], [])]) == "renders, sandbox off"
+    done = Completed(("docker",), 0, b"", b"", 1)
+    line = (told % off).decode()
+    assert not browser_heard(done, line, "abc", [], []).works
+    assert browser_heard(done, line, "abc", [], ["--no-sandbox"]).works
+    assert "another text" in browser_heard(done, line, "xyz", [], []).failure
+    assert browser_in_words([browser_heard(done, line, "abc", [], [])]) == "renders, sandbox off"
 
 
 @pytest.mark.parametrize(
     ("out", "why"),
     [
-        (b"", "the container ended with status 1: error"),
-        (b'{"seconds": 1, "ended": 134, "said": "x\\nCheck failed: sys_chroot()\\ny"}', "status 134: Check failed"),
-        (b'{"seconds": 60, "late": true, "said": ""}', "no page came within 60 s: without a word"),
+        ("", "the container ended with status 1: error"),
+        ('{"seconds": 1, "ended": 134, "said": "x\\nCheck failed: sys_chroot()\\ny"}', "status 134: Check failed"),
+        ('{"seconds": 60, "late": true, "said": ""}', "no page came within 60 s: without a word"),
     ],
 )
-def test_a_browser_that_fails_says_why(out: bytes, why: str) -> None:
-    assert why in browser_heard(Completed(("docker",), 1, out, b"error", 1), "abc", [], []).failure
+def test_a_browser_that_fails_says_why(out: str, why: str) -> None:
+    assert why in browser_heard(Completed(("docker",), 1, b"", b"error", 1), out, "abc", [], []).failure
 
 
 def test_a_lattice_has_each_combination_once_and_what_its_flags_need() -> None:

@@ -54,31 +54,37 @@ class Sight:
         }
 
 
-def browse(bench: Bench, image: str, options: Sequence[str], arguments: Sequence[str] = ()) -> Sight:
-    """Start Chromium in a container of the agent's image, run as nanoclaw runs it, with these options of docker run."""
+def browse(bench: Bench, image: str, options: Sequence[str], starts: Sequence[Sequence[str]] = ((),)) -> list[Sight]:
+    """Start Chromium in a container of the agent's image, run as nanoclaw runs it, with these options of docker run:
+    once for each of ``starts``, which are the browser's own options."""
     token = secrets.token_hex(8)
     bound = _BOUND * bench.slowness
     who = contract.user_options(bench.uid, bench.facts.gid)
     argv = [
         "run", "-i", "--rm", *who, "-e", f"VERIFY_BOUND={bound:.0f}", *options, "--entrypoint", "node", image,
-        "--input-type=module", "-", token, *arguments,
+        "--input-type=module", "-", token, *(" ".join(start) for start in starts),
     ]  # fmt: skip
     try:
-        done = bench.docker(*argv, stdin=_PROGRAM.read_bytes(), timeout=_BOUND + 20)
+        done = bench.docker(*argv, stdin=_PROGRAM.read_bytes(), timeout=_BOUND * len(starts) + 20)
     except TimedOut as late:
         done = late.partial
-    return heard(done, token, options, arguments)
+    lines = [line for line in done.out.splitlines() if line.startswith("{")]
+    lines += [""] * (len(starts) - len(lines))
+    return [heard(done, line, token, options, start) for line, start in zip(lines, starts, strict=False)]
 
 
-def heard(done: Completed, token: str, options: Sequence[str], arguments: Sequence[str]) -> Sight:
-    """What the program that ran in there says of the browser."""
+def heard(done: Completed, line: str, token: str, options: Sequence[str], arguments: Sequence[str]) -> Sight:
+    """What the program that ran in there says of one start, in a line; empty where it did not come to that."""
+    try:
+        told: Mapping[str, Any] = json.loads(line)
+    except ValueError:
+        told = {}
 
     def sight(*, rendered: bool = False, sandbox: str = "", layers: str = "", failure: str = "") -> Sight:
-        return Sight(tuple(options), tuple(arguments), rendered, sandbox, layers, failure, done.seconds)
+        seconds = float(told.get("seconds", done.seconds))
+        return Sight(tuple(options), tuple(arguments), rendered, sandbox, layers, failure, seconds)
 
-    try:
-        told: Mapping[str, Any] = json.loads(done.out.strip().splitlines()[-1])
-    except (ValueError, IndexError):
+    if not told:
         return sight(failure=f"the container ended with status {done.status}: {shown(done.err.strip())}")
     said = _telling(str(told.get("said", "")))
     if "ended" in told:
@@ -115,7 +121,15 @@ def judged(processes: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     return "off", words
 
 
-_TELLING = ("check failed", "fatal", "failed to create", "no usable sandbox", "operation not permitted", "read-only")
+_TELLING = (
+    "check failed",
+    "fatal",
+    "failed to create",
+    "no usable sandbox",
+    "operation not permitted",
+    "read-only",
+    "is required",
+)
 
 
 def _telling(said: str) -> str:

@@ -65,7 +65,10 @@ def _use(ground: Ground, hardening: Hardening, row: Row, bare: _Bare) -> None:
     # The browser is the agent's: it gets what the agent took, and on top of that what is for itself.
     taken = row.smokes[-1][0] if row.answers else None
     for workaround, options in _ways(row, flags, Subject.BROWSER, taken):
-        sight = ground.browse(options, [NO_SANDBOX] if workaround and workaround.id == "no-sandbox" else [])
+        # Without its sandbox as well, where nothing but the flag is set: it tells whether the sandbox is what breaks.
+        sight, *row.unsandboxed[len(row.unsandboxed) :] = ground.browse(
+            options, [[]] if workaround else [[], [NO_SANDBOX]]
+        )
         row.sights.append((workaround, sight))
         ground.progress.say(f"  {' '.join(options)}: {in_words(sight)}")
         if sight.works:

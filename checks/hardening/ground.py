@@ -136,10 +136,10 @@ class Ground:
             failure = str(wrong)
         return Smoke(tuple(options), not failure, failure, missing, time.monotonic() - began)
 
-    def browse(self, options: Sequence[str], arguments: Sequence[str] = ()) -> Sight:
-        """Start Chromium in a container that has these options."""
+    def browse(self, options: Sequence[str], starts: Sequence[Sequence[str]] = ((),)) -> list[Sight]:
+        """Start Chromium in a container that has these options, once for each of ``starts``: its own options."""
         bench = self.bench("browser")
-        return browser.browse(bench, self.kit.image(bench), options, arguments)
+        return browser.browse(bench, self.kit.image(bench), options, starts)
 
 
 def at_once(work: Callable[[Any], T], items: Sequence[Any]) -> list[T]:

@@ -58,7 +58,7 @@ def walk(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> list[Po
 
     def one(some: tuple[Flag, ...]) -> Point:
         options = hardening.hardened(some)
-        point = Point(some, ground.ask(some, options), ground.browse(options))
+        point = Point(some, ground.ask(some, options), *ground.browse(options))
         agent = "the agent answers" if point.smoke.passed else "no answer"
         ground.progress.say(f"  {' '.join(flag.id for flag in some)}: {agent}; {in_words(point.sight)}")
         return point

@@ -40,6 +40,8 @@ class Row:
     """An agent without any flag, where it was needed to tell whose fault a failure is."""
     sights: list[tuple[Workaround | None, Sight]] = field(default_factory=list)
     """The same for Chromium."""
+    unsandboxed: list[Sight] = field(default_factory=list)
+    """Chromium with ``--no-sandbox``, under the flag alone."""
 
     @property
     def mended(self) -> list[Workaround]:
@@ -103,7 +105,10 @@ class Row:
             "workarounds": [each.id for each in self.mended],
             "attacks": [attack_json(each) for each in self.bitten],
             "agent": [_with(each, smoke) for each, smoke in self.smokes],
-            "browser": [_with(each, sight) for each, sight in self.sights],
+            "browser": [
+                *(_with(each, sight) for each, sight in self.sights),
+                *(sight.as_json() for sight in self.unsandboxed),
+            ],
         }
 
 

@@ -108,10 +108,10 @@ def all_together(ground: Ground, hardening: Hardening, supply: Supply, options: 
     found = Together(tuple(chosen), [])
     with ground.progress.step("Asking an agent, and looking at its browser"), ThreadPoolExecutor(1) as beside:
         asked = beside.submit(ground.ask, hardening.enabled, chosen)
-        for options_of_run, arguments in _ways(hardening, chosen):
-            sight = ground.browse(options_of_run, arguments)
-            found.sights.append(sight)
-            ground.progress.say(f"  {' '.join(sight.options) or 'no flags'}: {in_words(sight)}")
+        for flags, starts in _ways(hardening, chosen):
+            for sight in ground.browse(flags, starts):
+                found.sights.append(sight)
+                ground.progress.say(f"  {' '.join(sight.options) or 'no flags'}: {in_words(sight)}")
         found.smoke = asked.result()
     for flag in hardening.enabled:
         found.rows.append(_row(flag, plan, chosen, trials, found.smoke))
@@ -130,15 +130,15 @@ def _row(flag: Flag, plan: Plan, chosen: list[str], trials: Mapping[Cell, Trial]
     return row
 
 
-def _ways(hardening: Hardening, chosen: list[str]) -> list[tuple[list[str], list[str]]]:
-    """How Chromium is started: under the set; then what that is compared with, its work-around left out."""
+def _ways(hardening: Hardening, chosen: list[str]) -> list[tuple[list[str], list[list[str]]]]:
+    """How Chromium is started: under the set; then as what that is compared with, its own work-around left out, with its
+    sandbox and without; the same without the container's filter of system calls; without any flag."""
     mending = [each for flag in hardening.enabled for each in flag.mending(Subject.BROWSER)[:1]]
     bare = [word for word in chosen if not any(word in each.options for each in mending)]
+    documented = [word for flag in hardening.flags if flag.documented for word in flag.options]
     return [
-        (chosen, []),
-        (bare, []),
-        (bare, [NO_SANDBOX]),
-        ([*bare, *(word for flag in hardening.flags if flag.documented for word in flag.options)], []),
-        ([], []),
-        ([], [NO_SANDBOX]),
+        (chosen, [[], [NO_SANDBOX]]),
+        (bare, [[], [NO_SANDBOX]]),
+        ([*bare, *documented], [[]]),
+        ([], [[], [NO_SANDBOX]]),
     ]
