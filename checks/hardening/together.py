@@ -131,7 +131,7 @@ def _row(flag: Flag, plan: Plan, chosen: list[str], trials: Mapping[Cell, Trial]
 
 
 def _ways(hardening: Hardening, chosen: list[str]) -> list[tuple[list[str], list[list[str]]]]:
-    """How Chromium is started: under the set; then as what that is compared with, its own work-around left out, with its
+    """How Chromium is started: under the set; as what that is compared with, its own work-around left out, with its
     sandbox and without; the same without the container's filter of system calls; without any flag."""
     mending = [each for flag in hardening.enabled for each in flag.mending(Subject.BROWSER)[:1]]
     bare = [word for word in chosen if not any(word in each.options for each in mending)]
