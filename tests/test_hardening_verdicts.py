@@ -66,7 +66,8 @@ def rows(losing: str = "") -> list[Row]:
     for flag in ENABLED:
         options = KNOWN.options(flag)
         row = Row(flag, tuple(options), smokes=[(None, ANSWER)])
-        row.bitten, row.missing = plan.bites(flag, options, trials), plan.in_force(flag, options, trials)
+        row.bitten = plan.bites(flag, options, trials)
+        row.missing, row.trouble = plan.in_force(flag, options, trials)
         found.append(row)
     return found
 
@@ -182,6 +183,13 @@ def test_a_flag_is_dropped_only_where_an_agent_answers_without_it() -> None:
         assert not row.ok
         verdicts[without.passed] = row.verdict
     assert verdicts == {True: Verdict.DROPPED, False: Verdict.UNJUDGED}
+
+
+def test_a_flag_that_no_container_starts_with_is_not_called_accepted() -> None:
+    row = rows()[0]
+    row.trouble = "status 126: controller `cpu` is not available"
+    assert row.bite is Bite.UNTRIED
+    assert f"no container starts with it: {row.trouble}" in remarks(row)
 
 
 def test_a_flag_that_the_agents_own_container_lacks_is_not_in_force() -> None:

@@ -98,7 +98,7 @@ def _verdict(row: Mapping[str, Any]) -> str:
 
 
 def _bites(row: Mapping[str, Any]) -> str:
-    if lacking := row.get("lacking"):
+    if lacking := row.get("trouble") or row.get("lacking"):
         return f"**no**: {lacking}"
     if not row["attacks"]:
         return "nothing to bite: it takes a protection away"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from checks.hardening.browser import NO_SANDBOX, Sight
 from checks.hardening.flags import Flag, Hardening, Subject, Workaround
-from checks.hardening.ground import Ground, Smoke, at_once
+from checks.hardening.ground import Ground, Smoke
 from checks.hardening.proofs import Plan
 from checks.hardening.rows import Row
 
@@ -17,7 +17,7 @@ def each_alone(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> l
     rows = attacked(ground, hardening, flags)
     bare = _Bare(ground)
     with ground.progress.step("Asking agents, and looking at their browser"):
-        at_once(lambda row: _use(ground, hardening, row, bare), [row for row in rows if not row.flag.documented])
+        ground.at_once(lambda row: _use(ground, hardening, row, bare), [row for row in rows if not row.flag.documented])
     return rows
 
 
@@ -32,7 +32,7 @@ def attacked(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> lis
         options = hardening.options(flag)
         row = Row(flag, tuple(options))
         row.bitten = plan.bites(flag, options, trials)
-        row.missing = plan.in_force(flag, options, trials)
+        row.missing, row.trouble = plan.in_force(flag, options, trials)
         rows.append(row)
     return rows
 

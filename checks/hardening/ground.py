@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from checks.hosts.process import TimedOut
 from checks.nanoclaw.running import RunningAgent
 from checks.nanoclaw.smoke import smoke
 from checks.nanoclaw.supply import Kit
+from checks.problems import Interrupted
 from checks.progress import Progress
 from checks.stage import Stage
 
@@ -35,6 +36,7 @@ RUN mkdir -p /probe/setuid && cp /bin/busybox /probe/setuid/su && chmod 4755 /pr
     sed -i 's/^root:[^:]*:/root::/' /etc/passwd
 """
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -71,6 +73,7 @@ class Ground:
         self.factor = factor
         self._named = 0
         self._attackers = ""
+        self._over = False
 
     def on(self, stage: Stage) -> Ground:
         """The same, on another view of the same host."""
@@ -80,9 +83,28 @@ class Ground:
 
     def bench(self, case: str) -> Bench:
         """A bench of its own for one thing that is done."""
+        if self._over:
+            raise Interrupted("the run is over")
         self._named += 1
         name = f"harden-{case}-{self._named}"
         return Bench(self.stage.host, self.stage.owner, name, Record(), factor=self.factor)
+
+    def at_once(self, work: Callable[[S], T], items: Sequence[S]) -> list[T]:
+        """What ``work`` makes of the items, in their order, some at a time.
+
+        The first error, an interrupt above all, is raised at once: what still runs then is not waited for, and starts
+        nothing more.
+        """
+        pool = ThreadPoolExecutor(AT_ONCE)
+        try:
+            started = [pool.submit(work, item) for item in items]
+            done = [each.result() for each in started]
+        except BaseException:
+            self._over = True
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
+        return done
 
     def prepare(self, *, agent: bool = True) -> None:
         """Make the attackers' image and bring the agent's. Raises Mismatch where the agent's can't be had."""
@@ -113,7 +135,7 @@ class Ground:
         with self.progress.step(f"Trying attacks in {len(cells)} containers"):
             found = {cell: one(cell) for cell in alone}
             others = [cell for cell in cells if cell not in found]
-            return {**found, **dict(zip(others, at_once(one, others), strict=True))}
+            return {**found, **dict(zip(others, self.at_once(one, others), strict=True))}
 
     def ask(self, flags: Sequence[Flag], options: Sequence[str]) -> Smoke:
         """Ask an agent that has these options, and read in its container whether these flags are in force."""
@@ -140,15 +162,3 @@ class Ground:
         """Start Chromium in a container that has these options, once for each of ``starts``: its own options."""
         bench = self.bench("browser")
         return browser.browse(bench, self.kit.image(bench), options, starts)
-
-
-def at_once(work: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
-    """What ``work`` makes of the items, in their order, some at a time; the first error ends what has not begun."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        started: list[Future[T]] = [pool.submit(work, item) for item in items]
-        try:
-            return [each.result() for each in started]
-        except BaseException:
-            for each in started:
-                each.cancel()
-            raise

@@ -10,7 +10,7 @@ from typing import Any
 from checks.hardening.browser import Sight
 from checks.hardening.each import in_words
 from checks.hardening.flags import Flag, Hardening
-from checks.hardening.ground import Ground, Smoke, at_once
+from checks.hardening.ground import Ground, Smoke
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def walk(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> list[Po
         return point
 
     with ground.progress.step(f"Trying {len(whole)} combinations"):
-        return at_once(one, whole)
+        return ground.at_once(one, whole)
 
 
 def smallest_failing(points: Collection[Point], failed: Callable[[Point], bool]) -> list[frozenset[str]]:

@@ -93,10 +93,11 @@ class Plan:
             found.append(Bitten(without, under, judged(without, under)))
         return found
 
-    def in_force(self, flag: Flag, options: Sequence[str], trials: Mapping[Cell, Trial]) -> str:
-        """What of the flag is not in force in the container that has these options; empty where all of it is."""
+    def in_force(self, flag: Flag, options: Sequence[str], trials: Mapping[Cell, Trial]) -> tuple[str, str]:
+        """What of the flag is not in force in the container that has these options, and why there is no such container;
+        both empty where all is well."""
         trial = trials[Cell(tuple(options), _reader(flag))]
-        return trial.trouble if trial.inside is None else force.missing(flag, trial.inside, options)
+        return ("", trial.trouble) if trial.inside is None else (force.missing(flag, trial.inside, options), "")
 
     def _without(self, flag: Flag) -> tuple[str, ...]:
         return tuple(word for needed in flag.needs for word in self._hardening.flag(needed).options)

@@ -34,6 +34,8 @@ class Row:
     bitten: list[Bitten] = field(default_factory=list)
     missing: str = ""
     """What of it was not in force in a container of the probe image."""
+    trouble: str = ""
+    """Why no container started with it, where that is so."""
     smokes: list[tuple[Workaround | None, Smoke]] = field(default_factory=list)
     """The agents that were asked, in their order: without a work-around, then with one after another."""
     without: Smoke | None = None
@@ -72,6 +74,8 @@ class Row:
     @property
     def bite(self) -> Bite:
         """Whether it holds: by the attacks, and by what was read inside, the running agent's container included."""
+        if self.trouble:
+            return Bite.UNTRIED
         if self.lacking:
             return Bite.NOT_ENFORCED
         return verdict(self.bitten)
@@ -101,6 +105,7 @@ class Row:
             "bite": str(self.bite),
             "ok": self.ok,
             **({"lacking": self.lacking} if self.lacking else {}),
+            **({"trouble": self.trouble} if self.trouble else {}),
             **({"without": self.without.as_json()} if self.without else {}),
             "workarounds": [each.id for each in self.mended],
             "attacks": [attack_json(each) for each in self.bitten],
@@ -159,6 +164,8 @@ def remarks(row: Row) -> list[str]:
     if row.broke:
         found.append(f"broke: {row.broke}")
     found += [f"work-around: {' '.join(each.options)} ({each.because})" for each in row.mended]
+    if row.trouble:
+        found.append(f"no container starts with it: {row.trouble}")
     if row.lacking:
         found.append(f"not in force: {row.lacking}")
     for each in row.bitten:

@@ -96,4 +96,6 @@ def holds(row: Row) -> bool:
 def said(row: Row) -> str:
     """What was said of a row that is red."""
     through = [each.under.attack for each in row.bitten if each.bite is Bite.NOT_ENFORCED]
-    return "; ".join([*([row.lacking] if row.lacking else []), *(f"{attack} succeeds" for attack in through)])
+    return "; ".join(
+        [*(each for each in (row.trouble, row.lacking) if each), *(f"{attack} succeeds" for attack in through)]
+    )

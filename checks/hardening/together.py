@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +73,17 @@ class Together:
             and all(row.ok for row in self.rows)
         )
 
+    def ask(self, ground: Ground, hardening: Hardening) -> None:
+        """Ask an agent that has the set."""
+        self.smoke = ground.ask(hardening.enabled, self.options)
+
+    def browse(self, ground: Ground, ways: Sequence[tuple[list[str], list[list[str]]]]) -> None:
+        """Start Chromium in each of these ways: the container's options, and its own for each start."""
+        for flags, starts in ways:
+            for sight in ground.browse(flags, starts):
+                self.sights.append(sight)
+                ground.progress.say(f"  {' '.join(sight.options) or 'no flags'}: {in_words(sight)}")
+
     def as_json(self) -> dict[str, Any]:
         """It as evidence stores it."""
         cases = self.verified.cases if self.verified else []
@@ -106,13 +116,13 @@ def all_together(ground: Ground, hardening: Hardening, supply: Supply, options: 
         plan.among(flag, chosen)
     trials = ground.attack(plan.cells)
     found = Together(tuple(chosen), [])
-    with ground.progress.step("Asking an agent, and looking at its browser"), ThreadPoolExecutor(1) as beside:
-        asked = beside.submit(ground.ask, hardening.enabled, chosen)
-        for flags, starts in _ways(hardening, chosen):
-            for sight in ground.browse(flags, starts):
-                found.sights.append(sight)
-                ground.progress.say(f"  {' '.join(sight.options) or 'no flags'}: {in_words(sight)}")
-        found.smoke = asked.result()
+    with ground.progress.step("Asking an agent, and looking at its browser"):
+        tasks: list[Callable[[], None]] = [
+            lambda: found.ask(ground, hardening),
+            lambda: found.browse(ground, _ways(hardening, chosen)),
+        ]
+        ground.at_once(lambda task: task(), tasks)
+    assert found.smoke
     for flag in hardening.enabled:
         found.rows.append(_row(flag, plan, chosen, trials, found.smoke))
     console.print("\nThe verification, with these flags on every docker run:")
@@ -125,7 +135,7 @@ def all_together(ground: Ground, hardening: Hardening, supply: Supply, options: 
 def _row(flag: Flag, plan: Plan, chosen: list[str], trials: Mapping[Cell, Trial], smoke: Smoke) -> Row:
     row = Row(flag, tuple(chosen))
     row.bitten = plan.bites(flag, chosen, trials)
-    row.missing = plan.in_force(flag, chosen, trials)
+    row.missing, row.trouble = plan.in_force(flag, chosen, trials)
     row.smokes.append((None, smoke))
     return row
 
