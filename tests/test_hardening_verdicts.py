@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from checks.hardening import flags, force, inside
+from checks.hardening import flags, force, inside, sabotage
 from checks.hardening.attacks import ATTACKS, Outcome, Trial, Tried, heard, judged
 from checks.hardening.browser import Sight
 from checks.hardening.browser import heard as browser_heard
@@ -20,6 +21,7 @@ from checks.hardening.proofs import judged as bite_of
 from checks.hardening.rows import Row, Verdict, bite_in_words, browser_in_words, remarks
 from checks.hardening.sabotage import lost
 from checks.hosts.process import Completed
+from tests.fakes import FakeHost
 from tests.test_hardening_inside import HARDENED
 
 KNOWN = flags.load()
@@ -255,3 +257,14 @@ def test_the_smallest_failing_sets_have_none_within_them() -> None:
     ]  # fmt: skip
     found = smallest_failing(points, lambda each: not each.ok)
     assert found == [{"cap-drop"}, {"cpus", "memory"}]
+
+
+@pytest.mark.parametrize("flag", ENABLED, ids=lambda flag: flag.id)
+def test_a_docker_that_loses_a_flag_passes_the_rest_on(tmp_path: Path, flag: Flag) -> None:
+    host = FakeHost(tmp_path, {"docker": 'printf "<%s>" "$@"'}).pretend()
+    host.put(f"{tmp_path}/first/docker", sabotage.DOCKER.read_bytes(), mode=0o755)
+    behind = sabotage.Behind(host, f"{tmp_path}/first", flag)
+    words = ["run", "--rm", *KNOWN.together([each for each in ENABLED if each is not flag]), "image", "two words", ""]
+    given = [*words[:2], *flag.options, *words[2:]]
+    came = behind.run(["docker", *given]).out
+    assert came == "".join(f"<{word}>" for word in words)

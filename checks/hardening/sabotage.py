@@ -16,7 +16,7 @@ from checks.hosts.base import Host
 from checks.hosts.process import Completed
 from checks.hosts.recipe import FIXTURES
 
-_DOCKER = FIXTURES / "hardening" / "docker"
+DOCKER = FIXTURES / "hardening" / "docker"
 
 _BEHIND = 'PATH=$1:$PATH LOST=$2 LOST_WORDS=$3 && export PATH LOST LOST_WORDS && shift 3 && exec "$@"'
 
@@ -84,7 +84,7 @@ def lose(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> list[Lo
 def place(bench: Bench) -> str:
     """Put the program on the bench's host; the folder that it is in."""
     folder = bench.make("first-on-path")
-    bench.host.put(f"{folder}/docker", _DOCKER.read_bytes(), mode=0o755)
+    bench.host.put(f"{folder}/docker", DOCKER.read_bytes(), mode=0o755)
     return folder
 
 
