@@ -7,7 +7,7 @@ from typing import Any
 
 from checks.hardening import findings, flags
 from checks.hardening.findings import Stored
-from checks.hardening.flags import Hardening
+from checks.hardening.flags import Hardening, Subject
 from checks.hosts.recipe import ROOT
 from checks.problems import Exit, WrongUsage, settled
 from checks.progress import Progress
@@ -47,6 +47,7 @@ def text(evidence: Sequence[Stored], hardening: Hardening) -> str:
         broke=list(_broke(alone, hardening)),
         vacuous=list(_vacuous(alone, hardening)),
         browser=list(_browser([*alone, *whole])),
+        chromium=_answer(whole, hardening),
     )
 
 
@@ -163,6 +164,30 @@ def _browser(evidence: Sequence[Stored]) -> Iterator[dict[str, Any]]:
                 hosts.append(where(each))
     for (container, arguments, result), hosts in same.items():
         yield {"container": container, "arguments": arguments, "result": result, "evidence": hosts}
+
+
+def _answer(whole: Sequence[Stored], hardening: Hardening) -> dict[str, Any]:
+    """What all of the hosts say together of Chromium and its sandbox."""
+    lent = [word for flag in hardening.enabled for each in flag.mending(Subject.BROWSER)[:1] for word in each.options]
+    chosen = hardening.recommended()
+    bare = [word for word in chosen if word not in lent]
+    unfiltered = [*bare, *(word for flag in hardening.flags if flag.documented for word in flag.options)]
+
+    def on(options: list[str]) -> list[bool]:
+        return [
+            sight.get("sandbox") == "on"
+            for each in whole
+            for sight in each.found["browser"]
+            if sight["options"] == options and not sight["arguments"]
+        ]
+
+    return {
+        "asked": [where(each) for each in whole],
+        "default": all(on([])),
+        "broken": not any(on(bare)),
+        "cause": all(on(unfiltered)),
+        "set": all(on(chosen)),
+    }
 
 
 def _result(sight: Mapping[str, Any]) -> str:
