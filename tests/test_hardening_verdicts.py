@@ -13,12 +13,13 @@ from checks.hardening.attacks import ATTACKS, Outcome, Trial, Tried, heard, judg
 from checks.hardening.browser import Sight
 from checks.hardening.browser import heard as browser_heard
 from checks.hardening.browser import judged as sandbox
+from checks.hardening.browsing import in_words, ways_of
 from checks.hardening.flags import Flag
 from checks.hardening.ground import Smoke
 from checks.hardening.lattice import Point, combinations_of, smallest_failing
 from checks.hardening.proofs import Bite, Cell, Plan, verdict
 from checks.hardening.proofs import judged as bite_of
-from checks.hardening.rows import Row, Verdict, bite_in_words, browser_in_words, remarks
+from checks.hardening.rows import Row, Verdict, bite_in_words, remarks
 from checks.hardening.sabotage import lost
 from checks.hosts.process import Completed
 from tests.fakes import FakeHost
@@ -222,7 +223,7 @@ def test_a_browser_that_renders_without_its_sandbox_does_not_work() -> None:
     assert not browser_heard(done, line, "abc", [], []).works
     assert browser_heard(done, line, "abc", [], ["--no-sandbox"]).works
     assert "another text" in browser_heard(done, line, "xyz", [], []).failure
-    assert browser_in_words([browser_heard(done, line, "abc", [], [])]) == "renders, sandbox off"
+    assert in_words(browser_heard(done, line, "abc", [], [])) == "Chromium renders, sandbox off"
 
 
 @pytest.mark.parametrize(
@@ -235,6 +236,17 @@ def test_a_browser_that_renders_without_its_sandbox_does_not_work() -> None:
 )
 def test_a_browser_that_fails_says_why(out: str, why: str) -> None:
     assert why in browser_heard(Completed(("docker",), 1, b"", b"error", 1), out, "abc", [], []).failure
+
+
+def test_chromium_is_started_under_no_flag_each_one_and_all_of_them() -> None:
+    ways = {what: (options, needed) for what, options, needed in ways_of(KNOWN, KNOWN.flags)}
+    assert ways["no flags"] == ([], True)
+    assert ways["the recommended set"] == (KNOWN.recommended(), True)
+    assert ways["--cap-drop=ALL"] == (["--cap-drop=ALL"], False)
+    assert ways["--cap-drop=ALL, with its work-arounds"] == (["--cap-drop=ALL", "--cap-add=SYS_CHROOT"], True)
+    assert ways["--cpus=2"] == (["--cpus=2"], True)
+    bare, needed = ways["the set without SYS_CHROOT"]
+    assert (set(KNOWN.recommended()) - set(bare), needed) == ({"--cap-add=SYS_CHROOT"}, False)
 
 
 def test_a_lattice_has_each_combination_once_and_what_its_flags_need() -> None:
