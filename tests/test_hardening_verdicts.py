@@ -216,7 +216,7 @@ def test_the_sandbox_is_on_where_both_of_its_layers_are() -> None:
 
 
 def test_a_browser_that_renders_without_its_sandbox_does_not_work() -> None:
-    told = b'{"seconds": 3, "said": "", "text": "abc", "processes": [%s]}'
+    told = b'{"seconds": 3, "late": false, "ended": 0, "said": "", "text": "abc", "processes": [%s]}'
     off = b'{"kind":"browser","namespaces":1,"filters":1},{"kind":"renderer","namespaces":1,"filters":1}'
     done = Completed(("docker",), 0, b"", b"", 1)
     line = (told % off).decode()
@@ -230,8 +230,11 @@ def test_a_browser_that_renders_without_its_sandbox_does_not_work() -> None:
     ("out", "why"),
     [
         ("", "the container ended with status 1: error"),
-        ('{"seconds": 1, "ended": 134, "said": "x\\nCheck failed: sys_chroot()\\ny"}', "status 134: Check failed"),
-        ('{"seconds": 60, "late": true, "said": ""}', "no page came within 60 s: without a word"),
+        (
+            '{"seconds": 1, "late": false, "ended": 134, "said": "x\\nCheck failed: sys_chroot()\\ny"}',
+            "status 134: Check failed",
+        ),
+        ('{"seconds": 60, "late": true, "ended": 137, "said": ""}', "no page came within 60 s: without a word"),
     ],
 )
 def test_a_browser_that_fails_says_why(out: str, why: str) -> None:
