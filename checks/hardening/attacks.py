@@ -104,7 +104,7 @@ _ATTACKS = (
     Attack(
         "busy-loops",
         "keep two processors busy",
-        # By what the two loops used up, in hundredths of a second, over three seconds of the clock. A busy machine gives
+        # By what the two loops used up, in hundredths of a second, over three seconds. A busy machine gives
         # them little as well: so the kernel has to say that it held them back.
         'used() { cat "/proc/$a/stat" "/proc/$b/stat" | cut -d ")" -f 2 |'
         'awk "{ n += \\$12 + \\$13 } END { print n }"; };'
