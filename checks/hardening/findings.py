@@ -20,7 +20,6 @@ from checks.problems import WrongUsage
 FOLDER = ROOT / "evidence" / "hardening"
 SCHEMA = Path(__file__).with_name("findings.schema.json")
 VERSION = 1
-KINDS = ("each", "all", "lattice")
 
 
 @dataclass(frozen=True)

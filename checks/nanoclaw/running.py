@@ -36,7 +36,12 @@ ENTRIES = {
 }
 """What may stand in an agent's last words, case aside, and the guide's entry on it; the first that is there counts."""
 
-_NOISE = ("npm notice", "    at ", "  errno")  # npm's advertisements, a stack's frames
+_NOISE = (
+    "npm notice",
+    "    at ",
+    "  errno",
+    "Emulate Docker CLI",
+)  # npm's advertisements, a stack's frames, the shim's
 _WIDTH = 300  # characters of a line that are quoted
 
 _DEBUG_LOG = """
