@@ -32,7 +32,8 @@ class Record:
 class Docker:
     """``docker`` on a host, found by the account's own PATH.
 
-    Calling it runs a subcommand to its end. ``run`` and ``build`` get a label with the run's id as well.
+    Calling it runs a subcommand to its end. ``run`` and ``build`` get a label with the run's id as well, unless there is
+    no ``owner``: then every command is as its caller has it, to the byte, and the caller cleans up.
     """
 
     def __init__(self, host: Host, owner: str, record: Record, *, factor: float = 1.0) -> None:
@@ -43,7 +44,7 @@ class Docker:
 
     def argv(self, *args: str) -> list[str]:
         """The whole command line for these arguments."""
-        label = ["--label", f"{LABEL}={self._owner}"] if args and args[0] in _LABELLED else []
+        label = ["--label", f"{LABEL}={self._owner}"] if self._owner and args and args[0] in _LABELLED else []
         return ["docker", *args[:1], *label, *args[1:]]
 
     def __call__(

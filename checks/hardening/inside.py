@@ -14,9 +14,9 @@ from typing import Any
 from checks.docker import shell
 from checks.expect import shown
 
-_SCRIPT = r"""
+SCRIPT = r"""
 say() { printf '==%s\n' "$1"; }
-say status; cat /proc/self/status
+say status; cat /proc/1/status # the container's own first process: "exec" may give its process something else
 say mounts; cat /proc/self/mountinfo
 say uid_map; cat /proc/self/uid_map
 say ids; id -u; id -g
@@ -86,7 +86,7 @@ class Inside:
 
 def argv() -> list[str]:
     """The command to run inside the container. It ends with status 0 whatever is in force."""
-    return shell(_SCRIPT)
+    return shell(SCRIPT)
 
 
 def parse(text: str) -> Inside:
