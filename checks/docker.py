@@ -32,8 +32,8 @@ class Record:
 class Docker:
     """``docker`` on a host, found by the account's own PATH.
 
-    Calling it runs a subcommand to its end. ``run`` and ``build`` get a label with the run's id as well, unless there is
-    no ``owner``: then every command is as its caller has it, to the byte, and the caller cleans up.
+    Calling it runs a subcommand to its end. ``run`` and ``build`` get a label with the run's id as well. Without an
+    ``owner`` they don't: then every command is as its caller has it, to the byte, and the caller cleans up.
     """
 
     def __init__(self, host: Host, owner: str, record: Record, *, factor: float = 1.0) -> None:

@@ -6,6 +6,7 @@ from invoke import Context, Exit, task
 
 from checks.injection.command import Options
 from checks.injection.command import inject as run_inject
+from checks.injection.examples import render_examples
 
 
 @task(
@@ -36,3 +37,9 @@ def inject(
     """
     options = Options(list, check, install, uninstall, dry_run, host, nanoclaw)
     raise Exit(code=run_inject(options))
+
+
+@task(help={"check": "only say whether a file is stale (exit status 1)"})
+def render_injection(_: Context, check: bool = False) -> None:
+    """Render examples/injection/ from fixtures/injection/ and fixtures/hardening.toml."""
+    raise Exit(code=render_examples(check=check))

@@ -105,7 +105,7 @@ def _answered(agent: RunningAgent) -> Finding:
 
 
 def _of_others(bench: Bench, settings: Settings) -> Finding:
-    """Another container of the same user, with a mount, that is not nanoclaw's: nothing but the user namespace is there."""
+    """Another container of the same user, with a mount, that is not nanoclaw's: only its user namespace is another."""
     what = "Other containers are left alone"
     folder = bench.make("others")
     argv = [bench.facts.engine, "run", "--rm", "-v", f"{folder}:/data", bench.probe, *inside.argv()]

@@ -148,4 +148,4 @@ def patch(options: Sequence[str]) -> str:
     words = list(options)
     lines = "".join(f"+    '{word}',\n" for word in words)
     text = (FIXTURES / "injection" / "container-runner.patch").read_text()
-    return text.replace("@options@\n", lines).replace("@count@", str(len(words) + 5))
+    return text.replace("@options@\n", lines).replace("@count@", str(len(words) + 8))

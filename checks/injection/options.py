@@ -106,17 +106,17 @@ def _docker_variables(found: Found, chosen: Sequence[Setting]) -> Arrangement:
     return Arrangement(env={"DOCKER_DEFAULT_OPTS": words, "DOCKER_OPTS": words})
 
 
-def _userns_variable(found: Found, chosen: Sequence[Setting]) -> Arrangement:
+def _userns_variable(_: Found, __: Sequence[Setting]) -> Arrangement:
     return Arrangement(env={"PODMAN_USERNS": "keep-id"})
 
 
-def _override(found: Found, chosen: Sequence[Setting]) -> Arrangement:
+def _override(found: Found, _: Sequence[Setting]) -> Arrangement:
     hook, hook_json, drop_in = configuration.files(found.home, found.version, found.settings)
     apart = File(f"{settings_folder(found.home)}/{FOLDER}/override.conf", drop_in.data, drop_in.mode)
     return Arrangement(files=[hook, hook_json, apart], env={"CONTAINERS_CONF_OVERRIDE": apart.path})
 
 
-def _replace(found: Found, chosen: Sequence[Setting]) -> Arrangement:
+def _replace(found: Found, _: Sequence[Setting]) -> Arrangement:
     empty = File(f"{settings_folder(found.home)}/{FOLDER}/replaces.conf", b"[containers]\n", 0o644)
     return Arrangement(files=[empty], env={"CONTAINERS_CONF": empty.path})
 
@@ -136,7 +136,7 @@ def _wrapper(found: Found, chosen: Sequence[Setting]) -> Arrangement:
     return Arrangement(files=[file], path=folder)
 
 
-def _hook(found: Found, chosen: Sequence[Setting]) -> Arrangement:
+def _hook(found: Found, _: Sequence[Setting]) -> Arrangement:
     return Arrangement(files=found.wanted)
 
 
@@ -145,7 +145,7 @@ def _module(found: Found, chosen: Sequence[Setting]) -> Arrangement:
     return Arrangement(files=[File(path, _conf(found.settings, chosen), 0o644)], engine=("docker", f"--module={path}"))
 
 
-def _runtime(found: Found, chosen: Sequence[Setting]) -> Arrangement:
+def _runtime(found: Found, _: Sequence[Setting]) -> Arrangement:
     folder = settings_folder(found.home)
     hook = found.wanted[0]
     runtime = File(f"{folder}/{FOLDER}/crun-hardened", (FIXTURES / "injection" / "runtime.sh").read_bytes(), 0o755)

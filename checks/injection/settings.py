@@ -139,10 +139,11 @@ def in_force(setting: Setting, wanted: Settings, inside: Inside, uid: int) -> bo
 
 
 _SYS_CHROOT = 1 << 18
+_TMP = "/tmp"  # noqa: S108 - the container's
 
 
 def _is(mounted: Mounted | None, mode: str, wanted: Settings) -> bool:
-    options = next(each.removeprefix("/tmp:") for each in wanted.tmpfs if each.startswith("/tmp:"))
+    options = next(options for place, _, options in (each.partition(":") for each in wanted.tmpfs) if place == _TMP)
     words = dict(word.partition("=")[::2] for word in options.split(","))
     return (
         mounted is not None
