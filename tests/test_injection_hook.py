@@ -156,9 +156,9 @@ def test_a_variable_that_is_set_is_replaced(script: Path) -> None:
     assert hardened(script, before)["process"]["env"] == ["CLAUDE_CONFIG_DIR=/home/node/.claude", "A=b"]
 
 
-def test_without_a_controller_cpus_are_left(tmp_path: Path) -> None:
-    script = written(tmp_path, of_options(WORDS).without_cpus())
-    assert "cpu" not in hardened(script, config())["linux"]["resources"]
+def test_without_a_controller_its_limit_is_left(tmp_path: Path) -> None:
+    script = written(tmp_path, of_options(WORDS).within(["pids"]))
+    assert hardened(script, config())["linux"]["resources"] == {"pids": {"limit": 256}}
 
 
 @pytest.mark.parametrize(

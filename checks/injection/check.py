@@ -49,9 +49,8 @@ def check(stage: Stage, kit: Kit) -> list[Finding]:
 
 def missing(stage: Stage) -> Mapping[Setting, str]:
     """What of the recommended set this host can't set, each with the reason."""
-    if state.look(stage.host).settings.cpus is not None:
-        return {}
-    return {Setting.CPUS: "its systemd gives users no controller cpu (Delegate= of user@.service)"}
+    gone = state.look(stage.host).settings.missing()
+    return {setting: f"it gives users no controller “{name}”" for name, setting in gone.items()}
 
 
 def as_json(findings: list[Finding], left_out: Mapping[Setting, str]) -> dict[str, Any]:

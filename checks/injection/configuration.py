@@ -128,8 +128,8 @@ def hook(settings: Settings) -> bytes:
         "read_only": "yes",
         "tmpfs": " ".join(settings.tmpfs),
         "environment": " ".join(settings.environment),
-        "pids": str(settings.pids),
-        "memory": str(settings.memory),
+        "pids": str(settings.pids or ""),
+        "memory": str(settings.memory or ""),
         "cpus": "" if settings.cpus is None else f"{settings.cpus:g}",
     }
     lines = "".join(f"{name}='{value}'\n" for name, value in values.items())

@@ -60,10 +60,10 @@ def install(host: Host, *, dry_run: bool) -> Exit:
             print(f"Wrote {file.path}.")
     else:
         print(_nothing_to_do(found))
-    if found.settings.cpus is None:
+    for name, setting in found.settings.missing().items():
         print(
-            "Not set: the limit of processors. This host's systemd does not give users the controller cpu; a drop-in "
-            "of user@.service with “Delegate=cpu cpuset io memory pids” does (docs/TROUBLESHOOTING.md)."
+            f"Not set: {setting}. {found.host} gives its users no controller “{name}” of control groups; where systemd "
+            "runs, a drop-in of user@.service with “Delegate=cpu cpuset io memory pids” does (docs/TROUBLESHOOTING.md)."
         )
     print(
         'In force from the next container on. userns = "keep-id" holds for every container of this user, the rest for '

@@ -4,7 +4,7 @@ that it holds."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -28,9 +28,17 @@ class Setting(StrEnum):
     USER = "user namespace"
 
 
+CONTROLLERS = {
+    "pids": (Setting.PIDS, "--pids-limit"),
+    "memory": (Setting.MEMORY, "--memory"),
+    "cpu": (Setting.CPUS, "--cpus"),
+}
+"""The settings that need a controller of control groups, by its name, and the options that they are."""
+
+
 @dataclass(frozen=True)
 class Settings:
-    """The values. ``cpus`` is None on a host whose systemd gives users no such controller."""
+    """The values. A limit is None on a host that gives its users no controller for it."""
 
     options: tuple[str, ...]
     """The options of ``docker run`` that they come from."""
@@ -39,19 +47,31 @@ class Settings:
     tmpfs: tuple[str, ...]
     """``PLACE:OPTIONS`` each."""
     environment: tuple[str, ...]
-    pids: int
-    memory: int
+    pids: int | None
+    memory: int | None
     """Bytes."""
     cpus: float | None
 
-    def without_cpus(self) -> Settings:
-        """The same without the limit of processors."""
-        options = tuple(word for word in self.options if not word.startswith("--cpus="))
-        return replace(self, options=options, cpus=None)
+    def within(self, controllers: Collection[str]) -> Settings:
+        """The same as far as these controllers of control groups allow."""
+        gone = [option for name, (_, option) in CONTROLLERS.items() if name not in controllers]
+        options = tuple(word for word in self.options if word.partition("=")[0] not in gone)
+        return replace(
+            self,
+            options=options,
+            pids=self.pids if "pids" in controllers else None,
+            memory=self.memory if "memory" in controllers else None,
+            cpus=self.cpus if "cpu" in controllers else None,
+        )
 
     def wanted(self) -> list[Setting]:
         """What these settings set."""
-        return [each for each in Setting if each is not Setting.CPUS or self.cpus is not None]
+        return [each for each in Setting if each not in self.missing().values()]
+
+    def missing(self) -> dict[str, Setting]:
+        """What they don't set, by the controller that it needs."""
+        values = {"pids": self.pids, "memory": self.memory, "cpu": self.cpus}
+        return {name: CONTROLLERS[name][0] for name, value in values.items() if value is None}
 
 
 def recommended() -> Settings:
@@ -126,9 +146,9 @@ def in_force(setting: Setting, wanted: Settings, inside: Inside, uid: int) -> bo
         case Setting.TMPFS:
             return _is(inside.tmp, inside.tmp_mode, wanted)
         case Setting.PIDS:
-            return inside.pids is not None and inside.pids <= wanted.pids
+            return inside.pids is not None and wanted.pids is not None and inside.pids <= wanted.pids
         case Setting.MEMORY:
-            return inside.memory is not None and inside.memory <= wanted.memory
+            return inside.memory is not None and wanted.memory is not None and inside.memory <= wanted.memory
         case Setting.CPUS:
             return inside.cpus is not None and wanted.cpus is not None and inside.cpus <= wanted.cpus
         case Setting.USER:

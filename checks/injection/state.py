@@ -29,9 +29,8 @@ say version "$(podman --version 2>/dev/null | sed 's/.* //')"
 services=user.slice/user-$(id -u).slice/user@$(id -u).service
 own=$(sed -n 's/^0:://p' /proc/self/cgroup)
 for group in "$services" "$own"; do
-    [ ! -f "/sys/fs/cgroup/$group/cgroup.controllers" ] || break
+    [ ! -w "/sys/fs/cgroup/$group" ] || say controllers "$(cat "/sys/fs/cgroup/$group/cgroup.controllers")"
 done
-say controllers "$(cat "/sys/fs/cgroup/$group/cgroup.controllers" 2>/dev/null)"
 folder=$settings/nanoclaw-hardening
 while [ ! -e "$folder" ]; do folder=$(dirname "$folder"); done
 [ -w "$folder" ] || say locked "$folder"
@@ -60,7 +59,7 @@ class Found:
     version: str
     """Podman's."""
     controllers: tuple[str, ...]
-    """What systemd gives the account's services of the control groups."""
+    """The controllers of control groups that the account may use."""
     locked: str
     """The folder that can't be written, of those on the way to ours; empty where all can."""
     files: Mapping[str, bytes]
@@ -69,7 +68,7 @@ class Found:
     @property
     def settings(self) -> Settings:
         """What can be set here of the recommended set."""
-        return recommended() if "cpu" in self.controllers else recommended().without_cpus()
+        return recommended().within(self.controllers)
 
     @property
     def wanted(self) -> list[File]:
@@ -95,7 +94,7 @@ def look(host: Host) -> Found:
     return Found(
         host=host.name, uid=int(told["uid"]), user=told["user"], home=told["home"], owner=told["owner"],
         elsewhere=told["elsewhere"], replaced=told["replaced"] or told["service"], version=told["version"],
-        controllers=tuple(told["controllers"].split()), locked=told.get("locked", ""), files=files,
+        controllers=tuple(told.get("controllers", "").split()), locked=told.get("locked", ""), files=files,
     )  # fmt: skip
 
 
