@@ -14,8 +14,9 @@ from checks.hardening import inside
 from checks.hosts.process import TimedOut
 from checks.injection import state
 from checks.injection.settings import Setting, Settings, in_force, seen
-from checks.nanoclaw import running
-from checks.nanoclaw.running import RunningAgent
+from checks.nanoclaw import contract, running
+from checks.nanoclaw.agent import Agent
+from checks.nanoclaw.running import Question, RunningAgent, StreamsAgent
 from checks.nanoclaw.supply import Kit
 from checks.problems import HostProblem
 from checks.stage import Stage
@@ -41,8 +42,9 @@ def check(stage: Stage, kit: Kit) -> list[Finding]:
     wrong = state.problems(found)
     findings = [Finding("The configuration is in place", not wrong, " ".join(wrong) or "every file as installed")]
     bench = Bench(stage.host, stage.owner, "injection", Record())
-    bench.docker = Docker(stage.host, "", bench.record)  # nanoclaw sets no label of ours
-    findings += _of_agent(bench, kit, found.settings)
+    image, question = kit.image(bench), kit.question(bench)
+    bench.docker = Docker(stage.host, "", bench.record)  # from here on: nanoclaw sets no label of ours
+    findings += _of_agent(bench, kit.agent, image, question, found.settings)
     findings.append(_of_others(bench, found.settings))
     return findings
 
@@ -61,21 +63,33 @@ def as_json(findings: list[Finding], left_out: Mapping[Setting, str]) -> dict[st
     }
 
 
-def _of_agent(bench: Bench, kit: Kit, settings: Settings) -> Iterator[Finding]:
+def _of_agent(bench: Bench, which: Agent, image: str, question: Question, settings: Settings) -> Iterator[Finding]:
     name = ""
-    image, question = kit.image(bench), kit.question(bench)
     try:
-        with running.started(bench, kit.agent, image, question) as agent:
+        with running.started(bench, which, image, question) as agent:
             name = agent.name
+            yield _unmodified(agent, image)
             yield from _inside(bench, agent, settings)
             yield _answered(agent)
-        sent = bench.record.commands[-1].argv
-        own = not any(word.startswith("--label") and "nanoclaw-verify" in word for word in sent)
-        yield Finding("nanoclaw's own invocation, unmodified", own, " ".join(sent[:6]) + " …")
     finally:
         if name:
             with contextlib.suppress(HostProblem):
                 bench.host.run([bench.facts.engine, "rm", "-f", name], timeout=30)
+
+
+def _unmodified(agent: RunningAgent, image: str) -> Finding:
+    """Whether what was run is what nanoclaw runs: no label, no option of ours, and the docker of the account's PATH."""
+    bench, sent = agent.bench, list(agent.client.so_far().argv)
+    own = [
+        "docker",
+        *contract.run_streams(
+            name=agent.name, zone=running.ZONE, uid=bench.uid, gid=bench.facts.gid,
+            mounts=agent.workspace.mounts, image=image,
+        ),
+    ]  # fmt: skip
+    if not isinstance(agent, StreamsAgent):  # the second design's command has the gateway's options besides
+        own = [word for word in sent if not word.startswith(("--label=nanoclaw-verify", "nanoclaw-verify="))]
+    return Finding("The invocation is nanoclaw's own", sent == own, " ".join(sent[:6]) + " …")
 
 
 def _inside(bench: Bench, agent: RunningAgent, settings: Settings) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from checks.hosts.ssh import SshHost
 from checks.injection import check as proof
 from checks.injection import install, stored, table
 from checks.injection.measure import measured
-from checks.injection.state import look, obstacles, require_account
+from checks.injection.state import Found, look, obstacles, require_account
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.supply import Kit, Supply
 from checks.problems import Exit, HostProblem, WrongUsage, settled
@@ -87,8 +87,7 @@ def _list(spec: str, progress: Progress) -> Exit:
         print("\n\n".join(table.of_host(evidence) for evidence in known))
         return Exit.OK
     with runs.new_run() as run, stage(spec, _plain(spec), run, progress) as ready:
-        if found := look(ready.host).files:
-            _refuse_configured(ready, found)
+        _refuse_configured(ready, _looked_at(ready.host))
         evidence = measured(ready, progress)
     print(table.of_host(evidence))
     if evidence["host"]["name"] in recipe.known():
@@ -96,9 +95,9 @@ def _list(spec: str, progress: Progress) -> Exit:
     return Exit.OK
 
 
-def _refuse_configured(ready: Stage, files: Any) -> None:
+def _refuse_configured(ready: Stage, found: Found) -> None:
     """Each option is tried alone: what an account is configured with already would be taken for the option's doing."""
-    if ready.guest is None and (own := [path for path in files if "/.config/containers/" in path]):
+    if ready.guest is None and (own := [path for path in found.files if "/.config/containers/" in path]):
         raise WrongUsage(
             f"{ready.host.name} has a configuration of its own ({own[0]}), which would be measured with every option.",
             "Measure on a throwaway host: invoke inject --list --host debian-13",
@@ -116,7 +115,7 @@ def _check(options: Options, progress: Progress) -> Exit:
         kit = Kit(next(iter(agents.values())), supply)
         if ready.guest is not None:
             _install_there(ready.host)
-        elif not look(ready.host).installed:
+        elif not _looked_at(ready.host).installed:
             print(f"The recommended configuration is not installed on {ready.host.name}.")
             print("Install it: invoke inject --install")
             return Exit.CASE_FAILED
@@ -149,11 +148,16 @@ def _report(evidence: dict[str, Any], findings: list[proof.Finding]) -> Exit:
 
 
 def _install_there(host: Host) -> None:
-    found = look(host)
-    require_account(found)
+    found = _looked_at(host)
     if why := obstacles(found):
         raise HostProblem(why[0])
     install.place(host, found.wanted)
+
+
+def _looked_at(host: Host) -> Found:
+    found = look(host)
+    require_account(found)
+    return found
 
 
 def _plain(spec: str) -> str | None:

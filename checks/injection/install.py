@@ -67,7 +67,7 @@ def install(host: Host, *, dry_run: bool) -> Exit:
         )
     print(
         'In force from the next container on. userns = "keep-id" holds for every container of this user, the rest for '
-        "nanoclaw's agents alone. See that it is in force: invoke inject --check"
+        "nanoclaw's agents alone (the scoped way: docs/SECURITY.md). See that it is in force: invoke inject --check"
     )
     return Exit.OK
 
