@@ -11,24 +11,28 @@ from checks.injection.settings import Setting, recommended
 from checks.injection.table import mark
 from checks.rendering import render_template
 
-TEMPLATE = "injection.md.j2"
+TEMPLATE = "security-injection.md.j2"
+
+
+def values() -> dict[str, Any]:
+    """What the section's template finds under the name ``injection``. Raises WrongUsage where evidence can't be
+    believed."""
+    measured = stored.committed(stored.OPTIONS)
+    return {
+        "settings": list(Setting),
+        "hosts": [_host(each) for each in measured],
+        "options": _options(measured),
+        "widening": [_widening(each) for each in measured],
+        "failing": _failing(measured),
+        "proven": [_proof(each) for each in stored.committed(stored.CHECK)],
+        "drop_in": rendered()["60-nanoclaw-hardening.conf"],
+        "recommended": " ".join(["--userns=keep-id", *recommended().options]),
+    }
 
 
 def section() -> str:
-    """The section. Raises WrongUsage where evidence can't be believed."""
-    measured = stored.committed(stored.OPTIONS)
-    proven = stored.committed(stored.CHECK)
-    return render_template(
-        TEMPLATE,
-        settings=list(Setting),
-        hosts=[_host(each) for each in measured],
-        options=_options(measured),
-        widening=[_widening(each) for each in measured],
-        failing=_failing(measured),
-        proven=[_proof(each) for each in proven],
-        drop_in=rendered()["60-nanoclaw-hardening.conf"],
-        recommended=" ".join(["--userns=keep-id", *recommended().options]),
-    )
+    """The section by itself."""
+    return render_template(TEMPLATE, injection=values())
 
 
 def _host(evidence: Mapping[str, Any]) -> dict[str, Any]:
