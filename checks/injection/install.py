@@ -30,6 +30,7 @@ settings=$1 own=$2 refusal=$3
 shift 3
 for file; do rm -f -- "$file" || exit 1; done
 ! grep -qs 'nanoclaw hardening' "$refusal" || rm -f -- "$refusal"
+for file; do rmdir -- "$(dirname "$file")" 2>/dev/null; done
 for folder in "$own" "$settings/containers.conf.d" "$settings" "$(dirname "$settings")"; do
     rmdir -- "$folder" 2>/dev/null
 done
@@ -90,8 +91,8 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
         return Exit.OK
     for path in ours:
         print(f"{'Would remove' if dry_run else 'Removed'} {path}.")
-    if not dry_run:
-        remove(host, found, ours)
+    if not dry_run and (left := remove(host, found, ours)):
+        print(f"{left} has something else in it and was left.")
     return Exit.OK
 
 
@@ -107,15 +108,12 @@ def place(host: Host, files: Sequence[File]) -> None:
     host.must(argv, stdin=buffer.getvalue(), doing="writing the configuration")
 
 
-def remove(host: Host, found: Found, paths: Sequence[str]) -> None:
-    """Remove these files, and the folders that they leave empty."""
+def remove(host: Host, found: Found, paths: Sequence[str]) -> str:
+    """Remove these files, and the folders that they leave empty. Our own folder, where something else is left in it."""
     folder = settings_folder(found.home)
     own = f"{folder}/{HOOK.partition('/')[0]}"
-    left = host.must(
-        shell(_REMOVE, folder, own, f"{folder}/{REFUSAL}", *paths), doing="removing the configuration"
-    ).out.strip()
-    if left:
-        print(f"{left} has other files in it and was left.")
+    argv = shell(_REMOVE, folder, own, f"{folder}/{REFUSAL}", *paths)
+    return host.must(argv, doing="removing the configuration").out.strip()
 
 
 def _nothing_to_do(found: Found) -> str:
