@@ -172,10 +172,9 @@ def _others(other: Trial, untouched: Trial) -> str:
 
 
 def _last_line(done: Completed) -> str:
-    lines = [
-        line for line in (done.err.strip() or done.out.strip()).splitlines() if not line.startswith("Emulate Docker")
-    ]
-    return f"status {done.status}: {lines[-1][:300] if lines else 'without a word'}"
+    lines = [line for line in (done.err.strip() or done.out.strip()).splitlines() if not line.startswith("Emulate")]
+    ours = [line for line in lines if line.startswith("nanoclaw hardening: ")]
+    return f"status {done.status}: {(ours or lines or ['without a word'])[-1][:300]}"
 
 
 class Arranged:
