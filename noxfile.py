@@ -32,7 +32,7 @@ def lint(session: nox.Session) -> None:
     _install(session)
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
-    scripts = session.run("git", "ls-files", "*.sh", ".ci/run", silent=True, external=True)
+    scripts = session.run("git", "ls-files", "*.sh", ".ci/run", "fixtures/hardening/docker", silent=True, external=True)
     session.run("shellcheck", "-x", *str(scripts).split())
 
 
@@ -51,6 +51,7 @@ def docs(session: nox.Session) -> None:
     session.run("invoke", "wslconfig", "--check")
     session.run("invoke", "render-injection", "--check")
     session.run("invoke", "render-troubleshooting", "--check")
+    session.run("invoke", "render-security", "--check")
 
 
 @nox.session

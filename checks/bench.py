@@ -71,9 +71,18 @@ class Owner:
 class Bench:
     """What one case needs on one account. Its folder is made when first asked for."""
 
-    def __init__(self, host: Host, owner: Owner, case: str, record: Record, *, factor: float = 1.0) -> None:
+    def __init__(
+        self,
+        host: Host,
+        owner: Owner,
+        case: str,
+        record: Record,
+        *,
+        factor: float = 1.0,
+        flags: Sequence[str] = (),
+    ) -> None:
         self.host = host
-        self.docker = Docker(host, owner.run, record, factor=factor)
+        self.docker = Docker(host, owner.run, record, factor=factor, flags=flags)
         self.record = record
         self.slowness = host.slowness * factor
         """By what the bounds of a case are multiplied: the host's own slowness, and the user's factor."""

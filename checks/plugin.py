@@ -41,6 +41,8 @@ class About:
     label: str
     fix: str
     """The guide's entry on its failure."""
+    against: str = ""
+    """Why hardening flags can't be set on its containers; empty where they can."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -56,7 +58,8 @@ def about(item: pytest.Item) -> About:
     module = item.getparent(pytest.Module)
     group = str(getattr(module.obj, "GROUP", "")) if module else ""
     fix = marker.kwargs.get("fix", _NO_ENTRY)
-    return About(item.name.removeprefix("test_").replace("_", "-"), group, str(marker.args[0]), fix)
+    against = str(marker.kwargs.get("against", ""))
+    return About(item.name.removeprefix("test_").replace("_", "-"), group, str(marker.args[0]), fix, against)
 
 
 class Verification:
@@ -72,7 +75,9 @@ class Verification:
         factor: float = 1.0,
         keep: bool = False,
         verbose: bool = False,
+        flags: Sequence[str] = (),
     ) -> None:
+        self._flags = flags
         self._open = stage
         self._report = report
         self._progress = progress
@@ -90,7 +95,11 @@ class Verification:
         self._catalogue = catalogue.load()  # now: a malformed one is told before anything runs
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        config.addinivalue_line("markers", "case(label, fix=entry): a case of the report; where its fix is written up")
+        config.addinivalue_line(
+            "markers",
+            "case(label, fix=entry, against=reason): a case of the report; where its fix is written up; why it can't be"
+            " tried with hardening flags on its containers",
+        )
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -224,7 +233,10 @@ class Verification:
 
     def _bench(self, account: Host, request: pytest.FixtureRequest, record: Record) -> Iterator[Bench]:
         assert self._stage
-        bench = Bench(account, self._stage.owner, about(request.node).id, record, factor=self._factor)
+        what = about(request.node)
+        if self._flags and what.against:
+            pytest.skip(f"not with the hardening flags on: {what.against}")
+        bench = Bench(account, self._stage.owner, what.id, record, factor=self._factor, flags=self._flags)
         failed_before = request.session.testsfailed
         yield bench
         if request.session.testsfailed == failed_before:
