@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from checks.hardening.inside import Inside, Mounted
-from checks.injection import stored
+from checks.injection import document, stored
 from checks.injection.command import Options, inject
 from checks.injection.options import known, toml_of, words_of
 from checks.injection.settings import Setting, in_force, of_options, recommended, seen
@@ -134,3 +134,11 @@ def test_containers_conf_widens_the_capabilities_wherever_it_was_measured() -> N
         }
         assert sets["nothing"] & sets["A-replace"] == sets["nothing"]
         assert sets["A-replace"] != sets["nothing"], of["host"]["name"]
+
+
+def test_the_decision_record_has_every_measured_host() -> None:
+    text = document.section()
+    for of in stored.committed(stored.OPTIONS):
+        assert f"#### {of['host']['name']}, Podman {of['host']['version']}" in text
+    for of in stored.committed(stored.CHECK):
+        assert f"- **{of['host']['name']}**" in text

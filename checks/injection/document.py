@@ -49,7 +49,7 @@ def _host(evidence: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _options(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each option over all hosts: what it sets everywhere, somewhere, nowhere."""
+    """Each option over all hosts: what it sets everywhere, on some Podman, nowhere."""
     found = []
     for option in measured[0]["options"] if measured else []:
         cells = {
@@ -66,14 +66,25 @@ def _options(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "id": option["id"],
                 "title": option["title"],
                 "unmodified": option["unmodified"],
-                "always": [each for each in Setting if held[each] and len(held[each]) == len(cells[each])],
-                "sometimes": {
-                    each: held[each] for each in Setting if held[each] and len(held[each]) < len(cells[each])
-                },
-                "never": [each for each in Setting if not held[each]],
+                "told": _told(held, cells),
             }
         )
     return found
+
+
+def _told(held: Mapping[Setting, list[str]], cells: Mapping[Setting, Mapping[str, bool]]) -> str:
+    """What an option sets, by what was measured: ``held`` the versions on which it does, ``cells`` those measured."""
+    always = [each for each in Setting if held[each] and len(held[each]) == len(cells[each])]
+    if len(always) == len(Setting):
+        return "sets all of it, wherever it can be set at all"
+    if not any(held.values()):
+        return "sets nothing of it anywhere"
+    sentences = [f"sets {', '.join(always)} on every Podman"] if always else []
+    some = [each for each in Setting if held[each] and each not in always]
+    sentences += [f"{each} only on {', '.join(held[each])}" for each in some]
+    if never := [each for each in Setting if not held[each]]:
+        sentences.append(f"nowhere {', '.join(never)}")
+    return "; ".join(sentences) if always else f"sets {'; '.join(sentences)}"
 
 
 def _cell(evidence: Mapping[str, Any], option: str, setting: Setting) -> Mapping[str, Any]:

@@ -128,7 +128,8 @@ def _option(trials: Trials, option: Option, untouched: Trial) -> dict[str, Any]:
     wanted = trials.found.settings.wanted()
     with Arranged(trials, option.arrange(trials.found, wanted)) as arrangement:
         whole = trials.run(arrangement)
-        other = trials.run(arrangement, _OTHER)
+        # What stands in nanoclaw's own command is in no other; what is in its environment or in files may be.
+        other = trials.run(replace(arrangement, options=(), engine=Arrangement.engine), _OTHER)
     if whole.inside is not None:
         return _row(trials, option, whole, other, untouched)
     # Something in it is refused as a whole: which part it is, each part alone tells.
