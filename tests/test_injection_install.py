@@ -158,6 +158,16 @@ def test_before_podman_4_the_drop_in_is_the_only_file_that_is_read(home: Path) -
     assert paths[-1] == f"{settings(home)}/{OLD_FILE}"
 
 
+def test_what_was_installed_under_podman_3_goes_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "look", lambda host: here(version="3.0.1"))
+    assert install.install(LocalHost(), dry_run=False) == Exit.OK
+    monkeypatch.setattr(install, "look", lambda host: here(version="4.3.1"))
+    assert install.install(LocalHost(), dry_run=False) == Exit.OK
+    assert problems(here()) == []
+    assert install.uninstall(LocalHost(), dry_run=False) == Exit.OK
+    assert tree(home) == set()
+
+
 def test_root_is_refused(home: Path) -> None:
     with pytest.raises(WrongUsage, match="plain user"):
         require_account(here(uid=0))

@@ -77,21 +77,19 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
     """Take our files away; CASE_FAILED, and nothing removed, where one of them was changed by hand."""
     found = look(host)
     require_account(found)
-    there = {file.path: found.files[file.path] for file in reversed(found.wanted) if file.path in found.files}
-    ours = [path for path, data in there.items() if whose(data) is not Whose.THEIRS]
     edited = [
         f"{path} was changed since it was installed: it is left as it is. Take it away by hand if you don't need it."
-        for path in ours
-        if whose(there[path]) is Whose.EDITED
+        for path in found.ours
+        if whose(found.files[path]) is Whose.EDITED
     ]
     if told := _cannot(found, edited, "removed"):
         return told
-    if not ours:
+    if not found.ours:
         print(f"Nothing of ours is installed for {found.user} on {found.host}.")
         return Exit.OK
-    for path in ours:
+    for path in found.ours:
         print(f"{'Would remove' if dry_run else 'Removed'} {path}.")
-    if not dry_run and (left := remove(host, found, ours)):
+    if not dry_run and (left := remove(host, found, found.ours)):
         print(f"{left} has something else in it and was left.")
     return Exit.OK
 

@@ -76,9 +76,17 @@ class Found:
         return configuration.files(self.home, self.version, self.settings)
 
     @property
+    def ours(self) -> list[str]:
+        """Every file of ours that is there, of whatever version; those first that set the rest in motion."""
+        folder = settings_folder(self.home)
+        known = [path for path, data in self.files.items() if path.startswith(f"{folder}/")]
+        own = [path for path in known if whose(self.files[path]) is not Whose.THEIRS]
+        return sorted(own, key=lambda path: not path.endswith(".conf"))
+
+    @property
     def installed(self) -> bool:
         """Whether anything of ours is there."""
-        return any(whose(self.files.get(file.path, b"")) is not Whose.THEIRS for file in self.wanted)
+        return bool(self.ours)
 
 
 def look(host: Host) -> Found:
@@ -147,7 +155,7 @@ def _conflicts(found: Found) -> Iterator[str]:
     """Other files of configuration that ours does not go with."""
     ours = {file.path for file in found.wanted}
     for path, data in found.files.items():
-        if path in ours or not path.endswith(".conf"):
+        if path in ours or not path.endswith(".conf") or whose(data) is Whose.OURS:
             continue
         try:
             table = tomllib.loads(data.decode())
