@@ -60,7 +60,7 @@ def integration(session: nox.Session, host: str) -> None:
     """The verification on one throwaway host, judged by what is known of it. Needs scripts/install.sh guest."""
     _install(session)
     try:
-        session.run("invoke", "matrix", "--host", host, *session.posargs)
+        session.run("invoke", "matrix", "--host", host, "--at-once", "2", *session.posargs)
     except CommandFailed as failed:
         if failed.return_code == UNPROVEN:
             session.skip(f"{host} is unproven: the archive of its distribution can't be reached from here")

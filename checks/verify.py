@@ -52,6 +52,8 @@ class Options:
     """A nanoclaw checkout; see ``agent.find`` for what is taken where it is empty."""
     slow: bool = False
     live: bool = False
+    sharing: bool = False
+    """Whether other throwaway hosts run here at the same time."""
     hardened: bool = False
     """Whether every ``docker run`` gets the recommended hardening flags."""
 
@@ -69,7 +71,15 @@ def _run(options: Options, progress: Progress) -> Exit:
         echo = (lambda line: console.print(f"    {line}")) if options.verbose else None
         status, _ = session(
             options,
-            lambda: stage(options.host, options.profile or None, run, progress, keep=options.keep, echo=echo),
+            lambda: stage(
+                options.host,
+                options.profile or None,
+                run,
+                progress,
+                keep=options.keep,
+                sharing=options.sharing,
+                echo=echo,
+            ),
             console,
             progress,
         )

@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from checks.docker import Docker, Record
 from checks.hardening import flags
+from checks.hardening.together import SELECTION
+from checks.plugin import About
+from checks.probe import LABEL
 from checks.problems import WrongUsage
+from checks.selection import selected
+from tests.fakes import FakeHost
 
 
 def test_the_plans_flags_are_there() -> None:
@@ -46,3 +52,27 @@ def test_a_wrong_file_is_refused_with_the_reason(tmp_path: Path, text: str, why:
     file.write_text(text)
     with pytest.raises(WrongUsage, match=why):
         flags.load(file)
+
+
+def test_flags_are_set_on_every_run_before_its_own_options_and_on_nothing_else(tmp_path: Path) -> None:
+    docker = Docker(FakeHost(tmp_path), "run-id", Record(), flags=["--read-only", "--memory=4g"])
+    label = f"{LABEL}=run-id"
+    assert docker.argv("run", "--memory=64m", "image") == [
+        "docker", "run", "--label", label, "--read-only", "--memory=4g", "--memory=64m", "image",
+    ]  # fmt: skip
+    assert docker.argv("build", ".") == ["docker", "build", "--label", label, "."]
+    assert docker.argv("ps") == ["docker", "ps"]
+
+
+def test_a_case_that_the_flags_do_not_reach_says_why(cases: list[About]) -> None:
+    assert {about.id: about.against for about in cases if about.against} == {
+        "own-code": "nanoclaw's own code calls docker here, without them"
+    }
+
+
+def test_the_cases_that_run_with_the_flags_exist(cases: list[About]) -> None:
+    chosen = selected(SELECTION, [about.names for about in cases])
+    assert {about.group for about, runs in zip(cases, chosen, strict=True) if runs} == {
+        "Container lifecycle", "Bind mounts", "Environment and user", "Resource limits", "Nanoclaw integration",
+        "Edge cases",
+    }  # fmt: skip

@@ -66,10 +66,9 @@ def _use(ground: Ground, hardening: Hardening, row: Row, bare: _Bare) -> None:
     taken = row.smokes[-1][0] if row.answers else None
     for workaround, options in _ways(row, flags, Subject.BROWSER, taken):
         # Without its sandbox as well, where nothing but the flag is set: it tells whether the sandbox is what breaks.
-        sight, *row.unsandboxed[len(row.unsandboxed) :] = ground.browse(
-            options, [[]] if workaround else [[], [NO_SANDBOX]]
-        )
+        sight, *unsandboxed = ground.browse(options, [[]] if workaround else [[], [NO_SANDBOX]])
         row.sights.append((workaround, sight))
+        row.unsandboxed += unsandboxed
         ground.progress.say(f"  {' '.join(options)}: {in_words(sight)}")
         if sight.works:
             break
