@@ -129,7 +129,8 @@ def _option(trials: Trials, option: Option, untouched: Trial) -> dict[str, Any]:
     with Arranged(trials, option.arrange(trials.found, wanted)) as arrangement:
         whole = trials.run(arrangement)
         # What stands in nanoclaw's own command is in no other; what is in its environment or in files may be.
-        other = trials.run(replace(arrangement, options=(), engine=Arrangement.engine), _OTHER)
+        apart = whole.inside is None or not option.unmodified
+        other = untouched if apart else trials.run(arrangement, _OTHER)
     if whole.inside is not None:
         return _row(trials, option, whole, other, untouched)
     # Something in it is refused as a whole: which part it is, each part alone tells.
