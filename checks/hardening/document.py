@@ -10,6 +10,7 @@ from checks.hardening.browsing import BARE, SET, SET_UNFILTERED, SET_WITHOUT
 from checks.hardening.findings import Stored
 from checks.hardening.flags import Hardening
 from checks.hosts.recipe import ROOT
+from checks.injection import document as injection
 from checks.problems import Exit, WrongUsage, settled
 from checks.progress import Progress
 from checks.rendering import deliver, render_template
@@ -42,6 +43,7 @@ def text(evidence: Sequence[Stored], hardening: Hardening) -> str:
     proven = [each for each in whole if each.found["ok"]]
     return render_template(
         "security.md.j2",
+        injection=injection.values(),
         proven=[where(each) for each in proven],
         not_proven=[{"host": where(each), "why": why_not(each.found)} for each in whole if not each.found["ok"]],
         recommended=list(_lines(hardening.recommended())),
