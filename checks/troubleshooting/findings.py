@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -87,10 +88,6 @@ def _no_ids(look: Look) -> str:
     return f"{look.one('user')} has no range in {' and '.join(missing)}" if missing and not look.root else ""
 
 
-def _noexec(look: Look) -> str:
-    return "the home directory is mounted noexec" if "noexec" in look.one("home_options").split(",") else ""
-
-
 def _v1_on_6(look: Look) -> str:
     return f"the control groups are {look.one('cgroups')}" if look.version >= (6, 0) and not _v2(look) else ""
 
@@ -124,21 +121,17 @@ def _info_fails(look: Look) -> str:
 
 
 def _full(look: Look) -> str:
-    little = [(free, folder) for free, folder in map(_free, look.all("free")) if free < _LEAST_FREE]
-    return "; ".join(f"{free // 1000} MB are free at {folder}" for free, folder in little)
-
-
-def _free(line: str) -> tuple[int, str]:
-    free, _, folder = line.partition(" ")
-    return (int(free) if free.isdigit() else _LEAST_FREE), folder
+    least = min(look.numbers("free"), default=_LEAST_FREE)
+    where = " and ".join(line.partition(" ")[2] for line in look.all("free") if line.startswith(f"{least} "))
+    return f"{least // 1000} MB are free at {where}" if least < _LEAST_FREE else ""
 
 
 def _clock(look: Look) -> str:
-    now = int(look.one("now") or 0)
+    now = next(iter(look.numbers("now")), 0)
     apart = now - look.asked_at
     if abs(apart) > _MOST_APART:
         return f"its clock is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} this machine's"
-    newest = max((int(each) for each in look.all("changed") if each.isdigit()), default=0)
+    newest = max(look.numbers("changed"), default=0)
     return f"files were changed {newest - now} s in the future" if newest - now > _MOST_APART else ""
 
 
@@ -246,8 +239,8 @@ def _proxy(look: Look) -> str:
 
 
 def _old_node(look: Look) -> str:
-    major = look.one("node_version").removeprefix("v").split(".")[0]
-    return f"Node.js is {look.one('node_version')}" if major.isdigit() and int(major) < 20 else ""
+    found = re.match(r"v(\d+)\.", look.one("node_version"))
+    return f"Node.js is {look.one('node_version')}" if found and int(found[1]) < 20 else ""
 
 
 def _systemd(look: Look) -> bool:
@@ -267,7 +260,6 @@ LOOKS: Mapping[str, Callable[[Look], str]] = {
     "there-are-not-enough-ids-for-an-image": _no_ids,
     "podman-6-refuses-cgroup-v1": _v1_on_6,
     "cgroups-in-hybrid-mode-are-not-supported": _hybrid,
-    "a-container-fails-to-start-with-permission-denied": _noexec,
     "a-network-helper-is-missing": _no_helper,
     "slirp4netns-support-has-been-removed": _slirp_on_6,
     "docker-info-fails": _info_fails,

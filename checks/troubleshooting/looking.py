@@ -13,6 +13,7 @@ from typing import Any
 from checks.hosts.base import Host
 from checks.hosts.process import TimedOut
 from checks.hosts.recipe import FIXTURES
+from checks.hosts.ssh import SshHost
 from checks.problems import HostProblem
 
 _LOOK = FIXTURES / "doctor" / "look.sh"
@@ -38,6 +39,10 @@ class Look:
     def all(self, key: str) -> Sequence[str]:
         """All lines of a key."""
         return self.seen.get(key, ())
+
+    def numbers(self, key: str) -> Sequence[int]:
+        """The lines of a key that begin with a whole number, as that number."""
+        return [int(found[0]) for line in self.all(key) if (found := re.match(r"\d{1,18}(?!\S)", line, re.ASCII))]
 
     def text(self, key: str) -> str:
         """The lines of a key as one text."""
@@ -97,7 +102,10 @@ def look(host: Host) -> Look:
     """Look at a host, as its account. Raises HostProblem where it does not answer."""
     asked = time.time()
     try:
-        done = host.run(_as_at_login(host, _LOOK.read_text()), timeout=_WHOLE_BOUND)
+        # Over ssh what ~/.profile sets is looked at as well: nanoclaw is started after a login.
+        shell = ["sh", "-lc" if isinstance(host, SshHost) else "-c"]
+        bound = f"{_EACH_BOUND * host.slowness:g}"
+        done = host.run([*shell, _LOOK.read_text(), "look.sh", bound], timeout=_WHOLE_BOUND)
     except TimedOut as late:
         raise HostProblem(f"Looking at {host.name} did not end within {late.bound:g} s.", "Is it very busy?") from late
     found = parse(done.out)
@@ -117,8 +125,3 @@ def parse(text: str) -> dict[str, list[str]]:
         if separator:
             found.setdefault(key, []).append(value)
     return found
-
-
-def _as_at_login(host: Host, script: str) -> list[str]:
-    # What ~/.profile sets is what nanoclaw finds as well.
-    return ["sh", "-lc", script, "look.sh", f"{_EACH_BOUND * host.slowness:g}"]

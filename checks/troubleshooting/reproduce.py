@@ -51,7 +51,7 @@ def _reproduce(options: Options, progress: Progress) -> Exit:
     chosen = _chosen(options, entries)
     if options.list_only:
         for entry, how in chosen:
-            print(f"{how.host:20} {entry.id}")
+            print(f"{options.host or how.host:20} {entry.id}")
         return Exit.OK
     folder = Path(options.evidence).absolute()
     if not folder.parent.is_dir():
