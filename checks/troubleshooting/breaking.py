@@ -123,6 +123,7 @@ def _mended(table: Table) -> Sign:
     if not table.has("mended"):
         return Sign(0, re.compile(""))
     mended = table.table("mended")
-    sign = Sign(mended.number("status", 0, 255, 0), mended.pattern("pattern"))
+    pattern = mended.pattern("pattern") if mended.has("pattern") else re.compile("")
+    sign = Sign(mended.number("status", 0, 255, 0), pattern)
     mended.end()
     return sign
