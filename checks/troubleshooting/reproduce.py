@@ -193,7 +193,8 @@ class Attempt:
             with self._step("Looking whether it is mended"):
                 mended = self._symptom(ready)
             self._expect(mended, how.mended, "the mended host")
-            if self._entry.id in named(ready, self._entries):
+            # What takes everything back is looked at afterwards.
+            if not how.undo and self._entry.id in LOOKS and self._entry.id in named(ready, self._entries):
                 raise Failed("the doctor still names this entry on the mended host")
         return Reproduced(
             entry=self._entry.id, host=ready.host.name, profile=ready.profile, podman=facts.version,
@@ -211,6 +212,7 @@ class Attempt:
 
     def _symptom(self, ready: Stage) -> Shown:
         self._do(ready, self._how.given, "what the symptom needs")
+        ready.host.close()  # the next command is typed after a new login
         done = self._run(ready, self._how.symptom.commands, lambda script: script)
         return Shown(done.status, f"{done.out}{done.err}"[-_KEPT:])
 
@@ -225,13 +227,13 @@ class Attempt:
         assert ready.guest
         host = ready.guest.root if commands.who is Who.ROOT else ready.host
         account = next(iter(ready.guest.recipe.accounts))
+        if commands.who is Who.ROOT:
+            ready.host.close()  # while root is at it, nobody else is logged in
         values = {"account": account, "image": f"{probe.repository(ready.owner.images)}:probe", **self._how.variables}
         try:
             return host.run(["bash", "-lc", script(commands.script)], env=values, timeout=_BOUND)
         except TimedOut as late:
             return late.partial
-        finally:
-            ready.host.close()  # every block is typed after a new login: what it needs of that, a reader needs as well
 
     def _taken_back(self, ready: Stage, healthy: Sequence[str]) -> bool:
         """Whether the host is again as it was before, so that another entry may have it."""
