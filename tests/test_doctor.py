@@ -34,7 +34,6 @@ newgidmap=/usr/bin/newgidmap
 pasta=/usr/bin/pasta
 docker_version=Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet msg.
 docker_version=podman version 5.4.2
-podman_version=podman version 5.4.2
 cgroups=v2
 controllers=cpuset cpu io memory pids
 linger=yes
@@ -79,10 +78,10 @@ def test_every_look_is_for_an_entry() -> None:
 
 FAULTS = {
     "podman-info-says-rootless-false": [instead("uid=1500", "uid=0")],
-    "docker-command-not-found": [without("docker", "docker_version")],
+    "docker-command-not-found": [without("docker", "docker_version") + "podman_version=podman version 5.4.2\n"],
     "docker-is-not-the-shim": [
         instead("docker_version=podman version 5.4.2", "docker_version=Docker version 26.1.5, build a72d7cd"),
-        without("docker_version"),
+        without("docker_version") + "podman_version=podman version 5.4.2\n",
     ],
     "newuidmap-is-missing": [without("newuidmap"), without("newgidmap")],
     "there-are-not-enough-ids-for-an-image": [without("subuid"), without("subgid"), without("subuid", "subgid")],
@@ -191,7 +190,6 @@ PROGRAMS = {
     "podman": """case $1 in
 --version) echo podman version 5.4.2 ;;
 info) echo "{}"; echo careful >&2 ;;
-ps) echo nanoclaw-x ;;
 esac""",
 }
 
@@ -206,7 +204,9 @@ def test_a_look_sees_the_hosts_own_programs_and_files(tmp_path: Path, monkeypatc
         monkeypatch.setenv(key, value)
     for key in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(key, raising=False)
-    host = FakeHost(tmp_path, {**PROGRAMS, "id": 'case "$*" in -u) echo 1500 ;; *) echo me ;; esac'})
+    watcher = 'case "$*" in *conmon) echo 7 conmon -c ID -n nanoclaw-x --exit-dir /x ;; *) exit 1 ;; esac'
+    identity = 'case "$*" in -u) echo 1500 ;; *) echo me ;; esac'
+    host = FakeHost(tmp_path, {**PROGRAMS, "id": identity, "pgrep": watcher})
     done = look(host)
     assert done.one("docker").endswith("/bin/docker")
     assert done.version == (5, 4)
@@ -224,7 +224,7 @@ def test_podman_is_not_asked_where_it_was_never_used(tmp_path: Path, monkeypatch
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     told = f"echo asked >>{tmp_path}/asked; {PROGRAMS['podman']}"
-    host = FakeHost(tmp_path, {"podman": told, "docker": "echo podman version 5.4.2", "id": "echo 1500"})
+    host = FakeHost(tmp_path, {"podman": told, "docker": "echo Docker version 26.1.5", "id": "echo 1500"})
     done = look(host)
     assert "info" not in done.seen
     assert (tmp_path / "asked").read_text() == "asked\n"  # for its version alone

@@ -185,7 +185,9 @@ def test_every_entry_follows_the_plans_template() -> None:
         labels = re.findall(r"^\*\*(Error|Cause|Fix|Prevention):\*\*", part, re.MULTILINE)
         assert [*(["Error"] if "Error" in labels else []), "Cause", "Fix"] == labels[: 3 if "Error" in labels else 2]
         assert len(labels) == len(set(labels))
-        assert len(re.findall(r"^(Not reproduced here: |Reproduced on |Seen on [\w-]+ \(Podman)", part, re.MULTILINE)) == 1
+        assert (
+            len(re.findall(r"^(Not reproduced here: |Reproduced on |Seen on [\w-]+ \(Podman)", part, re.MULTILINE)) == 1
+        )
 
 
 def test_commands_are_printed_as_they_are_run_and_by_whom(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def _host(spec: str, profile: str, progress: Progress) -> Iterator[Host]:
 
 
 def _report(look: looking.Look, found: Sequence[Finding]) -> Iterator[str]:
-    podman = look.one("podman_version") or "no podman"
+    podman = look.podman or "no podman that tells its version"
     yield f"{look.one('user')} (uid {look.one('uid')}), {podman}"
     if "info" not in look.seen and not look.root and look.one("podman"):
         yield "Podman was not asked: this account has not used it yet, and its first command would make a storage."

@@ -112,17 +112,15 @@ def _proof(entry: Entry, runs: Sequence[Reproduced]) -> str:
     seen = [run.place for run in runs if not run.mended]
     told = []
     if mended:
-        told.append(f"Reproduced on {_places(mended)}: {_how(entry)}, seen, mended as written here.")
+        by_itself = not (entry.reproduce and entry.reproduce.breaking)
+        how = ", as it is by itself: seen" if by_itself else ": broken on purpose, seen"
+        told.append(f"Reproduced on {_places(mended)}{how}, mended as written here.")
     if seen and entry.reproduce:
         told.append(f"Seen on {_places(seen)}, and not mended there: {entry.reproduce.unmended}.")
     if not told:
         why = entry.not_reproduced or "no run has broken a host this way and mended it yet"
         told.append(f"Not reproduced here: {why}.")
     return " ".join(told)
-
-
-def _how(entry: Entry) -> str:
-    return "broken on purpose" if entry.reproduce and entry.reproduce.breaking else "as it is by itself"
 
 
 def _captured(seen: Sequence[Seen]) -> str:

@@ -68,7 +68,7 @@ def _no_docker(look: Look) -> str:
 
 def _other_docker(look: Look) -> str:
     told = look.text("docker_version")
-    broken_alike = not look.one("podman_version") and "Docker version" not in told
+    broken_alike = not look.podman and "Docker version" not in told
     if not look.one("docker") or "podman version" in told or broken_alike:
         return ""
     return f"{look.one('docker')} is not the shim: docker --version printed “{_last(told)}”"

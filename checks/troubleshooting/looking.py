@@ -56,8 +56,14 @@ class Look:
     @cached_property
     def version(self) -> tuple[int, int]:
         """Podman's version, major and minor; (0, 0) where there is none to be seen."""
-        found = re.search(r"(\d+)\.(\d+)", self.one("podman_version"))
+        found = re.search(r"podman version (\d+)\.(\d+)", self.podman)
         return (int(found[1]), int(found[2])) if found else (0, 0)
+
+    @property
+    def podman(self) -> str:
+        """How Podman calls itself, by its own name or through the shim; empty where it does not."""
+        told = [*self.all("podman_version"), *self.all("docker_version")]
+        return next((line for line in told if line.startswith("podman version")), "")
 
     @cached_property
     def driver(self) -> str:
