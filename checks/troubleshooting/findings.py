@@ -262,9 +262,9 @@ LOOKS: Mapping[str, Callable[[Look], str]] = {
     "cgroups-in-hybrid-mode-are-not-supported": _hybrid,
     "a-network-helper-is-missing": _no_helper,
     "slirp4netns-support-has-been-removed": _slirp_on_6,
-    "docker-info-fails": _info_fails,
     "no-space-left-on-device": _full,
     "the-clock-is-wrong-after-a-resume": _clock,
+    "docker-info-fails": _info_fails,
     # Agents fail, or go on without what was meant for them.
     "containers_conf-widens-the-capabilities": _conf_replaced,
     "a-line-of-containersconf-has-no-effect": _wrong_section,
