@@ -23,10 +23,10 @@ from checks.verify import Options, session
 
 SELECTION = (
     "Container lifecycle", "Bind mounts", "Environment and user", "Resource limits", "streams-passing-user",
-    "Edge cases",
+    "Edge cases", "!docker ps", "!docker rm", "!image that does not exist",
 )  # fmt: skip
-"""The cases that are run with the flags on: all that start containers, and the full invocation of an agent. Those on
-images are of ``docker build``, which these flags do not reach."""
+"""The cases that are run with the flags on: those on what a container does, and the full invocation of an agent. Images are
+of ``docker build``, and finding and removing containers is the engine's own: these flags do not reach either."""
 
 
 @dataclass
