@@ -25,8 +25,8 @@ SELECTION = (
     "Container lifecycle", "Bind mounts", "Environment and user", "Resource limits", "streams-passing-user",
     "Edge cases", "!docker ps", "!docker rm", "!image that does not exist",
 )  # fmt: skip
-"""The cases that are run with the flags on: those on what a container does, and the full invocation of an agent. Images are
-of ``docker build``, and finding and removing containers is the engine's own: these flags do not reach either."""
+"""The cases that are run with the flags on: those on what a container does, and the full invocation of an agent. These
+flags reach neither ``docker build`` nor how containers are found and removed."""
 
 
 @dataclass
