@@ -176,8 +176,8 @@ def _conflicts(found: Found) -> Iterator[str]:
 def _problems(found: Found) -> Iterator[str]:
     if found.replaced:
         yield (
-            f"CONTAINERS_CONF is set ({found.replaced}): that file replaces all others, the drop-in too, and widens "
-            "the capabilities of every container. Unset it."
+            f"CONTAINERS_CONF is set ({found.replaced}): that file replaces all others, the drop-in too, and with some "
+            "Podman widens the capabilities of every container. Unset it."
         )
     for file in found.wanted:
         data = found.files.get(file.path)
