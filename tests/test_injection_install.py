@@ -13,6 +13,7 @@ from checks.injection import configuration, examples, install, state
 from checks.injection.configuration import DROP_IN, HOOK, HOOK_JSON, OLD_FILE, REFUSAL, Whose, whose
 from checks.injection.state import Found, look, obstacles, problems, require_account
 from checks.problems import Exit, HostProblem, WrongUsage
+from tests.fakes import FakeHost
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_it_is_installed_once_and_removed_without_a_trace(home: Path, capsys: py
     assert "installed already" in capsys.readouterr().out
     (settings(home) / REFUSAL).write_text("nanoclaw hardening: the container was not started: x.\n")
     assert install.uninstall(LocalHost(), dry_run=False) == Exit.OK
-    assert tree(home) == set()
+    assert tree(home) == {".config"}
     assert install.uninstall(LocalHost(), dry_run=False) == Exit.OK
 
 
@@ -165,7 +166,7 @@ def test_what_was_installed_under_podman_3_goes_too(home: Path, monkeypatch: pyt
     assert install.install(LocalHost(), dry_run=False) == Exit.OK
     assert problems(here()) == []
     assert install.uninstall(LocalHost(), dry_run=False) == Exit.OK
-    assert tree(home) == set()
+    assert tree(home) == {".config"}
 
 
 def test_root_is_refused(home: Path) -> None:
@@ -234,3 +235,10 @@ def test_the_patch_of_a_fork_puts_the_options_before_the_image(tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     text = runner.read_text()
     assert text.index("TZ=") < text.index("'--cap-drop=ALL'") < text.index("CONTAINER_IMAGE")
+
+
+def test_the_version_is_known_whatever_podman_thinks_of_a_broken_file(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    broken = '[ "$CONTAINERS_CONF" = /dev/null ] && echo podman version 5.4.2 || exit 1'
+    assert look(FakeHost(folder, {"podman": broken})).version == "5.4.2"

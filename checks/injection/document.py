@@ -95,7 +95,8 @@ def _cell(evidence: Mapping[str, Any], option: str, setting: Setting) -> Mapping
 
 def _widening(evidence: Mapping[str, Any]) -> dict[str, str]:
     before, after = (_cell(evidence, each, Setting.CAPABILITIES)["seen"] for each in ("nothing", "A-replace"))
-    return {"name": evidence["host"]["name"], "before": before, "after": after or "docker refuses"}
+    told = "the same" if before == after else "wider"
+    return {"name": evidence["host"]["name"], "before": before, "after": after, "told": told}
 
 
 def _failing(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

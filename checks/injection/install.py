@@ -31,7 +31,7 @@ shift 3
 for file; do rm -f -- "$file" || exit 1; done
 ! grep -qs 'nanoclaw hardening' "$refusal" || rm -f -- "$refusal"
 for file; do rmdir -- "$(dirname "$file")" 2>/dev/null; done
-for folder in "$own" "$settings/containers.conf.d" "$settings" "$(dirname "$settings")"; do
+for folder in "$own" "$settings/containers.conf.d" "$settings"; do
     rmdir -- "$folder" 2>/dev/null
 done
 [ ! -d "$own" ] || printf '%s\n' "$own"

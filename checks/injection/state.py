@@ -25,7 +25,8 @@ say owner "$(stat -L -c '%u %U' "$HOME" 2>/dev/null)"
 say elsewhere "${XDG_CONFIG_HOME:+$XDG_CONFIG_HOME/containers}"
 say replaced "$CONTAINERS_CONF"
 say service "$(systemctl --user show-environment 2>/dev/null | sed -n 's/^CONTAINERS_CONF=//p')"
-say version "$(podman --version 2>/dev/null | sed 's/.* //')"
+# Some Podman does not even tell its version where a file of its configuration is broken: here it reads none.
+say version "$(CONTAINERS_CONF=/dev/null podman --version 2>/dev/null | sed 's/.* //')"
 services=user.slice/user-$(id -u).slice/user@$(id -u).service
 own=$(sed -n 's/^0:://p' /proc/self/cgroup)
 for group in "$services" "$own"; do
@@ -175,8 +176,8 @@ def _conflicts(found: Found) -> Iterator[str]:
 def _problems(found: Found) -> Iterator[str]:
     if found.replaced:
         yield (
-            f"CONTAINERS_CONF is set ({found.replaced}): that file replaces all others, the drop-in too, and widens "
-            "the capabilities of every container. Unset it."
+            f"CONTAINERS_CONF is set ({found.replaced}): that file replaces all others, the drop-in too, and with some "
+            "Podman widens the capabilities of every container. Unset it."
         )
     for file in found.wanted:
         data = found.files.get(file.path)
