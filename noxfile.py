@@ -49,6 +49,7 @@ def docs(session: nox.Session) -> None:
     _install(session)
     session.run("invoke", "render-compatibility", "--check")
     session.run("invoke", "wslconfig", "--check")
+    session.run("invoke", "render-parallel", "--check")
     session.run("invoke", "render-troubleshooting", "--check")
     session.run("invoke", "render-security", "--check")
 
