@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,27 +61,20 @@ def _run(options: Options, progress: Progress) -> Exit:
         stage(options.host, None, run, progress) as ready,
         contextlib.closing(Supply(ready, progress)) as supply,
     ):
-        chosen = flags.load().recommended()
-        ground = Ground(ready, Kit(next(iter(agents.values())), supply), progress, chosen, factor)
+        kit = Kit(next(iter(agents.values())), supply)
+        ground = Ground(ready, kit, progress, flags.load().recommended(), factor)
         try:
             ground.prepare()
         except (Mismatch, TimedOut) as failure:
             raise HostProblem(f"On {ready.host.name} no agent can be started at all: {failure}.") from failure
+        source = Source(ready.host.name, ready.profile, ready.host.facts(), f"{kit.agent.name}; {supply.image_base}")
         began = time.monotonic()
-        source = Source(
-            ready.host.name, ready.profile, ready.host.facts(), f"{ground.kit.agent.name}; {supply.image_base}"
-        )
-        found: dict[str, Any] = {
-            "slowness": ready.host.slowness,
-            "flags": chosen,
-            "most": most,
-            **_measured(ground, most),
-        }
-        seconds = time.monotonic() - began
+        for found in _measured(ground, most):
+            seconds = time.monotonic() - began
+            if folder:
+                findings.read(source.leave(folder / f"{source.stem}.json", found, seconds))
     if folder:
-        path = source.leave(folder / f"{source.stem}.json", found, seconds)
-        findings.read(path)
-        progress.say(f"Evidence: {path}")
+        progress.say(f"Evidence: {folder / source.stem}.json")
     facts = source.facts
     console.print(
         f"{source.host} ({source.profile}): {facts.distribution}, kernel {facts.kernel}, {facts.engine} "
@@ -89,21 +83,28 @@ def _run(options: Options, progress: Progress) -> Exit:
     return Exit.OK if table.largest(found) == most else Exit.CASE_FAILED
 
 
-def _measured(ground: Ground, most: int) -> dict[str, Any]:
-    """The browser and the steps, as evidence has them. A host that was overloaded to silence is not asked for more."""
+def _measured(ground: Ground, most: int) -> Iterator[dict[str, Any]]:
+    """All that was measured so far, as evidence has it, after every step: a run that is interrupted has that much.
+
+    A host that was overloaded to silence is not asked for more.
+    """
     sight, usage = ground.browser()
+    browser = {
+        "rendered": sight.rendered,
+        **({"failure": sight.failure} if sight.failure else {}),
+        "seconds": round(sight.seconds, 1),
+        "container": told(usage),
+    }
     steps: list[Step] = []
     for number in climb(most, lambda _: steps[-1].fits):
         steps.append(ground.agents(number))
         ground.progress.say(f"  {table.sentence(steps[-1].as_json())}")
+        yield {
+            "slowness": ground.stage.host.slowness,
+            "flags": list(ground.flags),
+            "most": most,
+            "browser": browser,
+            "steps": [step.as_json() for step in sorted(steps, key=lambda step: step.agents)],
+        }
         if steps[-1].trouble:
-            break
-    return {
-        "browser": {
-            "rendered": sight.rendered,
-            **({"failure": sight.failure} if sight.failure else {}),
-            "seconds": round(sight.seconds, 1),
-            "container": told(usage),
-        },
-        "steps": [step.as_json() for step in sorted(steps, key=lambda step: step.agents)],
-    }
+            return
