@@ -238,9 +238,10 @@ class Rule:
 
 DONE = Rule((Exit.OK,))
 OR_FINDINGS = Rule((Exit.OK, Exit.CASE_FAILED))
-NO_HOST = Rule((Exit.HOST_UNUSABLE,), r"The host can’t be used: .*(podman|mmdebstrap|qemu|docker)")
+NO_HOST = Rule((Exit.HOST_UNUSABLE,), r"not installed here: .*qemu|there is no podman")
 NO_NETWORK = Rule((Exit.HOST_UNUSABLE,), "Without a network")
-IN_NOX = Rule((Exit.CASE_FAILED,), r"(?s)can’t be used.*failed with exit code 3", "--no-venv --no-install")
+NOT_FOR_ROOT = Rule((Exit.WRONG_USAGE,), "this is root")
+IN_NOX = Rule((Exit.CASE_FAILED,), r"(?s)not installed here.*failed with exit code 3", "--no-venv --no-install")
 """nox without environments of its own, which would be installed from the network; its status for any failure is 1."""
 OF_NOX = Rule((Exit.OK,), suffix="--list")
 """All sessions of a kind: that there are such, and one of them is run."""
@@ -281,6 +282,8 @@ def rule(command: str) -> Rule | None:
     """The rule for a command; None where there is none for its like."""
     words = set(shlex.split(command))
     known = RULES.get(title(command))
+    if title(command) == "invoke inject" and "--install" in words and os.geteuid() == 0:
+        return NOT_FOR_ROOT
     if known is NO_HOST and words & _ASKS_ONLY:
         return OR_FINDINGS if "--dry-run" in words else DONE
     if known is None and re.fullmatch(r"invoke render-[a-z]+", title(command)):
