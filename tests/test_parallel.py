@@ -279,6 +279,8 @@ def test_what_was_measured_is_written_read_and_rendered(tmp_path: Path) -> None:
     assert "For 2 the formula asks for 10 GB" in text
     assert "are no seconds of your machine" in text
     assert "no high-water mark of tasks" in text
+    assert "418 MiB was the most that one container took" in text
+    assert "**`--pids-limit=256` leaves room**: 140 processes and threads were the most" in text
 
 
 def test_where_all_fit_the_document_claims_no_limit(tmp_path: Path) -> None:
@@ -286,6 +288,13 @@ def test_where_all_fit_the_document_claims_no_limit(tmp_path: Path) -> None:
     text = document.text(findings.committed(tmp_path), FLAGS)
     assert "where they stop fitting was not reached" in text
     assert "emulated" not in text
+
+
+def test_without_evidence_the_document_claims_nothing_measured() -> None:
+    text = document.text([], FLAGS)
+    assert "**Nothing yet**" in text
+    assert "MiB" not in text
+    assert "leaves room" not in text
 
 
 def test_the_table_of_the_document_is_the_formulas() -> None:

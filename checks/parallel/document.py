@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from checks.hardening import flags
@@ -40,6 +40,7 @@ def text(evidence: Sequence[Mapping[str, Any]], recommended: Sequence[str]) -> s
                 f"The evidence of {name} in evidence/parallel is of other flags than the recommended ones.",
                 f"Run invoke parallel --host {name} --evidence evidence/parallel again.",
             )
+    containers = [container for each in evidence for container in _containers(each)]
     return render_template(
         "parallel.md.j2",
         plans=[_planned(number) for number in range(1, MOST + 1)],
@@ -50,7 +51,18 @@ def text(evidence: Sequence[Mapping[str, Any]], recommended: Sequence[str]) -> s
         agents=contract.MAX_AGENTS,
         headings={"alone": table.ALONE, "at_once": table.AT_ONCE},
         hosts=[_measured(each) for each in evidence],
+        taken=table.size(max((each["memory"] for each in containers if "memory" in each), default=None)),
+        tasks=max((each["tasks"] for each in containers if "tasks" in each), default=0),
+        pids=next(int(word.partition("=")[2]) for word in recommended if word.startswith("--pids-limit=")),
     )
+
+
+def _containers(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What each container of some evidence took."""
+    yield found["browser"]["container"]
+    for step in found["steps"]:
+        for turn in step["turns"]:
+            yield turn["container"]
 
 
 def _planned(number: int) -> dict[str, Any]:
