@@ -59,7 +59,7 @@ class Step:
     @property
     def fits(self) -> bool:
         """Whether all of them answered and ended, and nothing on the host was killed for want of memory."""
-        return not self.trouble and self.answered == self.agents and not self.samples.out_of_memory
+        return self.answered == self.agents and not self.samples.out_of_memory
 
     def as_json(self) -> dict[str, Any]:
         """It as evidence stores it."""
