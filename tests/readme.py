@@ -238,7 +238,7 @@ class Rule:
 
 DONE = Rule((Exit.OK,))
 OR_FINDINGS = Rule((Exit.OK, Exit.CASE_FAILED))
-NO_HOST = Rule((Exit.HOST_UNUSABLE,), r"not installed here: .*qemu|there is no podman")
+NO_HOST = Rule((Exit.HOST_UNUSABLE,), r"(?i)not installed here: .*qemu|there is no podman")
 NO_NETWORK = Rule((Exit.HOST_UNUSABLE,), "Without a network")
 NOT_FOR_ROOT = Rule((Exit.WRONG_USAGE,), "this is root")
 IN_NOX = Rule((Exit.CASE_FAILED,), r"(?s)not installed here.*failed with exit code 3", "--no-venv --no-install")
@@ -275,7 +275,7 @@ RULES = {
 }
 """By title. Whoever adds a task to the document says here what it does on such a machine."""
 
-_ASKS_ONLY = {"--list", "--help", "--dry-run"}
+_ASKS_ONLY = {"--list", "--help"}
 
 
 def rule(command: str) -> Rule | None:
@@ -285,7 +285,7 @@ def rule(command: str) -> Rule | None:
     if title(command) == "invoke inject" and "--install" in words and os.geteuid() == 0:
         return NOT_FOR_ROOT
     if known is NO_HOST and words & _ASKS_ONLY:
-        return OR_FINDINGS if "--dry-run" in words else DONE
+        return DONE
     if known is None and re.fullmatch(r"invoke render-[a-z]+", title(command)):
         return DONE
     return known
