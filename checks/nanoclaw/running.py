@@ -81,6 +81,8 @@ class RunningAgent(ABC):
         self.question = question
         self.name = name
         self.client = client
+        self.began = time.monotonic()
+        """When its client had been started."""
         self._slowness = bench.slowness * patience
         self._deadline = time.monotonic() + ANSWER_BOUND * self._slowness
         self._asked = False
