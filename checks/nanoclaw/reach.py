@@ -14,7 +14,7 @@ _CANDIDATES = ("host.containers.internal", "169.254.1.2", "10.0.2.2", "gateway")
 """Podman's own name for the host; pasta's mapping of it (5.3 and later); slirp4netns with allow_host_loopback; Docker's
 bridge."""
 
-# The host's own address, on its way to a network that nobody has: Podman 3.0 gives a container no other way to its host.
+# The host's own address, on its way to a network that nobody has: Podman 3.0 gives a container no other way to it.
 _OWN = "ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \\([0-9.]*\\).*/\\1/p'"
 
 # With nc and numeric addresses: a static busybox may not be able to look a name up.
