@@ -79,7 +79,8 @@ def test_the_document_says_of_each_record_where_it_was() -> None:
         part = guide.split(f"### {ENTRIES[id_].title}\n")[1].split("\n### ")[0]
         for record in several:
             assert str(record.place) in part
-            assert (records.message(record.captured) in part) == bool(ENTRIES[id_].matched(record.captured))
+            if ENTRIES[id_].matched(record.captured):
+                assert records.message(record.captured) in part
 
 
 @pytest.mark.parametrize("record", BY_FILE, ids=lambda record: f"{record.entry} on {record.host}")
