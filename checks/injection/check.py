@@ -17,9 +17,14 @@ from checks.injection.settings import Setting, Settings, in_force, seen
 from checks.nanoclaw import contract, running
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.running import Question, RunningAgent, StreamsAgent
+from checks.nanoclaw.service import Conversation
 from checks.nanoclaw.supply import Kit
 from checks.problems import HostProblem
 from checks.stage import Stage
+
+
+_NOWHERE = "http://127.0.0.1:9"
+"""The service's address for an agent that has no way to the service: the discard port of its own loopback."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,17 @@ def check(stage: Stage, kit: Kit) -> list[Finding]:
     wrong = state.problems(found)
     findings = [Finding("The configuration is in place", not wrong, " ".join(wrong) or "every file as installed")]
     bench = Bench(stage.host, stage.owner, "injection", Record())
-    image, question = kit.image(bench), kit.question(bench)
+    try:
+        image = kit.image(bench)
+    except (Mismatch, TimedOut) as failure:
+        return [*findings, Finding("The agent's image is there", False, str(failure))]
+    unasked = ""
+    try:
+        question = kit.question(bench)
+    except (Mismatch, TimedOut) as failure:  # its container can be looked into all the same
+        unasked, question = str(failure), Question("none", "none", Conversation("none", "none"), _NOWHERE)
     bench.docker = Docker(stage.host, "", bench.record)  # from here on: nanoclaw sets no label of ours
-    findings += _of_agent(bench, kit.agent, image, question, found.settings)
+    findings += _of_agent(bench, kit.agent, image, question, found.settings, unasked)
     findings.append(_of_others(bench, found.settings))
     return findings
 
@@ -63,14 +76,16 @@ def as_json(findings: list[Finding], left_out: Mapping[Setting, str]) -> dict[st
     }
 
 
-def _of_agent(bench: Bench, which: Agent, image: str, question: Question, settings: Settings) -> Iterator[Finding]:
+def _of_agent(
+    bench: Bench, which: Agent, image: str, question: Question, settings: Settings, unasked: str
+) -> Iterator[Finding]:
     name = ""
     try:
         with running.started(bench, which, image, question) as agent:
             name = agent.name
             yield _unmodified(agent, image)
             yield from _inside(bench, agent, settings)
-            yield _answered(agent)
+            yield Finding("The agent answers", False, unasked) if unasked else _answered(agent)
     finally:
         if name:
             with contextlib.suppress(HostProblem):
