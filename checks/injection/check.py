@@ -22,7 +22,6 @@ from checks.nanoclaw.supply import Kit
 from checks.problems import HostProblem
 from checks.stage import Stage
 
-
 _NOWHERE = "http://127.0.0.1:9"
 """The service's address for an agent that has no way to the service: the discard port of its own loopback."""
 
