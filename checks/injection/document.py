@@ -80,8 +80,11 @@ def _told(held: Mapping[Setting, list[str]], cells: Mapping[Setting, Mapping[str
     if not any(held.values()):
         return "sets nothing of it anywhere"
     sentences = [f"sets {', '.join(always)} on every Podman"] if always else []
-    some = [each for each in Setting if held[each] and each not in always]
-    sentences += [f"{each} only on {', '.join(held[each])}" for each in some]
+    some: dict[str, list[Setting]] = {}
+    for each in Setting:
+        if held[each] and each not in always:
+            some.setdefault(", ".join(held[each]), []).append(each)
+    sentences += [f"{', '.join(settings)} only on {versions}" for versions, settings in some.items()]
     if never := [each for each in Setting if not held[each]]:
         sentences.append(f"nowhere {', '.join(never)}")
     return "; ".join(sentences) if always else f"sets {'; '.join(sentences)}"
