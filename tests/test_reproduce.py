@@ -37,6 +37,10 @@ BY_FILE = [records.read(path) for path in sorted(records.FOLDER.glob("*/*.json")
 # What is committed
 
 
+def test_at_least_20_entries_were_reproduced_and_mended() -> None:
+    assert sum(any(record.mended for record in several) for several in RECORDED.values()) >= 20
+
+
 def test_no_record_is_of_commands_that_the_catalogue_has_not() -> None:
     assert [record.path() for record in BY_FILE if record not in ALL] == []
 
