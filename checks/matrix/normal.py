@@ -15,6 +15,7 @@ _REPLACED = (
     # Names and secrets of a run: eight hexadecimal digits or more, with a digit among them.
     (re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{8,64}\b"), "<id>"),
     (re.compile(r"\b\d+(\.\d+)?(ms|s| seconds?| minutes?)\b"), "<time>"),
+    (re.compile(r"(?<=host\.docker\.internal )\d{4,5}\b"), "<port>"),
 )
 
 
