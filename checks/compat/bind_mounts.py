@@ -113,7 +113,9 @@ def run_as_nanoclaw_does(bench: Bench, image: str, *user: str) -> None:
     script = (
         "echo $HOME; id -u; id -g; date +%Z; cat; cat /workspace/project/README;"
         "echo more >> /workspace/group/CLAUDE.md && mkdir /workspace/group/new && echo made > /workspace/group/new/file"
-        " && mkdir /home/node/.claude/debug && echo log > /home/node/.claude/debug/log && echo workspace is writable;"
+        " && mkdir /home/node/.claude/debug && echo log > /home/node/.claude/debug/log"
+        # And in the image's own file system: Claude Code keeps a file beside its folder, nanoclaw compiles into /tmp.
+        " && echo {} > /home/node/.claude.json && echo > /tmp/dist && echo workspace is writable;"
         "echo broken 2>/dev/null > /workspace/project/README || echo project is read-only"
     )
     done = bench.docker(

@@ -134,7 +134,8 @@ def test_terminal(bench: Bench) -> None:
     for flags, wanted in ((("-it",), "terminal"), (("-i",), "none")):
         with bench.docker.talking("run", *flags, "--rm", bench.probe, "sh", "-c", script, tty=True) as talk:
             for fd in (0, 1, 2):
-                talk.hear(f"{fd}={wanted}\r?\n")
+                told = talk.hear(f"{fd}=(terminal|none)\r?\n").strip()
+                expect(told == f"{fd}={wanted}", f"{fd}={wanted} with {' '.join(flags)}", told)
             talk.say("typed")
             talk.hear("got typed\r?\n")
             talk.rest()
@@ -169,7 +170,9 @@ def test_entrypoint_reads_nothing(bench: Bench) -> None:
 
 def pid_of(bench: Bench, name: str) -> str:
     """The host's process id of a container's first process."""
-    return bench.engine("container", "inspect", "--format", "{{.State.Pid}}", name)
+    told = bench.host.run([bench.facts.engine, "container", "inspect", "--format", "{{.State.Pid}}", name])
+    expect(told.status == 0, f"a container named {name}", told.err)
+    return told.out.strip()
 
 
 @pytest.mark.case("docker stop", fix="docker-stop-is-slow")

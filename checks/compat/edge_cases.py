@@ -122,7 +122,8 @@ def test_timeout(bench: Bench) -> None:
 
 def kill_client(bench: Bench, talk: Talk, pidfile: str) -> None:
     """SIGKILL the docker client, as nanoclaw does after its time-out. Node then closes the input; so do we."""
-    bench.host.must(shell('kill -KILL "$(cat "$1")"', pidfile), doing="killing the client")
+    killed = bench.host.run(shell('kill -KILL "$(cat "$1")"', pidfile))
+    expect(killed.status == 0, "a client that still runs, to be killed", killed.err)
     talk.eof()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -32,7 +33,9 @@ def test_environment(bench: Bench) -> None:
     flags = [part for key, value in values.items() for part in ("-e", f"{key}={value}")]
     done = bench.docker("run", "--rm", *flags, bench.probe, "env", "-0", env={"NOT_PASSED": "leaked"})
     expect_run(done)
-    seen = dict(entry.split("=", 1) for entry in done.out.split("\0") if entry)
+    entries = [entry for entry in done.out.split("\0") if entry]
+    expect(all("=" in entry and "\n" not in entry.split("=")[0] for entry in entries), "a list of variables", done.out)
+    seen = dict(entry.split("=", 1) for entry in entries)
     for key, value in values.items():
         expect(seen.get(key) == value, f"{key} to be {value!r}", seen.get(key, "not set"))
     expect("NOT_PASSED" not in seen, "the client's own environment to stay outside", "NOT_PASSED=leaked inside")
@@ -52,10 +55,12 @@ def test_timezone(bench: Bench) -> None:
 @pytest.mark.case("--user flag", fix="permission-denied-in-the-workspace")
 def test_user(bench: Bench) -> None:
     for uid, gid in ((1000, 1000), (1234, 4321)):
-        script = "id -u; id -g; grep -E '^(Uid|Gid):' /proc/self/status"
+        script = "id -u; id -g; grep -E '^(Uid|Gid):' /proc/self/status; grep ^Groups: /proc/self/status >&2"
         done = bench.docker("run", "--rm", "--user", f"{uid}:{gid}", bench.probe, "sh", "-c", script)
         uids, gids = "\t".join([str(uid)] * 4), "\t".join([str(gid)] * 4)
-        expect_run(done, stdout=f"{uid}\n{gid}\nUid:\t{uids}\nGid:\t{gids}\n")
+        expect_run(done, stdout=f"{uid}\n{gid}\nUid:\t{uids}\nGid:\t{gids}\n", stderr_has="Groups:")
+        groups = done.err.split("Groups:")[-1].split()
+        expect(set(groups) <= {str(gid)}, f"no further groups than {gid}", groups)
 
 
 @pytest.mark.case("--add-host=host.docker.internal:host-gateway", fix="host-gateway-is-an-invalid-ip-address")
@@ -81,15 +86,24 @@ def test_host_gateway(bench: Bench) -> None:
     )
 
 
+# For namespaces, privileges, network; then for what lies at each mount point: its device and inode, and what is there at
+# the path that the host has a secret at.
 ISOLATION = """
 pwd
-for space in pid net mnt; do readlink /proc/self/ns/$space; done
-grep CapBnd /proc/self/status
+for space in pid net mnt ipc uts; do readlink /proc/self/ns/$space; done
+grep -E '^(CapBnd|Seccomp):' /proc/self/status
 awk '$2 == "00000000" { print "routed" }' /proc/net/route
-for mount in $(cut -d' ' -f5 /proc/self/mountinfo); do cat "$mount/$1" 2>/dev/null; done
+for mount in $(cut -d' ' -f5 /proc/self/mountinfo); do
+    stat -c 'at %d:%i' "$mount" 2>/dev/null
+    cat "$mount/$1" 2>/dev/null
+done
 true
 """
-CAP_SYS_ADMIN = 21  # capabilities(7)
+FOLDERS = """
+stat -L -c '%d:%i %n' / /home "$HOME" /etc /root /run /tmp /usr /var /var/tmp "/run/user/$(id -u)" 2>/dev/null
+true
+"""
+CAPABILITIES = 0xA80425FB  # what Docker leaves a container that asks for nothing; Podman leaves less
 
 
 @pytest.mark.case("Isolation from the host", fix="the-container-does-not-start")
@@ -100,12 +114,18 @@ def test_isolation(bench: Bench) -> None:
     done = bench.docker("run", "--rm", bench.probe, "sh", "-c", ISOLATION, "sh", path)
     expect_run(done)
     expect(done.out.startswith("/\n"), "the image's own working folder, /", done.out)
-    spaces = [bench.host.run(["readlink", f"/proc/self/ns/{space}"]).out.strip() for space in ("pid", "net", "mnt")]
-    own = done.out.split()[1:4]
-    told = [space.split(":")[0] for space in own]
-    expect(told == ["pid", "net", "mnt"], "its pid, net and mnt namespaces told", own)
-    expect(not set(spaces) & set(own), "pid, network and mount namespaces of its own", f"{own}, the host's {spaces}")
-    bounding = int(done.out.split("CapBnd:")[1].split()[0], 16)
-    expect(not bounding >> CAP_SYS_ADMIN & 1, "no CAP_SYS_ADMIN within reach", f"CapBnd {bounding:x}")
+    kinds = ("pid", "net", "mnt", "ipc", "uts")
+    spaces = bench.host.run(["readlink", *(f"/proc/self/ns/{kind}" for kind in kinds)]).out.split()
+    own = done.out.split()[1 : 1 + len(kinds)]
+    told = tuple(space.split(":")[0] for space in own)
+    expect(told == kinds, f"its namespaces told: {', '.join(kinds)}", own)
+    expect(not set(spaces) & set(own), f"namespaces of its own: {', '.join(kinds)}", f"{own}, the host's {spaces}")
+    bounding = re.search(r"CapBnd:\s*([0-9a-f]{16})\n", done.out)
+    beyond = int(bounding[1], 16) & ~CAPABILITIES if bounding else -1
+    expect(beyond == 0, "no capability beyond those that Docker leaves a container", bounding[0] if bounding else "")
+    expect(re.search(r"Seccomp:\s*2\n", done.out) is not None, "a filter of system calls (Seccomp: 2)", done.out)
     expect("routed" in done.out, "a network with a way out", "no default route")
+    folders = dict(line.split(" ", 1) for line in bench.host.run(["sh", "-c", FOLDERS]).out.splitlines())
+    seen = [folders[each] for each in re.findall(r"^at (\d+:\d+)$", done.out, re.MULTILINE) if each in folders]
+    expect(not seen, "the host's own folders to be out of reach", f"mounted inside: {', '.join(seen)}")
     expect(secret not in done.out, "a host file that was not mounted to be out of reach", "its content")

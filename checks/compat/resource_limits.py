@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from checks.bench import Bench
@@ -37,7 +39,10 @@ def test_cpus(bench: Bench) -> None:
     )
     done = bench.docker("run", "--rm", "--cpus=0.5", bench.probe, "sh", "-c", script, timeout=30)
     expect_run(done)
-    before, after, start, end = (float(part) for part in done.out.split())
+    told = re.fullmatch(r"(\d+) (\d+) ([\d.]+) ([\d.]+)\n", done.out)
+    expect(told is not None, "processor time and clock, before and after", done.out)
+    assert told
+    before, after, start, end = (float(part) for part in told.groups())
     share = (after - before) / 1e6 / (end - start)
     bench.record.observe("share_of_half_a_cpu", round(share, 2))
     expect(0.35 <= share <= 0.65, "two busy loops under --cpus=0.5 to get about 0.5 processors", f"{share:.2f}")
@@ -62,7 +67,8 @@ def test_pids_limit(bench: Bench) -> None:
     script = "(n=0; while [ $n -lt 120 ]; do sleep 60 & n=$((n+1)); echo $n > /tmp/n; done); read n < /tmp/n; echo $n"
     done = bench.docker("run", "--rm", "--pids-limit=64", bench.probe, "sh", "-c", script, timeout=30)
     expect_run(done, stderr_has="fork")
-    forked = int(done.out.strip() or -1)
+    expect(re.fullmatch(r"\d+\n", done.out) is not None, "a number of forks", done.out)
+    forked = int(done.out)
     bench.record.observe("forked_under_64", forked)
     expect(56 <= forked <= 64, "about 62 forks under --pids-limit=64, and then no more", forked)
 
