@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from checks import runs
 from checks.bench import Bench
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.plugin import Integration
-from checks.plugin import Verification
+from checks.plugin import About, Verification
 from checks.probe import LABEL
 from checks.problems import Exit, WrongUsage, settled
 from checks.progress import Progress
@@ -104,6 +105,15 @@ def _session(options: Options, run: runs.Run, progress: Progress) -> Exit:
     if options.json:
         plugin.evidence.write(Path(options.json))
     return Exit.CASE_FAILED if status == pytest.ExitCode.TESTS_FAILED else Exit.OK
+
+
+def all_cases() -> list[About]:
+    """Every case, in the report's order. Needs no host."""
+    plugin = Verification(contextlib.nullcontext, Report(), Progress())  # type: ignore[arg-type]
+    arguments = [*_arguments(Options(list_only=True)), "-p", "no:cacheprovider"]
+    if pytest.main(arguments, plugins=[plugin]) != pytest.ExitCode.OK:
+        raise plugin.crash or RuntimeError("\n".join(plugin.broken))
+    return plugin.listed
 
 
 def how_to_look(bench: Bench) -> str:

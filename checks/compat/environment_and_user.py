@@ -86,8 +86,8 @@ def test_host_gateway(bench: Bench) -> None:
     )
 
 
-# For namespaces, privileges, network; then for what lies at each mount point: its device and inode, and what is there at
-# the path that the host has a secret at.
+# Namespaces, privileges, network; then for each mount point which device and inode it is, and what it has at the path
+# of the host's secret.
 ISOLATION = """
 pwd
 for space in pid net mnt ipc uts; do readlink /proc/self/ns/$space; done

@@ -24,19 +24,21 @@ class Integration:
         *,
         slow: bool = False,
         live_key: str = "",
+        images: Mapping[tuple[str, int], str] | None = None,
     ) -> None:
         self._verification = verification
         self._available = available
         self._progress = progress
         self._slow = slow
         self._live_key = live_key
+        self._images = images
 
     @pytest.fixture(scope="session")
     def supply(self) -> Iterator[Supply]:
         """Images and service."""
         if self._verification.stage.host.facts().engine == "docker":
             pytest.skip("its agent comes on a disk that only Podman can read")
-        supply = Supply(self._verification.stage, self._progress, live_key=self._live_key)
+        supply = Supply(self._verification.stage, self._progress, live_key=self._live_key, images=self._images)
         yield supply
         if self._verification.evidence and supply.image_base:
             self._verification.evidence.agent = f"{next(iter(self._available.values())).name}; {supply.image_base}"
