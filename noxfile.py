@@ -50,6 +50,14 @@ def docs(session: nox.Session) -> None:
     session.run("invoke", "render-compatibility", "--check")
     session.run("invoke", "wslconfig", "--check")
     session.run("invoke", "render-troubleshooting", "--check")
+    session.run("invoke", "render-trust", "--check")
+
+
+@nox.session
+def sabotage(session: nox.Session) -> None:
+    """The cases against a docker that misbehaves, on debian-13. Needs scripts/install.sh guest."""
+    _install(session)
+    session.run("invoke", "sabotage", "--host", "debian-13", *session.posargs)
 
 
 @nox.session

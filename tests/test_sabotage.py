@@ -45,7 +45,7 @@ def asked(folder: Path, name: str, *argv: str, stdin: bytes = b"") -> tuple[list
     return done.stdout.decode().split("\0")[:-1], done.returncode
 
 
-WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=12)
+WORDS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=12)
 OPTIONS = st.sampled_from(["-i", "-it", "--rm", "--name", "-e", "-v", "--memory=4g", "--cpus=2", "-a", "-f", "-t", ""])
 
 

@@ -7,6 +7,7 @@ from invoke import Context, Exit, task
 from checks.stage import DEFAULT_GUEST
 from checks.trust.command import Options
 from checks.trust.command import sabotage as run_sabotage
+from checks.trust.document import render_trust as render_trust_document
 
 
 @task(
@@ -40,3 +41,9 @@ def sabotage(
         host=host, only=tuple(only or ()), list_only=list, agents=agents, slow=slow, nanoclaw=nanoclaw, json=json
     )
     raise Exit(code=run_sabotage(options))
+
+
+@task(help={"check": "only say whether the document is stale (exit status 1)"})
+def render_trust(_: Context, check: bool = False) -> None:
+    """Render docs/TRUST.md from evidence/trust/ and fixtures/sabotage/."""
+    raise Exit(code=render_trust_document(check=check))

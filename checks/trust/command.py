@@ -15,6 +15,7 @@ from checks import runs
 from checks.bench import Bench
 from checks.docker import Record
 from checks.hosts import recipe
+from checks.matrix.table import clock
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.contract import IMAGE_UID, Design
 from checks.nanoclaw.supply import Supply
@@ -189,4 +190,4 @@ def report(pairs: Sequence[Pair], seconds: float) -> str:
             lines += ["", f"{pair.case} under {pair.sabotage.name}: {pair.verdict}", f"  {pair.sabotage.does}"]
             if pair.expected or pair.came:
                 lines += [f"  expected: {pair.expected}", f"  came:     {pair.came}"]
-    return "\n".join([*lines, "", f"Result: {score(pairs)} in {int(seconds) // 60}:{int(seconds) % 60:02}"])
+    return "\n".join([*lines, "", f"Result: {score(pairs)} in {clock(seconds)}"])
