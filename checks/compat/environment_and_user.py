@@ -21,6 +21,7 @@ VALUES = {
     "QUOTES": 'it\'s "quoted"',
     "DOLLAR": "$HOME `id` $(id) \\n",
     "EQUALS": "a=b=c",
+    "DASHES": "--rm -v /:/host",
     "LINES": "one\ntwo\n",
     "UNICODE": "Ünïcødé 🦀",
     "LONG": "x" * 50_000,

@@ -29,7 +29,7 @@ from checks.trust.catalogue import FAULTLESS, Sabotage
 from checks.trust.pool import Pool, workers
 from checks.trust.verdict import Pair, Verdict, judge, score, status
 from checks.trust.worker import PASSED, SKIPPED, Came, Task
-from checks.trust.wrapped import FOLDER, upload
+from checks.trust.wrapped import folder_of, upload
 from checks.verify import all_cases
 
 AGENT = {"streams_kit": Design.STREAMS, "databases_kit": Design.DATABASES, "checkout_kit": Design.STREAMS}
@@ -99,8 +99,8 @@ def _pairs(
     if todo:
         with _provided(options, ready, [case for _, case in todo], progress) as supply:
             for account in ready.accounts:
-                upload(account, FOLDER, [FAULTLESS, *sabotages])
-            with workers(ready, FOLDER, nanoclaw=options.nanoclaw, slow=options.slow, supply=supply) as pool:
+                upload(account, folder_of(ready.run.id, account.facts().uid), [FAULTLESS, *sabotages])
+            with workers(ready, nanoclaw=options.nanoclaw, slow=options.slow, supply=supply) as pool:
                 _run_all(pool, todo, ends, progress)
     for each, case in wanted:
         came = ends.get((each.name, case.id), Came(SKIPPED))
@@ -126,6 +126,9 @@ def _run_all(
     def noted(task: Task, came: Came) -> None:
         each, case = told[task.number]
         ends[each.name, case.id] = came
+        pair = judge(each, case.id, case.label, came, ends[FAULTLESS.name, case.id])
+        if each is not FAULTLESS or not pair.verdict.good:
+            progress.say(f"  {case.id} under {each.name}: {pair.verdict} ({came.seconds:.0f} s)")
 
     def run(what: str, pairs: Sequence[tuple[Sabotage, About]]) -> None:
         tasks = []
@@ -153,19 +156,19 @@ def suits(case: About, uid: int) -> bool:
 def _provided(options: Options, ready: Stage, cases: Sequence[About], progress: Progress) -> Iterator[Supply | None]:
     """The agents' images, on every account that runs one. Made here: workers have no hand on the machine."""
     agents = available(options.nanoclaw)
-    needed = {(design, uid) for case in cases for fixture, design in AGENT.items() if fixture in case.asks
-              for uid in (account.facts().uid for account in ready.accounts)
-              if suits(case, uid) and design in agents}  # fmt: skip
-    if not needed:
+    designs = {
+        uid: {AGENT[each] for case in cases if suits(case, uid) for each in case.asks & AGENT.keys()} & agents.keys()
+        for uid in (account.facts().uid for account in ready.accounts)
+    }
+    if not any(designs.values()):
         yield None
         return
     with contextlib.closing(Supply(ready, progress)) as supply:
         for account in ready.accounts:
             bench = Bench(account, ready.owner, "agents", Record())
-            for design, uid in sorted(needed):
-                if uid == bench.uid:
-                    with progress.step(f"Handing {account.name} the image of {agents[design].name}"):
-                        supply.image(agents[design], bench)
+            for design in sorted(designs[bench.uid]):
+                with progress.step(f"Handing the account {bench.uid} the image of {agents[design].name}"):
+                    supply.image(agents[design], bench)
         yield supply
 
 

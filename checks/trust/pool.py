@@ -17,6 +17,7 @@ from checks.nanoclaw.supply import Supply
 from checks.problems import HostProblem
 from checks.stage import Stage
 from checks.trust.worker import PASSED, Came, Description, Task
+from checks.trust.wrapped import folder_of
 
 _END_BOUND = 3.0  # seconds
 
@@ -31,7 +32,7 @@ class Pool:
         self._lock = threading.Lock()
         self._workers: dict[int, subprocess.Popen[str]] = {}
 
-    def start(self, stage: Stage, wrappers: str, *, nanoclaw: str, slow: bool, supply: Supply | None) -> None:
+    def start(self, stage: Stage, *, nanoclaw: str, slow: bool, supply: Supply | None) -> None:
         """Start a worker for every account of the host."""
         images = [(context, uid, name) for (context, uid), name in (supply.images if supply else {}).items()]
         described: dict[int, Description] = {}
@@ -42,8 +43,8 @@ class Pool:
             about = Description(
                 destination=account.destination, port=account.port, options=account.options,
                 sockets=str(stage.run.scratch / f"w{facts.uid}"), host=account.name, slowness=account.slowness,
-                facts=asdict(facts), profile=stage.profile, run=stage.run.id, wrappers=wrappers, nanoclaw=nanoclaw,
-                slow=slow, images=images,
+                facts=asdict(facts), profile=stage.profile, run=stage.run.id, nanoclaw=nanoclaw, slow=slow,
+                wrappers=folder_of(stage.run.id, facts.uid), images=images,
             )  # fmt: skip
             self._workers[facts.uid] = subprocess.Popen(
                 [sys.executable, "-m", "checks.trust.worker"], cwd=ROOT, stdin=subprocess.PIPE,
@@ -97,7 +98,7 @@ class Pool:
         assert worker.stdin
         assert worker.stdout
         line = ""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # its pipe broken, or closed
             worker.stdin.write(json.dumps(what) + "\n")
             worker.stdin.flush()
             line = worker.stdout.readline()
@@ -107,11 +108,11 @@ class Pool:
 
 
 @contextlib.contextmanager
-def workers(stage: Stage, wrappers: str, *, nanoclaw: str, slow: bool, supply: Supply | None) -> Iterator[Pool]:
+def workers(stage: Stage, *, nanoclaw: str, slow: bool, supply: Supply | None) -> Iterator[Pool]:
     """Workers for every account of a throwaway host, until the block ends."""
     pool = Pool()
     try:
-        pool.start(stage, wrappers, nanoclaw=nanoclaw, slow=slow, supply=supply)
+        pool.start(stage, nanoclaw=nanoclaw, slow=slow, supply=supply)
         yield pool
     finally:
         pool.end()

@@ -11,8 +11,12 @@ from checks.hosts.base import Facts, Host
 from checks.hosts.process import Completed
 from checks.trust.catalogue import LIBRARY, Sabotage
 
-FOLDER = "/var/tmp/nanoclaw-verify-sabotage"  # noqa: S108 - on a throwaway host
 _HEAD = '#!/bin/sh\n. "${0%/*}/lib.sh"\n'
+
+
+def folder_of(run: str, uid: int) -> str:
+    """Where a run's wrappers are on the account of that uid."""
+    return f"/var/tmp/nanoclaw-verify-{run}-docker-{uid}"  # noqa: S108 - made with mode 0700 by the account itself
 
 
 def upload(account: Host, folder: str, sabotages: Sequence[Sabotage]) -> None:
