@@ -63,10 +63,7 @@ def test_a_case_is_run_under_each_docker_and_its_words_come_back(stage: Stage, c
     try:
         upload(stage.host, folder, [FAULTLESS, *wrong])
         with workers(stage, nanoclaw="", slow=False, supply=None) as pool:
-            pool.run(
-                [(task, lambda uid: uid == FACTS.uid) for task in tasks],
-                lambda task, came: ends.update({task.number: came}),
-            )
+            pool.run(tasks, lambda task, uid: uid == FACTS.uid, lambda task, came: ends.update({task.number: came}))
     finally:
         stage.host.remove_folder(folder)
     assert [ends[number].outcome for number in range(4)] == [PASSED, FAILED, PASSED, FAILED]
@@ -79,4 +76,4 @@ def test_a_worker_that_dies_is_a_problem_of_the_host(stage: Stage, cases: list[A
     with workers(stage, nanoclaw="", slow=False, supply=None) as pool:
         pool.end()
         with pytest.raises(HostProblem, match="The worker of the account 1500 ended"):
-            pool.run([(task, lambda uid: True)], lambda task, came: None)
+            pool.run([task], lambda task, uid: True, lambda task, came: None)

@@ -39,6 +39,7 @@ def pair(came: Came, faultless: Came = GOOD, sabotage: Sabotage = FAULT) -> Pair
     [
         (CAUGHT, GOOD, FAULT, Verdict.CAUGHT, Exit.OK),
         (GOOD, GOOD, FAULT, Verdict.MISSED, Exit.CASE_FAILED),
+        (Came(SKIPPED, came="no session"), GOOD, FAULT, Verdict.MISSED, Exit.CASE_FAILED),
         (Came(FAILED, "exit status 0", "exit status 1"), GOOD, FAULT, Verdict.OTHERWISE, Exit.CASE_FAILED),
         (Came(BROKEN, CRASHED, "Traceback … refused"), GOOD, FAULT, Verdict.BROKEN, Exit.CASE_FAILED),
         (Came(UNUSABLE, came="connection refused"), GOOD, FAULT, Verdict.HOST, Exit.HOST_UNUSABLE),

@@ -28,7 +28,7 @@ from checks.trust import catalogue, stored
 from checks.trust.catalogue import FAULTLESS, Sabotage
 from checks.trust.pool import Pool, workers
 from checks.trust.verdict import Pair, Verdict, judge, score, status
-from checks.trust.worker import PASSED, SKIPPED, Came, Task
+from checks.trust.worker import SKIPPED, Came, Task
 from checks.trust.wrapped import folder_of, upload
 from checks.verify import all_cases
 
@@ -119,30 +119,27 @@ def not_run(case: About, options: Options) -> str:
 def _run_all(
     pool: Pool, todo: Sequence[tuple[Sabotage, About]], ends: dict[tuple[str, str], Came], progress: Progress
 ) -> None:
-    """Run every case without a fault, and then under its sabotages those that passed."""
-    numbers = iter(range(1000))
-    told: dict[int, tuple[Sabotage, About]] = {}
+    """Run every case without a fault and under its sabotages. Each is told of when it can be judged."""
+    cases = list({case.id: case for _, case in todo}.values())
+    plan = [pair for case in cases for pair in ((FAULTLESS, case), *(pair for pair in todo if pair[1] is case))]
+    tasks = [Task(number, each.name, case.node, each.factor) for number, (each, case) in enumerate(plan)]
+    untold = dict(enumerate(plan))
 
     def noted(task: Task, came: Came) -> None:
-        each, case = told[task.number]
+        each, case = plan[task.number]
         ends[each.name, case.id] = came
-        pair = judge(each, case.id, case.label, came, ends[FAULTLESS.name, case.id])
-        if each is not FAULTLESS or not pair.verdict.good:
-            progress.say(f"  {case.id} under {each.name}: {pair.verdict} ({came.seconds:.0f} s)")
+        for number, (each, case) in list(untold.items()):
+            ended = [ends.get((name, case.id)) for name in (each.name, FAULTLESS.name)]
+            if ended[0] and ended[1]:
+                del untold[number]
+                verdict = judge(each, case.id, case.label, ended[0], ended[1]).verdict
+                progress.say(f"  {case.id} under {each.name}: {verdict} ({ended[0].seconds:.0f} s)")
 
-    def run(what: str, pairs: Sequence[tuple[Sabotage, About]]) -> None:
-        tasks = []
-        for each, case in pairs:
-            task = Task(next(numbers), each.name, case.node, each.factor)
-            told[task.number] = each, case
-            tasks.append((task, lambda uid, case=case: suits(case, uid)))
-        with progress.step(what):
-            pool.run(tasks, noted)
+    def on(task: Task, uid: int) -> bool:
+        return suits(plan[task.number][1], uid)
 
-    once = list({case.id: case for _, case in todo}.values())
-    run(f"Running {len(once)} cases without a fault", [(FAULTLESS, case) for case in once])
-    good = [(each, case) for each, case in todo if ends[FAULTLESS.name, case.id].outcome == PASSED]
-    run(f"Running {len(good)} cases with a fault each", good)
+    with progress.step(f"Running {len(cases)} cases without a fault, and {len(todo)} times with one"):
+        pool.run(tasks, on, noted)
 
 
 def suits(case: About, uid: int) -> bool:
@@ -187,7 +184,7 @@ def report(pairs: Sequence[Pair], seconds: float) -> str:
     left_out = {pair.case: pair.came for pair in pairs if pair.verdict is Verdict.NOT_RUN}
     if left_out:
         lines += ["", "Not run:"]
-        lines += [f"  {case}: {reason or 'skipped under the fault'}" for case, reason in left_out.items()]
+        lines += [f"  {case}: {reason}" for case, reason in left_out.items()]
     for pair in pairs:
         if not pair.verdict.good:
             lines += ["", f"{pair.case} under {pair.sabotage.name}: {pair.verdict}", f"  {pair.sabotage.does}"]

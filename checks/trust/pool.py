@@ -21,7 +21,7 @@ from checks.trust.wrapped import folder_of
 
 _END_BOUND = 3.0  # seconds
 
-Suits = Callable[[int], bool]
+Suits = Callable[[Task, int], bool]
 """Whether an account of that uid can run a task."""
 
 
@@ -55,14 +55,14 @@ class Pool:
             if (answer := self._ask(uid, asdict(about))).outcome != PASSED:
                 raise HostProblem(answer.came)
 
-    def run(self, tasks: Sequence[tuple[Task, Suits]], came: Callable[[Task, Came], None]) -> None:
-        """Run all tasks; ``came`` is told of each. Raises HostProblem where a worker is gone."""
+    def run(self, tasks: Sequence[Task], suits: Suits, came: Callable[[Task, Came], None]) -> None:
+        """Run all tasks, in their order; ``came`` is told of each. Raises HostProblem where a worker is gone."""
         left = list(tasks)
 
         def next_for(uid: int) -> Task | None:
             with self._lock:
-                at = next((at for at, (_, suits) in enumerate(left) if suits(uid)), None)
-                return None if at is None else left.pop(at)[0]
+                at = next((at for at, task in enumerate(left) if suits(task, uid)), None)
+                return None if at is None else left.pop(at)
 
         def work(uid: int) -> None:
             while task := next_for(uid):

@@ -60,7 +60,7 @@ def judge(sabotage: Sabotage, case: str, label: str, came: Came, faultless: Came
         verdict = {
             FAILED: Verdict.CAUGHT if sabotage.tells.search(came.words) else Verdict.OTHERWISE,
             PASSED: Verdict.MISSED,
-            SKIPPED: Verdict.NOT_RUN,
+            SKIPPED: Verdict.MISSED,  # it was not skipped without the fault
             BROKEN: Verdict.BROKEN,
             UNUSABLE: Verdict.HOST,
         }[came.outcome]
