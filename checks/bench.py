@@ -71,9 +71,18 @@ class Owner:
 class Bench:
     """What one case needs on one account. Its folder is made when first asked for."""
 
-    def __init__(self, host: Host, owner: Owner, case: str, record: Record, *, factor: float = 1.0) -> None:
+    def __init__(
+        self,
+        host: Host,
+        owner: Owner,
+        case: str,
+        record: Record,
+        *,
+        factor: float = 1.0,
+        flags: Sequence[str] = (),
+    ) -> None:
         self.host = host
-        self.docker = Docker(host, owner.run, record, factor=factor)
+        self.docker = Docker(host, owner.run, record, factor=factor, flags=flags)
         self.record = record
         self.slowness = host.slowness * factor
         """By what the bounds of a case are multiplied: the host's own slowness, and the user's factor."""
@@ -84,7 +93,7 @@ class Bench:
         self.case = case
         self._folder = ""
         self._named = 0
-        self._sleepers: list[str] = []
+        self._bystanders: list[str] = []
 
     @property
     def facts(self) -> Facts:
@@ -143,17 +152,22 @@ class Bench:
 
     def sleeper(self, name: str, *options: str) -> None:
         """A bystander: a container that runs until it is removed, started past the shim."""
-        self._sleepers.append(name)
-        self.engine(
-            "run", "-d", "--name", name, "--label", f"{probe.LABEL}={self._owner.run}", *options, self.probe,
-            "sh", "-c", "trap exit TERM; sleep 600 & wait",
-        )  # fmt: skip
+        self._beside(["run", "-d"], name, options, "sh", "-c", "trap exit TERM; sleep 600 & wait")
+
+    def created(self, name: str, *options: str) -> None:
+        """Another bystander: a container that does not run, made past the shim."""
+        self._beside(["create"], name, options, "true")
+
+    def _beside(self, how: Sequence[str], name: str, options: Sequence[str], *command: str) -> None:
+        self._bystanders.append(name)
+        label = f"{probe.LABEL}={self._owner.run}"
+        self.engine(*how, "--name", name, "--label", label, *options, self.probe, *command)
 
     def clear(self) -> None:
         """Remove the bystanders."""
-        if self._sleepers:
-            self.engine("rm", "-f", *self._sleepers)
-            self._sleepers.clear()
+        if self._bystanders:
+            self.engine("rm", "-f", *self._bystanders)
+            self._bystanders.clear()
 
     def expect_gone(self, name: str) -> None:
         """Fail unless, within seconds, neither a container of that name nor a process that serves it is left."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pexpect
@@ -32,19 +32,24 @@ class Record:
 class Docker:
     """``docker`` on a host, found by the account's own PATH.
 
-    Calling it runs a subcommand to its end. ``run`` and ``build`` get a label with the run's id as well.
+    Calling it runs a subcommand to its end. ``run`` and ``build`` get a label with the run's id as well. ``flags`` are
+    options that every ``run`` gets, before its own: where both set the same limit, its own counts.
     """
 
-    def __init__(self, host: Host, owner: str, record: Record, *, factor: float = 1.0) -> None:
+    def __init__(
+        self, host: Host, owner: str, record: Record, *, factor: float = 1.0, flags: Sequence[str] = ()
+    ) -> None:
         self._host = host
         self._owner = owner
         self._record = record
         self._factor = factor
+        self._flags = flags
 
     def argv(self, *args: str) -> list[str]:
         """The whole command line for these arguments."""
         label = ["--label", f"{LABEL}={self._owner}"] if args and args[0] in _LABELLED else []
-        return ["docker", *args[:1], *label, *args[1:]]
+        flags = self._flags if args and args[0] == "run" else []
+        return ["docker", *args[:1], *label, *flags, *args[1:]]
 
     def __call__(
         self,

@@ -44,6 +44,8 @@ class About:
     label: str
     fix: str
     """The guide's entry on its failure."""
+    against: str = ""
+    """Why hardening flags can't be set on its containers; empty where they can."""
     node: str = ""
     """Its name to pytest."""
     asks: frozenset[str] = frozenset()
@@ -63,8 +65,10 @@ def about(item: pytest.Item) -> About:
     module = item.getparent(pytest.Module)
     group = str(getattr(module.obj, "GROUP", "")) if module else ""
     fix = marker.kwargs.get("fix", _NO_ENTRY)
+    against = str(marker.kwargs.get("against", ""))
     asks = frozenset(getattr(item, "fixturenames", ()))
-    return About(item.name.removeprefix("test_").replace("_", "-"), group, str(marker.args[0]), fix, item.nodeid, asks)
+    name = item.name.removeprefix("test_").replace("_", "-")
+    return About(name, group, str(marker.args[0]), fix, against, item.nodeid, asks)
 
 
 class Verification:
@@ -80,7 +84,9 @@ class Verification:
         factor: float = 1.0,
         keep: bool = False,
         verbose: bool = False,
+        flags: Sequence[str] = (),
     ) -> None:
+        self._flags = flags
         self._open = stage
         self._report = report
         self._progress = progress
@@ -98,7 +104,11 @@ class Verification:
         self._catalogue = catalogue.load()  # now: a malformed one is told before anything runs
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        config.addinivalue_line("markers", "case(label, fix=entry): a case of the report; where its fix is written up")
+        config.addinivalue_line(
+            "markers",
+            "case(label, fix=entry, against=reason): a case of the report; where its fix is written up; why it can't be"
+            " tried with hardening flags on its containers",
+        )
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -232,7 +242,10 @@ class Verification:
 
     def _bench(self, account: Host, request: pytest.FixtureRequest, record: Record) -> Iterator[Bench]:
         assert self._stage
-        bench = Bench(account, self._stage.owner, about(request.node).id, record, factor=self._factor)
+        what = about(request.node)
+        if self._flags and what.against:
+            pytest.skip(f"not with the hardening flags on: {what.against}")
+        bench = Bench(account, self._stage.owner, what.id, record, factor=self._factor, flags=self._flags)
         failed_before = request.session.testsfailed
         yield bench
         if request.session.testsfailed == failed_before:

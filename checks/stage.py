@@ -58,9 +58,18 @@ class Stage:
 
 @contextlib.contextmanager
 def stage(
-    spec: str, profile: str | None, run: Run, progress: Progress, *, keep: bool = False, echo: Echo | None = None
+    spec: str,
+    profile: str | None,
+    run: Run,
+    progress: Progress,
+    *,
+    keep: bool = False,
+    sharing: bool = False,
+    echo: Echo | None = None,
 ) -> Iterator[Stage]:
     """The stage on the host that ``spec`` names; taken down when the block ends.
+
+    ``sharing``: other throwaway hosts run here at the same time.
 
     Raises WrongUsage where spec or profile make no sense, HostProblem where the host can't be used.
     """
@@ -90,7 +99,7 @@ def stage(
             yield ready
         return
     what = recipe.load(spec)
-    with _pinned(what, profile or profiles(what)[0], run, progress, keep=keep, echo=echo) as ready:
+    with _pinned(what, profile or profiles(what)[0], run, progress, keep=keep, sharing=sharing, echo=echo) as ready:
         yield ready
 
 
@@ -120,7 +129,7 @@ def _as_it_is(host: Host, profile: str | None, run: Run, progress: Progress, *, 
 
 @contextlib.contextmanager
 def _pinned(
-    what: recipe.Recipe, profile: str, run: Run, progress: Progress, *, keep: bool, echo: Echo | None
+    what: recipe.Recipe, profile: str, run: Run, progress: Progress, *, keep: bool, sharing: bool, echo: Echo | None
 ) -> Iterator[Stage]:
     if profile not in profiles(what):
         raise WrongUsage(f"{what.name} has no profile “{profile}”.", f"Known: {', '.join(profiles(what))}.")
@@ -129,7 +138,7 @@ def _pinned(
             f"A throwaway host needs programs that are not installed here: {', '.join(missing)}.",
             "Install them with: scripts/install.sh guest",
         )
-    with guest.resumed(what, run, probe.make, progress, outlive=keep) as machine:
+    with guest.resumed(what, run, probe.make, progress, outlive=keep, sharing=sharing) as machine:
         if profile == "recommended":
             with ThreadPoolExecutor() as pool:
                 list(pool.map(_configure, machine.members))

@@ -14,9 +14,12 @@ from tabulate import tabulate
 
 from checks import runs
 from checks.bench import Bench
+from checks.evidence import Evidence
+from checks.hardening import flags
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.plugin import Integration
-from checks.plugin import About, Verification
+from checks.nanoclaw.supply import Supply
+from checks.plugin import About, StageFactory, Verification
 from checks.probe import LABEL
 from checks.problems import Exit, WrongUsage, settled
 from checks.progress import Progress
@@ -50,6 +53,10 @@ class Options:
     """A nanoclaw checkout; see ``agent.find`` for what is taken where it is empty."""
     slow: bool = False
     live: bool = False
+    sharing: bool = False
+    """Whether other throwaway hosts run here at the same time."""
+    hardened: bool = False
+    """Whether every ``docker run`` gets the recommended hardening flags."""
 
 
 def verify(options: Options) -> Exit:
@@ -61,24 +68,47 @@ def verify(options: Options) -> Exit:
 def _run(options: Options, progress: Progress) -> Exit:
     _check(options)
     with runs.new_run() as run:
-        return _session(options, run, progress)
+        console = Console(highlight=False, markup=False, soft_wrap=True)
+        echo = (lambda line: console.print(f"    {line}")) if options.verbose else None
+        status, _ = session(
+            options,
+            lambda: stage(
+                options.host,
+                options.profile or None,
+                run,
+                progress,
+                keep=options.keep,
+                sharing=options.sharing,
+                echo=echo,
+            ),
+            console,
+            progress,
+        )
+        return status
 
 
-def _session(options: Options, run: runs.Run, progress: Progress) -> Exit:
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+def session(
+    options: Options, opened: StageFactory, console: Console, progress: Progress, *, supply: Supply | None = None
+) -> tuple[Exit, Evidence | None]:
+    """Run the cases on the stage that ``opened`` opens, and print the report; what was seen, where a case ran.
+
+    ``supply`` is what agents on that stage have already been given.
+
+    Raises the Problem that kept the cases from running.
+    """
     report = Report(console)
-    echo = (lambda line: console.print(f"    {line}")) if options.verbose else None
     plugin = Verification(
-        lambda: stage(options.host, options.profile or None, run, progress, keep=options.keep, echo=echo),
+        opened,
         report,
         progress,
         only=options.only,
-        factor=_factor(options),
+        factor=factor_of(options.timeout_factor),
         keep=options.keep,
         verbose=options.verbose,
+        flags=flags.load().recommended() if options.hardened else (),
     )
     integration = Integration(
-        plugin, available(options.nanoclaw), progress, slow=options.slow, live_key=_live_key(options)
+        plugin, available(options.nanoclaw), progress, slow=options.slow, live_key=_live_key(options), supply=supply
     )
     status = pytest.main(_arguments(options), plugins=[plugin, integration])
     for bench in plugin.kept:
@@ -98,13 +128,14 @@ def _session(options: Options, run: runs.Run, progress: Progress) -> Exit:
     if options.list_only:
         rows = [(each.group, each.id, each.label) for each in plugin.listed]
         console.print(tabulate(rows, headers=("Group", "Case", "Label")))
-        return Exit.OK
+        return Exit.OK, None
     if plugin.evidence is None:
         raise WrongUsage("There is no case to run.")
     report.end(plugin.evidence)
     if options.json:
         plugin.evidence.write(Path(options.json))
-    return Exit.CASE_FAILED if status == pytest.ExitCode.TESTS_FAILED else Exit.OK
+    failed = status == pytest.ExitCode.TESTS_FAILED
+    return Exit.CASE_FAILED if failed else Exit.OK, plugin.evidence
 
 
 def all_cases() -> list[About]:
@@ -142,7 +173,7 @@ def _arguments(options: Options) -> list[str]:
 
 
 def _check(options: Options) -> None:
-    _factor(options)
+    factor_of(options.timeout_factor)
     _live_key(options)
     for name, path in (("--json", options.json), ("--junit", options.junit)):
         if path and not Path(path).absolute().parent.is_dir():
@@ -156,11 +187,12 @@ def _live_key(options: Options) -> str:
     return key
 
 
-def _factor(options: Options) -> float:
+def factor_of(text: str) -> float:
+    """The factor that ``--timeout-factor`` names. Raises WrongUsage where it is none."""
     try:
-        factor = float(options.timeout_factor)
+        factor = float(text)
     except ValueError:
         factor = 0
     if not 0.1 <= factor <= 100:
-        raise WrongUsage(f"--timeout-factor is {options.timeout_factor}; it must be a number from 0.1 to 100.")
+        raise WrongUsage(f"--timeout-factor is {text}; it must be a number from 0.1 to 100.")
     return factor

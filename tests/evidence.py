@@ -37,6 +37,7 @@ def stored(name: str, *cases: CaseResult, profile: str = "recommended", facts: A
 
 def write(folder: Path, name: str, *cases: CaseResult, profile: str = "recommended", facts: Any = DEBIAN_13) -> Path:
     """The file of a run's evidence."""
+    folder.mkdir(exist_ok=True)
     path = folder / f"{name}-{profile}.json"
     Evidence(name, profile, facts, cases=list(cases)).write(path)
     return path

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from checks.matrix import stored
-from checks.matrix.run import SELECTIONS, selection
+from checks.matrix.run import PARTS, selection
 from checks.plugin import About
 from checks.problems import WrongUsage
 from checks.selection import selected
@@ -74,12 +74,27 @@ def test_the_committed_evidence_is_what_the_current_cases_produce(cases: list[Ab
     for each in stored.committed():
         chosen = selected(selection(each.name, each.profile), [about.names for about in cases])
         wanted = {about.id: about.label for about, runs in zip(cases, chosen, strict=True) if runs}
-        assert {case["id"]: case["label"] for case in each.cases} == wanted, (
+        assert list({case["id"]: case["label"] for case in each.cases}.items()) == list(wanted.items()), (
             f"{each.name}, {each.profile}: run it again"
         )
 
 
-def test_the_selections_of_a_matrix_match_cases(cases: list[About]) -> None:
+def test_the_parts_of_a_matrix_match_cases_and_together_are_in_the_report_s_order(cases: list[About]) -> None:
     names = [about.names for about in cases]
-    for patterns in SELECTIONS.values():
-        assert any(selected(patterns, names))
+    for parts in PARTS.values():
+        places = [[at for at, wanted in enumerate(selected(part, names)) if wanted] for part in parts]
+        assert all(places)
+        assert [at for part in places for at in part] == sorted({at for part in places for at in part})
+
+
+def test_the_parts_of_a_hosts_cases_are_joined_in_order(tmp_path: Path) -> None:
+    parts = [write(tmp_path / name, "debian-13", case(name)) for name in ("a", "b")]
+    stored.join(parts, tmp_path / "whole.json")
+    assert [each["id"] for each in stored.read(tmp_path / "whole.json").cases] == ["a", "b"]
+
+
+def test_parts_of_hosts_that_differ_are_not_joined(tmp_path: Path) -> None:
+    other = replace(DEBIAN_13, kernel="another")
+    parts = [write(tmp_path / "a", "debian-13", case("a")), write(tmp_path / "b", "debian-13", case("b"), facts=other)]
+    with pytest.raises(WrongUsage, match="hosts that differ"):
+        stored.join(parts, tmp_path / "whole.json")

@@ -28,6 +28,8 @@ from checks.verify import verify as run_verify
         "nanoclaw": "a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw, else a stand-in agent)",
         "slow": "also run cases that take very long on an emulated host",
         "live": "let the agent ask the real service, with the key in $ANTHROPIC_API_KEY",
+        "sharing": "another throwaway host runs here at the same time: this one makes do with one processor",
+        "hardened": "give every docker run the recommended hardening flags (docs/SECURITY.md)",
         "keep": "leave a failed case's containers and folder, and say how to look at them",
     },
 )
@@ -46,6 +48,8 @@ def verify(
     nanoclaw: str = "",
     slow: bool = False,
     live: bool = False,
+    sharing: bool = False,
+    hardened: bool = False,
 ) -> None:
     """Run every Docker CLI pattern that nanoclaw uses through the shim.
 
@@ -65,6 +69,8 @@ def verify(
         nanoclaw=nanoclaw,
         slow=slow,
         live=live,
+        sharing=sharing,
+        hardened=hardened,
     )
     raise Exit(code=run_verify(options))
 

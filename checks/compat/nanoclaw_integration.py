@@ -179,7 +179,11 @@ def apart(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
     return found
 
 
-@pytest.mark.case("nanoclaw's own runContainerAgent()", fix=_ANSWER)
+@pytest.mark.case(
+    "nanoclaw's own runContainerAgent()",
+    fix=_ANSWER,
+    against="nanoclaw's own code calls docker here, without them",
+)
 def test_own_code(bench: Bench, checkout_kit: Kit) -> None:
     image, question = checkout_kit.image(bench), checkout_kit.question(bench)
     driven = driver.drive(bench, checkout_kit.agent, image, question)

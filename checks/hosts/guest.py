@@ -131,9 +131,12 @@ class Guest:
 
 @contextlib.contextmanager
 def resumed(
-    recipe: Recipe, run: Run, prepare: Prepare, progress: Progress, *, outlive: bool = False
+    recipe: Recipe, run: Run, prepare: Prepare, progress: Progress, *, outlive: bool = False, sharing: bool = False
 ) -> Iterator[Guest]:
-    """A guest of that recipe, prepared, its power on until the block ends; with ``outlive``, beyond it if kept."""
+    """A guest of that recipe, prepared, its power on until the block ends; with ``outlive``, beyond it if kept.
+
+    ``sharing``: other guests run at the same time.
+    """
     boot, accelerator, ready = _ready(recipe, run, prepare, progress)
     disk = run.folder / "disk.qcow2"
     with progress.step(f"Resuming {recipe.name} ({accelerator.name})"):
@@ -141,6 +144,7 @@ def resumed(
         machine = Machine(
             boot=boot, disk=disk, console=run.folder / "console.log", memory=recipe.memory,
             accelerator=accelerator, kernel=_kernel(recipe), resume=ready / "state", outlive=outlive,
+            sharing=sharing,
         )  # fmt: skip
         guest = Guest(recipe, boot, machine, accelerator, run)
         try:

@@ -25,8 +25,8 @@ class Machine:
     """A running virtual machine on direct kernel boot.
 
     ``disk`` is a qcow2 file of its own. With ``resume``, a file that ``save`` wrote, it goes on where that one stood.
-    ``kernel`` is what its kernel's command line has besides. It ends with this process, however that ends, unless
-    ``outlive`` is set.
+    ``kernel`` is what its kernel's command line has besides. ``sharing``: other guests run at the same time. It ends
+    with this process, however that ends, unless ``outlive`` is set.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Machine:
         kernel: str = "",
         resume: Path | None = None,
         outlive: bool = False,
+        sharing: bool = False,
     ) -> None:
         self.console = console
         ours, theirs = socket.socketpair()
@@ -54,7 +55,8 @@ class Machine:
             argv = [
                 *([] if outlive else ["setpriv", "--pdeathsig", "KILL"]),
                 "qemu-system-x86_64", "-name", "nanoclaw-verify", "-nodefaults", "-no-user-config", "-no-reboot",
-                "-display", "none", "-machine", "q35,usb=off,vmport=off", *accelerator.options,
+                "-display", "none", "-machine", "q35,usb=off,vmport=off",
+                *((accelerator.sharing if sharing else ()) or accelerator.options),
                 "-smp", str(min(4, os.cpu_count() or 1)), "-m", str(memory),
                 "-kernel", str(boot / "vmlinuz"), "-initrd", str(boot / "initrd.img"),
                 "-append", " ".join((_KERNEL, accelerator.kernel, kernel)),

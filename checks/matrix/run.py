@@ -1,4 +1,8 @@
-"""Runs of several hosts, one or two at a time, each a verification in a process of its own."""
+"""Runs of several hosts, one or two at a time, each a verification in a process of its own.
+
+Where two run at a time, a host's cases run on two copies of it side by side: a guest under emulation keeps little more
+than one processor busy, however many it has.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +27,24 @@ from checks.problems import Exit, Problem
 from checks.runs import Run
 from checks.stage import profiles
 
-SELECTIONS = {
+PARTS = {
     "recommended": (
-        "Image operations", "Container lifecycle", "Bind mounts", "Environment and user", "Resource limits",
-        "streams-passing-user", "Edge cases",
+        ("Image operations", "Container lifecycle"),
+        ("Bind mounts", "Environment and user", "Resource limits", "streams-passing-user", "Edge cases"),
+    ),
+    # What the first process and its control groups decide; all else is as on the host that this one is made after.
+    "plain": (
+        (
+            "build-again", "docker info", "docker run -i --rm", "docker run --name", "as they come", "docker stop",
+            "docker ps --filter", "Bind mounts",
+        ),
+        ("Resource limits", "streams-passing-user", "simultaneous", "Container timeout", "killed-client", "orphan"),
     ),
     # What the recommended setting is for; all else is the same with and without it.
-    "stock": ("Writable workspace",),
+    "stock": (("Writable workspace",),),
 }  # fmt: skip
-"""The cases that a matrix runs, by profile."""
+"""The cases that a matrix runs, by profile: patterns, in parts that take about as long as each other. A host without
+systemd has “plain” in place of the recommended ones."""
 
 _CASE = re.compile(r"  \[(PASS|FAIL|SKIP)\] ")
 
@@ -59,6 +72,9 @@ class Job:
     evidence: Stored | None = None
     message: str = ""
     """Why there is no evidence."""
+    began: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held where its parts meet."""
 
     def verdicts(self, expectations: Expectations) -> dict[str, Verdict]:
         """By case; empty without evidence."""
@@ -72,10 +88,29 @@ def jobs_of(hosts: Sequence[str]) -> list[Job]:
     return [Job(host, profile) for host in hosts for profile in profiles(recipe.load(host))]
 
 
+def parts_of(host: str, profile: str) -> Sequence[Sequence[str]]:
+    """Which cases run, in parts: a host that has but one profile runs what others run with their first."""
+    what = recipe.load(host)
+    if profile != profiles(what)[0]:
+        return PARTS[profile]
+    return PARTS["plain" if what.init == "plain" else "recommended"]
+
+
 def selection(host: str, profile: str) -> Sequence[str]:
-    """Which cases run: a host that has but one profile runs what others run with their first."""
-    first = profiles(recipe.load(host))[0]
-    return SELECTIONS["recommended" if profile == first else profile]
+    """Which cases run, all parts together."""
+    return [pattern for part in parts_of(host, profile) for pattern in part]
+
+
+@dataclass
+class _Part:
+    """Some of a job's cases, on a copy of the host of their own."""
+
+    job: Job
+    patterns: Sequence[str]
+    written: Path
+    """Where its evidence comes to stand."""
+    status: int | None = None
+    message: str = ""
 
 
 def run_all(
@@ -85,8 +120,14 @@ def run_all(
 
     A job that gives no evidence is noted as such; an interrupt ends them all.
     """
+    further = ["--timeout-factor", factor, *(["--sharing"] if at_once > 1 else [])]
     with _children() as children, ThreadPoolExecutor(at_once) as pool:
-        started = [pool.submit(_run, job, run, folder, factor, children, changed) for job in jobs]
+        started = [
+            pool.submit(_run, part, parts, folder, further, children, changed)
+            for job in jobs
+            for parts in [_split(job, run, at_once)]
+            for part in parts
+        ]
         try:
             for each in started:
                 each.result()
@@ -95,6 +136,13 @@ def run_all(
                 each.cancel()
             children.end()
             raise
+
+
+def _split(job: Job, run: Run, at_once: int) -> Sequence[_Part]:
+    chosen = parts_of(job.host, job.profile) if at_once > 1 else [selection(job.host, job.profile)]
+    return [
+        _Part(job, patterns, run.folder / f"{job.host}-{job.profile}-{at}.json") for at, patterns in enumerate(chosen)
+    ]
 
 
 class _Children:
@@ -137,15 +185,22 @@ def _children() -> Iterator[_Children]:
         children.end()
 
 
-def _run(job: Job, run: Run, folder: Path, factor: str, children: _Children, changed: Callable[[], None]) -> None:
-    written = run.folder / f"{job.host}-{job.profile}.json"
+def _run(
+    part: _Part,
+    parts: Sequence[_Part],
+    folder: Path,
+    further: Sequence[str],
+    children: _Children,
+    changed: Callable[[], None],
+) -> None:
+    job = part.job
+    if job.state is State.WAITING:
+        job.state, job.began = State.RUNNING, time.monotonic()
     argv = [
         sys.executable, "-u", "-m", "invoke", "verify", "--host", job.host, "--profile", job.profile,
-        "--json", str(written), "--timeout-factor", factor,
-        *(word for pattern in selection(job.host, job.profile) for word in ("--only", pattern)),
+        "--json", str(part.written), *further,
+        *(word for pattern in part.patterns for word in ("--only", pattern)),
     ]  # fmt: skip
-    began = time.monotonic()
-    job.state = State.RUNNING
     child = children.start(argv)
     assert child.stdout
     for line in child.stdout:
@@ -154,29 +209,35 @@ def _run(job: Job, run: Run, folder: Path, factor: str, children: _Children, cha
         elif line.rstrip().endswith("…"):
             job.phase = line.rstrip(" …\n")
         elif not line.startswith(" ") and line.strip():
-            job.message = line.strip()
-        job.seconds = time.monotonic() - began
+            part.message = line.strip()
+        job.seconds = time.monotonic() - job.began
         changed()
     status = child.wait()
     if children.over:
         return  # it was told to end, and has nothing to say
-    job.seconds = time.monotonic() - began
-    job.phase = ""
-    _conclude(job, status, written, folder)
+    with job.lock:
+        part.status = status
+        job.seconds = time.monotonic() - job.began
+        if all(each.status is not None for each in parts):
+            job.phase = ""
+            _conclude(job, parts, folder)
     changed()
 
 
-def _conclude(job: Job, status: int, written: Path, folder: Path) -> None:
-    if status not in (Exit.OK, Exit.CASE_FAILED):
-        job.state = State.UNPROVEN if status == Exit.UNPROVEN else State.ERROR
-        return
+def _conclude(job: Job, parts: Sequence[_Part], folder: Path) -> None:
+    for part in parts:
+        if part.status not in (Exit.OK, Exit.CASE_FAILED):
+            job.state = State.UNPROVEN if part.status == Exit.UNPROVEN else State.ERROR
+            job.message = part.message
+            return
+    folder.mkdir(exist_ok=True)
+    aside = folder / f".{job.host}-{job.profile}.part"
     try:
-        job.evidence = stored.read(written)
+        stored.join([part.written for part in parts], aside)
+        job.evidence = stored.read(aside)
     except Problem as problem:
+        aside.unlink(missing_ok=True)
         job.state, job.message = State.ERROR, str(problem)
         return
-    job.state, job.message = State.DONE, ""
-    folder.mkdir(exist_ok=True)
-    aside = folder / f".{written.name}.part"
-    aside.write_bytes(written.read_bytes())
+    job.state = State.DONE
     aside.replace(stored.path_of(job.host, job.profile, folder))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,24 @@ def read(path: Path) -> Stored:
     if wrong := list(_wrong(found)):
         raise WrongUsage(f"{path} is not evidence of {found.name}: {' '.join(wrong)}", "Run that host again.")
     return found
+
+
+def join(parts: Sequence[Path], whole: Path) -> None:
+    """Write the evidence of parts of a host's cases, run on copies of it, as that of one run.
+
+    Raises WrongUsage where the parts can't be read or are not of the same host.
+    """
+    try:
+        first, *others = [json.loads(part.read_text()) for part in parts]
+    except (OSError, ValueError) as error:
+        raise WrongUsage(f"The evidence of a part of the cases can't be read: {error}.") from error
+    for other in others:
+        if other["host"] != first["host"]:
+            raise WrongUsage(f"Parts of {first['host']['name']}'s cases ran on hosts that differ.", "Run it again.")
+        first["cases"] += other["cases"]
+        first |= {"agent": other["agent"]} if "agent" in other else {}
+        first["started"] = min(first["started"], other["started"])
+    whole.write_text(json.dumps(first, indent=1, ensure_ascii=False) + "\n")
 
 
 def _wrong(found: Stored) -> Iterator[str]:

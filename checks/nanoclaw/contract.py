@@ -49,7 +49,7 @@ class Mount:
         return f"{self.source}:{self.target}{':ro' if self.readonly else ''}"
 
 
-def _user(uid: int, gid: int) -> list[str]:
+def user_options(uid: int, gid: int) -> list[str]:
     """The options by which nanoclaw gives the agent the host user's ids: none for root and for the image's own uid."""
     return [] if uid in (0, IMAGE_UID) else ["--user", f"{uid}:{gid}", "-e", "HOME=/home/node"]
 
@@ -60,7 +60,7 @@ def _mounts(mounts: Sequence[Mount]) -> list[str]:
 
 def run_streams(*, name: str, zone: str, uid: int, gid: int, mounts: Sequence[Mount], image: str) -> list[str]:
     """``docker`` arguments that start an agent of the first design."""
-    return ["run", "-i", "--rm", "--name", name, "-e", f"TZ={zone}", *_user(uid, gid), *_mounts(mounts), image]
+    return ["run", "-i", "--rm", "--name", name, "-e", f"TZ={zone}", *user_options(uid, gid), *_mounts(mounts), image]
 
 
 def run_databases(
@@ -80,7 +80,7 @@ def run_databases(
     """
     return [
         "run", "--rm", "--name", name, "--label", f"nanoclaw-install={install}", "-e", f"TZ={zone}", *gateway,
-        "--add-host=host.docker.internal:host-gateway", *_user(uid, gid), *_mounts(mounts),
+        "--add-host=host.docker.internal:host-gateway", *user_options(uid, gid), *_mounts(mounts),
         "--entrypoint", "bash", image, "-c", "exec bun run /app/src/index.ts",
     ]  # fmt: skip
 

@@ -24,25 +24,26 @@ class Integration:
         *,
         slow: bool = False,
         live_key: str = "",
-        images: Mapping[tuple[str, int], str] | None = None,
+        supply: Supply | None = None,
     ) -> None:
         self._verification = verification
         self._available = available
         self._progress = progress
         self._slow = slow
         self._live_key = live_key
-        self._images = images
+        self._given = supply
 
     @pytest.fixture(scope="session")
     def supply(self) -> Iterator[Supply]:
-        """Images and service."""
+        """Images and service: those that the session was given, which outlive it, or its own."""
         if self._verification.stage.host.facts().engine == "docker":
             pytest.skip("its agent comes on a disk that only Podman can read")
-        supply = Supply(self._verification.stage, self._progress, live_key=self._live_key, images=self._images)
+        supply = self._given or Supply(self._verification.stage, self._progress, live_key=self._live_key)
         yield supply
         if self._verification.evidence and supply.image_base:
             self._verification.evidence.agent = f"{next(iter(self._available.values())).name}; {supply.image_base}"
-        supply.close()
+        if supply is not self._given:
+            supply.close()
 
     @pytest.fixture
     def slow(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from checks import runs
 from checks.bench import Bench
@@ -13,6 +13,7 @@ from checks.expect import Mismatch
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import running
 from checks.nanoclaw.agent import available
+from checks.nanoclaw.running import RunningAgent
 from checks.nanoclaw.supply import Kit, Supply
 from checks.problems import Exit, WrongUsage, settled
 from checks.progress import Progress
@@ -21,17 +22,31 @@ from checks.stage import Stage, stage
 _USAGE = "tests/smoke.sh [--host HOST] [--nanoclaw DIR] [FLAG OF docker run]..."
 
 
-def smoke(stage: Stage, kit: Kit, flags: Sequence[str] = ()) -> Record:
+def smoke(
+    stage: Stage,
+    kit: Kit,
+    flags: Sequence[str] = (),
+    *,
+    case: str = "smoke",
+    factor: float = 1.0,
+    look: Callable[[RunningAgent], None] = lambda _: None,
+) -> Record:
     """Start an agent with these further flags of ``docker run``, hear its answer, end it; what was done.
 
-    Raises Mismatch or TimedOut where the answer does not come.
+    ``case`` names its folder: of two at the same time each needs its own. ``look`` is called while the agent that has
+    answered still runs. Raises Mismatch or TimedOut where the answer does not come; no container is left then.
     """
     record = Record()
-    bench = Bench(stage.host, stage.owner, "smoke", record)
+    bench = Bench(stage.host, stage.owner, case, record, factor=factor)
     image, question = kit.image(bench), kit.question(bench)
     with running.started(bench, kit.agent, image, question, flags=flags) as agent:
-        running.expect_answer(agent)
-        agent.close()
+        try:
+            running.expect_answer(agent)
+            look(agent)
+            agent.close()
+        except (Mismatch, TimedOut):
+            bench.host.run([bench.facts.engine, "rm", "-f", agent.name], timeout=60)
+            raise
     return record
 
 

@@ -157,7 +157,7 @@ class Supply:
         guest.plug(image.disks[bench.uid], disks.label(bench.uid), folder)
         settings = f'[storage]\ndriver = "overlay"\n[storage.options]\nadditionalimagestores = ["{folder}"]\n'
         # A kernel that lets no plain user mount overlays needs the program that Podman found by itself until now.
-        options = json.loads(bench.engine("info", "--format", "{{json .Store.GraphOptions}}")) or {}
+        options = json.loads(bench.engine("info", "--format", "json"))["store"]["graphOptions"] or {}
         if program := options.get("overlay.mount_program", {}).get("Executable"):
             settings += f'[storage.options.overlay]\nmount_program = "{program}"\n'
         bench.host.put(f"{bench.facts.home}/.config/containers/storage.conf", settings.encode())

@@ -11,7 +11,6 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from checks.hosts.recipe import ROOT
 from checks.hosts.ssh import SshHost
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.plugin import Integration
+from checks.nanoclaw.supply import Supply
 from checks.plugin import CRASHED, Verification
 from checks.probe import PREPARED
 from checks.problems import Problem
@@ -107,27 +107,26 @@ class Worker:
 
     def run(self, task: Task) -> Came:
         """Run a case to its end."""
+        about = self._about
+        host = self._wrapped.at(f"{about.wrappers}/{task.docker}")
+        run = Run(about.run, Path(about.sockets), Path(about.sockets))
+        stage = Stage(host, about.profile, Owner(f"{about.run}{task.number:03}", PREPARED), run)
         quiet = Console(file=io.StringIO())
-        plugin = Verification(lambda: self._stage(task), Report(quiet), Progress(quiet), factor=task.factor)
-        images = {(context, uid): name for context, uid, name in self._about.images}
-        integration = Integration(plugin, self._agents, Progress(quiet), slow=self._about.slow, images=images)
+        plugin = Verification(lambda: contextlib.nullcontext(stage), Report(quiet), Progress(quiet), factor=task.factor)
+        images = {(context, uid): name for context, uid, name in about.images}
+        supply = Supply(stage, Progress(quiet), images=images)
+        integration = Integration(plugin, self._agents, Progress(quiet), slow=about.slow, supply=supply)
         arguments = [
             str(ROOT / task.node),
             *("-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(ROOT), "-p", "no:cacheprovider"),
         ]
-        status = pytest.main(arguments, plugins=[plugin, integration])
+        with contextlib.closing(supply):
+            status = pytest.main(arguments, plugins=[plugin, integration])
         if plugin.problem:
             return Came(UNUSABLE, came=str(plugin.problem))
         if plugin.crash or plugin.evidence is None or len(plugin.evidence.cases) != 1:
             return Came(BROKEN, came=str(plugin.crash or "\n".join(plugin.broken) or f"pytest ended with {status!r}"))
         return judged(plugin.evidence.cases[0])
-
-    @contextlib.contextmanager
-    def _stage(self, task: Task) -> Iterator[Stage]:
-        about = self._about
-        run = Run(about.run, Path(about.sockets), Path(about.sockets))
-        host = self._wrapped.at(f"{about.wrappers}/{task.docker}")
-        yield Stage(host, about.profile, Owner(f"{about.run}{task.number:03}", PREPARED), run)
 
 
 def judged(case: CaseResult) -> Came:

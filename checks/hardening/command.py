@@ -1,0 +1,152 @@
+"""``invoke harden``: each flag alone, all of them together, or their combinations; one exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from checks import runs, verify
+from checks.expect import Mismatch
+from checks.hardening import each, flags, lattice, sabotage, table, together
+from checks.hardening.findings import Findings
+from checks.hardening.flags import Flag, Hardening
+from checks.hardening.ground import Ground
+from checks.hosts.process import TimedOut
+from checks.nanoclaw.agent import available
+from checks.nanoclaw.supply import Kit, Supply
+from checks.problems import Exit, HostProblem, WrongUsage, settled
+from checks.progress import Progress
+from checks.stage import Stage, stage
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may ask of a hardening run. Without each, all and lattice it is each and all."""
+
+    each: bool = False
+    all: bool = False
+    lattice: bool = False
+    lose: bool = False
+    """Whether to lose one flag after another, to see its row turn red."""
+    host: str = "auto"
+    flags: Sequence[str] = ()
+    """Ids: each and lattice are of these flags only."""
+    nanoclaw: str = ""
+    evidence: str = ""
+    """A folder to leave evidence in; empty for none."""
+    timeout_factor: str = "1"
+
+
+def harden(options: Options) -> Exit:
+    """Run what is asked and print it. OK only where every flag that was tried is compatible, and bites."""
+    progress = Progress()
+    return settled(lambda: _run(options, progress), progress.say)
+
+
+def _run(options: Options, progress: Progress) -> Exit:
+    hardening = flags.load()
+    chosen = [hardening.flag(each) for each in options.flags] or list(hardening.flags)
+    factor = verify.factor_of(options.timeout_factor)
+    if options.evidence and not Path(options.evidence).absolute().parent.is_dir():
+        raise WrongUsage(f"--evidence: the folder {Path(options.evidence).absolute().parent} does not exist.")
+    agents = available(options.nanoclaw)
+    with (
+        runs.new_run() as run,
+        stage(options.host, None, run, progress) as ready,
+        contextlib.closing(Supply(ready, progress)) as supply,
+    ):
+        if ready.host.facts().engine != "podman":
+            raise WrongUsage(f"{ready.host.name} has no Podman.", "The flags are tried on rootless Podman.")
+        ground = Ground(ready, Kit(next(iter(agents.values())), supply), progress, factor)
+        session = _Session(options, hardening, chosen, ground, supply)
+        return session.run()
+
+
+class _Session:
+    """What is asked, on a host that is ready."""
+
+    def __init__(
+        self, options: Options, hardening: Hardening, chosen: Sequence[Flag], ground: Ground, supply: Supply
+    ) -> None:
+        self._options = options
+        self._hardening = hardening
+        self._chosen = chosen
+        self._ground = ground
+        self._supply = supply
+        self._console = Console(highlight=False, markup=False, soft_wrap=True)
+
+    def run(self) -> Exit:
+        """Do it, print it, write it down."""
+        asked = self._options
+        stage = self._ground.stage
+        try:
+            self._ground.prepare(agent=not asked.lose)
+        except (Mismatch, TimedOut) as failure:
+            raise HostProblem(f"On {stage.host.name} no agent can be started at all: {failure}.") from failure
+        self._introduce(stage)
+        if asked.lose:
+            return self._lose()
+        both = not (asked.each or asked.all or asked.lattice)
+        good = []
+        if asked.each or both:
+            good.append(self._do("each", self._each))
+        if asked.lattice:
+            good.append(self._do("lattice", self._lattice))
+        if asked.all or both:
+            good.append(self._do("all", self._all))
+        return Exit.OK if all(good) else Exit.CASE_FAILED
+
+    def _do(self, kind: str, work: Callable[[], tuple[str, Any, bool]]) -> bool:
+        began = time.monotonic()
+        told = Findings(
+            self._ground.stage.host.name,
+            self._ground.stage.profile,
+            self._ground.stage.host.facts(),
+            f"{self._ground.kit.agent.name}; {self._supply.image_base}",
+        )
+        text, found, good = work()
+        seconds = time.monotonic() - began
+        self._console.print(f"\n{text}\n\n({seconds:.0f} s)")
+        if self._options.evidence:
+            path = told.write(Path(self._options.evidence), kind, found, seconds)
+            self._console.print(f"Evidence: {path}")
+        return good
+
+    def _each(self) -> tuple[str, Any, bool]:
+        rows = each.each_alone(self._ground, self._hardening, self._chosen)
+        return table.each(rows), [row.as_json() for row in rows], all(row.ok for row in rows)
+
+    def _all(self) -> tuple[str, Any, bool]:
+        wanted = verify.Options(
+            host=self._options.host,
+            only=together.SELECTION,
+            nanoclaw=self._options.nanoclaw,
+            timeout_factor=self._options.timeout_factor,
+            hardened=True,
+        )
+        found = together.all_together(self._ground, self._hardening, self._supply, wanted, self._console)
+        return table.together(found), found.as_json(), found.ok
+
+    def _lose(self) -> Exit:
+        enabled = [flag for flag in self._chosen if not flag.documented]
+        losses = sabotage.lose(self._ground, self._hardening, enabled)
+        self._console.print(f"\n{table.losses(losses)}")
+        return Exit.OK if all(loss.seen for loss in losses) else Exit.CASE_FAILED
+
+    def _lattice(self) -> tuple[str, Any, bool]:
+        enabled = [flag for flag in self._chosen if not flag.documented]
+        points = lattice.walk(self._ground, self._hardening, enabled)
+        return table.lattice(points), [point.as_json() for point in points], all(point.ok for point in points)
+
+    def _introduce(self, stage: Stage) -> None:
+        facts = stage.host.facts()
+        self._console.print(
+            f"Hardening on {stage.host.name} ({stage.profile}): {facts.distribution}, kernel {facts.kernel}, "
+            f"Podman {facts.version} ({facts.runtime}), cgroups {facts.cgroups}\nAgent: {self._ground.kit.agent.name}"
+        )

@@ -1,0 +1,101 @@
+"""The proof of the proof: behind a docker that loses one flag, that flag's row turns red, and no other one does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from checks.bench import Bench
+from checks.docker import shell
+from checks.hardening.each import attacked
+from checks.hardening.flags import Flag, Hardening
+from checks.hardening.ground import Ground
+from checks.hardening.proofs import Bite
+from checks.hardening.rows import Row
+from checks.hosts.base import Host
+from checks.hosts.process import Completed
+from checks.hosts.recipe import FIXTURES
+
+DOCKER = FIXTURES / "hardening" / "docker"
+
+_BEHIND = 'PATH=$1:$PATH LOST=$2 LOST_WORDS=$3 && export PATH LOST LOST_WORDS && shift 3 && exec "$@"'
+
+
+class Behind(Host):
+    """A host on which a program of ours stands before docker, and loses one flag of what it is given."""
+
+    def __init__(self, host: Host, folder: str, flag: Flag) -> None:
+        self.name = host.name
+        self.slowness = host.slowness
+        self.echo = host.echo
+        self.service_address = host.service_address
+        self.remember(host.facts())
+        self._host = host
+        self._lost = [folder, *lost(flag)]
+
+    def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+        return self._host.carry(shell(_BEHIND, *self._lost, *argv), tty=tty)
+
+    def accounts(self) -> Sequence[Host]:
+        return [self]
+
+    def check(self, completed: Completed) -> Completed:
+        return self._host.check(completed)
+
+    def lend(self, port: int) -> int:
+        return self._host.lend(port)
+
+
+def lost(flag: Flag) -> tuple[str, str]:
+    """By what a docker knows the flag that it loses, whatever its value, and how many words it has."""
+    first = flag.options[0]
+    name = first if first.startswith("--security-opt") else first.partition("=")[0]
+    return name, str(len(flag.options))
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Which rows turned red when a flag was lost."""
+
+    flag: Flag
+    red: Mapping[str, str]
+    """The flags whose row was red, by their ids, with what was said of them."""
+
+    @property
+    def seen(self) -> bool:
+        """Whether that flag's row turned red, and no other one."""
+        return set(self.red) == {self.flag.id}
+
+
+def lose(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> list[Loss]:
+    """Lose one flag after another, and try the attacks on all of them each time."""
+    bench = ground.bench("sabotage")
+    folder = place(bench)
+    found = []
+    for flag in flags:
+        stage = replace(ground.stage, host=Behind(ground.stage.host, folder, flag))
+        with ground.progress.step(f"Losing {flag.text}"):
+            red = {row.flag.id: said(row) for row in attacked(ground.on(stage), hardening, flags) if not holds(row)}
+        ground.progress.say(f"  {flag.text} lost: red is {', '.join(red) or 'nothing'}")
+        found.append(Loss(flag, red))
+    return found
+
+
+def place(bench: Bench) -> str:
+    """Put the program on the bench's host; the folder that it is in."""
+    folder = bench.make("first-on-path")
+    bench.host.put(f"{folder}/docker", DOCKER.read_bytes(), mode=0o755)
+    return folder
+
+
+def holds(row: Row) -> bool:
+    """Whether the flag bites; one that is only written up has nothing to bite with."""
+    return row.flag.documented or row.bite is Bite.BITES
+
+
+def said(row: Row) -> str:
+    """What was said of a row that is red."""
+    through = [each.under.attack for each in row.bitten if each.bite is Bite.NOT_ENFORCED]
+    return "; ".join(
+        [*(each for each in (row.trouble, row.lacking) if each), *(f"{attack} succeeds" for attack in through)]
+    )

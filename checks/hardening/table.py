@@ -1,0 +1,102 @@
+"""What a hardening run prints: a table of the flags, and below it what is to be said of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tabulate import tabulate
+
+from checks.hardening.lattice import Point, smallest_failing
+from checks.hardening.rows import Row, bite_in_words, browser_in_words, remarks
+from checks.hardening.sabotage import Loss
+from checks.hardening.together import Together
+
+_WIDTH = 60  # characters of a cell
+
+
+def each(rows: Sequence[Row]) -> str:
+    """Each flag alone: flag × (smoke, Chromium, bites, verdict)."""
+    cells = [
+        (
+            " ".join(row.options),
+            _smoke(row),
+            browser_in_words([sight for _, sight in row.sights]),
+            bite_in_words(row),
+            row.verdict if row.ok else f"{row.verdict}: NOT OK",
+        )
+        for row in rows
+    ]
+    table = tabulate(cells, headers=("Flag alone", "Smoke", "Chromium", "Bites", "Verdict"), maxcolwidths=_WIDTH)
+    return "\n".join([table, *_remarks(rows)])
+
+
+def together(found: Together) -> str:
+    """The recommended set: flag × bites, then the agent, its browser and the verification."""
+    table = tabulate(
+        [(row.flag.text, bite_in_words(row)) for row in found.rows], headers=("Flag, of the whole set", "Bites")
+    )
+    cases = found.verified.cases if found.verified else []
+    passed = sum(case.outcome == "passed" for case in cases)
+    smoke = found.smoke
+    lines = [
+        f"The set:       {' '.join(found.options)}",
+        f"Agent:         {'answers' if smoke and smoke.passed else f'no answer: {smoke.failure if smoke else str()}'}",
+        f"Chromium:      {browser_in_words(found.sights[:1])}",
+        f"Verification:  {passed}/{len(cases)} passed",
+        *(f"  skipped:     {case.label}: {case.reason}" for case in cases if case.outcome == "skipped"),
+        *(f"  known:       {label}: {because}" for label, because in found.known),
+        *(f"  failed:      {label}" for label in found.failed),
+        f"Together:      {'compatible, and every flag bites' if found.ok else 'NOT OK'}",
+    ]
+    return "\n".join([table, *_remarks(found.rows), "", *lines])
+
+
+def lattice(points: Sequence[Point]) -> str:
+    """The combinations, and the smallest ones that fail."""
+    cells = [
+        (
+            " + ".join(flag.id for flag in point.flags),
+            "answers" if point.smoke.passed else "no answer",
+            browser_in_words([point.sight]),
+            "; ".join(f"{flag}: {lack}" for flag, lack in point.smoke.missing.items()) or "all",
+        )
+        for point in points
+    ]
+    table = tabulate(
+        cells, headers=("Flags, with their work-arounds", "Agent", "Chromium", "In force"), maxcolwidths=60
+    )
+    failing = smallest_failing(points, lambda point: not point.ok)
+    if not failing:
+        return f"{table}\n\nNo set of these fails."
+    return "\n".join([table, "\nThe smallest failing sets:", *(f"  {' + '.join(sorted(ids))}" for ids in failing)])
+
+
+def losses(found: Sequence[Loss]) -> str:
+    """Which rows turned red behind a docker that loses a flag."""
+    cells = [
+        (
+            loss.flag.text,
+            "\n".join(f"{flag}: {said}" for flag, said in loss.red.items()) or "nothing",
+            "that one alone" if loss.seen else "NOT that one alone",
+        )
+        for loss in found
+    ]
+    return tabulate(cells, headers=("Lost behind our back", "Red", ""), maxcolwidths=_WIDTH)
+
+
+def _smoke(row: Row) -> str:
+    if row.flag.documented:
+        return "–"
+    if not row.answers:
+        return "NO ANSWER"
+    return "answers, with a work-around" if row.broke else "answers"
+
+
+def _remarks(rows: Sequence[Row]) -> Iterator[str]:
+    for row in rows:
+        for at, remark in enumerate(remarks(row)):
+            if at == 0:
+                yield f"\n{row.flag.text}"
+            first, *others = remark.splitlines()
+            yield f"  - {first}"
+            yield from (f"    {line}" for line in others)

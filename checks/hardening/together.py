@@ -1,0 +1,154 @@
+"""All compatible flags together: the set that is recommended, its agent, its browser, and the verification under it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from checks.evidence import CaseResult, Evidence
+from checks.hardening.attacks import Trial
+from checks.hardening.browser import NO_SANDBOX, Sight
+from checks.hardening.each import in_words
+from checks.hardening.flags import Flag, Hardening, Subject
+from checks.hardening.ground import Ground, Smoke
+from checks.hardening.proofs import Cell, Plan
+from checks.hardening.rows import Row
+from checks.matrix import expectations
+from checks.matrix.expectations import Known
+from checks.nanoclaw.supply import Supply
+from checks.verify import Options, session
+
+SELECTION = (
+    "Container lifecycle", "Bind mounts", "Environment and user", "Resource limits", "streams-passing-user",
+    "Edge cases",
+)  # fmt: skip
+"""The cases that are run with the flags on: all that start containers, and the full invocation of an agent. Those on
+images are of ``docker build``, which these flags do not reach."""
+
+
+@dataclass
+class Together:
+    """What was found out of the recommended set."""
+
+    options: tuple[str, ...]
+    rows: list[Row]
+    """Each flag of the set, as one of it."""
+    smoke: Smoke | None = None
+    sights: list[Sight] = field(default_factory=list)
+    """Chromium under the set; then under what it is compared with."""
+    verified: Evidence | None = None
+
+    @property
+    def failed(self) -> list[str]:
+        """The labels of the cases that failed with the flags on, and are not known to fail there without them."""
+        return [case.label for case in self._failures() if self._known(case.id) is None]
+
+    @property
+    def known(self) -> list[tuple[str, str]]:
+        """The labels of those that are known to fail there, flags or no flags, and why."""
+        found = [(case.label, self._known(case.id)) for case in self._failures()]
+        return [(label, known.because) for label, known in found if known]
+
+    def _failures(self) -> list[CaseResult]:
+        return [case for case in self.verified.cases if case.outcome == "failed"] if self.verified else []
+
+    def _known(self, case: str) -> Known | None:
+        return expectations.load().of(case, self.verified.as_json()["host"]) if self.verified else None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it can be recommended."""
+        return bool(
+            self.smoke
+            and self.smoke.passed
+            and not self.smoke.missing
+            and self.sights
+            and self.sights[0].works
+            and self.verified
+            and not self.failed
+            and all(row.ok for row in self.rows)
+        )
+
+    def ask(self, ground: Ground, hardening: Hardening) -> None:
+        """Ask an agent that has the set."""
+        self.smoke = ground.ask(hardening.enabled, self.options)
+
+    def browse(self, ground: Ground, ways: Sequence[tuple[list[str], list[list[str]]]]) -> None:
+        """Start Chromium in each of these ways: the container's options, and its own for each start."""
+        for flags, starts in ways:
+            for sight in ground.browse(flags, starts):
+                self.sights.append(sight)
+                ground.progress.say(f"  {' '.join(sight.options) or 'no flags'}: {in_words(sight)}")
+
+    def as_json(self) -> dict[str, Any]:
+        """It as evidence stores it."""
+        cases = self.verified.cases if self.verified else []
+        return {
+            "options": list(self.options),
+            "ok": self.ok,
+            "flags": [row.as_json() for row in self.rows],
+            **({"agent": self.smoke.as_json()} if self.smoke else {}),
+            "browser": [sight.as_json() for sight in self.sights],
+            "cases": [
+                {
+                    "id": case.id,
+                    "label": case.label,
+                    "outcome": case.outcome,
+                    "seconds": round(case.seconds, 1),
+                    **({"reason": case.reason} if case.reason else {}),
+                    **({"came": case.came} if case.came else {}),
+                    **({"known": dict(self.known)[case.label]} if case.label in dict(self.known) else {}),
+                }
+                for case in cases
+            ],
+        }
+
+
+def all_together(ground: Ground, hardening: Hardening, supply: Supply, options: Options, console: Console) -> Together:
+    """Try the recommended set."""
+    chosen = hardening.recommended()
+    plan = Plan(hardening)
+    for flag in hardening.enabled:
+        plan.among(flag, chosen)
+    trials = ground.attack(plan.cells)
+    found = Together(tuple(chosen), [])
+    with ground.progress.step("Asking an agent, and looking at its browser"):
+        tasks: list[Callable[[], None]] = [
+            lambda: found.ask(ground, hardening),
+            lambda: found.browse(ground, _ways(hardening, chosen)),
+        ]
+        ground.at_once(lambda task: task(), tasks)
+    assert found.smoke
+    for flag in hardening.enabled:
+        found.rows.append(_row(flag, plan, chosen, trials, found.smoke))
+    console.print("\nThe verification, with these flags on every docker run:")
+    _, found.verified = session(
+        options, lambda: contextlib.nullcontext(ground.stage), console, ground.progress, supply=supply
+    )
+    return found
+
+
+def _row(flag: Flag, plan: Plan, chosen: list[str], trials: Mapping[Cell, Trial], smoke: Smoke) -> Row:
+    row = Row(flag, tuple(chosen))
+    row.bitten = plan.bites(flag, chosen, trials)
+    row.missing, row.trouble = plan.in_force(flag, chosen, trials)
+    row.smokes.append((None, smoke))
+    return row
+
+
+def _ways(hardening: Hardening, chosen: list[str]) -> list[tuple[list[str], list[list[str]]]]:
+    """How Chromium is started: under the set; as what that is compared with, its own work-around left out, with its
+    sandbox and without; the same without the container's filter of system calls; without any flag."""
+    mending = [each for flag in hardening.enabled for each in flag.mending(Subject.BROWSER)[:1]]
+    bare = [word for word in chosen if not any(word in each.options for each in mending)]
+    documented = [word for flag in hardening.flags if flag.documented for word in flag.options]
+    return [
+        (chosen, [[], [NO_SANDBOX]]),
+        (bare, [[], [NO_SANDBOX]]),
+        ([*bare, *documented], [[]]),
+        ([], [[], [NO_SANDBOX]]),
+    ]

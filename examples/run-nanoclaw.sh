@@ -1,0 +1,97 @@
+#!/bin/sh
+# run-nanoclaw.sh [NANOCLAW_FOLDER]
+#
+# Starts nanoclaw's host process for agents on rootless Podman, after looking at what it needs. The folder is a built checkout
+# (npm ci && npm run build); default: $NANOCLAW_DIR, then ~/nanoclaw. Exit status 3: something is missing, and is named.
+set -eu
+
+folder=${1:-${NANOCLAW_DIR:-$HOME/nanoclaw}}
+missing=0
+
+lacks() {
+    printf 'Missing: %s\n         %s\n' "$1" "$2" >&2
+    missing=1
+}
+
+warns() { printf 'Note:    %s\n         %s\n' "$1" "$2" >&2; }
+
+# --- Pre-flight checks --------------------------------------------------------------------------------------------------
+
+[ "$(id -u)" -ne 0 ] || lacks "a plain user: rootless Podman belongs to one, and this is root" "su - YOUR_USER"
+
+if ! command -v podman >/dev/null; then
+    lacks "podman" "apt-get install podman podman-docker uidmap"
+elif ! rootless=$(podman info --format '{{.Host.Security.Rootless}}' 2>&1); then
+    lacks "a Podman that works; podman info says: $rootless" "see docs/TROUBLESHOOTING.md#docker-info-fails"
+elif [ "$rootless" != true ]; then
+    lacks "a rootless Podman" "see docs/TROUBLESHOOTING.md#podman-info-says-rootless-false"
+fi
+
+# nanoclaw calls `docker`: another one, earlier on PATH, would be asked in Podman's place.
+if ! command -v docker >/dev/null; then
+    lacks "docker, which nanoclaw calls" "apt-get install podman-docker"
+else
+    case $(docker --version 2>/dev/null) in
+        *podman*) ;;
+        *) lacks "the podman-docker shim: $(command -v docker) is another docker" \
+            "see docs/TROUBLESHOOTING.md#docker-is-not-the-shim" ;;
+    esac
+fi
+
+# Without keep-id no agent can write its workspace. Asked of a setting, not of a container, which would take an image.
+settings=${XDG_CONFIG_HOME:-$HOME/.config}/containers
+case ${PODMAN_USERNS:-} in
+    keep-id*) ;;
+    *)
+        grep -qs '^[[:space:]]*userns[[:space:]]*=[[:space:]]*"keep-id' "$settings/containers.conf" \
+            "$settings"/containers.conf.d/*.conf ||
+            lacks "userns = \"keep-id\" in $settings: agents could not write their workspace" \
+                "cp examples/containers.conf.d/50-nanoclaw.conf $settings/containers.conf.d/"
+        ;;
+esac
+
+# A limit of a controller that this session lacks is refused, or accepted and ignored.
+controllers=$(cat "/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/cgroup.controllers" 2>/dev/null || true)
+for controller in cpu memory pids; do
+    case " $controllers " in
+        *" $controller "*) ;;
+        *) warns "the control group controller $controller is not this session's: its limit would not hold" \
+            "see docs/TROUBLESHOOTING.md#limits-are-accepted-and-ignored" ;;
+    esac
+done
+
+command -v node >/dev/null || lacks "node, version 20 or newer" "see https://nodejs.org"
+if [ ! -f "$folder/src/container-runner.ts" ]; then
+    lacks "a nanoclaw checkout in $folder" "name it: $0 FOLDER"
+else
+    [ -f "$folder/dist/index.js" ] || lacks "a built nanoclaw in $folder" "(cd $folder && npm ci && npm run build)"
+    [ -f "$folder/.env" ] || warns "$folder has no .env, from which nanoclaw takes its settings" "run its set-up"
+fi
+
+[ "$missing" -eq 0 ] || exit 3
+
+# --- Hardening ----------------------------------------------------------------------------------------------------------
+#
+# nanoclaw itself makes the `docker run` command line of its agents. These options harden it; docs/SECURITY.md says what each
+# was seen to do, and on which Podman:
+#
+#   --read-only                                       nothing stays among the agent's programs
+#   --tmpfs /home/node:rw,size=256m,mode=1777         with it: Claude Code and Chromium write their home
+#   --tmpfs /tmp:rw,size=512m,mode=1777               with it: the agent is compiled there
+#   --cap-drop=ALL                                    no capabilities
+#   --cap-add=SYS_CHROOT                              but the one that Chromium's sandbox needs
+#   --security-opt=no-new-privileges                  a setuid program gives nothing
+#   --cpus=2 --memory=4g --pids-limit=256             limits
+#
+# Not recommended, and needed for nothing: --security-opt=seccomp=unconfined.
+#
+# To enable them without a fork: a `docker` of your own, in a folder of its own, that adds them to `docker run` of containers
+# whose name begins with nanoclaw-. Name that folder here, and take the # away:
+#
+# PATH=$HOME/.local/share/nanoclaw-hardening:$PATH
+# export PATH
+#
+# With a fork: add them in buildContainerArgs() of src/container-runner.ts, before the image.
+
+cd "$folder"
+exec node dist/index.js

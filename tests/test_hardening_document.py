@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checks.docker import Record
+from checks.evidence import CaseResult, Evidence
+from checks.hardening import document, findings, flags
+from checks.hardening.browser import Sight
+from checks.hardening.findings import Findings, Stored
+from checks.hardening.together import Together
+from checks.hosts.recipe import ROOT
+from checks.problems import WrongUsage
+from tests.evidence import DEBIAN_12, DEBIAN_13
+from tests.test_hardening_verdicts import ANSWER, KNOWN, SILENCE, rows
+
+SIGHT = Sight((), (), True, "on", "renderers: 2 and 2; the browser: 1 and 1", "", 2.0)
+
+
+def findings_of(folder: Path, kind: str, found: Any, *, facts: Any = DEBIAN_13, host: str = "debian-13") -> Path:
+    told = Findings(host, "recommended", facts, "the stand-in", datetime(2026, 1, 2, tzinfo=UTC))
+    return told.write(folder, kind, found, 61.4)
+
+
+def each(folder: Path, **options: Any) -> Path:
+    some = rows()
+    some[0].smokes = [(None, SILENCE), (some[0].flag.workarounds[0], ANSWER)]
+    for row in some:
+        row.sights = [(None, SIGHT)]
+    return findings_of(folder, "each", [row.as_json() for row in some], **options)
+
+
+def together(*, failed: str = "", options: list[str] | None = None) -> dict[str, Any]:
+    verified = Evidence("debian-13", "recommended", DEBIAN_13)
+    verified.cases.append(CaseResult("run", "Group", "docker run", "passed", 1.0, Record()))
+    if failed:
+        verified.cases.append(CaseResult(failed, "Group", failed, "failed", 1.0, Record(), "x", "y"))
+    chosen = tuple(KNOWN.recommended() if options is None else options)
+    return Together(chosen, rows(), ANSWER, [SIGHT], verified).as_json()
+
+
+def read_all(folder: Path) -> list[Stored]:
+    return [findings.read(path) for path in sorted(folder.glob("*.json"))]
+
+
+def test_what_was_found_is_written_read_and_rendered(tmp_path: Path) -> None:
+    each(tmp_path)
+    findings_of(tmp_path, "all", together())
+    text = document.text(read_all(tmp_path), KNOWN)
+    assert "Tried as a whole on debian-13 (Podman 5.4.2, 2026-01-02)" in text
+    assert "| `--cap-drop=ALL` |" in text
+    assert "came EROFS" in text
+    line = " ".join(re.findall(r"^  (-.*) \\$", text, re.MULTILINE))
+    assert line == " ".join(KNOWN.recommended())
+
+
+def test_a_set_that_failed_is_not_called_proven(tmp_path: Path) -> None:
+    findings_of(tmp_path, "all", together(failed="killed-client"))
+    text = document.text(read_all(tmp_path), KNOWN)
+    assert "None is proven yet" in text
+    assert "is **not** proven: cases fail: killed-client" in text
+
+
+def test_a_failure_that_is_known_without_the_flags_does_not_count() -> None:
+    verified = Evidence("debian-12", "recommended", DEBIAN_12)
+    verified.cases.append(CaseResult("host-gateway", "Group", "host-gateway", "failed", 1.0, Record()))
+    found = Together((), rows(), ANSWER, [SIGHT], verified)
+    assert found.ok
+    assert [label for label, _ in found.known] == ["host-gateway"]
+
+
+@pytest.mark.parametrize("lacks", ["smoke", "sight", "verified", "row"])
+def test_a_set_is_good_only_where_all_of_it_is(lacks: str) -> None:
+    verified = Evidence("debian-13", "recommended", DEBIAN_13)
+    found = Together((), rows(), ANSWER, [SIGHT], verified)
+    assert found.ok
+    if lacks == "smoke":
+        found.smoke = SILENCE
+    elif lacks == "sight":
+        found.sights = []
+    elif lacks == "verified":
+        found.verified = None
+    else:
+        found.rows = rows("--cpus")
+    assert not found.ok
+
+
+def test_evidence_of_another_set_is_refused(tmp_path: Path) -> None:
+    findings_of(tmp_path, "all", together(options=["--read-only"]))
+    with pytest.raises(WrongUsage, match="of another set of flags"):
+        document.text(read_all(tmp_path), KNOWN)
+
+
+def test_evidence_of_one_host_is_not_taken_for_anothers(tmp_path: Path) -> None:
+    with pytest.raises(WrongUsage, match="is not evidence of debian-12"):
+        findings.read(each(tmp_path, host="debian-12", facts=DEBIAN_13))
+
+
+def test_what_is_no_evidence_is_refused_with_the_reason(tmp_path: Path) -> None:
+    path = each(tmp_path)
+    data = json.loads(path.read_text())
+    data["found"][0]["bite"] = "perhaps"
+    path.write_text(json.dumps(data))
+    with pytest.raises(WrongUsage, match="'perhaps' is not one of"):
+        findings.read(path)
+
+
+def test_the_document_that_stands_there_is_of_todays_flags() -> None:
+    for stored in findings.committed():
+        if stored.kind == "each":
+            assert [row["id"] for row in stored.found] == [flag.id for flag in KNOWN.flags]
+
+
+def test_the_example_shows_the_recommended_options() -> None:
+    example = (ROOT / "examples" / "run-nanoclaw.sh").read_text()
+    words = flags.load().recommended()
+    shown = " ".join(line.lstrip("# ") for line in example.splitlines() if line.startswith("#   -"))
+    assert [word for word in words if word not in shown] == []
