@@ -116,6 +116,12 @@ def test_the_document_says_what_was_seen_and_what_has_changed_since(tmp_path: Pa
     assert "Read-only bind mount under `ro-dropped`: new, or changed since." in changed
 
 
+def test_without_evidence_the_document_claims_nothing(cases: list[About]) -> None:
+    told = document.text([], [FAULT], cases)
+    assert "Nothing is said yet" in told
+    assert "aught 0/0" not in told
+
+
 def test_what_is_no_evidence_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"version": 99}')
     with pytest.raises(WrongUsage, match="is of version 99"):

@@ -8,7 +8,7 @@ from typing import Any
 from checks.hosts.recipe import ROOT
 from checks.matrix.table import clock
 from checks.plugin import About
-from checks.problems import Exit, WrongUsage, settled
+from checks.problems import Exit, settled
 from checks.progress import Progress
 from checks.rendering import deliver, render_template
 from checks.trust import catalogue, stored
@@ -25,10 +25,8 @@ def render_trust(*, check: bool = False) -> Exit:
     """Render the document, or with ``check`` say whether the one that stands there is stale."""
 
     def render() -> Exit:
-        files = sorted(EVIDENCE.glob("*.json"))
-        if not files:
-            raise WrongUsage(f"There is no evidence in {EVIDENCE}.", "invoke sabotage --json FILE writes it.")
-        rendered = text([stored.read(file) for file in files], catalogue.load(), all_cases())
+        evidence = [stored.read(file) for file in sorted(EVIDENCE.glob("*.json"))]
+        rendered = text(evidence, catalogue.load(), all_cases())
         return deliver(DOCUMENT, rendered, check=check, command=COMMAND)
 
     return settled(render, Progress().say)
