@@ -47,8 +47,10 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Rendered documents are what their sources say."""
     _install(session)
+    session.run("invoke", "render-parallel", "--check")
     session.run("invoke", "render-compatibility", "--check")
     session.run("invoke", "wslconfig", "--check")
+    session.run("invoke", "render-injection", "--check")
     session.run("invoke", "render-troubleshooting", "--check")
     session.run("invoke", "render-security", "--check")
     session.run("invoke", "render-trust", "--check")

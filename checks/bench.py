@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,6 +69,18 @@ class Owner:
         return f"/var/tmp/nanoclaw-verify-{self.run}-work"  # noqa: S108 - made with mode 0700 by the account itself
 
 
+_latest = 0
+_naming = threading.Lock()
+
+
+def _milliseconds() -> int:
+    """The time, but never the same twice: cases that run agents at once name containers at once."""
+    global _latest  # noqa: PLW0603 - all benches of a process share it
+    with _naming:
+        _latest = max(time.time_ns() // 1_000_000, _latest + 1)
+        return _latest
+
+
 class Bench:
     """What one case needs on one account. Its folder is made when first asked for."""
 
@@ -92,7 +105,6 @@ class Bench:
         self._owner = owner
         self.case = case
         self._folder = ""
-        self._named = 0
         self._bystanders: list[str] = []
 
     @property
@@ -137,8 +149,7 @@ class Bench:
 
     def name(self, group: str) -> str:
         """A container name as nanoclaw makes them: nanoclaw-GROUP-MILLISECONDS. The group carries the case's name."""
-        self._named += 1
-        return f"nanoclaw-{group}-{self._owner.run}-{time.time_ns() // 1_000_000 + self._named}"
+        return f"nanoclaw-{group}-{self._owner.run}-{_milliseconds()}"
 
     def engine(self, *args: str) -> str:
         """The host's own view, past the docker under test: what the engine's own command prints."""

@@ -32,8 +32,9 @@ class Record:
 class Docker:
     """``docker`` on a host, found by the account's own PATH.
 
-    Calling it runs a subcommand to its end. ``run`` and ``build`` get a label with the run's id as well. ``flags`` are
-    options that every ``run`` gets, before its own: where both set the same limit, its own counts.
+    Calling it runs a subcommand to its end. ``run`` and ``build`` get a label with the run's id as well. Without an
+    ``owner`` they don't: then every command is as its caller has it, to the byte, and the caller cleans up. ``flags``
+    are options that every ``run`` gets, before its own: where both set the same limit, its own counts.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Docker:
 
     def argv(self, *args: str) -> list[str]:
         """The whole command line for these arguments."""
-        label = ["--label", f"{LABEL}={self._owner}"] if args and args[0] in _LABELLED else []
+        label = ["--label", f"{LABEL}={self._owner}"] if self._owner and args and args[0] in _LABELLED else []
         flags = self._flags if args and args[0] == "run" else []
         return ["docker", *args[:1], *label, *flags, *args[1:]]
 

@@ -85,13 +85,14 @@ fi
 #
 # Not recommended, and needed for nothing: --security-opt=seccomp=unconfined.
 #
-# To enable them without a fork: a `docker` of your own, in a folder of its own, that adds them to `docker run` of containers
-# whose name begins with nanoclaw-. Name that folder here, and take the # away:
+# To enable them without a fork: `invoke inject --install`, once; nothing is to be set here then. Or, where userns = "keep-id"
+# is not to hold for every container of this user: put examples/injection/docker into a folder of its own, name that folder
+# here, and take the # away:
 #
 # PATH=$HOME/.local/share/nanoclaw-hardening:$PATH
 # export PATH
 #
-# With a fork: add them in buildContainerArgs() of src/container-runner.ts, before the image.
+# With a fork: examples/injection/container-runner.patch.
 
 cd "$folder"
 exec node dist/index.js

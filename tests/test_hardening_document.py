@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from checks.docker import Record
 from checks.evidence import CaseResult, Evidence
 from checks.hardening import document, findings, flags
 from checks.hardening.browser import Sight
+from checks.hardening.browsing import Browsed, ways_of
 from checks.hardening.findings import Findings, Stored
 from checks.hardening.together import Together
 from checks.hosts.recipe import ROOT
@@ -30,8 +32,6 @@ def findings_of(folder: Path, kind: str, found: Any, *, facts: Any = DEBIAN_13, 
 def each(folder: Path, **options: Any) -> Path:
     some = rows()
     some[0].smokes = [(None, SILENCE), (some[0].flag.workarounds[0], ANSWER)]
-    for row in some:
-        row.sights = [(None, SIGHT)]
     return findings_of(folder, "each", [row.as_json() for row in some], **options)
 
 
@@ -57,6 +57,21 @@ def test_what_was_found_is_written_read_and_rendered(tmp_path: Path) -> None:
     assert "came EROFS" in text
     line = " ".join(re.findall(r"^  (-.*) \\$", text, re.MULTILINE))
     assert line == " ".join(KNOWN.recommended())
+
+
+def test_what_is_said_of_chromium_is_what_was_seen(tmp_path: Path) -> None:
+    assert "No run of `invoke harden --browser` has answered" in document.text([], KNOWN)
+    off = replace(SIGHT, rendered=False, sandbox="", layers="", failure="Check failed: sys_chroot()")
+    found = [
+        Browsed(what, tuple(options), needed, (off if "SYS_CHROOT" in what else SIGHT,))
+        for what, options, needed in ways_of(KNOWN, KNOWN.flags)
+    ]
+    findings_of(tmp_path, "browser", [each.as_json() for each in found])
+    text = document.text(read_all(tmp_path), KNOWN)
+    assert "it works, and its sandbox is on" in text
+    assert "break it unless `SYS_CHROOT` is given back" in text
+    assert "seccomp profile which lets" not in text
+    assert "| no flags | as it is | renders, sandbox on (renderers: 2 and 2; the browser: 1 and 1) |" in text
 
 
 def test_a_set_that_failed_is_not_called_proven(tmp_path: Path) -> None:

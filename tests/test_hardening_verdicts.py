@@ -13,12 +13,13 @@ from checks.hardening.attacks import ATTACKS, Outcome, Trial, Tried, heard, judg
 from checks.hardening.browser import Sight
 from checks.hardening.browser import heard as browser_heard
 from checks.hardening.browser import judged as sandbox
+from checks.hardening.browsing import in_words, ways_of
 from checks.hardening.flags import Flag
 from checks.hardening.ground import Smoke
 from checks.hardening.lattice import Point, combinations_of, smallest_failing
 from checks.hardening.proofs import Bite, Cell, Plan, verdict
 from checks.hardening.proofs import judged as bite_of
-from checks.hardening.rows import Row, Verdict, bite_in_words, browser_in_words, remarks
+from checks.hardening.rows import Row, Verdict, bite_in_words, remarks
 from checks.hardening.sabotage import lost
 from checks.hosts.process import Completed
 from tests.fakes import FakeHost
@@ -122,8 +123,8 @@ def test_a_flag_without_an_attack_that_it_stops_does_not_bite() -> None:
         ("fill-tmp", 1, "dd: No space left on device\nwrote 512 MiB of 528\nnearly", Outcome.REFUSED),
         ("fill-tmp", 1, "dd: No space left on device\nwrote 3 MiB of 528", Outcome.BROKEN),
         ("chown", 127, "sh: chown: not found", Outcome.BROKEN),
-        ("busy-loops", 1, "49 hundredths of a processor", Outcome.REFUSED),
-        ("busy-loops", 1, "12 hundredths of a processor", Outcome.BROKEN),
+        ("busy-loops", 1, "34 hundredths of a processor, held back 21 times", Outcome.REFUSED),
+        ("busy-loops", 1, "12 hundredths of a processor, held back 0 times", Outcome.BROKEN),
         ("allocate", 1, "24 MiB fit\nKilled\n256 MiB: status 137", Outcome.REFUSED),
         ("allocate", 1, "Killed\n256 MiB: status 137", Outcome.BROKEN),
         ("setuid-su", 1, "su: must be suid to work properly", Outcome.REFUSED),
@@ -215,26 +216,40 @@ def test_the_sandbox_is_on_where_both_of_its_layers_are() -> None:
 
 
 def test_a_browser_that_renders_without_its_sandbox_does_not_work() -> None:
-    told = b'{"seconds": 3, "said": "", "text": "abc", "processes": [%s]}'
+    told = b'{"seconds": 3, "late": false, "ended": 0, "said": "", "text": "abc", "processes": [%s]}'
     off = b'{"kind":"browser","namespaces":1,"filters":1},{"kind":"renderer","namespaces":1,"filters":1}'
     done = Completed(("docker",), 0, b"", b"", 1)
     line = (told % off).decode()
     assert not browser_heard(done, line, "abc", [], []).works
     assert browser_heard(done, line, "abc", [], ["--no-sandbox"]).works
     assert "another text" in browser_heard(done, line, "xyz", [], []).failure
-    assert browser_in_words([browser_heard(done, line, "abc", [], [])]) == "renders, sandbox off"
+    assert in_words(browser_heard(done, line, "abc", [], [])) == "Chromium renders, sandbox off"
 
 
 @pytest.mark.parametrize(
     ("out", "why"),
     [
         ("", "the container ended with status 1: error"),
-        ('{"seconds": 1, "ended": 134, "said": "x\\nCheck failed: sys_chroot()\\ny"}', "status 134: Check failed"),
-        ('{"seconds": 60, "late": true, "said": ""}', "no page came within 60 s: without a word"),
+        (
+            '{"seconds": 1, "late": false, "ended": 134, "said": "x\\nCheck failed: sys_chroot()\\ny"}',
+            "status 134: Check failed",
+        ),
+        ('{"seconds": 60, "late": true, "ended": 137, "said": ""}', "no page came within 60 s: without a word"),
     ],
 )
 def test_a_browser_that_fails_says_why(out: str, why: str) -> None:
     assert why in browser_heard(Completed(("docker",), 1, b"", b"error", 1), out, "abc", [], []).failure
+
+
+def test_chromium_is_started_under_no_flag_each_one_and_all_of_them() -> None:
+    ways = {what: (options, needed) for what, options, needed in ways_of(KNOWN, KNOWN.flags)}
+    assert ways["no flags"] == ([], True)
+    assert ways["the recommended set"] == (KNOWN.recommended(), True)
+    assert ways["--cap-drop=ALL"] == (["--cap-drop=ALL"], False)
+    assert ways["--cap-drop=ALL, with its work-arounds"] == (["--cap-drop=ALL", "--cap-add=SYS_CHROOT"], True)
+    assert ways["--cpus=2"] == (["--cpus=2"], True)
+    bare, needed = ways["the set without SYS_CHROOT"]
+    assert (set(KNOWN.recommended()) - set(bare), needed) == ({"--cap-add=SYS_CHROOT"}, False)
 
 
 def test_a_lattice_has_each_combination_once_and_what_its_flags_need() -> None:

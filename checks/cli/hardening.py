@@ -22,9 +22,10 @@ _HOST = {
     help={
         "each": "every flag alone: does the agent still answer, does the flag hold, what mends what it breaks",
         "all": "the recommended set: the same, with the browser and the verification on top",
+        "browser": "Chromium with its sandbox and without, under no flag, each one and all of them",
         "lattice": "single flags, pairs, all but one, all: the smallest failing sets (an hour under emulation)",
         "lose": "put a docker before yours that loses one flag after another: exactly its row has to turn red",
-        "flag": "only this flag, by its id in fixtures/hardening.toml, with --each, --lattice or --lose; repeatable",
+        "flag": "only this flag, by its id in fixtures/hardening.toml (not with --all); repeatable",
         **_HOST,
     },
 )
@@ -32,6 +33,7 @@ def harden(
     _: Context,
     each: bool = False,
     all: bool = False,  # noqa: A002 - the option's name
+    browser: bool = False,
     lattice: bool = False,
     lose: bool = False,
     flag: list[str] | None = None,
@@ -49,6 +51,7 @@ def harden(
             Options(
                 each=each,
                 all=all,
+                browser=browser,
                 lattice=lattice,
                 lose=lose,
                 host=host,

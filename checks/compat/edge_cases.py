@@ -39,10 +39,13 @@ def test_name_with_timestamp(bench: Bench) -> None:
     first, second = bench.name("family-chat"), bench.name("family-chat")
     shared = first.rsplit("-", 1)[0]
     with contextlib.ExitStack() as talks:
-        for name in (first, second):
-            talk = talks.enter_context(
+        clients = [
+            talks.enter_context(
                 bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, "sh", "-c", IGNORES_TERM)
             )
+            for name in (first, second)
+        ]
+        for talk in clients:
             talk.hear("ready\n")
         done = bench.docker("ps", "--filter", f"name={shared}-", "--format", "{{.Names}}")
         expect_run(done)
@@ -51,6 +54,8 @@ def test_name_with_timestamp(bench: Bench) -> None:
         running = bench.engine("ps", "--format", "{{.Names}}").split()
         expect(first not in running and second in running, f"{first} stopped and {second} running", running)
         expect_run(bench.docker("stop", "-t", "1", second, timeout=30))
+        for talk in clients:
+            talk.rest()
     bench.expect_gone(first)
     bench.expect_gone(second)
 

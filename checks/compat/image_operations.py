@@ -98,10 +98,8 @@ def test_build_cache_mount(bench: Bench) -> None:
     tag, own = image(bench, "cache"), marker(bench.run)
     mount = f"RUN --mount=type=cache,id={own},target=/cache,sharing=locked"
     step = f"touch /cache/{own}; echo x >> /cache/runs; wc -l < /cache/runs > /seen"
-    for turn in (
-        "first",
-        "second",
-    ):  # two steps, so that no layer is taken for the other; BuildKit's --no-cache empties
+    # Two steps, so that no layer is taken for the other; --no-cache would empty BuildKit's cache.
+    for turn in ("first", "second"):
         bench.write("Dockerfile", f"FROM {bench.probe}\n{mount} {step}; echo {turn}\n")
         build(bench, tag)
     script = "cat /seen; ls /cache 2>/dev/null"

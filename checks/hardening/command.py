@@ -13,7 +13,7 @@ from rich.console import Console
 
 from checks import runs, verify
 from checks.expect import Mismatch
-from checks.hardening import each, flags, lattice, sabotage, table, together
+from checks.hardening import browsing, each, flags, lattice, sabotage, table, together
 from checks.hardening.findings import Findings
 from checks.hardening.flags import Flag, Hardening
 from checks.hardening.ground import Ground
@@ -27,11 +27,12 @@ from checks.stage import Stage, stage
 
 @dataclass(frozen=True)
 class Options:
-    """What a user may ask of a hardening run. Without each, all and lattice it is each and all."""
+    """What a user may ask of a hardening run. Without any of the five it is each and all."""
 
     each: bool = False
     all: bool = False
     lattice: bool = False
+    browser: bool = False
     lose: bool = False
     """Whether to lose one flag after another, to see its row turn red."""
     host: str = "auto"
@@ -92,10 +93,12 @@ class _Session:
         self._introduce(stage)
         if asked.lose:
             return self._lose()
-        both = not (asked.each or asked.all or asked.lattice)
+        both = not (asked.each or asked.all or asked.browser or asked.lattice)
         good = []
         if asked.each or both:
             good.append(self._do("each", self._each))
+        if asked.browser:
+            good.append(self._do("browser", self._browser))
         if asked.lattice:
             good.append(self._do("lattice", self._lattice))
         if asked.all or both:
@@ -132,6 +135,10 @@ class _Session:
         )
         found = together.all_together(self._ground, self._hardening, self._supply, wanted, self._console)
         return table.together(found), found.as_json(), found.ok
+
+    def _browser(self) -> tuple[str, Any, bool]:
+        found = browsing.browse_all(self._ground, self._hardening, self._chosen)
+        return table.browsing(found), [each.as_json() for each in found], all(each.ok for each in found)
 
     def _lose(self) -> Exit:
         enabled = [flag for flag in self._chosen if not flag.documented]

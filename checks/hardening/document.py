@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from checks.hardening import findings, flags
+from checks.hardening.browsing import BARE, SET, SET_UNFILTERED, SET_WITHOUT
 from checks.hardening.findings import Stored
-from checks.hardening.flags import Hardening, Subject
+from checks.hardening.flags import Hardening
 from checks.hosts.recipe import ROOT
+from checks.injection import document as injection
 from checks.problems import Exit, WrongUsage, settled
 from checks.progress import Progress
 from checks.rendering import deliver, render_template
@@ -31,6 +33,7 @@ def text(evidence: Sequence[Stored], hardening: Hardening) -> str:
     """The document. Raises WrongUsage where evidence is of other flags than those of today."""
     alone = [each for each in evidence if each.kind == "each"]
     whole = [each for each in evidence if each.kind == "all"]
+    browsed = [each for each in evidence if each.kind == "browser"]
     for each in whole:
         if each.found["options"] != hardening.recommended():
             raise WrongUsage(
@@ -40,14 +43,15 @@ def text(evidence: Sequence[Stored], hardening: Hardening) -> str:
     proven = [each for each in whole if each.found["ok"]]
     return render_template(
         "security.md.j2",
+        injection=injection.values(),
         proven=[where(each) for each in proven],
         not_proven=[{"host": where(each), "why": why_not(each.found)} for each in whole if not each.found["ok"]],
         recommended=list(_lines(hardening.recommended())),
         rows=list(_rows(alone, hardening)),
         broke=list(_broke(alone, hardening)),
         vacuous=list(_vacuous(alone, hardening)),
-        browser=list(_browser([*alone, *whole])),
-        chromium=_answer(whole, hardening),
+        browser=list(_browser(browsed)),
+        chromium=_answer(browsed),
     )
 
 
@@ -115,22 +119,14 @@ def _options(hardening: Hardening, workaround: str) -> str:
 
 def _broke(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dict[str, Any]]:
     """What broke under a flag alone, each once, with the hosts."""
-    seen: dict[tuple[str, str], dict[str, Any]] = {}
+    because = {each.id: each.because for flag in hardening.flags for each in flag.workarounds}
+    seen: dict[str, dict[str, Any]] = {}
     for each in alone:
         for row in each.found:
-            for kind in ("agent", "browser"):
-                trials = row[kind]
-                bad = trials[0].get("failure") if trials else ""
-                mended = next((trial["workaround"] for trial in trials if trial.get("workaround")), "")
-                if bad and mended:
-                    because = next(
-                        one.because for flag in hardening.flags for one in flag.workarounds if one.id == mended
-                    )
-                    at = seen.setdefault(
-                        (row["flag"], kind),
-                        {"flag": row["flag"], "because": because, "failure": _quoted(bad), "hosts": []},
-                    )
-                    at["hosts"].append(each.name)
+            failed = next((trial["failure"] for trial in row["agent"] if not trial["passed"]), "")
+            if failed and row["workarounds"]:
+                about = {"flag": row["flag"], "because": because[row["workarounds"][0]], "failure": _quoted(failed)}
+                seen.setdefault(row["flag"], {**about, "hosts": []})["hosts"].append(each.name)
     yield from seen.values()
 
 
@@ -155,38 +151,28 @@ def _browser(evidence: Sequence[Stored]) -> Iterator[dict[str, Any]]:
     """How Chromium was started, and what came of it; hosts on which the same came of it share a line."""
     same: dict[tuple[str, str, str], list[str]] = {}
     for each in evidence:
-        sights = each.found["browser"] if each.kind == "all" else [one for row in each.found for one in row["browser"]]
-        for sight in sights:
-            container = f"`{' '.join(sight['options'])}`" if sight["options"] else "no flags"
-            arguments = f"`{' '.join(sight['arguments'])}`" if sight["arguments"] else "as it is"
-            hosts = same.setdefault((container, arguments, _result(sight)), [])
-            if where(each) not in hosts:
-                hosts.append(where(each))
-    for (container, arguments, result), hosts in same.items():
-        yield {"container": container, "arguments": arguments, "result": result, "evidence": hosts}
+        for browsed in each.found:
+            for sight in browsed["starts"]:
+                arguments = f"`{' '.join(sight['arguments'])}`" if sight["arguments"] else "as it is"
+                same.setdefault((browsed["what"], arguments, _result(sight)), []).append(where(each))
+    for (what, arguments, result), hosts in same.items():
+        yield {"what": what, "arguments": arguments, "result": result, "evidence": hosts}
 
 
-def _answer(whole: Sequence[Stored], hardening: Hardening) -> dict[str, Any]:
+def _answer(evidence: Sequence[Stored]) -> dict[str, Any]:
     """What all of the hosts say together of Chromium and its sandbox."""
-    lent = [word for flag in hardening.enabled for each in flag.mending(Subject.BROWSER)[:1] for word in each.options]
-    chosen = hardening.recommended()
-    bare = [word for word in chosen if word not in lent]
-    unfiltered = [*bare, *(word for flag in hardening.flags if flag.documented for word in flag.options)]
 
-    def on(options: list[str]) -> list[bool]:
-        return [
-            sight.get("sandbox") == "on"
-            for each in whole
-            for sight in each.found["browser"]
-            if sight["options"] == options and not sight["arguments"]
-        ]
+    def on(what: str) -> list[bool]:
+        found = [browsed for each in evidence for browsed in each.found if browsed["what"] == what]
+        return [browsed["starts"][0].get("sandbox") == "on" for browsed in found]
 
+    default, chosen, bare, unfiltered = (on(what) for what in (BARE, SET, SET_WITHOUT, SET_UNFILTERED))
     return {
-        "asked": [where(each) for each in whole],
-        "default": all(on([])),
-        "broken": not any(on(bare)),
-        "cause": all(on(unfiltered)),
-        "set": all(on(chosen)),
+        "asked": [where(each) for each in evidence],
+        "default": all(default),
+        "broken": not any(bare),
+        "cause": all(unfiltered),
+        "set": all(chosen),
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 
-from checks.hardening.browser import NO_SANDBOX, Sight
 from checks.hardening.flags import Flag, Hardening, Subject, Workaround
 from checks.hardening.ground import Ground, Smoke
 from checks.hardening.proofs import Plan
@@ -16,8 +15,8 @@ def each_alone(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> l
     """Try each flag with nothing else set, but for what it needs."""
     rows = attacked(ground, hardening, flags)
     bare = _Bare(ground)
-    with ground.progress.step("Asking agents, and looking at their browser"):
-        ground.at_once(lambda row: _use(ground, hardening, row, bare), [row for row in rows if not row.flag.documented])
+    with ground.progress.step("Asking agents"):
+        ground.at_once(lambda row: _ask(ground, hardening, row, bare), [row for row in rows if not row.flag.documented])
     return rows
 
 
@@ -51,44 +50,20 @@ class _Bare:
             return self._smoke
 
 
-def _use(ground: Ground, hardening: Hardening, row: Row, bare: _Bare) -> None:
-    """An agent and its browser under the flag; then with one work-around after another until they work."""
+def _ask(ground: Ground, hardening: Hardening, row: Row, bare: _Bare) -> None:
+    """An agent under the flag alone; then with one work-around after another until it answers."""
     flags = [*(hardening.flag(each) for each in row.flag.needs), row.flag]
-    for workaround, options in _ways(row, flags, Subject.AGENT):
+    for workaround, options in _ways(row, flags):
         smoke = ground.ask(flags, options)
         row.smokes.append((workaround, smoke))
         ground.progress.say(f"  {' '.join(options)}: {'the agent answers' if smoke.passed else 'no answer'}")
         if smoke.passed:
-            break
-    else:
-        row.without = bare.smoke()
-    # The browser is the agent's: it gets what the agent took, and on top of that what is for itself.
-    taken = row.smokes[-1][0] if row.answers else None
-    for workaround, options in _ways(row, flags, Subject.BROWSER, taken):
-        # Without its sandbox as well, where nothing but the flag is set: it tells whether the sandbox is what breaks.
-        sight, *unsandboxed = ground.browse(options, [[]] if workaround else [[], [NO_SANDBOX]])
-        row.sights.append((workaround, sight))
-        row.unsandboxed += unsandboxed
-        ground.progress.say(f"  {' '.join(options)}: {in_words(sight)}")
-        if sight.works:
-            break
+            return
+    row.without = bare.smoke()
 
 
-def _ways(
-    row: Row, flags: Sequence[Flag], subject: Subject, taken: Workaround | None = None
-) -> Iterator[tuple[Workaround | None, list[str]]]:
-    """The flag alone; then with the work-around that was ``taken`` already; then with each that there is for what the
-    flag breaks, on top of that one."""
+def _ways(row: Row, flags: Sequence[Flag]) -> Iterator[tuple[Workaround | None, list[str]]]:
     yield None, list(row.options)
-    options = [*row.options, *(taken.options if taken else ())]
-    if taken:
-        yield taken, options
     for flag in flags:
-        for each in flag.mending(subject):
-            yield each, [*options, *each.options]
-
-
-def in_words(sight: Sight) -> str:
-    """What came of a start of Chromium, in a line."""
-    how = "Chromium with --no-sandbox" if NO_SANDBOX in sight.arguments else "Chromium"
-    return f"{how} renders, sandbox {sight.sandbox}" if sight.rendered else f"{how} fails: {sight.failure}"
+        for each in flag.mending(Subject.AGENT):
+            yield each, [*row.options, *each.options]

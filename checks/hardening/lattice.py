@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from checks.hardening.browser import Sight
-from checks.hardening.each import in_words
+from checks.hardening.browsing import in_words
 from checks.hardening.flags import Flag, Hardening
 from checks.hardening.ground import Ground, Smoke
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from checks.hardening.attacks import Outcome
-from checks.hardening.browser import NO_SANDBOX, Sight
 from checks.hardening.flags import Flag, Workaround
 from checks.hardening.ground import Smoke
 from checks.hardening.proofs import Bite, Bitten, verdict
@@ -40,17 +38,11 @@ class Row:
     """The agents that were asked, in their order: without a work-around, then with one after another."""
     without: Smoke | None = None
     """An agent without any flag, where it was needed to tell whose fault a failure is."""
-    sights: list[tuple[Workaround | None, Sight]] = field(default_factory=list)
-    """The same for Chromium."""
-    unsandboxed: list[Sight] = field(default_factory=list)
-    """Chromium with ``--no-sandbox``, under the flag alone."""
 
     @property
     def mended(self) -> list[Workaround]:
-        """The work-arounds that it took, for the agent and for the browser."""
-        agents = [each for each, smoke in self.smokes if each and smoke.passed]
-        browsers = [each for each, sight in self.sights if each and sight.works]
-        return agents + [each for each in browsers if each not in agents]
+        """The work-arounds that it took."""
+        return [each for each, smoke in self.smokes if each and smoke.passed]
 
     @property
     def answers(self) -> bool:
@@ -89,11 +81,10 @@ class Row:
 
     @property
     def ok(self) -> bool:
-        """Whether it can be recommended: an agent answers, its browser works, and it bites."""
+        """Whether it can be recommended: an agent answers, and it bites."""
         if self.flag.documented:
             return True
-        browses = not self.sights or any(sight.works for _, sight in self.sights)
-        return self.answers and browses and self.bite is Bite.BITES
+        return self.answers and self.bite is Bite.BITES
 
     def as_json(self) -> dict[str, Any]:
         """It as evidence stores it."""
@@ -110,14 +101,10 @@ class Row:
             "workarounds": [each.id for each in self.mended],
             "attacks": [attack_json(each) for each in self.bitten],
             "agent": [_with(each, smoke) for each, smoke in self.smokes],
-            "browser": [
-                *(_with(each, sight) for each, sight in self.sights),
-                *(sight.as_json() for sight in self.unsandboxed),
-            ],
         }
 
 
-def _with(workaround: Workaround | None, what: Smoke | Sight) -> dict[str, Any]:
+def _with(workaround: Workaround | None, what: Smoke) -> dict[str, Any]:
     return {**({"workaround": workaround.id} if workaround else {}), **what.as_json()}
 
 
@@ -129,21 +116,6 @@ def attack_json(each: Bitten) -> dict[str, Any]:
         "without": {"outcome": str(each.without.outcome), "said": each.without.said[-400:]},
         "with": {"outcome": str(each.under.outcome), "said": each.under.said[-400:]},
     }
-
-
-def browser_in_words(sights: Sequence[Sight]) -> str:
-    """What a table says of Chromium: its state under the flags, and what it took."""
-    first = sights[0] if sights else None
-    if first is None:
-        return "–"
-    if first.works:
-        return f"sandbox {first.sandbox}"
-    helped = next((each for each in sights[1:] if each.works and NO_SANDBOX not in each.arguments), None)
-    if helped:
-        return f"sandbox {helped.sandbox}, with a work-around"
-    if first.rendered:
-        return f"renders, sandbox {first.sandbox}"
-    return "only without its sandbox" if any(each.works for each in sights) else "fails"
 
 
 def bite_in_words(row: Row) -> str:
@@ -176,7 +148,6 @@ def remarks(row: Row) -> list[str]:
         elif each.bite is Bite.UNTRIED:
             broken = each.under if each.under.outcome is Outcome.BROKEN else each.without
             found.append(f"{each.under.attack} could not be tried: {broken.said}")
-    found += [f"Chromium: {sight.failure}" for _, sight in row.sights if sight.failure]
     if row.verdict is Verdict.UNJUDGED and row.without:
         found.append(f"not judged, since no agent answers without any flag either: {row.without.failure}")
     return found

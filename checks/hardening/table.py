@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
+from checks.hardening.browsing import Browsed, in_words
 from checks.hardening.lattice import Point, smallest_failing
-from checks.hardening.rows import Row, bite_in_words, browser_in_words, remarks
+from checks.hardening.rows import Row, bite_in_words, remarks
 from checks.hardening.sabotage import Loss
 from checks.hardening.together import Together
 
@@ -15,18 +16,17 @@ _WIDTH = 60  # characters of a cell
 
 
 def each(rows: Sequence[Row]) -> str:
-    """Each flag alone: flag × (smoke, Chromium, bites, verdict)."""
+    """Each flag alone: flag × (smoke, bites, verdict)."""
     cells = [
         (
             " ".join(row.options),
             _smoke(row),
-            browser_in_words([sight for _, sight in row.sights]),
             bite_in_words(row),
             row.verdict if row.ok else f"{row.verdict}: NOT OK",
         )
         for row in rows
     ]
-    table = tabulate(cells, headers=("Flag alone", "Smoke", "Chromium", "Bites", "Verdict"), maxcolwidths=_WIDTH)
+    table = tabulate(cells, headers=("Flag alone", "Smoke", "Bites", "Verdict"), maxcolwidths=_WIDTH)
     return "\n".join([table, *_remarks(rows)])
 
 
@@ -41,7 +41,7 @@ def together(found: Together) -> str:
     lines = [
         f"The set:       {' '.join(found.options)}",
         f"Agent:         {'answers' if smoke and smoke.passed else f'no answer: {smoke.failure if smoke else str()}'}",
-        f"Chromium:      {browser_in_words(found.sights[:1])}",
+        f"Chromium:      {'; '.join(in_words(sight) for sight in found.sights)}",
         f"Verification:  {passed}/{len(cases)} passed",
         *(f"  skipped:     {case.label}: {case.reason}" for case in cases if case.outcome == "skipped"),
         *(f"  known:       {label}: {because}" for label, because in found.known),
@@ -57,7 +57,7 @@ def lattice(points: Sequence[Point]) -> str:
         (
             " + ".join(flag.id for flag in point.flags),
             "answers" if point.smoke.passed else "no answer",
-            browser_in_words([point.sight]),
+            in_words(point.sight),
             "; ".join(f"{flag}: {lack}" for flag, lack in point.smoke.missing.items()) or "all",
         )
         for point in points
@@ -69,6 +69,14 @@ def lattice(points: Sequence[Point]) -> str:
     if not failing:
         return f"{table}\n\nNo set of these fails."
     return "\n".join([table, "\nThe smallest failing sets:", *(f"  {' + '.join(sorted(ids))}" for ids in failing)])
+
+
+def browsing(found: Sequence[Browsed]) -> str:
+    """Chromium under each set of flags."""
+    cells = [
+        (each.what, "\n".join(in_words(sight) for sight in each.sights), "" if each.ok else "NOT OK") for each in found
+    ]
+    return tabulate(cells, headers=("Flags", "Chromium", ""), maxcolwidths=_WIDTH)
 
 
 def losses(found: Sequence[Loss]) -> str:

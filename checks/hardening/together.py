@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,8 @@ from rich.console import Console
 
 from checks.evidence import CaseResult, Evidence
 from checks.hardening.attacks import Trial
-from checks.hardening.browser import NO_SANDBOX, Sight
-from checks.hardening.each import in_words
-from checks.hardening.flags import Flag, Hardening, Subject
+from checks.hardening.browser import Sight
+from checks.hardening.flags import Flag, Hardening
 from checks.hardening.ground import Ground, Smoke
 from checks.hardening.proofs import Cell, Plan
 from checks.hardening.rows import Row
@@ -24,10 +23,10 @@ from checks.verify import Options, session
 
 SELECTION = (
     "Container lifecycle", "Bind mounts", "Environment and user", "Resource limits", "streams-passing-user",
-    "Edge cases",
+    "Edge cases", "!docker ps", "!docker rm", "!image that does not exist",
 )  # fmt: skip
-"""The cases that are run with the flags on: all that start containers, and the full invocation of an agent. Those on
-images are of ``docker build``, which these flags do not reach."""
+"""The cases that are run with the flags on: those on what a container does, and the full invocation of an agent. These
+flags reach neither ``docker build`` nor how containers are found and removed."""
 
 
 @dataclass
@@ -39,7 +38,7 @@ class Together:
     """Each flag of the set, as one of it."""
     smoke: Smoke | None = None
     sights: list[Sight] = field(default_factory=list)
-    """Chromium under the set; then under what it is compared with."""
+    """Chromium under the set."""
     verified: Evidence | None = None
 
     @property
@@ -77,12 +76,9 @@ class Together:
         """Ask an agent that has the set."""
         self.smoke = ground.ask(hardening.enabled, self.options)
 
-    def browse(self, ground: Ground, ways: Sequence[tuple[list[str], list[list[str]]]]) -> None:
-        """Start Chromium in each of these ways: the container's options, and its own for each start."""
-        for flags, starts in ways:
-            for sight in ground.browse(flags, starts):
-                self.sights.append(sight)
-                ground.progress.say(f"  {' '.join(sight.options) or 'no flags'}: {in_words(sight)}")
+    def browse(self, ground: Ground) -> None:
+        """Start Chromium under the set."""
+        self.sights += ground.browse(self.options)
 
     def as_json(self) -> dict[str, Any]:
         """It as evidence stores it."""
@@ -119,7 +115,7 @@ def all_together(ground: Ground, hardening: Hardening, supply: Supply, options: 
     with ground.progress.step("Asking an agent, and looking at its browser"):
         tasks: list[Callable[[], None]] = [
             lambda: found.ask(ground, hardening),
-            lambda: found.browse(ground, _ways(hardening, chosen)),
+            lambda: found.browse(ground),
         ]
         ground.at_once(lambda task: task(), tasks)
     assert found.smoke
@@ -138,17 +134,3 @@ def _row(flag: Flag, plan: Plan, chosen: list[str], trials: Mapping[Cell, Trial]
     row.missing, row.trouble = plan.in_force(flag, chosen, trials)
     row.smokes.append((None, smoke))
     return row
-
-
-def _ways(hardening: Hardening, chosen: list[str]) -> list[tuple[list[str], list[list[str]]]]:
-    """How Chromium is started: under the set; as what that is compared with, its own work-around left out, with its
-    sandbox and without; the same without the container's filter of system calls; without any flag."""
-    mending = [each for flag in hardening.enabled for each in flag.mending(Subject.BROWSER)[:1]]
-    bare = [word for word in chosen if not any(word in each.options for each in mending)]
-    documented = [word for flag in hardening.flags if flag.documented for word in flag.options]
-    return [
-        (chosen, [[], [NO_SANDBOX]]),
-        (bare, [[], [NO_SANDBOX]]),
-        ([*bare, *documented], [[]]),
-        ([], [[], [NO_SANDBOX]]),
-    ]

@@ -18,6 +18,9 @@ _REPLACED = (
 )
 
 
+_BEGINNING = 1800  # characters; a banner and a few ids less than what evidence keeps
+
+
 def text(raw: str) -> str:
     """An output without the shim's banner, ids, names, times and folders of a run, and white space at line ends."""
     raw = _BANNER.sub("", raw)
@@ -33,11 +36,13 @@ def argv(words: list[str]) -> list[str]:
 
 def command(told: Mapping[str, Any]) -> dict[str, Any]:
     """One command of some evidence: what was asked, and all that came of it."""
-    return {
-        "status": told["status"],
-        "stdout": text(told["stdout"]["text"]),
-        "stderr": text(told["stderr"]["text"]),
-    }
+    return {"status": told["status"], "stdout": _output(told["stdout"]), "stderr": _output(told["stderr"])}
+
+
+def _output(told: Mapping[str, Any]) -> str:
+    """An output; of one that the evidence has only the beginning of, as much as is there with a banner and without."""
+    whole = told["bytes"] == len(told["text"].encode())
+    return text(told["text"]) if whole else text(told["text"])[:_BEGINNING]
 
 
 def observation(value: Any) -> Any:

@@ -18,6 +18,9 @@ END = b"---NANOCLAW_OUTPUT_END---"
 STOP_BOUND = 15.0
 """Seconds that nanoclaw waits for ``docker stop`` before it kills the client."""
 
+TIMEOUT = 1800.0
+"""Seconds after which nanoclaw ends an agent that has not answered (CONTAINER_TIMEOUT)."""
+
 MAX_OUTPUT = 10_485_760
 """Bytes of output that nanoclaw keeps of an agent (CONTAINER_MAX_OUTPUT_SIZE)."""
 

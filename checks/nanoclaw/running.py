@@ -36,7 +36,12 @@ ENTRIES = {
 }
 """What may stand in an agent's last words, case aside, and the guide's entry on it; the first that is there counts."""
 
-_NOISE = ("npm notice", "    at ", "  errno")  # npm's advertisements, a stack's frames
+_NOISE = (
+    "npm notice",
+    "    at ",
+    "  errno",
+    "Emulate Docker CLI",
+)  # npm's advertisements, a stack's frames, the shim's
 _WIDTH = 300  # characters of a line that are quoted
 
 _DEBUG_LOG = """
@@ -76,6 +81,8 @@ class RunningAgent(ABC):
         self.question = question
         self.name = name
         self.client = client
+        self.began = time.monotonic()
+        """When its client had been started."""
         self._slowness = bench.slowness * patience
         self._deadline = time.monotonic() + ANSWER_BOUND * self._slowness
         self._asked = False

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from checks.hosts import recipe
 from checks.hosts.recipe import FIXTURES
 from checks.problems import WrongUsage
+from checks.troubleshooting.breaking import Commands, Reproduction, Who, commands, reproduction
 from checks.troubleshooting.reading import Table
 
 FOLDER = FIXTURES / "troubleshooting"
@@ -32,16 +32,6 @@ class Section(StrEnum):
 _SECTIONS = {section.name.lower().replace("_", "-"): section for section in Section}
 
 
-class Who(StrEnum):
-    """Who types a command."""
-
-    ACCOUNT = "account"
-    """The account that runs nanoclaw."""
-    ROOT = "root"
-    WINDOWS = "windows"
-    """The user of Windows, in PowerShell: no host of ours can run that."""
-
-
 @dataclass(frozen=True)
 class Seen:
     """Where something was seen."""
@@ -55,18 +45,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Error:
-    """A message, as it was captured; or, with no ``seen``, as others report it or a program's source has it."""
+    """A message that no reproduction has captured: where it was seen otherwise. With no ``seen`` it is as others report
+    it, or as a program's source has it."""
 
     text: str
     seen: tuple[Seen, ...]
-
-
-@dataclass(frozen=True)
-class Commands:
-    """Commands, in order, run exactly as they are printed."""
-
-    who: Who
-    run: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -86,26 +69,6 @@ class Link:
 
     text: str
     url: str
-
-
-@dataclass(frozen=True)
-class Symptom:
-    """What must be seen on a broken host, and must be gone on a mended one."""
-
-    commands: Commands
-    status: int
-    pattern: re.Pattern[str]
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """How a throwaway host is broken on purpose."""
-
-    host: str
-    profile: str
-    breaking: tuple[Commands, ...]
-    symptom: Symptom
-    undo: tuple[Commands, ...]
 
 
 @dataclass(frozen=True)
@@ -132,8 +95,6 @@ class Entry:
     prevention: str
     links: tuple[Link, ...]
     reproduce: Reproduction | None
-    reproduced: tuple[Seen, ...]
-    """Where a run has reproduced it and seen its fix help."""
     not_reproduced: str
     """Why no run can."""
 
@@ -141,6 +102,16 @@ class Entry:
     def rank(self) -> tuple[int, int, str]:
         """By which entries are sorted: the likeliest first."""
         return (-self.likelihood, list(Section).index(self.section), self.title.casefold())
+
+    @property
+    def commands(self) -> Sequence[Commands]:
+        """The commands of its fix, in order, those for Windows aside."""
+        return [each.commands for each in self.fix if each.commands.run and each.commands.who is not Who.WINDOWS]
+
+    def matched(self, line: str) -> int:
+        """How many characters of a line of text are this entry's message; 0 where none is in it."""
+        said = line.replace('\\"', '"')  # as Podman's log has what it quotes
+        return max((len(hit[0]) for pattern in self.matches for hit in pattern.finditer(said)), default=0)
 
     def texts(self) -> Sequence[str]:
         """All its prose."""
@@ -184,8 +155,7 @@ def _entry(path: Path) -> Entry:
         fix=tuple(_step(each) for each in table.tables("fix")),
         prevention=table.text("prevention", ""),
         links=tuple(_link(each) for each in table.tables("links")),
-        reproduce=_reproduction(table.table("reproduce")) if table.has("reproduce") else None,
-        reproduced=tuple(_seen(each) for each in table.tables("reproduced")),
+        reproduce=reproduction(table.table("reproduce")) if table.has("reproduce") else None,
         not_reproduced=table.text("not_reproduced", ""),
     )
     table.end()
@@ -193,10 +163,10 @@ def _entry(path: Path) -> Entry:
         raise table.wrong("fix", "is missing")
     if "\n" in entry.quick or "|" in entry.quick:
         raise table.wrong("quick", "must be one line without “|”: it is a cell of a table")
-    if entry.not_reproduced and (entry.reproduce or entry.reproduced):
+    if entry.not_reproduced and entry.reproduce:
         raise table.wrong("not_reproduced", "contradicts the entry's own reproduction")
-    if entry.reproduced and not entry.reproduce:
-        raise table.wrong("reproduced", "needs “reproduce”, which tells what was run")
+    if entry.reproduce and not entry.reproduce.unmended and not entry.commands:
+        raise table.wrong("reproduce", "needs a fix that can be run: no step has “run”")
     if entry.errors and not entry.matches:
         raise table.wrong("matches", "is missing, so that the entry's own error would not be found")
     return entry
@@ -223,38 +193,10 @@ def _link(table: Table) -> Link:
 
 
 def _step(table: Table) -> Step:
-    step = Step(table.text("text", ""), _commands(table), table.text("show", ""))
+    step = Step(table.text("text", ""), commands(table), table.text("show", ""))
     table.end()
     if step.commands.run and step.show:
         raise table.wrong("show", "can't stand beside “run”: make it a step of its own")
     if not (step.text or step.commands.run or step.show):
         raise table.wrong("text", "is missing")
     return step
-
-
-def _commands(table: Table) -> Commands:
-    return Commands(Who(table.choice("who", list(Who), Who.ACCOUNT)), table.texts("run"))
-
-
-def _breaking(table: Table) -> Commands:
-    commands = _commands(table)
-    table.end()
-    if not commands.run:
-        raise table.wrong("run", "is missing")
-    if commands.who is Who.WINDOWS:
-        raise table.wrong("who", "is windows, which no host of ours is")
-    return commands
-
-
-def _reproduction(table: Table) -> Reproduction:
-    symptom = table.table("symptom")
-    status, pattern = symptom.number("status", 0, 255), symptom.pattern("pattern")
-    reproduction = Reproduction(
-        host=table.choice("host", recipe.known()),
-        profile=table.choice("profile", ("recommended", "stock"), "recommended"),
-        breaking=tuple(_breaking(each) for each in table.tables("break")),
-        symptom=Symptom(_breaking(symptom), status, pattern),
-        undo=tuple(_breaking(each) for each in table.tables("undo")),
-    )
-    table.end()
-    return reproduction

@@ -11,8 +11,10 @@ from checks.hosts.recipe import ROOT
 from checks.problems import Exit, settled
 from checks.progress import Progress
 from checks.rendering import deliver, render_template
-from checks.troubleshooting import catalogue
-from checks.troubleshooting.catalogue import Entry, Section, Seen, Who
+from checks.troubleshooting import catalogue, records
+from checks.troubleshooting.breaking import Who
+from checks.troubleshooting.catalogue import Entry, Error, Section, Seen
+from checks.troubleshooting.records import Reproduced
 
 GUIDE = "docs/TROUBLESHOOTING.md"
 DOCUMENT = ROOT / GUIDE
@@ -33,19 +35,34 @@ class Printed:
 def render_troubleshooting(*, check: bool = False) -> Exit:
     """Render the document, or with ``check`` say whether the one that stands there is stale."""
     return settled(
-        lambda: deliver(DOCUMENT, text(catalogue.load()), check=check, command="invoke render-troubleshooting"),
+        lambda: deliver(DOCUMENT, _as_it_should_be(), check=check, command="invoke render-troubleshooting"),
         Progress().say,
     )
 
 
-def text(entries: Mapping[str, Entry]) -> str:
-    """The document."""
+def _as_it_should_be() -> str:
+    entries = catalogue.load()
+    return text(entries, records.load(entries))
+
+
+def text(entries: Mapping[str, Entry], reproduced: Mapping[str, Sequence[Reproduced]]) -> str:
+    """The document, from the catalogue and from what was reproduced of it."""
+    mended = sum(any(run.mended for run in runs) for runs in reproduced.values())
     by_section = {section: [each for each in entries.values() if each.section is section] for section in Section}
     return render_template(
         "troubleshooting.md.j2",
         entries=list(entries.values()),
-        sections=[(section.value, [_shown(entry) for entry in of_it]) for section, of_it in by_section.items()],
+        sections=[
+            (section.value, [_shown(entry, reproduced.get(entry.id, ())) for entry in of_it])
+            for section, of_it in by_section.items()
+        ],
+        counted=filled(_counted(len(entries), mended, len(reproduced) - mended)),
     )
+
+
+def _counted(entries: int, mended: int, seen: int) -> str:
+    others = f"; {seen} more were only seen, since their fix is beyond a throwaway host" if seen else ""
+    return f"{mended} of the {entries} entries were reproduced and mended so{others}. Each says where."
 
 
 def steps(entry: Entry) -> Sequence[Printed]:
@@ -59,12 +76,25 @@ def steps(entry: Entry) -> Sequence[Printed]:
     ]
 
 
-def _shown(entry: Entry) -> dict[str, object]:
+def errors(entry: Entry, runs: Sequence[Reproduced]) -> Sequence[Error]:
+    """Its messages: those that its reproductions captured, then those of the catalogue.
+
+    What showed the symptom is a message only where it is one that the look-up finds the entry by.
+    """
+    captured: dict[str, list[Seen]] = {}
+    for run in runs:
+        said = records.message(run.captured)
+        if entry.matched(said):
+            captured.setdefault(said, []).append(run.place)
+    return [*(Error(said, tuple(places)) for said, places in captured.items()), *entry.errors]
+
+
+def _shown(entry: Entry, runs: Sequence[Reproduced]) -> dict[str, object]:
     first, *others = steps(entry)
     return {
         "title": entry.title,
         "behaviour": filled(entry.behaviour, "**Error:** ") if entry.behaviour else "",
-        "errors": [(error.text, _captured(error.seen)) for error in entry.errors],
+        "errors": [(error.text, _captured(error.seen)) for error in errors(entry, runs)],
         "cause": filled(entry.cause, "**Cause:** "),
         "fix": filled(first.text, "**Fix:** "),
         "block": first.block,
@@ -73,19 +103,24 @@ def _shown(entry: Entry) -> dict[str, object]:
         "links": filled("More: " + ", ".join(f"[{link.text}]({link.url})" for link in entry.links)) + "."
         if entry.links
         else "",
-        "proof": filled(_proof(entry)),
+        "proof": filled(_proof(entry, runs)),
     }
 
 
-def _links(entry: Entry) -> str:
-    links = ", ".join(f"[{link.text}]({link.url})" for link in entry.links)
-    return filled(f"More: {links}.") if links else ""
-
-
-def _proof(entry: Entry) -> str:
-    if entry.reproduced:
-        return f"Reproduced on {_places(entry.reproduced)}: broken on purpose, seen, mended as written here."
-    return f"Not reproduced here: {entry.not_reproduced or 'no run has broken a host this way and mended it yet'}."
+def _proof(entry: Entry, runs: Sequence[Reproduced]) -> str:
+    mended = [run.place for run in runs if run.mended]
+    seen = [run.place for run in runs if not run.mended]
+    told = []
+    if mended:
+        by_itself = not (entry.reproduce and entry.reproduce.breaking)
+        how = ", as it is by itself: seen" if by_itself else ": broken on purpose, seen"
+        told.append(f"Reproduced on {_places(mended)}{how}, mended as written here.")
+    if seen and entry.reproduce:
+        told.append(f"Seen on {_places(seen)}, and not mended there: {entry.reproduce.unmended}.")
+    if not told:
+        why = entry.not_reproduced or "no run has broken a host this way and mended it yet"
+        told.append(f"Not reproduced here: {why}.")
+    return " ".join(told)
 
 
 def _captured(seen: Sequence[Seen]) -> str:

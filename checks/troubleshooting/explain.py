@@ -6,8 +6,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 
-from checks.problems import Exit, WrongUsage, settled
-from checks.progress import Progress
+from checks.problems import Exit, WrongUsage
 from checks.troubleshooting import catalogue
 from checks.troubleshooting.catalogue import Entry
 from checks.troubleshooting.document import GUIDE, filled, steps
@@ -24,20 +23,16 @@ def found(text: str, entries: Mapping[str, Entry]) -> Sequence[Entry]:
     The best is the one whose pattern matches the most characters: it is the most specific.
     """
     lines = _lines(text)
-    matched = [(max((_matched(entry, line) for line in lines), default=0), entry) for entry in entries.values()]
+    matched = [(max((entry.matched(line) for line in lines), default=0), entry) for entry in entries.values()]
     hits = [(length, entry) for length, entry in matched if length]
     return [entry for _, entry in sorted(hits, key=lambda hit: (hit[1].warning, -hit[0], hit[1].rank))]
 
 
-def doctor(explain: str | bool) -> Exit:
-    """Do what the option ``--explain`` asks for: True is the option without a text."""
-
-    def run() -> Exit:
-        if explain is False or explain == "":
-            raise WrongUsage("The text of an error is needed: --explain 'TEXT', or --explain alone to read a log.")
-        return _explain(_read() if explain is True or explain == "-" else str(explain))
-
-    return settled(run, Progress().say)
+def explain(text: str | bool) -> Exit:
+    """Do what ``--explain`` asks for; True is the option without a text. Raises WrongUsage where there is no text."""
+    if text is False or text == "":
+        raise WrongUsage("The text of an error is needed: --explain 'TEXT', or --explain alone to read a log.")
+    return _explain(_read() if text is True or text == "-" else str(text))
 
 
 def _read() -> str:
@@ -71,13 +66,9 @@ def _told(entry: Entry) -> list[str]:
     return [*lines, "", f"More: {GUIDE}#{entry.id}"]
 
 
-def _matched(entry: Entry, line: str) -> int:
-    return max((len(hit[0]) for pattern in entry.matches for hit in pattern.finditer(line)), default=0)
-
-
 def _lines(text: str) -> list[str]:
     """Its lines, plain; and all of a short text as one, since a terminal may have broken a message in the middle."""
-    plain = _COLOURS.sub("", text).replace('\\"', '"')
+    plain = _COLOURS.sub("", text)
     lines = [" ".join(line[:_LONGEST].split()) for line in plain.splitlines()]
     whole = [" ".join(plain.split())] if len(lines) > 1 and len(plain) <= _PASTED else []
     return [line for line in dict.fromkeys([*lines, *whole]) if line]

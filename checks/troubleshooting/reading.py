@@ -75,6 +75,10 @@ class Table:
             raise self.wrong(key, "must be a list of texts")
         return tuple(value)
 
+    def all_texts(self) -> dict[str, str]:
+        """All its keys, each with a text."""
+        return {key: self.text(key) for key in list(self._values)}
+
     def pattern(self, key: str) -> re.Pattern[str]:
         """A regular expression, case aside."""
         return self._compiled(key, self.text(key))

@@ -1,0 +1,165 @@
+"""``invoke inject``: the options measured, the recommended one installed, taken away, and proven to be in force."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from checks import runs
+from checks.hosts import recipe
+from checks.hosts.base import Host
+from checks.hosts.local import LocalHost
+from checks.hosts.ssh import SshHost
+from checks.injection import check as proof
+from checks.injection import install, stored, table
+from checks.injection.measure import measured
+from checks.injection.state import Found, look, obstacles, require_account
+from checks.nanoclaw.agent import available
+from checks.nanoclaw.supply import Kit, Supply
+from checks.problems import Exit, HostProblem, WrongUsage, settled
+from checks.progress import Progress
+from checks.stage import Stage, stage
+
+_ACTIONS = "--list, --check, --install or --uninstall"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may ask of this command."""
+
+    list: bool = False
+    check: bool = False
+    install: bool = False
+    uninstall: bool = False
+    dry_run: bool = False
+    host: str = ""
+    nanoclaw: str = ""
+
+
+def inject(options: Options) -> Exit:
+    """Do what was asked for. CASE_FAILED where something is not in force, or stands in the way."""
+    progress = Progress()
+    return settled(lambda: _do(options, progress), progress.say)
+
+
+def _do(options: Options, progress: Progress) -> Exit:
+    asked = [name for name in ("list", "check", "install", "uninstall") if getattr(options, name)]
+    if len(asked) != 1:
+        raise WrongUsage(f"Ask for one of {_ACTIONS}.", "See invoke --help inject.")
+    if options.dry_run and not (options.install or options.uninstall):
+        raise WrongUsage("--dry-run goes with --install or --uninstall.")
+    if options.nanoclaw and not options.check:
+        raise WrongUsage("--nanoclaw goes with --check: only that runs an agent.")
+    if options.list:
+        return _list(options.host, progress)
+    if options.check:
+        return _check(options, progress)
+    with _account(options.host or "local") as host:
+        act = install.install if options.install else install.uninstall
+        return act(host, dry_run=options.dry_run)
+
+
+@contextlib.contextmanager
+def _account(spec: str) -> Iterator[Host]:
+    if spec == "local":
+        yield LocalHost()
+    elif spec.startswith("ssh://"):
+        with runs.new_run() as run, contextlib.closing(SshHost.parse(spec, sockets=run.sockets)) as host:
+            yield host
+    elif spec in recipe.known():
+        raise WrongUsage(
+            f"{spec} is a throwaway host: what is installed there goes with the run.",
+            f"invoke inject --check --host {spec} installs it there and looks whether it is in force.",
+        )
+    else:
+        raise WrongUsage(f"“{spec}” is no host to install on.", "Known: local, ssh://user@host[:port].")
+
+
+def _list(spec: str, progress: Progress) -> Exit:
+    if not spec:
+        known = stored.committed(stored.OPTIONS)
+        if not known:
+            raise WrongUsage("Nothing has been measured yet.", "Measure a host: invoke inject --list --host debian-13")
+        print("\n\n".join(table.of_host(evidence) for evidence in known))
+        return Exit.OK
+    with runs.new_run() as run, stage(spec, _plain(spec), run, progress) as ready:
+        _refuse_configured(ready, _looked_at(ready.host))
+        evidence = measured(ready, progress)
+    print(table.of_host(evidence))
+    if evidence["host"]["name"] in recipe.known():
+        print(f"\nWrote {stored.write(stored.OPTIONS, evidence).relative_to(recipe.ROOT)}.")
+    return Exit.OK
+
+
+def _refuse_configured(ready: Stage, found: Found) -> None:
+    """Each option is tried alone: what an account is configured with already would be taken for the option's doing."""
+    if ready.guest is None and (own := [path for path in found.files if "/.config/containers/" in path]):
+        raise WrongUsage(
+            f"{ready.host.name} has a configuration of its own ({own[0]}), which would be measured with every option.",
+            "Measure on a throwaway host: invoke inject --list --host debian-13",
+        )
+
+
+def _check(options: Options, progress: Progress) -> Exit:
+    agents = available(options.nanoclaw)
+    spec = options.host or "auto"
+    with (
+        runs.new_run() as run,
+        stage(spec, _plain(spec), run, progress) as ready,
+        contextlib.closing(Supply(ready, progress)) as supply,
+    ):
+        kit = Kit(next(iter(agents.values())), supply)
+        if ready.guest is not None:
+            _install_there(ready.host)
+        elif not _looked_at(ready.host).installed:
+            print(f"The recommended configuration is not installed on {ready.host.name}.")
+            print("Install it: invoke inject --install")
+            return Exit.CASE_FAILED
+        facts = ready.host.facts()
+        print(f"Host: {ready.host.name}: {facts.distribution}, Podman {facts.version}, uid {facts.uid}")
+        print(f"Agent: {kit.agent.name}\n")
+        with progress.step("Asking an agent, and looking into its container"):
+            findings = proof.check(ready, kit)
+        left_out = proof.missing(ready)
+        evidence = {
+            "host": {"name": ready.host.name, "profile": ready.profile, **facts.as_json()},
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "agent": kit.agent.name,
+            **proof.as_json(findings, left_out),
+        }
+    return _report(evidence, findings)
+
+
+def _report(evidence: dict[str, Any], findings: list[proof.Finding]) -> Exit:
+    for finding in findings:
+        print(finding.line)
+    for what, why in evidence["missing"].items():
+        print(f"  [MISSING] {what}: can't be set on this host: {why}")
+    failed = sum(not finding.held for finding in findings)
+    sys.stdout.flush()
+    print(f"\n{len(findings) - failed} of {len(findings)} as they are to be" + (f", {failed} not." if failed else "."))
+    if evidence["host"]["name"] in recipe.known() and "nanoclaw's own" in evidence["agent"]:
+        stored.write(stored.CHECK, evidence)
+    return Exit.CASE_FAILED if failed else Exit.OK
+
+
+def _install_there(host: Host) -> None:
+    found = _looked_at(host)
+    if why := obstacles(found):
+        raise HostProblem(why[0])
+    install.place(host, found.wanted)
+
+
+def _looked_at(host: Host) -> Found:
+    found = look(host)
+    require_account(found)
+    return found
+
+
+def _plain(spec: str) -> str | None:
+    """The profile without any configuration of ours, on a host that has profiles."""
+    return "stock" if spec in recipe.known() else None

@@ -1,0 +1,203 @@
+"""What of the recommended configuration stands on an account, and what keeps it from working. Nothing is changed."""
+
+from __future__ import annotations
+
+import base64
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from checks.docker import shell
+from checks.hosts.base import Host
+from checks.injection import configuration
+from checks.injection.configuration import DROP_IN, OLD_FILE, File, Whose, settings_folder, whose
+from checks.injection.settings import Settings, recommended
+from checks.problems import HostProblem, WrongUsage
+
+_LOOK = r"""
+settings=$HOME/.config/containers
+say() { printf '%s\t%s\n' "$1" "$2"; }
+say uid "$(id -u)"
+say user "$(id -un)"
+say home "$HOME"
+say owner "$(stat -L -c '%u %U' "$HOME" 2>/dev/null)"
+say elsewhere "${XDG_CONFIG_HOME:+$XDG_CONFIG_HOME/containers}"
+say replaced "$CONTAINERS_CONF"
+say service "$(systemctl --user show-environment 2>/dev/null | sed -n 's/^CONTAINERS_CONF=//p')"
+# Some Podman does not even tell its version where a file of its configuration is broken: here it reads none.
+say version "$(CONTAINERS_CONF=/dev/null podman --version 2>/dev/null | sed 's/.* //')"
+services=user.slice/user-$(id -u).slice/user@$(id -u).service
+own=$(sed -n 's/^0:://p' /proc/self/cgroup)
+for group in "$services" "$own"; do
+    [ ! -w "/sys/fs/cgroup/$group" ] || say controllers "$(cat "/sys/fs/cgroup/$group/cgroup.controllers")"
+done
+folder=$settings/nanoclaw-hardening
+while [ ! -e "$folder" ]; do folder=$(dirname "$folder"); done
+[ -w "$folder" ] || say locked "$folder"
+for file in /usr/share/containers/containers.conf /etc/containers/containers.conf \
+    /etc/containers/containers.conf.d/*.conf "$settings/containers.conf" "$settings"/containers.conf.d/*.conf \
+    "$settings"/nanoclaw-hardening/*; do
+    [ ! -e "$file" ] && [ ! -L "$file" ] || say "file $file" "$(base64 "$file" 2>/dev/null | tr -d '\n')"
+done
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """An account, as far as the configuration is concerned."""
+
+    host: str
+    uid: int
+    user: str
+    home: str
+    owner: str
+    """``UID NAME`` of whom the home belongs to; empty where there is no such folder."""
+    elsewhere: str
+    """The folder of settings that XDG_CONFIG_HOME makes; empty where it is not set."""
+    replaced: str
+    """CONTAINERS_CONF, in the account's own environment or in that of its services."""
+    version: str
+    """Podman's."""
+    controllers: tuple[str, ...]
+    """The controllers of control groups that the account may use."""
+    locked: str
+    """The folder that can't be written, of those on the way to ours; empty where all can."""
+    files: Mapping[str, bytes]
+    """Every file that Podman reads its configuration from, and those in our own folder."""
+
+    @property
+    def settings(self) -> Settings:
+        """What can be set here of the recommended set."""
+        return recommended().within(self.controllers)
+
+    @property
+    def wanted(self) -> list[File]:
+        """The files as they would be installed here."""
+        return configuration.files(self.home, self.version, self.settings)
+
+    @property
+    def ours(self) -> list[str]:
+        """Every file of ours that is there, of whatever version; those first that set the rest in motion."""
+        folder = settings_folder(self.home)
+        known = [path for path, data in self.files.items() if path.startswith(f"{folder}/")]
+        own = [path for path in known if whose(self.files[path]) is not Whose.THEIRS]
+        return sorted(own, key=lambda path: not path.endswith(".conf"))
+
+    @property
+    def installed(self) -> bool:
+        """Whether anything of ours is there."""
+        return bool(self.ours)
+
+
+def look(host: Host) -> Found:
+    """Look at an account. Raises HostProblem where it does not answer."""
+    told: dict[str, str] = {}
+    files: dict[str, bytes] = {}
+    for line in host.must(shell(_LOOK), doing="looking at its configuration of containers").out.splitlines():
+        key, _, value = line.partition("\t")
+        if key.startswith("file "):
+            files[key.removeprefix("file ")] = base64.b64decode(value)
+        else:
+            told[key] = value
+    return Found(
+        host=host.name, uid=int(told["uid"]), user=told["user"], home=told["home"], owner=told["owner"],
+        elsewhere=told["elsewhere"], replaced=told["replaced"] or told["service"], version=told["version"],
+        controllers=tuple(told.get("controllers", "").split()), locked=told.get("locked", ""), files=files,
+    )  # fmt: skip
+
+
+def require_account(found: Found) -> None:
+    """Raise WrongUsage or HostProblem where nothing can be installed for this account, whatever stands there."""
+    if found.uid == 0:
+        raise WrongUsage(
+            "The configuration is for a plain user, and this is root.",
+            "Rootless Podman belongs to the user that runs nanoclaw: run this as that user, without sudo.",
+        )
+    if not found.owner:
+        raise HostProblem(f"The home {found.home} of {found.user} is not there.", "Set HOME to the user's own home.")
+    if found.owner.split()[0] != str(found.uid):
+        raise WrongUsage(
+            f"HOME is {found.home}, which belongs to {found.owner.split()[1]} and not to {found.user}.",
+            "Run this as the user that runs nanoclaw, with a HOME of its own (su - USER, or machinectl shell).",
+        )
+    if found.elsewhere and found.elsewhere != settings_folder(found.home):
+        raise WrongUsage(
+            f"XDG_CONFIG_HOME makes Podman read {found.elsewhere} here, and nanoclaw's service has no such variable.",
+            "Unset it, and run this again.",
+        )
+    if not found.version:
+        raise HostProblem(f"There is no podman on {found.host}.", "Install the packages podman and podman-docker.")
+
+
+def obstacles(found: Found) -> list[str]:
+    """What of the user's own stands in the way: a sentence each. With one of them nothing is installed."""
+    return list(_obstacles(found))
+
+
+def problems(found: Found) -> list[str]:
+    """Why the installed configuration does not work, or not as it would be installed now: a sentence each.
+
+    Empty where all is in place; that it is in force only a container shows (``invoke inject --check``).
+    """
+    return list(_problems(found))
+
+
+def _obstacles(found: Found) -> Iterator[str]:
+    for file in found.wanted:
+        data = found.files.get(file.path)
+        if data is not None and (kind := whose(data)) is not Whose.OURS:
+            why = "was changed since it was installed" if kind is Whose.EDITED else "is there already and is not ours"
+            yield f"{file.path} {why}: it is left as it is. Move it away and run this again, or merge the two by hand."
+    yield from _conflicts(found)
+
+
+def _conflicts(found: Found) -> Iterator[str]:
+    """Other files of configuration that ours does not go with."""
+    ours = {file.path for file in found.wanted}
+    for path, data in found.files.items():
+        if path in ours or not path.endswith(".conf") or whose(data) is Whose.OURS:
+            continue
+        try:
+            table = tomllib.loads(data.decode())
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            yield f"{path} is broken, and Podman fails on it: {error}. Mend it first; it is left as it is."
+            continue
+        if _get(table, "engine", "hooks_dir"):
+            yield (
+                f"{path} names hook folders of its own (hooks_dir), and Podman takes one file's list alone. "
+                "Move its hooks into one folder with ours, or take the line away."
+            )
+        userns = _get(table, "containers", "userns")
+        if userns and not str(userns).startswith("keep-id"):
+            yield f"{path} sets userns = “{userns}”, with which agents can't write their workspace. Take the line away."
+
+
+def _problems(found: Found) -> Iterator[str]:
+    if found.replaced:
+        yield (
+            f"CONTAINERS_CONF is set ({found.replaced}): that file replaces all others, the drop-in too, and with some "
+            "Podman widens the capabilities of every container. Unset it."
+        )
+    for file in found.wanted:
+        data = found.files.get(file.path)
+        if data is None:
+            yield f"{file.path} is missing: {_consequence(file.path)}"
+        elif data != file.data:
+            same = "is of another version of this program, or of a host with other settings"
+            why = {Whose.OURS: same, Whose.EDITED: "was changed by hand", Whose.THEIRS: "is not ours"}[whose(data)]
+            yield f"{file.path} {why}. invoke inject --install writes it anew where it is ours."
+    yield from _conflicts(found)
+
+
+def _consequence(path: str) -> str:
+    if path.endswith((DROP_IN, OLD_FILE)):
+        return "no hook is called, and agents run unhardened without a word. invoke inject --install writes it."
+    if path.endswith(".json"):
+        return "Podman skips the hook without a word, and agents run unhardened. invoke inject --install writes it."
+    return "no container with a mount starts while it is named and not there. invoke inject --install writes it."
+
+
+def _get(table: Mapping[str, Any], section: str, key: str) -> Any:
+    within = table.get(section)
+    return within.get(key) if isinstance(within, dict) else None

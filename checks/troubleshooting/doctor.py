@@ -1,0 +1,76 @@
+"""``invoke doctor``: what of the guide applies to a host, found by looking."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from checks import runs
+from checks.hosts.base import Host
+from checks.hosts.local import LocalHost
+from checks.hosts.ssh import SshHost
+from checks.problems import Exit, WrongUsage, settled
+from checks.progress import Progress
+from checks.stage import stage
+from checks.troubleshooting import catalogue, looking
+from checks.troubleshooting.document import GUIDE
+from checks.troubleshooting.explain import explain as explain_text
+from checks.troubleshooting.findings import Finding, findings
+
+
+def doctor(host: str = "", profile: str = "", explain: str | bool | None = None) -> Exit:
+    """Look at a host, or find the entry of an error text. OK: healthy, or found. CASE_FAILED: findings, or no entry."""
+    progress = Progress()
+    if explain is None:
+        return settled(lambda: _examine(host or "local", profile, progress), progress.say)
+
+    def run() -> Exit:
+        if host or profile:
+            raise WrongUsage("--explain looks at a text and --host at a host: one at a time.")
+        return explain_text(explain)
+
+    return settled(run, progress.say)
+
+
+def _examine(spec: str, profile: str, progress: Progress) -> Exit:
+    entries = catalogue.load()
+    with _host(spec, profile, progress) as host:
+        with progress.step(f"Looking at {host.name}"):
+            look = looking.look(host)
+        found = findings(look, entries)
+    print("\n".join(_report(look, found)))
+    return Exit.CASE_FAILED if found else Exit.OK
+
+
+@contextlib.contextmanager
+def _host(spec: str, profile: str, progress: Progress) -> Iterator[Host]:
+    """The host as it is: it need not be one that can be tested, since that is what is to be found out."""
+    if profile and (spec in ("auto", "local") or spec.startswith("ssh://")):
+        raise WrongUsage(f"{spec} is looked at as it is.", "--profile is for throwaway hosts (invoke hosts).")
+    with runs.new_run() as run:
+        if spec in ("auto", "local"):
+            yield LocalHost()
+        elif spec.startswith("ssh://"):
+            with contextlib.closing(SshHost.parse(spec, sockets=run.sockets)) as host:
+                yield host
+        else:
+            with stage(spec, profile or None, run, progress) as ready:
+                yield ready.host
+
+
+def _report(look: looking.Look, found: Sequence[Finding]) -> Iterator[str]:
+    podman = look.podman or "no podman that tells its version"
+    yield f"{look.one('user')} (uid {look.one('uid')}), {podman}"
+    if "info" not in look.seen and not look.root and look.one("podman"):
+        yield "Podman was not asked: this account has not used it yet, and its first command would make a storage."
+    if not found:
+        yield "Nothing was found: no entry of the guide that a look can tell applies."
+        return
+    many = f"{len(found)} entries of the guide apply, the worst first"
+    yield f"{'1 entry of the guide applies' if len(found) == 1 else many}:"
+    for each in found:
+        yield ""
+        yield each.entry.title
+        yield f"  Seen: {each.seen}"
+        yield f"  Fix:  {each.entry.quick}"
+        yield f"  More: {GUIDE}#{each.entry.id}"

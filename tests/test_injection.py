@@ -1,0 +1,145 @@
+"""The settings and their proof, the evidence, and what the command refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from checks.hardening.inside import Inside, Mounted
+from checks.injection import document, stored
+from checks.injection.command import Options, inject
+from checks.injection.options import known, toml_of, words_of
+from checks.injection.settings import Setting, in_force, of_options, recommended, seen
+from checks.problems import Exit, WrongUsage
+from tests.evidence import DEBIAN_13
+
+WANTED = of_options([
+    "--read-only", "--tmpfs", "/tmp:rw,size=512m,mode=1777", "--cap-drop=ALL", "--security-opt=no-new-privileges",
+    "--cpus=2", "--memory=4g", "--pids-limit=256",
+])  # fmt: skip
+
+HARDENED = Inside(
+    capabilities=0, no_new_privileges=True, seccomp=2, root=Mounted("overlay", True, None),
+    tmp=Mounted("tmpfs", False, 512 << 20), tmp_mode="1777", pids=256, memory=4 << 30, cpus=2.0, unread=(),
+    uid_map=((0, 1, 1500), (1500, 0, 1), (1501, 1501, 64036)), uid=1500, gid=1500,
+)  # fmt: skip
+
+
+def test_a_hardened_container_has_all_of_it() -> None:
+    assert [each for each in Setting if not in_force(each, WANTED, HARDENED, 1500)] == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "fault"),
+    [
+        (Setting.CAPABILITIES, {"capabilities": 0x800405FB}),
+        (Setting.CAPABILITIES, {"capabilities": 1 << 18}),
+        (Setting.PRIVILEGES, {"no_new_privileges": False}),
+        (Setting.ROOT, {"root": Mounted("overlay", False, None)}),
+        (Setting.TMPFS, {"tmp": None}),
+        (Setting.TMPFS, {"tmp": Mounted("tmpfs", False, None)}),
+        (Setting.TMPFS, {"tmp": Mounted("tmpfs", True, 512 << 20)}),
+        (Setting.TMPFS, {"tmp": Mounted("ext4", False, 512 << 20)}),
+        (Setting.TMPFS, {"tmp_mode": "755"}),
+        (Setting.PIDS, {"pids": None}),
+        (Setting.PIDS, {"pids": 2048}),
+        (Setting.MEMORY, {"memory": None}),
+        (Setting.MEMORY, {"memory": 8 << 30}),
+        (Setting.CPUS, {"cpus": None}),
+        (Setting.CPUS, {"cpus": 4.0}),
+        (Setting.USER, {"uid_map": ((0, 1500, 1), (1, 100000, 65536))}),
+        (Setting.USER, {"uid_map": ((0, 0, 1), (1, 1, 65536))}),
+    ],
+)
+def test_each_setting_has_a_fault_that_turns_it_red(setting: Setting, fault: dict[str, object]) -> None:
+    faulty = dataclasses.replace(HARDENED, **fault)  # type: ignore[arg-type]
+    assert [each for each in Setting if not in_force(each, WANTED, faulty, 1500)] == [setting]
+    assert seen(setting, faulty) != seen(setting, HARDENED)
+
+
+def test_a_flag_that_the_hook_can_not_set_does_not_get_lost() -> None:
+    with pytest.raises(WrongUsage, match="--device"):
+        of_options([*WANTED.options, "--device=/dev/x"])
+    with pytest.raises(WrongUsage, match="drops all"):
+        of_options([word for word in WANTED.options if word != "--cap-drop=ALL"])
+
+
+def test_every_setting_has_its_options_and_its_line() -> None:
+    wanted = recommended()
+    told = [word for each in Setting for word in words_of(each, wanted)]
+    assert sorted(
+        [*told, *(word for at, word in enumerate(wanted.options) if _environment(wanted.options, at))]
+    ) == sorted(["--userns=keep-id", *wanted.options])
+    assert len({toml_of(each, wanted) for each in Setting}) == len(Setting)
+    assert len({option.id for option in known()}) == len(known())
+
+
+def _environment(words: tuple[str, ...], at: int) -> bool:
+    return words[at] == "-e" or words[at - 1] == "-e"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(), Options(list=True, check=True), Options(list=True, dry_run=True),
+        Options(install=True, nanoclaw="x"), Options(install=True, host="debian-13"),
+        Options(uninstall=True, host="nowhere"), Options(install=True, host="auto"),
+        Options(install=True, host="ssh://-x"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_wrong_usage(options: Options, capsys: pytest.CaptureFixture[str]) -> None:
+    assert inject(options) == Exit.WRONG_USAGE
+    assert "Wrong usage" in capsys.readouterr().err
+
+
+def evidence(**host: object) -> dict[str, object]:
+    facts = {**DEBIAN_13.as_json(), "name": "debian-13", "profile": "stock", **host}
+    return {
+        "host": facts,
+        "started": "x",
+        "agent": "y",
+        "findings": [{"what": "a", "held": True, "seen": "b"}],
+        "missing": {},
+    }
+
+
+def test_evidence_is_believed_of_its_own_host_only(tmp_path: Path) -> None:
+    path = tmp_path / "debian-13.json"
+    path.write_text(json.dumps(evidence()))
+    assert stored.read(path, stored.CHECK)["agent"] == "y"
+    for wrong in ({"version": "4.3.1"}, {"name": "debian-12"}, {"uid": 7}, {"rootless": False}):
+        path.write_text(json.dumps(evidence(**wrong)))
+        with pytest.raises(WrongUsage, match="evidence"):
+            stored.read(path, stored.CHECK)
+    path.write_text("{}")
+    with pytest.raises(WrongUsage, match="no evidence of a run"):
+        stored.read(path, stored.CHECK)
+
+
+def test_what_is_committed_can_be_believed() -> None:
+    for kind in (stored.OPTIONS, stored.CHECK):
+        stored.committed(kind)
+
+
+def test_containers_conf_widens_the_capabilities_before_podman_5() -> None:
+    """A file of one's own in its place brings back capabilities that the distribution had taken away."""
+    for of in stored.committed(stored.OPTIONS):
+        sets = {
+            each["id"]: int(each["settings"][Setting.CAPABILITIES]["seen"].removeprefix("CapBnd "), 16)
+            for each in of["options"]
+            if each["id"] in ("nothing", "A-replace")
+        }
+        assert sets["nothing"] & sets["A-replace"] == sets["nothing"]
+        widened = sets["A-replace"] != sets["nothing"]
+        assert widened == (int(of["host"]["version"].split(".")[0]) < 5), of["host"]["name"]
+
+
+def test_the_decision_record_has_every_measured_host() -> None:
+    text = document.section()
+    for of in stored.committed(stored.OPTIONS):
+        assert f"#### {of['host']['name']}, Podman {of['host']['version']}" in text
+    for of in stored.committed(stored.CHECK):
+        assert f"- **{of['host']['name']}**" in text

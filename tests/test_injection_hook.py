@@ -1,0 +1,273 @@
+"""The hook: what it makes of a container's configuration, held against Python's JSON; run with this machine's awk."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from checks.injection.configuration import Whose, hook, whose
+from checks.injection.settings import Settings, of_options, recommended
+
+WORDS = [
+    "--read-only", "--tmpfs", "/tmp:rw,size=512m,mode=1777", "-e", "CLAUDE_CONFIG_DIR=/home/node/.claude",
+    "--cap-drop=ALL", "--security-opt=no-new-privileges", "--cpus=2", "--memory=4g", "--pids-limit=256",
+]  # fmt: skip
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+
+
+def config(**more: Any) -> dict[str, Any]:
+    """A container's configuration as Podman makes it, in short: an agent's."""
+    return {
+        "ociVersion": "1.0.2",
+        "process": {
+            "args": ["sh", "-c", 'echo "a\\b"'],
+            "env": ["PATH=/bin", "TZ=Europe/Berlin"],
+            "capabilities": {"bounding": ["CAP_CHOWN"], "effective": ["CAP_CHOWN"]},
+        },
+        "root": {"path": "/x"},
+        "mounts": [
+            {"destination": "/proc", "type": "proc"},
+            {"destination": "/workspace/group", "type": "bind", "source": "/home/u/g"},
+            {"destination": "/tmp/ca.pem", "type": "bind", "source": "/home/u/ca"},
+        ],
+        "linux": {"resources": {"pids": {"limit": 2048}}, "namespaces": [{"type": "pid"}]},
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("hook"), of_options(WORDS))
+
+
+def written(folder: Path, wanted: Settings) -> Path:
+    path = folder / "harden"
+    path.write_bytes(hook(wanted))
+    return path
+
+
+def run(script: Path, stdin: bytes | str | dict[str, Any]) -> subprocess.CompletedProcess[bytes]:
+    """Run it as a child of something whose standard error is the terminal's, as Podman's is."""
+    data = json.dumps(stdin) if isinstance(stdin, dict) else stdin
+    parent = 'sh "$1"; exit $?'
+    return subprocess.run(
+        ["sh", "-c", parent, "sh", str(script)],
+        input=data.encode() if isinstance(data, str) else data, capture_output=True, check=False, timeout=30,
+    )  # fmt: skip
+
+
+def hardened(script: Path, before: dict[str, Any]) -> dict[str, Any]:
+    done = run(script, before)
+    assert done.returncode == 0, done.stderr
+    after: dict[str, Any] = json.loads(done.stdout)
+    return after
+
+
+def refused(script: Path, stdin: bytes | str | dict[str, Any]) -> str:
+    done = run(script, stdin)
+    assert done.returncode == 1
+    assert done.stdout == b""
+    said = done.stderr.decode().splitlines(keepends=True)[-1]
+    assert said.startswith("nanoclaw hardening: the container was not started: ")
+    assert (script.parent / "last-refusal").read_text().startswith(said)
+    return said
+
+
+def test_an_agents_configuration_gets_everything(script: Path) -> None:
+    after = hardened(script, config())
+    assert after["process"]["noNewPrivileges"] is True
+    sets = after["process"]["capabilities"]
+    assert sets == {name: [] for name in ("bounding", "effective", "inheritable", "permitted", "ambient")}
+    assert after["root"] == {"path": "/x", "readonly": True}
+    assert after["linux"]["resources"] == {
+        "pids": {"limit": 256},
+        "memory": {"limit": 4 << 30, "swap": 8 << 30},
+        "cpu": {"quota": 200000, "period": 100000},
+    }
+    assert after["process"]["env"] == ["PATH=/bin", "TZ=Europe/Berlin", "CLAUDE_CONFIG_DIR=/home/node/.claude"]
+
+
+def test_the_tmpfs_comes_before_what_is_mounted_in_it(script: Path) -> None:
+    mounts = hardened(script, config())["mounts"]
+    assert mounts[0] == {
+        "destination": "/tmp", "type": "tmpfs", "source": "tmpfs",
+        "options": ["nosuid", "nodev", "rw", "size=512m", "mode=1777"],
+    }  # fmt: skip
+    assert mounts[1:] == config()["mounts"]
+
+
+def test_what_it_does_not_set_stays_to_the_letter(script: Path) -> None:
+    after = hardened(script, config(annotations={"é": 'q"\\u0041'}, hooks={"prestart": []}))
+    assert after["annotations"] == {"é": 'q"\\u0041'}
+    assert after["hooks"] == {"prestart": []}
+    assert after["process"]["args"] == config()["process"]["args"]
+    assert after["linux"]["namespaces"] == [{"type": "pid"}]
+
+
+@pytest.mark.parametrize("place", ["/data", "/workspaces/x", "/home/node", "/home/node/.claude.json", "/x/workspace"])
+def test_another_container_comes_out_as_it_went_in(script: Path, place: str) -> None:
+    other = json.dumps(config(mounts=[{"destination": place}]), indent=3)
+    done = run(script, other)
+    assert (done.returncode, done.stdout.decode().rstrip("\n")) == (0, other)
+
+
+@pytest.mark.parametrize(
+    "place", ["/workspace", "/workspace/x", "/home/node/.claude", "/home/node/.claude/", "\\/workspace"]
+)
+def test_an_agent_is_known_by_any_of_its_mounts(script: Path, place: str) -> None:
+    text = json.dumps(config(mounts=[{"destination": "@"}])).replace('"@"', f'"{place}"')
+    done = run(script, text)
+    assert json.loads(done.stdout)["root"]["readonly"] is True
+
+
+def test_a_tighter_limit_is_left(script: Path) -> None:
+    tight = {"pids": {"limit": 64}, "memory": {"limit": 1 << 30}, "cpu": {"quota": 50000, "period": 100000}}
+    assert hardened(script, config(linux={"resources": tight}))["linux"]["resources"] == tight
+
+
+@pytest.mark.parametrize("none", [0, -1, None, 9e18])
+def test_a_limit_that_limits_nothing_is_replaced(script: Path, none: float | None) -> None:
+    loose = {"pids": {"limit": none}, "memory": {"limit": none}, "cpu": {"quota": none, "period": 100000}}
+    after = hardened(script, config(linux={"resources": loose}))["linux"]["resources"]
+    assert (after["pids"]["limit"], after["memory"]["limit"], after["cpu"]["quota"]) == (256, 4 << 30, 200000)
+
+
+def test_a_tmpfs_of_the_users_is_replaced_and_anything_else_refused(script: Path) -> None:
+    mounts = config()["mounts"]
+    mine = {"destination": "/tmp", "type": "tmpfs", "options": ["size=9g"]}
+    assert [each["destination"] for each in hardened(script, config(mounts=[*mounts, mine]))["mounts"]].count(
+        "/tmp"
+    ) == 1
+    said = refused(script, config(mounts=[*mounts, {"destination": "/tmp", "type": "bind", "source": "/"}]))
+    assert "something else than a tmpfs is mounted at /tmp" in said
+
+
+def test_a_variable_that_is_set_is_replaced(script: Path) -> None:
+    before = config()
+    before["process"]["env"] = ["CLAUDE_CONFIG_DIR=/elsewhere", "A=b"]
+    assert hardened(script, before)["process"]["env"] == ["CLAUDE_CONFIG_DIR=/home/node/.claude", "A=b"]
+
+
+def test_without_a_controller_its_limit_is_left(tmp_path: Path) -> None:
+    script = written(tmp_path, of_options(WORDS).within(["pids"]))
+    assert hardened(script, config())["linux"]["resources"] == {"pids": {"limit": 256}}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "", " ", "null", "[]", '"text"', "{", '{"a":1', '{"a":1}}', '{"a" 1}', '{"a":1,}', "{'a':1}", '{"a":01}',
+        '{"a":tru}', '{"a":"\x01"}', '{"a":"\\x"}', '{"a":"\\u12g4"}', '{"a":"b}', '{"a":"b\\"}', '{"a":1}{',
+        '{"a":1,"a":2}', '{"mounts":1} x', '{"a":' + "[" * 200 + "]" * 200 + "}", '{"a":NaN}', '{"a":1.}', '{"a":.5}',
+        "{]", "\x00",
+    ],
+)  # fmt: skip
+def test_what_it_does_not_understand_is_refused(script: Path, broken: str) -> None:
+    refused(script, broken)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("process", []), ("process", "x"), ("root", 1), ("linux", True), ("linux", {"resources": [1]}),
+     ("linux", {"resources": {"memory": 5}}), ("process", {"capabilities": ["CAP_X"]}), ("process", {"env": {}})],
+)  # fmt: skip
+def test_a_part_of_another_kind_is_refused(script: Path, part: str, value: object) -> None:
+    assert "of another kind than expected" in refused(script, config(**{part: value}))
+
+
+@pytest.mark.parametrize("part", ["process", "root", "linux"])
+def test_a_part_that_is_missing_or_null_is_made(script: Path, part: str) -> None:
+    without = config()
+    del without[part]
+    assert hardened(script, without) == hardened(script, config(**{part: None}))
+
+
+@pytest.mark.parametrize(
+    ("line", "lack"),
+    [
+        ('put(process, "noNewPrivileges"', "noNewPrivileges"),
+        ("put(list, names[i], wanted_set", "capabilities"),
+        ('put(inner(root, "root", "{"), "readonly"', "a read-only root"),
+        ("mount_tmpfs(names[i])\n", "one tmpfs at /tmp"),
+        ('set_variable(inner(process, "env", "["), names[i])', "the variable CLAUDE_CONFIG_DIR"),
+        ('put(part, "limit", create("p", ENVIRON["pids"]))', "the limit of processes"),
+        ('put(part, "limit", create("p", ENVIRON["memory"]))', "the limit of memory"),
+        ('put(part, "quota"', "the limit of processors"),
+    ],
+)
+def test_a_result_that_lacks_something_is_refused(tmp_path: Path, line: str, lack: str) -> None:
+    """Its second reading does not believe the first: an edit that is left out stops the container."""
+    text = hook(of_options(WORDS)).decode()
+    assert line in text
+    start = text.index(line)
+    end = text.index("\n", start)
+    script = tmp_path / "harden"
+    script.write_text(text[:start] + "i = i" + text[end:])
+    assert "the result lacks " in (said := refused(script, config()))
+    assert lack in said
+
+
+@pytest.mark.parametrize("awk", ["exit 1", "exit 0", "echo agent", "echo nonsense", "kill -9 $$"])
+def test_an_awk_that_fails_stops_the_container(tmp_path: Path, awk: str) -> None:
+    script = tmp_path / "harden"
+    script.write_bytes(
+        hook(of_options(WORDS)).replace(b'PATH="/usr/bin:/bin:$PATH"', f'PATH="{tmp_path}:$PATH"'.encode())
+    )
+    (tmp_path / "awk").write_text(f"#!/bin/sh\ncat >/dev/null\n{awk}\n")
+    (tmp_path / "awk").chmod(0o755)
+    refused(script, config())
+
+
+@settings(max_examples=60, deadline=None)
+@given(extra=JSON, key=st.text(), ascii_only=st.booleans(), indent=st.sampled_from([None, 1, "\t"]))
+def test_any_json_survives(script: Path, extra: object, key: str, ascii_only: bool, indent: int | str | None) -> None:
+    before = config()
+    before["process"]["args"] = [key]
+    before.setdefault(key, extra)
+    text = json.dumps(before, ensure_ascii=ascii_only, indent=indent)
+    done = run(script, text.encode("utf-8", "surrogatepass"))
+    assert done.returncode == 0, done.stderr
+    after = json.loads(done.stdout.decode("utf-8", "surrogatepass"))
+    assert after["process"]["args"] == [key]
+    assert key in config() or json.dumps(after[key]) == json.dumps(extra)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    junk=st.text(alphabet='{}[]":,\\u0 1truefalsn-.eE+\n', max_size=14), at=st.integers(0, 700), cut=st.integers(0, 6)
+)
+def test_anything_that_python_does_not_read_is_refused(script: Path, junk: str, at: int, cut: int) -> None:
+    whole = json.dumps(config())
+    text = whole[:at] + junk + whole[at + cut :]
+    if not readable(text):
+        refused(script, text)
+
+
+def readable(text: str) -> bool:
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        if len({key for key, _ in pairs}) < len(pairs):
+            raise ValueError
+        return dict(pairs)
+
+    def constant(_: str) -> object:
+        raise ValueError
+
+    try:
+        json.loads(text, object_pairs_hook=once, parse_constant=constant)
+    except ValueError:
+        return False
+    return True
+
+
+def test_the_recommended_set_is_one_that_the_hook_can_set() -> None:
+    wanted = recommended()
+    assert wanted.kept == ()
+    assert whose(hook(wanted)) is Whose.OURS

@@ -1,0 +1,78 @@
+"""The wrapper: what it adds, to which command, and which docker it hands over to."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from checks.injection.configuration import wrapper
+from checks.nanoclaw import contract
+
+ADDED = ["--userns=keep-id", "--tmpfs", "/tmp:rw,size=512m"]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A PATH with the wrapper's folder first, named in three ways, and then one with a docker that prints its words."""
+    for name, text in (("first", wrapper(ADDED)), ("se cond", '#!/bin/sh\nprintf "%s\\n" "$@"\ncat\nexit 7\n')):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "docker").write_text(text)
+        (folder / "docker").chmod(0o755)
+    (tmp_path / "link").symlink_to(tmp_path / "first")
+    first = tmp_path / "first"
+    return f"{first}:{first}/:{tmp_path / 'link'}:{tmp_path / 'nothing'}:{tmp_path / 'se cond'}:/usr/bin:/bin"
+
+
+def docker(path: str, *words: str) -> list[str]:
+    done = subprocess.run(
+        ["docker", *words], env={"PATH": path}, input="told\n", capture_output=True, text=True, check=False,
+        executable=f"{path.partition(':')[0]}/docker",
+    )  # fmt: skip
+    assert done.returncode == 7, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines.pop() == "told"
+    return lines
+
+
+def test_nanoclaws_own_invocation_gets_the_options(path: str) -> None:
+    args = contract.run_streams(name="nanoclaw-a-1", zone="Etc/UTC", uid=1500, gid=1500, mounts=[], image="i")
+    assert docker(path, *args) == ["run", *ADDED, *args[1:]]
+
+
+@pytest.mark.parametrize("name", [["--name", "nanoclaw-v2-a-1"], ["--name=nanoclaw-a-1"]])
+def test_the_name_may_be_one_word_or_two(path: str, name: list[str]) -> None:
+    assert docker(path, "run", *name, "i") == ["run", *ADDED, *name, "i"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "-i", "--rm", "i"],
+        ["run", "--name", "other", "i"],
+        ["run", "--name", "my-nanoclaw-a", "i", "a  b", ""],
+        ["run", "--name"],
+        ["ps", "--filter", "name=nanoclaw-", "--format", "{{.Names}}"],
+        ["stop", "-t", "1", "nanoclaw-a-1"],
+        ["build", "--name", "nanoclaw-a"],
+        ["info"],
+        [],
+        ["run", "-v", "/a b:/c*", "--", "i", "$(x)", "*"],
+    ],
+)
+def test_everything_else_is_passed_on_as_it_came(path: str, words: list[str]) -> None:
+    assert docker(path, *words) == (words or [""])
+
+
+def test_without_another_docker_it_says_so(path: str) -> None:
+    alone = f"{path.partition(':')[0]}:/usr/bin:/bin" if not Path("/usr/bin/docker").exists() else ""
+    if not alone:
+        pytest.skip("this machine has a docker in /usr/bin")
+    done = subprocess.run(
+        [f"{alone.partition(':')[0]}/docker", "info"], env={"PATH": alone}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 127
+    assert "no docker on PATH besides this one" in done.stderr
