@@ -53,6 +53,14 @@ def docs(session: nox.Session) -> None:
     session.run("invoke", "render-injection", "--check")
     session.run("invoke", "render-troubleshooting", "--check")
     session.run("invoke", "render-security", "--check")
+    session.run("invoke", "render-trust", "--check")
+
+
+@nox.session
+def sabotage(session: nox.Session) -> None:
+    """The cases against a docker that misbehaves, on debian-13. Needs scripts/install.sh guest."""
+    _install(session)
+    session.run("invoke", "sabotage", "--host", "debian-13", *session.posargs)
 
 
 @nox.session

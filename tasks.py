@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from invoke import Collection, Task
 
-from checks.cli import guide, hardening, injection, matrix, parallel, verification, windows
+from checks.cli import guide, hardening, injection, matrix, parallel, trust, verification, windows
 
 namespace = Collection()
-for module in (verification, matrix, hardening, injection, parallel, guide, windows):
+for module in (verification, matrix, hardening, injection, parallel, trust, guide, windows):
     for task in vars(module).values():
         if isinstance(task, Task):
             namespace.add_task(task)

@@ -26,6 +26,9 @@ from checks.troubleshooting.explain import found
 if TYPE_CHECKING:
     from checks.stage import Stage
 
+CRASHED = "the case to run to its end"
+"""What was expected of a case that broke by itself: it neither held nor found a mismatch."""
+
 _NO_ENTRY = "a-case-fails-that-has-no-entry-here"
 _RECORD = pytest.StashKey[Record]()
 
@@ -43,6 +46,10 @@ class About:
     """The guide's entry on its failure."""
     against: str = ""
     """Why hardening flags can't be set on its containers; empty where they can."""
+    node: str = ""
+    """Its name to pytest."""
+    asks: frozenset[str] = frozenset()
+    """The fixtures that it asks for."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -59,7 +66,9 @@ def about(item: pytest.Item) -> About:
     group = str(getattr(module.obj, "GROUP", "")) if module else ""
     fix = marker.kwargs.get("fix", _NO_ENTRY)
     against = str(marker.kwargs.get("against", ""))
-    return About(item.name.removeprefix("test_").replace("_", "-"), group, str(marker.args[0]), fix, against)
+    asks = frozenset(getattr(item, "fixturenames", ()))
+    name = item.name.removeprefix("test_").replace("_", "-")
+    return About(name, group, str(marker.args[0]), fix, against, item.nodeid, asks)
 
 
 class Verification:
@@ -256,4 +265,4 @@ def _explained(error: BaseException | None, report: pytest.TestReport) -> tuple[
         return f"an end within {error.bound:g} s", "none: it was killed"
     if isinstance(error, EOFError):
         return "more output", str(error)
-    return "the case to run to its end", report.longreprtext
+    return CRASHED, report.longreprtext

@@ -14,8 +14,14 @@ def matches(pattern: str, names: Sequence[str]) -> bool:
     return any(fnmatchcase(name.casefold(), wanted) for name in names)
 
 
-def selected(patterns: Sequence[str], cases: Sequence[Sequence[str]]) -> list[bool]:
-    """For each case, given by its names, whether it runs.
+def selected(
+    patterns: Sequence[str],
+    cases: Sequence[Sequence[str]],
+    *,
+    kind: str = "case",
+    listing: str = "invoke verify --list",
+) -> list[bool]:
+    """For each case (or what else ``kind`` calls them), given by its names, whether it runs.
 
     A pattern that starts with ``!`` or ``not `` takes away. Without any positive pattern, all cases are there to take
     away from. Raises WrongUsage where a pattern matches nothing, or nothing is left.
@@ -24,14 +30,14 @@ def selected(patterns: Sequence[str], cases: Sequence[Sequence[str]]) -> list[bo
     unwanted = [stripped for pattern in patterns if (stripped := _negative(pattern))]
     for pattern in (*wanted, *unwanted):
         if not any(matches(pattern, names) for names in cases):
-            raise WrongUsage(f"No case matches “{pattern}”.", "invoke verify --list shows them all.")
+            raise WrongUsage(f"No {kind} matches “{pattern}”.", f"{listing} shows them all.")
     chosen = [
         (not wanted or any(matches(pattern, names) for pattern in wanted))
         and not any(matches(pattern, names) for pattern in unwanted)
         for names in cases
     ]
     if not any(chosen):
-        raise WrongUsage("The patterns leave no case to run.", "invoke verify --list shows them all.")
+        raise WrongUsage(f"The patterns leave no {kind} to run.", f"{listing} shows them all.")
     return chosen
 
 

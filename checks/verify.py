@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from checks.hardening import flags
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.plugin import Integration
 from checks.nanoclaw.supply import Supply
-from checks.plugin import StageFactory, Verification
+from checks.plugin import About, StageFactory, Verification
 from checks.probe import LABEL
 from checks.problems import Exit, WrongUsage, settled
 from checks.progress import Progress
@@ -135,6 +136,15 @@ def session(
         plugin.evidence.write(Path(options.json))
     failed = status == pytest.ExitCode.TESTS_FAILED
     return Exit.CASE_FAILED if failed else Exit.OK, plugin.evidence
+
+
+def all_cases() -> list[About]:
+    """Every case, in the report's order. Needs no host."""
+    plugin = Verification(contextlib.nullcontext, Report(), Progress())  # type: ignore[arg-type]
+    arguments = [*_arguments(Options(list_only=True)), "-p", "no:cacheprovider"]
+    if pytest.main(arguments, plugins=[plugin]) != pytest.ExitCode.OK:
+        raise plugin.crash or RuntimeError("\n".join(plugin.broken))
+    return plugin.listed
 
 
 def how_to_look(bench: Bench) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-from checks.plugin import About, Verification
-from checks.progress import Progress
-from checks.report import Report
-from checks.verify import Options, _arguments
+from checks.plugin import About
+from checks.verify import all_cases
 
 # Many examples start processes: on a busy machine that takes as long as it takes.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -18,6 +16,4 @@ settings.load_profile("any-machine")
 @pytest.fixture(scope="session")
 def cases() -> list[About]:
     """All cases, as ``invoke verify --list`` knows them."""
-    plugin = Verification(lambda: pytest.fail("no host is needed to list"), Report(), Progress())
-    assert pytest.main([*_arguments(Options(list_only=True)), "-p", "no:cacheprovider"], plugins=[plugin]) == 0
-    return plugin.listed
+    return all_cases()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from checks import probe
 from checks.bench import Bench
@@ -63,14 +63,22 @@ class Kit:
 class Supply:
     """Images and service of one session; made when first asked for."""
 
-    def __init__(self, stage: Stage, progress: Progress, *, live_key: str = "") -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        progress: Progress,
+        *,
+        live_key: str = "",
+        images: Mapping[tuple[str, int], str] | None = None,
+    ) -> None:
         self.live_key = live_key
         """A key of the real service, where that is to be asked in the stub's place."""
         self._stage = stage
         self._progress = progress
         self._service: Service | None = None
         self._url = ""
-        self._images: dict[tuple[str, int], str] = {}
+        self.images: dict[tuple[str, int], str] = dict(images or {})
+        """The images that are there already: their names, by the agent's context and the account's uid."""
         self._failed: dict[str, Mismatch] = {}
         self._lent_to: list[Bench] = []
         self.image_base = ""
@@ -92,10 +100,10 @@ class Supply:
     def image(self, agent: Agent, bench: Bench) -> str:
         """The agent's image on the bench's account."""
         key = (str(agent.context), bench.uid)
-        if key not in self._images:
+        if key not in self.images:
             guest = self._stage.guest
-            self._images[key] = self._plug(agent, bench, guest) if guest else self.build(agent, bench)
-        return self._images[key]
+            self.images[key] = self._plug(agent, bench, guest) if guest else self.build(agent, bench)
+        return self.images[key]
 
     def build(self, agent: Agent, bench: Bench) -> str:
         """``docker build`` of the agent's Dockerfile on the bench's account. Raises Mismatch where it fails."""
@@ -111,7 +119,7 @@ class Supply:
             if done.status != 0:
                 came = f"status {done.status}: {done.err.strip()[-600:]}"
                 raise Mismatch("docker build to end with status 0", came, fix=ENTRY)
-        self._images[str(agent.context), bench.uid] = tag
+        self.images[str(agent.context), bench.uid] = tag
         return tag
 
     @contextlib.contextmanager

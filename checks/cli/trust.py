@@ -1,0 +1,49 @@
+"""The tasks around trust in the verification itself."""
+
+from __future__ import annotations
+
+from invoke import Context, Exit, task
+
+from checks.stage import DEFAULT_GUEST
+from checks.trust.command import Options
+from checks.trust.command import sabotage as run_sabotage
+from checks.trust.document import render_trust as render_trust_document
+
+
+@task(
+    iterable=["only"],
+    auto_shortflags=False,
+    help={
+        "host": f"a throwaway host with Podman (default: {DEFAULT_GUEST})",
+        "only": "the sabotages whose name, fault or cases have this in them; '!PATTERN' leaves out; repeatable",
+        "list": "print the sabotages and stop",
+        "agents": "also the cases that run an agent (minutes)",
+        "slow": "also the case that builds an agent's image (half an hour)",
+        "nanoclaw": "a nanoclaw checkout, for the case that runs nanoclaw's own code",
+        "json": "write what was seen to this file",
+    },
+)
+def sabotage(
+    _: Context,
+    host: str = DEFAULT_GUEST,
+    only: list[str] | None = None,
+    list: bool = False,  # noqa: A002 - the option's name
+    agents: bool = False,
+    slow: bool = False,
+    nanoclaw: str = "",
+    json: str = "",
+) -> None:
+    """Run the cases against a docker that misbehaves, one fault at a time, and print which case caught it.
+
+    Exit status: 0 all caught, 1 one was missed, 2 wrong usage, 3 the host can't be used.
+    """
+    options = Options(
+        host=host, only=tuple(only or ()), list_only=list, agents=agents, slow=slow, nanoclaw=nanoclaw, json=json
+    )
+    raise Exit(code=run_sabotage(options))
+
+
+@task(help={"check": "only say whether the document is stale (exit status 1)"})
+def render_trust(_: Context, check: bool = False) -> None:
+    """Render docs/TRUST.md from evidence/trust/ and fixtures/sabotage/."""
+    raise Exit(code=render_trust_document(check=check))

@@ -1,0 +1,1 @@
+"""Trust: the cases against a docker that misbehaves."""

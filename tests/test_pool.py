@@ -1,0 +1,79 @@
+"""Workers, by way of an ssh that stays on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from checks.bench import Owner
+from checks.hosts.ssh import SshHost
+from checks.plugin import About
+from checks.problems import HostProblem
+from checks.runs import Run
+from checks.stage import Stage
+from checks.trust import catalogue
+from checks.trust.catalogue import FAULTLESS
+from checks.trust.pool import workers
+from checks.trust.worker import FAILED, PASSED, Came, Task
+from checks.trust.wrapped import folder_of, upload
+from tests.fakes import FACTS
+
+PROGRAMS = {
+    "ssh": 'for last; do :; done\ncase "$*" in *" -O "*) exit 0 ;; esac\nexec sh -c "$last"',
+    "docker": (
+        'case "$1" in\n'
+        "    --version) echo podman version 5.4.2 ;;\n"
+        "    image) echo no such image >&2; exit 125 ;;\n"
+        "    *) exit 125 ;;\n"
+        "esac"
+    ),
+    "podman": "exit 0",
+}
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A stage on this machine, with programs of the test's own."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, script in PROGRAMS.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    run = Run(f"test{os.getpid()}", tmp_path / "run", tmp_path)
+    host = SshHost("nobody@127.0.0.1", sockets=tmp_path, port=1, name="debian-13")
+    host.remember(FACTS)
+    return Stage(host, "recommended", Owner(run.id, "prepared"), run)
+
+
+def test_a_case_is_run_under_each_docker_and_its_words_come_back(stage: Stage, cases: list[About]) -> None:
+    by_id = {case.id: case for case in cases}
+    known = {each.name: each for each in catalogue.load()}
+    wrong = [known["version-of-another"], known["inspect-always-succeeds"]]
+    tasks = [
+        Task(0, FAULTLESS.name, by_id["version"].node, 1.0),
+        Task(1, "version-of-another", by_id["version"].node, 1.0),
+        Task(2, FAULTLESS.name, by_id["image-inspect-missing"].node, 1.0),
+        Task(3, "inspect-always-succeeds", by_id["image-inspect-missing"].node, 1.0),
+    ]
+    folder = folder_of(stage.run.id, FACTS.uid)
+    ends: dict[int, Came] = {}
+    try:
+        upload(stage.host, folder, [FAULTLESS, *wrong])
+        with workers(stage, nanoclaw="", slow=False, supply=None) as pool:
+            pool.run(tasks, lambda task, uid: uid == FACTS.uid, lambda task, came: ends.update({task.number: came}))
+    finally:
+        stage.host.remove_folder(folder)
+    assert [ends[number].outcome for number in range(4)] == [PASSED, FAILED, PASSED, FAILED]
+    assert "28.2.2" in ends[1].came
+    assert known["inspect-always-succeeds"].tells.search(ends[3].words)
+
+
+def test_a_worker_that_dies_is_a_problem_of_the_host(stage: Stage, cases: list[About]) -> None:
+    task = Task(0, FAULTLESS.name, "checks/compat/no_such_file.py::test_none", 1.0)
+    with workers(stage, nanoclaw="", slow=False, supply=None) as pool:
+        pool.end()
+        with pytest.raises(HostProblem, match="The worker of the account 1500 ended"):
+            pool.run([task], lambda task, uid: True, lambda task, came: None)

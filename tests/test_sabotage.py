@@ -1,0 +1,216 @@
+"""The sabotages themselves, against a docker that prints what it is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checks.plugin import About
+from checks.problems import WrongUsage
+from checks.trust import catalogue, wrapped
+from checks.trust.catalogue import FAULTLESS, Sabotage
+from tests.fakes import FakeHost
+
+ROOT = Path(__file__).parents[1]
+KNOWN = {each.name: each for each in catalogue.load()}
+# Its output is what it was asked; its exit status is 3, so that a status that gets lost is seen.
+DOCKER = '#!/bin/sh\nprintf "%s\\0" "$@"\necho told >&2\nexit 3\n'
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wrappers, as they are on a host, beside a docker."""
+    base = tmp_path_factory.mktemp("wrappers")
+    wrapped.upload(FakeHost(base), str(base), [FAULTLESS, *KNOWN.values()])
+    (base / "bin" / "docker").write_text(DOCKER)
+    (base / "bin" / "docker").chmod(0o755)
+    return base
+
+
+def asked(folder: Path, name: str, *argv: str, stdin: bytes = b"") -> tuple[list[str], int]:
+    """What the real docker was asked under a sabotage, and the status that came of it."""
+    path = f"{folder / name}:{folder / 'bin'}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["docker", *argv], env={**os.environ, "PATH": path}, input=stdin, capture_output=True, check=False, timeout=20
+    )
+    return done.stdout.decode().split("\0")[:-1], done.returncode
+
+
+WORDS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=12)
+OPTIONS = st.sampled_from(["-i", "-it", "--rm", "--name", "-e", "-v", "--memory=4g", "--cpus=2", "-a", "-f", "-t", ""])
+
+
+@given(st.sampled_from(["run", "build", "stop", "rm", "ps", "image", "info", "--version"]), st.data())
+def test_without_a_fault_every_word_arrives(folder: Path, subcommand: str, data: st.DataObject) -> None:
+    argv = [subcommand, *data.draw(st.lists(OPTIONS | WORDS, max_size=8))]
+    assert asked(folder, FAULTLESS.name, *argv) == (argv, 3)
+
+
+RUN = [
+    "run",
+    "-i",
+    "--rm",
+    "--name",
+    "n",
+    "-e",
+    "TZ=a b",
+    "--user",
+    "1:2",
+    "-v",
+    "/a:/b:ro",
+    "image",
+    "-e",
+    "-v",
+    "/a:/b:ro",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "argv", "wanted"),
+    [
+        ("mount-ro-dropped", RUN, [*RUN[:10], "/a:/b", *RUN[11:]]),
+        ("environment-ignored", RUN, [*RUN[:5], *RUN[7:]]),
+        ("rm-ignored", RUN, [*RUN[:2], *RUN[3:]]),
+        ("name-ignored", RUN, [*RUN[:3], *RUN[5:]]),
+        ("group-ignored", RUN, [*RUN[:8], "1", *RUN[9:]]),
+        ("network-none", RUN, ["run", "--network=none", *RUN[1:]]),
+        ("network-none", ["ps", "-a"], ["ps", "-a"]),
+        ("words-split", ["run", "image", "two words"], ["run", "image", "two", "words"]),
+        ("empty-words-lost", ["run", "image", "", "x"], ["run", "image", "x"]),
+        ("cpus-rounded-up", ["run", "--cpus=0.5", "i"], ["run", "--cpus=1", "i"]),
+        ("cpus-rounded-up", ["run", "--cpus=2", "i"], ["run", "--cpus=2", "i"]),
+        ("memory-halved", ["run", "--memory=4g", "i"], ["run", "--memory=2g", "i"]),
+        ("limits-one-alone", ["run", "--cpus=2", "--pids-limit=9", "i"], ["run", "--pids-limit=9", "i"]),
+        ("limits-one-alone", ["run", "--cpus=2", "i"], ["run", "--cpus=2", "i"]),
+        ("labels-lost", ["run", "--label", "nanoclaw-verify=1", "--label", "a=b", "i"],
+         ["run", "--label", "nanoclaw-verify=1", "i"]),
+        ("gateway-astray", ["run", "--add-host=h:host-gateway", "i"], ["run", "--add-host=h:127.0.0.1", "i"]),
+        ("build-arg-dropped", ["build", "-t", "x", "--build-arg", "A=b", "."], ["build", "-t", "x", "."]),
+        ("build-file-ignored", ["build", "-t", "x", "-f", "F", "."], ["build", "-t", "x", "."]),
+        ("inspect-format-ignored", ["image", "inspect", "x", "--format", "{{.Size}}"], ["image", "inspect", "x"]),
+        ("ps-prefix-match", ["ps", "--filter", "name=a-", "--format", "f"],
+         ["ps", "--filter", "name=^a-", "--format", "f"]),
+        ("ps-label-by-key", ["ps", "--filter", "label=a=b"], ["ps", "--filter", "label=a"]),
+        ("ps-label-column-empty", ["ps", "--format", '{{.Names}}|{{.Label "s"}}'], ["ps", "--format", "{{.Names}}|"]),
+        ("stop-time-ignored", ["stop", "-t", "1", "n"], ["stop", "n"]),
+        ("stop-hasty", ["stop", "n"], ["stop", "-t", "1", "n"]),
+        ("stop-hasty", ["stop", "-t", "5", "n"], ["stop", "-t", "5", "n"]),
+        ("rm-force-ignored", ["rm", "-f", "n"], ["rm", "n"]),
+        ("mount-in-a-mount-lost", ["run", "-v", "/a:/w", "-v", "/b:/w/c:ro", "-v", "/d:/x", "i"],
+         ["run", "-v", "/a:/w", "-v", "/d:/x", "i"]),
+        ("mount-spaces-collapsed", ["run", "-v", "/a  b:/c", "i", "x  y"], ["run", "-v", "/a b:/c", "i", "x  y"]),
+        ("terminal-always", ["run", "-i", "i", "-i"], ["run", "-it", "i", "-i"]),
+    ],
+)  # fmt: skip
+def test_a_sabotage_changes_what_it_says_and_nothing_else(
+    folder: Path, name: str, argv: Sequence[str], wanted: Sequence[str]
+) -> None:
+    assert asked(folder, name, *argv) == (list(wanted), 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("status-always-0", 0), ("status-125-for-any", 125), ("stdout-cut-1mb", 3), ("one-more-pipe", 3), ("banner", 3)],
+)
+def test_the_exit_status_is_lost_only_where_that_is_the_fault(folder: Path, name: str, status: int) -> None:
+    assert asked(folder, name, "run", "image")[1] == status
+
+
+def test_two_containers_at_once_get_each_others_output(folder: Path) -> None:
+    path = f"{folder / 'outputs-swapped'}:{folder / 'bin'}:{os.environ['PATH']}"
+    started = [
+        subprocess.Popen(["docker", "run", each], env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, text=True)
+        for each in ("one", "two")
+    ]
+    assert [each.communicate(timeout=20)[0].split("\0")[1] for each in started] == ["two", "one"]
+    assert [each.returncode for each in started] == [3, 3]
+    assert asked(folder, "outputs-swapped", "run", "three") == (["run", "three"], 3)
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")
+@pytest.mark.parametrize("sabotage", [FAULTLESS, *KNOWN.values()], ids=lambda each: each.name)
+def test_every_script_is_sound(sabotage: Sabotage) -> None:
+    whole = f"#!/bin/sh\n{catalogue.LIBRARY.read_text()}\n{sabotage.script}"
+    checked = subprocess.run(
+        ["shellcheck", "-e", "SC2317,SC2034,SC2329", "-"], input=whole, capture_output=True, text=True, check=False
+    )
+    assert checked.stdout == ""
+
+
+def test_every_case_has_a_sabotage_that_it_must_see(cases: list[About]) -> None:
+    seen = {case for each in KNOWN.values() if not each.equivalent for case in each.cases}
+    assert {case.id for case in cases} - seen == set()
+    assert list(catalogue.unknown_cases(list(KNOWN.values()), [case.id for case in cases])) == []
+
+
+def flags(argv: Sequence[str]) -> set[str]:
+    """The options of a docker command line, each with its subcommand."""
+    words = list(argv[argv.index("docker") + 1 :])
+    if words[0].startswith("-"):
+        return {words[0]}
+    found, at = set(), 1
+    while at < len(words):
+        word = words[at]
+        if not word.startswith("-"):
+            if words[0] == "run":
+                break  # the image; what follows is the container's
+        else:
+            found.add(f"{words[0]} {word.split('=')[0]}")
+            lone = word in ("-i", "-it", "--rm", "-a", "--no-cache") or "=" in word or (words[0], word) == ("rm", "-f")
+            at += 0 if lone else 1
+        at += 1
+    return found
+
+
+def test_every_option_that_cases_pass_is_tampered_with() -> None:
+    used: set[str] = set()
+    for file in (ROOT / "evidence").glob("debian-13-*.json"):
+        for case in json.loads(file.read_text())["cases"]:
+            for command in case["commands"]:
+                used |= flags(command["argv"])
+    used -= {"build --no-cache"}  # of evidence from when a case still passed it
+    assert used - {flag for each in KNOWN.values() for flag in each.flags} == set()
+    assert len(used) > 20
+
+
+def test_there_are_forty_and_each_has_its_words() -> None:
+    faults = [each for each in KNOWN.values() if not each.equivalent]
+    assert len(faults) >= 40
+    assert [each.name for each in faults if each.tells.search("")] == []
+    assert [each.name for each in KNOWN.values() if each.equivalent and len(each.equivalent) < 20] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('name = "x"', "“does” is missing"),
+        ('name = "X y"\ndoes = "d"', "must be of small letters"),
+        ('name = "faultless"\ndoes = "d"\ncases = ["c"]\ntells = "t"\nscript = "s"', "which another sabotage has"),
+        ('name = "x"\ndoes = "d"\ncases = []\ntells = "t"\nscript = "s"', "must name the cases"),
+        ('name = "x"\ndoes = "d"\ncases = ["c"]\nscript = "s"', "“tells” is missing"),
+        ('name = "x"\ndoes = "d"\ncases = ["c"]\ntells = ".*"\nscript = "s"', "matches any text"),
+        ('name = "x"\ndoes = "d"\ncases = ["c"]\ntells = "t"\nscript = "s"\nmore = 1', "is not a key here"),
+    ],
+)
+def test_a_catalogue_that_is_wrong_is_told_by_file_and_key(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "a.toml").write_text(f"[[sabotage]]\n{text}\n")
+    with pytest.raises(WrongUsage, match=re.escape(told)):
+        catalogue.load(tmp_path)
+
+
+def test_the_real_docker_is_found_where_path_has_no_wrapper(folder: Path) -> None:
+    """systemd gives a service its own PATH, and the wrapper is called by its whole name."""
+    env = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [folder / FAULTLESS.name / "docker", "info"], env=env, capture_output=True, check=False, timeout=20
+    )
+    assert done.stdout == b"info\0"
