@@ -189,9 +189,9 @@ def _problems(found: Found) -> Iterator[str]:
 
 
 _DIFFERENCES = {
-    Whose.OURS: "is of another version of this program, or for other controllers. invoke inject --install writes it anew",
-    Whose.EDITED: "was changed by hand. Move it away, and invoke inject --install writes it anew",
-    Whose.THEIRS: "is not ours. Move it away, and invoke inject --install writes it",
+    Whose.OURS: "is of another version of this program, or for other controllers: invoke inject --install mends it",
+    Whose.EDITED: "was changed by hand. Move it away, and run invoke inject --install",
+    Whose.THEIRS: "is not ours. Move it away, and run invoke inject --install",
 }
 
 
