@@ -37,6 +37,10 @@ BY_FILE = [records.read(path) for path in sorted(records.FOLDER.glob("*/*.json")
 # What is committed
 
 
+def test_at_least_20_entries_were_reproduced_and_mended() -> None:
+    assert sum(any(record.mended for record in several) for several in RECORDED.values()) >= 20
+
+
 def test_no_record_is_of_commands_that_the_catalogue_has_not() -> None:
     assert [record.path() for record in BY_FILE if record not in ALL] == []
 
@@ -79,7 +83,8 @@ def test_the_document_says_of_each_record_where_it_was() -> None:
         part = guide.split(f"### {ENTRIES[id_].title}\n")[1].split("\n### ")[0]
         for record in several:
             assert str(record.place) in part
-            assert (records.message(record.captured) in part) == bool(ENTRIES[id_].matched(record.captured))
+            if ENTRIES[id_].matched(record.captured):
+                assert records.message(record.captured) in part
 
 
 @pytest.mark.parametrize("record", BY_FILE, ids=lambda record: f"{record.entry} on {record.host}")

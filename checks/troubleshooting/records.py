@@ -20,7 +20,6 @@ FOLDER = ROOT / "evidence" / "reproductions"
 
 _VERSION = 1
 _SCHEMA = Path(__file__).with_name("reproduction.schema.json")
-_TELLS = 3  # a message's line that is shown has more characters than that
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ def message(captured: str) -> str:
     words = captured.strip()
     if words.startswith('time="'):
         words = words.partition('" ')[2] or words
-    return words if len(words) > _TELLS else ""
+    return words
 
 
 def _told(several: Sequence[Commands]) -> list[str]:
