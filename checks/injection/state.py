@@ -184,10 +184,15 @@ def _problems(found: Found) -> Iterator[str]:
         if data is None:
             yield f"{file.path} is missing: {_consequence(file.path)}"
         elif data != file.data:
-            same = "is of another version of this program, or of a host with other settings"
-            why = {Whose.OURS: same, Whose.EDITED: "was changed by hand", Whose.THEIRS: "is not ours"}[whose(data)]
-            yield f"{file.path} {why}. invoke inject --install writes it anew where it is ours."
+            yield f"{file.path} {_DIFFERENCES[whose(data)]}."
     yield from _conflicts(found)
+
+
+_DIFFERENCES = {
+    Whose.OURS: "is of another version of this program, or for other controllers: invoke inject --install mends it",
+    Whose.EDITED: "was changed by hand. Move it away, and run invoke inject --install",
+    Whose.THEIRS: "is not ours. Move it away, and run invoke inject --install",
+}
 
 
 def _consequence(path: str) -> str:
