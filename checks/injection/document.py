@@ -8,7 +8,7 @@ from typing import Any
 from checks.injection import stored
 from checks.injection.examples import rendered
 from checks.injection.settings import Setting, recommended
-from checks.injection.table import mark
+from checks.injection.table import mark, others
 from checks.rendering import render_template
 
 TEMPLATE = "security-injection.md.j2"
@@ -40,7 +40,7 @@ def _host(evidence: Mapping[str, Any]) -> dict[str, Any]:
         {
             "id": option["id"],
             "marks": [mark(option["settings"][each]) for each in Setting],
-            "others": option["others"],
+            "others": others(option),
             "refused": option.get("refused", ""),
         }
         for option in evidence["options"]

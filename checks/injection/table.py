@@ -14,7 +14,7 @@ def of_host(evidence: Mapping[str, Any]) -> str:
     """The table of one host. + in force, – not, ! docker refuses; what others get is the last column."""
     host = evidence["host"]
     rows = [
-        [option["id"], *(mark(option["settings"][each]) for each in Setting), option["others"]]
+        [option["id"], *(mark(option["settings"][each]) for each in Setting), others(option)]
         for option in evidence["options"]
     ]
     text = tabulate(rows, headers=["", *Setting, "other containers"], disable_numparse=True)
@@ -24,6 +24,11 @@ def of_host(evidence: Mapping[str, Any]) -> str:
         f"{host['name']}: {host['distribution']}, Podman {host['version']} (+ in force, – not, ! refused)\n\n{text}\n\n"
         f"{titles}\n\nWhen a part of E is missing or broken:\n{failing}"
     )
+
+
+def others(option: Mapping[str, Any]) -> str:
+    """What the option changes in other containers: what stands in nanoclaw's own command is in no other."""
+    return str(option["others"]) if option["unmodified"] else "not reached"
 
 
 def mark(cell: Mapping[str, Any]) -> str:
