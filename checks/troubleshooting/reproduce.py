@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from checks.troubleshooting.records import Reproduced, Shown
 
 _BOUND = 100.0  # seconds on ordinary hardware for one block of commands; installing a package is the longest
 _KEPT = 2000  # characters of an output that the record holds
+_MIRROR = re.compile(r"https?://[^/\s]+(?=/debian)")  # which one a machine uses is its own business
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ class Attempt:
         self._do(ready, self._how.given, "what the symptom needs")
         ready.host.close()  # the next command is typed after a new login
         done = self._run(ready, self._how.symptom.commands, lambda script: script)
-        return Shown(done.status, f"{done.out}{done.err}"[-_KEPT:])
+        return Shown(done.status, _MIRROR.sub("http://MIRROR", f"{done.out}{done.err}")[-_KEPT:])
 
     def _do(self, ready: Stage, several: Sequence[Commands], what: str) -> None:
         for commands in several:
