@@ -65,6 +65,15 @@ install_emulator() {
         -t "$codename-backports" $packages >/dev/null
 }
 
+for set; do
+    case $set in
+        python | guest | emulator | browser | podman) ;;
+        *)
+            say "There is no package set '$set': python, guest, emulator, browser, podman."
+            exit 2
+            ;;
+    esac
+done
 [ $# -gt 0 ] || {
     sed -n 's/^# \{0,1\}//; 2,8p' "$0" >&2
     exit 2
@@ -76,7 +85,7 @@ if ! command -v apt-get >/dev/null; then
 fi
 
 # shellcheck disable=SC2086 # lists of words
-for set in "$@"; do
+for set; do
     case $set in
         python) install --no-install-recommends $PYTHON ;;
         guest) install --no-install-recommends $GUEST ;;
@@ -86,10 +95,6 @@ for set in "$@"; do
             # With what Podman recommends: which network helper that is depends on its version.
             install --install-recommends $PODMAN
             command -v docker >/dev/null || install --no-install-recommends podman-docker
-            ;;
-        *)
-            say "There is no package set '$set': python, guest, emulator, browser, podman."
-            exit 2
             ;;
     esac
 done

@@ -245,6 +245,8 @@ IN_NOX = Rule((Exit.CASE_FAILED,), r"(?s)not installed here.*failed with exit co
 """nox without environments of its own, which would be installed from the network; its status for any failure is 1."""
 OF_NOX = Rule((Exit.OK,), suffix="--list")
 """All sessions of a kind: that there are such, and one of them is run."""
+NOTHING_INSTALLED = Rule((Exit.WRONG_USAGE,), "There is no package set 'nothing'", "nothing")
+"""A test installs no packages: the command is refused for one word too many before it does anything."""
 
 RULES = {
     "invoke": DONE,
@@ -269,6 +271,7 @@ RULES = {
     "nox integration": OF_NOX,
     "nox integration(host)": IN_NOX,
     "nox sabotage": OF_NOX,
+    "scripts/install.sh": NOTHING_INSTALLED,
     "scripts/test.sh": OF_NOX,  # it is what runs the tests
     "scripts/verify-podman-compat.sh": NO_HOST,
     "tests/smoke.sh": NO_HOST,
