@@ -19,6 +19,12 @@ def _install(session: nox.Session) -> None:
     session.install("-q", "-r", "requirements-dev.txt", "-c", "constraints.txt")
 
 
+def _invoke(session: nox.Session, *words: str) -> None:
+    """A task, in the project's own environment: one for every host, made once."""
+    session.run("sh", "-c", ". scripts/lib.sh && ensure_venv", "scripts/lib.sh", external=True)
+    session.run(".venv/bin/invoke", *words, external=True)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """The project's own tests; they need no host."""
@@ -56,20 +62,18 @@ def docs(session: nox.Session) -> None:
     session.run("invoke", "render-trust", "--check")
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def sabotage(session: nox.Session) -> None:
     """The cases against a docker that misbehaves, on debian-13. Needs scripts/install.sh guest."""
-    _install(session)
-    session.run("invoke", "sabotage", "--host", "debian-13", *session.posargs)
+    _invoke(session, "sabotage", "--host", "debian-13", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 @nox.parametrize("host", sorted(recipe.stem for recipe in Path("fixtures/hosts").glob("*.toml")))
 def integration(session: nox.Session, host: str) -> None:
     """The verification on one throwaway host, judged by what is known of it. Needs scripts/install.sh guest."""
-    _install(session)
     try:
-        session.run("invoke", "matrix", "--host", host, "--at-once", "2", *session.posargs)
+        _invoke(session, "matrix", "--host", host, "--at-once", "2", *session.posargs)
     except CommandFailed as failed:
         if failed.return_code == UNPROVEN:
             session.skip(f"{host} is unproven: the archive of its distribution can't be reached from here")
