@@ -278,7 +278,7 @@ def test_the_smallest_failing_sets_have_none_within_them() -> None:
 def test_a_docker_that_loses_a_flag_passes_the_rest_on(tmp_path: Path, flag: Flag) -> None:
     host = FakeHost(tmp_path, {"docker": 'printf "<%s>" "$@"'}).pretend()
     host.put(f"{tmp_path}/first/docker", sabotage.DOCKER.read_bytes(), mode=0o755)
-    behind = sabotage.Behind(host, f"{tmp_path}/first", flag)
+    behind = sabotage.behind(host, f"{tmp_path}/first", flag)
     words = ["run", "--rm", *KNOWN.together([each for each in ENABLED if each is not flag]), "image", "two words", ""]
     given = [*words[:2], *flag.options, *words[2:]]
     came = behind.run(["docker", *given]).out

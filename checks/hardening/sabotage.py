@@ -13,37 +13,17 @@ from checks.hardening.ground import Ground
 from checks.hardening.proofs import Bite
 from checks.hardening.rows import Row
 from checks.hosts.base import Host
-from checks.hosts.process import Completed
 from checks.hosts.recipe import FIXTURES
+from checks.hosts.through import Through
 
 DOCKER = FIXTURES / "hardening" / "docker"
 
 _BEHIND = 'PATH=$1:$PATH LOST=$2 LOST_WORDS=$3 && export PATH LOST LOST_WORDS && shift 3 && exec "$@"'
 
 
-class Behind(Host):
-    """A host on which a program of ours stands before docker, and loses one flag of what it is given."""
-
-    def __init__(self, host: Host, folder: str, flag: Flag) -> None:
-        self.name = host.name
-        self.slowness = host.slowness
-        self.echo = host.echo
-        self.service_address = host.service_address
-        self.remember(host.facts())
-        self._host = host
-        self._lost = [folder, *lost(flag)]
-
-    def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
-        return self._host.carry(shell(_BEHIND, *self._lost, *argv), tty=tty)
-
-    def accounts(self) -> Sequence[Host]:
-        return [self]
-
-    def check(self, completed: Completed) -> Completed:
-        return self._host.check(completed)
-
-    def lend(self, port: int) -> int:
-        return self._host.lend(port)
+def behind(host: Host, folder: str, flag: Flag) -> Host:
+    """That host, with a program of ours before docker that loses one flag of what it is given."""
+    return Through(host, shell(_BEHIND, folder, *lost(flag)))
 
 
 def lost(flag: Flag) -> tuple[str, str]:
@@ -73,7 +53,7 @@ def lose(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> list[Lo
     folder = place(bench)
     found = []
     for flag in flags:
-        stage = replace(ground.stage, host=Behind(ground.stage.host, folder, flag))
+        stage = replace(ground.stage, host=behind(ground.stage.host, folder, flag))
         with ground.progress.step(f"Losing {flag.text}"):
             red = {row.flag.id: said(row) for row in attacked(ground.on(stage), hardening, flags) if not holds(row)}
         ground.progress.say(f"  {flag.text} lost: red is {', '.join(red) or 'nothing'}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -89,13 +90,13 @@ class Process:
     def wait(self, timeout: float) -> Completed:
         """Wait for the end. Raises TimedOut, with the process killed, when ``timeout`` seconds go by first."""
         try:
-            self._child.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise TimedOut(self._completed(), timeout) from None
+            ended = self._ends_within(timeout)
         except BaseException:
             self.kill()
             raise
+        if not ended:
+            self.kill()
+            raise TimedOut(self._completed(), timeout)
         return self._completed()
 
     def running(self) -> bool:
@@ -114,6 +115,20 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
+
+    def _ends_within(self, timeout: float) -> bool:
+        if self._child.poll() is None:
+            # Popen's own wait looks every 50 ms when it has a bound.
+            descriptor = os.pidfd_open(self._child.pid)
+            try:
+                ending = select.poll()
+                ending.register(descriptor, select.POLLIN)
+                if not ending.poll(timeout * 1000):
+                    return False
+            finally:
+                os.close(descriptor)
+        self._child.wait()
+        return True
 
     def _completed(self) -> Completed:
         for thread in self._threads:

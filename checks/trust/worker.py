@@ -102,7 +102,7 @@ class Worker:
         account.remember(Facts(**about.facts))
         self._about = about
         self.account = account
-        self._wrapped = Wrapped(account, about.wrappers)
+        self._wrapped = Wrapped(account)
         self._agents = available(about.nanoclaw)
 
     def run(self, task: Task) -> Came:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from checks.hosts.base import Facts, Host
-from checks.hosts.process import Completed
+from checks.hosts.through import Through
 from checks.trust.catalogue import LIBRARY, Sabotage
 
 _HEAD = '#!/bin/sh\n. "${0%/*}/lib.sh"\n'
@@ -34,39 +34,19 @@ def upload(account: Host, folder: str, sabotages: Sequence[Sabotage]) -> None:
     account.must(argv, stdin=buffer.getvalue(), doing="laying out the sabotages")
 
 
-class Wrapped(Host):
-    """An account with ``folder`` first on its PATH."""
+class Wrapped(Through):
+    """An account that has wrappers, one of them first on its PATH."""
 
-    def __init__(self, account: Host, folder: str) -> None:
-        self._account = account
-        self._folder = folder
+    def __init__(self, account: Host) -> None:
+        super().__init__(account)
         self._path = account.must(["printenv", "PATH"], doing="asking for its PATH").out.strip()
-        self.name = account.name
-        self.slowness = account.slowness
-        self.service_address = account.service_address
+        self._folder = ""
 
     def at(self, folder: str) -> Wrapped:
         """The same account with another folder first."""
         self._folder = folder
+        self.before = ["env", f"PATH={folder}:{self._path}"]
         return self
 
-    def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
-        return self._account.carry(["env", f"PATH={self._folder}:{self._path}", *argv], tty=tty)
-
-    def accounts(self) -> Sequence[Host]:
-        return [self]
-
-    def address(self) -> str:
-        return self._account.address()
-
-    def check(self, completed: Completed) -> Completed:
-        return self._account.check(completed)
-
-    def lend(self, port: int) -> int:
-        return self._account.lend(port)
-
-    def close(self) -> None:
-        self._account.close()
-
     def facts(self) -> Facts:
-        return replace(self._account.facts(), docker=f"{self._folder}/docker")
+        return replace(super().facts(), docker=f"{self._folder}/docker")
