@@ -1,0 +1,41 @@
+"""A host that is another one with something put before each of its commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from checks.hosts.base import Facts, Host
+from checks.hosts.process import Completed
+
+
+class Through(Host):
+    """``host``, reached through ``before``: a command that runs the one which follows it."""
+
+    def __init__(self, host: Host, before: Sequence[str] = ()) -> None:
+        self.host = host
+        self.before = before
+        self.name = host.name
+        self.slowness = host.slowness
+        self.echo = host.echo
+        self.service_address = host.service_address
+
+    def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+        return self.host.carry([*self.before, *argv], tty=tty)
+
+    def accounts(self) -> Sequence[Host]:
+        return [self]
+
+    def address(self) -> str:
+        return self.host.address()
+
+    def check(self, completed: Completed) -> Completed:
+        return self.host.check(completed)
+
+    def lend(self, port: int) -> int:
+        return self.host.lend(port)
+
+    def close(self) -> None:
+        self.host.close()
+
+    def facts(self) -> Facts:
+        return self.host.facts()
