@@ -12,7 +12,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
 UNPROVEN = 4  # exit status of invoke matrix
-CODE = ("checks", "tests", "tasks.py", "noxfile.py")
+CODE = ("checks", "benchmarks", "tests", "tasks.py", "noxfile.py")
 
 
 def _install(session: nox.Session) -> None:

@@ -160,6 +160,9 @@ class Supply:
         options = json.loads(bench.engine("info", "--format", "json"))["store"]["graphOptions"] or {}
         if program := options.get("overlay.mount_program", {}).get("Executable"):
             settings += f'[storage.options.overlay]\nmount_program = "{program}"\n'
+        if guest.recipe.init == "plain":
+            # Where / is not shared, the mount does not reach the namespace in which the account's Podman lives by now.
+            bench.host.must(["podman", "system", "migrate"], timeout=60, doing="letting Podman see the disk")
         bench.host.put(f"{bench.facts.home}/.config/containers/storage.conf", settings.encode())
         self.image_base = image.base
         return agent.image

@@ -1,0 +1,1 @@
+"""How fast the verification is, in ratios from one run: ``python -m benchmarks.speed --help``."""

@@ -1,0 +1,179 @@
+"""What a verification costs: against the same docker commands without it, per case, cold and warm, and how it grows.
+
+python -m benchmarks.speed                     # on debian-13
+python -m benchmarks.speed --host local        # on this machine's own Podman, as a plain user
+python -m benchmarks.speed --cold --second debian-12
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+from tabulate import tabulate
+
+from benchmarks.clocked import Clocked, covered
+from checks import runs
+from checks.evidence import Evidence
+from checks.hosts.recipe import ROOT
+from checks.problems import Exit, HostProblem, settled
+from checks.progress import Progress
+from checks.stage import DEFAULT_GUEST, Stage, stage
+from checks.verify import Options, session
+
+SELECTION = (
+    "docker --version", "image inspect of a missing image", "passes the exit status on", "image that does not exist",
+    "--entrypoint", "Environment variable passing", "Timezone", "--user flag", "host-gateway",
+)  # fmt: skip
+"""Cases whose commands can be run again as they stand: no files, no input, nothing in the background."""
+
+OVERHEAD_GOAL = 0.020  # seconds a case, where the host is this machine
+COLD_GOAL, WARM_GOAL = 120.0, 10.0  # seconds to the first case, without KVM
+_FLOOR_BOUND = 600.0  # seconds
+_CASE = re.compile(r" *\[(PASS|FAIL|SKIP)\]")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure."""
+
+    what: str
+    figure: str
+    goal: str = ""
+    met: bool | None = None
+
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """It for the table."""
+        return self.what, self.figure, self.goal, "" if self.met is None else "met" if self.met else "missed"
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One verification of the selection."""
+
+    wall: float
+    evidence: Evidence
+    own: float
+    """Seconds within cases in which no command of the host ran."""
+
+
+def main() -> int:
+    """Measure what is asked and print it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--host", default=DEFAULT_GUEST, help=f"as for invoke verify (default: {DEFAULT_GUEST})")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default: 3)")
+    parser.add_argument("--cold", action="store_true", help="also build the host anew, in a cache of its own")
+    parser.add_argument("--second", default="", help="also start this throwaway host at the same time")
+    asked = parser.parse_args()
+    progress = Progress()
+
+    def measure() -> Exit:
+        rows = [*_against_floor(asked.host, asked.rounds, progress)]
+        if asked.host not in ("local", "auto") and not asked.host.startswith("ssh://"):
+            rows += _starts(asked.host, asked.second, cold=asked.cold, progress=progress)
+        print(tabulate([row.cells for row in rows], headers=("What", "Figure", "Goal", ""), disable_numparse=True))
+        return Exit.OK
+
+    return settled(measure, progress.say)
+
+
+def _against_floor(host: str, rounds: int, progress: Progress) -> Iterator[Row]:
+    with runs.new_run() as run, stage(host, None, run, progress) as ready:
+        _verified(ready, SELECTION[:1], host)  # whatever is slow for the first time only
+        whole, half, floor = [], [], []
+        for at in range(rounds):
+            with progress.step(f"Round {at + 1} of {rounds}"):
+                whole.append(_verified(ready, SELECTION, host))
+                floor.append(_floor(ready, whole[-1].evidence))
+                half.append(_verified(ready, SELECTION[: len(SELECTION) // 2], host))
+        cases, fewer = len(whole[0].evidence.cases), len(half[0].evidence.cases)
+        commands = sum(len(case.record.commands) for case in whole[0].evidence.cases)
+        local = ready.guest is None
+    goal = 1.10 if local else 1.0
+    ratio = statistics.median(one.wall / plain for one, plain in zip(whole, floor, strict=True))
+    own = statistics.median(one.own / cases for one in whole)
+    what = f"verify of {cases} cases / its {commands} docker commands in a plain script"
+    yield Row(what, f"{ratio:.2f}", f"at most {goal:.2f}", ratio <= goal)
+    met = own < OVERHEAD_GOAL if local else None
+    bound = f"under {OVERHEAD_GOAL * 1000:.0f} ms" if local else ""
+    yield Row("own time per case, between commands", f"{own * 1000:.0f} ms", bound, met)
+    growth = statistics.median((one.wall / less.wall) / (cases / fewer) for one, less in zip(whole, half, strict=True))
+    yield Row(f"cost per case, of {cases} cases / of {fewer}", f"{growth:.2f}")
+
+
+def _verified(ready: Stage, only: Sequence[str], host: str) -> Pass:
+    clocked = Clocked(ready.host)
+    began = time.monotonic()
+    quiet = Console(file=io.StringIO())
+    _, evidence = session(
+        Options(host=host, only=only), lambda: contextlib.nullcontext(replace(ready, host=clocked)), quiet,
+        Progress(quiet),
+    )  # fmt: skip
+    wall = time.monotonic() - began
+    if evidence is None or any(case.outcome == "failed" for case in evidence.cases):
+        raise HostProblem(f"On {ready.host.name} a case of the benchmark failed.", "Run invoke verify first.")
+    return Pass(wall, evidence, sum(case.seconds for case in evidence.cases) - covered(clocked.spans))
+
+
+def _floor(ready: Stage, evidence: Evidence) -> float:
+    """Seconds that the same commands take, one after another in one script on the host, with nothing asserted."""
+    lines = [
+        f"{shlex.join(done.argv)} </dev/null >/dev/null 2>&1"
+        for case in evidence.cases
+        for done in case.record.commands
+    ]
+    began = time.monotonic()
+    ready.host.must(
+        ["sh", "-s"], stdin="\n".join([*lines, "exit 0\n"]).encode(), timeout=_FLOOR_BOUND, doing="the floor"
+    )
+    return time.monotonic() - began
+
+
+def _starts(host: str, second: str, *, cold: bool, progress: Progress) -> Iterator[Row]:
+    """Seconds to the first case."""
+    if cold:
+        with progress.step(f"Building {host} in a cache of its own"), tempfile.TemporaryDirectory() as cache:
+            seconds = _to_first_case(host, {"XDG_CACHE_HOME": cache})
+        yield Row(
+            f"cold: {host} built, first case", f"{seconds:.0f} s", f"under {COLD_GOAL:.0f} s", seconds < COLD_GOAL
+        )
+    with progress.step(f"Starting {host} from its saved state"):
+        alone = _to_first_case(host, {})
+    yield Row(f"warm: {host} resumed, first case", f"{alone:.1f} s", f"under {WARM_GOAL:.0f} s", alone < WARM_GOAL)
+    if second:
+        with progress.step(f"Starting {host} and {second} at the same time"), ThreadPoolExecutor() as pool:
+            both = max(pool.map(lambda each: _to_first_case(each, {}, "--sharing"), (host, second)))
+        yield Row(f"first case on {host} and {second} at once / on {host} alone", f"{both / alone:.2f}")
+
+
+def _to_first_case(host: str, settings: dict[str, str], *further: str) -> float:
+    argv = [sys.executable, "-u", "-m", "invoke", "verify", "--host", host, "--only", "docker --version", *further]
+    began = time.monotonic()
+    with subprocess.Popen(
+        argv, cwd=ROOT, env={**os.environ, **settings}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    ) as verify:  # fmt: skip
+        assert verify.stdout
+        first = next((time.monotonic() for line in verify.stdout if _CASE.match(line)), 0.0)
+        _, said = verify.communicate()
+    if not first:
+        raise HostProblem(f"On {host} no case ran: {said.strip()[-300:]}")
+    return first - began
+
+
+if __name__ == "__main__":
+    sys.exit(main())
