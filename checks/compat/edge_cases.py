@@ -9,6 +9,7 @@ import secrets
 import pytest
 
 from checks.bench import Bench
+from checks.compat.container_lifecycle import expect_stopped
 from checks.docker import Talk, shell
 from checks.expect import expect, expect_run
 
@@ -41,9 +42,9 @@ def test_name_with_timestamp(bench: Bench) -> None:
     with contextlib.ExitStack() as talks:
         clients = [
             talks.enter_context(
-                bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, "sh", "-c", IGNORES_TERM)
+                bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, *command)
             )
-            for name in (first, second)
+            for name, command in ((first, ("sh", "-c", IGNORES_TERM)), (second, READS_ON))
         ]
         for talk in clients:
             talk.hear("ready\n")
@@ -53,7 +54,7 @@ def test_name_with_timestamp(bench: Bench) -> None:
         expect_run(bench.docker("stop", "-t", "1", first, timeout=30))
         running = bench.engine("ps", "--format", "{{.Names}}").split()
         expect(first not in running and second in running, f"{first} stopped and {second} running", running)
-        expect_run(bench.docker("stop", "-t", "1", second, timeout=30))
+        clients[1].eof()
         for talk in clients:
             talk.rest()
     bench.expect_gone(first)
@@ -112,7 +113,7 @@ def test_timeout(bench: Bench) -> None:
     with bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, "sh", "-c", IGNORES_TERM) as talk:
         talk.hear("ready\n")
         done = bench.docker("stop", name, timeout=30)
-        expect_run(done, stdout=f"{name}\n")
+        expect_stopped(bench, done, name)
         bench.record.observe("stop_seconds", round(done.seconds, 1))
         expect(done.seconds >= 9, "no SIGKILL before the 10 s of grace", f"{done.seconds:.1f} s")
         expect(
@@ -157,5 +158,5 @@ def test_orphan_clean_up(bench: Bench) -> None:
         bench.await_running(name)
         done = bench.docker("ps", "--filter", f"name={name.rsplit('-', 1)[0]}-", "--format", "{{.Names}}")
         expect_run(done, stdout=f"{name}\n")
-        expect_run(bench.docker("stop", "-t", "1", done.out.strip(), timeout=30), stdout=f"{name}\n")
+        expect_stopped(bench, bench.docker("stop", "-t", "1", done.out.strip(), timeout=30), name)
         bench.expect_gone(name)
