@@ -23,6 +23,7 @@ from checks.hosts.ssh import SshHost
 from checks.problems import HostProblem
 from checks.progress import Progress
 from checks.runs import Run, cache, locked
+from checks.seal import seal, whole
 
 Prepare = Callable[[Sequence[Host]], None]
 """What is done on the accounts of a freshly booted guest before its state is saved."""
@@ -170,7 +171,7 @@ def resumed(
 
 def built(recipe: Recipe) -> bool:
     """Whether the recipe's host stands in the cache as the recipe is now."""
-    return (_folder(recipe) / _BASE).is_dir()
+    return whole(_folder(recipe) / _BASE)
 
 
 def tools_missing() -> list[str]:
@@ -192,17 +193,21 @@ def _ready(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress) -> tu
     waiting = f"Waiting for another run that builds {recipe.name}"
     with locked(folder.parent / f"{recipe.name}.lock", progress, waiting):
         try:
-            if not boot.is_dir():
+            if not whole(boot):
+                _tell_if_broken(boot, progress)
+                shutil.rmtree(folder, ignore_errors=True)
                 with progress.step(f"Building {recipe.name} from its distribution’s packages (once, 1-2 minutes)"):
                     work = run.folder / _BASE
                     work.mkdir()
                     build.build(recipe, work, run)
+                    seal(work)
                     _forget_older(recipe)
                     folder.mkdir(exist_ok=True)
                     work.rename(boot)
             accelerator = usable(boot / build.KERNEL)
             ready = folder / f"ready-{accelerator.label}-{_qemu_version()}"
-            if not ready.is_dir():
+            if not whole(ready):
+                _tell_if_broken(ready, progress)
                 _prepare(recipe, boot, accelerator, ready, run, prepare, progress)
         except OSError as error:
             raise HostProblem(
@@ -210,6 +215,11 @@ def _ready(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress) -> tu
                 "Look at the disk's free room and at the folder's owner.",
             ) from error
     return boot, accelerator, ready
+
+
+def _tell_if_broken(folder: Path, progress: Progress) -> None:
+    if folder.is_dir():
+        progress.say(f"{folder} is not whole: a file of it was cut short or is gone. It is made anew.")
 
 
 def _prepare(
@@ -235,6 +245,7 @@ def _prepare(
             account.close()
         with progress.step("Saving its state"):
             machine.save(work / "state")
+    seal(work)
     for old in ready.parent.glob("ready-*"):
         shutil.rmtree(old, ignore_errors=True)  # of another QEMU, or of other options: a guest that runs on it keeps it
     work.rename(ready)

@@ -58,7 +58,8 @@ def ready(source: Source, accounts: Mapping[str, Account], run: Run, progress: P
     images.mkdir(parents=True, exist_ok=True)
     folder = images / f"{source.slug}-{_digest(source, accounts)}"
     with locked(images / "lock", progress, "Waiting for another run that makes an agent image"):
-        if not folder.is_dir():
+        if not whole(folder):
+            shutil.rmtree(folder, ignore_errors=True)
             _make(source, accounts, folder, run, progress)
             _forget_older_bases(images)
             for old in images.glob(f"{source.slug}-*"):
@@ -109,6 +110,7 @@ def _make(source: Source, accounts: Mapping[str, Account], folder: Path, run: Ru
                 mapped.map_for(source.tag, account.uid)
                 disk.make(mapped, label(account.uid), account.uid, account.subordinate, made / f"{account.uid}.ext4")
     (made / _NOTE).write_text(json.dumps({"name": source.name, "base": how}))
+    seal(made)
     made.rename(folder)
 
 
