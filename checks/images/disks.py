@@ -15,6 +15,7 @@ from checks.images.store import Store, tools_missing
 from checks.problems import HostProblem
 from checks.progress import Progress
 from checks.runs import Run, cache, locked
+from checks.seal import seal, whole
 
 _FORMAT = 2
 """Raise it when the same files would come out as other disks."""
