@@ -165,8 +165,13 @@ def processes_of(run_id: str) -> list[int]:
     return found
 
 
+def folders_of(run_id: str, where: Path) -> tuple[Path, Path]:
+    """Where a run of that id has its folders: in the cache, which is ``where``, and the scratch folder."""
+    return where / "runs" / run_id, Path("/var/tmp") / f"{PROGRAM}-{run_id}"  # noqa: S108
+
+
 def _run(run_id: str) -> Run:
-    return Run(run_id, cache() / "runs" / run_id, Path("/var/tmp") / f"{PROGRAM}-{run_id}")  # noqa: S108
+    return Run(run_id, *folders_of(run_id, cache()))
 
 
 def _unlocked() -> Iterator[tuple[Run, dict[str, object]]]:

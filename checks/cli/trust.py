@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
+from checks.faults.command import Options as FaultsOptions
+from checks.faults.command import faults as run_faults
 from checks.stage import DEFAULT_GUEST
 from checks.trust.command import Options
 from checks.trust.command import sabotage as run_sabotage
@@ -41,6 +43,28 @@ def sabotage(
         host=host, only=tuple(only or ()), list_only=list, agents=agents, slow=slow, nanoclaw=nanoclaw, json=json
     )
     raise Exit(code=run_sabotage(options))
+
+
+@task(
+    iterable=["only"],
+    auto_shortflags=False,
+    help={
+        "host": f"a throwaway host (default: {DEFAULT_GUEST})",
+        "only": "the faults whose name or description has this in it; '!PATTERN' leaves out; repeatable",
+        "list": "print the faults and stop",
+    },
+)
+def faults(
+    _: Context,
+    host: str = DEFAULT_GUEST,
+    only: list[str] | None = None,
+    list: bool = False,  # noqa: A002 - the option's name
+) -> None:
+    """Break runs off in the middle, and print what they say, how they end and whether anything is left behind.
+
+    Exit status: 0 all ended as they should, 1 one did not, 2 wrong usage, 3 the host can't be used.
+    """
+    raise Exit(code=run_faults(FaultsOptions(host=host, only=tuple(only or ()), list_only=list)))
 
 
 @task(help={"check": "only say whether the document is stale (exit status 1)"})

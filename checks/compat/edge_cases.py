@@ -41,9 +41,7 @@ def test_name_with_timestamp(bench: Bench) -> None:
     shared = first.rsplit("-", 1)[0]
     with contextlib.ExitStack() as talks:
         clients = [
-            talks.enter_context(
-                bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, *command)
-            )
+            talks.enter_context(bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, *command))
             for name, command in ((first, ("sh", "-c", IGNORES_TERM)), (second, READS_ON))
         ]
         for talk in clients:
