@@ -84,6 +84,15 @@ class Docker:
         finally:
             process.kill()
 
+    def at_once(self, *commands: Sequence[str], timeout: float = 20) -> list[Completed]:
+        """Several ``docker ARGS`` that have nothing to do with each other, side by side; their ends, in their order.
+
+        ``timeout`` is in seconds for each as if it ran alone. Raises TimedOut as a call does.
+        """
+        with contextlib.ExitStack() as clients:
+            started = [clients.enter_context(self.started(*args, timeout=timeout * len(commands))) for args in commands]
+            return [each.end() for each in started]
+
     @contextlib.contextmanager
     def talking(self, *args: str, tty: bool = False, pidfile: str = "") -> Iterator[Talk]:
         """``docker ARGS`` to talk with, on plain pipes as nanoclaw has it, or on a terminal.

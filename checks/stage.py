@@ -133,11 +133,7 @@ def _pinned(
 ) -> Iterator[Stage]:
     if profile not in profiles(what):
         raise WrongUsage(f"{what.name} has no profile “{profile}”.", f"Known: {', '.join(profiles(what))}.")
-    if missing := guest.tools_missing():
-        raise HostProblem(
-            f"A throwaway host needs programs that are not installed here: {', '.join(missing)}.",
-            "Install them with: scripts/install.sh guest",
-        )
+    guest.require_tools()
     with guest.resumed(what, run, probe.make, progress, outlive=keep, sharing=sharing) as machine:
         if profile == "recommended":
             with ThreadPoolExecutor() as pool:

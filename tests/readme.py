@@ -255,6 +255,7 @@ RULES = {
     "invoke clean": DONE,
     "invoke compare": OR_FINDINGS,
     "invoke doctor": OR_FINDINGS,
+    "invoke faults": NO_HOST,
     "invoke harden": NO_HOST,
     "invoke hosts": DONE,
     "invoke inject": NO_HOST,

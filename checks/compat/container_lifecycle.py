@@ -51,8 +51,8 @@ def test_run_status(bench: Bench) -> None:
         127: ["/no/such/command"],
         143: ["sh", "-c", "sh -c 'kill -TERM $$'; exit $?"],
     }
-    for status, command in wanted.items():
-        done = bench.docker("run", "--rm", bench.probe, *command)
+    ends = bench.docker.at_once(*(("run", "--rm", bench.probe, *command) for command in wanted.values()))
+    for status, done in zip(wanted, ends, strict=True):
         expect_run(done, status=status, stdout="")
 
 
@@ -143,13 +143,15 @@ def test_terminal(bench: Bench) -> None:
 @pytest.mark.case("docker run --entrypoint", fix="the-container-does-not-start")
 def test_entrypoint(bench: Bench) -> None:
     # The second design starts its agent so.
-    script = 'echo "entrypoint ${PROBE_ENTRYPOINT:-replaced}, argument $1"'
-    done = bench.docker("run", "--rm", "--entrypoint", "bash", bench.probe, "-c", script, "bash", "two words")
-    expect_run(done, stdout="entrypoint replaced, argument two words\n")
-    done = bench.docker("run", "--rm", bench.probe, "sh", "-c", 'printf "<%s>" "$@"', "sh", "", "a  b", "")
-    expect_run(done, stdout="<><a  b><>")
-    done = bench.docker("run", "--rm", bench.probe, "sh", "-c", 'echo "entrypoint ${PROBE_ENTRYPOINT:-replaced}"')
-    expect_run(done, stdout="entrypoint ran\n")
+    told = 'echo "entrypoint ${PROBE_ENTRYPOINT:-replaced}'
+    replaced, kept, ran = bench.docker.at_once(
+        ("run", "--rm", "--entrypoint", "bash", bench.probe, "-c", f'{told}, argument $1"', "bash", "two words"),
+        ("run", "--rm", bench.probe, "sh", "-c", 'printf "<%s>" "$@"', "sh", "", "a  b", ""),
+        ("run", "--rm", bench.probe, "sh", "-c", f'{told}"'),
+    )
+    expect_run(replaced, stdout="entrypoint replaced, argument two words\n")
+    expect_run(kept, stdout="<><a  b><>")
+    expect_run(ran, stdout="entrypoint ran\n")
 
 
 @pytest.mark.case("docker run --entrypoint /bin/echo with unread input", fix="the-output-of-a-short-command-is-lost")

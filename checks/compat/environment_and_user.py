@@ -55,9 +55,12 @@ def test_timezone(bench: Bench) -> None:
 
 @pytest.mark.case("--user flag", fix="permission-denied-in-the-workspace")
 def test_user(bench: Bench) -> None:
-    for uid, gid in ((1000, 1000), (1234, 4321)):
-        script = "id -u; id -g; grep -E '^(Uid|Gid):' /proc/self/status; grep ^Groups: /proc/self/status >&2"
-        done = bench.docker("run", "--rm", "--user", f"{uid}:{gid}", bench.probe, "sh", "-c", script)
+    script = "id -u; id -g; grep -E '^(Uid|Gid):' /proc/self/status; grep ^Groups: /proc/self/status >&2"
+    users = ((1000, 1000), (1234, 4321))
+    ends = bench.docker.at_once(
+        *(("run", "--rm", "--user", f"{uid}:{gid}", bench.probe, "sh", "-c", script) for uid, gid in users)
+    )
+    for (uid, gid), done in zip(users, ends, strict=True):
         uids, gids = "\t".join([str(uid)] * 4), "\t".join([str(gid)] * 4)
         expect_run(done, stdout=f"{uid}\n{gid}\nUid:\t{uids}\nGid:\t{gids}\n", stderr_has="Groups:")
         groups = done.err.split("Groups:")[-1].split()

@@ -25,6 +25,8 @@ from checks.seal import whole
 WAITS = "Container timeout"
 """A case that takes its time: it waits for the ten seconds after which a container is killed."""
 _QUICK = "docker --version"
+_INFO = ("docker info", "!broken", "!systemd")
+"""A command of some seconds, with a bound of its own."""
 _STARTED = "$ docker"
 _STALL = 8.0  # seconds
 
@@ -172,7 +174,7 @@ def _recipe_edited(host: str) -> Iterator[Came]:
             yield Came.of(run)
 
 
-_NO_SPACE = 'fallocate -l "$(df --output=avail -B1 / | tail -n 1)" /full; cat /dev/zero >/more'
+_NO_SPACE = 'fallocate -l "$(df --output=avail -B1 / | tail -n 1)" /full'
 _NO_HELPER = "for each in pasta passt slirp4netns; do rm -f /usr/bin/$each; done"
 _OK = (Exit.OK,)
 _GONE = (Exit.HOST_UNUSABLE,)
@@ -190,9 +192,9 @@ FAULTS = (
     Fault("sshd-killed", "SIGKILL for every sshd in the guest", _GONE, "can't be reached|stopped answering",
           lambda host: _under_way(host, lambda run: run.on_guest("systemctl stop ssh.socket ssh; pkill -KILL sshd"))),
     Fault("guest-frozen", "SIGSTOP for QEMU, for good", _GONE, "can't be reached|stopped answering",
-          lambda host: _under_way(host, _frozen, _QUICK)),
+          lambda host: _under_way(host, _frozen, *_INFO)),
     Fault("guest-stalled", f"SIGSTOP for QEMU, and SIGCONT after {_STALL:g} s", _OK, r"1/1 passed",
-          lambda host: _under_way(host, _stalled, _QUICK)),
+          lambda host: _under_way(host, _stalled, *_INFO)),
     Fault("guest-disk-full", "The guest's disk fills up", (Exit.CASE_FAILED, Exit.HOST_UNUSABLE),
           "(?i)no space left", _before_a_container(_NO_SPACE)),
     Fault("network-helper-gone", "The guest's network helper is removed", (Exit.CASE_FAILED,),

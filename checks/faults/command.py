@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from checks.faults.catalogue import FAULTS, Fault
 from checks.hosts import recipe
+from checks.hosts.guest import require_tools
 from checks.matrix.table import clock
 from checks.problems import Exit, WrongUsage, settled
 from checks.progress import Progress
@@ -41,6 +42,7 @@ def _run(options: Options, progress: Progress) -> Exit:
         return Exit.OK
     if options.host not in recipe.known():
         raise WrongUsage(f"“{options.host}” is no throwaway host.", "invoke hosts lists them.")
+    require_tools()
     began = time.monotonic()
     rows, wrong = [], {}
     for fault in wanted:

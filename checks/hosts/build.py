@@ -43,8 +43,7 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
             f"Building {recipe.name} needs {NEEDED >> 30} GiB of free disk in {into.parent}.",
             "Free some, or set XDG_CACHE_HOME to a folder with more room.",
         )
-    for key in (CLIENT_KEY, HOST_KEY):
-        _step(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", str(into / key)])
+    make_keys(into)
     archive = into / "root.tar"
     try:
         _install(recipe, archive, into, run)
@@ -58,6 +57,12 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
     namespace = [] if os.geteuid() == 0 else ["unshare", "--map-auto", "--map-root-user"]
     _step([*namespace, str(script), str(archive), str(into), _SIZE])
     archive.unlink()
+
+
+def make_keys(into: Path) -> None:
+    """The guest's own key and the one that opens it, made for it alone."""
+    for key in (CLIENT_KEY, HOST_KEY):
+        _step(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", str(into / key)])
 
 
 def _install(recipe: Recipe, archive: Path, keys: Path, run: Run) -> None:

@@ -86,9 +86,7 @@ class Guest:
         self.machine = machine
         self.accelerator = accelerator
         self.run = run
-        # Where its processors take turns in one thread, a second thread of Go's is at the cost of the first: an eighth
-        # of a container's time. Containers are not told.
-        self.settings = ("env", "GOMAXPROCS=1") if sharing and accelerator.sharing else ()
+        self.settings = ("env", *accelerator.thrift) if sharing and accelerator.thrift else ()
         key = (boot / f"{build.HOST_KEY}.pub").read_text().split()
         (run.folder / "known_hosts").write_text(f"guest {key[0]} {key[1]}\n")
         self.root = GuestAccount("root", self)
@@ -172,6 +170,15 @@ def resumed(
 def built(recipe: Recipe) -> bool:
     """Whether the recipe's host stands in the cache as the recipe is now."""
     return whole(_folder(recipe) / _BASE)
+
+
+def require_tools() -> None:
+    """Raise HostProblem where this machine lacks what building and running a guest needs."""
+    if missing := tools_missing():
+        raise HostProblem(
+            f"A throwaway host needs programs that are not installed here: {', '.join(missing)}.",
+            "Install them with: scripts/install.sh guest",
+        )
 
 
 def tools_missing() -> list[str]:

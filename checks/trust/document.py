@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from checks.faults.catalogue import FAULTS
 from checks.hosts.recipe import ROOT
 from checks.matrix.table import clock
 from checks.plugin import About
@@ -34,7 +35,8 @@ def render_trust(*, check: bool = False) -> Exit:
 
 def text(evidence: Sequence[Mapping[str, Any]], sabotages: Sequence[Sabotage], cases: Sequence[About]) -> str:
     """The document."""
-    return render_template("trust.md.j2", hosts=[_host(each, sabotages, cases) for each in evidence])
+    hosts = [_host(each, sabotages, cases) for each in evidence]
+    return render_template("trust.md.j2", hosts=hosts, faults=FAULTS)
 
 
 def _host(seen: Mapping[str, Any], sabotages: Sequence[Sabotage], cases: Sequence[About]) -> dict[str, Any]:

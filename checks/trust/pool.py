@@ -45,6 +45,7 @@ class Pool:
                 sockets=str(stage.run.scratch / f"w{facts.uid}"), host=account.name, slowness=account.slowness,
                 facts=asdict(facts), profile=stage.profile, run=stage.run.id, nanoclaw=nanoclaw, slow=slow,
                 wrappers=folder_of(stage.run.id, facts.uid), images=images,
+                settings=list(stage.guest.accelerator.thrift) if stage.guest else [],
             )  # fmt: skip
             self._workers[facts.uid] = subprocess.Popen(
                 [sys.executable, "-m", "checks.trust.worker"], cwd=ROOT, stdin=subprocess.PIPE,

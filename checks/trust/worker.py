@@ -54,6 +54,8 @@ class Description:
     run: str
     wrappers: str
     """The folder there that has a folder with a ``docker`` for each sabotage."""
+    settings: list[str]
+    """Of the commands' environment there: workers compete."""
     nanoclaw: str
     slow: bool
     images: list[tuple[str, int, str]]
@@ -102,7 +104,7 @@ class Worker:
         account.remember(Facts(**about.facts))
         self._about = about
         self.account = account
-        self._wrapped = Wrapped(account)
+        self._wrapped = Wrapped(account, about.settings)
         self._agents = available(about.nanoclaw)
 
     def run(self, task: Task) -> Came:

@@ -37,15 +37,16 @@ def upload(account: Host, folder: str, sabotages: Sequence[Sabotage]) -> None:
 class Wrapped(Through):
     """An account that has wrappers, one of them first on its PATH."""
 
-    def __init__(self, account: Host) -> None:
+    def __init__(self, account: Host, settings: Sequence[str] = ()) -> None:
         super().__init__(account)
+        self._settings = settings
         self._path = account.must(["printenv", "PATH"], doing="asking for its PATH").out.strip()
         self._folder = ""
 
     def at(self, folder: str) -> Wrapped:
         """The same account with another folder first."""
         self._folder = folder
-        self.before = ["env", f"PATH={folder}:{self._path}"]
+        self.before = ["env", *self._settings, f"PATH={folder}:{self._path}"]
         return self
 
     def facts(self) -> Facts:

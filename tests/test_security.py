@@ -1,0 +1,100 @@
+"""What the tool itself must not do: tell secrets, trust any host, listen for everyone, leave files open to all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from checks.bench import Bench, Owner
+from checks.docker import Record
+from checks.evidence import CaseResult, Evidence
+from checks.hosts import build
+from checks.hosts.recipe import ROOT
+from checks.nanoclaw import running, workspace
+from checks.nanoclaw.agent import stand_in
+from checks.nanoclaw.contract import Design
+from checks.nanoclaw.running import Question
+from checks.nanoclaw.service import Conversation
+from tests.fakes import FACTS, FakeHost
+
+KEY = "sk-ant-the-users-own-key"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    host = FakeHost(tmp_path, {"docker": f'printf "%s\\n" "$@" >{tmp_path}/argv; cat >/dev/null'})
+    bench = Bench(host.pretend(replace(FACTS, docker=f"{tmp_path}/bin/docker")), Owner("run", "run"), "case", Record())
+    bench._folder = str(tmp_path)
+    return bench
+
+
+def asked(bench: Bench, design: Design) -> list[str]:
+    """What was shown of everything that was run to ask an agent of that design, with a key of the real service."""
+    shown: list[str] = []
+    bench.host.echo = shown.append
+    question = Question("What?", "That.", Conversation(KEY, "That."))
+    agent = stand_in()[design]
+    if design is Design.STREAMS:
+        with running.streams(bench, workspace.for_streams(bench, agent), "image", question) as started:
+            started.client.end()
+    else:
+        place = workspace.for_databases(bench, agent, prompt="What?")
+        with running.databases(bench, place, "image", question) as started:
+            started.client.end()
+    return shown
+
+
+@pytest.mark.parametrize("design", Design)
+def test_the_users_key_is_on_no_command_line_and_in_no_evidence(
+    bench: Bench, tmp_path: Path, design: Design, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = asked(bench, design)
+    assert shown
+    assert KEY not in "\n".join(shown)
+    assert KEY not in (tmp_path / "argv").read_text()
+    evidence = Evidence("h", "p", FACTS)
+    evidence.cases.append(CaseResult("id", "group", "label", "passed", 1.0, bench.record))
+    assert KEY not in json.dumps(evidence.as_json())
+
+
+def test_the_second_designs_key_comes_by_a_file(bench: Bench, tmp_path: Path) -> None:
+    asked(bench, Design.DATABASES)
+    words = (tmp_path / "argv").read_text().splitlines()
+    assert Path(words[words.index("--env-file") + 1]).read_text() == f"ANTHROPIC_API_KEY={KEY}\n"
+
+
+def test_guests_listen_on_the_loopback_address_and_their_keys_are_pinned() -> None:
+    machine = (ROOT / "checks/hosts/machine.py").read_text()
+    assert re.findall(r"hostfwd=tcp:([^:]*):", machine) == ["127.0.0.1"]
+    guest = (ROOT / "checks/hosts/guest.py").read_text()
+    assert "StrictHostKeyChecking=yes" in guest
+    everything = "".join(path.read_text() for path in (ROOT / "checks").rglob("*.py"))
+    assert not re.search(r"StrictHostKeyChecking=(no|accept-new|off)", everything)
+
+
+def test_private_keys_are_their_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        build.make_keys(tmp_path)
+    finally:
+        os.umask(before)
+    for key in (build.CLIENT_KEY, build.HOST_KEY):
+        assert (tmp_path / key).stat().st_mode & 0o777 == 0o600
+
+
+def test_no_file_of_the_project_may_be_written_by_everyone() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    files = [ROOT / name for name in listed.split("\0") if name]
+    assert [path for path in files if path.is_file() and path.stat().st_mode & 0o002] == []
+
+
+def test_no_shell_is_asked_to_split_words_here() -> None:
+    """``shell=True`` and ``os.system`` would make a command line of a string."""
+    everything = {path: path.read_text() for path in (ROOT / "checks").rglob("*.py")}
+    assert [path for path, text in everything.items() if re.search(r"shell=True|os\.system\(|os\.popen\(", text)] == []
