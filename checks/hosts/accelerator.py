@@ -40,8 +40,8 @@ KVM = Accelerator("kvm", ("-accel", "kvm", "-cpu", "host"), 1.0)
 # cx16; older kernels don't know the name). The processor keeps it, since Bun does not start without.
 # Its defences against flaws of real processors are indirect jumps, which emulation pays dearly for.
 # Beside another guest its processors take turns in one thread: that takes a tenth less of this machine's time, and no
-# processor waits for another one that this machine lets wait. There a second thread of Go's is at the cost of the first;
-# with one, a container takes an eighth less. Containers are not told.
+# processor waits for another one that this machine lets wait. There a second thread of Go's is at the cost of the
+# first: with one, a container takes an eighth less. Containers are not told.
 TCG = Accelerator(
     "tcg", ("-accel", "tcg,thread=multi", "-cpu", "max"), 3.0, "clearcpuid=141 mitigations=off",
     sharing=("-accel", "tcg,thread=single", "-cpu", "max"), thrift=("GOMAXPROCS=1",),
