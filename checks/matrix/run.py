@@ -32,6 +32,14 @@ PARTS = {
         ("Image operations", "Container lifecycle"),
         ("Bind mounts", "Environment and user", "Resource limits", "streams-passing-user", "Edge cases"),
     ),
+    # The same cases, in halves for an engine that builds slowly and runs no agent.
+    "docker": (
+        ("Image operations", "docker run", "docker stop", "docker rm"),
+        (
+            "docker ps", "Bind mounts", "Environment and user", "Resource limits", "streams-passing-user",
+            "Edge cases",
+        ),
+    ),
     # What the first process and its control groups decide; all else is as on the host that this one is made after.
     "plain": (
         (
@@ -44,7 +52,7 @@ PARTS = {
     "stock": (("Writable workspace",),),
 }  # fmt: skip
 """The cases that a matrix runs, by profile: patterns, in parts that take about as long as each other. A host without
-systemd has “plain” in place of the recommended ones."""
+systemd has “plain” in place of the recommended ones, one of Docker Engine “docker”."""
 
 _CASE = re.compile(r"  \[(PASS|FAIL|SKIP)\] ")
 
@@ -93,7 +101,7 @@ def parts_of(host: str, profile: str) -> Sequence[Sequence[str]]:
     what = recipe.load(host)
     if profile != profiles(what)[0]:
         return PARTS[profile]
-    return PARTS["plain" if what.init == "plain" else "recommended"]
+    return PARTS["plain" if what.init == "plain" else "docker" if what.engine == "docker" else "recommended"]
 
 
 def selection(host: str, profile: str) -> Sequence[str]:
