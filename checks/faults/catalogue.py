@@ -102,7 +102,7 @@ def _before_a_container(script: str) -> Callable[[str], Iterator[Came]]:
     """Change the guest while the run stands still between two cases."""
 
     def happen(host: str) -> Iterator[Came]:
-        with running(host, _QUICK, "docker info", "docker build again", "docker run -i --rm") as run:
+        with running(host, _QUICK, "docker build again", "docker run -i --rm") as run:
             run.await_line("[PASS]")
             run.signal(signal.SIGSTOP)
             run.on_guest(script)
