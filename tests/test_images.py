@@ -13,6 +13,7 @@ from checks.images.disks import Source
 from checks.images.store import Store
 from checks.problems import HostProblem
 from checks.progress import Progress
+from checks.seal import seal
 
 ACCOUNTS = {"a": Account(1500, 100_000), "b": Account(1000, 165_536)}
 
@@ -41,6 +42,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         folders.append(folder)
         folder.mkdir()
         (folder / "image.json").write_text('{"base": "built on sand"}')
+        seal(folder)
 
     monkeypatch.setattr(disks, "_make", make)
     return folders
@@ -52,6 +54,13 @@ def test_an_image_is_made_once(run: runs.Run, source: Source, made: list[Path]) 
     assert len(made) == 1
     assert first.base == "built on sand"
     assert {uid: disk.name for uid, disk in first.disks.items()} == {1500: "1500.ext4", 1000: "1000.ext4"}
+
+
+def test_an_image_that_was_cut_short_is_made_anew(run: runs.Run, source: Source, made: list[Path]) -> None:
+    disks.ready(source, ACCOUNTS, run, Progress())
+    (made[0] / "image.json").write_text("{")
+    assert disks.ready(source, ACCOUNTS, run, Progress()).base == "built on sand"
+    assert len(made) == 2
 
 
 def test_a_changed_image_takes_the_place_of_the_older_one(run: runs.Run, source: Source, made: list[Path]) -> None:
