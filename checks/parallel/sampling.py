@@ -184,5 +184,5 @@ def sampling(bench: Bench, bound: float) -> Iterator[Sampler]:
         yield sampler
     finally:
         with contextlib.suppress(TimedOut, HostProblem):  # it ends by itself as well
-            bench.host.run(["touch", f"{folder}/stop"])
+            bench.host.run(["touch", f"{folder}/stop"], timeout=3)
         process.kill()
