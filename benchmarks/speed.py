@@ -1,4 +1,4 @@
-"""What a verification costs: against the same docker commands without it, per case, cold and warm, and how it grows.
+"""What a verification costs: against the same docker commands without it, cold and warm, and how it grows.
 
 python -m benchmarks.speed                     # on debian-13
 python -m benchmarks.speed --host local        # on this machine's own Podman, as a plain user
@@ -20,12 +20,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rich.console import Console
 from tabulate import tabulate
 
-from benchmarks.clocked import Clocked, covered
 from checks import runs
 from checks.evidence import Evidence
 from checks.hosts.recipe import ROOT
@@ -40,7 +39,6 @@ SELECTION = (
 )  # fmt: skip
 """Cases whose commands can be run again as they stand: no files, no input, nothing in the background."""
 
-OVERHEAD_GOAL = 0.020  # seconds a case, where the host is this machine
 COLD_GOAL, WARM_GOAL = 120.0, 10.0  # seconds to the first case, without KVM
 _FLOOR_BOUND = 600.0  # seconds
 _CASE = re.compile(r" *\[(PASS|FAIL|SKIP)\]")
@@ -67,8 +65,6 @@ class Pass:
 
     wall: float
     evidence: Evidence
-    own: float
-    """Seconds within cases in which no command of the host ran."""
 
 
 def main() -> int:
@@ -105,28 +101,23 @@ def _against_floor(host: str, rounds: int, progress: Progress) -> Iterator[Row]:
         local = ready.guest is None
     goal = 1.10 if local else 1.0
     ratio = statistics.median(one.wall / plain for one, plain in zip(whole, floor, strict=True))
-    own = statistics.median(one.own / cases for one in whole)
     what = f"verify of {cases} cases / its {commands} docker commands in a plain script"
     yield Row(what, f"{ratio:.2f}", f"at most {goal:.2f}", ratio <= goal)
-    met = own < OVERHEAD_GOAL if local else None
-    bound = f"under {OVERHEAD_GOAL * 1000:.0f} ms" if local else ""
-    yield Row("own time per case, between commands", f"{own * 1000:.0f} ms", bound, met)
     growth = statistics.median((one.wall / less.wall) / (cases / fewer) for one, less in zip(whole, half, strict=True))
     yield Row(f"cost per case, of {cases} cases / of {fewer}", f"{growth:.2f}")
 
 
 def _verified(ready: Stage, only: Sequence[str], host: str) -> Pass:
-    clocked = Clocked(ready.host)
     began = time.monotonic()
     quiet = Console(file=io.StringIO())
     _, evidence = session(
-        Options(host=host, only=only), lambda: contextlib.nullcontext(replace(ready, host=clocked)), quiet,
+        Options(host=host, only=only), lambda: contextlib.nullcontext(ready), quiet,
         Progress(quiet),
     )  # fmt: skip
     wall = time.monotonic() - began
     if evidence is None or any(case.outcome == "failed" for case in evidence.cases):
         raise HostProblem(f"On {ready.host.name} a case of the benchmark failed.", "Run invoke verify first.")
-    return Pass(wall, evidence, sum(case.seconds for case in evidence.cases) - covered(clocked.spans))
+    return Pass(wall, evidence)
 
 
 def _floor(ready: Stage, evidence: Evidence) -> float:
