@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from checks.docker import Docker, Record, shell
 from checks.expect import expect
 from checks.hosts.base import Facts, Host
 from checks.hosts.process import TimedOut
+from checks.residue import Watch
 
 # Each script's first argument is the engine's own command: the host's view, past the docker under test.
 _GONE = """
@@ -94,7 +96,9 @@ class Bench:
         *,
         factor: float = 1.0,
         flags: Sequence[str] = (),
+        watch: Watch | None = None,
     ) -> None:
+        self._watch = watch
         self.host = host
         self.docker = Docker(host, owner.run, record, factor=factor, flags=flags)
         self.record = record
@@ -173,7 +177,8 @@ class Bench:
     def _beside(self, how: Sequence[str], name: str, options: Sequence[str], *command: str) -> None:
         self._bystanders.append(name)
         label = f"{probe.LABEL}={self._owner.run}"
-        self.engine(*how, "--name", name, "--label", label, *options, self.probe, *command)
+        with self._watch.aside() if self._watch else contextlib.nullcontext():
+            self.engine(*how, "--name", name, "--label", label, *options, self.probe, *command)
 
     def clear(self) -> None:
         """Remove the bystanders."""

@@ -12,12 +12,13 @@ import pytest
 from checks.bench import Bench, accounts_with, remove_containers
 from checks.docker import Record
 from checks.evidence import CaseResult, Evidence
-from checks.expect import Mismatch
+from checks.expect import Mismatch, expect
 from checks.hosts.base import Host
 from checks.hosts.process import TimedOut
 from checks.problems import Problem
 from checks.progress import Progress
 from checks.report import Report
+from checks.residue import Watch
 from checks.selection import selected
 from checks.troubleshooting import catalogue
 from checks.troubleshooting.document import GUIDE
@@ -95,6 +96,7 @@ class Verification:
         self._keep = keep
         self._verbose = verbose
         self._stage: Stage | None = None
+        self._watches: dict[int, Watch] = {}
         self.problem: Problem | None = None
         self.evidence: Evidence | None = None
         self.kept: list[Bench] = []
@@ -178,10 +180,13 @@ class Verification:
     def _add(self, item: pytest.Item, report: pytest.TestReport, error: BaseException | None) -> None:
         assert self.evidence
         what = about(item)
+        seconds = report.duration
         if self.evidence.cases and self.evidence.cases[-1].id == what.id:
-            return  # its tear-down failed as well; the first failure says it
+            if self.evidence.cases[-1].outcome != "passed":
+                return  # its tear-down failed as well; the first failure says it
+            seconds += self.evidence.cases.pop().seconds
         record = item.stash.setdefault(_RECORD, Record())
-        result = CaseResult(what.id, what.group, what.label, report.outcome, report.duration, record)
+        result = CaseResult(what.id, what.group, what.label, report.outcome, seconds, record)
         fix = what.fix
         if report.outcome == "failed":
             result.expected, result.came = _explained(error, report)
@@ -245,17 +250,34 @@ class Verification:
         what = about(request.node)
         if self._flags and what.against:
             pytest.skip(f"not with the hardening flags on: {what.against}")
-        bench = Bench(account, self._stage.owner, what.id, record, factor=self._factor, flags=self._flags)
+        watch = self._watch(account)
+        bench = Bench(account, self._stage.owner, what.id, record, factor=self._factor, flags=self._flags, watch=watch)
         failed_before = request.session.testsfailed
         yield bench
+        left = []
         if request.session.testsfailed == failed_before:
             if self._stage.guest is None:  # a throwaway host takes its bystanders along
                 bench.clear()
-        elif self._keep:
+            left = watch.left()
+            if not left:
+                return
+        del self._watches[bench.uid]  # what a failed case leaves is no fault of the next one
+        if self._keep:
             self._stage.keep()
             self.kept.append(bench)
         else:
             remove_containers(account, self._stage.owner.run)
+        expect(not left, "nothing of the case left on the host", "\n".join(left))
+
+    def _watch(self, account: Host) -> Watch:
+        """The account's watch, which goes on from case to case; it begins anew where it is no longer to be trusted."""
+        assert self._stage
+        uid = account.facts().uid
+        if uid not in self._watches:
+            owner = self._stage.owner
+            self._watches[uid] = Watch(account, owner.run, alone=self._stage.alone, apart=owner.folder)
+            self._watches[uid].begin()
+        return self._watches[uid]
 
 
 def _explained(error: BaseException | None, report: pytest.TestReport) -> tuple[str, str]:

@@ -88,6 +88,8 @@ def new_run() -> Iterator[Run]:
                 os.environ.pop(MARK, None)
                 if not run.kept:
                     remove(run)
+            if not run.kept and (left := leftovers(run.id, cache())):
+                raise HostProblem(f"The run {run.id} left behind: {'; '.join(left)}.", "Remove it by hand.")
 
 
 @contextlib.contextmanager
@@ -163,6 +165,26 @@ def processes_of(run_id: str) -> list[int]:
             if int(entry.name) != os.getpid() and wanted in (entry / "environ").read_bytes().split(b"\0"):
                 found.append(int(entry.name))
     return found
+
+
+def leftovers(run_id: str, where: Path) -> list[str]:
+    """What is left of a run on this machine, in words; ``where`` is its cache. A killed process gets a moment to go."""
+    deadline = time.monotonic() + _KILL_BOUND
+    while (processes := processes_of(run_id)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if run_id in line]
+    return [
+        *(f"process {pid}: {' '.join(words(pid))[:80]}" for pid in processes),
+        *(f"folder {folder}" for folder in folders_of(run_id, where) if folder.exists()),
+        *(f"mount {mount}" for mount in mounts),
+    ]
+
+
+def words(pid: int) -> list[str]:
+    """A process's command line; empty where it has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+    return []
 
 
 def folders_of(run_id: str, where: Path) -> tuple[Path, Path]:

@@ -19,6 +19,7 @@ from checks.hosts.process import Echo
 from checks.hosts.ssh import SshHost
 from checks.problems import HostProblem, WrongUsage
 from checks.progress import Progress
+from checks.residue import Watch
 from checks.runs import Run
 
 DEFAULT_GUEST = "debian-13"
@@ -45,6 +46,8 @@ class Stage:
     run: Run
     guest: Guest | None = None
     """The throwaway machine, where it is one."""
+    alone: bool = False
+    """Whether nothing but this run is at work on the accounts that it uses."""
 
     @property
     def accounts(self) -> Sequence[Host]:
@@ -113,6 +116,8 @@ def _as_it_is(host: Host, profile: str | None, run: Run, progress: Progress, *, 
         if where == host.name and remove_objects(host, dead.id):
             runs.remove(dead)
     run.aims_at(host.name)
+    watch = Watch(host, run.id, alone=False)
+    watch.begin()
     try:
         with progress.step("Making the probe image"):
             probe.make([host], run.id)
@@ -123,8 +128,10 @@ def _as_it_is(host: Host, profile: str | None, run: Run, progress: Progress, *, 
         if not run.kept:
             with progress.step("Cleaning up"):
                 clean = remove_objects(host, run.id)
-            if not clean:
-                progress.say(f"Not everything could be removed: podman ps -a --filter label={probe.LABEL}={run.id}")
+                left = watch.left()
+            if not clean or left:
+                images = "" if clean else f" images or containers with the label {probe.LABEL}={run.id}"
+                progress.say(f"Not everything could be removed from {host.name}:{images} {'; '.join(left)}".rstrip())
 
 
 @contextlib.contextmanager
@@ -144,7 +151,7 @@ def _pinned(
             progress.say(f"{what.name} has no package podman-docker: docker is a link to podman there.")
         for account in machine.members:
             account.echo = echo
-        yield Stage(machine.members[0], profile, Owner(run.id, probe.PREPARED), run, machine)
+        yield Stage(machine.members[0], profile, Owner(run.id, probe.PREPARED), run, machine, alone=True)
 
 
 def _configure(account: Host) -> None:

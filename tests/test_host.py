@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checks.hosts import base
 from checks.hosts.base import parse_facts
 from checks.hosts.local import LocalHost
 from checks.hosts.process import TimedOut
@@ -29,6 +31,36 @@ def test_what_was_asked_is_recorded_without_what_carried_it() -> None:
 def test_a_command_past_its_bound_raises_timed_out(script: str) -> None:
     with pytest.raises(TimedOut, match=r"did not end within 0\.3 s"):
         LocalHost().run(["sh", "-c", script], timeout=0.3)
+
+
+class Lingering(LocalHost):
+    """A host whose connection stays open as long as anything holds its pipes; ``answers`` says what else it does."""
+
+    def __init__(self, answers: str) -> None:
+        self._answer = answers
+
+    def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+        return ["sh", "-c", self._answer] if list(argv) == ["true"] else ["sh", "-c", '"$@" | cat', "sh", *argv]
+
+
+_OUTLIVED = ["sh", "-c", "trap '' TERM; sleep 6 & trap - TERM; wait"]
+
+
+def test_a_command_outlived_by_what_it_started_is_timed_out_where_the_host_still_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(base, "_GRACE", 1.0)
+    with pytest.raises(TimedOut, match=r"did not end within 0\.3 s"):
+        Lingering("exit 0").run(_OUTLIVED, timeout=0.3)
+
+
+@pytest.mark.parametrize("answer", ["exit 255", "sleep 6"], ids=["refuses", "hangs"])
+def test_a_command_that_is_not_killed_on_a_host_that_does_not_answer_is_the_hosts_problem(
+    answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "_GRACE", 1.0)
+    with pytest.raises(HostProblem, match="stopped answering"):
+        Lingering(answer).run(_OUTLIVED, timeout=0.3)
 
 
 def test_a_status_of_124_before_the_bound_is_the_commands_own() -> None:

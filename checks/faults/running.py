@@ -77,13 +77,13 @@ class Running:
     def qemu(self) -> int:
         """The process id of its QEMU."""
         for pid in runs.processes_of(self.id):
-            if _words(pid)[:1] == ["qemu-system-x86_64"]:
+            if runs.words(pid)[:1] == ["qemu-system-x86_64"]:
                 return pid
         raise HostProblem("The run has no QEMU.")
 
     def on_guest(self, script: str) -> None:
         """Run a script as the guest's root, by a connection of its own."""
-        words = next(words for pid in runs.processes_of(self.id) if (words := _words(pid))[:1] == ["ssh"])
+        words = next(words for pid in runs.processes_of(self.id) if (words := runs.words(pid))[:1] == ["ssh"])
         options = [
             word for at, word in enumerate(words)
             if word in ("-p", "-F", "-i") or (at and words[at - 1] in ("-p", "-F", "-i"))
@@ -103,7 +103,7 @@ class Running:
 
     def left(self) -> list[str]:
         """What it left on this machine: processes, folders, mounts."""
-        return residue(self.id, self._cache) if self.id else []
+        return runs.leftovers(self.id, self._cache) if self.id else []
 
     def _read(self) -> None:
         assert self.child.stdout
@@ -116,19 +116,6 @@ class Running:
         return ""
 
 
-def residue(run_id: str, cache: Path) -> list[str]:
-    """What is left of a run on this machine, in words; a killed process is given a moment to go."""
-    deadline = time.monotonic() + 5
-    while (processes := runs.processes_of(run_id)) and time.monotonic() < deadline:
-        time.sleep(_POLL)
-    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if run_id in line]
-    return [
-        *(f"process {pid}: {' '.join(_words(pid))[:80]}" for pid in processes),
-        *(f"folder {folder}" for folder in runs.folders_of(run_id, cache) if folder.exists()),
-        *(f"mount {mount}" for mount in mounts),
-    ]
-
-
 @contextlib.contextmanager
 def running(
     host: str, *only: str, root: Path = ROOT, settings: Mapping[str, str] | None = None, before: Sequence[str] = ()
@@ -139,9 +126,3 @@ def running(
         yield run
     finally:
         run.end()
-
-
-def _words(pid: int) -> list[str]:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
-    return []

@@ -69,10 +69,12 @@ class Facts:
     """The rootless network helper: ``pasta …`` or ``slirp4netns …``; ``bridge`` where the engine is not rootless."""
     storage: str
     rootless: bool
+    store: str = ""
+    """Podman's folder of images and containers; empty where it is the account's ordinary one."""
 
     def as_json(self) -> dict[str, str | int | bool]:
-        """The facts as evidence stores them: without the account's home, which is nobody's business."""
-        return {key: value for key, value in asdict(self).items() if key != "home"}
+        """The facts as evidence stores them: without the account's folders, which are nobody's business."""
+        return {key: value for key, value in asdict(self).items() if key not in ("home", "store")}
 
 
 class Host(ABC):
@@ -134,6 +136,9 @@ class Host(ABC):
         try:
             completed = self.check(process.wait(bound + _GRACE * self.slowness))
         except TimedOut as late:
+            if self._answers():
+                # timeout(1) has killed it there, and something that it had started lives on and holds its pipes open.
+                raise TimedOut(late.partial, bound) from late
             raise HostProblem(
                 f"{self.name} stopped answering: “{late.partial.command}” was not even killed at its bound of "
                 f"{bound:g} s.",
@@ -142,6 +147,13 @@ class Host(ABC):
         if completed.seconds >= bound and completed.status in (124, 137):  # how timeout(1) ends when it killed
             raise TimedOut(completed, bound)
         return completed
+
+    def _answers(self) -> bool:
+        """Whether the host runs a command at all."""
+        try:
+            return Process(self.carry(["true"])).wait(_GRACE * self.slowness).status == 0
+        except TimedOut:
+            return False
 
     def spawn(self, argv: Sequence[str], *, tty: bool, timeout: float = 20) -> Spawned:
         """Start a command to talk with: on a terminal of its own (``tty``) or on plain pipes.
@@ -249,6 +261,7 @@ def _of_podman(info: dict[str, Any]) -> dict[str, Any]:
         "network": " ".join(filter(None, (helper, first_line(host.get(helper, {}).get("package", ""))))),
         "storage": info.get("store", {}).get("graphDriverName", ""),
         "rootless": rootless,
+        "store": info.get("store", {}).get("graphRoot", ""),
     }
 
 

@@ -112,7 +112,7 @@ class Worker:
         about = self._about
         host = self._wrapped.at(f"{about.wrappers}/{task.docker}")
         run = Run(about.run, Path(about.sockets), Path(about.sockets))
-        stage = Stage(host, about.profile, Owner(f"{about.run}{task.number:03}", PREPARED), run)
+        stage = Stage(host, about.profile, Owner(f"{about.run}{task.number:03}", PREPARED), run, alone=True)
         quiet = Console(file=io.StringIO())
         plugin = Verification(lambda: contextlib.nullcontext(stage), Report(quiet), Progress(quiet), factor=task.factor)
         images = {(context, uid): name for context, uid, name in about.images}

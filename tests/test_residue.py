@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import secrets
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from checks import residue
+from checks.bench import Owner
+from checks.evidence import Evidence
+from checks.progress import Progress
+from checks.residue import Watch, found
+from checks.runs import Run
+from checks.stage import AS_IT_IS, Stage
+from checks.verify import Options, session
+from tests.fakes import FACTS, FakeHost
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(residue, "_PATIENCE", 0.5)
+
+
+@pytest.fixture
+def run() -> str:
+    return f"test{secrets.token_hex(5)}"
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> FakeHost:
+    store = tmp_path / "store"
+    for folder in ("volumes", "networks", "overlay-containers"):
+        (store / folder).mkdir(parents=True)
+    return FakeHost(tmp_path).pretend(replace(FACTS, store=str(store)))
+
+
+@pytest.fixture
+def litter(run: str) -> Iterator[Path]:
+    path = Path("/var/tmp") / f"left-by-{run}"
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def test_what_was_there_before_is_not_left(account: FakeHost, run: str, litter: Path) -> None:
+    litter.touch()
+    watch = Watch(account, run, alone=False)
+    watch.begin()
+    assert watch.left() == []
+
+
+def test_each_kind_of_thing_that_stays_is_named(account: FakeHost, run: str, litter: Path) -> None:
+    watch = Watch(account, run, alone=False)
+    watch.begin()
+    litter.touch()
+    store = Path(account.facts().store)
+    (store / "volumes" / f"volume-{run}").mkdir()
+    (store / "networks" / f"{run}.json").touch()
+    containers = [{"id": "0123456789abcdef", "names": [f"nanoclaw-{run}"], "layer": "x"}]
+    (store / "overlay-containers" / "containers.json").write_text(json.dumps(containers))
+    with subprocess.Popen(["sh", "-c", 'sleep 30; : "$0"', run]) as process:
+        try:
+            left = watch.left()
+        finally:
+            process.kill()
+            subprocess.run(["pkill", "-P", str(process.pid)], check=False)
+    assert [line.partition(" ")[0] for line in left] == ["container", "file", "network", "process", "volume"]
+    assert left[:2] == [f"container 0123456789ab nanoclaw-{run}", f"file {litter}"]
+
+
+def test_what_goes_in_time_is_not_left(account: FakeHost, run: str) -> None:
+    watch = Watch(account, run, alone=False)
+    watch.begin()
+    with subprocess.Popen(["sh", "-c", 'sleep 0.3; : "$0"', run]):
+        assert watch.left() == []
+
+
+def test_what_is_put_there_on_purpose_is_not_left(account: FakeHost, run: str, litter: Path) -> None:
+    watch = Watch(account, run, alone=False)
+    watch.begin()
+    with watch.aside():
+        litter.touch()
+    assert watch.left() == []
+
+
+def test_what_lies_apart_is_not_looked_at(account: FakeHost, run: str, litter: Path) -> None:
+    watch = Watch(account, run, alone=False, apart=str(litter))
+    watch.begin()
+    litter.touch()
+    assert watch.left() == []
+
+
+def test_on_a_shared_machine_what_others_make_is_theirs(account: FakeHost, run: str, litter: Path) -> None:
+    watch = Watch(account, "another run", alone=False)
+    watch.begin()
+    litter.touch()
+    assert watch.left() == []
+
+
+def test_the_look_does_not_find_itself() -> None:
+    said = "process 7 timeout -k 2 20.0 sh -s nanoclaw-verify-look podman /s\nprocess 8 sshd: user@notty\nvolume x\n"
+    assert list(found(said)) == ["volume x"]
+
+
+def test_a_store_without_containers_has_none() -> None:
+    assert list(found("containers \ncontainers []\n")) == []
+
+
+def verified(host: FakeHost, run: str, tmp_path: Path) -> Evidence:
+    stage = Stage(host, AS_IT_IS, Owner(run, run), Run(run, tmp_path, tmp_path))
+    quiet = Console(file=io.StringIO())
+    options = Options(only=("docker --version",), host=run)
+    _, evidence = session(options, lambda: contextlib.nullcontext(stage), quiet, Progress(quiet))
+    assert evidence
+    return evidence
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["leaves nothing", "leaves a file"])
+def test_a_case_whose_docker_leaves_something_fails_and_says_what(
+    tmp_path: Path, run: str, litter: Path, leaves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    docker = f"echo podman version 5.4.2; {f'touch {litter}' if leaves else ':'}"
+    case = verified(FakeHost(tmp_path, {"docker": docker}).pretend(), run, tmp_path).cases[0]
+    assert (case.outcome, case.came) == (("failed", f"file {litter}") if leaves else ("passed", ""))
