@@ -20,11 +20,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 from tabulate import tabulate
 
+from benchmarks.ledger import Ledger, Timed
 from checks import runs
 from checks.evidence import Evidence
 from checks.hosts.recipe import ROOT
@@ -40,6 +41,7 @@ SELECTION = (
 """Cases whose commands can be run again as they stand: no files, no input, nothing in the background."""
 
 COLD_GOAL, WARM_GOAL = 120.0, 10.0  # seconds to the first case, without KVM
+OWN_GOAL = 20.0  # milliseconds a case
 _FLOOR_BOUND = 600.0  # seconds
 _CASE = re.compile(r" *\[(PASS|FAIL|SKIP)\]")
 
@@ -65,6 +67,8 @@ class Pass:
 
     wall: float
     evidence: Evidence
+    own: float
+    """Seconds in which nothing was under way on the host."""
 
 
 def main() -> int:
@@ -103,21 +107,23 @@ def _against_floor(host: str, rounds: int, progress: Progress) -> Iterator[Row]:
     ratio = statistics.median(one.wall / plain for one, plain in zip(whole, floor, strict=True))
     what = f"verify of {cases} cases / its {commands} docker commands in a plain script"
     yield Row(what, f"{ratio:.2f}", f"at most {goal:.2f}", ratio <= goal)
+    own = 1000 * statistics.median(one.own / cases for one in whole)
+    yield Row("own time per case", f"{own:.1f} ms", f"under {OWN_GOAL:.0f} ms", own < OWN_GOAL)
     growth = statistics.median((one.wall / less.wall) / (cases / fewer) for one, less in zip(whole, half, strict=True))
     yield Row(f"cost per case, of {cases} cases / of {fewer}", f"{growth:.2f}")
 
 
 def _verified(ready: Stage, only: Sequence[str], host: str) -> Pass:
+    ledger, quiet = Ledger(), Console(file=io.StringIO())
+    timed = replace(ready, host=Timed(ready.host, ledger))
     began = time.monotonic()
-    quiet = Console(file=io.StringIO())
     _, evidence = session(
-        Options(host=host, only=only), lambda: contextlib.nullcontext(ready), quiet,
-        Progress(quiet),
+        Options(host=host, only=only), lambda: contextlib.nullcontext(timed), quiet, Progress(quiet)
     )  # fmt: skip
     wall = time.monotonic() - began
     if evidence is None or any(case.outcome == "failed" for case in evidence.cases):
         raise HostProblem(f"On {ready.host.name} a case of the benchmark failed.", "Run invoke verify first.")
-    return Pass(wall, evidence)
+    return Pass(wall, evidence, ledger.idle())
 
 
 def _floor(ready: Stage, evidence: Evidence) -> float:

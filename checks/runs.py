@@ -23,6 +23,9 @@ PROGRAM = "nanoclaw-verify"
 MARK = "NANOCLAW_VERIFY_RUN"
 """In the environment of every process that a run starts: how a dead run's leftovers are told from anyone else's."""
 
+_SCRATCH = Path("/var/tmp")  # noqa: S108 - folders there are made with modes of their own
+_OWNER = "run"
+"""In the scratch folder: a link to the run's folder in the cache."""
 _KILL_BOUND = 5.0  # seconds; a killed process takes a moment to go
 
 
@@ -80,6 +83,7 @@ def new_run() -> Iterator[Run]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             _note(run.folder, "", kept=False)
             run.scratch.mkdir(mode=0o711)
+            (run.scratch / _OWNER).symlink_to(run.folder)
             run.sockets.mkdir(mode=0o700)
             os.environ[MARK] = run.id
             try:
@@ -123,7 +127,8 @@ def locked(file: Path, progress: Progress, waiting: str) -> Iterator[None]:
 
 def dead_runs() -> list[tuple[Run, str]]:
     """Runs that ended without cleaning up, each with the host it aimed at; not those that live or were kept."""
-    return [(run, str(note.get("host", ""))) for run, note in _unlocked() if not note.get("kept")]
+    dead = [(run, str(note.get("host", ""))) for run, note in _unlocked() if not note.get("kept")]
+    return [*dead, *((run, "") for run in _orphans())]
 
 
 def kept_runs() -> list[tuple[Run, str]]:
@@ -189,7 +194,7 @@ def words(pid: int) -> list[str]:
 
 def folders_of(run_id: str, where: Path) -> tuple[Path, Path]:
     """Where a run of that id has its folders: in the cache, which is ``where``, and the scratch folder."""
-    return where / "runs" / run_id, Path("/var/tmp") / f"{PROGRAM}-{run_id}"  # noqa: S108
+    return where / "runs" / run_id, _SCRATCH / f"{PROGRAM}-{run_id}"
 
 
 def _run(run_id: str) -> Run:
@@ -205,6 +210,14 @@ def _unlocked() -> Iterator[tuple[Run, dict[str, object]]]:
                 continue  # it lives
             if (note := _read(folder)) or not any(folder.glob("run.json")):
                 yield _run(folder.name), note
+
+
+def _orphans() -> Iterator[Run]:
+    """Runs of which only the scratch folder is left: their cache was removed."""
+    for scratch in sorted(_SCRATCH.glob(f"{PROGRAM}-{'[0-9a-f]' * 10}")):
+        owner = scratch / _OWNER
+        if owner.is_symlink() and owner.lstat().st_uid == os.geteuid() and not owner.exists():
+            yield Run(scratch.name.removeprefix(f"{PROGRAM}-"), owner.readlink(), scratch)
 
 
 def _note(folder: Path, host: str, *, kept: bool) -> None:

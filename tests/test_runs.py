@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,9 +29,15 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def dead_runs() -> list[tuple[runs.Run, str]]:
+    """Those of the test's own cache: the scratch folders of all caches stand side by side."""
+    own = runs.cache()
+    return [(run, where) for run, where in runs.dead_runs() if run.folder.is_relative_to(own)]
+
+
 def killed_run() -> runs.Run:
     done = subprocess.run([sys.executable, "-c", DIES], stdout=subprocess.PIPE, text=True, check=False)
-    ((run, where),) = runs.dead_runs()
+    ((run, where),) = dead_runs()
     assert (run.id, where) == (done.stdout.strip(), "local")
     return run
 
@@ -46,14 +53,14 @@ def test_a_run_takes_its_folders_with_it() -> None:
 
 def test_a_living_run_is_not_dead() -> None:
     with runs.new_run():
-        assert runs.dead_runs() == []
+        assert dead_runs() == []
 
 
 def test_a_kept_run_stays_and_is_not_dead() -> None:
     with runs.new_run() as run:
         run.keep("debian-13")
     assert run.folder.is_dir()
-    assert runs.dead_runs() == []
+    assert dead_runs() == []
     ((kept, where),) = runs.kept_runs()
     assert (kept.id, where) == (run.id, "debian-13")
     runs.remove(kept)
@@ -72,6 +79,24 @@ def test_a_killed_run_is_dead_and_removed_with_its_processes_while_others_stay()
     assert not dead.scratch.exists()
     assert bystander.poll() is None
     bystander.kill()
+
+
+def test_a_dead_run_whose_cache_was_removed_is_still_found_and_removed(own_cache: Path) -> None:
+    dead = killed_run()
+    shutil.rmtree(own_cache / runs.PROGRAM)
+    ((found, where),) = dead_runs()
+    assert (found.id, found.scratch, where) == (dead.id, dead.scratch, "")
+    runs.remove(found)
+    assert not dead.scratch.exists()
+    assert runs.processes_of(dead.id) == []
+
+
+def test_what_a_run_leaves_is_told_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "remove", lambda run: None)
+        with pytest.raises(HostProblem, match=r"left behind: folder \S+; folder"), runs.new_run() as run:
+            pass
+    runs.remove(run)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

@@ -112,9 +112,14 @@ def _before_a_container(script: str) -> Callable[[str], Iterator[Came]]:
     return happen
 
 
-def _two_runs(host: str) -> Iterator[Came]:
+def _other(host: str) -> str:
+    """Another host, for what is to happen on two."""
+    return next(each for each in ("debian-13", "debian-12") if each != host)
+
+
+def _two_runs(hosts: Sequence[str]) -> Iterator[Came]:
     with ExitStack() as both:
-        started = [both.enter_context(running(host, WAITS, _QUICK)) for _ in range(2)]
+        started = [both.enter_context(running(host, WAITS, _QUICK)) for host in hosts]
         for run in started:
             run.await_line(_STARTED)
         ends = [Came.of(run) for run in started]
@@ -199,7 +204,10 @@ FAULTS = (
           "(?i)no space left", _before_a_container(_NO_SPACE)),
     Fault("network-helper-gone", "The guest's network helper is removed", (Exit.CASE_FAILED,),
           "#a-network-helper-is-missing|#passt-is-not-available", _before_a_container(_NO_HELPER)),
-    Fault("two-runs", "Two runs on the same host at the same time", _OK, "2/2 passed", _two_runs),
+    Fault("two-runs", "Two runs on the same host at the same time", _OK, "2/2 passed",
+          lambda host: _two_runs((host, host))),
+    Fault("two-hosts", "Two runs at the same time, on two hosts", _OK, "2/2 passed",
+          lambda host: _two_runs((host, _other(host)))),
     Fault("state-cut-short", "The saved state in the cache is cut short", _OK, "(?s)is not whole.*1/1 passed",
           _cut_short("state")),
     Fault("cache-full", "The cache's disk has no room", _GONE, "needs .* of free disk", _cache_full),
