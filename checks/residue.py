@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Iterator
 
 from checks.hosts.base import Host
+from checks.problems import HostProblem
 
 _OURS = "nanoclaw-verify-look"
 """A word in the command lines that look, by which they are told from what they look for."""
@@ -15,29 +17,34 @@ _PATIENCE = 5.0  # seconds, times the slowness: an engine clears up behind a con
 _POLL = 0.3
 
 # Read by sh from its input, so that no line of it stands in a command line. Its arguments: the word by which it is
-# known, the engine, the engine's store. Podman is not asked but looked at: each answer of its own takes a second where
-# processors are emulated.
+# known, the engine, the engine's store. It is run after every case, mostly where processors are emulated: it starts as
+# few programs as can be, and looks at Podman's files, since an answer of Podman's own takes a second there.
 _LOOK = r"""
 engine=$2 store=$3 uid=$(id -u)
 runtime=${XDG_RUNTIME_DIR:-/run/user/$uid}
-pause=$(cat "$runtime/libpod/tmp/pause.pid" 2>/dev/null)
-pgrep -a -u "$uid" '' | sed "s/^${pause:-0} .*//; /./s/^/process /"
-cat /proc/self/mountinfo ${pause:+"/proc/$pause/mountinfo"} 2>/dev/null |
-    while read -r _ _ _ _ point _; do
-        case $point in "$store"* | "$runtime"/*) echo "mount $point" ;; esac
-    done
-find /tmp /var/tmp /dev/shm -mindepth 1 -maxdepth 1 -user "$uid" 2>/dev/null | sed 's/^/file /'
-find "$runtime" -mindepth 1 -maxdepth 4 ! -path '*/systemd/*' 2>/dev/null | sed 's/^/file /'
-cksum /etc/subuid /etc/subgid 2>/dev/null | sed 's/^/subordinate ids /'
+pause=self
+[ ! -f "$runtime/libpod/tmp/pause.pid" ] || read -r pause <"$runtime/libpod/tmp/pause.pid"
+printf '%s\n' "$pause" "$runtime" "$store"
+echo "= processes"
+pgrep -a -u "$uid" ''
+echo "= mounts"
+[ "$pause" = self ] || cat "/proc/$pause/mountinfo" 2>/dev/null
+cat /proc/self/mountinfo
+echo "= subordinate ids"
+cat /etc/subuid /etc/subgid 2>/dev/null
+echo "= files"
+find /tmp /var/tmp /dev/shm "$runtime" "$store/volumes" "$store/networks" "$HOME/.config/cni/net.d" -mindepth 1 \
+    -maxdepth 4 -path "$runtime/systemd" -prune -o -user "$uid" -print ! -path "$runtime/*" -prune 2>/dev/null
 if [ "$engine" = docker ]; then
+    echo "= listed"
     docker ps -a --no-trunc --format 'container {{.ID}} {{.Names}}' &
     docker volume ls --format 'volume {{.Name}}' &
     docker network ls --format 'network {{.Name}}' &
     wait
 else
-    ls -A "$store/volumes" 2>/dev/null | sed 's/^/volume /'
-    ls -A "$store/networks" "$HOME/.config/cni/net.d" 2>/dev/null | sed '/:$/d; /^$/d; s/^/network /'
-    echo "containers $(cat "$store/overlay-containers/containers.json" 2>/dev/null)"
+    echo "= containers"
+    known=$store/overlay-containers/containers.json
+    [ ! -f "$known" ] || cat "$known"
 fi
 """
 
@@ -81,6 +88,8 @@ class Watch:
         said = self._account.must(
             ["sh", "-s", _OURS, facts.engine, store], stdin=_LOOK.encode(), doing="looking for what a case left"
         ).out
+        if _OURS not in said:  # not even itself: that is no look
+            raise HostProblem(f"On {self._account.name} processes can't be listed.", "Is pgrep (procps) installed?")
         seen = found(said)
         if self._apart:
             seen = (line for line in seen if self._apart not in line)
@@ -88,14 +97,33 @@ class Watch:
 
 
 def found(said: str) -> Iterator[str]:
-    """The things that a look names, from what it printed."""
-    for line in said.splitlines():
-        kind, _, rest = line.partition(" ")
-        if kind == "containers":
-            for container in json.loads(rest or "null") or ():
-                yield f"container {container['id'][:12]} {' '.join(container.get('names') or ())}"
-        elif kind != "process" or not _passing(rest):
-            yield line
+    """The things that a look names, in words, from what it printed."""
+    head, *sections = re.split(r"^= (.+)\n", said, flags=re.MULTILINE)
+    pause, runtime, store = head.splitlines()
+    for kind, text in zip(sections[::2], sections[1::2], strict=True):
+        for line in text.splitlines():
+            match kind:
+                case "processes" if not line.startswith(f"{pause} ") and not _passing(line):
+                    yield f"process {line}"
+                case "mounts" if (point := line.split()[4]).startswith((f"{store}/", f"{runtime}/")):
+                    yield f"mount {point}"
+                case "subordinate ids":
+                    yield f"subordinate ids {line}"
+                case "files":
+                    yield _file(line)
+                case "listed":
+                    yield line
+                case "containers":
+                    yield from (
+                        f"container {each['id'][:12]} {' '.join(each.get('names') or ())}" for each in json.loads(line)
+                    )
+
+
+def _file(path: str) -> str:
+    for kind, folder in (("volume", "/volumes/"), ("network", "/networks/"), ("network", "/cni/net.d/")):
+        if folder in path:
+            return f"{kind} {path.rpartition('/')[2]}"
+    return f"file {path}"
 
 
 def _passing(process: str) -> bool:

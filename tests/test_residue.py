@@ -15,6 +15,7 @@ from rich.console import Console
 from checks import residue
 from checks.bench import Owner
 from checks.evidence import Evidence
+from checks.problems import HostProblem
 from checks.progress import Progress
 from checks.residue import Watch, found
 from checks.runs import Run
@@ -103,13 +104,42 @@ def test_on_a_shared_machine_what_others_make_is_theirs(account: FakeHost, run: 
     assert watch.left() == []
 
 
-def test_the_look_does_not_find_itself() -> None:
-    said = "process 7 timeout -k 2 20.0 sh -s nanoclaw-verify-look podman /s\nprocess 8 sshd: user@notty\nvolume x\n"
-    assert list(found(said)) == ["volume x"]
+LOOK = """5
+/run/user/1
+/s
+= processes
+5 catatonit -P
+7 timeout -k 2 20.0 sh -s nanoclaw-verify-look podman /s
+8 sshd: user@notty
+9 sleep 60
+= mounts
+1 2 0:3 / / rw - ext4 /dev/vda rw
+1 2 0:3 / /s/overlay/1/merged rw - overlay overlay rw
+= subordinate ids
+user:100000:65536
+= files
+/tmp/one
+/s/volumes/two
+/s/networks/three.json
+"""
 
 
-def test_a_store_without_containers_has_none() -> None:
-    assert list(found("containers \ncontainers []\n")) == []
+def test_a_look_finds_neither_itself_nor_podmans_own_pause_process_nor_mounts_of_others() -> None:
+    assert list(found(LOOK)) == [
+        "process 9 sleep 60", "mount /s/overlay/1/merged", "subordinate ids user:100000:65536", "file /tmp/one",
+        "volume two", "network three.json",
+    ]  # fmt: skip
+
+
+def test_a_look_that_sees_no_processes_is_the_hosts_problem(tmp_path: Path, run: str) -> None:
+    host = FakeHost(tmp_path, {"pgrep": "exit 127"}).pretend()
+    with pytest.raises(HostProblem, match=r"On fake processes can't be listed. Is pgrep"):
+        Watch(host, run, alone=False).begin()
+
+
+@pytest.mark.parametrize("containers", ["", "[]"])
+def test_a_store_without_containers_has_none(containers: str) -> None:
+    assert list(found(f"self\n/r\n/s\n= containers\n{containers}")) == []
 
 
 def verified(host: FakeHost, run: str, tmp_path: Path) -> Evidence:

@@ -48,11 +48,19 @@ PARTS = {
         ),
         ("Resource limits", "streams-passing-user", "simultaneous", "Container timeout", "killed-client", "orphan"),
     ),
+    # The same without an agent, to whom the hierarchy is all one.
+    "legacy": (
+        (
+            "build-again", "docker info", "docker run -i --rm", "docker run --name", "as they come",
+            "docker ps --filter", "Bind mounts",
+        ),
+        ("Resource limits", "docker stop", "simultaneous", "Container timeout", "killed-client", "orphan"),
+    ),
     # What the recommended setting is for; all else is the same with and without it.
     "stock": (("Writable workspace",),),
 }  # fmt: skip
 """The cases that a matrix runs, by profile: patterns, in parts that take about as long as each other. A host without
-systemd has “plain” in place of the recommended ones, one of Docker Engine “docker”."""
+systemd has “plain” in place of the recommended ones, with cgroup v1 “legacy”, one of Docker Engine “docker”."""
 
 _CASE = re.compile(r"  \[(PASS|FAIL|SKIP)\] ")
 
@@ -101,7 +109,9 @@ def parts_of(host: str, profile: str) -> Sequence[Sequence[str]]:
     what = recipe.load(host)
     if profile != profiles(what)[0]:
         return PARTS[profile]
-    return PARTS["plain" if what.init == "plain" else "docker" if what.engine == "docker" else "recommended"]
+    if what.init == "plain":
+        return PARTS["legacy" if what.cgroups == "v1" else "plain"]
+    return PARTS["docker" if what.engine == "docker" else "recommended"]
 
 
 def selection(host: str, profile: str) -> Sequence[str]:
