@@ -166,13 +166,13 @@ class Bench:
         """uid:gid, on the host, of a file that a container's root makes in a mount."""
         return f"{self.uid}:{self.facts.gid}" if self.facts.rootless else "0:0"
 
-    def sleeper(self, name: str, *options: str) -> None:
-        """A bystander: a container that runs until it is removed, started past the shim.
+    def sleeper(self, name: str, *options: str, script: str = "trap exit TERM; sleep 600 & wait") -> None:
+        """A bystander: a container that runs ``script`` until it is removed, started past the shim.
 
         It has no network, unless ``options`` give it one: setting one up is an eighth of a start.
         """
         network = [] if any(option.startswith("--network") for option in options) else ["--network=none"]
-        self._beside(["run", "-d", *network], name, options, "sh", "-c", "trap exit TERM; sleep 600 & wait")
+        self._beside(["run", "-d", *network], name, options, "sh", "-c", script)
 
     def created(self, name: str, *options: str) -> None:
         """Another bystander: a container that does not run, made past the shim."""

@@ -15,6 +15,8 @@ _OURS = "nanoclaw-verify-look"
 """A word in the command lines that look, by which they are told from what they look for."""
 _PATIENCE = 5.0  # seconds, times the slowness: an engine clears up behind a container that has ended
 _POLL = 0.3
+_LASTING = re.compile(r"/var/tmp/buildah-cache(-\d+)?")
+"""What an engine makes once and keeps. What a run puts into it is removed with the run's images."""
 
 # Read by sh from its input, so that no line of it stands in a command line. Its arguments: the word by which it is
 # known, the engine, the engine's store. It is run after every case, mostly where processors are emulated: it starts as
@@ -109,7 +111,7 @@ def found(said: str) -> Iterator[str]:
                     yield f"mount {point}"
                 case "subordinate ids":
                     yield f"subordinate ids {line}"
-                case "files":
+                case "files" if not _LASTING.fullmatch(line):
                     yield _file(line)
                 case "listed":
                     yield line

@@ -119,6 +119,7 @@ LOOK = """5
 user:100000:65536
 = files
 /tmp/one
+/var/tmp/buildah-cache-1500
 /s/volumes/two
 /s/networks/three.json
 """

@@ -76,9 +76,7 @@ def test_host_gateway(bench: Bench) -> None:
     word = secrets.token_hex(8)
     name = bench.name("listener")
     port = str(20000 + secrets.randbelow(12000))
-    bench.sleeper(name, "--network=host")
-    serve = f"while :; do echo {word} | nc -l -p {port}; done"
-    bench.engine("exec", "-d", name, "sh", "-c", serve)
+    bench.sleeper(name, "--network=host", script=f"while :; do echo {word} | nc -l -p {port}; done")
     ask = (
         "grep host.docker.internal /etc/hosts;"
         f"for i in 1 2 3 4 5; do nc -w 3 host.docker.internal {port} </dev/null && exit; sleep 0.5; done; exit 1"
