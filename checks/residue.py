@@ -15,8 +15,10 @@ _OURS = "nanoclaw-verify-look"
 """A word in the command lines that look, by which they are told from what they look for."""
 _PATIENCE = 5.0  # seconds, times the slowness: an engine clears up behind a container that has ended
 _POLL = 0.3
-_LASTING = re.compile(r"/var/tmp/buildah-cache(-\d+)?")
-"""What an engine makes once and keeps. What a run puts into it is removed with the run's images."""
+# What an engine makes and keeps by itself: the folder of build caches, whose content goes with the images; a folder
+# that Podman 3.0 leaves of every container until the next boot; the store itself, mounted onto itself.
+_LASTING = re.compile(r"(?:/var)?/tmp/buildah-cache(-\d+)?|/run/user/\d+/libpod/tmp/socket/.*")
+_ONTO_ITSELF = "overlay"
 
 # Read by sh from its input, so that no line of it stands in a command line. Its arguments: the word by which it is
 # known, the engine, the engine's store. It is run after every case, mostly where processors are emulated: it starts as
@@ -28,7 +30,7 @@ pause=self
 [ ! -f "$runtime/libpod/tmp/pause.pid" ] || read -r pause <"$runtime/libpod/tmp/pause.pid"
 printf '%s\n' "$pause" "$runtime" "$store"
 echo "= processes"
-pgrep -a -u "$uid" ''
+pgrep -a -u "$uid" --ns "$$" --nslist pid '' # what runs in a container goes with it
 echo "= mounts"
 [ "$pause" = self ] || cat "/proc/$pause/mountinfo" 2>/dev/null
 cat /proc/self/mountinfo
@@ -107,8 +109,10 @@ def found(said: str) -> Iterator[str]:
             match kind:
                 case "processes" if not line.startswith(f"{pause} ") and not _passing(line):
                     yield f"process {line}"
-                case "mounts" if (point := line.split()[4]).startswith((f"{store}/", f"{runtime}/")):
-                    yield f"mount {point}"
+                case "mounts":
+                    point = line.split()[4]
+                    if point.startswith((f"{store}/", f"{runtime}/")) and point != f"{store}/{_ONTO_ITSELF}":
+                        yield f"mount {point}"
                 case "subordinate ids":
                     yield f"subordinate ids {line}"
                 case "files" if not _LASTING.fullmatch(line):

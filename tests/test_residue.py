@@ -114,12 +114,14 @@ LOOK = """5
 9 sleep 60
 = mounts
 1 2 0:3 / / rw - ext4 /dev/vda rw
+1 2 0:3 / /s/overlay rw - ext4 /dev/vda rw
 1 2 0:3 / /s/overlay/1/merged rw - overlay overlay rw
 = subordinate ids
 user:100000:65536
 = files
 /tmp/one
 /var/tmp/buildah-cache-1500
+/run/user/1/libpod/tmp/socket/0123
 /s/volumes/two
 /s/networks/three.json
 """
