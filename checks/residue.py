@@ -16,8 +16,11 @@ _OURS = "nanoclaw-verify-look"
 _PATIENCE = 5.0  # seconds, times the slowness: an engine clears up behind a container that has ended
 _POLL = 0.3
 # What an engine makes and keeps by itself: the folder of build caches, whose content goes with the images; a folder
-# that Podman 3.0 leaves of every container until the next boot; the store itself, mounted onto itself.
-_LASTING = re.compile(r"(?:/var)?/tmp/buildah-cache(-\d+)?|/run/user/\d+/libpod/tmp/socket/.*")
+# that Podman 3.0 leaves of every container until the next boot; the message bus that systemd starts for a first command;
+# the store itself, mounted onto itself.
+_LASTING = re.compile(r"(?:/var)?/tmp/buildah-cache(-\d+)?|/run/user/\d+/(libpod/tmp/socket/|dbus-1).*")
+_PASSING = ("sshd", "(sd-pam)", "pgrep ", "/lib/systemd/", "/usr/lib/systemd/", "/usr/bin/dbus-daemon ")
+"""How the processes begin that serve the connection and the account's session."""
 _ONTO_ITSELF = "overlay"
 
 # Read by sh from its input, so that no line of it stands in a command line. Its arguments: the word by which it is
@@ -41,10 +44,7 @@ find /tmp /var/tmp /dev/shm "$runtime" "$store/volumes" "$store/networks" "$HOME
     -maxdepth 4 -path "$runtime/systemd" -prune -o -user "$uid" -print ! -path "$runtime/*" -prune 2>/dev/null
 if [ "$engine" = docker ]; then
     echo "= listed"
-    docker ps -a --no-trunc --format 'container {{.ID}} {{.Names}}' &
-    docker volume ls --format 'volume {{.Name}}' &
-    docker network ls --format 'network {{.Name}}' &
-    wait
+    docker ps -a --no-trunc --format 'container {{.ID}} {{.Names}}' # the reference: its volumes and networks are its own
 else
     echo "= containers"
     known=$store/overlay-containers/containers.json
@@ -133,6 +133,6 @@ def _file(path: str) -> str:
 
 
 def _passing(process: str) -> bool:
-    """Whether a process is part of the look itself or of the connection that it came by."""
+    """Whether a process is part of the look itself, of the connection that it came by, or of the account's session."""
     _, _, command = process.partition(" ")
-    return _OURS in command or command.startswith(("sshd", "(sd-pam)", "pgrep ", "/lib/systemd", "/usr/lib/systemd"))
+    return _OURS in command or command.startswith(_PASSING)
