@@ -17,7 +17,7 @@ from checks.residue import Watch
 
 # Each script's first argument is the engine's own command: the host's view, past the docker under test.
 _GONE = """
-for round in 1 2 3 4 5 6 7 8 9 10; do
+for round in $(seq 25); do
     left=$(
         pgrep -a -f -- "$2"
         [ $? -le 1 ] || echo "pgrep fails" # 1 says that there is none
@@ -25,16 +25,16 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
     # The engine takes its time to answer: it is asked when no process is left.
     [ -n "$left" ] || left=$("$1" ps -a --format '{{.Names}} {{.Status}}' --filter "name=$2" || echo "$1 ps fails")
     [ -z "$left" ] && exit 0
-    sleep 0.5
+    sleep 0.2
 done
 printf '%s\\n' "$left"
 exit 1
 """
 
 _RUNNING = """
-for round in $(seq 40); do
+for round in $(seq 100); do
     "$1" ps --format '{{.Names}}' | grep -qxF -- "$2" && exit
-    sleep 0.5
+    sleep 0.2
 done
 exit 1
 """

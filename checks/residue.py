@@ -15,9 +15,9 @@ _OURS = "nanoclaw-verify-look"
 """A word in the command lines that look, by which they are told from what they look for."""
 _PATIENCE = 5.0  # seconds, times the slowness: an engine clears up behind a container that has ended
 _POLL = 0.3
-# What an engine makes and keeps by itself: the folder of build caches, whose content goes with the images; a folder
-# that Podman 3.0 leaves of every container until the next boot; the message bus that systemd starts for a first command;
-# the store itself, mounted onto itself.
+# What an engine or a session makes and keeps by itself: the folder of build caches, whose content goes with the images;
+# a folder that Podman 3.0 leaves of every container until the next boot; the message bus that systemd starts for a first
+# command; the store itself, mounted onto itself.
 _LASTING = re.compile(r"(?:/var)?/tmp/buildah-cache(-\d+)?|/run/user/\d+/(libpod/tmp/socket/|dbus-1).*")
 _PASSING = ("sshd", "(sd-pam)", "pgrep ", "/lib/systemd/", "/usr/lib/systemd/", "/usr/bin/dbus-daemon ")
 """How the processes begin that serve the connection and the account's session."""
@@ -44,7 +44,7 @@ find /tmp /var/tmp /dev/shm "$runtime" "$store/volumes" "$store/networks" "$HOME
     -maxdepth 4 -path "$runtime/systemd" -prune -o -user "$uid" -print ! -path "$runtime/*" -prune 2>/dev/null
 if [ "$engine" = docker ]; then
     echo "= listed"
-    docker ps -a --no-trunc --format 'container {{.ID}} {{.Names}}' # the reference: its volumes and networks are its own
+    docker ps -a --no-trunc --format 'container {{.ID}} {{.Names}}' # the reference: volumes and networks are its own
 else
     echo "= containers"
     known=$store/overlay-containers/containers.json
