@@ -126,9 +126,9 @@ class Bench:
     def folder(self) -> str:
         """An empty folder of the case's own, on the host."""
         if not self._folder:
-            self._folder = f"{self._owner.folder}-{self.uid}/{self.case}"
-            self.host.make_folder(f"{self._owner.folder}-{self.uid}", mode=0o700)
-            self.host.make_folder(self._folder)
+            of_the_run = f"{self._owner.folder}-{self.uid}"
+            self._folder = f"{of_the_run}/{self.case}"
+            self.host.make_folder(of_the_run, self._folder, mode=0o700)
         return self._folder
 
     def make(self, name: str) -> str:

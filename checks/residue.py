@@ -16,8 +16,8 @@ _OURS = "nanoclaw-verify-look"
 _PATIENCE = 5.0  # seconds, times the slowness: an engine clears up behind a container that has ended
 _POLL = 0.3
 # What an engine or a session makes and keeps by itself: the folder of build caches, whose content goes with the images;
-# a folder that Podman 3.0 leaves of every container until the next boot; the message bus that systemd starts for a first
-# command; the store itself, mounted onto itself.
+# a folder that Podman 3.0 leaves of every container until the next boot; the message bus that systemd starts when it is
+# first needed; the store itself, mounted onto itself.
 _LASTING = re.compile(r"(?:/var)?/tmp/buildah-cache(-\d+)?|/run/user/\d+/(libpod/tmp/socket/|dbus-1).*")
 _PASSING = ("sshd", "(sd-pam)", "pgrep ", "/lib/systemd/", "/usr/lib/systemd/", "/usr/bin/dbus-daemon ")
 """How the processes begin that serve the connection and the account's session."""

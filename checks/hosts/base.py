@@ -170,15 +170,15 @@ class Host(ABC):
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
         """Write a file there, making its folder. Written aside and renamed: nobody sees half of it."""
-        self.must(
-            ["sh", "-c", 'mkdir -p "$(dirname "$1")" && cat >"$1.part" && chmod "$2" "$1.part" && mv "$1.part" "$1"',
-             "sh", path, f"{mode:o}"],
-            stdin=data, doing=f"writing {path}",
-        )  # fmt: skip
+        script = """
+            [ -d "${1%/*}/" ] || mkdir -p "${1%/*}" || exit
+            cat >"$1.part" && chmod "$2" "$1.part" && mv "$1.part" "$1"
+        """
+        self.must(["sh", "-c", script, "sh", path, f"{mode:o}"], stdin=data, doing=f"writing {path}")
 
-    def make_folder(self, path: str, mode: int = 0o755) -> None:
-        """Make a folder there, with those above it."""
-        self.must(["mkdir", "-m", f"{mode:o}", "-p", path], doing=f"making {path}")
+    def make_folder(self, *paths: str, mode: int = 0o755) -> None:
+        """Make folders there, each with those above it."""
+        self.must(["mkdir", "-m", f"{mode:o}", "-p", *paths], doing=f"making {paths[-1]}")
 
     def remove_folder(self, path: str) -> bool:
         """Remove a folder there and all in it, whichever of the account's ids owns it. Whether it is gone."""
