@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from enum import IntEnum
+from pathlib import Path
 
 
 class Exit(IntEnum):
@@ -43,6 +44,12 @@ class WrongUsage(Problem):
     """The user asked for something that does not exist or does not fit together."""
 
     exit = Exit.WRONG_USAGE
+
+
+def require_folder_of(option: str, path: str) -> None:
+    """Raise WrongUsage unless what ``option`` names can be written, as far as its folder goes; empty is no path."""
+    if path and not (folder := Path(path).absolute().parent).is_dir():
+        raise WrongUsage(f"{option}: the folder {folder} does not exist.")
 
 
 class Interrupted(KeyboardInterrupt):

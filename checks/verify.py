@@ -21,7 +21,7 @@ from checks.nanoclaw.plugin import Integration
 from checks.nanoclaw.supply import Supply
 from checks.plugin import About, StageFactory, Verification
 from checks.probe import LABEL
-from checks.problems import Exit, WrongUsage, settled
+from checks.problems import Exit, WrongUsage, require_folder_of, settled
 from checks.progress import Progress
 from checks.report import Report
 from checks.stage import stage
@@ -175,9 +175,8 @@ def _arguments(options: Options) -> list[str]:
 def _check(options: Options) -> None:
     factor_of(options.timeout_factor)
     _live_key(options)
-    for name, path in (("--json", options.json), ("--junit", options.junit)):
-        if path and not Path(path).absolute().parent.is_dir():
-            raise WrongUsage(f"{name}: the folder {Path(path).absolute().parent} does not exist.")
+    require_folder_of("--json", options.json)
+    require_folder_of("--junit", options.junit)
 
 
 def _live_key(options: Options) -> str:

@@ -18,6 +18,7 @@ from checks.expect import Mismatch
 from checks.findings import Source
 from checks.hardening import flags
 from checks.hosts.process import Completed, TimedOut
+from checks.nanoclaw import opened
 from checks.nanoclaw.supply import Kit
 from checks.parallel import command, document, findings, measure, sampling, table
 from checks.parallel.command import Options
@@ -359,7 +360,7 @@ def test_the_exit_status_says_whether_the_number_asked_for_fits(
         yield Stage(host, "recommended", Owner("run", "run"), cast("Any", None))
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(command, "stage", ready)
+    monkeypatch.setattr(opened, "stage", ready)
     monkeypatch.setattr(Ground, "prepare", lambda self: None)
     monkeypatch.setattr(Ground, "browser", lambda self: (sight, Usage()))
     monkeypatch.setattr(Ground, "agents", lambda self, number: Told(number))

@@ -103,6 +103,7 @@ def test_the_list_shows_what_only_would_run(tmp_path: Path) -> None:
     ids=["Docker's client", "a docker that hangs", "a podman that fails", "a podman that can't build"],
 )
 def test_a_machine_that_can_not_be_tested_is_status_3(tmp_path: Path, programs: dict[str, str], reason: str) -> None:
+    programs["pgrep"] = "echo 1 nanoclaw-verify-look"  # the real one knows no processes of that made-up account
     programs["id"] = 'if [ "$1" = -u ]; then echo 1500; else exec /usr/bin/id "$@"; fi'
     status, out, err = told(verify(tmp_path, "--host", "local", programs=programs))
     assert status == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,18 +10,17 @@ from typing import Any
 
 from rich.console import Console
 
-from checks import runs, verify
+from checks import verify
 from checks.expect import Mismatch
 from checks.hardening import browsing, each, flags, lattice, sabotage, table, together
 from checks.hardening.findings import Findings
 from checks.hardening.flags import Flag, Hardening
 from checks.hardening.ground import Ground
 from checks.hosts.process import TimedOut
-from checks.nanoclaw.agent import available
-from checks.nanoclaw.supply import Kit, Supply
-from checks.problems import Exit, HostProblem, WrongUsage, settled
+from checks.nanoclaw.opened import opened
+from checks.problems import Exit, HostProblem, WrongUsage, require_folder_of, settled
 from checks.progress import Progress
-from checks.stage import Stage, stage
+from checks.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -54,32 +52,21 @@ def _run(options: Options, progress: Progress) -> Exit:
     hardening = flags.load()
     chosen = [hardening.flag(each) for each in options.flags] or list(hardening.flags)
     factor = verify.factor_of(options.timeout_factor)
-    if options.evidence and not Path(options.evidence).absolute().parent.is_dir():
-        raise WrongUsage(f"--evidence: the folder {Path(options.evidence).absolute().parent} does not exist.")
-    agents = available(options.nanoclaw)
-    with (
-        runs.new_run() as run,
-        stage(options.host, None, run, progress) as ready,
-        contextlib.closing(Supply(ready, progress)) as supply,
-    ):
+    require_folder_of("--evidence", options.evidence)
+    with opened(options.host, None, options.nanoclaw, progress) as (ready, kit):
         if ready.host.facts().engine != "podman":
             raise WrongUsage(f"{ready.host.name} has no Podman.", "The flags are tried on rootless Podman.")
-        ground = Ground(ready, Kit(next(iter(agents.values())), supply), progress, factor)
-        session = _Session(options, hardening, chosen, ground, supply)
-        return session.run()
+        return _Session(options, hardening, chosen, Ground(ready, kit, progress, factor)).run()
 
 
 class _Session:
     """What is asked, on a host that is ready."""
 
-    def __init__(
-        self, options: Options, hardening: Hardening, chosen: Sequence[Flag], ground: Ground, supply: Supply
-    ) -> None:
+    def __init__(self, options: Options, hardening: Hardening, chosen: Sequence[Flag], ground: Ground) -> None:
         self._options = options
         self._hardening = hardening
         self._chosen = chosen
         self._ground = ground
-        self._supply = supply
         self._console = Console(highlight=False, markup=False, soft_wrap=True)
 
     def run(self) -> Exit:
@@ -111,7 +98,7 @@ class _Session:
             self._ground.stage.host.name,
             self._ground.stage.profile,
             self._ground.stage.host.facts(),
-            f"{self._ground.kit.agent.name}; {self._supply.image_base}",
+            self._ground.kit.described,
         )
         text, found, good = work()
         seconds = time.monotonic() - began
@@ -133,7 +120,7 @@ class _Session:
             timeout_factor=self._options.timeout_factor,
             hardened=True,
         )
-        found = together.all_together(self._ground, self._hardening, self._supply, wanted, self._console)
+        found = together.all_together(self._ground, self._hardening, wanted, self._console)
         return table.together(found), found.as_json(), found.ok
 
     def _browser(self) -> tuple[str, Any, bool]:

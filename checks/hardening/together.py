@@ -18,7 +18,6 @@ from checks.hardening.proofs import Cell, Plan
 from checks.hardening.rows import Row
 from checks.matrix import expectations
 from checks.matrix.expectations import Known
-from checks.nanoclaw.supply import Supply
 from checks.verify import Options, session
 
 SELECTION = (
@@ -104,7 +103,7 @@ class Together:
         }
 
 
-def all_together(ground: Ground, hardening: Hardening, supply: Supply, options: Options, console: Console) -> Together:
+def all_together(ground: Ground, hardening: Hardening, options: Options, console: Console) -> Together:
     """Try the recommended set."""
     chosen = hardening.recommended()
     plan = Plan(hardening)
@@ -123,7 +122,7 @@ def all_together(ground: Ground, hardening: Hardening, supply: Supply, options: 
         found.rows.append(_row(flag, plan, chosen, trials, found.smoke))
     console.print("\nThe verification, with these flags on every docker run:")
     _, found.verified = session(
-        options, lambda: contextlib.nullcontext(ground.stage), console, ground.progress, supply=supply
+        options, lambda: contextlib.nullcontext(ground.stage), console, ground.progress, supply=ground.kit.supply
     )
     return found
 

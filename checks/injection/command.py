@@ -18,8 +18,7 @@ from checks.injection import check as proof
 from checks.injection import install, stored, table
 from checks.injection.measure import measured
 from checks.injection.state import Found, look, obstacles, require_account
-from checks.nanoclaw.agent import available
-from checks.nanoclaw.supply import Kit, Supply
+from checks.nanoclaw.opened import opened
 from checks.problems import Exit, HostProblem, WrongUsage, settled
 from checks.progress import Progress
 from checks.stage import Stage, stage
@@ -105,14 +104,8 @@ def _refuse_configured(ready: Stage, found: Found) -> None:
 
 
 def _check(options: Options, progress: Progress) -> Exit:
-    agents = available(options.nanoclaw)
     spec = options.host or "auto"
-    with (
-        runs.new_run() as run,
-        stage(spec, _plain(spec), run, progress) as ready,
-        contextlib.closing(Supply(ready, progress)) as supply,
-    ):
-        kit = Kit(next(iter(agents.values())), supply)
+    with opened(spec, _plain(spec), options.nanoclaw, progress) as (ready, kit):
         if ready.guest is not None:
             _install_there(ready.host)
         elif not _looked_at(ready.host).installed:

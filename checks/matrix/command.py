@@ -15,7 +15,7 @@ from checks.hosts import recipe
 from checks.matrix import expectations, page, table
 from checks.matrix.expectations import Expectations
 from checks.matrix.run import Job, State, jobs_of, run_all
-from checks.problems import Exit, WrongUsage, settled
+from checks.problems import Exit, WrongUsage, require_folder_of, settled
 from checks.progress import Progress
 
 AT_MOST = 2  # at once: more guests than that slow each other down more than they save
@@ -40,10 +40,8 @@ def matrix(options: Options) -> Exit:
 def _matrix(options: Options) -> Exit:
     if options.at_once not in [str(n) for n in range(1, AT_MOST + 1)]:
         raise WrongUsage(f"--at-once is {options.at_once}; it must be a number from 1 to {AT_MOST}.")
-    if options.html and not Path(options.html).absolute().parent.is_dir():
-        raise WrongUsage(f"--html: the folder {Path(options.html).absolute().parent} does not exist.")
-    if not (folder := Path(options.evidence).absolute()).parent.is_dir():
-        raise WrongUsage(f"--evidence: the folder {folder.parent} does not exist.")
+    require_folder_of("--html", options.html)
+    require_folder_of("--evidence", options.evidence)
     known = expectations.load()
     jobs = jobs_of(options.hosts or recipe.known())
     with runs.new_run() as run:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Callable, Sequence
 
-from checks import runs
 from checks.bench import Bench
 from checks.docker import Record
 from checks.expect import Mismatch
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import running
-from checks.nanoclaw.agent import available
+from checks.nanoclaw.opened import opened
 from checks.nanoclaw.running import RunningAgent
-from checks.nanoclaw.supply import Kit, Supply
+from checks.nanoclaw.supply import Kit
 from checks.problems import Exit, WrongUsage, settled
 from checks.progress import Progress
-from checks.stage import Stage, stage
+from checks.stage import Stage
 
 _USAGE = "tests/smoke.sh [--host HOST] [--nanoclaw DIR] [FLAG OF docker run]..."
 
@@ -58,16 +56,12 @@ def main(argv: Sequence[str]) -> Exit:
 
 def _answer(argv: Sequence[str], progress: Progress) -> Exit:
     options, flags = _parsed(argv)
-    agents = available(options.get("--nanoclaw", ""))
     try:
         with (
-            runs.new_run() as run,
-            stage(options.get("--host", "auto"), None, run, progress) as ready,
-            contextlib.closing(Supply(ready, progress)) as supply,
+            opened(options.get("--host", "auto"), None, options.get("--nanoclaw", ""), progress) as (ready, kit),
+            progress.step(f"Asking {kit.agent.name}"),
         ):
-            kit = Kit(next(iter(agents.values())), supply)
-            with progress.step(f"Asking {kit.agent.name}"):
-                smoke(ready, kit, flags)
+            smoke(ready, kit, flags)
     except (Mismatch, TimedOut) as failure:
         print(f"FAIL: {failure}")
         return Exit.CASE_FAILED

@@ -34,29 +34,32 @@ class Kit:
 
     def __init__(self, agent: Agent, supply: Supply) -> None:
         self.agent = agent
-        self._supply = supply
+        self.supply = supply
+
+    @property
+    def described(self) -> str:
+        """Which agent it is, and how the base of its image came, once it is there; as evidence has it."""
+        return f"{self.agent.name}; {self.supply.image_base}"
 
     def image(self, bench: Bench) -> str:
         """The agent's image, on the bench's account; its name."""
-        return self._supply.image(self.agent, bench)
+        return self.supply.image(self.agent, bench)
 
     def build(self, bench: Bench) -> str:
         """Build the agent's image through docker on the bench's account, whatever is there already; its name."""
-        return self._supply.build(self.agent, bench)
+        return self.supply.build(self.agent, bench)
 
     def url(self, bench: Bench) -> str:
         """Where a container on the bench's host finds the service."""
-        return self._supply.url(bench)
+        return self.supply.url(bench)
 
     def question(self, bench: Bench, *, silent: bool = False) -> Question:
         """A question that nobody has asked before, and an answer that nobody can guess."""
         text = f"The answer is {secrets.token_hex(12)}."
-        if self._supply.live_key and not silent:
-            return Question(
-                f"Reply with this and nothing else: {text}", text, Conversation(self._supply.live_key, text)
-            )
+        if self.supply.live_key and not silent:
+            return Question(f"Reply with this and nothing else: {text}", text, Conversation(self.supply.live_key, text))
         wrapped = addressed(text) if self.agent.design is Design.DATABASES else text
-        conversation = self._supply.service(bench).conversation(wrapped, silent=silent)
+        conversation = self.supply.service(bench).conversation(wrapped, silent=silent)
         return Question(f"What is the answer? {secrets.token_hex(12)}", text, conversation, self.url(bench))
 
 

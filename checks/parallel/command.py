@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,18 +10,16 @@ from typing import Any
 
 from rich.console import Console
 
-from checks import runs, verify
+from checks import verify
 from checks.expect import Mismatch
 from checks.findings import Source
 from checks.hardening import flags
 from checks.hosts.process import TimedOut
-from checks.nanoclaw.agent import available
-from checks.nanoclaw.supply import Kit, Supply
+from checks.nanoclaw.opened import opened
 from checks.parallel import findings, table
 from checks.parallel.measure import Ground, Step, climb, told
-from checks.problems import Exit, HostProblem, WrongUsage, settled
+from checks.problems import Exit, HostProblem, WrongUsage, require_folder_of, settled
 from checks.progress import Progress
-from checks.stage import stage
 from checks.wslconfig.plan import count_of
 
 _MOST = 100
@@ -52,22 +49,15 @@ def _run(options: Options, progress: Progress) -> Exit:
         raise WrongUsage(f"--most is {most}; {_MOST} agents at once are the most that are tried.")
     factor = verify.factor_of(options.timeout_factor)
     folder = Path(options.evidence).absolute() if options.evidence else None
-    if folder and not folder.parent.is_dir():
-        raise WrongUsage(f"--evidence: the folder {folder.parent} does not exist.")
-    agents = available(options.nanoclaw)
+    require_folder_of("--evidence", options.evidence)
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    with (
-        runs.new_run() as run,
-        stage(options.host, None, run, progress) as ready,
-        contextlib.closing(Supply(ready, progress)) as supply,
-    ):
-        kit = Kit(next(iter(agents.values())), supply)
+    with opened(options.host, None, options.nanoclaw, progress) as (ready, kit):
         ground = Ground(ready, kit, progress, flags.load().recommended(), factor)
         try:
             ground.prepare()
         except (Mismatch, TimedOut) as failure:
             raise HostProblem(f"On {ready.host.name} no agent can be started at all: {failure}.") from failure
-        source = Source(ready.host.name, ready.profile, ready.host.facts(), f"{kit.agent.name}; {supply.image_base}")
+        source = Source(ready.host.name, ready.profile, ready.host.facts(), kit.described)
         began = time.monotonic()
         for found in _measured(ground, most):
             seconds = time.monotonic() - began
