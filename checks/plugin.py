@@ -275,7 +275,9 @@ class Verification:
         uid = account.facts().uid
         if uid not in self._watches:
             owner = self._stage.owner
-            self._watches[uid] = Watch(account, owner.run, alone=self._stage.alone, apart=owner.folder)
+            self._watches[uid] = Watch(
+                account, owner.run, alone=self._stage.alone, apart=owner.folder, factor=self._factor
+            )
             self._watches[uid].begin()
         return self._watches[uid]
 

@@ -57,14 +57,15 @@ class Watch:
     """An account of a host, watched for what was not there before.
 
     On a machine that is ours ``alone``, all that is new is the run's. On any other one only what bears the run's id.
-    What lies under the path ``apart`` is not looked at.
+    What lies under the path ``apart`` is not looked at. ``factor`` is the user's own on every bound.
     """
 
-    def __init__(self, account: Host, run: str, *, alone: bool, apart: str = "") -> None:
+    def __init__(self, account: Host, run: str, *, alone: bool, apart: str = "", factor: float = 1.0) -> None:
         self._account = account
         self._run = run
         self._alone = alone
         self._apart = apart
+        self._patience = _PATIENCE * account.slowness * factor
         self._before = frozenset[str]()
 
     def begin(self) -> None:
@@ -80,7 +81,7 @@ class Watch:
 
     def left(self) -> list[str]:
         """What is new and stays, a line each. It counts as there before from now on."""
-        deadline = time.monotonic() + _PATIENCE * self._account.slowness
+        deadline = time.monotonic() + self._patience
         while (new := (now := self._look()) - self._before) and time.monotonic() < deadline:
             time.sleep(_POLL)
         self._before = now
