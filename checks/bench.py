@@ -17,14 +17,17 @@ from checks.residue import Watch
 
 # Each script's first argument is the engine's own command: the host's view, past the docker under test.
 _GONE = """
-for round in $(seq 25); do
+until=$(($(date +%s) + 8))
+while
     left=$(
         pgrep -a -f -- "$2"
         [ $? -le 1 ] || echo "pgrep fails" # 1 says that there is none
     )
     # The engine takes its time to answer: it is asked when no process is left.
     [ -n "$left" ] || left=$("$1" ps -a --format '{{.Names}} {{.Status}}' --filter "name=$2" || echo "$1 ps fails")
-    [ -z "$left" ] && exit 0
+    [ -n "$left" ] || exit 0
+    [ "$(date +%s)" -lt "$until" ]
+do
     sleep 0.2
 done
 printf '%s\\n' "$left"
@@ -32,11 +35,11 @@ exit 1
 """
 
 _RUNNING = """
-for round in $(seq 100); do
-    "$1" ps --format '{{.Names}}' | grep -qxF -- "$2" && exit
+until=$(($(date +%s) + $3))
+until "$1" ps --format '{{.Names}}' | grep -qxF -- "$2"; do
+    [ "$(date +%s)" -lt "$until" ] || exit
     sleep 0.2
 done
-exit 1
 """
 
 # Killed by hand first: a container whose `podman stop` was killed half-way is removed by `podman rm -f` and runs on.
@@ -197,9 +200,10 @@ class Bench:
         expect(left.status == 0, f"nothing left of container {name}: no container, no client, no conmon", left.out)
 
     def await_running(self, name: str) -> None:
-        """Return when the host sees a container of that very name running; fail after 20 s."""
-        done = self.host.run(shell(_RUNNING, self.facts.engine, name), timeout=60)
-        expect(done.status == 0, f"a running container named {name}", "none of that name after 20 s")
+        """Return when the host sees a container of that very name running; fail after 15 s on ordinary hardware."""
+        bound = round(15 * self.slowness)
+        done = self.host.run(shell(_RUNNING, self.facts.engine, name, str(bound)), timeout=60)
+        expect(done.status == 0, f"a running container named {name}", f"none of that name after {bound} s")
 
 
 def remove_containers(account: Host, run: str) -> None:
