@@ -47,8 +47,9 @@ if [ "$engine" = docker ]; then
     docker ps -a --no-trunc --format 'container {{.ID}} {{.Names}}' # the reference: volumes and networks are its own
 else
     echo "= containers"
-    known=$store/overlay-containers/containers.json
-    [ ! -f "$known" ] || cat "$known"
+    for known in "$store"/*-containers/containers.json; do # the storage driver is in the folder's name
+        [ ! -f "$known" ] || cat "$known"
+    done
 fi
 """
 
@@ -89,9 +90,10 @@ class Watch:
 
     def _look(self) -> frozenset[str]:
         facts = self._account.facts()
-        store = facts.store or f"{facts.home}/.local/share/containers/storage"
         said = self._account.must(
-            ["sh", "-s", _OURS, facts.engine, store], stdin=_LOOK.encode(), doing="looking for what a case left"
+            ["sh", "-s", _OURS, facts.engine, facts.graph_root],
+            stdin=_LOOK.encode(),
+            doing="looking for what a case left",
         ).out
         if _OURS not in said:  # not even itself: that is no look
             raise HostProblem(f"On {self._account.name} processes can't be listed.", "Is pgrep (procps) installed?")

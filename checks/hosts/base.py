@@ -70,7 +70,12 @@ class Facts:
     storage: str
     rootless: bool
     store: str = ""
-    """Podman's folder of images and containers; empty where it is the account's ordinary one."""
+    """What Podman calls its graph root; empty where it was not asked for, which is where it is the ordinary one."""
+
+    @property
+    def graph_root(self) -> str:
+        """Podman's folder of images and containers."""
+        return self.store or f"{self.home}/.local/share/containers/storage"
 
     def as_json(self) -> dict[str, str | int | bool]:
         """The facts as evidence stores them: without the account's folders, which are nobody's business."""
