@@ -48,7 +48,7 @@ if [ "$engine" = docker ]; then
 else
     echo "= containers"
     for known in "$store"/*-containers/containers.json; do # the storage driver is in the folder's name
-        [ ! -f "$known" ] || cat "$known"
+        [ ! -f "$known" ] || { cat "$known" && echo; }
     done
 fi
 """
@@ -90,11 +90,8 @@ class Watch:
 
     def _look(self) -> frozenset[str]:
         facts = self._account.facts()
-        said = self._account.must(
-            ["sh", "-s", _OURS, facts.engine, facts.graph_root],
-            stdin=_LOOK.encode(),
-            doing="looking for what a case left",
-        ).out
+        argv = ["sh", "-s", _OURS, facts.engine, facts.graph_root]
+        said = self._account.must(argv, stdin=_LOOK.encode(), doing="looking for what a case left").out
         if _OURS not in said:  # not even itself: that is no look
             raise HostProblem(f"On {self._account.name} processes can't be listed.", "Is pgrep (procps) installed?")
         seen = found(said)
@@ -122,7 +119,7 @@ def found(said: str) -> Iterator[str]:
                     yield _file(line)
                 case "listed":
                     yield line
-                case "containers":
+                case "containers" if line:
                     yield from (
                         f"container {each['id'][:12]} {' '.join(each.get('names') or ())}" for each in json.loads(line)
                     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from checks.bench import Bench, Owner, accounts_with, remove_objects
+from checks.bench import Bench, Owner, accounts_with, remove_containers, remove_objects
 from checks.docker import Record, plain
 from checks.expect import Mismatch, expect_run
 from checks.hosts.process import Completed, TimedOut
@@ -34,6 +34,19 @@ def test_cleaning_up_removes_what_the_run_made_and_only_that(tmp_path: Path) -> 
     assert (tmp_path / "containers").read_text() == "theirs nanoclaw-verify=run2\nforeign other=1\n"
     assert (tmp_path / "images").read_text() == "image2 -\n"
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(("known", "asked"), [('[{"id":"0123"}]', True), ("[]", False), ("", False)])
+def test_after_a_failed_case_podman_is_asked_for_containers_only_where_its_store_has_any(
+    tmp_path: Path, known: str, asked: bool
+) -> None:
+    store = tmp_path / "store" / "vfs-containers"
+    store.mkdir(parents=True)
+    if known:
+        (store / "containers.json").write_text(known)
+    facts = replace(FACTS, store=str(tmp_path / "store"))
+    remove_containers(FakeHost(tmp_path, {"podman": f"touch {tmp_path}/asked"}).pretend(facts), "run1")
+    assert (tmp_path / "asked").exists() == asked
 
 
 def test_cleaning_up_says_when_something_stays(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def run() -> str:
 @pytest.fixture
 def account(tmp_path: Path) -> FakeHost:
     store = tmp_path / "store"
-    for folder in ("volumes", "networks", "overlay-containers"):
+    for folder in ("volumes", "networks", "vfs-containers"):
         (store / folder).mkdir(parents=True)
     return FakeHost(tmp_path).pretend(replace(FACTS, store=str(store)))
 
@@ -64,7 +64,7 @@ def test_each_kind_of_thing_that_stays_is_named(account: FakeHost, run: str, lit
     (store / "volumes" / f"volume-{run}").mkdir()
     (store / "networks" / f"{run}.json").touch()
     containers = [{"id": "0123456789abcdef", "names": [f"nanoclaw-{run}"], "layer": "x"}]
-    (store / "overlay-containers" / "containers.json").write_text(json.dumps(containers))
+    (store / "vfs-containers" / "containers.json").write_text(json.dumps(containers))
     with subprocess.Popen(["sh", "-c", 'sleep 30; : "$0"', run]) as process:
         try:
             left = watch.left()
@@ -140,7 +140,7 @@ def test_a_look_that_sees_no_processes_is_the_hosts_problem(tmp_path: Path, run:
         Watch(host, run, alone=False).begin()
 
 
-@pytest.mark.parametrize("containers", ["", "[]"])
+@pytest.mark.parametrize("containers", ["", "[]", "[]\n\n[]\n"])
 def test_a_store_without_containers_has_none(containers: str) -> None:
     assert list(found(f"self\n/r\n/s\n= containers\n{containers}")) == []
 
