@@ -112,8 +112,8 @@ def _against_floor(host: str, rounds: int, progress: Progress) -> Iterator[Row]:
     yield Row(what, f"{ratio:.2f}", f"at most {goal:.2f}", ratio <= goal)
     own = 1000 * statistics.median(one.own / cases for one in whole)
     yield Row("own time per case", f"{own:.1f} ms", f"under {OWN_GOAL:.0f} ms", own < OWN_GOAL)
-    growth = statistics.median(one.wall / apart for one, apart in zip(whole, halves, strict=True))
-    yield Row(f"verify of {cases} cases / of its two halves, one after the other", f"{growth:.2f}")
+    together = statistics.median(one.wall / apart for one, apart in zip(whole, halves, strict=True))
+    yield Row(f"verify of {cases} cases / of its two halves, one after the other", f"{together:.2f}")
 
 
 def _verified(ready: Stage, only: Sequence[str], host: str) -> Pass:
