@@ -51,10 +51,10 @@ PARTS = {
     # The same without an agent, to whom the hierarchy is all one.
     "legacy": (
         (
-            "build-again", "docker info", "docker run -i --rm", "docker run --name", "as they come",
-            "docker ps --filter", "Bind mounts",
+            "build-again", "docker info", "docker run -i --rm", "docker run --name", "as they come", "docker stop",
+            "docker ps --filter",
         ),
-        ("Resource limits", "docker stop", "simultaneous", "Container timeout", "killed-client", "orphan"),
+        ("Bind mounts", "Resource limits", "simultaneous", "Container timeout", "killed-client", "orphan"),
     ),
     # What the recommended setting is for; all else is the same with and without it.
     "stock": (("Writable workspace",),),
