@@ -53,7 +53,7 @@ done >/dev/null 2>&1
 
 # A look at the store's own list spares a Podman that has none to be asked, which happens after every failed case.
 _REMOVE_CONTAINERS_IF_ANY = f"""
-[ "$1" = docker ] || grep -qs '"id"' "$3"/*-containers/containers.json || exit 0
+[ "$1" = docker ] || grep -qs '"id"' "$3"/*-containers/*containers.json || exit 0
 {_REMOVE_CONTAINERS}
 """
 

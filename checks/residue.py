@@ -47,7 +47,7 @@ if [ "$engine" = docker ]; then
     docker ps -a --no-trunc --format 'container {{.ID}} {{.Names}}' # the reference: volumes and networks are its own
 else
     echo "= containers"
-    for known in "$store"/*-containers/containers.json; do # the storage driver is in the folder's name
+    for known in "$store"/*-containers/*containers.json; do # by storage driver; those of --rm in a list of their own
         [ ! -f "$known" ] || { cat "$known" && echo; }
     done
 fi

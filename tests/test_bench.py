@@ -36,14 +36,15 @@ def test_cleaning_up_removes_what_the_run_made_and_only_that(tmp_path: Path) -> 
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("file", ["containers.json", "volatile-containers.json"])
 @pytest.mark.parametrize(("known", "asked"), [('[{"id":"0123"}]', True), ("[]", False), ("", False)])
 def test_after_a_failed_case_podman_is_asked_for_containers_only_where_its_store_has_any(
-    tmp_path: Path, known: str, asked: bool
+    tmp_path: Path, known: str, asked: bool, file: str
 ) -> None:
     store = tmp_path / "store" / "vfs-containers"
     store.mkdir(parents=True)
     if known:
-        (store / "containers.json").write_text(known)
+        (store / file).write_text(known)
     facts = replace(FACTS, store=str(tmp_path / "store"))
     remove_containers(FakeHost(tmp_path, {"podman": f"touch {tmp_path}/asked"}).pretend(facts), "run1")
     assert (tmp_path / "asked").exists() == asked

@@ -64,7 +64,7 @@ def test_each_kind_of_thing_that_stays_is_named(account: FakeHost, run: str, lit
     (store / "volumes" / f"volume-{run}").mkdir()
     (store / "networks" / f"{run}.json").touch()
     containers = [{"id": "0123456789abcdef", "names": [f"nanoclaw-{run}"], "layer": "x"}]
-    (store / "vfs-containers" / "containers.json").write_text(json.dumps(containers))
+    (store / "vfs-containers" / "volatile-containers.json").write_text(json.dumps(containers))
     with subprocess.Popen(["sh", "-c", 'sleep 30; : "$0"', run]) as process:
         try:
             left = watch.left()
