@@ -43,8 +43,8 @@ class Pool:
             about = Description(
                 destination=account.destination, port=account.port, options=account.options,
                 sockets=str(stage.run.scratch / f"w{facts.uid}"), host=account.name, slowness=account.slowness,
-                facts=asdict(facts), profile=stage.profile, run=stage.run.id, nanoclaw=nanoclaw, slow=slow,
-                wrappers=folder_of(stage.run.id, facts.uid), images=images,
+                facts=asdict(facts), profile=stage.profile, run=stage.run.id, alone=stage.alone, nanoclaw=nanoclaw,
+                slow=slow, wrappers=folder_of(stage.run.id, facts.uid), images=images,
                 settings=list(stage.guest.accelerator.thrift) if stage.guest else [],
             )  # fmt: skip
             self._workers[facts.uid] = subprocess.Popen(

@@ -52,6 +52,8 @@ class Description:
     facts: dict[str, Any]
     profile: str
     run: str
+    alone: bool
+    """As ``Stage.alone``."""
     wrappers: str
     """The folder there that has a folder with a ``docker`` for each sabotage."""
     settings: list[str]
@@ -112,7 +114,7 @@ class Worker:
         about = self._about
         host = self._wrapped.at(f"{about.wrappers}/{task.docker}")
         run = Run(about.run, Path(about.sockets), Path(about.sockets))
-        stage = Stage(host, about.profile, Owner(f"{about.run}{task.number:03}", PREPARED), run, alone=True)
+        stage = Stage(host, about.profile, Owner(f"{about.run}{task.number:03}", PREPARED), run, alone=about.alone)
         quiet = Console(file=io.StringIO())
         plugin = Verification(lambda: contextlib.nullcontext(stage), Report(quiet), Progress(quiet), factor=task.factor)
         images = {(context, uid): name for context, uid, name in about.images}
