@@ -29,6 +29,7 @@ _ONTO_ITSELF = "overlay"
 _LOOK = r"""
 engine=$2 store=$3 uid=$(id -u)
 runtime=${XDG_RUNTIME_DIR:-/run/user/$uid}
+[ -d "$runtime" ] || runtime=/tmp/podman-run-$uid # Podman's own, where the account has no session
 pause=self
 [ ! -f "$runtime/libpod/tmp/pause.pid" ] || read -r pause <"$runtime/libpod/tmp/pause.pid"
 printf '%s\n' "$pause" "$runtime" "$store"
