@@ -44,11 +44,12 @@ done
 
 # Killed by hand first: a container whose `podman stop` was killed half-way is removed by `podman rm -f` and runs on.
 _REMOVE_CONTAINERS = """
-for id in $("$1" ps -aq --filter "label=$2"); do
-    pid=$("$1" container inspect --format '{{.State.Pid}}' "$id")
-    [ "${pid:-0}" -eq 0 ] || [ "$1" = docker ] || podman unshare sh -c 'kill -KILL "$1"' sh "$pid"
-    "$1" rm -f "$id"
-done >/dev/null 2>&1
+if ids=$("$1" ps -aq --filter "label=$2") && [ -n "$ids" ]; then
+    if [ "$1" != docker ] && pids=$("$1" container inspect --format '{{.State.Pid}}' $ids | grep -vx 0); then
+        podman unshare kill -KILL $pids
+    fi
+    "$1" rm -f $ids
+fi >/dev/null 2>&1
 """
 
 # A look at the store's own list spares a Podman that has none to be asked, which happens after every failed case.

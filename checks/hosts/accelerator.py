@@ -38,8 +38,8 @@ class Accelerator:
 KVM = Accelerator("kvm", ("-accel", "kvm", "-cpu", "host"), 1.0)
 # The kernel is told of three instructions that it must not use, by number, since older ones don't know the names; the
 # processor keeps them. cx16 (141): with QEMU 7.2's emulation of it a 6.12 kernel panics in its slab allocator, and Bun
-# does not start without. erms and fsrm (297, 580), which say that a string instruction is the fastest way to fill memory:
-# emulated it goes byte by byte, and a container takes a tenth more.
+# does not start without. erms and fsrm (297, 580), by which it fills memory with one string instruction: emulated that
+# goes byte by byte, and a container takes a tenth more.
 # Its defences against flaws of real processors are indirect jumps, which emulation pays dearly for.
 # Beside another guest its processors take turns in one thread: that takes a tenth less of this machine's time, and no
 # processor waits for another one that this machine lets wait. There a second thread of Go's is at the cost of the
