@@ -149,7 +149,10 @@ class Verification:
             except Problem as problem:
                 self.problem = problem
                 session.items.clear()  # the loop has to go round, with nothing to run
-            return (yield)
+            try:
+                return (yield)
+            finally:
+                self._stage = None  # from here on it is taken down
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -254,6 +257,8 @@ class Verification:
         bench = Bench(account, self._stage.owner, what.id, record, factor=self._factor, flags=self._flags, watch=watch)
         failed_before = request.session.testsfailed
         yield bench
+        if self._stage is None:
+            return  # the case was interrupted: pytest tears it down when its host is gone already
         left = []
         if request.session.testsfailed == failed_before:
             if self._stage.guest is None:  # a throwaway host takes its bystanders along

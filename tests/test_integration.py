@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from checks.bench import Bench, Owner
 from checks.compat import nanoclaw_integration as cases
@@ -20,11 +16,6 @@ from checks.nanoclaw.agent import of_checkout, stand_in
 from checks.nanoclaw.contract import Design
 from checks.nanoclaw.running import Question
 from checks.nanoclaw.service import Conversation
-from checks.plugin import Verification
-from checks.progress import Progress
-from checks.report import Report
-from checks.runs import Run
-from checks.stage import AS_IT_IS, Stage
 from tests.fakes import FakeHost
 from tests.test_agent import checkout
 
@@ -117,35 +108,6 @@ def test_nanoclaws_own_code_fails_with_what_node_said(
     own = of_checkout(checkout(tmp_path / "nanoclaw", "const START = '---NANOCLAW_OUTPUT_START---';"))
     with pytest.raises(Mismatch, match=f"runContainerAgent\\(\\) to return; came {came}"):
         driver.drive(desk, own, "image", QUESTION)
-
-
-CASES = """
-import pytest
-from checks.expect import Mismatch
-
-@pytest.mark.case("Knows better", fix="of-the-case")
-def test_knows_better(bench):
-    raise Mismatch("this", "that", fix="of-the-failure")
-
-@pytest.mark.case("Knows no better", fix="of-the-case")
-def test_knows_no_better(bench):
-    raise Mismatch("this", "that")
-"""
-
-
-def test_a_failures_own_entry_goes_before_its_cases(tmp_path: Path) -> None:
-    @contextlib.contextmanager
-    def stage() -> Iterator[Stage]:
-        host = FakeHost(tmp_path, {"podman": "exit 0"}).pretend()
-        yield Stage(host, AS_IT_IS, Owner("run", "run"), Run("run", tmp_path, tmp_path))
-
-    (tmp_path / "own.py").write_text(CASES)
-    plugin = Verification(stage, Report(Console(file=io.StringIO())), Progress())
-    settings = str(Path(cases.__file__).parents[1] / "pytest.ini")
-    options = ["-c", settings, "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
-    assert pytest.main([str(tmp_path / "own.py"), *options], plugins=[plugin]) == 1
-    assert plugin.evidence
-    assert [case.fix.partition("#")[2] for case in plugin.evidence.cases] == ["of-the-failure", "of-the-case"]
 
 
 def test_two_command_lines_are_told_apart_by_what_differs() -> None:

@@ -1,0 +1,83 @@
+"""Cases of the report, run by the plugin on a host that is pretended."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from checks.bench import Owner
+from checks.plugin import Verification
+from checks.progress import Progress
+from checks.report import Report
+from checks.residue import Watch
+from checks.runs import Run
+from checks.stage import AS_IT_IS, Stage
+from checks.verify import CASES
+from tests.fakes import FakeHost
+
+FAILING = """
+import pytest
+from checks.expect import Mismatch
+
+@pytest.mark.case("Knows better", fix="of-the-case")
+def test_knows_better(bench):
+    raise Mismatch("this", "that", fix="of-the-failure")
+
+@pytest.mark.case("Knows no better", fix="of-the-case")
+def test_knows_no_better(bench):
+    raise Mismatch("this", "that")
+"""
+
+ENDING = """
+import pytest
+
+@pytest.mark.case("Ends", fix="of-the-case")
+def test_ends(bench):
+    {how}
+"""
+
+
+def verified(tmp_path: Path, cases: str) -> tuple[Verification, int]:
+    """The plugin after a run of these cases, and the status of pytest."""
+
+    @contextlib.contextmanager
+    def stage() -> Iterator[Stage]:
+        host = FakeHost(tmp_path, {"podman": "exit 0"}).pretend()
+        yield Stage(host, AS_IT_IS, Owner("run", "run"), Run("run", tmp_path, tmp_path))
+
+    (tmp_path / "own.py").write_text(cases)
+    plugin = Verification(stage, Report(Console(file=io.StringIO())), Progress())
+    settings = str(CASES.parent / "pytest.ini")
+    options = ["-c", settings, "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
+    return plugin, pytest.main([str(tmp_path / "own.py"), *options], plugins=[plugin])
+
+
+def test_a_failures_own_entry_goes_before_its_cases(tmp_path: Path) -> None:
+    plugin, status = verified(tmp_path, FAILING)
+    assert status == pytest.ExitCode.TESTS_FAILED
+    assert plugin.evidence
+    assert [case.fix.partition("#")[2] for case in plugin.evidence.cases] == ["of-the-failure", "of-the-case"]
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "looks"),
+    [("pass", pytest.ExitCode.OK, 1), ("raise KeyboardInterrupt", pytest.ExitCode.INTERRUPTED, 0)],
+)
+def test_what_a_case_left_is_looked_for_unless_it_was_interrupted_and_its_host_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, status: int, looks: int
+) -> None:
+    looked: list[Watch] = []
+
+    def left(watch: Watch) -> list[str]:
+        looked.append(watch)
+        return []
+
+    monkeypatch.setattr(Watch, "begin", lambda watch: None)
+    monkeypatch.setattr(Watch, "left", left)
+    _, ended = verified(tmp_path, ENDING.format(how=how))
+    assert (ended, len(looked)) == (status, looks)
