@@ -50,11 +50,12 @@ def verified(tmp_path: Path, cases: str) -> tuple[Verification, int]:
         host = FakeHost(tmp_path, {"podman": "exit 0"}).pretend()
         yield Stage(host, AS_IT_IS, Owner("run", "run"), Run("run", tmp_path, tmp_path))
 
-    (tmp_path / "own.py").write_text(cases)
+    file = tmp_path / f"{tmp_path.name}.py"  # a name of its own, as modules have
+    file.write_text(cases)
     plugin = Verification(stage, Report(Console(file=io.StringIO())), Progress())
     settings = str(CASES.parent / "pytest.ini")
     options = ["-c", settings, "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
-    return plugin, pytest.main([str(tmp_path / "own.py"), *options], plugins=[plugin])
+    return plugin, pytest.main([str(file), *options], plugins=[plugin])
 
 
 def test_a_failures_own_entry_goes_before_its_cases(tmp_path: Path) -> None:
@@ -79,5 +80,6 @@ def test_what_a_case_left_is_looked_for_unless_it_was_interrupted_and_its_host_i
 
     monkeypatch.setattr(Watch, "begin", lambda watch: None)
     monkeypatch.setattr(Watch, "left", left)
-    _, ended = verified(tmp_path, ENDING.format(how=how))
+    plugin, ended = verified(tmp_path, ENDING.format(how=how))
     assert (ended, len(looked)) == (status, looks)
+    assert plugin.problem is None
