@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from checks import files
 from checks.docker import Record, plain
 from checks.hosts.base import Facts
 from checks.hosts.process import Completed
@@ -60,10 +60,8 @@ class Evidence:
         }
 
     def write(self, path: Path) -> None:
-        """Write it as JSON, aside and renamed."""
-        aside = path.with_name(f"{path.name}.part")
-        aside.write_text(json.dumps(self.as_json(), indent=1, ensure_ascii=False) + "\n")
-        aside.replace(path)
+        """Write it as JSON."""
+        files.replace_json(path, self.as_json())
 
 
 def _case(case: CaseResult) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema
 
-from checks import evidence
+from checks import evidence, files
 from checks.hosts import identity, recipe
 from checks.hosts.base import Facts
 from checks.problems import WrongUsage
@@ -35,7 +35,7 @@ class Source:
         return self.host.replace("/", "_")
 
     def leave(self, path: Path, found: Mapping[str, Any], seconds: float) -> Path:
-        """Write what was found, aside and renamed, making the folder; the path."""
+        """Write what was found, making the folder; the path."""
         path.parent.mkdir(parents=True, exist_ok=True)
         data = {
             "version": VERSION,
@@ -45,9 +45,7 @@ class Source:
             "agent": self.agent,
             **found,
         }
-        aside = path.with_name(f".{path.name}.part")
-        aside.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-        aside.replace(path)
+        files.replace_json(path, data)
         return path
 
 

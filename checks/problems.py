@@ -47,9 +47,23 @@ class WrongUsage(Problem):
 
 
 def require_folder_of(option: str, path: str) -> None:
-    """Raise WrongUsage unless what ``option`` names can be written, as far as its folder goes; empty is no path."""
+    """Raise WrongUsage unless there is a folder for what ``option`` names; empty is no path."""
     if path and not (folder := Path(path).absolute().parent).is_dir():
         raise WrongUsage(f"{option}: the folder {folder} does not exist.")
+
+
+def require_file(option: str, path: str) -> None:
+    """Raise WrongUsage unless the file that ``option`` names can be written at the end of a run; empty is no path."""
+    require_folder_of(option, path)
+    if not path:
+        return
+    file = Path(path).absolute()
+    if file.is_dir():
+        raise WrongUsage(f"{option}: {file} is a folder; name a file in it.")
+    # A file is written aside and renamed, which is up to its folder; a device or a pipe is written to.
+    written = file if file.exists() and not file.is_file() else file.resolve().parent
+    if not os.access(written, os.W_OK):
+        raise WrongUsage(f"{option}: {written} can't be written.")
 
 
 class Interrupted(KeyboardInterrupt):

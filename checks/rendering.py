@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from checks import files
 from checks.hosts.recipe import FIXTURES, ROOT
 from checks.problems import Exit
 
@@ -34,8 +35,6 @@ def deliver(document: Path, text: str, *, check: bool, command: str) -> Exit:
             return Exit.OK
         print(f"{shown} is stale: run “{command}”.")
         return Exit.CASE_FAILED
-    aside = document.with_name(f".{document.name}.part")
-    aside.write_text(text)
-    aside.replace(document)
+    files.replace(document, text.encode())
     print(f"Wrote {shown}.")
     return Exit.OK

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from checks import files
 from checks.problems import HostProblem, Interrupted
 from checks.progress import Progress
 
@@ -221,9 +222,7 @@ def _orphans() -> Iterator[Run]:
 
 
 def _note(folder: Path, host: str, *, kept: bool) -> None:
-    aside = folder / "run.json.part"
-    aside.write_text(json.dumps({"pid": os.getpid(), "host": host, "kept": kept}))
-    aside.replace(folder / "run.json")
+    files.replace_json(folder / "run.json", {"pid": os.getpid(), "host": host, "kept": kept})
 
 
 def _read(folder: Path) -> dict[str, object]:

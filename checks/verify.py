@@ -21,7 +21,7 @@ from checks.nanoclaw.plugin import Integration
 from checks.nanoclaw.supply import Supply
 from checks.plugin import About, StageFactory, Verification
 from checks.probe import LABEL
-from checks.problems import Exit, WrongUsage, require_folder_of, settled
+from checks.problems import Exit, WrongUsage, require_file, settled
 from checks.progress import Progress
 from checks.report import Report
 from checks.stage import stage
@@ -175,8 +175,8 @@ def _arguments(options: Options) -> list[str]:
 def _check(options: Options) -> None:
     factor_of(options.timeout_factor)
     _live_key(options)
-    require_folder_of("--json", options.json)
-    require_folder_of("--junit", options.junit)
+    require_file("--json", options.json)
+    require_file("--junit", options.junit)
 
 
 def _live_key(options: Options) -> str:

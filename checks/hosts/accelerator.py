@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from checks import files
 from checks.runs import cache
 
 _BOUND = 12.0  # seconds; a working KVM prints the kernel's first line within one
@@ -59,9 +60,7 @@ def usable(kernel: Path) -> Accelerator:
     if not answer.exists():
         for old in cache().glob("accelerator-*"):
             old.unlink(missing_ok=True)
-        aside = answer.with_suffix(f".{os.getpid()}")
-        aside.write_text("kvm" if _boots(kernel) else "tcg")
-        aside.replace(answer)
+        files.replace(answer, b"kvm" if _boots(kernel) else b"tcg")
     return KVM if answer.read_text() == "kvm" else TCG
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 
+from checks import files
 from checks.hosts import identity, recipe
 from checks.injection.settings import Setting
 from checks.matrix.stored import FOLDER
@@ -76,9 +77,7 @@ def write(kind: Path, evidence: Mapping[str, Any]) -> Path:
     """Store what was seen on a throwaway host; the file's path."""
     kind.mkdir(parents=True, exist_ok=True)
     path = kind / f"{evidence['host']['name']}.json"
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(json.dumps(evidence, indent=1, ensure_ascii=False) + "\n")
-    aside.replace(path)
+    files.replace_json(path, evidence)
     return path
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from checks import runs
+from checks import files, runs
 from checks.hosts import recipe
 from checks.matrix import expectations, page, table
 from checks.matrix.expectations import Expectations
 from checks.matrix.run import Job, State, jobs_of, run_all
-from checks.problems import Exit, WrongUsage, require_folder_of, settled
+from checks.problems import Exit, WrongUsage, require_file, require_folder_of, settled
 from checks.progress import Progress
 
 AT_MOST = 2  # at once: more guests than that slow each other down more than they save
@@ -40,7 +40,7 @@ def matrix(options: Options) -> Exit:
 def _matrix(options: Options) -> Exit:
     if options.at_once not in [str(n) for n in range(1, AT_MOST + 1)]:
         raise WrongUsage(f"--at-once is {options.at_once}; it must be a number from 1 to {AT_MOST}.")
-    require_folder_of("--html", options.html)
+    require_file("--html", options.html)
     require_folder_of("--evidence", options.evidence)
     known = expectations.load()
     jobs = jobs_of(options.hosts or recipe.known())
@@ -48,7 +48,7 @@ def _matrix(options: Options) -> Exit:
         _show_while(jobs, run, options)
     print(table.summary(jobs, known))
     if options.html:
-        Path(options.html).write_text(page.render(jobs, known))
+        files.replace(Path(options.html), page.render(jobs, known).encode())
     return status(jobs, known)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 
+from checks import files
 from checks.evidence import SCHEMA
 from checks.hosts import identity, recipe
 from checks.hosts.recipe import ROOT
@@ -98,7 +99,7 @@ def join(parts: Sequence[Path], whole: Path) -> None:
         first["cases"] += other["cases"]
         first |= {"agent": other["agent"]} if "agent" in other else {}
         first["started"] = min(first["started"], other["started"])
-    whole.write_text(json.dumps(first, indent=1, ensure_ascii=False) + "\n")
+    files.replace_json(whole, first)
 
 
 def _wrong(found: Stored) -> Iterator[str]:

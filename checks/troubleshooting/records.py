@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 
+from checks import files
 from checks.hosts.recipe import ROOT
 from checks.problems import WrongUsage
 from checks.troubleshooting.breaking import Commands
@@ -77,12 +78,10 @@ class Reproduced:
         return folder / self.host / f"{self.entry}.json"
 
     def write(self, folder: Path = FOLDER) -> Path:
-        """Write it, aside and renamed."""
+        """Write it."""
         path = self.path(folder)
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.part")
-        aside.write_text(json.dumps({"version": _VERSION, **asdict(self)}, indent=1, ensure_ascii=False) + "\n")
-        aside.replace(path)
+        files.replace_json(path, {"version": _VERSION, **asdict(self)})
         return path
 
 

@@ -20,7 +20,7 @@ from checks.nanoclaw.agent import available
 from checks.nanoclaw.contract import IMAGE_UID, Design
 from checks.nanoclaw.supply import Supply
 from checks.plugin import About
-from checks.problems import Exit, WrongUsage, require_folder_of, settled
+from checks.problems import Exit, WrongUsage, require_file, settled
 from checks.progress import Progress
 from checks.selection import selected
 from checks.stage import DEFAULT_GUEST, Stage, stage
@@ -61,7 +61,7 @@ def _run(options: Options, progress: Progress) -> Exit:
             f"“{options.host}” is no throwaway host with Podman.",
             "A docker that misbehaves has no place on a machine that someone uses: invoke hosts lists those that have.",
         )
-    require_folder_of("--json", options.json)
+    require_file("--json", options.json)
     cases = {case.id: case for case in all_cases()}
     known = catalogue.load()
     for wrong in catalogue.unknown_cases(known, list(cases)):

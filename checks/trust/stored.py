@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from checks import files
 from checks.hosts.base import Facts
 from checks.problems import WrongUsage
 from checks.trust.verdict import Pair
@@ -17,7 +18,7 @@ _KEPT = 400  # characters of what a case said
 
 
 def write(path: Path, host: str, facts: Facts, pairs: Sequence[Pair], *, started: datetime, seconds: float) -> None:
-    """Write it as JSON, aside and renamed. ``seconds`` is the wall time of the whole."""
+    """Write it as JSON. ``seconds`` is the wall time of the whole."""
     data = {
         "version": VERSION,
         "started": started.isoformat(timespec="seconds"),
@@ -32,9 +33,7 @@ def write(path: Path, host: str, facts: Facts, pairs: Sequence[Pair], *, started
             for pair in pairs
         ],
     }  # fmt: skip
-    aside = path.with_name(f"{path.name}.part")
-    aside.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-    aside.replace(path)
+    files.replace_json(path, data)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import codecs
 import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from checks import files
 from checks.problems import WrongUsage
 from checks.wslconfig.keys import catalogue
 
@@ -142,16 +142,7 @@ def create(path: Path, data: bytes) -> None:
 
 def replace(path: Path, data: bytes) -> None:
     """Write a file whole or not at all, whether it was there or not. Raises WrongUsage where that is not possible."""
-    path = path.resolve()  # a link stays a link
     try:
-        descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            Path(aside).chmod(path.stat().st_mode if path.exists() else 0o644)
-            Path(aside).replace(path)
-        except OSError:
-            Path(aside).unlink(missing_ok=True)
-            raise
+        files.replace(path, data)
     except OSError as error:
         raise WrongUsage(f"{path} can't be written: {error.strerror}.") from error

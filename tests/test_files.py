@@ -1,0 +1,98 @@
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checks import files
+from checks.problems import WrongUsage, require_file
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@given(first=st.binary(), second=st.binary())
+def test_a_file_holds_what_was_written_last_and_nothing_lies_beside_it(
+    tmp_path_factory: pytest.TempPathFactory, first: bytes, second: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("files")
+    for data in (first, second):
+        files.replace(folder / "a", data)
+        assert (folder / "a").read_bytes() == data
+        assert names(folder) == ["a"]
+
+
+def test_a_new_file_can_be_read_by_all_and_an_old_one_keeps_its_mode(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    files.replace(file, b"new")
+    assert file.stat().st_mode & 0o777 == 0o644
+    file.chmod(0o600)
+    files.replace(file, b"newer")
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("target")
+    for data in (b"one", b"two"):
+        files.replace(tmp_path / "link", data)
+        assert (tmp_path / "link").readlink() == Path("target")
+        assert (tmp_path / "target").read_bytes() == data
+
+
+def test_what_is_no_file_is_written_to_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    came: list[bytes] = []
+    reader = threading.Thread(target=lambda: came.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    files.replace(pipe, b"through")
+    reader.join(10)
+    assert came == [b"through"]
+    assert pipe.is_fifo()
+    assert names(tmp_path) == ["pipe"]
+
+
+def test_what_can_not_be_written_whole_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"before")
+
+    def full(_: Path, mode: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "chmod", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        files.replace(tmp_path / "a", b"after")
+    assert (tmp_path / "a").read_bytes() == b"before"
+    assert names(tmp_path) == ["a"]
+
+
+def test_json_is_written_for_people_too(tmp_path: Path) -> None:
+    files.replace_json(tmp_path / "a", {"said": "größer"})
+    assert (tmp_path / "a").read_text() == '{\n "said": "größer"\n}\n'
+
+
+def test_a_file_that_can_not_be_written_is_told_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WrongUsage, match=r"^--json: the folder \S+/none does not exist\.$"):
+        require_file("--json", str(tmp_path / "none" / "a"))
+    with pytest.raises(WrongUsage, match=r"^--json: \S+ is a folder; name a file in it\.$"):
+        require_file("--json", str(tmp_path))
+    refused: list[Path] = []
+
+    def access(path: Path, mode: int) -> bool:
+        refused.append(path)
+        return False
+
+    monkeypatch.setattr(os, "access", access)
+    with pytest.raises(WrongUsage, match=r"^--json: \S+ can't be written\.$"):
+        require_file("--json", str(tmp_path / "a"))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(WrongUsage, match=r"^--json: \S+/pipe can't be written\.$"):
+        require_file("--json", str(tmp_path / "pipe"))
+    assert refused == [tmp_path, tmp_path / "pipe"]
+
+
+@pytest.mark.parametrize("path", ["", "/dev/null"])
+def test_no_file_and_a_device_are_fine(path: str) -> None:
+    require_file("--json", path)
