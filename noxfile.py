@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import nox
@@ -29,7 +30,8 @@ def _invoke(session: nox.Session, *words: str) -> None:
 def tests(session: nox.Session) -> None:
     """The project's own tests; they need no host."""
     _install(session)
-    session.run("pytest", *session.posargs)
+    workers = (os.cpu_count() or 1) + 1  # one more than can run: many a test waits
+    session.run("pytest", "-n", str(workers), "--dist", "loadfile", *session.posargs)
 
 
 @nox.session
