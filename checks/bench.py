@@ -68,6 +68,10 @@ done
 """
 
 
+IN_A_SERVICE = ["systemd-run", "--user", "--pipe", "--wait", "--quiet"]
+"""What runs a command as a service of the user's."""
+
+
 @dataclass(frozen=True)
 class Owner:
     """Whose the objects are: the run, the folder it has on the account, the images it uses."""
@@ -133,6 +137,11 @@ class Bench:
         return self.facts.uid
 
     @property
+    def has_session(self) -> bool:
+        """Whether the account has a systemd user session, so that a program can run as a service of its own."""
+        return self.host.run(["systemctl", "--user", "show-environment"]).status == 0
+
+    @property
     def folder(self) -> str:
         """An empty folder of the case's own, on the host."""
         if not self._folder:
@@ -193,6 +202,10 @@ class Bench:
         label = f"{probe.LABEL}={self._owner.run}"
         with self._watch.aside() if self._watch else contextlib.nullcontext():
             self.engine(*how, "--name", name, "--label", label, *options, self.probe, *command)
+
+    def forget(self, name: str) -> None:
+        """Leave a bystander alone from now on: the case has removed it."""
+        self._bystanders.remove(name)
 
     def clear(self) -> None:
         """Remove the bystanders."""

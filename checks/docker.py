@@ -14,7 +14,22 @@ from checks.hosts.base import Host, Spawned
 from checks.hosts.process import Completed, Process, TimedOut
 from checks.probe import LABEL
 
-_LABELLED = {"run", "build", "create"}
+_LABELLED = {"run", "build"}
+
+WITH_VALUE = {
+    "run": {
+        "--add-host", "--cap-add", "--cap-drop", "--cpus", "--entrypoint", "--env-file", "--label", "--memory",
+        "--mount", "--name", "--network", "--pids-limit", "--platform", "--security-opt", "--tmpfs", "--user",
+        "--workdir", "-e", "-u", "-v", "-w",
+    },
+    "build": {"--build-arg", "--file", "--label", "--platform", "--tag", "-f", "-t"},
+    "ps": {"--filter", "--format", "-f"},
+    "stop": {"--time", "-t"},
+    "logs": {"--since", "--tail", "-n"},
+    "image inspect": {"--format", "-f"},
+    "inspect": {"--format", "-f"},
+}  # fmt: skip
+"""Options whose value may be a word of its own, by subcommand."""
 
 
 @dataclass
@@ -32,9 +47,10 @@ class Record:
 class Docker:
     """``docker`` on a host, found by the account's own PATH.
 
-    Calling it runs a subcommand to its end. ``run`` and ``build`` get a label with the run's id as well. Without an
-    ``owner`` they don't: then every command is as its caller has it, to the byte, and the caller cleans up. ``flags``
-    are options that every ``run`` gets, before its own: where both set the same limit, its own counts.
+    Calling it runs a subcommand to its end. ``run`` and ``build`` get a label with the run's id as well, behind their
+    own options: a docker that goes by a command's first words sees those that nanoclaw's have. Without an ``owner``
+    they don't: then every command is as its caller has it, to the byte, and the caller cleans up. ``flags`` are options
+    that every ``run`` gets, before its own: where both set the same limit, its own counts.
     """
 
     def __init__(
@@ -44,13 +60,14 @@ class Docker:
         self._owner = owner
         self._record = record
         self._factor = factor
-        self._flags = flags
+        self.flags = flags
 
     def argv(self, *args: str) -> list[str]:
         """The whole command line for these arguments."""
+        flags = self.flags if args and args[0] == "run" else []
         label = ["--label", f"{LABEL}={self._owner}"] if self._owner and args and args[0] in _LABELLED else []
-        flags = self._flags if args and args[0] == "run" else []
-        return ["docker", *args[:1], *label, *flags, *args[1:]]
+        end = _options_end(args)
+        return ["docker", *args[:1], *flags, *args[1:end], *label, *args[end:]]
 
     def __call__(
         self,
@@ -218,3 +235,12 @@ def plain(argv: tuple[str, ...]) -> list[str]:
         if words[at] == "--label" and words[at + 1].startswith(f"{LABEL}="):
             return words[:at] + words[at + 2 :]
     return words
+
+
+def _options_end(args: Sequence[str]) -> int:
+    """Where among these words, the subcommand first, its options end: at the image of a ``run``, at the folder of a
+    ``build``."""
+    at = 1
+    while at < len(args) and args[at].startswith("-"):
+        at += 2 if args[at] in WITH_VALUE.get(args[0], set()) else 1
+    return at

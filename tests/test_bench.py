@@ -64,8 +64,11 @@ def bench(tmp_path: Path, docker: str) -> Bench:
 
 def test_every_container_and_image_is_labelled_with_the_run(tmp_path: Path) -> None:
     docker = bench(tmp_path, "").docker
-    assert docker.argv("run", "-i", "x")[:5] == ["docker", "run", "--label", "nanoclaw-verify=run1", "-i"]
-    assert docker.argv("build", ".")[2] == "--label"
+    label = ["--label", "nanoclaw-verify=run1"]
+    assert docker.argv("run", "-i", "-v", "/a:/b", "x", "-v") == [
+        "docker", "run", "-i", "-v", "/a:/b", *label, "x", "-v",
+    ]  # fmt: skip
+    assert docker.argv("build", "-t", "a", "--pull", ".") == ["docker", "build", "-t", "a", "--pull", *label, "."]
     assert docker.argv("ps", "-a") == ["docker", "ps", "-a"]
     assert plain(tuple(docker.argv("run", "-i", "x"))) == ["docker", "run", "-i", "x"]
 

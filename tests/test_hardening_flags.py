@@ -58,7 +58,7 @@ def test_flags_are_set_on_every_run_before_its_own_options_and_on_nothing_else(t
     docker = Docker(FakeHost(tmp_path), "run-id", Record(), flags=["--read-only", "--memory=4g"])
     label = f"{LABEL}=run-id"
     assert docker.argv("run", "--memory=64m", "image") == [
-        "docker", "run", "--label", label, "--read-only", "--memory=4g", "--memory=64m", "image",
+        "docker", "run", "--read-only", "--memory=4g", "--memory=64m", "--label", label, "image",
     ]  # fmt: skip
     assert docker.argv("build", ".") == ["docker", "build", "--label", label, "."]
     assert docker.argv("ps") == ["docker", "ps"]

@@ -116,6 +116,8 @@ def run_as_nanoclaw_does(bench: Bench, image: str, *user: str) -> None:
         " && mkdir /home/node/.claude/debug && echo log > /home/node/.claude/debug/log"
         # And in the image's own file system: Claude Code keeps a file beside its folder, nanoclaw compiles into /tmp.
         " && echo {} > /home/node/.claude.json && echo > /tmp/dist && echo workspace is writable;"
+        # An agent runs the scripts that it writes.
+        "cd /workspace/group && printf '#!/bin/sh\\necho a script runs\\n' >run && chmod +x run && ./run;"
         "echo broken 2>/dev/null > /workspace/project/README || echo project is read-only"
     )
     done = bench.docker(
@@ -136,6 +138,7 @@ def run_as_nanoclaw_does(bench: Bench, image: str, *user: str) -> None:
         '{"prompt": "hello"}',
         "read",
         "workspace is writable",
+        "a script runs",
         "project is read-only",
     ]
     expect_run(done, stdout="".join(f"{line}\n" for line in told))

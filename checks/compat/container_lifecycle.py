@@ -146,11 +146,11 @@ def test_entrypoint(bench: Bench) -> None:
     told = 'echo "entrypoint ${PROBE_ENTRYPOINT:-replaced}'
     replaced, kept, ran = bench.docker.at_once(
         ("run", "--rm", "--entrypoint", "bash", bench.probe, "-c", f'{told}, argument $1"', "bash", "two words"),
-        ("run", "--rm", bench.probe, "sh", "-c", 'printf "<%s>" "$@"', "sh", "", "a  b", ""),
+        ("run", "--rm", bench.probe, "sh", "-c", 'printf "<%s>" "$@"', "sh", "", "a  b", "--rm", "-v", "-e", "A=b", ""),
         ("run", "--rm", bench.probe, "sh", "-c", f'{told}"'),
     )
     expect_run(replaced, stdout="entrypoint replaced, argument two words\n")
-    expect_run(kept, stdout="<><a  b><>")
+    expect_run(kept, stdout="<><a  b><--rm><-v><-e><A=b><>")  # docker's own options no longer, behind the image
     expect_run(ran, stdout="entrypoint ran\n")
 
 
@@ -205,11 +205,12 @@ def test_stop(bench: Bench) -> None:
         rest = talk.rest()
         expect(rest == "stopping\nstopped\n", "the container's own words on SIGTERM", rest)
         expect(talk.status() == 42, "the container's own exit status, 42", talk.status())
+    nobody = bystander[:-4]  # what a name begins with is no name
+    expect(bench.docker("stop", nobody).status not in (0, 124, 137), "a failure to stop what is not", "exit status 0")
     left = bench.engine("ps", "--format", "{{.Names}}").split()
     expect({bystander, longer} <= set(left), "the other containers to run on", left)
     bench.clear()
     bench.expect_gone(name)
-    expect(bench.docker("stop", name).status not in (0, 124, 137), "a failure to stop what is gone", "exit status 0")
 
 
 @pytest.mark.case("docker stop -t 1", fix="docker-stop-is-slow")
@@ -230,8 +231,9 @@ def test_stop_in_one_second(bench: Bench) -> None:
 
 @pytest.mark.case("docker rm -f", fix="docker-stop-is-slow")
 def test_remove(bench: Bench) -> None:
-    name, bystander = bench.name("removed"), bench.name("bystander")
+    name, bystander, idle = bench.name("removed"), bench.name("bystander"), bench.name("idle")
     bench.sleeper(bystander)
+    bench.created(idle)
     with bench.docker.talking(
         "run", "-i", "--name", name, bench.probe, "sh", "-c", "trap exit TERM; echo ready; sleep 600 & wait"
     ) as talk:
@@ -245,8 +247,11 @@ def test_remove(bench: Bench) -> None:
         expect(done.seconds < GRACE, f"an end within {GRACE} s", f"{done.seconds:.1f} s")
         talk.rest()
     bench.expect_gone(name)
-    left = bench.engine("ps", "--format", "{{.Names}}").split()
-    expect(bystander in left, "the other container to run on", left)
+    expect_run(bench.docker("rm", "-f", idle))  # one that does not run
+    left = bench.engine("ps", "-a", "--format", "{{.Names}} {{.Status}}")
+    expect(idle not in left, f"{idle} removed, which did not run", left)
+    bench.forget(idle)
+    expect(f"{bystander} Up" in left, "the other container to run on", left)
 
 
 class Herd:
@@ -289,6 +294,10 @@ def test_ps_filters(bench: Bench) -> None:
         expect(came == wanted, f"the running containers with {herd.filter} in their name: {wanted}", came)
         came = names(bench, "-a", "--filter", f"name={herd.filter}")
         expect(came == sorted([*wanted, herd.idle]), "with -a the one that does not run too", came)
+        # The image of every one of them has the first design's own filter in its name.
+        came = names(bench, "--filter", "name=nanoclaw-")
+        named = all("nanoclaw-" in name for name in came) and {herd.agent, herd.inner} <= set(came)
+        expect(named, f"running containers by their names alone, {wanted} among them", came)
         talk.eof()
         talk.rest()
 
@@ -314,13 +323,14 @@ def test_ps_label(bench: Bench) -> None:
 @pytest.mark.case("docker ps --format with .Label", fix="docker-ps---format-does-not-know-label")
 def test_ps_label_column(bench: Bench) -> None:
     name = bench.name("label")
-    flags = ("--label", f"project={name}", "--label", "service=agent one")
+    project, service = "com.docker.compose.project", "com.docker.compose.service"
+    flags = ("--label", f"{project}={name}", "--label", f"{service}=agent one")
     with bench.docker.talking(
         "run", "-i", "--rm", "--name", name, *flags, bench.probe, "sh", "-c", "echo ready; cat"
     ) as talk:
         talk.hear("ready\n")
-        form = '{{.Names}}|{{.Label "service"}}'
-        done = bench.docker("ps", "-a", "--filter", f"label=project={name}", "--format", form)
+        form = f'{{{{.Names}}}}|{{{{.Label "{service}"}}}}'
+        done = bench.docker("ps", "-a", "--filter", f"label={project}={name}", "--format", form)
         expect_run(done, stdout=f"{name}|agent one\n")
         talk.eof()
         talk.rest()

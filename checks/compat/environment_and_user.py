@@ -32,14 +32,17 @@ VALUES = {
 def test_environment(bench: Bench) -> None:
     values = {**VALUES, "NONCE": secrets.token_hex(8)}
     flags = [part for key, value in values.items() for part in ("-e", f"{key}={value}")]
-    done = bench.docker("run", "--rm", *flags, bench.probe, "cat", "/proc/self/environ", env={"NOT_PASSED": "leaked"})
+    leak = secrets.token_hex(8)
+    own = dict.fromkeys(("NOT_PASSED", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"), leak)
+    done = bench.docker("run", "--rm", *flags, bench.probe, "cat", "/proc/self/environ", env=own)
     expect_run(done)
     entries = [entry for entry in done.out.split("\0") if entry]
     expect(all("=" in entry and "\n" not in entry.split("=")[0] for entry in entries), "a list of variables", done.out)
     seen = dict(entry.split("=", 1) for entry in entries)
     for key, value in values.items():
         expect(seen.get(key) == value, f"{key} to be {value!r}", seen.get(key, "not set"))
-    expect("NOT_PASSED" not in seen, "the client's own environment to stay outside", "NOT_PASSED=leaked inside")
+    leaked = [entry for entry in entries if leak in entry or "NOT_PASSED" in entry]
+    expect(not leaked, "the client's own environment to stay outside", f"{', '.join(leaked)} inside")
 
 
 @pytest.mark.case("Timezone environment variable", fix="the-container-does-not-start")
@@ -101,6 +104,16 @@ for mount in $(cut -d' ' -f5 /proc/self/mountinfo); do
     stat -c 'at %d:%i' "$mount" 2>/dev/null
     cat "$mount/$1" 2>/dev/null
 done
+echo given:
+cat /proc/sys/kernel/hostname
+sed -E 's/^([^ ]+ ){3}([^ ]+ [^ ]+ [^ ]+).* - ([^ ]+) .*/mount \\2 \\3/' /proc/self/mountinfo | sort
+ls /dev | sed 's/^/device /'
+df -k /dev/shm
+env | sort
+cat /etc/hosts /etc/resolv.conf /proc/self/limits /proc/self/oom_score_adj
+grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp):' /proc/self/status
+umask
+cd /sys/fs/cgroup && grep -s . memory.max memory.high memory.swap.max cpu.max cpu.weight cpuset.cpus pids.max io.max
 true
 """
 FOLDERS = """
@@ -115,7 +128,10 @@ def test_isolation(bench: Bench) -> None:
     # What nobody asked for is not there: the host's processes, its network, its files, its privileges.
     secret = secrets.token_hex(8)
     path = bench.write("secret", secret)
-    done = bench.docker("run", "--rm", bench.probe, "sh", "-c", ISOLATION, "sh", path)
+    asked = ("--rm", bench.probe, "sh", "-c", ISOLATION, "sh", path)
+    with bench.docker.started("run", *asked) as client:
+        engines = bench.engine("run", *bench.docker.flags, *asked)
+        done = client.end()
     expect_run(done)
     expect(done.out.startswith("/\n"), "the image's own working folder, /", done.out)
     kinds = ("pid", "net", "mnt", "ipc", "uts")
@@ -133,3 +149,21 @@ def test_isolation(bench: Bench) -> None:
     seen = [folders[each] for each in re.findall(r"^at (\d+:\d+)$", done.out, re.MULTILINE) if each in folders]
     expect(not seen, "the host's own folders to be out of reach", f"mounted inside: {', '.join(seen)}")
     expect(secret not in done.out, "a host file that was not mounted to be out of reach", "its content")
+    # And nothing else: what the engine gives such a container when it is asked past the shim is all there is.
+    came, wanted = given(done.out), given(engines)
+    differing = [
+        *(f"also “{line}”" for line in came if line not in wanted),
+        *(f"not “{line}”" for line in wanted if line not in came),
+    ]
+    expect(
+        came == wanted,
+        f"mounts, devices, environment, names and limits as {bench.facts.engine} itself gives them",
+        "; ".join(differing) or "the same ones in another order, or twice",
+    )
+
+
+def given(told: str) -> list[str]:
+    """What a container says that it was given, line by line, without what is each container's own: its id, its name."""
+    hostname, *lines = re.sub(r"[0-9a-f]{64}", "ID", told.rpartition("given:\n")[2]).strip().split("\n")
+    own = [" ".join(line.replace(f"HOSTNAME={hostname}", "HOSTNAME=HOST").split()) for line in lines]
+    return ["the container itself" if hostname in line.split(" ") else line for line in own]

@@ -9,7 +9,7 @@ import secrets
 
 import pytest
 
-from checks.bench import Bench, marker
+from checks.bench import IN_A_SERVICE, Bench, marker
 from checks.expect import expect, expect_run
 from checks.hosts.base import Facts
 from checks.hosts.process import Completed
@@ -18,8 +18,8 @@ GROUP = "Image operations"
 
 
 def image(bench: Bench, name: str) -> str:
-    """A tag of the run's own."""
-    return f"{bench.probe.rsplit('/', 1)[0]}/{bench.run}-{name}:latest"
+    """A tag of the run's own, a short name as nanoclaw's are."""
+    return f"nanoclaw-verify-{bench.run}-{name}:{name}"
 
 
 def build(bench: Bench, tag: str, *args: str, timeout: float = 60) -> Completed:
@@ -42,11 +42,15 @@ def test_build(bench: Bench) -> None:
     bench.write("copied.txt", nonce)
     bench.write(
         "Dockerfile",
-        f"FROM {bench.probe}\nCOPY copied.txt /copied.txt\nRUN echo built with $(cat /copied.txt) > /built\n",
+        f"FROM {bench.probe}\nCOPY copied.txt /copied.txt\n"
+        "RUN echo built with $(cat /copied.txt) > /built\n"
+        # nanoclaw's own steps are apt's and npm's.
+        'RUN awk \'$2 == "00000000" { print "and a network"; exit }\' /proc/net/route >> /built\n',
     )
     build(bench, tag)
     came = content(bench, tag, "/built")
-    expect(came == f"built with {nonce}\n", f"the image to hold what its RUN wrote, with {nonce}", came)
+    wanted = f"built with {nonce}\nand a network\n"
+    expect(came == wanted, f"the image to hold what its RUN wrote, with {nonce}, having a network with a way out", came)
 
 
 @pytest.mark.case("docker build again under the same tag", fix="an-image-does-not-build")
@@ -88,7 +92,7 @@ def test_build_file(bench: Bench) -> None:
     bench.write("Dockerfile", f"FROM {bench.probe}\nCOPY Dockerfile /which\n")
     other = f"FROM {bench.probe}\nCOPY container/Other.Dockerfile /which\n"
     bench.write("container/Other.Dockerfile", other)
-    build(bench, tag, "-f", "container/Other.Dockerfile")
+    build(bench, tag, "-f", f"{bench.folder}/container/Other.Dockerfile")
     came = content(bench, tag, "/which")
     expect(came == other, "the image of the file that -f names", came)
 
@@ -211,8 +215,8 @@ def test_info_of_a_broken_engine(bench: Bench) -> None:
 @pytest.mark.case("systemd-run --user --pipe --wait docker info", fix="docker-info-fails")
 def test_info_under_systemd(bench: Bench) -> None:
     # How nanoclaw's set-up finds out whether docker will work from its service.
-    if bench.host.run(["systemctl", "--user", "show-environment"]).status != 0:
+    if not bench.has_session:
         pytest.skip("this account has no systemd user session, so nanoclaw can't run as its service")
     bench.sleeper(bench.name("bystander"))
-    done = bench.docker("info", within=["systemd-run", "--user", "--pipe", "--wait", "--quiet"], timeout=30)
+    done = bench.docker("info", within=IN_A_SERVICE, timeout=30)
     expect_live_info(bench, done, running_containers(bench))

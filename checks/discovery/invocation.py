@@ -6,21 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from checks.discovery.words import REST, is_loose, is_unknown, marks_in, name_of, rest
+from checks.docker import WITH_VALUE
 
 _TWO_WORDS = {"builder", "buildx", "compose", "container", "image", "network", "system", "volume"}
-_WITH_VALUE = {
-    "run": {
-        "--add-host", "--cap-add", "--cap-drop", "--cpus", "--entrypoint", "--label", "--memory", "--mount", "--name",
-        "--network", "--pids-limit", "--platform", "--security-opt", "--tmpfs", "--user", "--workdir", "-e", "-u", "-v",
-        "-w",
-    },
-    "build": {"--build-arg", "--file", "--label", "--platform", "--tag", "-f", "-t"},
-    "ps": {"--filter", "--format", "-f"},
-    "stop": {"--time", "-t"},
-    "logs": {"--since", "--tail", "-n"},
-    "image inspect": {"--format", "-f"},
-    "inspect": {"--format", "-f"},
-}  # fmt: skip
 _MEANINGFUL = {"--format", "--add-host", "--cap-drop", "--security-opt"}
 """Options whose value decides what is asked for."""
 _OPERANDS = {"build": 0, "images": 0, "info": 0, "ps": 0, "run": 0, "version": 0}
@@ -75,7 +63,7 @@ def shape_of(words: Sequence[str]) -> Shape:
         if word.startswith(REST):
             continue
         name, given, value = word.partition("=")
-        if not given and name in _WITH_VALUE.get(subcommand, set()) and ahead and not ahead[0].startswith(REST):
+        if not given and name in WITH_VALUE.get(subcommand, set()) and ahead and not ahead[0].startswith(REST):
             value = ahead.pop(0)
             options |= marks_in(value)
         options.add(_option(name, value))
