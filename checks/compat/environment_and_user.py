@@ -129,9 +129,7 @@ def test_isolation(bench: Bench) -> None:
     secret = secrets.token_hex(8)
     path = bench.write("secret", secret)
     asked = ("--rm", bench.probe, "sh", "-c", ISOLATION, "sh", path)
-    with bench.docker.started("run", *asked) as client:
-        engines = bench.engine("run", *bench.docker.flags, *asked)
-        done = client.end()
+    done = bench.docker("run", *asked)
     expect_run(done)
     expect(done.out.startswith("/\n"), "the image's own working folder, /", done.out)
     kinds = ("pid", "net", "mnt", "ipc", "uts")
@@ -150,7 +148,7 @@ def test_isolation(bench: Bench) -> None:
     expect(not seen, "the host's own folders to be out of reach", f"mounted inside: {', '.join(seen)}")
     expect(secret not in done.out, "a host file that was not mounted to be out of reach", "its content")
     # And nothing else: what the engine gives such a container when it is asked past the shim is all there is.
-    came, wanted = given(done.out), given(engines)
+    came, wanted = given(done.out), given(bench.engine("run", *bench.docker.flags, *asked))
     differing = [
         *(f"also “{line}”" for line in came if line not in wanted),
         *(f"not “{line}”" for line in wanted if line not in came),
