@@ -27,6 +27,8 @@ Seccomp:\t2
 256
 ==memory.max
 4294967296
+==memory.swap.max
+4294967296
 ==cpu.max
 200000 100000
 ==end
@@ -43,7 +45,9 @@ def test_what_is_in_force_is_read_off_what_the_container_says() -> None:
     assert (found.tmp_mode, found.pids, found.memory, found.cpus) == ("1777", 256, 4 << 30, 2.0)
     assert found.uid_map == ((0, 1, 1500), (1500, 0, 1))
     assert not found.unread
-    assert found.as_json()["capabilities"] == "0000000000040000"
+    assert found.tmpfs == {"/tmp": found.tmp}
+    assert not found.endless_swap
+    assert inside.parse(HARDENED.replace("==memory.swap.max\n4294967296", "==memory.swap.max\nmax")).endless_swap
 
 
 def test_no_limit_is_told_from_one_that_cannot_be_read() -> None:

@@ -50,6 +50,8 @@ def container(cell: Cell, attacks: Mapping[str, str], losing: str = "") -> Trial
         no_new_privileges="--security-opt=no-new-privileges" in options,
         cpus=2.0 if "--cpus=2" in options else None,
         memory=4 << 30 if "--memory=4g" in options else None,
+        endless_swap="--memory=4g" not in options,
+        seccomp=0 if "--security-opt=seccomp=unconfined" in options else 2,
         pids=256 if "--pids-limit=256" in options else None,
     )
 
@@ -62,11 +64,11 @@ def container(cell: Cell, attacks: Mapping[str, str], losing: str = "") -> Trial
 
 def rows(losing: str = "") -> list[Row]:
     plan = Plan(KNOWN)
-    for flag in ENABLED:
+    for flag in KNOWN.flags:
         plan.alone(flag)
     trials = {cell: container(cell, attacks, losing) for cell, attacks in plan.cells.items()}
     found = []
-    for flag in ENABLED:
+    for flag in KNOWN.flags:
         options = KNOWN.options(flag)
         row = Row(flag, tuple(options), smokes=[(None, ANSWER)])
         row.bitten = plan.bites(flag, options, trials)
@@ -83,9 +85,40 @@ def test_every_flag_bites_where_the_engine_does_what_it_is_told() -> None:
     assert [row.flag.id for row in rows() if not row.ok] == []
 
 
-@pytest.mark.parametrize("flag", ENABLED, ids=lambda flag: flag.id)
+@pytest.mark.parametrize("flag", KNOWN.flags, ids=lambda flag: flag.id)
 def test_a_flag_that_is_lost_turns_its_own_row_red_and_no_other(flag: Flag) -> None:
     assert [row.flag.id for row in rows(lost(flag)[0]) if not row.ok] == [flag.id]
+
+
+def test_a_protection_that_was_never_there_cannot_be_taken_away() -> None:
+    plan = Plan(KNOWN)
+    flag = KNOWN.flag("seccomp-unconfined")
+    plan.alone(flag)
+    unfiltered = Trial((), replace(BARE, seccomp=0), {}, "")
+    options = KNOWN.options(flag)
+    assert plan.in_force(flag, options, dict.fromkeys(plan.cells, unfiltered)) == ("it is so without the flag, too", "")
+
+
+def test_what_makes_up_for_a_read_only_root_is_in_force_with_its_size() -> None:
+    flag = KNOWN.flag("read-only")
+    options = [*flag.options, "--tmpfs", "/home/node:rw,size=256m,mode=1777", "--tmpfs", "/tmp:rw,size=512m"]
+    for mounted, said in (
+        (None, "there is no tmpfs on /home/node"),
+        (inside.Mounted("tmpfs", True, 256 << 20), "the tmpfs on /home/node is mounted read-only"),
+        (inside.Mounted("tmpfs", False, None), "the tmpfs on /home/node has not the size of /home/node:rw,size=256m"),
+        (inside.Mounted("tmpfs", False, 256 << 20), ""),
+    ):
+        seen = replace(
+            BARE, root=inside.Mounted("overlay", True, None), tmpfs={"/home/node": mounted} if mounted else {}
+        )
+        came = force.missing(flag, seen, options)
+        assert came.startswith(said)
+        assert bool(came) == bool(said)
+
+
+def test_memory_with_swap_without_end_is_not_limited() -> None:
+    seen = replace(BARE, memory=4 << 30, endless_swap=True)
+    assert force.missing(KNOWN.flag("memory"), seen, []) == "swap is without end: memory.swap.max is max"
 
 
 def test_vacuous_attacks_are_told() -> None:
@@ -161,7 +194,7 @@ def test_a_limit_that_was_accepted_and_is_not_there_is_said_so() -> None:
     assert force.missing(flag, BARE, []) == "accepted, not enforced: memory.max is max"
     nowhere = replace(BARE, unread=("memory.max",))
     assert "there is no control group" in force.missing(flag, nowhere, [])
-    assert not force.missing(flag, replace(BARE, memory=4 << 30), [])
+    assert not force.missing(flag, replace(BARE, memory=4 << 30, endless_swap=False), [])
 
 
 def test_a_capability_that_was_given_back_is_not_missed() -> None:

@@ -33,6 +33,8 @@ NoNewPrivs:\t0
 2048
 ==memory.max
 max
+==memory.swap.max
+max
 ==cpu.max
 max 100000
 ==end
@@ -57,6 +59,8 @@ NoNewPrivs:\t1
 ==pids.max
 256
 ==memory.max
+4294967296
+==memory.swap.max
 4294967296
 ==cpu.max
 200000 100000

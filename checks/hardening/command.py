@@ -128,8 +128,7 @@ class _Session:
         return table.browsing(found), [each.as_json() for each in found], all(each.ok for each in found)
 
     def _lose(self) -> Exit:
-        enabled = [flag for flag in self._chosen if not flag.documented]
-        losses = sabotage.lose(self._ground, self._hardening, enabled)
+        losses = sabotage.lose(self._ground, self._hardening, self._chosen)
         self._console.print(f"\n{table.losses(losses)}")
         return Exit.OK if all(loss.seen for loss in losses) else Exit.CASE_FAILED
 

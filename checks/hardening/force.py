@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from checks.hardening.flags import Flag
 from checks.hardening.inside import CAPABILITIES, Inside
@@ -24,7 +25,11 @@ def size(text: str) -> int:
 
 def tmpfs_size(flag: Flag) -> int:
     """Bytes, of the size that a ``--tmpfs`` names."""
-    return size(flag.options[-1].partition("size=")[2].partition(",")[0])
+    return _named_size(flag.options[-1])
+
+
+def _named_size(tmpfs: str) -> int:
+    return size(tmpfs.partition("size=")[2].partition(",")[0])
 
 
 def missing(flag: Flag, seen: Inside, options: Sequence[str]) -> str:
@@ -32,8 +37,27 @@ def missing(flag: Flag, seen: Inside, options: Sequence[str]) -> str:
     return _READINGS[flag.id](flag, seen, options)
 
 
-def _read_only(_: Flag, seen: Inside, __: Sequence[str]) -> str:
-    return "" if seen.root.read_only else "the root filesystem is mounted read-write"
+def _read_only(_: Flag, seen: Inside, options: Sequence[str]) -> str:
+    if not seen.root.read_only:
+        return "the root filesystem is mounted read-write"
+    return next(filter(None, (_astray(tmpfs, seen) for tmpfs in _lent(options))), "")
+
+
+def _lent(options: Sequence[str]) -> Iterator[str]:
+    """What the options mount in the place of folders that can't be written any more; /tmp is a flag of its own."""
+    for option, following in itertools.pairwise(options):
+        if option == "--tmpfs" and not following.startswith("/tmp:"):  # noqa: S108 - the container's
+            yield following
+
+
+def _astray(tmpfs: str, seen: Inside) -> str:
+    place = tmpfs.partition(":")[0]
+    mounted = seen.tmpfs.get(place)
+    if mounted is None:
+        return f"there is no tmpfs on {place}"
+    if mounted.read_only:
+        return f"the tmpfs on {place} is mounted read-only"
+    return "" if mounted.size == _named_size(tmpfs) else f"the tmpfs on {place} has not the size of {tmpfs}"
 
 
 def _tmpfs(flag: Flag, seen: Inside, _: Sequence[str]) -> str:
@@ -75,7 +99,8 @@ def _cpus(flag: Flag, seen: Inside, _: Sequence[str]) -> str:
 
 
 def _memory(flag: Flag, seen: Inside, _: Sequence[str]) -> str:
-    return _limit("memory.max", size(value(flag.options[0])), seen.memory, seen)
+    swap = "swap is without end: memory.swap.max is max" if seen.endless_swap else ""
+    return _limit("memory.max", size(value(flag.options[0])), seen.memory, seen) or swap
 
 
 def _pids(flag: Flag, seen: Inside, _: Sequence[str]) -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from checks.docker import shell
 from checks.expect import shown
@@ -22,14 +21,14 @@ say uid_map; cat /proc/self/uid_map
 say ids; id -u; id -g
 say tmp; stat -c %a /tmp
 own=$(grep '^0::' /proc/self/cgroup); own=${own#0::} # not / where the container sees the host's control groups
-for file in pids.max memory.max cpu.max; do
+for file in pids.max memory.max memory.swap.max cpu.max; do
     say "$file"
     cat "/sys/fs/cgroup$own/$file" 2>/dev/null || cat "/sys/fs/cgroup/$file" 2>/dev/null
 done
 say end
 """
 
-_SECTIONS = ("status", "mounts", "uid_map", "ids", "tmp", "pids.max", "memory.max", "cpu.max", "end")
+_SECTIONS = ("status", "mounts", "uid_map", "ids", "tmp", "pids.max", "memory.max", "memory.swap.max", "cpu.max", "end")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 CAPABILITIES = {"CHOWN": 0, "SETGID": 6, "SETUID": 7, "NET_RAW": 13, "SYS_CHROOT": 18, "SYS_ADMIN": 21, "MKNOD": 27}
@@ -74,14 +73,14 @@ class Inside:
     """Ranges of uids: the first one in the container, the first one outside of its user namespace, how many."""
     uid: int
     gid: int
+    tmpfs: Mapping[str, Mounted] = field(default_factory=dict)
+    """What is a tmpfs, by where it is mounted."""
+    endless_swap: bool = False
+    """Whether it may take all of the host's swap."""
 
     def capability(self, name: str) -> bool:
         """Whether the bounding set has this capability, one of CAPABILITIES."""
         return bool(self.capabilities >> CAPABILITIES[name] & 1)
-
-    def as_json(self) -> dict[str, Any]:
-        """It as evidence stores it: the capabilities in the kernel's own sixteen hexadecimal digits."""
-        return {**asdict(self), "capabilities": f"{self.capabilities:016x}"}
 
 
 def argv() -> list[str]:
@@ -110,6 +109,8 @@ def parse(text: str) -> Inside:
             uid_map=tuple(_range(line) for line in sections["uid_map"].splitlines()),
             uid=uid,
             gid=gid,
+            tmpfs={point: mounted for point, mounted in mounts.items() if mounted.type == "tmpfs"},
+            endless_swap=sections["memory.swap.max"].strip() == "max",
         )
     except KeyError as missing:
         raise ValueError(f"what was read inside the container lacks {missing}: {shown(text)}") from missing

@@ -97,13 +97,21 @@ class Plan:
         """What of the flag is not in force in the container that has these options, and why there is no such container;
         both empty where all is well."""
         trial = trials[Cell(tuple(options), _reader(flag))]
-        return ("", trial.trouble) if trial.inside is None else (force.missing(flag, trial.inside, options), "")
+        if trial.inside is None:
+            return "", trial.trouble
+        if not proof(flag).attacks:
+            before = trials[Cell(self._without(flag), _reader(flag))].inside
+            if before and not force.missing(flag, before, self._without(flag)):
+                return "it is so without the flag, too", ""
+        return force.missing(flag, trial.inside, options), ""
 
     def _without(self, flag: Flag) -> tuple[str, ...]:
         return tuple(word for needed in flag.needs for word in self._hardening.flag(needed).options)
 
     def _both(self, flag: Flag, without: tuple[str, ...], options: tuple[str, ...]) -> None:
         self.cells.setdefault(Cell(options, _reader(flag)), {})
+        if not proof(flag).attacks:  # all that can prove it is a difference in what is read
+            self.cells.setdefault(Cell(without, _reader(flag)), {})
         for attack, value in proof(flag).attacks:
             for words in (without, _under(flag, options)):
                 self.cells.setdefault(Cell(words, ATTACKS[attack].user), {})[attack] = value

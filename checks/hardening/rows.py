@@ -81,9 +81,9 @@ class Row:
 
     @property
     def ok(self) -> bool:
-        """Whether it can be recommended: an agent answers, and it bites."""
+        """Whether an agent answers, and it bites; one that is only written up has to be in force."""
         if self.flag.documented:
-            return True
+            return not self.trouble and not self.lacking
         return self.answers and self.bite is Bite.BITES
 
     def as_json(self) -> dict[str, Any]:

@@ -69,8 +69,8 @@ def place(bench: Bench) -> str:
 
 
 def holds(row: Row) -> bool:
-    """Whether the flag bites; one that is only written up has nothing to bite with."""
-    return row.flag.documented or row.bite is Bite.BITES
+    """Whether the flag bites; one that is only written up has nothing to bite with, and has to be in force."""
+    return row.ok if row.flag.documented else row.bite is Bite.BITES
 
 
 def said(row: Row) -> str:
