@@ -9,6 +9,7 @@ from checks.bench import Bench, Owner, accounts_with, remove_containers, remove_
 from checks.docker import Record, plain
 from checks.expect import Mismatch, expect_run
 from checks.hosts.process import Completed, TimedOut
+from checks.nanoclaw.contract import Mount, run_databases, run_streams
 from tests.fakes import FACTS, FakeHost
 
 # A podman whose containers and images are files, "NAME LABEL" a line.
@@ -50,6 +51,22 @@ def test_after_a_failed_case_podman_is_asked_for_containers_only_where_its_store
     assert (tmp_path / "asked").exists() == asked
 
 
+def test_what_runs_in_a_container_is_killed_before_the_container_is_removed(tmp_path: Path) -> None:
+    podman = """
+        echo "$*" >>"${0%/*}/../asked"
+        case "$1 $2" in
+            "ps -aq") echo one; echo two ;;
+            "container inspect") echo 4711; echo 0 ;;
+        esac
+        """
+    host = FakeHost(tmp_path, {"podman": podman}).pretend(replace(FACTS, store=str(tmp_path / "store")))
+    (tmp_path / "store" / "overlay-containers").mkdir(parents=True)
+    (tmp_path / "store" / "overlay-containers" / "containers.json").write_text('[{"id": "one"}]')
+    remove_containers(host, "run1")
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[-2:] == ["unshare kill -KILL 4711", "rm -f one two"]
+
+
 def test_cleaning_up_says_when_something_stays(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, {"podman": PODMAN.replace('"rm -f")', '"rm -never")')}).pretend()
     (tmp_path / "containers").write_text("mine nanoclaw-verify=run1\n")
@@ -71,6 +88,20 @@ def test_every_container_and_image_is_labelled_with_the_run(tmp_path: Path) -> N
     assert docker.argv("build", "-t", "a", "--pull", ".") == ["docker", "build", "-t", "a", "--pull", *label, "."]
     assert docker.argv("ps", "-a") == ["docker", "ps", "-a"]
     assert plain(tuple(docker.argv("run", "-i", "x"))) == ["docker", "run", "-i", "x"]
+
+
+def test_nanoclaws_own_words_come_first_and_the_label_stands_before_the_image(tmp_path: Path) -> None:
+    docker, mounts = bench(tmp_path, "").docker, [Mount("/a", "/b")]
+    label = ["--label", "nanoclaw-verify=run1"]
+    for args in (
+        run_streams(name="n", zone="UTC", uid=1500, gid=1500, mounts=mounts, image="image"),
+        run_databases(
+            name="n", install="i", zone="UTC", gateway=["--env-file", "/f"], uid=1500, gid=1500, mounts=mounts,
+            image="image",
+        ),
+    ):  # fmt: skip
+        at = args.index("image")
+        assert docker.argv(*args) == ["docker", *args[:at], *label, *args[at:]]
 
 
 def test_a_docker_that_hangs_is_killed_and_recorded(tmp_path: Path) -> None:
