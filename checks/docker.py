@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pexpect
 from pexpect.popen_spawn import PopenSpawn
@@ -14,22 +14,34 @@ from checks.hosts.base import Host, Spawned
 from checks.hosts.process import Completed, Process, TimedOut
 from checks.probe import LABEL
 
-_LABELLED = {"run", "build"}
 
-WITH_VALUE = {
-    "run": {
-        "--add-host", "--cap-add", "--cap-drop", "--cpus", "--entrypoint", "--env-file", "--label", "--memory",
-        "--mount", "--name", "--network", "--pids-limit", "--platform", "--security-opt", "--tmpfs", "--user",
-        "--workdir", "-e", "-u", "-v", "-w",
-    },
-    "build": {"--build-arg", "--file", "--label", "--platform", "--tag", "-f", "-t"},
-    "ps": {"--filter", "--format", "-f"},
-    "stop": {"--time", "-t"},
-    "logs": {"--since", "--tail", "-n"},
-    "image inspect": {"--format", "-f"},
-    "inspect": {"--format", "-f"},
-}  # fmt: skip
-"""Options whose value may be a word of its own, by subcommand."""
+@dataclass(frozen=True)
+class Command:
+    """A docker command line in its parts: options can be added without reading the ones that are there."""
+
+    subcommand: str
+    options: tuple[str, ...]
+    operands: tuple[str, ...]
+    """Everything behind the options: the image and the container's command, or the build context."""
+
+    @property
+    def words(self) -> list[str]:
+        """The arguments of ``docker``, in their order."""
+        return [self.subcommand, *self.options, *self.operands]
+
+    def with_options(self, before: Sequence[str] = (), after: Sequence[str] = ()) -> Command:
+        """The same command with more options, before or after its own."""
+        return replace(self, options=(*before, *self.options, *after))
+
+
+def run(image: str, *command: str, options: Sequence[str] = ()) -> Command:
+    """``docker run OPTIONS IMAGE COMMAND``."""
+    return Command("run", tuple(options), (image, *command))
+
+
+def build(context: str, *, options: Sequence[str] = ()) -> Command:
+    """``docker build OPTIONS CONTEXT``."""
+    return Command("build", tuple(options), (context,))
 
 
 @dataclass
@@ -47,10 +59,11 @@ class Record:
 class Docker:
     """``docker`` on a host, found by the account's own PATH.
 
-    Calling it runs a subcommand to its end. ``run`` and ``build`` get a label with the run's id as well, behind their
-    own options: a docker that goes by a command's first words sees those that nanoclaw's have. Without an ``owner``
-    they don't: then every command is as its caller has it, to the byte, and the caller cleans up. ``flags`` are options
-    that every ``run`` gets, before its own: where both set the same limit, its own counts.
+    Calling it runs a command to its end: a ``Command`` of ``run`` or ``build``, or the words of any other subcommand.
+    What a ``Command`` makes gets a label with the run's id, behind the command's own options: a docker that goes by a
+    command's first words sees those that nanoclaw's have. Without an ``owner`` nothing is labelled: then every command
+    is as its caller has it, to the byte, and the caller cleans up. ``flags`` are options that every ``run`` gets,
+    before its own: where both set the same limit, its own counts.
     """
 
     def __init__(
@@ -62,27 +75,31 @@ class Docker:
         self._factor = factor
         self.flags = flags
 
-    def argv(self, *args: str) -> list[str]:
-        """The whole command line for these arguments."""
-        flags = self.flags if args and args[0] == "run" else []
-        label = ["--label", f"{LABEL}={self._owner}"] if self._owner and args and args[0] in _LABELLED else []
-        end = _options_end(args)
-        return ["docker", *args[:1], *flags, *args[1:end], *label, *args[end:]]
+    def argv(self, first: Command | str, *words: str) -> list[str]:
+        """The whole command line."""
+        if isinstance(first, str):
+            # A flat list would have to be parsed by a table of docker's options, to find where the label goes.
+            assert first not in ("run", "create", "build"), f"docker {first} is written as a Command"
+            return ["docker", first, *words]
+        label = ["--label", f"{LABEL}={self._owner}"] if self._owner else []
+        flags = self.flags if first.subcommand == "run" else ()
+        return ["docker", *first.with_options(flags, label).words]
 
     def __call__(
         self,
-        *args: str,
+        first: Command | str,
+        *words: str,
         stdin: bytes = b"",
         env: Mapping[str, str] | None = None,
         within: list[str] | None = None,
         timeout: float = 20,
     ) -> Completed:
-        """Run ``docker ARGS`` to its end and record it.
+        """Run a command to its end and record it.
 
         ``within`` is a command that carries it (``env -C FOLDER``, ``systemd-run …``). Raises TimedOut, recorded as
         well, after ``timeout`` seconds on ordinary hardware.
         """
-        argv = [*(within or []), *self.argv(*args)]
+        argv = [*(within or []), *self.argv(first, *words)]
         try:
             done = self._host.run(argv, stdin=stdin, env=env, timeout=timeout * self._factor)
         except TimedOut as late:
@@ -92,31 +109,31 @@ class Docker:
         return done
 
     @contextlib.contextmanager
-    def started(self, *args: str, stdin: bytes = b"", timeout: float = 60) -> Iterator[Started]:
-        """``docker ARGS`` running beside the case; killed at the block's end if it still runs."""
-        process = self._host.start(self.argv(*args), stdin=stdin, timeout=timeout * self._factor)
+    def started(self, command: Command, *, stdin: bytes = b"", timeout: float = 60) -> Iterator[Started]:
+        """A command running beside the case; its client is killed at the block's end if it still runs."""
+        process = self._host.start(self.argv(command), stdin=stdin, timeout=timeout * self._factor)
         started = Started(self._host, process, self._record, timeout * self._factor)
         try:
             yield started
         finally:
             process.kill()
 
-    def at_once(self, *commands: Sequence[str], timeout: float = 20) -> list[Completed]:
-        """Several ``docker ARGS`` that have nothing to do with each other, side by side; their ends, in their order.
+    def at_once(self, *commands: Command, timeout: float = 20) -> list[Completed]:
+        """Several commands that have nothing to do with each other, side by side; their ends, in their order.
 
         ``timeout`` is in seconds for each as if it ran alone. Raises TimedOut as a call does.
         """
         with contextlib.ExitStack() as clients:
-            started = [clients.enter_context(self.started(*args, timeout=timeout * len(commands))) for args in commands]
+            started = [clients.enter_context(self.started(each, timeout=timeout * len(commands))) for each in commands]
             return [each.end() for each in started]
 
     @contextlib.contextmanager
-    def talking(self, *args: str, tty: bool = False, pidfile: str = "") -> Iterator[Talk]:
-        """``docker ARGS`` to talk with, on plain pipes as nanoclaw has it, or on a terminal.
+    def talking(self, command: Command, *, tty: bool = False, pidfile: str = "") -> Iterator[Talk]:
+        """A command to talk with, on plain pipes as nanoclaw has it, or on a terminal.
 
         ``pidfile``: where to leave the client's process id, on its host.
         """
-        argv = self.argv(*args)
+        argv = self.argv(command)
         noted = ["sh", "-c", 'echo "$$" >"$0" && exec "$@"', pidfile, *argv] if pidfile else argv
         child = self._host.spawn(noted, tty=tty, timeout=20 * self._factor)
         talk = Talk(child, argv)
@@ -235,12 +252,3 @@ def plain(argv: tuple[str, ...]) -> list[str]:
         if words[at] == "--label" and words[at + 1].startswith(f"{LABEL}="):
             return words[:at] + words[at + 2 :]
     return words
-
-
-def _options_end(args: Sequence[str]) -> int:
-    """Where among these words, the subcommand first, its options end: at the image of a ``run``, at the folder of a
-    ``build``."""
-    at = 1
-    while at < len(args) and args[at].startswith("-"):
-        at += 2 if args[at] in WITH_VALUE.get(args[0], set()) else 1
-    return at

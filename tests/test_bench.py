@@ -4,10 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from checks.bench import Bench, Owner, accounts_with, remove_containers, remove_objects
-from checks.docker import Record, plain
+from checks.docker import Docker, Record, build, plain, run
 from checks.expect import Mismatch, expect_run
+from checks.hosts.local import LocalHost
 from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw.contract import Mount, run_databases, run_streams
 from tests.fakes import FACTS, FakeHost
@@ -82,26 +85,56 @@ def bench(tmp_path: Path, docker: str) -> Bench:
 def test_every_container_and_image_is_labelled_with_the_run(tmp_path: Path) -> None:
     docker = bench(tmp_path, "").docker
     label = ["--label", "nanoclaw-verify=run1"]
-    assert docker.argv("run", "-i", "-v", "/a:/b", "x", "-v") == [
+    assert docker.argv(run("x", "-v", options=["-i", "-v", "/a:/b"])) == [
         "docker", "run", "-i", "-v", "/a:/b", *label, "x", "-v",
     ]  # fmt: skip
-    assert docker.argv("build", "-t", "a", "--pull", ".") == ["docker", "build", "-t", "a", "--pull", *label, "."]
+    assert docker.argv(build(".", options=["-t", "a", "--pull"])) == [
+        "docker",
+        "build",
+        "-t",
+        "a",
+        "--pull",
+        *label,
+        ".",
+    ]
     assert docker.argv("ps", "-a") == ["docker", "ps", "-a"]
-    assert plain(tuple(docker.argv("run", "-i", "x"))) == ["docker", "run", "-i", "x"]
+    assert plain(tuple(docker.argv(run("x", options=["-i"])))) == ["docker", "run", "-i", "x"]
 
 
 def test_nanoclaws_own_words_come_first_and_the_label_stands_before_the_image(tmp_path: Path) -> None:
     docker, mounts = bench(tmp_path, "").docker, [Mount("/a", "/b")]
     label = ["--label", "nanoclaw-verify=run1"]
-    for args in (
+    for command in (
         run_streams(name="n", zone="UTC", uid=1500, gid=1500, mounts=mounts, image="image"),
         run_databases(
             name="n", install="i", zone="UTC", gateway=["--env-file", "/f"], uid=1500, gid=1500, mounts=mounts,
             image="image",
         ),
     ):  # fmt: skip
-        at = args.index("image")
-        assert docker.argv(*args) == ["docker", *args[:at], *label, *args[at:]]
+        words = command.words
+        at = words.index("image")
+        assert docker.argv(command) == ["docker", *words[:at], *label, *words[at:]]
+
+
+@given(st.lists(st.text()), st.text(), st.lists(st.text()))
+def test_no_option_is_read_to_find_the_labels_place(options: list[str], image: str, command: list[str]) -> None:
+    docker = Docker(LocalHost(), "run1", Record(), flags=["--read-only"])
+    label = ["--label", "nanoclaw-verify=run1"]
+    wanted = ["docker", "run", "--read-only", *options, *label, image, *command]
+    assert docker.argv(run(image, *command, options=options)) == wanted
+
+
+@pytest.mark.parametrize("option", ["--cidfile", "--ulimit", "--hostname", "--an-option-of-a-later-docker"])
+def test_an_option_keeps_its_value_whatever_its_name(option: str) -> None:
+    docker = Docker(LocalHost(), "run1", Record())
+    asked = docker.argv(run("image", options=["-i", option, "value"]))
+    assert asked == ["docker", "run", "-i", option, "value", "--label", "nanoclaw-verify=run1", "image"]
+
+
+@pytest.mark.parametrize("subcommand", ["run", "create", "build"])
+def test_a_flat_list_of_words_makes_nothing(subcommand: str) -> None:
+    with pytest.raises(AssertionError, match="written as a Command"):
+        Docker(LocalHost(), "run1", Record()).argv(subcommand, "-i", "image")
 
 
 def test_a_docker_that_hangs_is_killed_and_recorded(tmp_path: Path) -> None:
@@ -113,7 +146,7 @@ def test_a_docker_that_hangs_is_killed_and_recorded(tmp_path: Path) -> None:
 
 def test_a_talk_hears_says_and_ends(tmp_path: Path) -> None:
     desk = bench(tmp_path, "echo ready; read -r line; echo got $line; cat; echo over; exit 5")
-    with desk.docker.talking("run") as talk:
+    with desk.docker.talking(run("image")) as talk:
         assert talk.hear("ready\n") == "ready\n"
         talk.say("a word")
         talk.hear("got a word\n")
@@ -125,12 +158,15 @@ def test_a_talk_hears_says_and_ends(tmp_path: Path) -> None:
 
 
 def test_a_talk_that_hears_the_end_instead_fails(tmp_path: Path) -> None:
-    with pytest.raises(EOFError, match="ended before"), bench(tmp_path, "echo other").docker.talking("run") as talk:
+    with (
+        pytest.raises(EOFError, match="ended before"),
+        bench(tmp_path, "echo other").docker.talking(run("image")) as talk,
+    ):
         talk.hear("ready")
 
 
 def test_the_clients_process_id_is_left_where_asked(tmp_path: Path) -> None:
-    with bench(tmp_path, 'echo "$$"').docker.talking("run", pidfile=str(tmp_path / "pid")) as talk:
+    with bench(tmp_path, 'echo "$$"').docker.talking(run("image"), pidfile=str(tmp_path / "pid")) as talk:
         assert talk.rest().strip() == (tmp_path / "pid").read_text().strip()
 
 

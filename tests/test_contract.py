@@ -47,16 +47,16 @@ def test_what_is_no_output_between_markers_is_kept_as_malformed() -> None:
     assert len(markers.malformed) == 5
 
 
-def run(uid: int) -> list[str]:
+def run_options(uid: int) -> list[str]:
     mounts = [Mount("/a", "/b"), Mount("/c", "/d", readonly=True)]
-    return contract.run_streams(name="n", zone="UTC", uid=uid, gid=7, mounts=mounts, image="image")
+    return contract.run_streams(name="n", zone="UTC", uid=uid, gid=7, mounts=mounts, image="image").words
 
 
 def test_the_first_design_passes_user_only_where_the_uid_is_neither_0_nor_1000() -> None:
     mounts = ["-v", "/a:/b", "-v", "/c:/d:ro", "image"]
     start = ["run", "-i", "--rm", "--name", "n", "-e", "TZ=UTC"]
-    assert run(1500) == [*start, "--user", "1500:7", "-e", "HOME=/home/node", *mounts]
-    assert run(1000) == run(0) == [*start, *mounts]
+    assert run_options(1500) == [*start, "--user", "1500:7", "-e", "HOME=/home/node", *mounts]
+    assert run_options(1000) == run_options(0) == [*start, *mounts]
 
 
 def test_the_second_design_keeps_nanoclaws_own_order() -> None:
@@ -64,7 +64,7 @@ def test_the_second_design_keeps_nanoclaws_own_order() -> None:
         name="n", install="x", zone="UTC", gateway=["-e", "A=B"], uid=1500, gid=7,
         mounts=[Mount("/a", "/b")], image="image",
     )  # fmt: skip
-    assert args == [
+    assert args.words == [
         "run", "--rm", "--name", "n", "--label", "nanoclaw-install=x", "-e", "TZ=UTC", "-e", "A=B",
         "--add-host=host.docker.internal:host-gateway", "--user", "1500:7", "-e", "HOME=/home/node", "-v", "/a:/b",
         "--entrypoint", "bash", "image", "-c", "exec bun run /app/src/index.ts",

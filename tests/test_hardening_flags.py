@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from checks.docker import Docker, Record
+from checks.docker import Docker, Record, build, run
 from checks.hardening import flags
 from checks.hardening.together import SELECTION
 from checks.plugin import About
@@ -57,10 +57,10 @@ def test_a_wrong_file_is_refused_with_the_reason(tmp_path: Path, text: str, why:
 def test_flags_are_set_on_every_run_before_its_own_options_and_on_nothing_else(tmp_path: Path) -> None:
     docker = Docker(FakeHost(tmp_path), "run-id", Record(), flags=["--read-only", "--memory=4g"])
     label = f"{LABEL}=run-id"
-    assert docker.argv("run", "--memory=64m", "image") == [
+    assert docker.argv(run("image", options=["--memory=64m"])) == [
         "docker", "run", "--read-only", "--memory=4g", "--memory=64m", "--label", label, "image",
     ]  # fmt: skip
-    assert docker.argv("build", ".") == ["docker", "build", "--label", label, "."]
+    assert docker.argv(build(".")) == ["docker", "build", "--label", label, "."]
     assert docker.argv("ps") == ["docker", "ps"]
 
 

@@ -39,7 +39,7 @@ def docker(path: str, *words: str) -> list[str]:
 
 
 def test_nanoclaws_own_invocation_gets_the_options(path: str) -> None:
-    args = contract.run_streams(name="nanoclaw-a-1", zone="Etc/UTC", uid=1500, gid=1500, mounts=[], image="i")
+    args = contract.run_streams(name="nanoclaw-a-1", zone="Etc/UTC", uid=1500, gid=1500, mounts=[], image="i").words
     assert docker(path, *args) == ["run", *ADDED, *args[1:]]
 
 

@@ -7,6 +7,7 @@ import secrets
 import pytest
 
 from checks.bench import Bench
+from checks.docker import run
 from checks.expect import expect, expect_run
 
 GROUP = "Bind mounts"
@@ -24,7 +25,9 @@ def test_read_write(bench: Bench) -> None:
         "cat /data/before; echo; until [ -s /data/during ]; do sleep 0.2; done;"
         "cp /data/during /data/answer; echo done; cat"
     )
-    with bench.docker.talking("run", "-i", "--rm", "-v", f"{folder}:/data", bench.probe, "sh", "-c", script) as talk:
+    with bench.docker.talking(
+        run(bench.probe, "sh", "-c", script, options=["-i", "--rm", "-v", f"{folder}:/data"])
+    ) as talk:
         talk.hear(f"{before}\n")
         bench.write("data/during", during)
         talk.hear("done\n")
@@ -46,7 +49,7 @@ def test_read_only(bench: Bench) -> None:
     script = (
         "cat /data/kept; echo broken > /data/kept; echo new > /data/new; rm -f /data/kept; chmod 777 /data/kept; true"
     )
-    done = bench.docker("run", "--rm", "-v", f"{folder}:/data:ro", bench.probe, "sh", "-c", script)
+    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "-v", f"{folder}:/data:ro"]))
     expect_run(done, stdout=kept, stderr_has=READ_ONLY)
     expect(done.err.count(READ_ONLY) == 4, f"all four attempts refused with “{READ_ONLY}”", done.err)
     came = bench.host.run(["sh", "-c", 'cd "$1" && ls && cat kept', "sh", folder]).out
@@ -54,7 +57,7 @@ def test_read_only(bench: Bench) -> None:
     # Read-only to the container, and still the host's own folder and file: what the host writes is seen inside.
     script = "echo ready; until grep -q new /data/kept && grep -q new /file; do sleep 0.2; done; echo seen; cat"
     mounts = ("-v", f"{folder}:/data:ro", "-v", f"{folder}/kept:/file:ro")
-    with bench.docker.talking("run", "-i", "--rm", *mounts, bench.probe, "sh", "-c", script) as talk:
+    with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=["-i", "--rm", *mounts])) as talk:
         talk.hear("ready\n")
         bench.host.must(["sh", "-c", 'echo new >>"$1"', "sh", f"{folder}/kept"], doing="writing the mounted file")
         talk.hear("seen\n")
@@ -74,10 +77,11 @@ def test_read_only_file_in_folder(bench: Bench) -> None:
         "echo broken > container.json; echo broken > .claude-fragments/one.md;"
         "rm -f container.json; mv container.json x; true"
     )
-    done = bench.docker(
-        "run", "--rm", "-v", f"{folder}:/workspace/agent", "-v", f"{settings}:/workspace/agent/container.json:ro",
-        "-v", f"{fragments}:/workspace/agent/.claude-fragments:ro", bench.probe, "sh", "-c", script,
-    )  # fmt: skip
+    options = [
+        "--rm", "-v", f"{folder}:/workspace/agent", "-v", f"{settings}:/workspace/agent/container.json:ro",
+        "-v", f"{fragments}:/workspace/agent/.claude-fragments:ro",
+    ]  # fmt: skip
+    done = bench.docker(run(bench.probe, "sh", "-c", script, options=options))
     expect_run(done, stdout='{"kept": true}kept', stderr_has=READ_ONLY)
     came = bench.host.run(["sh", "-c", 'cd "$1" && cat note container.json .claude-fragments/one.md', "sh", folder]).out
     expect(came == 'written\n{"kept": true}kept', "the note written, settings and fragments as they were", came)
@@ -90,10 +94,9 @@ def test_dev_null_over_file(bench: Bench) -> None:
     secret = secrets.token_hex(8)
     bench.write("project/.env", f"ANTHROPIC_API_KEY={secret}")
     bench.write("project/README", "visible\n")
-    done = bench.docker(
-        "run", "--rm", "-v", f"{project}:/workspace/project:ro", "-v", "/dev/null:/workspace/project/.env:ro",
-        bench.probe, "sh", "-c", 'cat /workspace/project/README; cat /workspace/project/.env && echo "read"',
-    )  # fmt: skip
+    script = 'cat /workspace/project/README; cat /workspace/project/.env && echo "read"'
+    options = ["--rm", "-v", f"{project}:/workspace/project:ro", "-v", "/dev/null:/workspace/project/.env:ro"]
+    done = bench.docker(run(bench.probe, "sh", "-c", script, options=options))
     expect_run(done, stdout="visible\nread\n")
     came = bench.read("project/.env")
     expect(secret in came, "the host's .env as it was", came)
@@ -120,11 +123,11 @@ def run_as_nanoclaw_does(bench: Bench, image: str, *user: str) -> None:
         "cd /workspace/group && printf '#!/bin/sh\\necho a script runs\\n' >run && chmod +x run && ./run;"
         "echo broken 2>/dev/null > /workspace/project/README || echo project is read-only"
     )
-    done = bench.docker(
-        "run", "-i", "--rm", "--name", name, "-e", "TZ=America/New_York", *user,
-        "-v", f"{group}:/workspace/group", "-v", f"{sessions}:/home/node/.claude",
-        "-v", f"{project}:/workspace/project:ro", image, "sh", "-c", script, stdin=b'{"prompt": "hello"}\n',
-    )  # fmt: skip
+    options = [
+        "-i", "--rm", "--name", name, "-e", "TZ=America/New_York", *user, "-v", f"{group}:/workspace/group",
+        "-v", f"{sessions}:/home/node/.claude", "-v", f"{project}:/workspace/project:ro",
+    ]  # fmt: skip
+    done = bench.docker(run(image, "sh", "-c", script, options=options), stdin=b'{"prompt": "hello"}\n')
     uid, gid = bench.uid, bench.facts.gid
     bench.record.observe("workspace_writable", "workspace is writable" in done.out)
     expect("workspace is writable" in done.out, "the agent's workspace to be writable", last_line(done.err))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import pytest
 
 from checks.bench import Bench
+from checks.docker import run
 from checks.expect import expect, expect_run, shown
 from checks.hosts.process import Completed
 
@@ -24,7 +25,7 @@ GRACE = 10  # seconds that `docker stop` waits before it kills
 def test_run(bench: Bench) -> None:
     name = bench.name("run")
     script = 'echo "to stdout"; echo "to stderr" >&2; exit 1'
-    done = bench.docker("run", "-i", "--rm", "--name", name, bench.probe, "sh", "-c", script)
+    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name]))
     expect_run(done, status=1, stdout="to stdout\n", stderr_has="to stderr\n")
     expect("to stdout" not in done.err, "stdout and stderr apart", done.err)
     bench.expect_gone(name)
@@ -33,10 +34,10 @@ def test_run(bench: Bench) -> None:
 @pytest.mark.case("docker run --name", fix="the-container-does-not-start")
 def test_run_name(bench: Bench) -> None:
     name = bench.name("named")
-    with bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, "cat") as talk:
+    with bench.docker.talking(run(bench.probe, "cat", options=["-i", "--rm", "--name", name])) as talk:
         bench.await_running(name)
         # A name that is taken stays with its container.
-        expect_run(bench.docker("run", "--rm", "--name", name, bench.probe, "true"), status=125)
+        expect_run(bench.docker(run(bench.probe, "true", options=["--rm", "--name", name])), status=125)
         bench.await_running(name)
         talk.eof()
         talk.rest()
@@ -51,14 +52,14 @@ def test_run_status(bench: Bench) -> None:
         127: ["/no/such/command"],
         143: ["sh", "-c", "sh -c 'kill -TERM $$'; exit $?"],
     }
-    ends = bench.docker.at_once(*(("run", "--rm", bench.probe, *command) for command in wanted.values()))
+    ends = bench.docker.at_once(*(run(bench.probe, *command, options=["--rm"]) for command in wanted.values()))
     for status, done in zip(wanted, ends, strict=True):
         expect_run(done, status=status, stdout="")
 
 
 @pytest.mark.case("docker run of an image that does not exist", fix="the-container-does-not-start")
 def test_run_missing_image(bench: Bench) -> None:
-    done = bench.docker("run", "--rm", "--pull=never", "localhost/nanoclaw-verify/no-such-image:latest", "true")
+    done = bench.docker(run("localhost/nanoclaw-verify/no-such-image:latest", "true", options=["--rm", "--pull=never"]))
     expect_run(done, status=125, stdout="")
     expect("no-such-image" in done.err, "a message that names the image", done.err)
 
@@ -67,11 +68,11 @@ def test_run_missing_image(bench: Bench) -> None:
 def test_stdin(bench: Bench) -> None:
     text = 'first line\n{"second": "line, “with” ümlauts\\u0000"}\n\n  the last, without an end'
     name = bench.name("stdin")
-    done = bench.docker("run", "-i", "--rm", "--name", name, bench.probe, "cat", stdin=text.encode())
+    done = bench.docker(run(bench.probe, "cat", options=["-i", "--rm", "--name", name]), stdin=text.encode())
     expect_run(done, stdout=text)
     bench.expect_gone(name)
     data = b"a\r\nb\rc\0d\x04\x1b[1me\xff"  # what a terminal or a decoder in between would change
-    done = bench.docker("run", "-i", "--rm", bench.probe, "cat", stdin=data)
+    done = bench.docker(run(bench.probe, "cat", options=["-i", "--rm"]), stdin=data)
     expect(done.status == 0 and done.stdout == data, f"{data!r} unchanged", repr(done.stdout))
 
 
@@ -79,7 +80,7 @@ def test_stdin(bench: Bench) -> None:
 def test_stdin_large(bench: Bench) -> None:
     data = json.dumps({"prompt": "".join(f"{n} “é”\n" for n in range(90_000)), "end": secrets.token_hex(8)}).encode()
     assert len(data) > 1_000_000
-    done = bench.docker("run", "-i", "--rm", bench.probe, "sha256sum", stdin=data, timeout=30)
+    done = bench.docker(run(bench.probe, "sha256sum", options=["-i", "--rm"]), stdin=data, timeout=30)
     expect_run(done)
     came = done.out.split()[:1]
     expect(came == [hashlib.sha256(data).hexdigest()], f"all {len(data)} bytes unchanged, by their SHA-256", done.out)
@@ -88,7 +89,9 @@ def test_stdin_large(bench: Bench) -> None:
 @pytest.mark.case("docker run without -i leaves stdin alone", fix="the-container-does-not-start")
 def test_stdin_ignored(bench: Bench) -> None:
     # nanoclaw's second design runs without -i: a container that reads stdin sees its end, and goes on.
-    done = bench.docker("run", "--rm", bench.probe, "sh", "-c", "cat; echo went on", stdin=b"not for the container\n")
+    done = bench.docker(
+        run(bench.probe, "sh", "-c", "cat; echo went on", options=["--rm"]), stdin=b"not for the container\n"
+    )
     expect_run(done, stdout="went on\n")
 
 
@@ -97,13 +100,13 @@ def test_output_as_it_comes(bench: Bench) -> None:
     # Without -i, as the second design runs; nanoclaw reads its agents' output while they work.
     name, word = bench.name("live"), secrets.token_hex(4)
     script = f"trap exit TERM; echo out {word}; echo err {word} >&2; sleep 600 & wait"
-    with bench.docker.talking("run", "--rm", "--name", name, bench.probe, "sh", "-c", script) as talk:
+    with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=["--rm", "--name", name])) as talk:
         talk.hear(f"(out|err) {word}\n")
         talk.hear(f"(out|err) {word}\n")
         bench.await_running(name)
         expect_run(bench.docker("stop", name, timeout=30))
         talk.rest()
-    done = bench.docker("run", "--rm", bench.probe, "sh", "-c", "seq -s , 1 30000 >&2")
+    done = bench.docker(run(bench.probe, "sh", "-c", "seq -s , 1 30000 >&2", options=["--rm"]))
     wanted = ",".join(str(n) for n in range(1, 30001)) + "\n"
     expect(done.err.endswith(wanted), f"all {len(wanted)} bytes of stderr", f"{len(done.err)}")
 
@@ -114,7 +117,7 @@ def test_interactive(bench: Bench) -> None:
     script = (
         '[ -t 0 ] && echo terminal || echo pipe; while read -r line; do echo "answer to $line"; done; echo end of input'
     )
-    with bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, "sh", "-c", script) as talk:
+    with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
         talk.hear("pipe\n")
         for turn in ("one", "two"):  # answered while the input is still open: nothing waits for its end
             talk.say(f"{word} {turn}")
@@ -130,7 +133,7 @@ def test_interactive(bench: Bench) -> None:
 def test_terminal(bench: Bench) -> None:
     script = "for fd in 0 1 2; do [ -t $fd ] && echo $fd=terminal || echo $fd=none; done; read -r line; echo got $line"
     for flags, wanted in ((("-it",), "terminal"), (("-i",), "none")):
-        with bench.docker.talking("run", *flags, "--rm", bench.probe, "sh", "-c", script, tty=True) as talk:
+        with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=[*flags, "--rm"]), tty=True) as talk:
             for fd in (0, 1, 2):
                 told = talk.hear(f"{fd}=(terminal|none)\r?\n").strip()
                 expect(told == f"{fd}={wanted}", f"{fd}={wanted} with {' '.join(flags)}", told)
@@ -145,9 +148,23 @@ def test_entrypoint(bench: Bench) -> None:
     # The second design starts its agent so.
     told = 'echo "entrypoint ${PROBE_ENTRYPOINT:-replaced}'
     replaced, kept, ran = bench.docker.at_once(
-        ("run", "--rm", "--entrypoint", "bash", bench.probe, "-c", f'{told}, argument $1"', "bash", "two words"),
-        ("run", "--rm", bench.probe, "sh", "-c", 'printf "<%s>" "$@"', "sh", "", "a  b", "--rm", "-v", "-e", "A=b", ""),
-        ("run", "--rm", bench.probe, "sh", "-c", f'{told}"'),
+        run(bench.probe, "-c", f'{told}, argument $1"', "bash", "two words", options=["--rm", "--entrypoint", "bash"]),
+        run(
+            bench.probe,
+            "sh",
+            "-c",
+            'printf "<%s>" "$@"',
+            "sh",
+            "",
+            "a  b",
+            "--rm",
+            "-v",
+            "-e",
+            "A=b",
+            "",
+            options=["--rm"],
+        ),
+        run(bench.probe, "sh", "-c", f'{told}"', options=["--rm"]),
     )
     expect_run(replaced, stdout="entrypoint replaced, argument two words\n")
     expect_run(kept, stdout="<><a  b><--rm><-v><-e><A=b><>")  # docker's own options no longer, behind the image
@@ -160,7 +177,7 @@ def test_entrypoint_reads_nothing(bench: Bench) -> None:
     # read: up to three tries, and how many of them lost it is evidence.
     flags = ("-i", "--rm", "--entrypoint", "/bin/echo")
     for lost in range(3):
-        done = bench.docker("run", *flags, bench.probe, "Container OK", stdin=b"{}\n")
+        done = bench.docker(run(bench.probe, "Container OK", options=flags), stdin=b"{}\n")
         bench.record.observe("outputs_lost", lost)
         expect(done.status == 0, "exit status 0", f"exit status {done.status}")
         expect(done.out in ("Container OK\n", ""), "Container OK", done.out)
@@ -193,7 +210,7 @@ def test_stop(bench: Bench) -> None:
     expect(bench.docker("stop", nobody).status not in (0, 124, 137), "a failure to stop what is not", "exit status 0")
     # Takes its time over SIGTERM, so that a stop that returns at once is seen.
     script = 'trap "echo stopping; sleep 2; echo stopped; exit 42" TERM; echo ready; sleep 600 & wait'
-    with bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, "sh", "-c", script) as talk:
+    with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
         talk.hear("ready\n")
         pid = pid_of(bench, name)
         done = bench.docker("stop", name, timeout=30)
@@ -216,7 +233,7 @@ def test_stop(bench: Bench) -> None:
 def test_stop_in_one_second(bench: Bench) -> None:
     name = bench.name("stubborn")
     script = 'trap "echo not yet" TERM; echo ready; while :; do sleep 600 & wait $!; done'
-    with bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, "sh", "-c", script) as talk:
+    with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
         talk.hear("ready\n")
         done = bench.docker("stop", "-t", "1", name, timeout=30)
         expect_stopped(bench, done, name)
@@ -233,7 +250,7 @@ def test_remove(bench: Bench) -> None:
     name, idle = bench.name("removed"), bench.name("idle")
     bench.created(idle)
     with bench.docker.talking(
-        "run", "-i", "--name", name, bench.probe, "sh", "-c", "trap exit TERM; echo ready; sleep 600 & wait"
+        run(bench.probe, "sh", "-c", "trap exit TERM; echo ready; sleep 600 & wait", options=["-i", "--name", name])
     ) as talk:
         talk.hear("ready\n")
         bench.await_running(name)
@@ -285,7 +302,7 @@ def names(bench: Bench, *args: str) -> Sequence[str]:
 def test_ps_filters(bench: Bench) -> None:
     herd = Herd(bench)
     with bench.docker.talking(
-        "run", "-i", "--rm", "--name", herd.agent, *herd.agent_flags, bench.probe, "sh", "-c", "echo ready; cat"
+        run(bench.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", herd.agent, *herd.agent_flags])
     ) as talk:
         talk.hear("ready\n")
         wanted = sorted([herd.agent, herd.inner])
@@ -306,7 +323,7 @@ def test_ps_label(bench: Bench) -> None:
     herd = Herd(bench)
     label = f"label=nanoclaw-install={herd.slug}"
     with bench.docker.talking(
-        "run", "-i", "--rm", "--name", herd.agent, *herd.agent_flags, bench.probe, "sh", "-c", "echo ready; cat"
+        run(bench.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", herd.agent, *herd.agent_flags])
     ) as talk:
         talk.hear("ready\n")
         came = names(bench, "--filter", label)
@@ -325,7 +342,7 @@ def test_ps_label_column(bench: Bench) -> None:
     project, service = "com.docker.compose.project", "com.docker.compose.service"
     flags = ("--label", f"{project}={name}", "--label", f"{service}=agent one")
     with bench.docker.talking(
-        "run", "-i", "--rm", "--name", name, *flags, bench.probe, "sh", "-c", "echo ready; cat"
+        run(bench.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", name, *flags])
     ) as talk:
         talk.hear("ready\n")
         form = f'{{{{.Names}}}}|{{{{.Label "{service}"}}}}'

@@ -10,7 +10,7 @@ import pytest
 
 from checks.bench import Bench
 from checks.compat.container_lifecycle import expect_stopped
-from checks.docker import Talk, shell
+from checks.docker import Talk, run, shell
 from checks.expect import expect, expect_run
 
 GROUP = "Edge cases"
@@ -28,7 +28,7 @@ def test_mount_path_with_spaces(bench: Bench) -> None:
     folder = bench.make("My Group's  Földer $HOME")
     bench.write("My Group's  Földer $HOME/in", word)
     script = 'cat "/work space/in" && cp "/work space/in" "/work space/out file"'
-    done = bench.docker("run", "--rm", "-v", f"{folder}:/work space", bench.probe, "sh", "-c", script)
+    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "-v", f"{folder}:/work space"]))
     expect_run(done, stdout=word)
     came = bench.read("My Group's  Földer $HOME/out file")
     expect(came == word, f"what the container wrote there, {word}", came)
@@ -42,7 +42,9 @@ def test_name_with_timestamp(bench: Bench) -> None:
     shared = first.rsplit("-", 1)[0]
     with contextlib.ExitStack() as talks:
         clients = [
-            talks.enter_context(bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, *command))
+            talks.enter_context(
+                bench.docker.talking(run(bench.probe, *command, options=["-i", "--rm", "--name", name]))
+            )
             for name, command in ((first, ("sh", "-c", IGNORES_TERM)), (second, READS_ON))
         ]
         for talk in clients:
@@ -75,15 +77,12 @@ def test_simultaneous(bench: Bench) -> None:
         for n, word in enumerate(words):
             own = bench.make(f"own-{n}")
             bench.write(f"own-{n}/word", word)
-            agents.append(
-                stack.enter_context(
-                    bench.docker.started(
-                        "run", "-i", "--rm", "--name", bench.name(f"agent{n}"), "-e", f"N={n}", "-v", f"{own}:/own",
-                        "-v", f"{shared}:/shared", bench.probe, "sh", "-c", script, "sh", str(statuses[n]),
-                        stdin=f"to {n}: {word}".encode(),
-                    )
-                )
-            )  # fmt: skip
+            options = [
+                "-i", "--rm", "--name", bench.name(f"agent{n}"), "-e", f"N={n}", "-v", f"{own}:/own",
+                "-v", f"{shared}:/shared",
+            ]  # fmt: skip
+            asked = run(bench.probe, "sh", "-c", script, "sh", str(statuses[n]), options=options)
+            agents.append(stack.enter_context(bench.docker.started(asked, stdin=f"to {n}: {word}".encode())))
         for n, (agent, word) in enumerate(zip(agents, words, strict=True)):
             done = agent.end()
             expect_run(done, status=statuses[n], stdout=f"{n} to {n}: {word} {word}\n", stderr_has=f"err {n}\n")
@@ -101,7 +100,7 @@ def test_large_output(bench: Bench) -> None:
     assert len(wanted) > MAX_OUTPUT
     script = "line=0; while [ $line -lt $1 ]; do seq -s , $((line*$2)) $((line*$2+$2-1)); line=$((line+1)); done"
     command = ("sh", "-c", script, "sh", str(lines), str(numbers))
-    done = bench.docker("run", "-i", "--rm", bench.probe, *command, timeout=60)
+    done = bench.docker(run(bench.probe, *command, options=["-i", "--rm"]), timeout=60)
     expect(done.status == 0, "exit status 0", f"exit status {done.status}")
     same = hashlib.sha256(done.stdout).digest() == hashlib.sha256(wanted).digest()
     expect(same, f"all {len(wanted)} bytes unchanged", f"{len(done.stdout)} bytes")
@@ -111,7 +110,9 @@ def test_large_output(bench: Bench) -> None:
 def test_timeout(bench: Bench) -> None:
     # nanoclaw's own way with an agent that hangs: `docker stop`, given 15 s. Podman kills after 10.
     name = bench.name("hangs")
-    with bench.docker.talking("run", "-i", "--rm", "--name", name, bench.probe, "sh", "-c", IGNORES_TERM) as talk:
+    with bench.docker.talking(
+        run(bench.probe, "sh", "-c", IGNORES_TERM, options=["-i", "--rm", "--name", name])
+    ) as talk:
         talk.hear("ready\n")
         done = bench.docker("stop", name, timeout=30)
         expect_stopped(bench, done, name)
@@ -140,7 +141,7 @@ def test_killed_client(bench: Bench) -> None:
     name = bench.name("orphan")
     pidfile = f"{bench.folder}/client.pid"
     flags = ("-i", "--rm", "--name", name)
-    with bench.docker.talking("run", *flags, bench.probe, *READS_ON, pidfile=pidfile) as talk:
+    with bench.docker.talking(run(bench.probe, *READS_ON, options=flags), pidfile=pidfile) as talk:
         talk.hear("ready\n")
         kill_client(bench, talk, pidfile)
         bench.expect_gone(name)
@@ -153,7 +154,7 @@ def test_orphan_clean_up(bench: Bench) -> None:
     name = bench.name("deaf-orphan")
     pidfile = f"{bench.folder}/client.pid"
     flags = ("-i", "--rm", "--name", name)
-    with bench.docker.talking("run", *flags, bench.probe, "sh", "-c", IGNORES_TERM, pidfile=pidfile) as talk:
+    with bench.docker.talking(run(bench.probe, "sh", "-c", IGNORES_TERM, options=flags), pidfile=pidfile) as talk:
         talk.hear("ready\n")
         kill_client(bench, talk, pidfile)
         bench.await_running(name)

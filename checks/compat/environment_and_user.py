@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from checks.bench import Bench
+from checks.docker import run
 from checks.expect import expect, expect_run
 
 GROUP = "Environment and user"
@@ -34,7 +35,7 @@ def test_environment(bench: Bench) -> None:
     flags = [part for key, value in values.items() for part in ("-e", f"{key}={value}")]
     leak = secrets.token_hex(8)
     own = dict.fromkeys(("NOT_PASSED", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"), leak)
-    done = bench.docker("run", "--rm", *flags, bench.probe, "cat", "/proc/self/environ", env=own)
+    done = bench.docker(run(bench.probe, "cat", "/proc/self/environ", options=["--rm", *flags]), env=own)
     expect_run(done)
     entries = [entry for entry in done.out.split("\0") if entry]
     expect(all("=" in entry and "\n" not in entry.split("=")[0] for entry in entries), "a list of variables", done.out)
@@ -48,7 +49,7 @@ def test_environment(bench: Bench) -> None:
 @pytest.mark.case("Timezone environment variable", fix="the-container-does-not-start")
 def test_timezone(bench: Bench) -> None:
     form = "%Y-%m-%d %H:%M:%S %Z"
-    done = bench.docker("run", "--rm", "-e", "TZ=America/New_York", bench.probe, "date", f"+%s {form}")
+    done = bench.docker(run(bench.probe, "date", f"+%s {form}", options=["--rm", "-e", "TZ=America/New_York"]))
     expect_run(done)
     epoch, _, told = done.out.strip().partition(" ")
     expect(epoch.isdigit(), "seconds since 1970 and a local time", done.out)
@@ -61,7 +62,7 @@ def test_user(bench: Bench) -> None:
     script = "id -u; id -g; grep -E '^(Uid|Gid):' /proc/self/status; grep ^Groups: /proc/self/status >&2"
     users = ((1000, 1000), (1234, 4321))
     ends = bench.docker.at_once(
-        *(("run", "--rm", "--user", f"{uid}:{gid}", bench.probe, "sh", "-c", script) for uid, gid in users)
+        *(run(bench.probe, "sh", "-c", script, options=["--rm", "--user", f"{uid}:{gid}"]) for uid, gid in users)
     )
     for (uid, gid), done in zip(users, ends, strict=True):
         uids, gids = "\t".join([str(uid)] * 4), "\t".join([str(gid)] * 4)
@@ -84,7 +85,9 @@ def test_host_gateway(bench: Bench) -> None:
         "grep host.docker.internal /etc/hosts;"
         f"for i in 1 2 3 4 5; do nc -w 3 host.docker.internal {port} </dev/null && exit; sleep 0.5; done; exit 1"
     )
-    done = bench.docker("run", "--rm", "--add-host=host.docker.internal:host-gateway", bench.probe, "sh", "-c", ask)
+    done = bench.docker(
+        run(bench.probe, "sh", "-c", ask, options=["--rm", "--add-host=host.docker.internal:host-gateway"])
+    )
     expect_run(done)
     address = done.out.split()[0] if done.out.split() else ""
     bench.record.observe("host_gateway", address)
@@ -128,8 +131,8 @@ def test_isolation(bench: Bench) -> None:
     # What nobody asked for is not there: the host's processes, its network, its files, its privileges.
     secret = secrets.token_hex(8)
     path = bench.write("secret", secret)
-    asked = ("--rm", bench.probe, "sh", "-c", ISOLATION, "sh", path)
-    done = bench.docker("run", *asked)
+    asked = run(bench.probe, "sh", "-c", ISOLATION, "sh", path, options=["--rm"])
+    done = bench.docker(asked)
     expect_run(done)
     expect(done.out.startswith("/\n"), "the image's own working folder, /", done.out)
     kinds = ("pid", "net", "mnt", "ipc", "uts")
@@ -148,7 +151,7 @@ def test_isolation(bench: Bench) -> None:
     expect(not seen, "the host's own folders to be out of reach", f"mounted inside: {', '.join(seen)}")
     expect(secret not in done.out, "a host file that was not mounted to be out of reach", "its content")
     # And nothing else: what the engine gives such a container when it is asked past the shim is all there is.
-    came, wanted = given(done.out), given(bench.engine("run", *bench.docker.flags, *asked))
+    came, wanted = given(done.out), given(bench.engine(*asked.with_options(bench.docker.flags).words))
     differing = [
         *(f"also “{line}”" for line in came if line not in wanted),
         *(f"not “{line}”" for line in wanted if line not in came),

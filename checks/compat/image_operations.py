@@ -10,6 +10,7 @@ import secrets
 import pytest
 
 from checks.bench import IN_A_SERVICE, Bench, marker
+from checks.docker import build, run
 from checks.expect import expect, expect_run
 from checks.hosts.base import Facts
 from checks.hosts.process import Completed
@@ -22,16 +23,16 @@ def image(bench: Bench, name: str) -> str:
     return f"nanoclaw-verify-{bench.run}-{name}:{name}"
 
 
-def build(bench: Bench, tag: str, *args: str, timeout: float = 60) -> Completed:
+def build_image(bench: Bench, tag: str, *args: str, timeout: float = 60) -> Completed:
     """`docker build -t TAG ARGS .` in the case's folder, as nanoclaw's set-up runs it."""
-    done = bench.docker("build", "-t", tag, *args, ".", within=["env", "-C", bench.folder], timeout=timeout)
+    done = bench.docker(build(".", options=["-t", tag, *args]), within=["env", "-C", bench.folder], timeout=timeout)
     expect_run(done)
     return done
 
 
 def content(bench: Bench, tag: str, path: str) -> str:
     """What a file of an image says, from inside."""
-    done = bench.docker("run", "--rm", tag, "cat", path)
+    done = bench.docker(run(tag, "cat", path, options=["--rm"]))
     expect_run(done)
     return done.out
 
@@ -46,7 +47,7 @@ def test_build(bench: Bench) -> None:
         # Whether there is a network: nanoclaw's own steps are apt's and npm's.
         " awk '$2 == 00000000 { print $3 }' /proc/net/route | grep -q . && echo and a network; true; } > /built\n",
     )
-    build(bench, tag)
+    build_image(bench, tag)
     came = content(bench, tag, "/built")
     wanted = f"built with {nonce}\nand a network\n"
     expect(came == wanted, f"the image to hold what its RUN wrote, with {nonce}, having a network with a way out", came)
@@ -58,7 +59,7 @@ def test_build_again(bench: Bench) -> None:
     bench.write("Dockerfile", f"FROM {bench.probe}\nCOPY copied.txt /copied.txt\n")
     for word in ("what the first build copies", nonce):
         bench.write("copied.txt", word)
-        build(bench, tag)
+        build_image(bench, tag)
     came = content(bench, tag, "/copied.txt")
     expect(came == nonce, f"the tag to be the image just built, with {nonce}", came)
 
@@ -68,9 +69,9 @@ def test_build_fails(bench: Bench) -> None:
     tag = image(bench, "broken")
     bench.engine("tag", bench.probe, tag)
     bench.write("Dockerfile", f"FROM {bench.probe}\nRUN echo half > /tmp/half && exit 3\n")
-    done = bench.docker("build", "-t", tag, ".", within=["env", "-C", bench.folder], timeout=60)
+    done = bench.docker(build(".", options=["-t", tag]), within=["env", "-C", bench.folder], timeout=60)
     expect(done.status not in (0, 124, 137), "a failure of a build whose RUN fails", f"exit status {done.status}")
-    done = bench.docker("run", "--rm", tag, "sh", "-c", "ls /tmp")
+    done = bench.docker(run(tag, "sh", "-c", "ls /tmp", options=["--rm"]))
     expect_run(done, stdout="")  # the tag stays with the last good image
 
 
@@ -80,8 +81,8 @@ def test_build_argument(bench: Bench) -> None:
     nonce = secrets.token_hex(8)
     steps = 'ARG FONTS=false\nARG BROWSER=default\nENV ARGUMENTS="$FONTS $BROWSER"\n'
     bench.write("Dockerfile", f"FROM {bench.probe}\n{steps}")
-    build(bench, tag, "--build-arg", f"FONTS={nonce}")
-    done = bench.docker("run", "--rm", tag, "sh", "-c", 'echo "$ARGUMENTS"')
+    build_image(bench, tag, "--build-arg", f"FONTS={nonce}")
+    done = bench.docker(run(tag, "sh", "-c", 'echo "$ARGUMENTS"', options=["--rm"]))
     expect_run(done, stdout=f"{nonce} default\n")  # what was not given has its default
 
 
@@ -91,7 +92,7 @@ def test_build_file(bench: Bench) -> None:
     bench.write("Dockerfile", f"FROM {bench.probe}\nCOPY Dockerfile /which\n")
     other = f"FROM {bench.probe}\nCOPY container/Other.Dockerfile /which\n"
     bench.write("container/Other.Dockerfile", other)
-    build(bench, tag, "-f", f"{bench.folder}/container/Other.Dockerfile")
+    build_image(bench, tag, "-f", f"{bench.folder}/container/Other.Dockerfile")
     came = content(bench, tag, "/which")
     expect(came == other, "the image of the file that -f names", came)
 
@@ -104,9 +105,9 @@ def test_build_cache_mount(bench: Bench) -> None:
     # Two steps, so that no layer is taken for the other; --no-cache would empty BuildKit's cache.
     for turn in ("first", "second"):
         bench.write("Dockerfile", f"FROM {bench.probe}\n{mount} {step}; echo {turn}\n")
-        build(bench, tag)
+        build_image(bench, tag)
     script = "cat /seen; ls /cache 2>/dev/null"
-    done = bench.docker("run", "--rm", tag, "sh", "-c", f"{script}; true")
+    done = bench.docker(run(tag, "sh", "-c", f"{script}; true", options=["--rm"]))
     expect_run(done)
     expect(
         done.out.strip() == "2",
@@ -132,7 +133,7 @@ def test_image_inspect(bench: Bench) -> None:
     for name, payload in (("small", 1_000_000), ("large", 4_000_000)):
         tag = image(bench, name)
         bench.write("payload", os.urandom(payload))
-        build(bench, tag)
+        build_image(bench, tag)
         sizes.append(size_of(bench, tag))
         expect(sizes[-1] >= payload, f"at least the {payload} bytes of its payload", sizes[-1])
     grown = sizes[1] - sizes[0]

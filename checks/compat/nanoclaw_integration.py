@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import pytest
 
 from checks.bench import Bench
-from checks.docker import shell
+from checks.docker import run, shell
 from checks.expect import expect
 from checks.nanoclaw import contract, driver, running, workspace
 from checks.nanoclaw.contract import IMAGE_UID, MAX_AGENTS, MAX_OUTPUT, STOP_BOUND
@@ -144,7 +144,7 @@ def test_agent_build(bench: Bench, streams_or_databases_kit: Kit, slow: bool) ->
     image = streams_or_databases_kit.build(bench)
     # What an agent of either design needs of its image, each asked for a sign of life.
     script = "node --version && git --version && bash --version | head -1 && id -un && ls -d /workspace/group"
-    done = bench.docker("run", "--rm", "--entrypoint", "sh", image, "-c", script)
+    done = bench.docker(run(image, "-c", script, options=["--rm", "--entrypoint", "sh"]))
     expect(done.status == 0, "node, git, bash and /workspace/group in the image", done.err or done.out)
     expect(done.out.splitlines()[-2:] == ["node", "/workspace/group"], "the image's user to be node", done.out)
 
@@ -203,7 +203,7 @@ def test_own_code(bench: Bench, checkout_kit: Kit) -> None:
     place = workspace.for_streams(bench, checkout_kit.agent)
     ours = contract.run_streams(
         name=name, zone=running.ZONE, uid=bench.uid, gid=bench.facts.gid, mounts=place.mounts, image=image
-    )
+    ).words
     asks = list(runs[0].argv)
     expect(asks == ours, f"what we replay: {ours}", f"nanoclaw's own: {'; '.join(apart(ours, asks))}")
     told = contract.input_of(prompt=question.prompt, group=workspace.GROUP, is_main=False, secrets=question.secrets)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from checks.bench import IN_A_SERVICE, Bench
-from checks.docker import shell
+from checks.docker import run, shell
 from checks.expect import expect, expect_run
 
 GROUP = "Resource limits"
@@ -18,7 +18,7 @@ FIX = "limits-are-accepted-and-ignored"
 
 def limit(bench: Bench, flag: str, file: str, wanted: str) -> None:
     """Fail unless a container that was given the flag reads that limit in its own cgroup."""
-    done = bench.docker("run", "--rm", flag, bench.probe, "cat", f"{CGROUP}/{file}")
+    done = bench.docker(run(bench.probe, "cat", f"{CGROUP}/{file}", options=["--rm", flag]))
     bench.record.observe(file, done.out.strip())
     expect(
         done.status == 0,
@@ -38,7 +38,7 @@ def test_cpus(bench: Bench) -> None:
         "a=$(spent); s=$(now); sleep 4; b=$(spent); e=$(now);"
         "kill %1 %2; echo $a $b $s $e"
     )
-    done = bench.docker("run", "--rm", "--cpus=0.5", bench.probe, "sh", "-c", script, timeout=30)
+    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "--cpus=0.5"]), timeout=30)
     expect_run(done)
     told = re.fullmatch(r"(\d+) (\d+) ([\d.]+) ([\d.]+)\n", done.out)
     expect(told is not None, "processor time and clock, before and after", done.out)
@@ -57,7 +57,7 @@ def test_memory(bench: Bench) -> None:
         "dd if=/dev/zero of=/dev/null bs=40M count=1 2>/dev/null && echo 40 MiB fit;"
         "exec dd if=/dev/zero of=/dev/null bs=256M count=1"
     )
-    done = bench.docker("run", "--rm", "--memory=64m", bench.probe, "sh", "-c", script, timeout=30)
+    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "--memory=64m"]), timeout=30)
     expect_run(done, status=137, stdout="40 MiB fit\n")
 
 
@@ -66,7 +66,7 @@ def test_pids_limit(bench: Bench) -> None:
     limit(bench, "--pids-limit=256", "pids.max", "256")
     # The subshell dies of its first failed fork; the rest is built into the shell and forks nothing.
     script = "(n=0; while [ $n -lt 120 ]; do sleep 60 & n=$((n+1)); echo $n > /tmp/n; done); read n < /tmp/n; echo $n"
-    done = bench.docker("run", "--rm", "--pids-limit=64", bench.probe, "sh", "-c", script, timeout=30)
+    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "--pids-limit=64"]), timeout=30)
     expect_run(done, stderr_has="fork")
     expect(re.fullmatch(r"\d+\n", done.out) is not None, "a number of forks", done.out)
     forked = int(done.out)
@@ -81,6 +81,7 @@ def test_all_limits(bench: Bench) -> None:
     files = [f"{CGROUP}/{file}" for file in ("cpu.max", "memory.max", "pids.max")]
     script = 'cat "$@"; [ "$(cat /sys/fs/cgroup/memory.swap.max 2>/dev/null)" != max ] || echo swap without end'
     done = bench.docker(
-        "run", "--rm", *flags, bench.probe, *shell(script, *files), within=IN_A_SERVICE if bench.has_session else None
+        run(bench.probe, *shell(script, *files), options=["--rm", *flags]),
+        within=IN_A_SERVICE if bench.has_session else None,
     )
     expect_run(done, stdout=f"200000 100000\n{4 << 30}\n256\n")

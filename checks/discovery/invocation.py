@@ -6,8 +6,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from checks.discovery.words import REST, is_loose, is_unknown, marks_in, name_of, rest
-from checks.docker import WITH_VALUE
 
+_CREATE = {
+    "--add-host", "--annotation", "--attach", "--blkio-weight", "--cap-add", "--cap-drop", "--cgroup-parent",
+    "--cgroupns", "--cidfile", "--cpu-period", "--cpu-quota", "--cpu-shares", "--cpus", "--cpuset-cpus", "--detach-keys", "--device",
+    "--dns", "--domainname", "--entrypoint", "--env", "--env-file", "--expose", "--gpus", "--group-add", "--health-cmd",
+    "--hostname", "--ip", "--ipc", "--label", "--label-file", "--link", "--log-driver", "--log-opt", "--mac-address",
+    "--memory", "--memory-reservation", "--memory-swap", "--mount", "--name", "--network", "--network-alias",
+    "--oom-score-adj", "--pid", "--pids-limit", "--platform", "--publish", "--pull", "--restart", "--runtime",
+    "--security-opt", "--shm-size", "--stop-signal", "--stop-timeout", "--storage-opt", "--sysctl", "--tmpfs",
+    "--ulimit", "--user", "--userns", "--uts", "--volume", "--volumes-from", "--workdir", "-a", "-c", "-e", "-h", "-l",
+    "-m", "-p", "-u", "-v", "-w",
+}  # fmt: skip
+_WITH_VALUE = {
+    "run": _CREATE,
+    "create": _CREATE,
+    "build": {
+        "--add-host", "--build-arg", "--build-context", "--cache-from", "--cache-to", "--file", "--label", "--network",
+        "--output", "--platform", "--progress", "--secret", "--ssh", "--tag", "--target", "-f", "-o", "-t",
+    },
+    "ps": {"--filter", "--format", "--last", "-f", "-n"},
+    "stop": {"--signal", "--time", "--timeout", "-s", "-t"},
+    "logs": {"--since", "--tail", "--until", "-n"},
+    "image inspect": {"--format", "-f"},
+    "inspect": {"--format", "--type", "-f"},
+}  # fmt: skip
+"""Options whose value may be a word of its own, by subcommand: docker's command line reference, Docker 28."""
 _TWO_WORDS = {"builder", "buildx", "compose", "container", "image", "network", "system", "volume"}
 _MEANINGFUL = {"--format", "--add-host", "--cap-drop", "--security-opt"}
 """Options whose value decides what is asked for."""
@@ -63,7 +87,7 @@ def shape_of(words: Sequence[str]) -> Shape:
         if word.startswith(REST):
             continue
         name, given, value = word.partition("=")
-        if not given and name in WITH_VALUE.get(subcommand, set()) and ahead and not ahead[0].startswith(REST):
+        if not given and name in _WITH_VALUE.get(subcommand, set()) and ahead and not ahead[0].startswith(REST):
             value = ahead.pop(0)
             options |= marks_in(value)
         options.add(_option(name, value))

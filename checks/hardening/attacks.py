@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from checks.bench import Bench
-from checks.docker import shell
+from checks.docker import run, shell
 from checks.expect import shown
 from checks.hardening import inside
 from checks.hardening.inside import Inside
@@ -177,9 +177,9 @@ def attempt(bench: Bench, image: str, attacks: Sequence[tuple[str, str]], option
     Through the docker under test: what it makes of the options is the question.
     """
     words = [f"{attack}={value}" for attack, value in attacks]
-    argv = ["run", "--rm", "--user", user, *options, image, *shell(_SCRIPT, *words)]
+    command = run(image, *shell(_SCRIPT, *words), options=["--rm", "--user", user, *options])
     try:
-        done = bench.docker(*argv, timeout=60)
+        done = bench.docker(command, timeout=60)
     except TimedOut as late:
         done = late.partial
     return heard(done, [attack for attack, _ in attacks], options)

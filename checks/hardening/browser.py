@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from checks.bench import Bench
+from checks.docker import run
 from checks.expect import shown
 from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw import contract
@@ -60,12 +61,12 @@ def browse(bench: Bench, image: str, options: Sequence[str], starts: Sequence[Se
     token = secrets.token_hex(8)
     bound = _BOUND * bench.slowness
     who = contract.user_options(bench.uid, bench.facts.gid)
-    argv = [
-        "run", "-i", "--rm", *who, "-e", f"VERIFY_BOUND={bound:.0f}", *options, "--entrypoint", "node", image,
-        "--input-type=module", "-", token, *(" ".join(start) for start in starts),
-    ]  # fmt: skip
+    command = run(
+        image, "--input-type=module", "-", token, *(" ".join(start) for start in starts),
+        options=["-i", "--rm", *who, "-e", f"VERIFY_BOUND={bound:.0f}", *options, "--entrypoint", "node"],
+    )  # fmt: skip
     try:
-        done = bench.docker(*argv, stdin=_PROGRAM.read_bytes(), timeout=_BOUND * len(starts) + 20)
+        done = bench.docker(command, stdin=_PROGRAM.read_bytes(), timeout=_BOUND * len(starts) + 20)
     except TimedOut as late:
         done = late.partial
     lines = [line for line in done.out.splitlines() if line.startswith("{")]

@@ -99,7 +99,7 @@ def _unmodified(agent: RunningAgent, image: str) -> Finding:
         *contract.run_streams(
             name=agent.name, zone=running.ZONE, uid=bench.uid, gid=bench.facts.gid,
             mounts=agent.workspace.mounts, image=image,
-        ),
+        ).words,
     ]  # fmt: skip
     if not isinstance(agent, StreamsAgent):  # the second design's command has the gateway's options besides
         own = [word for word in sent if not word.startswith(("--label=nanoclaw-verify", "nanoclaw-verify="))]

@@ -50,20 +50,13 @@ class Trials:
         """A container of nanoclaw's, or of someone else's; ``more`` mounts than usual."""
         self._made += 1
         name = f"{'nanoclaw-family' if kind == _AGENT else 'someone-else'}-{time.time_ns() // 1_000_000 + self._made}"
-        args = contract.run_streams(
+        asked = contract.run_streams(
             name=name, zone="America/New_York", uid=self.bench.uid, gid=self.bench.facts.gid,
             mounts=[*self._mounts[kind], *more], image=self.bench.agent,
         )  # fmt: skip
-        words = [
-            *arrangement.engine,
-            "run",
-            "--label",
-            f"{probe.LABEL}={self.bench.run}",
-            *arrangement.options,
-            *args[1:],
-        ]
+        words = asked.with_options(["--label", f"{probe.LABEL}={self.bench.run}", *arrangement.options]).words
         env = [f"{name}={value}" for name, value in arrangement.env.items()]
-        argv = [*words, *inside.argv()]
+        argv = [*arrangement.engine, *words, *inside.argv()]
         script = 'PATH=${1:+$1:}$PATH; export PATH; shift; exec env "$@"'
         try:
             done = self.bench.host.run(["sh", "-c", script, "sh", arrangement.path, *env, *argv], timeout=40)

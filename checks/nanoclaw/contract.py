@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from checks import docker
+from checks.docker import Command
+
 START = b"---NANOCLAW_OUTPUT_START---"
 END = b"---NANOCLAW_OUTPUT_END---"
 
@@ -61,9 +64,10 @@ def _mounts(mounts: Sequence[Mount]) -> list[str]:
     return [word for mount in mounts for word in ("-v", mount.option)]
 
 
-def run_streams(*, name: str, zone: str, uid: int, gid: int, mounts: Sequence[Mount], image: str) -> list[str]:
-    """``docker`` arguments that start an agent of the first design."""
-    return ["run", "-i", "--rm", "--name", name, "-e", f"TZ={zone}", *user_options(uid, gid), *_mounts(mounts), image]
+def run_streams(*, name: str, zone: str, uid: int, gid: int, mounts: Sequence[Mount], image: str) -> Command:
+    """The ``docker run`` that starts an agent of the first design."""
+    options = ["-i", "--rm", "--name", name, "-e", f"TZ={zone}", *user_options(uid, gid), *_mounts(mounts)]
+    return docker.run(image, options=options)
 
 
 def run_databases(
@@ -76,16 +80,17 @@ def run_databases(
     gid: int,
     mounts: Sequence[Mount],
     image: str,
-) -> list[str]:
-    """``docker`` arguments that start an agent of the second design.
+) -> Command:
+    """The ``docker run`` that starts an agent of the second design.
 
     ``gateway``: the options by which the credential gateway (OneCLI) makes itself known to the agent.
     """
-    return [
-        "run", "--rm", "--name", name, "--label", f"nanoclaw-install={install}", "-e", f"TZ={zone}", *gateway,
+    options = [
+        "--rm", "--name", name, "--label", f"nanoclaw-install={install}", "-e", f"TZ={zone}", *gateway,
         "--add-host=host.docker.internal:host-gateway", *user_options(uid, gid), *_mounts(mounts),
-        "--entrypoint", "bash", image, "-c", "exec bun run /app/src/index.ts",
+        "--entrypoint", "bash",
     ]  # fmt: skip
+    return docker.run(image, "-c", "exec bun run /app/src/index.ts", options=options)
 
 
 @dataclass(frozen=True)

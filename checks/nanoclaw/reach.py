@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from checks.bench import Bench
-from checks.docker import shell
+from checks.docker import run, shell
 from checks.expect import Mismatch
 from checks.nanoclaw.service import Service
 
@@ -40,7 +40,7 @@ def find(bench: Bench, service: Service) -> str:
     port = bench.host.lend(service.port)
     candidates = [*_CANDIDATES, *bench.host.run(["sh", "-c", _OWN]).out.split()]
     command = shell(_TRY, str(port), service.token, *candidates)
-    done = bench.docker("run", "--rm", bench.probe, *command, timeout=40)
+    done = bench.docker(run(bench.probe, *command, options=["--rm"]), timeout=40)
     if done.status != 0:
         raise Mismatch(
             "a way from a container to a service on its host",

@@ -235,11 +235,11 @@ def streams(
     """
     patience = max(1.0, at_once / bench.facts.cpus)
     name = bench.name(GROUP)
-    args = contract.run_streams(
+    command = contract.run_streams(
         name=name, zone=ZONE, uid=bench.uid, gid=bench.facts.gid, mounts=workspace.mounts, image=image
     )
     told = contract.input_of(prompt=question.prompt, group=GROUP, is_main=is_main, secrets=question.secrets)
-    with bench.docker.started(args[0], *flags, *args[1:], stdin=told, timeout=3 * ANSWER_BOUND * patience) as client:
+    with bench.docker.started(command.with_options(flags), stdin=told, timeout=3 * ANSWER_BOUND * patience) as client:
         yield StreamsAgent(bench, workspace, question, name, client, patience)
 
 
@@ -255,11 +255,11 @@ def databases(
         "--env-file", told,
         "-v", f"{workspace.path(workspace.name)}/container/ca.pem:/tmp/onecli-gateway-ca.pem:ro",
     ]  # fmt: skip
-    args = contract.run_databases(
+    command = contract.run_databases(
         name=name, install=bench.run, zone=ZONE, gateway=gateway, uid=bench.uid, gid=bench.facts.gid,
         mounts=workspace.mounts, image=image,
     )  # fmt: skip
-    with bench.docker.started(args[0], *flags, *args[1:], timeout=3 * ANSWER_BOUND) as client:
+    with bench.docker.started(command.with_options(flags), timeout=3 * ANSWER_BOUND) as client:
         yield DatabasesAgent(bench, workspace, question, name, client)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from checks import probe
 from checks.bench import Bench
-from checks.docker import shell
+from checks.docker import build, shell
 from checks.expect import Mismatch
 from checks.hosts.guest import Guest
 from checks.hosts.process import TimedOut
@@ -118,7 +118,7 @@ class Supply:
             how = self._provide_base(bench)
             self.image_base = self.image_base or how  # a disk that is plugged in has said it already
             with self._progress.step(f"docker build of {agent.name} (minutes)"):
-                done = bench.docker("build", "-t", tag, f"{bench.folder}/container", timeout=900)
+                done = bench.docker(build(f"{bench.folder}/container", options=["-t", tag]), timeout=900)
             if done.status != 0:
                 came = f"status {done.status}: {done.err.strip()[-600:]}"
                 raise Mismatch("docker build to end with status 0", came, fix=ENTRY)
