@@ -9,14 +9,14 @@ from checks.discovery.words import REST, is_loose, is_unknown, marks_in, name_of
 
 _CREATE = {
     "--add-host", "--annotation", "--attach", "--blkio-weight", "--cap-add", "--cap-drop", "--cgroup-parent",
-    "--cgroupns", "--cidfile", "--cpu-period", "--cpu-quota", "--cpu-shares", "--cpus", "--cpuset-cpus", "--detach-keys", "--device",
-    "--dns", "--domainname", "--entrypoint", "--env", "--env-file", "--expose", "--gpus", "--group-add", "--health-cmd",
-    "--hostname", "--ip", "--ipc", "--label", "--label-file", "--link", "--log-driver", "--log-opt", "--mac-address",
-    "--memory", "--memory-reservation", "--memory-swap", "--mount", "--name", "--network", "--network-alias",
-    "--oom-score-adj", "--pid", "--pids-limit", "--platform", "--publish", "--pull", "--restart", "--runtime",
-    "--security-opt", "--shm-size", "--stop-signal", "--stop-timeout", "--storage-opt", "--sysctl", "--tmpfs",
-    "--ulimit", "--user", "--userns", "--uts", "--volume", "--volumes-from", "--workdir", "-a", "-c", "-e", "-h", "-l",
-    "-m", "-p", "-u", "-v", "-w",
+    "--cgroupns", "--cidfile", "--cpu-period", "--cpu-quota", "--cpu-shares", "--cpus", "--cpuset-cpus",
+    "--detach-keys", "--device", "--dns", "--domainname", "--entrypoint", "--env", "--env-file", "--expose",
+    "--gpus", "--group-add", "--health-cmd", "--hostname", "--ip", "--ipc", "--label", "--label-file", "--link",
+    "--log-driver", "--log-opt", "--mac-address", "--memory", "--memory-reservation", "--memory-swap", "--mount",
+    "--name", "--network", "--network-alias", "--oom-score-adj", "--pid", "--pids-limit", "--platform",
+    "--publish", "--pull", "--restart", "--runtime", "--security-opt", "--shm-size", "--stop-signal",
+    "--stop-timeout", "--storage-opt", "--sysctl", "--tmpfs", "--ulimit", "--user", "--userns", "--uts",
+    "--volume", "--volumes-from", "--workdir", "-a", "-c", "-e", "-h", "-l", "-m", "-p", "-u", "-v", "-w",
 }  # fmt: skip
 _WITH_VALUE = {
     "run": _CREATE,
