@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from checks import probe
 from checks.docker import Docker, Record, shell
 from checks.expect import expect
+from checks.hosts import base
 from checks.hosts.base import Facts, Host
 from checks.hosts.process import TimedOut
 from checks.residue import Watch
@@ -59,10 +60,13 @@ _REMOVE_CONTAINERS_IF_ANY = f"""
 """
 
 _REMOVE = f"""{_REMOVE_CONTAINERS}
-engine=$1 label=$2 marker=$3
+engine=$1 label=$2 marker=$3 shared=$4
 "$engine" images -aq --filter "label=$label" | sort -u | xargs -r "$engine" rmi -f >/dev/null 2>&1
-for cached in /var/tmp/buildah-cache*/*; do # its name has the uid in it, from some version on
-    [ ! -e "$cached/$marker" ] || podman unshare rm -rf -- "$cached"
+for caches in "$shared"/buildah-cache*; do # its name has the uid in it, from some version on
+    [ -O "$caches" ] && [ ! -L "$caches" ] || continue # anyone can make one, or a link to a directory of ours
+    for cached in "$caches"/*; do
+        [ ! -e "$cached/$marker" ] || podman unshare rm -rf -- "$cached"
+    done
 done
 [ -z "$("$engine" ps -aq --filter "label=$label"; "$engine" images -q --filter "label=$label")" ]
 """
@@ -74,16 +78,11 @@ IN_A_SERVICE = ["systemd-run", "--user", "--pipe", "--wait", "--quiet"]
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose the objects are: the run, the folder it has on the account, the images it uses."""
+    """Whose the objects are: the run, the images it uses."""
 
     run: str
     images: str
     """The owner of the probe images: the run itself, or what the guest was prepared with."""
-
-    @property
-    def folder(self) -> str:
-        """The run's folder on any account that it uses (plus the account's uid)."""
-        return f"/var/tmp/nanoclaw-verify-{self.run}-work"  # noqa: S108 - made with mode 0700 by the account itself
 
 
 _latest = 0
@@ -145,9 +144,7 @@ class Bench:
     def folder(self) -> str:
         """An empty folder of the case's own, on the host."""
         if not self._folder:
-            of_the_run = f"{self._owner.folder}-{self.uid}"
-            self._folder = f"{of_the_run}/{self.case}"
-            self.host.make_folder(of_the_run, self._folder, mode=0o700)
+            self._folder = self.host.make_private_directory(f"{directories_of(self.run)}-{self.case}")
         return self._folder
 
     def make(self, name: str) -> str:
@@ -236,11 +233,16 @@ def remove_containers(account: Host, run: str) -> None:
 def remove_objects(account: Host, run: str) -> bool:
     """Remove what a run left on an account: containers, images, build caches, folders. Whether nothing is left."""
     try:
-        gone = account.remove_folder(f"{Owner(run, run).folder}-{account.facts().uid}")
-        script = shell(_REMOVE, account.facts().engine, f"{probe.LABEL}={run}", marker(run))
+        gone = account.remove_private_directories(directories_of(run))
+        script = shell(_REMOVE, account.facts().engine, f"{probe.LABEL}={run}", marker(run), base.SHARED)
         return account.run(script, timeout=60).status == 0 and gone
     except TimedOut:
         return False
+
+
+def directories_of(run: str) -> str:
+    """What the names of a run's private directories begin with, on any account."""
+    return f"nanoclaw-verify-{run}"
 
 
 def marker(run: str) -> str:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from checks.bench import Bench, accounts_with, remove_containers
+from checks.bench import Bench, accounts_with, directories_of, remove_containers
 from checks.docker import Record
 from checks.evidence import CaseResult, Evidence
 from checks.expect import Mismatch, expect
-from checks.hosts.base import Host
+from checks.hosts.base import SHARED, Host
 from checks.hosts.process import TimedOut
 from checks.problems import Problem
 from checks.progress import Progress
@@ -281,7 +281,11 @@ class Verification:
         if uid not in self._watches:
             owner = self._stage.owner
             self._watches[uid] = Watch(
-                account, owner.run, alone=self._stage.alone, apart=owner.folder, factor=self._factor
+                account,
+                owner.run,
+                alone=self._stage.alone,
+                apart=f"{SHARED}/{directories_of(owner.run)}-",
+                factor=self._factor,
             )
             self._watches[uid].begin()
         return self._watches[uid]

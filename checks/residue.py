@@ -59,7 +59,7 @@ class Watch:
     """An account of a host, watched for what was not there before.
 
     On a machine that is ours ``alone``, all that is new is the run's. On any other one only what bears the run's id.
-    What lies under the path ``apart`` is not looked at. ``factor`` is the user's own on every bound.
+    Files whose path begins with ``apart`` are not looked at. ``factor`` is the user's own on every bound.
     """
 
     def __init__(self, account: Host, run: str, *, alone: bool, apart: str = "", factor: float = 1.0) -> None:
@@ -97,7 +97,7 @@ class Watch:
             raise HostProblem(f"On {self._account.name} processes can't be listed.", "Is pgrep (procps) installed?")
         seen = found(said)
         if self._apart:
-            seen = (line for line in seen if self._apart not in line)
+            seen = (line for line in seen if not line.startswith(f"file {self._apart}"))
         return frozenset(line for line in seen if self._alone or self._run in line)
 
 

@@ -9,7 +9,9 @@ import os
 import secrets
 import shutil
 import signal
+import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ PROGRAM = "nanoclaw-verify"
 MARK = "NANOCLAW_VERIFY_RUN"
 """In the environment of every process that a run starts: how a dead run's leftovers are told from anyone else's."""
 
-_SCRATCH = Path("/var/tmp")  # noqa: S108 - folders there are made with modes of their own
+_SHARED = Path("/var/tmp")  # noqa: S108 - only mkdtemp makes anything in it
 _OWNER = "run"
 """In the scratch folder: a link to the run's folder in the cache."""
 _KILL_BOUND = 5.0  # seconds; a killed process takes a moment to go
@@ -77,14 +79,14 @@ def new_run() -> Iterator[Run]:
 
     A signal that asks for its end raises Interrupted in the block.
     """
-    run = _run(secrets.token_hex(5))
+    run_id = secrets.token_hex(5)
+    folder = cache() / "runs" / run_id
     with _signals_raise():
-        run.folder.mkdir(parents=True)
-        with (run.folder / "lock").open("w") as lock:
+        folder.mkdir(parents=True)
+        with (folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            _note(run.folder, "", kept=False)
-            run.scratch.mkdir(mode=0o711)
-            (run.scratch / _OWNER).symlink_to(run.folder)
+            _note(folder, "", kept=False)
+            run = Run(run_id, folder, _make_scratch(run_id, folder))
             run.sockets.mkdir(mode=0o700)
             os.environ[MARK] = run.id
             try:
@@ -181,7 +183,7 @@ def leftovers(run_id: str, where: Path) -> list[str]:
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if run_id in line]
     return [
         *(f"process {pid}: {' '.join(words(pid))[:80]}" for pid in processes),
-        *(f"folder {folder}" for folder in folders_of(run_id, where) if folder.exists()),
+        *(f"folder {folder}" for folder in (where / "runs" / run_id, *_scratch_of(run_id)) if folder.exists()),
         *(f"mount {mount}" for mount in mounts),
     ]
 
@@ -193,13 +195,26 @@ def words(pid: int) -> list[str]:
     return []
 
 
-def folders_of(run_id: str, where: Path) -> tuple[Path, Path]:
-    """Where a run of that id has its folders: in the cache, which is ``where``, and the scratch folder."""
-    return where / "runs" / run_id, _SCRATCH / f"{PROGRAM}-{run_id}"
+def _make_scratch(run_id: str, folder: Path) -> Path:
+    """A run's scratch folder, which was not there before and whose name nobody could know; it tells of ``folder``."""
+    scratch = Path(tempfile.mkdtemp(prefix=f"{PROGRAM}-{run_id}.", dir=_SHARED))
+    (scratch / _OWNER).symlink_to(folder)
+    scratch.chmod(0o711)  # other users' ids may pass, and neither list nor write
+    return scratch
+
+
+def _scratch_of(run_id: str) -> list[Path]:
+    """The scratch folders that this account has for runs of that id (a pattern). Anyone can make one of such a name."""
+    return [
+        path
+        for path in sorted(_SHARED.glob(f"{PROGRAM}-{run_id}.*"))
+        if stat.S_ISDIR((it := path.lstat()).st_mode) and it.st_uid == os.geteuid()
+    ]
 
 
 def _run(run_id: str) -> Run:
-    return Run(run_id, *folders_of(run_id, cache()))
+    scratch = next(iter(_scratch_of(run_id)), _SHARED / f"{PROGRAM}-{run_id}.none")
+    return Run(run_id, cache() / "runs" / run_id, scratch)
 
 
 def _unlocked() -> Iterator[tuple[Run, dict[str, object]]]:
@@ -215,10 +230,10 @@ def _unlocked() -> Iterator[tuple[Run, dict[str, object]]]:
 
 def _orphans() -> Iterator[Run]:
     """Runs of which only the scratch folder is left: their cache was removed."""
-    for scratch in sorted(_SCRATCH.glob(f"{PROGRAM}-{'[0-9a-f]' * 10}")):
+    for scratch in _scratch_of("[0-9a-f]" * 10):
         owner = scratch / _OWNER
-        if owner.is_symlink() and owner.lstat().st_uid == os.geteuid() and not owner.exists():
-            yield Run(scratch.name.removeprefix(f"{PROGRAM}-"), owner.readlink(), scratch)
+        if owner.is_symlink() and not owner.exists():
+            yield Run(scratch.stem.removeprefix(f"{PROGRAM}-"), owner.readlink(), scratch)
 
 
 def _note(folder: Path, host: str, *, kept: bool) -> None:

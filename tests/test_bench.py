@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.bench import Bench, Owner, accounts_with, remove_containers, remove_objects
+from checks.bench import Bench, Owner, accounts_with, directories_of, remove_containers, remove_objects
 from checks.docker import Docker, Record, build, plain, run
 from checks.expect import Mismatch, expect_run
 from checks.hosts.local import LocalHost
@@ -32,8 +32,8 @@ def test_cleaning_up_removes_what_the_run_made_and_only_that(tmp_path: Path) -> 
     host = FakeHost(tmp_path, {"podman": PODMAN}).pretend()
     (tmp_path / "containers").write_text("mine nanoclaw-verify=run1\ntheirs nanoclaw-verify=run2\nforeign other=1\n")
     (tmp_path / "images").write_text("image1 nanoclaw-verify=run1\nimage2 -\n")
-    folder = Path(f"{Owner('run1', 'run1').folder}-1500")
-    (folder / "case").mkdir(parents=True)
+    folder = Path(host.make_private_directory(directories_of("run1")))
+    (folder / "case").mkdir()
     assert remove_objects(host, "run1")
     assert (tmp_path / "containers").read_text() == "theirs nanoclaw-verify=run2\nforeign other=1\n"
     assert (tmp_path / "images").read_text() == "image2 -\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from checks.bench import Owner
+from checks.bench import Owner, directories_of
 from checks.hosts.ssh import SshHost
 from checks.plugin import About
 from checks.problems import HostProblem
@@ -17,7 +17,7 @@ from checks.trust import catalogue
 from checks.trust.catalogue import FAULTLESS
 from checks.trust.pool import workers
 from checks.trust.worker import FAILED, PASSED, Came, Task
-from checks.trust.wrapped import folder_of, upload
+from checks.trust.wrapped import upload
 from tests.fakes import FACTS
 
 PROGRAMS = {
@@ -58,14 +58,13 @@ def test_a_case_is_run_under_each_docker_and_its_words_come_back(stage: Stage, c
         Task(2, FAULTLESS.name, by_id["image-inspect-missing"].node, 1.0),
         Task(3, "inspect-always-succeeds", by_id["image-inspect-missing"].node, 1.0),
     ]
-    folder = folder_of(stage.run.id, FACTS.uid)
     ends: dict[int, Came] = {}
     try:
-        upload(stage.host, folder, [FAULTLESS, *wrong])
-        with workers(stage, nanoclaw="", slow=False, supply=None) as pool:
+        wrappers = {FACTS.uid: upload(stage.host, stage.run.id, [FAULTLESS, *wrong])}
+        with workers(stage, wrappers, nanoclaw="", slow=False, supply=None) as pool:
             pool.run(tasks, lambda task, uid: uid == FACTS.uid, lambda task, came: ends.update({task.number: came}))
     finally:
-        stage.host.remove_folder(folder)
+        stage.host.remove_private_directories(directories_of(stage.run.id))
     assert [ends[number].outcome for number in range(4)] == [PASSED, FAILED, PASSED, FAILED]
     assert "28.2.2" in ends[1].came
     assert known["inspect-always-succeeds"].tells.search(ends[3].words)
@@ -73,7 +72,7 @@ def test_a_case_is_run_under_each_docker_and_its_words_come_back(stage: Stage, c
 
 def test_a_worker_that_dies_is_a_problem_of_the_host(stage: Stage, cases: list[About]) -> None:
     task = Task(0, FAULTLESS.name, "checks/compat/no_such_file.py::test_none", 1.0)
-    with workers(stage, nanoclaw="", slow=False, supply=None) as pool:
+    with workers(stage, {FACTS.uid: "/nowhere"}, nanoclaw="", slow=False, supply=None) as pool:
         pool.end()
         with pytest.raises(HostProblem, match="The worker of the account 1500 ended"):
             pool.run([task], lambda task, uid: True, lambda task, came: None)

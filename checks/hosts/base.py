@@ -20,6 +20,30 @@ Spawned: TypeAlias = "pexpect.spawn[bytes] | PopenSpawn[bytes]"
 
 _GRACE = 10.0  # seconds, times the slowness: how much later than its own bound a command may be reported
 
+SHARED = "/var/tmp"  # noqa: S108 - only make_private_directory makes anything in it
+"""Where every account may make directories: outside the home, and on a disk."""
+
+# Any account may have put anything here before, under any name that it could know: mktemp makes a directory that was
+# not there, with a name that nobody knows before. Without the sticky bit anybody could replace it afterwards.
+_MAKE_PRIVATE = """
+[ -k "$1" ] || [ -z "$(find "$1" -prune -perm -0002)" ] || {
+    echo "every account may replace what is in $1: it has no sticky bit" >&2
+    exit 1
+}
+umask 077
+mktemp -d -- "$1/$2-XXXXXXXXXX"
+"""
+
+# Only this account's own, and no link: another account can make a directory of such a name, too.
+_REMOVE_PRIVATE = """
+status=0
+for directory in "$1/$2"-*; do
+    [ -d "$directory" ] && [ ! -L "$directory" ] && [ -O "$directory" ] || continue
+    rm -rf -- "$directory" 2>/dev/null || podman unshare rm -rf -- "$directory" || status=1
+done
+exit "$status"
+"""
+
 _FACTS = """
 printf 'kernel=%s\\n' "$(uname -r)"
 printf 'uid=%s\\n' "$(id -u)"
@@ -177,18 +201,30 @@ class Host(ABC):
         """Write a file there, making its folder. Written aside and renamed: nobody sees half of it."""
         script = """
             [ -d "${1%/*}/" ] || mkdir -p "${1%/*}" || exit
+            umask 077
             cat >"$1.part" && chmod "$2" "$1.part" && mv "$1.part" "$1"
         """
         self.must(["sh", "-c", script, "sh", path, f"{mode:o}"], stdin=data, doing=f"writing {path}")
 
-    def make_folder(self, *paths: str, mode: int = 0o755) -> None:
-        """Make folders there, each with those above it."""
-        self.must(["mkdir", "-m", f"{mode:o}", "-p", *paths], doing=f"making {paths[-1]}")
+    def make_folder(self, path: str) -> None:
+        """Make a folder there, with those above it."""
+        self.must(["mkdir", "-p", path], doing=f"making {path}")
 
-    def remove_folder(self, path: str) -> bool:
-        """Remove a folder there and all in it, whichever of the account's ids owns it. Whether it is gone."""
-        script = 'rm -rf -- "$1" 2>/dev/null || podman unshare rm -rf -- "$1"'
-        return self.run(["sh", "-c", script, "sh", path]).status == 0
+    def make_private_directory(self, name: str) -> str:
+        """Make a directory there, outside the account's home, that only the account can enter; its path.
+
+        ``name`` is what its own name begins with. It is always a new directory, under a name that nobody can know
+        beforehand: see mktemp(1). Raises HostProblem where there can be none.
+        """
+        argv = ["sh", "-c", _MAKE_PRIVATE, "sh", SHARED, name]
+        return self.must(argv, doing=f"making a directory in {SHARED}").out.strip()
+
+    def remove_private_directories(self, name: str) -> bool:
+        """Remove the account's own directories whose names ``make_private_directory`` began so. Whether all are gone.
+
+        What is in them may belong to any of the account's subordinate ids.
+        """
+        return self.run(["sh", "-c", _REMOVE_PRIVATE, "sh", SHARED, name]).status == 0
 
     def read(self, path: str) -> bytes:
         """The content of a file there. Raises HostProblem where it can't be read."""

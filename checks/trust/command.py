@@ -29,7 +29,7 @@ from checks.trust.catalogue import FAULTLESS, Sabotage
 from checks.trust.pool import Pool, workers
 from checks.trust.verdict import Pair, Verdict, judge, score, status
 from checks.trust.worker import SKIPPED, Came, Task
-from checks.trust.wrapped import folder_of, upload
+from checks.trust.wrapped import upload
 from checks.verify import all_cases
 
 AGENT = {"streams_kit": Design.STREAMS, "databases_kit": Design.DATABASES, "checkout_kit": Design.STREAMS}
@@ -97,9 +97,11 @@ def _pairs(
     }
     if todo:
         with _provided(options, ready, [case for _, case in todo], progress) as supply:
-            for account in ready.accounts:
-                upload(account, folder_of(ready.run.id, account.facts().uid), [FAULTLESS, *sabotages])
-            with workers(ready, nanoclaw=options.nanoclaw, slow=options.slow, supply=supply) as pool:
+            wrappers = {
+                account.facts().uid: upload(account, ready.run.id, [FAULTLESS, *sabotages])
+                for account in ready.accounts
+            }
+            with workers(ready, wrappers, nanoclaw=options.nanoclaw, slow=options.slow, supply=supply) as pool:
                 _run_all(pool, todo, ends, progress)
     for each, case in wanted:
         came = ends.get((each.name, case.id), Came(SKIPPED))

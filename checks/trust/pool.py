@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
@@ -17,7 +17,6 @@ from checks.nanoclaw.supply import Supply
 from checks.problems import HostProblem
 from checks.stage import Stage
 from checks.trust.worker import PASSED, Came, Description, Task
-from checks.trust.wrapped import folder_of
 
 _END_BOUND = 3.0  # seconds
 
@@ -32,8 +31,10 @@ class Pool:
         self._lock = threading.Lock()
         self._workers: dict[int, subprocess.Popen[str]] = {}
 
-    def start(self, stage: Stage, *, nanoclaw: str, slow: bool, supply: Supply | None) -> None:
-        """Start a worker for every account of the host."""
+    def start(
+        self, stage: Stage, wrappers: Mapping[int, str], *, nanoclaw: str, slow: bool, supply: Supply | None
+    ) -> None:
+        """Start a worker for every account of the host. ``wrappers``: what ``upload`` returned, by uid."""
         images = [(context, uid, name) for (context, uid), name in (supply.images if supply else {}).items()]
         described: dict[int, Description] = {}
         for account in stage.accounts:
@@ -44,7 +45,7 @@ class Pool:
                 destination=account.destination, port=account.port, options=account.options,
                 sockets=str(stage.run.scratch / f"w{facts.uid}"), host=account.name, slowness=account.slowness,
                 facts=asdict(facts), profile=stage.profile, run=stage.run.id, alone=stage.alone, nanoclaw=nanoclaw,
-                slow=slow, wrappers=folder_of(stage.run.id, facts.uid), images=images,
+                slow=slow, wrappers=wrappers[facts.uid], images=images,
                 settings=list(stage.guest.accelerator.thrift) if stage.guest else [],
             )  # fmt: skip
             self._workers[facts.uid] = subprocess.Popen(
@@ -109,11 +110,13 @@ class Pool:
 
 
 @contextlib.contextmanager
-def workers(stage: Stage, *, nanoclaw: str, slow: bool, supply: Supply | None) -> Iterator[Pool]:
+def workers(
+    stage: Stage, wrappers: Mapping[int, str], *, nanoclaw: str, slow: bool, supply: Supply | None
+) -> Iterator[Pool]:
     """Workers for every account of a throwaway host, until the block ends."""
     pool = Pool()
     try:
-        pool.start(stage, nanoclaw=nanoclaw, slow=slow, supply=supply)
+        pool.start(stage, wrappers, nanoclaw=nanoclaw, slow=slow, supply=supply)
         yield pool
     finally:
         pool.end()

@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Sequence
 from dataclasses import replace
 
+from checks.bench import directories_of
 from checks.hosts.base import Facts, Host
 from checks.hosts.through import Through
 from checks.trust.catalogue import LIBRARY, Sabotage
@@ -14,13 +15,8 @@ from checks.trust.catalogue import LIBRARY, Sabotage
 _HEAD = '#!/bin/sh\n. "${0%/*}/lib.sh"\n'
 
 
-def folder_of(run: str, uid: int) -> str:
-    """Where a run's wrappers are on the account of that uid."""
-    return f"/var/tmp/nanoclaw-verify-{run}-docker-{uid}"  # noqa: S108 - made with mode 0700 by the account itself
-
-
-def upload(account: Host, folder: str, sabotages: Sequence[Sabotage]) -> None:
-    """Put the wrappers on an account, each in a folder of its own that it may write into."""
+def upload(account: Host, run: str, sabotages: Sequence[Sabotage]) -> str:
+    """Put the wrappers on an account, each in a directory that it may write into; the path of the one above them."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for sabotage in sabotages:
@@ -29,9 +25,10 @@ def upload(account: Host, folder: str, sabotages: Sequence[Sabotage]) -> None:
                 entry.size = len(text.encode())
                 entry.mode = 0o755 if name == "docker" else 0o644
                 tar.addfile(entry, io.BytesIO(text.encode()))
-    account.make_folder(folder, mode=0o700)
+    folder = account.make_private_directory(f"{directories_of(run)}-docker")
     argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", folder]
     account.must(argv, stdin=buffer.getvalue(), doing="laying out the sabotages")
+    return folder
 
 
 class Wrapped(Through):

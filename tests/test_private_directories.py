@@ -1,0 +1,186 @@
+"""What another local account can prepare in a directory that all accounts share, and what it gets of it: nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from checks import runs
+from checks.bench import Bench, Owner, directories_of, marker, remove_objects
+from checks.docker import Record
+from checks.hosts import base
+from checks.hosts.local import LocalHost
+from checks.hosts.recipe import FIXTURES, ROOT
+from checks.problems import HostProblem
+from checks.trust.catalogue import Sabotage, load
+from checks.trust.wrapped import upload
+from tests.fakes import FACTS, FakeHost
+
+SOMEBODY = 65534
+"""The uid of another account."""
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make directories of another account")
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that every account may write, in the place of /var/tmp."""
+    path = tmp_path / "shared"
+    path.mkdir()
+    path.chmod(0o1777)
+    monkeypatch.setattr(base, "SHARED", str(path))
+    monkeypatch.setattr(runs, "_SHARED", path)
+    return path
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> FakeHost:
+    return FakeHost(tmp_path, {"podman": "true"}).pretend(replace(FACTS, uid=os.geteuid()))
+
+
+def trap(path: Path) -> Path:
+    """A directory that another account has made beforehand, open to all."""
+    path.mkdir()
+    path.chmod(0o777)
+    if os.geteuid() == 0:
+        os.chown(path, SOMEBODY, SOMEBODY)
+    return path
+
+
+def private(path: Path) -> bool:
+    """Whether a path is a directory that this account alone can enter."""
+    seen = path.lstat()
+    return stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.geteuid() and stat.S_IMODE(seen.st_mode) == 0o700
+
+
+def places(account: FakeHost, run: str) -> Iterator[tuple[str, Path]]:
+    """Every directory that a run makes in the shared one, by what it is for."""
+    yield "a case's", Path(Bench(account, Owner(run, run), "case", Record()).folder)
+    yield "the sabotages'", Path(upload(account, run, list[Sabotage](load()[:1])))
+
+
+def test_what_a_run_makes_in_a_shared_directory_is_new_and_its_accounts_alone(shared: Path, account: FakeHost) -> None:
+    for guess in ("", "-case", "-docker", f"-work-{os.geteuid()}", f"-docker-{os.geteuid()}", "-case-XXXXXXXXXX"):
+        trap(shared / f"{directories_of('run1')}{guess}")
+    known = set(shared.iterdir())
+    for purpose, path in places(account, "run1"):
+        assert path.parent == shared, purpose
+        assert path not in known, purpose
+        assert private(path), purpose
+
+
+def test_no_name_is_made_twice(shared: Path) -> None:
+    made = {LocalHost().make_private_directory("name") for _ in range(5)}
+    assert len(made) == 5
+    assert all(re.fullmatch(r"name-[A-Za-z0-9]{10}", Path(path).name) for path in made)
+
+
+def test_a_shared_directory_in_which_anyone_can_replace_anything_is_refused(shared: Path) -> None:
+    shared.chmod(0o777)
+    with pytest.raises(HostProblem, match="no sticky bit"):
+        LocalHost().make_private_directory("name")
+    assert list(shared.iterdir()) == []
+
+
+def test_a_run_has_a_scratch_directory_that_nobody_could_have_made(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("checks.runs.secrets.token_hex", lambda _: "0123456789")
+    planted = trap(shared / f"{runs.PROGRAM}-0123456789")
+    with runs.new_run() as run:
+        assert run.scratch != planted
+        assert run.scratch.lstat().st_mode & 0o777 == 0o711
+        assert run.scratch.lstat().st_uid == os.geteuid()
+        assert private(run.sockets)
+    assert not run.scratch.exists()
+    assert planted.is_dir()
+
+
+def test_cleaning_up_removes_the_accounts_own_directories_of_the_run(shared: Path, account: FakeHost) -> None:
+    made = [path for _, path in places(account, "run1")]
+    (made[0] / "deep" / "er").mkdir(parents=True)
+    others = Path(account.make_private_directory(directories_of("run2")))
+    assert remove_objects(account, "run1")
+    assert not any(path.exists() for path in made)
+    assert others.is_dir()
+
+
+def test_cleaning_up_follows_no_link_that_bears_a_runs_name(shared: Path, account: FakeHost, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    (shared / f"{directories_of('run1')}-case-0123456789").symlink_to(kept)
+    assert remove_objects(account, "run1")
+    assert (kept / "file").exists()
+
+
+@as_root
+def test_cleaning_up_leaves_what_another_account_has_made(shared: Path, account: FakeHost) -> None:
+    planted = trap(shared / f"{directories_of('run1')}-case-0123456789")
+    assert remove_objects(account, "run1")
+    assert planted.is_dir()
+
+
+@as_root
+def test_a_scratch_directory_of_another_account_is_no_dead_run(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    planted = trap(shared / f"{runs.PROGRAM}-0123456789.abcdefgh")
+    (planted / "run").symlink_to(tmp_path / "gone")
+    (shared / f"{runs.PROGRAM}-0123456788.abcdefgh").symlink_to(planted)
+    assert runs.dead_runs() == []
+
+
+def test_a_build_cache_goes_with_its_run_and_a_link_that_bears_its_name_leads_nowhere(
+    shared: Path, tmp_path: Path
+) -> None:
+    # Anyone may link a name like buildah's to a directory of the account's in which something bears the run's name.
+    account = FakeHost(tmp_path, {"podman": 'case "$1 $2" in "unshare rm") shift; exec "$@" ;; esac'}).pretend(FACTS)
+    cached, kept = shared / "buildah-cache-1500" / "1", tmp_path / "home" / "kept"
+    for place in (cached, kept):
+        (place / marker("run1")).mkdir(parents=True)
+    (shared / "buildah-cache-evil").symlink_to(tmp_path / "home")
+    assert remove_objects(account, "run1")
+    assert not cached.exists()
+    assert kept.is_dir()
+
+
+SHARED_PATH = re.compile(r"(?<![\w$}])/(?:var/tmp|tmp|dev/shm)\b")
+READ_OR_INSIDE = {
+    "checks/compat/bind_mounts.py": "inside a container",
+    "checks/compat/environment_and_user.py": "read from outside a container",
+    "checks/compat/image_operations.py": "inside a container",
+    "checks/compat/resource_limits.py": "inside a container",
+    "checks/hardening/attacks.py": "inside a container",
+    "checks/hardening/force.py": "inside a container",
+    "checks/hardening/inside.py": "inside a container",
+    "checks/injection/measure.py": "inside a container",
+    "checks/injection/options.py": "inside a container",
+    "checks/injection/settings.py": "inside a container",
+    "checks/matrix/normal.py": "read in evidence",
+    "checks/nanoclaw/running.py": "inside a container",
+    "checks/residue.py": "read",
+    "checks/hosts/base.py": "make_private_directory",
+    "checks/runs.py": "mkdtemp",
+}
+
+
+def test_nothing_else_of_the_program_names_a_shared_directory() -> None:
+    named = {
+        str(path.relative_to(ROOT)): [line for line in path.read_text().splitlines() if SHARED_PATH.search(line)]
+        for path in sorted((ROOT / "checks").rglob("*.py"))
+    }
+    assert {file for file, lines in named.items() if lines} <= READ_OR_INSIDE.keys()
+
+
+def test_scripts_for_hosts_make_directories_by_mktemp_alone() -> None:
+    for path in (FIXTURES / "probe" / "make.sh", FIXTURES / "nanoclaw" / "docker"):
+        assert "mktemp -d" in path.read_text()
