@@ -30,7 +30,7 @@ def source(tmp_path: Path) -> Source:
     context = tmp_path / "context"
     context.mkdir()
     (context / "Dockerfile").write_text("FROM node:22-slim\n")
-    return Source("stand-in", "an agent", "localhost/agent", context)
+    return Source("stand-in", "an agent", "localhost/agent", context, context)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_an_image_that_was_cut_short_is_made_anew(run: runs.Run, source: Source,
 
 
 def test_a_changed_image_takes_the_place_of_the_older_one(run: runs.Run, source: Source, made: list[Path]) -> None:
-    other = Source("nanoclaw-1.2.0", "nanoclaw", "localhost/agent", source.context)
+    other = Source("nanoclaw-1.2.0", "nanoclaw", "localhost/agent", source.context, source.root)
     disks.ready(other, ACCOUNTS, run, Progress())
     disks.ready(source, ACCOUNTS, run, Progress())
     (source.context / "new.txt").write_text("")

@@ -87,6 +87,6 @@ def test_a_copied_program_can_still_be_run(bench: Bench, tmp_path: Path) -> None
     (tmp_path / "from" / "run.sh").write_text("#!/bin/sh\n")
     (tmp_path / "from" / "run.sh").chmod(0o755)
     tree = workspace.Tree()
-    tree.copy(tmp_path / "from", "to")
+    tree.copy(tmp_path / "from", "to", tmp_path / "from")
     tree.lay_out(bench)
     assert (tmp_path / "to" / "run.sh").stat().st_mode & 0o777 == 0o755

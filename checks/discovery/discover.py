@@ -50,7 +50,11 @@ def discover(checkout: Path) -> list[Found]:
 
     It is said to be where it is written: where a function is told by its callers what to run, that is with them.
     """
-    paths = [path for path in sorted(checkout.rglob("*")) if path.is_file() and not _skipped(path, checkout)]
+    paths = [
+        path
+        for path in sorted(checkout.rglob("*"))
+        if not path.is_symlink() and path.is_file() and not _skipped(path, checkout)
+    ]
     sources = [
         Source(str(path.relative_to(checkout)), typescript(path.read_bytes()))
         for path in paths

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from checks.checkout import entries
 from checks.hosts.recipe import FIXTURES, Account
 from checks.images import base, disk
 from checks.images.store import Store, tools_missing
@@ -51,6 +53,8 @@ class Source:
     tag: str
     context: Path
     """The folder of its Dockerfile."""
+    root: Path
+    """The directory that nothing in the context may lead out of."""
 
 
 def ready(source: Source, accounts: Mapping[str, Account], run: Run, progress: Progress) -> ImageDisks:
@@ -118,7 +122,7 @@ def _make(source: Source, accounts: Mapping[str, Account], folder: Path, run: Ru
 def _digest(source: Source, accounts: Mapping[str, Account]) -> str:
     ids = sorted((account.uid, account.subordinate) for account in accounts.values())
     whole = hashlib.sha256(f"{_FORMAT} {source.tag} {ids}".encode())
-    for piece in (*_contents(source.context), *_contents(FIXTURES / "base")):
+    for piece in (*_contents(source.context, source.root), *_contents(FIXTURES / "base", FIXTURES)):
         whole.update(piece)
     return whole.hexdigest()[:16]
 
@@ -126,7 +130,7 @@ def _digest(source: Source, accounts: Mapping[str, Account]) -> str:
 def _base_file(images: Path) -> Path:
     """Where the stand-in for the base image is kept between runs."""
     whole = hashlib.sha256()
-    for piece in _contents(FIXTURES / "base"):
+    for piece in _contents(FIXTURES / "base", FIXTURES):
         whole.update(piece)
     return images / f"base-{whole.hexdigest()[:16]}.tar"
 
@@ -137,7 +141,8 @@ def _forget_older_bases(images: Path) -> None:
             old.unlink()
 
 
-def _contents(folder: Path) -> Iterator[bytes]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            yield str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0"
+def _contents(folder: Path, root: Path) -> Iterator[bytes]:
+    for each in entries(folder, root):
+        yield b"\0".join(
+            (each.name.encode(), str(stat.S_IFMT(each.mode)).encode(), each.target.encode(), each.data, b"")
+        )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from checks.checkout import entries, read
 from checks.hosts.recipe import FIXTURES
 from checks.nanoclaw.contract import Design
 from checks.problems import WrongUsage
@@ -34,6 +35,11 @@ class Agent:
     """Its name in the cache: a new image takes the place of an older one of that name."""
     checkout: Path | None = None
     """The nanoclaw checkout that it belongs to; the stand-in has none."""
+
+    @property
+    def root(self) -> Path:
+        """The directory that nothing which belongs to the agent may lead out of."""
+        return self.checkout or STAND_IN
 
     @property
     def image(self) -> str:
@@ -70,9 +76,12 @@ def of_checkout(folder: Path) -> Agent:
                 "Name one with --nanoclaw DIR, or bring one: invoke nanoclaw fetch",
             )
     try:
-        text = runner.read_text()
-        version = str(json.loads((folder / "package.json").read_text()).get("version", "unknown"))
-    except (OSError, ValueError) as error:
+        text = read(runner, folder).decode()
+        version = str(json.loads(read(folder / "package.json", folder)).get("version", "unknown"))[:40]
+        for part in (container, source):  # now: a link that leads out of it is reported before anything is built
+            for _ in entries(part, folder):
+                pass
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise WrongUsage(f"The nanoclaw checkout {folder} can't be read: {error}.") from error
     if "---NANOCLAW_OUTPUT_START---" in text:
         design = Design.STREAMS

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checks.bench import Bench
+from checks.checkout import read
 from checks.docker import shell
 from checks.expect import Mismatch, expect
 from checks.hosts.process import Completed, TimedOut
@@ -69,8 +70,8 @@ def drive(bench: Bench, agent: Agent, image: str, question: Question) -> Driven:
     assert agent.checkout
     tree = Tree()
     for part in ("src", "container"):
-        tree.copy(agent.checkout / part, f"{PROJECT}/{part}")
-    tree.file(f"{PROJECT}/package.json", (agent.checkout / "package.json").read_bytes())
+        tree.copy(agent.checkout / part, f"{PROJECT}/{part}", agent.root)
+    tree.file(f"{PROJECT}/package.json", read(agent.checkout / "package.json", agent.root))
     tree.file(f"{PROJECT}/.env", "".join(f"{key}={value}\n" for key, value in question.secrets.items()))
     tree.folder(f"{PROJECT}/groups/global", "record", "tools")
     tree.file("driver.mjs", (_FIXTURES / "driver.mjs").read_bytes())

@@ -113,7 +113,7 @@ class Supply:
         tag = f"{probe.repository(self._stage.run.id)}:nanoclaw-agent"
         with self._failing_once(f"image of {agent.context} for {bench.uid}"):
             tree = Tree()
-            tree.copy(agent.context, "container")
+            tree.copy(agent.context, "container", agent.root)
             tree.lay_out(bench)
             how = self._provide_base(bench)
             self.image_base = self.image_base or how  # a disk that is plugged in has said it already
@@ -154,7 +154,7 @@ class Supply:
     def _plug(self, agent: Agent, bench: Bench, guest: Guest) -> str:
         """Hand a guest's account the image on a disk."""
         accounts = guest.recipe.accounts
-        source = disks.Source(agent.slug, agent.name, f"localhost/{agent.image}", agent.context)
+        source = disks.Source(agent.slug, agent.name, f"localhost/{agent.image}", agent.context, agent.root)
         image = disks.ready(source, accounts, guest.run, self._progress)
         folder = f"{_DISKS}/{bench.uid}"
         guest.plug(image.disks[bench.uid], disks.label(bench.uid), folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
+import stat
 import tarfile
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checks.bench import Bench
+from checks.checkout import entries
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.contract import Mount
 
@@ -105,11 +107,18 @@ class Tree:
         entry.mode = mode
         self._tar.addfile(entry, io.BytesIO(data))
 
-    def copy(self, folder: Path, name: str) -> None:
-        """A copy of a folder on this machine."""
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                self.file(f"{name}/{path.relative_to(folder)}", path.read_bytes(), path.stat().st_mode & 0o777)
+    def copy(self, folder: Path, name: str, root: Path) -> None:
+        """A copy of a folder of the checkout ``root`` on this machine; links stay links. Raises as ``entries`` does."""
+        for each in entries(folder, root):
+            path = f"{name}/{each.name}"
+            if stat.S_ISREG(each.mode):
+                self.file(path, each.data, each.mode & 0o777)
+            elif stat.S_ISDIR(each.mode):
+                self.folder(path)
+            else:
+                link = tarfile.TarInfo(path)
+                link.type, link.linkname = tarfile.SYMTYPE, each.target
+                self._tar.addfile(link)
 
     def lay_out(self, bench: Bench) -> None:
         """Make all of it in the case's folder."""
@@ -135,7 +144,7 @@ def for_streams(
     if source:
         tree.file(f"{runner}/index.ts", source)
     else:
-        tree.copy(agent.source, runner)
+        tree.copy(agent.source, runner, agent.root)
     tree.lay_out(bench)
 
     def at(name: str) -> str:
@@ -179,7 +188,7 @@ def for_databases(bench: Bench, agent: Agent, *, prompt: str) -> Workspace:
     tree.file(f"{container}/CLAUDE.md", "# Shared\n")
     tree.file(f"{container}/skills/README.md", "")
     tree.file(f"{container}/ca.pem", "")
-    tree.copy(agent.source, f"{container}/agent-runner/src")
+    tree.copy(agent.source, f"{container}/agent-runner/src", agent.root)
     tree.file(f"{session}/inbound.db", _database(_INBOUND, _waiting(prompt)))
     tree.file(f"{session}/outbound.db", _database(_OUTBOUND))
     tree.lay_out(bench)

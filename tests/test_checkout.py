@@ -1,0 +1,146 @@
+"""A checkout is somebody else's: nothing outside of it is read, copied, built into an image or mounted."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from checks import checkout
+from checks.bench import Bench, Owner
+from checks.checkout import entries, read
+from checks.discovery.discover import discover
+from checks.docker import Record
+from checks.images.disks import Source, _digest
+from checks.nanoclaw import agent
+from checks.nanoclaw.workspace import Tree
+from checks.problems import WrongUsage
+from tests.fakes import FakeHost
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A checkout beside a secret of its user's."""
+    (tmp_path / "home" / ".ssh").mkdir(parents=True)
+    (tmp_path / "home" / ".ssh" / "id").write_text("a private key")
+    folder = tmp_path / "home" / "nanoclaw"
+    source = folder / "container" / "agent-runner" / "src"
+    source.mkdir(parents=True)
+    (source / "index.ts").write_text("")
+    (folder / "container" / "Dockerfile").write_text("FROM node:22-slim\n")
+    (folder / "src").mkdir()
+    (folder / "src" / "container-runner.ts").write_text("'---NANOCLAW_OUTPUT_START---'")
+    (folder / "package.json").write_text('{"version": "1.2.0"}')
+    return folder
+
+
+def link(path: Path, target: str) -> None:
+    """Put a link at a path, whatever is there."""
+    if path.is_dir():
+        path.rename(path.with_name("moved"))
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
+
+
+LEAVING = {
+    "a file's link": {"container/key": "../../.ssh/id"},
+    "an absolute one": {"container/key": "/etc/passwd"},
+    "an absolute one that stays inside, here": {"container/key": "{checkout}/package.json"},
+    "a link to a folder": {"container/keys": "../../.ssh"},
+    "a link to another link that leaves": {"out": "..", "container/key": "../out/.ssh/id"},
+    "a link whose way is deeper than it looks": {
+        "container/agent-runner/up": "../..",
+        "container/key": "agent-runner/up/../.ssh/id",
+    },
+    "a link in the agent's source": {"container/agent-runner/src/k.ts": "../../../../.ssh/id"},
+    "the Dockerfile": {"container/Dockerfile": "../../.ssh/id"},
+    "the context itself": {"container": "../elsewhere/container"},
+    "the source itself": {"container/agent-runner/src": "../../../.ssh"},
+    "package.json": {"package.json": "../.ssh/id"},
+    "container-runner.ts": {"src/container-runner.ts": "../../.ssh/id"},
+}
+
+
+@pytest.mark.parametrize("links", LEAVING.values(), ids=LEAVING)
+def test_a_link_that_leaves_the_checkout_is_refused(folder: Path, links: dict[str, str]) -> None:
+    elsewhere = folder.parent / "elsewhere" / "container" / "agent-runner" / "src"
+    elsewhere.mkdir(parents=True)
+    (elsewhere.parents[1] / "Dockerfile").write_text("FROM node:22-slim\n")
+    for name, target in links.items():
+        link(folder / name, target.format(checkout=folder))
+    with pytest.raises(WrongUsage, match="outside of the checkout"):
+        agent.of_checkout(folder)
+
+
+def test_a_link_that_is_planted_later_is_refused_when_the_checkout_is_copied(folder: Path) -> None:
+    (folder / "container" / "key").symlink_to("../../.ssh/id")
+    with pytest.raises(WrongUsage, match="outside of the checkout"):
+        Tree().copy(folder / "container", "container", folder)
+    with pytest.raises(WrongUsage, match="outside of the checkout"):
+        _digest(Source("x", "x", "x", folder / "container", folder), {})
+
+
+def test_a_link_within_the_checkout_is_copied_as_a_link(folder: Path, tmp_path: Path) -> None:
+    (folder / "container" / "same").symlink_to("Dockerfile")
+    (folder / "container" / "up").symlink_to("../package.json")
+    (folder / "container" / "empty").mkdir()
+    bench = Bench(FakeHost(tmp_path).pretend(), Owner("run", "run"), "case", Record())
+    bench._folder = str(tmp_path / "case")
+    (tmp_path / "case").mkdir()
+    tree = Tree()
+    tree.copy(agent.of_checkout(folder).context, "container", folder)
+    tree.lay_out(bench)
+    copy = tmp_path / "case" / "container"
+    assert (copy / "same").readlink() == Path("Dockerfile")
+    assert (copy / "up").readlink() == Path("../package.json")
+    assert (copy / "empty").is_dir()
+    assert (copy / "agent-runner" / "src" / "index.ts").is_file()
+
+
+def test_a_checkout_that_is_itself_named_by_a_link_is_one(folder: Path) -> None:
+    (folder.parent / "link").symlink_to("nanoclaw")
+    assert agent.of_checkout(folder.parent / "link").name.startswith("nanoclaw 1.2.0")
+
+
+def test_a_pipe_or_a_socket_is_refused_and_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / "container" / "pipe")
+    with pytest.raises(WrongUsage, match="neither a file nor a directory"):
+        agent.of_checkout(folder)
+    (folder / "container" / "pipe").unlink()
+    (folder / "package.json").unlink()
+    os.mkfifo(folder / "package.json")
+    with pytest.raises(WrongUsage, match="not a regular file"):
+        agent.of_checkout(folder)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / "container" / "s"))
+    with pytest.raises(WrongUsage, match="neither a file nor a directory"):
+        list(entries(folder / "container", folder))
+
+
+def test_a_file_is_read_up_to_a_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (folder / "package.json").open("wb") as file:
+        file.truncate(1 << 40)  # sparse
+    with pytest.raises(WrongUsage, match="larger than the 4194304 bytes"):
+        read(folder / "package.json", folder)
+    with (folder / "container" / "large").open("wb") as file:
+        file.truncate(1 << 40)
+    monkeypatch.setattr(checkout, "LARGEST", 1000)
+    with pytest.raises(WrongUsage, match="larger than the"):
+        list(entries(folder / "container", folder))
+
+
+def test_a_folder_of_too_many_files_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkout, "MOST", 3)
+    (folder / "container" / "one").touch()
+    with pytest.raises(WrongUsage, match="more than 3 files"):
+        list(entries(folder / "container", folder))
+
+
+def test_links_are_not_followed_in_search_of_docker_commands(folder: Path) -> None:
+    (folder.parent / ".ssh" / "deploy.sh").write_text("docker run secret-image\n")
+    (folder / "scripts").mkdir()
+    (folder / "scripts" / "deploy.sh").symlink_to("../../.ssh/deploy.sh")
+    (folder / "outside").symlink_to("../.ssh")
+    assert discover(folder) == []
