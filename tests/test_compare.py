@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from checks.matrix import compatibility, differences, normal
 from checks.matrix.compare import compare
-from checks.matrix.differences import between, explained
+from checks.matrix.differences import Reason, between, reason
 from checks.matrix.expectations import Expectations, Known
 from checks.problems import Exit, WrongUsage
 from tests.evidence import DEBIAN_12, DOCKER, case, stored, write
+from tests.fakes import FACTS
 
 BANNER = "Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet msg.\n"
 
@@ -69,11 +70,19 @@ def test_an_explanation_takes_what_it_describes_and_nothing_else(tmp_path: Path)
     known = explanations(
         tmp_path, '[[difference]]\ncases = ["x"]\nfield = "stderr"\na = "one"\nbecause = "why"\nentry = "anchor"\n'
     )
-    fits, other = (
-        between(stored("a", case("x", err=text)), stored("b", case("x", err="two")))[0] for text in ("one", "three")
-    )
-    assert explained(fits, known)
-    assert not explained(other, known)
+    b = stored("b", case("x", err="two"))
+    for text, why in (("one", Reason("why", "anchor")), ("three", None)):
+        a = stored("a", case("x", err=text))
+        assert reason(between(a, b)[0], a, b, known, Expectations([])) == why
+
+
+def test_a_failure_that_is_expected_explains_its_difference_and_another_one_does_not() -> None:
+    expected = Expectations([Known(("x",), "Known from 4.7 on.", "an-entry", {"engine": "podman"}, below="4.7")])
+    a = stored("docker-engine", case("x"), profile="stock", facts=DOCKER)
+    for facts, why in ((DEBIAN_12, Reason("Known from 4.7 on.", "an-entry")), (FACTS, None)):
+        b = stored("b", case("x", "failed", came="an error"), facts=facts)
+        for left, right in ((a, b), (b, a)):
+            assert reason(between(left, right)[0], left, right, [], expected) == why
 
 
 @pytest.mark.parametrize(
@@ -101,20 +110,29 @@ def test_comparing_with_a_difference_that_nobody_explained_is_a_failure(
     assert compare(str(a), str(a)) is Exit.OK
 
 
-def test_the_document_tells_versions_reasons_and_differences(tmp_path: Path) -> None:
+def test_the_document_tells_versions_reasons_and_differences() -> None:
     evidence = [
         stored("docker-engine", case("x"), profile="stock", facts=DOCKER),
         stored("debian-13", case("x")),
         stored("debian-12", case("x", "failed", came="invalid IP address"), facts=DEBIAN_12),
     ]
     known = Expectations([Known(("x",), "Known from 4.7 on.", "an-entry", {"engine": "podman"}, below="4.7")])
-    why = explanations(
-        tmp_path, '[[difference]]\nfield = "outcome"\nb = "invalid IP"\nbecause = "No gateway."\nentry = "other"\n'
-    )
-    told = compatibility.text(evidence, known, why)
+    told = compatibility.text(evidence, known, [])
     assert "| Pattern | docker-engine (26.1.5) | debian-12 (4.3.1) | debian-13 (5.4.2) |" in told
     assert "| Case x | ✓ | ✗ 1 | ✓ |" in told
     assert "1. Known from 4.7 on. [More](TROUBLESHOOTING.md#an-entry)." in told
     assert "| Case x | 4.3.1 | 5.4.2 |" in told
-    assert "- No gateway. (debian-12) [More](TROUBLESHOOTING.md#other)." in told
+    assert "- Known from 4.7 on. (debian-12) [More](TROUBLESHOOTING.md#an-entry)." in told
     assert "Not explained yet" not in told
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/var/tmp/nanoclaw-verify-0123456789-read-only-file-Ab3dEf6hI9/agent",
+        "/var/tmp/nanoclaw-verify-0123456789-work-1500/read-only-file/agent",
+    ],
+    ids=["now", "in older evidence"],
+)
+def test_a_cases_directory_is_the_same_in_every_run(path: str) -> None:
+    assert normal.text(f"-v {path}:/agent") == "-v <folder>/read-only-file/agent:/agent"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from checks.hosts.base import TITLES
-from checks.matrix import differences, stored
-from checks.matrix.differences import Difference, Explanation
+from checks.matrix import differences, expectations, stored
+from checks.matrix.differences import Difference, Reason
 from checks.matrix.stored import Stored
 from checks.problems import Exit, settled
 from checks.progress import Progress
@@ -21,8 +21,8 @@ def compare(a: str, b: str) -> Exit:
 
 
 def _compare(a: Stored, b: Stored) -> Exit:
-    known = differences.explanations()
-    found = [(each, differences.explained(each, known)) for each in differences.between(a, b)]
+    known, expected = differences.explanations(), expectations.load()
+    found = [(each, differences.reason(each, a, b, known, expected)) for each in differences.between(a, b)]
     both = sum(b.case(case["id"]) is not None for case in a.cases)
     print(f"A: {_head(a)}\nB: {_head(b)}\n{both} cases ran on both.")
     if alone := differences.only_on_one(a, b):
@@ -46,9 +46,9 @@ def _head(one: Stored) -> str:
     return f"{one.name} ({one.profile}), {engine}, {facts['distribution']}, {one.started}"
 
 
-def _explained(found: Sequence[tuple[Difference, Explanation]]) -> list[str]:
+def _explained(found: Sequence[tuple[Difference, Reason]]) -> list[str]:
     """A line an explanation, with the cases that it is about."""
-    cases: dict[Explanation, list[str]] = {}
+    cases: dict[Reason, list[str]] = {}
     for each, why in found:
         names = cases.setdefault(why, [])
         if each.case not in names:

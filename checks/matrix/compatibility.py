@@ -42,7 +42,7 @@ def text(all_evidence: Sequence[Stored], known: Expectations, why: Sequence[diff
         _table("As recommended", main, known, reasons),
         *([_table("Stock: Podman without the recommended setting", stock, known, reasons)] if stock else []),
     ]
-    explained, unexplained = _differences(main, why)
+    explained, unexplained = _differences(main, why, known)
     return render_template(
         "compatibility.md.j2",
         hosts=[_host(each) for each in main],
@@ -135,15 +135,15 @@ def _versions(main: Sequence[Stored]) -> list[dict[str, Any]]:
 
 
 def _differences(
-    main: Sequence[Stored], why: Sequence[differences.Explanation]
+    main: Sequence[Stored], why: Sequence[differences.Explanation], known: Expectations
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What differs from the reference, a line an explanation, and what has none."""
     reference = next((each for each in main if each.name == REFERENCE), None)
-    explained: dict[differences.Explanation, list[str]] = {}
+    explained: dict[differences.Reason, list[str]] = {}
     unexplained: dict[tuple[str, str], list[str]] = {}
     for each in main if reference else ():
         for difference in differences.between(reference, each) if reference and each is not reference else ():
-            reason = differences.explained(difference, why)
+            reason = differences.reason(difference, reference, each, why, known) if reference else None
             hosts = (
                 explained.setdefault(reason, [])
                 if reason

@@ -12,6 +12,7 @@ from typing import Any
 
 from checks.hosts.recipe import FIXTURES
 from checks.matrix import normal
+from checks.matrix.expectations import Expectations
 from checks.matrix.stored import Stored
 from checks.problems import WrongUsage
 
@@ -37,12 +38,19 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """Differences that are known, and why."""
+class Reason:
+    """Why two engines differ."""
 
     because: str
     entry: str
     """The anchor of the troubleshooting entry."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Differences that are known, and why."""
+
+    reason: Reason
     cases: tuple[str, ...]
     """The cases that it is about; empty for all."""
     field: re.Pattern[str]
@@ -128,9 +136,17 @@ def _explanation(table: dict[str, Any], source: str) -> Explanation:
         patterns = {key: re.compile(table.get(key, ""), re.DOTALL) for key in ("field", "a", "b")}
     except re.error as error:
         raise WrongUsage(f"{source}: {error}.") from error
-    return Explanation(table["because"], table["entry"], tuple(table.get("cases", ())), **patterns)
+    return Explanation(Reason(table["because"], table["entry"]), tuple(table.get("cases", ())), **patterns)
 
 
-def explained(difference: Difference, known: Sequence[Explanation]) -> Explanation | None:
-    """The first explanation that fits."""
-    return next((each for each in known if each.explains(difference)), None)
+def reason(
+    difference: Difference, a: Stored, b: Stored, known: Sequence[Explanation], expected: Expectations
+) -> Reason | None:
+    """Why ``a`` and ``b`` differ there: an expected failure of one of them, else the first explanation that fits."""
+    if difference.field == "outcome":
+        for each in (a, b):
+            case = each.case(difference.case)
+            failure = expected.of(difference.case, each.host)
+            if failure and case and case["outcome"] == "failed":
+                return Reason(failure.because, failure.entry)
+    return next((each.reason for each in known if each.explains(difference)), None)
