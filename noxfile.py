@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 
 import nox
@@ -13,6 +14,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
 UNPROVEN = 4  # exit status of invoke matrix
+NIGHTLY = tomllib.loads(Path("fixtures/nightly.toml").read_text())["run"]
 CODE = ("checks", "benchmarks", "tests", "tasks.py", "noxfile.py")
 
 
@@ -68,6 +70,17 @@ def docs(session: nox.Session) -> None:
 def sabotage(session: nox.Session) -> None:
     """The cases against a docker that misbehaves, on debian-13. Needs scripts/install.sh guest."""
     _invoke(session, "sabotage", "--host", "debian-13", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+@nox.parametrize("run", [nox.param(each["command"], id=each["name"]) for each in NIGHTLY])
+def nightly(session: nox.Session, run: list[str]) -> None:
+    """A task on a throwaway host, as fixtures/nightly.toml has it. Needs scripts/install.sh guest."""
+    program, *words = run
+    if program == "invoke":
+        _invoke(session, *words, *session.posargs)
+    else:
+        session.run(program, *words, *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none")

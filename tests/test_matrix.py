@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from checks.matrix import expectations, table
+from checks.matrix import expectations, picture, table
 from checks.matrix.command import Lines, Options, matrix, status
 from checks.matrix.expectations import Expectations, Known, Verdict
 from checks.matrix.run import Job, State, jobs_of
@@ -137,3 +139,15 @@ def test_without_a_terminal_each_step_and_each_end_is_told_once(capsys: pytest.C
     assert capsys.readouterr().err.splitlines() == [
         "debian-12 (stock): Building it …", "debian-12 (stock): error of the host: no disk",
     ]  # fmt: skip
+
+
+def test_the_picture_shows_the_report_of_the_evidence_and_calls_nobody() -> None:
+    one = stored("debian-13", case("x"), case("y", "failed", came="another end"))
+    drawn = picture.svg(one)
+    assert drawn == picture.svg(one)
+    words = re.sub(r"<[^>]+>", " ", html.unescape(drawn)).replace("\xa0", " ")
+    assert "Podman 5.4.2" in words
+    assert "Case x" in words
+    assert "another end" in words
+    assert "Results: 1/2 passed" in words
+    assert "url(" not in drawn.replace("url(#", "")

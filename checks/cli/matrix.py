@@ -49,5 +49,5 @@ def compare(_: Context, a: str, b: str) -> None:
 
 @task(help={"check": "only say whether the document is stale (exit status 1)"})
 def render_compatibility(_: Context, check: bool = False) -> None:
-    """Render docs/COMPATIBILITY.md from the evidence in evidence/."""
+    """Render docs/COMPATIBILITY.md and docs/images/verify.svg from the evidence in evidence/."""
     raise Exit(code=render_compatibility_document(check=check))

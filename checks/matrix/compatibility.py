@@ -12,22 +12,28 @@ from checks.hosts.base import TITLES
 from checks.hosts.recipe import ROOT
 from checks.matrix import differences, expectations, stored
 from checks.matrix.expectations import Expectations, Known
+from checks.matrix.picture import svg
 from checks.matrix.stored import Stored
 from checks.problems import Exit, settled
 from checks.progress import Progress
 from checks.rendering import deliver, render_template
-from checks.stage import profiles
+from checks.stage import DEFAULT_GUEST, profiles
 
 DOCUMENT = ROOT / "docs" / "COMPATIBILITY.md"
+PICTURE = ROOT / "docs" / "images" / "verify.svg"
 REFERENCE = "docker-engine"
 
 
 def render_compatibility(*, check: bool = False) -> Exit:
-    """Render the document, or with ``check`` say whether the one that stands there is stale."""
+    """Render the document and the picture of a report, or with ``check`` report whether a committed one is stale."""
 
     def render() -> Exit:
-        rendered = text(stored.committed(), expectations.load(), differences.explanations())
-        return deliver(DOCUMENT, rendered, check=check, command="invoke render-compatibility")
+        rendered = {
+            DOCUMENT: text(stored.committed(), expectations.load(), differences.explanations()),
+            PICTURE: svg(stored.find(DEFAULT_GUEST)),
+        }
+        command = "invoke render-compatibility"
+        return max(deliver(path, content, check=check, command=command) for path, content in rendered.items())
 
     return settled(render, Progress().say)
 
