@@ -18,7 +18,7 @@ from checks.hosts import base
 from checks.hosts.local import LocalHost
 from checks.hosts.recipe import FIXTURES, ROOT
 from checks.problems import HostProblem
-from checks.trust.catalogue import Sabotage, load
+from checks.trust.catalogue import load
 from checks.trust.wrapped import upload
 from tests.fakes import FACTS, FakeHost
 
@@ -62,7 +62,7 @@ def private(path: Path) -> bool:
 def places(account: FakeHost, run: str) -> Iterator[tuple[str, Path]]:
     """Every directory that a run makes in the shared one, by what it is for."""
     yield "a case's", Path(Bench(account, Owner(run, run), "case", Record()).folder)
-    yield "the sabotages'", Path(upload(account, run, list[Sabotage](load()[:1])))
+    yield "the sabotages'", Path(upload(account, run, load()[:1]))
 
 
 def test_what_a_run_makes_in_a_shared_directory_is_new_and_its_accounts_alone(shared: Path, account: FakeHost) -> None:

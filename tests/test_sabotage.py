@@ -30,10 +30,13 @@ DOCKER = '#!/bin/sh\nprintf "%s\\0" "$@"\necho told >&2\nexit 3\n'
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wrappers, as they are on a host, beside a docker."""
     base = tmp_path_factory.mktemp("wrappers")
-    wrapped.upload(FakeHost(base), str(base), [FAULTLESS, *KNOWN.values()])
-    (base / "bin" / "docker").write_text(DOCKER)
-    (base / "bin" / "docker").chmod(0o755)
-    return base
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("checks.hosts.base.SHARED", str(base))
+        folder = Path(wrapped.upload(FakeHost(base), "run", [FAULTLESS, *KNOWN.values()]))
+    (folder / "bin").mkdir()
+    (folder / "bin" / "docker").write_text(DOCKER)
+    (folder / "bin" / "docker").chmod(0o755)
+    return folder
 
 
 def asked(folder: Path, name: str, *argv: str, stdin: bytes = b"") -> tuple[list[str], int]:
