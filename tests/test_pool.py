@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from checks.bench import Owner, directories_of
+from checks.hosts.base import SHARED
 from checks.hosts.ssh import SshHost
 from checks.plugin import About
 from checks.problems import HostProblem
@@ -21,7 +22,7 @@ from checks.trust.wrapped import upload
 from tests.fakes import FACTS
 
 PROGRAMS = {
-    "ssh": 'for last; do :; done\ncase "$*" in *" -O "*) exit 0 ;; esac\nexec sh -c "$last"',
+    "ssh": 'for last; do :; done\ncase "$*" in *" -O check "* | *" -O exit "*) exit 0 ;; esac\nexec sh -c "$last"',
     "docker": (
         'case "$1" in\n'
         "    --version) echo podman version 5.4.2 ;;\n"
@@ -64,7 +65,8 @@ def test_a_case_is_run_under_each_docker_and_its_words_come_back(stage: Stage, c
         with workers(stage, wrappers, nanoclaw="", slow=False, supply=None) as pool:
             pool.run(tasks, lambda task, uid: uid == FACTS.uid, lambda task, came: ends.update({task.number: came}))
     finally:
-        stage.host.remove_private_directories(directories_of(stage.run.id))
+        assert stage.host.remove_private_directories(directories_of(stage.run.id))
+        assert not list(Path(SHARED).glob(f"{directories_of(stage.run.id)}*"))
     assert [ends[number].outcome for number in range(4)] == [PASSED, FAILED, PASSED, FAILED]
     assert "28.2.2" in ends[1].came
     assert known["inspect-always-succeeds"].tells.search(ends[3].words)
