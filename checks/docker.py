@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pexpect
-from pexpect.popen_spawn import PopenSpawn
 
-from checks.hosts.base import Host, Spawned
+from checks import redaction
+from checks.expect import Mismatch
+from checks.hosts.base import Host
 from checks.hosts.process import Completed, Process, TimedOut
+from checks.hosts.talking import MOST, Flood, Pipes, Spawned
 from checks.probe import LABEL
 
 
@@ -177,7 +179,7 @@ class Talk:
 
     def __init__(self, child: Spawned, argv: list[str]) -> None:
         self.child = child
-        self._argv = tuple(argv)
+        self._argv = tuple(redaction.redacted_text(word) for word in argv)
         self._started = time.monotonic()
         self._heard = b""
         self._ended: float | None = None
@@ -187,9 +189,14 @@ class Talk:
         self.child.sendline(line)
 
     def hear(self, pattern: str) -> str:
-        """Wait for a regular expression and return what matched. Raises TimedOut or, at the end of output, EOFError."""
+        """Wait for a regular expression and return what matched.
+
+        Raises TimedOut; EOFError at the end of the output; Mismatch where there is too much of it.
+        """
         try:
             self.child.expect(pattern)
+        except Flood as flood:
+            raise _flooded(f"“{pattern}”") from flood
         except pexpect.TIMEOUT as late:
             self._heard += self.child.before or b""
             raise TimedOut(self.completed(), self.child.timeout or 0) from late
@@ -209,6 +216,8 @@ class Talk:
         """Wait for the end and return the output that had not been heard."""
         try:
             self.child.expect(pexpect.EOF)
+        except Flood as flood:
+            raise _flooded("the end of the output") from flood
         except pexpect.TIMEOUT as late:
             self._heard += self.child.before or b""
             raise TimedOut(self.completed(), self.child.timeout or 0) from late
@@ -224,7 +233,7 @@ class Talk:
 
     def end(self) -> None:
         """Make an end of it, however far it got."""
-        if isinstance(self.child, PopenSpawn):
+        if isinstance(self.child, Pipes):
             with contextlib.suppress(OSError, ValueError):
                 self.child.sendeof()
             if self.child.proc.poll() is None:
@@ -238,6 +247,10 @@ class Talk:
         signalled = self.child.signalstatus
         status = 128 + signalled if signalled else -1 if self.child.exitstatus is None else self.child.exitstatus
         return Completed(self._argv, status, self._heard, b"", (self._ended or time.monotonic()) - self._started)
+
+
+def _flooded(awaited: str) -> Mismatch:
+    return Mismatch(f"{awaited} within {MOST // 2**20} MB of output", "more output than that, without it")
 
 
 def shell(script: str, *args: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from checks import files
 from checks.docker import Record, plain
 from checks.hosts.base import Facts
-from checks.hosts.process import Completed
+from checks.hosts.process import Completed, Extent, extent
 
 VERSION = 1
 SCHEMA = Path(__file__).with_name("evidence.schema.json")
@@ -59,9 +58,9 @@ class Evidence:
             "cases": [_case(case) for case in self.cases],
         }
 
-    def write(self, path: Path) -> None:
-        """Write it as JSON."""
-        files.replace_json(path, self.as_json())
+    def write(self, path: Path, *, private: bool = False) -> None:
+        """Write it as JSON; ``private``: for its owner alone to read."""
+        files.replace_json(path, self.as_json(), private=private)
 
 
 def _case(case: CaseResult) -> dict[str, Any]:
@@ -83,11 +82,15 @@ def _command(done: Completed) -> dict[str, Any]:
         "argv": plain(done.argv),
         "status": done.status,
         "seconds": round(done.seconds, 3),
-        "stdout": _output(done.stdout),
-        "stderr": _output(done.stderr),
+        "stdout": _output(done.stdout, done.out_extent),
+        "stderr": _output(done.stderr, done.err_extent),
     }
 
 
-def _output(data: bytes) -> dict[str, Any]:
-    text = data[:_KEPT].decode(errors="replace")
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "text": text}
+def _output(kept: bytes, whole: Extent | None) -> dict[str, Any]:
+    printed = whole or extent(kept)
+    return {
+        "bytes": printed.bytes,
+        "sha256": printed.sha256,
+        "text": kept[:_KEPT].decode(errors="replace"),
+    }

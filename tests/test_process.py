@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from checks.hosts import process
 from checks.hosts.process import Process, TimedOut
+from checks.hosts.recipe import ROOT
 
 
 def run(script: str, *, stdin: bytes = b"", timeout: float = 10) -> tuple[int, bytes, bytes]:
@@ -58,3 +62,57 @@ def test_verbose_shows_the_command_and_its_lines_as_they_come() -> None:
     Process(["sh", "-c", "echo one; printf two; echo three >&2"], echo=shown.append).wait(10)
     assert shown[0] == "$ sh -c 'echo one; printf two; echo three >&2'"
     assert sorted(shown[1:]) == ["  ! three", "  one", "  two"]
+
+
+def test_an_endless_output_is_counted_and_digested_and_not_kept() -> None:
+    """1.5 GB in a process that may have 700 MB: what is kept is the beginning and the end."""
+    script = """
+import hashlib, resource
+from checks.hosts.process import HEAD, TAIL, Process
+resource.setrlimit(resource.RLIMIT_AS, (700 << 20, 700 << 20))
+shown = []
+done = Process(["sh", "-c", "echo first; head -c 1500000000 /dev/zero; echo last"], echo=shown.append).wait(300)
+assert done.cut and done.status == 0, done.status
+assert done.out_extent.bytes == 1500000011, done.out_extent
+assert done.stdout.startswith(b"first\\n") and done.stdout.endswith(b"last\\n")
+assert HEAD + TAIL <= len(done.stdout) <= HEAD + TAIL + 100, len(done.stdout)
+assert sum(map(len, shown)) < 2**21
+whole = hashlib.sha256(b"first\\n")
+for _ in range(1500):
+    whole.update(bytes(1000000))
+whole.update(b"last\\n")
+assert done.out_extent.sha256 == whole.hexdigest()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_kept_of_a_long_stream_is_its_beginning_and_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "HEAD", 10)
+    monkeypatch.setattr(process, "TAIL", 4)
+    for size in (0, 9, 10, 11, 14, 15, 40):
+        data = bytes(range(65, 65 + size))
+        kept = process.Kept()
+        for at in range(0, size, 3):
+            kept.add(data[at : at + 3])
+        value, extent = kept.value()
+        assert extent == process.extent(data)
+        note = f"\n… ({size - 14} bytes left out) …\n".encode()
+        assert value == (data if size <= 14 else data[:10] + note + data[-4:])
+
+
+def test_an_echo_that_nobody_reads_any_more_does_not_keep_the_child_waiting() -> None:
+    def gone(line: str) -> None:
+        if not line.startswith("$"):
+            raise BrokenPipeError
+
+    done = Process(["sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' '\\n'; exit 3"], echo=gone).wait(30)
+    assert (done.status, len(done.stdout)) == (3, 3_000_000)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_child_that_is_killed_while_it_is_fed_leaves_no_error_behind() -> None:
+    for _ in range(5):
+        child = Process(["sleep", "60"], stdin=b"x" * 5_000_000)
+        child.kill()
+        child.so_far()

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import pwd
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
-import pexpect
-from pexpect.popen_spawn import PopenSpawn
-
-from checks.hosts.process import Completed, Echo, Process, TimedOut
+from checks import redaction
+from checks.bounded import parsed
+from checks.hosts.process import HEAD, Completed, Echo, Process, TimedOut
+from checks.hosts.talking import Spawned, spawned
 from checks.problems import HostProblem
-
-Spawned: TypeAlias = "pexpect.spawn[bytes] | PopenSpawn[bytes]"
 
 _GRACE = 10.0  # seconds, times the slowness: how much later than its own bound a command may be reported
 
@@ -192,10 +189,9 @@ class Host(ABC):
         bound = timeout * self.slowness
         carried = self.carry(self._bounded(argv, None, 3 * timeout, foreground=tty), tty=tty)
         if self.echo:
-            self.echo(f"$ {Completed(tuple(argv), 0, b'', b'', 0).command}  (interactive)")
-        if tty:
-            return pexpect.spawn(carried[0], carried[1:], timeout=bound, echo=False)
-        return PopenSpawn(carried, timeout=bound)
+            command = Completed(tuple(argv), 0, b"", b"", 0).command
+            self.echo(f"$ {redaction.redacted_text(command)}  (interactive)")
+        return spawned(carried, tty=tty, timeout=bound)
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
         """Write a file there, making its folder. Written aside and renamed: nobody sees half of it."""
@@ -247,6 +243,8 @@ class Host(ABC):
         if done.status != 0:
             said = done.err.strip() or done.out.strip() or "it said nothing"
             raise HostProblem(f"On {self.name}, {doing} failed with status {done.status}: {said}")
+        if done.cut:
+            raise HostProblem(f"On {self.name}, {doing} printed more than the {HEAD // 2**20} MB that are read.")
         return done
 
     def remember(self, facts: Facts) -> None:
@@ -272,8 +270,9 @@ def parse_facts(text: str) -> Facts:
     """Facts from the lines of ``key=value`` that the host's own shell printed."""
     found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     info: dict[str, Any] = {}
-    with contextlib.suppress(json.JSONDecodeError):
-        info = json.loads(found.get("info", ""))
+    with contextlib.suppress(ValueError):
+        told = parsed(found.get("info", ""))
+        info = told if isinstance(told, dict) else {}
     engine = found.get("engine", "")
     return Facts(
         kernel=found.get("kernel", ""),

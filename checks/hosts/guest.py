@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
+from checks.bounded import read_json
 from checks.hosts import build
 from checks.hosts.accelerator import Accelerator, usable
 from checks.hosts.base import Facts, Host
@@ -121,7 +122,7 @@ class Guest:
 
     def recall_facts(self, file: Path) -> None:
         """Take the facts that ``note_facts`` wrote before the state was saved."""
-        for account, facts in zip(self.members, json.loads(file.read_text()), strict=True):
+        for account, facts in zip(self.members, read_json(file), strict=True):
             account.remember(Facts(**facts))
 
     def plug(self, disk: Path, label: str, folder: str) -> None:

@@ -1,8 +1,10 @@
-"""One child process on this machine: input fed, output collected (and shown, if asked) as it comes, time bounded."""
+"""One child process on this machine: input fed, output collected (and shown, if asked) as it comes; bounded in time
+and in memory, and without the secrets that are protected."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import select
 import shlex
@@ -14,7 +16,62 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from checks import redaction
+from checks.redaction import Redactor
+
 Echo = Callable[[str], None]
+
+HEAD = 16 * 2**20
+"""Bytes of a stream that are kept from its beginning: more than nanoclaw's own limit of 10 MB."""
+TAIL = 2**20
+"""Bytes that are kept of its end, where it is longer than that."""
+
+_ECHOED = 2**20  # bytes of a stream that are shown as they come
+_LINE = 2000  # bytes of a line that are shown
+
+
+@dataclass(frozen=True)
+class Extent:
+    """All that a stream printed, whether it was kept or not: how many bytes, and their SHA-256 in hexadecimal."""
+
+    bytes: int
+    sha256: str
+
+
+def extent(data: bytes) -> Extent:
+    """The extent of a stream that was kept completely."""
+    return Extent(len(data), hashlib.sha256(data).hexdigest())
+
+
+class Kept:
+    """A stream as it is read: its extent, its first ``HEAD`` bytes and its last ``TAIL``. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._head: list[bytes] = []
+        self._room = HEAD
+        self._tail = bytearray()
+        self._size = 0
+        self._digest = hashlib.sha256()
+
+    def add(self, piece: bytes) -> None:
+        """Take what was read next."""
+        with self._lock:
+            self._size += len(piece)
+            self._digest.update(piece)
+            if first := piece[: self._room]:
+                self._head.append(first)
+                self._room -= len(first)
+            self._tail += piece[len(first) :]
+            if len(self._tail) > 2 * TAIL:
+                del self._tail[:-TAIL]
+
+    def value(self) -> tuple[bytes, Extent]:
+        """What is kept, with a line in the place of what is not; and the extent of all."""
+        with self._lock:
+            left_out = self._size - (HEAD - self._room) - min(len(self._tail), TAIL)
+            note = f"\n… ({left_out} bytes left out) …\n".encode() if left_out else b""
+            return b"".join([*self._head, note, self._tail[-TAIL:]]), Extent(self._size, self._digest.hexdigest())
 
 
 @dataclass(frozen=True)
@@ -22,6 +79,8 @@ class Completed:
     """A command that ended by itself.
 
     ``argv`` is what was asked of the host, without what carried it there (ssh, env, timeout); ``seconds`` is wall time.
+    Of a stream of more than ``HEAD + TAIL`` bytes, the middle is left out; ``out_extent`` and ``err_extent`` are of all
+    of it, and None where nothing was left out.
     """
 
     argv: tuple[str, ...]
@@ -29,6 +88,13 @@ class Completed:
     stdout: bytes
     stderr: bytes
     seconds: float
+    out_extent: Extent | None = None
+    err_extent: Extent | None = None
+
+    @property
+    def cut(self) -> bool:
+        """Whether it printed more than was kept."""
+        return self.out_extent is not None or self.err_extent is not None
 
     @property
     def out(self) -> str:
@@ -66,7 +132,7 @@ class Process:
         stdin: bytes = b"",
         echo: Echo | None = None,
     ) -> None:
-        self._argv = tuple(shown if shown is not None else argv)
+        self._argv = tuple(redaction.redacted_text(word) for word in (shown if shown is not None else argv))
         self._echo = echo
         self._started = time.monotonic()
         if echo:
@@ -77,8 +143,8 @@ class Process:
         assert self._child.stdin
         assert self._child.stdout
         assert self._child.stderr
-        self._out: list[bytes] = []
-        self._err: list[bytes] = []
+        self._out = Kept()
+        self._err = Kept()
         self._threads = [
             threading.Thread(target=self._feed, args=(self._child.stdin, stdin), daemon=True),
             threading.Thread(target=self._collect, args=(self._child.stdout, self._out, ""), daemon=True),
@@ -108,7 +174,7 @@ class Process:
         status = self._child.poll()
         if status is not None:
             return self._completed()
-        return Completed(self._argv, -1, b"".join(self._out), b"".join(self._err), time.monotonic() - self._started)
+        return self._printed(-1)
 
     def kill(self) -> None:
         """Kill the process and the children that stayed in its session. Harmless when it has ended."""
@@ -133,27 +199,80 @@ class Process:
     def _completed(self) -> Completed:
         for thread in self._threads:
             thread.join(2)  # a grandchild that outlives the child may hold a pipe open: don't wait for it
-        return Completed(
-            self._argv,
-            self._child.returncode if self._child.returncode >= 0 else 128 - self._child.returncode,
-            b"".join(self._out),
-            b"".join(self._err),
-            time.monotonic() - self._started,
-        )
+        status = self._child.returncode
+        return self._printed(status if status >= 0 else 128 - status)
+
+    def _printed(self, status: int) -> Completed:
+        seconds = time.monotonic() - self._started
+        return completed(self._argv, status, self._out, self._err, seconds)
 
     @staticmethod
     def _feed(pipe: IO[bytes], data: bytes) -> None:
-        with contextlib.suppress(BrokenPipeError), pipe:
+        # A child that reads none of its input, or is killed while it does, is not our fault: its status tells.
+        with contextlib.suppress(OSError, ValueError), pipe:
             pipe.write(data)
 
-    def _collect(self, pipe: IO[bytes], into: list[bytes], mark: str) -> None:
-        line = b""
-        with pipe:
+    def _collect(self, pipe: IO[bytes], into: Kept, mark: str) -> None:
+        redactor, echoed = Redactor(), _Echoed(self._echo, mark)
+        # To the end, whatever becomes of the echo: a child whose output nobody reads would never end.
+        with contextlib.suppress(OSError, ValueError), pipe:
             while chunk := os.read(pipe.fileno(), 65536):
-                into.append(chunk)
-                if self._echo:
-                    *lines, line = (line + chunk).split(b"\n")
-                    for each in lines:
-                        self._echo(f"  {mark}{each[:2000].decode(errors='replace')}")
-        if self._echo and line:
-            self._echo(f"  {mark}{line[:2000].decode(errors='replace')}")
+                piece = redactor.feed(chunk)
+                into.add(piece)
+                echoed.show(piece)
+        rest = redactor.end()
+        into.add(rest)
+        echoed.show(rest)
+        echoed.end()
+
+
+def completed(argv: tuple[str, ...], status: int, out: Kept, err: Kept, seconds: float) -> Completed:
+    """A command's end, with what was kept of its output."""
+    (stdout, of_out), (stderr, of_err) = out.value(), err.value()
+    return Completed(
+        argv,
+        status,
+        stdout,
+        stderr,
+        seconds,
+        of_out if of_out.bytes > HEAD + TAIL else None,
+        of_err if of_err.bytes > HEAD + TAIL else None,
+    )
+
+
+class _Echoed:
+    """Shows a stream's lines as they come: the beginning of each, and no more than a terminal's worth of all."""
+
+    def __init__(self, echo: Echo | None, mark: str) -> None:
+        self._echo = echo
+        self._mark = mark
+        self._line = b""
+        self._room = _ECHOED
+
+    def show(self, piece: bytes) -> None:
+        if not self._echo or not piece:
+            return
+        if self._room <= 0:
+            self._say(f"  {self._mark}… (the rest is not shown)")
+            self._echo = None
+            return
+        self._room -= len(piece)
+        *lines, last = piece.split(b"\n")
+        for each in lines:
+            self._say_line(self._line + each[:_LINE])
+            self._line = b""
+        self._line = (self._line + last[:_LINE])[:_LINE]
+
+    def end(self) -> None:
+        if self._line:
+            self._say_line(self._line)
+
+    def _say_line(self, line: bytes) -> None:
+        self._say(f"  {self._mark}{line[:_LINE].decode(errors='replace')}")
+
+    def _say(self, text: str) -> None:
+        if self._echo:
+            try:
+                self._echo(text)
+            except (OSError, ValueError):  # whoever read it has gone, as `head` does
+                self._echo = None

@@ -1,0 +1,89 @@
+"""Children to talk with (pexpect): bounded in what they may print, and without the secrets that are protected."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from queue import Queue
+from typing import TypeAlias
+
+import pexpect
+from pexpect.popen_spawn import PopenSpawn
+
+from checks.redaction import Redactor
+
+MOST = 4 * 2**20
+"""Bytes that a conversation may have: pexpect keeps all of it until what is waited for comes."""
+
+_PIECE = 65536
+_WINDOW = 2**18  # bytes; without a window pexpect searches all it has again after every piece
+
+
+class Flood(Exception):
+    """The child printed more than ``MOST`` bytes."""
+
+
+class _Limit:
+    """What is done with all that a child prints."""
+
+    def __init__(self) -> None:
+        self._redactor = Redactor()
+        self._room = MOST
+
+    def of(self, read: Callable[[], bytes]) -> bytes:
+        """The next piece, redacted. Raises Flood, and EOF as ``read`` does."""
+        try:
+            piece = self._redactor.feed(read())
+        except pexpect.EOF:
+            if rest := self._redactor.end():
+                return rest
+            raise
+        self._room -= len(piece)
+        if self._room < 0:
+            raise Flood
+        return piece
+
+
+class Terminal(pexpect.spawn):  # type: ignore[type-arg]
+    """A child on a terminal of its own."""
+
+    def __init__(self, argv: Sequence[str], timeout: float) -> None:
+        self._limit = _Limit()
+        super().__init__(argv[0], list(argv[1:]), timeout=timeout, maxread=_PIECE, searchwindowsize=_WINDOW, echo=False)
+
+    def read_nonblocking(self, size: int = 1, timeout: float | None = -1) -> bytes:
+        return self._limit.of(lambda: super(Terminal, self).read_nonblocking(size, timeout))
+
+
+class Pipes(PopenSpawn):  # type: ignore[type-arg]
+    """A child on plain pipes."""
+
+    _read_queue: Queue[bytes | None]
+
+    def __init__(self, argv: Sequence[str], timeout: float) -> None:
+        self._limit = _Limit()
+        super().__init__(list(argv), timeout=timeout, maxread=_PIECE, searchwindowsize=_WINDOW)
+
+    def read_nonblocking(self, size: int, timeout: float | None) -> bytes:  # type: ignore[override]
+        return self._limit.of(
+            lambda: super(Pipes, self).read_nonblocking(size, timeout)  # type: ignore[no-untyped-call]
+        )
+
+    def _read_incoming(self) -> None:
+        # In a thread that reads ahead, which has no bound of pexpect's own. It stops where the conversation does.
+        assert self.proc.stdout
+        room = MOST
+        with contextlib.suppress(OSError, ValueError):  # the pipe was closed
+            while room >= 0 and (piece := os.read(self.proc.stdout.fileno(), _PIECE)):
+                room -= len(piece)
+                self._read_queue.put(piece)
+        self._read_queue.put(None)
+
+
+Spawned: TypeAlias = Terminal | Pipes
+
+
+def spawned(argv: Sequence[str], *, tty: bool, timeout: float) -> Spawned:
+    """Start a child to talk with. ``timeout``: seconds of each wait."""
+    return Terminal(argv, timeout) if tty else Pipes(argv, timeout)

@@ -1,0 +1,134 @@
+"""Secrets are masked however they are spelled, and however what is read is cut."""
+
+from __future__ import annotations
+
+import base64
+import html
+import itertools
+import json
+import shutil
+import subprocess
+import urllib.parse
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checks import redaction
+from checks.hosts.process import Process
+from checks.redaction import Redactor, redacted
+
+KEY = "sk-ant-api03-A1b2C3d4E5_f6G7h8-I9j0KkLlMmNnOoPpQqRrSsTtUuVvWwXxYyZz-0123456789AA"
+RAW = KEY.encode()
+
+
+@pytest.fixture(autouse=True)
+def _protected() -> Iterator[None]:
+    redaction.forget()
+    redaction.protect(KEY)
+    yield
+    redaction.forget()
+
+
+def shows(data: bytes) -> bool:
+    """Whether nine characters of the secret in a row are there, its public head aside."""
+    low, secret = data.lower(), RAW.lower()[13:]
+    return any(secret[at : at + 9] in low for at in range(len(secret) - 8))
+
+
+SPELLINGS = {
+    "as it is": RAW,
+    "a header": b"x-api-key: " + RAW + b"\r\n",
+    "in lower case": RAW.lower(),
+    "JSON": json.dumps({"ANTHROPIC_API_KEY": KEY}).encode(),
+    "JSON, escaped": "".join(f"\\u{ord(each):04x}" for each in KEY).encode(),
+    "JSON, its punctuation escaped": KEY.replace("-", "\\u002D").replace("_", "\\u005f").encode(),
+    "URL": urllib.parse.quote(KEY, safe="").encode(),
+    "URL, its punctuation escaped": KEY.replace("-", "%2D").replace("_", "%5F").encode(),
+    "HTML": html.escape(KEY).encode(),
+    "hexadecimal": RAW.hex().encode(),
+    "hexadecimal, bytes apart": RAW.hex(":").upper().encode(),
+    "backwards": RAW[::-1],
+    "repr": repr(RAW).encode(),
+    "broken into lines": b"\r\n".join(RAW[at : at + 20] for at in range(0, len(RAW), 20)),
+    "cut at its end": RAW[:40],
+    "cut at its beginning": b"..." + RAW[-20:],
+    "in UTF-8 that is broken": b"\xff" + RAW + b"\xfe",
+}
+
+
+@pytest.mark.parametrize("spelled", SPELLINGS.values(), ids=SPELLINGS)
+def test_every_spelling_is_masked(spelled: bytes) -> None:
+    came = redacted(b"before " + spelled + b" after")
+    assert not shows(came)
+    assert redacted(b"before ") == b"before "
+    assert came.startswith(b"before ")
+    assert came.endswith(b" after")
+    assert len(came) == len(spelled) + 13
+
+
+@pytest.mark.parametrize("program", [["xxd"], ["od", "-c"], ["od", "-An", "-tx1"], ["rev"], ["base64", "-w", "30"]])
+@pytest.mark.parametrize("before", [b"", b"x"])
+def test_what_programs_make_of_it_is_masked(program: list[str], before: bytes) -> None:
+    if not shutil.which(program[0]):
+        pytest.skip(f"{program[0]} is not installed")
+    plain = subprocess.run(program, input=before + RAW, capture_output=True, check=True).stdout
+    came = redacted(plain)
+    assert came.count(b"*") >= len(RAW)
+    assert not shows(came)
+
+
+@pytest.mark.parametrize("before", range(3))
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes])
+def test_no_base64_of_a_text_with_it_decodes_to_it(before: int, encode: object) -> None:
+    assert callable(encode)
+    came = redacted(encode(b"x" * before + RAW + b"tail")).replace(b"*", b"A").replace(b"\n", b"")
+    assert not shows(base64.urlsafe_b64decode(came.replace(b"+", b"-").replace(b"/", b"_")))
+
+
+@given(st.lists(st.integers(0, 400), max_size=6), st.binary(max_size=150), st.binary(max_size=150))
+def test_however_the_stream_is_cut_it_is_masked_as_a_whole(cuts: list[int], before: bytes, after: bytes) -> None:
+    whole = before + RAW + after
+    redactor = Redactor()
+    edges = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+    pieces = [redactor.feed(whole[start:end]) for start, end in itertools.pairwise(edges)]
+    came = b"".join([*pieces, redactor.end()])
+    assert len(came) == len(whole)
+    assert not shows(came)
+
+
+@given(st.integers(0, len(RAW)))
+def test_wherever_it_is_split_no_more_than_its_first_characters_pass(at: int) -> None:
+    redactor = Redactor()
+    first = redactor.feed(b"said: " + RAW[:at])
+    assert len(first.removeprefix(b"said: ").replace(b"*", b"")) < 14  # “sk-ant-api03-” is in every key
+    came = first + redactor.feed(RAW[at:] + b"\n") + redactor.end()
+    assert not shows(came)
+    assert len(came) == len(RAW) + 7
+
+
+@pytest.mark.parametrize("prompt", [b"ready", b"name? ", b"---NANOCLAW_OUTPUT_END---\n", b"$ "])
+def test_nothing_else_is_held_back(prompt: bytes) -> None:
+    assert Redactor().feed(prompt) == prompt
+
+
+@given(st.binary())
+def test_without_a_secret_nothing_is_changed(data: bytes) -> None:
+    redaction.forget()
+    redactor = Redactor()
+    assert redactor.feed(data) + redactor.end() == data == redacted(data)
+    redaction.protect(KEY)
+
+
+def test_what_a_process_prints_and_is_called_with_holds_no_secret() -> None:
+    shown: list[str] = []
+    script = 'printf "%s" "$1" | cut -c 1-30 | tr -d "\\n"; sleep 0.2; printf "%s\\n" "$1" | cut -c 31-; echo "$1" >&2'
+    done = Process(["sh", "-c", script, "sh", KEY], echo=shown.append).wait(20)
+    assert not shows(" ".join([*done.argv, *shown]).encode() + done.stdout + done.stderr)
+    assert done.stdout == b"*" * len(RAW) + b"\n"
+
+
+def test_a_secret_that_is_too_short_to_be_told_from_words_is_refused() -> None:
+    with pytest.raises(ValueError, match="16 characters"):
+        redaction.protect("secret")
