@@ -22,7 +22,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from rich.console import Console
 from tabulate import tabulate
 
 from benchmarks.ledger import Ledger, Timed
@@ -32,6 +31,7 @@ from checks.hosts.recipe import ROOT
 from checks.problems import Exit, HostProblem, settled
 from checks.progress import Progress
 from checks.stage import DEFAULT_GUEST, Stage, stage
+from checks.terminal import console, say
 from checks.verify import Options, session
 
 SELECTION = (
@@ -85,7 +85,7 @@ def main() -> int:
         rows = [*_against_floor(asked.host, asked.rounds, progress)]
         if asked.host not in ("local", "auto") and not asked.host.startswith("ssh://"):
             rows += _starts(asked.host, asked.second, cold=asked.cold, progress=progress)
-        print(tabulate([row.cells for row in rows], headers=("What", "Figure", "Goal", ""), disable_numparse=True))
+        say(tabulate([row.cells for row in rows], headers=("What", "Figure", "Goal", ""), disable_numparse=True))
         return Exit.OK
 
     return settled(measure, progress.say)
@@ -117,7 +117,7 @@ def _against_floor(host: str, rounds: int, progress: Progress) -> Iterator[Row]:
 
 
 def _verified(ready: Stage, only: Sequence[str], host: str) -> Pass:
-    ledger, quiet = Ledger(), Console(file=io.StringIO())
+    ledger, quiet = Ledger(), console(file=io.StringIO())
     timed = replace(ready, host=Timed(ready.host, ledger))
     began = time.monotonic()
     _, evidence = session(

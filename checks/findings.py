@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import Any
 import jsonschema
 
 from checks import evidence, files
+from checks.bounded import read_json
 from checks.hosts import identity, recipe
 from checks.hosts.base import Facts
 from checks.problems import WrongUsage
@@ -52,9 +52,9 @@ class Source:
 def believed(path: Path, schema: Path, what: str) -> Mapping[str, Any]:
     """What a file has. Raises WrongUsage where it is no evidence of ``what``, or is not of the host that it names."""
     try:
-        data: Mapping[str, Any] = json.loads(path.read_text())
-        jsonschema.validate(data, json.loads(schema.read_text()))
-        jsonschema.validate(data["host"], json.loads(evidence.SCHEMA.read_text())["properties"]["host"])
+        data: Mapping[str, Any] = read_json(path)
+        jsonschema.validate(data, read_json(schema))
+        jsonschema.validate(data["host"], read_json(evidence.SCHEMA)["properties"]["host"])
     except (OSError, ValueError, jsonschema.ValidationError) as error:
         reason = error.message if isinstance(error, jsonschema.ValidationError) else error
         raise WrongUsage(f"{path} is no evidence of {what}: {reason}.") from error

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from checks import redaction
 from checks.bench import Bench, accounts_with, directories_of, remove_containers
 from checks.docker import Record
 from checks.evidence import CaseResult, Evidence
 from checks.expect import Mismatch, expect
 from checks.hosts.base import SHARED, Host
 from checks.hosts.process import TimedOut
-from checks.problems import Problem
+from checks.problems import HostProblem, Problem
 from checks.progress import Progress
 from checks.report import Report
 from checks.residue import Watch
+from checks.scrubbing import remove_secrets
 from checks.selection import selected
 from checks.troubleshooting import catalogue
 from checks.troubleshooting.document import GUIDE
@@ -152,7 +154,20 @@ class Verification:
             try:
                 return (yield)
             finally:
+                self._scrub()
                 self._stage = None  # from here on it is taken down
+
+    def _scrub(self) -> None:
+        """Leave no secret in what is kept."""
+        assert self._stage
+        if not self._stage.run.kept or not redaction.protecting():
+            return
+        for account in self._stage.accounts:
+            if not remove_secrets(account, self._stage.owner.run):
+                self.problem = HostProblem(
+                    f"On {account.name}, files with the key of --live could not be removed.",
+                    "Remove all that was kept: invoke clean",
+                )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -192,7 +207,7 @@ class Verification:
         result = CaseResult(what.id, what.group, what.label, report.outcome, seconds, record)
         fix = what.fix
         if report.outcome == "failed":
-            result.expected, result.came = _explained(error, report)
+            result.expected, result.came = map(redaction.redacted_text, _explained(error, report))
             told = error.fix if isinstance(error, Mismatch) else ""
             fix = told or self._looked_up(result) or fix
         result.fix = f"{GUIDE}#{fix}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.progress import Progress as Bars
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from checks.terminal import Console, console
 
 
 class Progress:
@@ -16,8 +17,8 @@ class Progress:
     On a terminal a step is a spinner with its seconds, gone when the step ends; elsewhere it is a line when it starts.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+    def __init__(self, shown: Console | None = None) -> None:
+        self._console = shown or console(error=True)
         self._bars: Bars | None = None
 
     @property
@@ -45,7 +46,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print a line."""
-        self._console.print(line, markup=False)
+        self._console.print(line)
 
     def _new_bars(self) -> Bars:
         # Only while a step runs, and without taking over stdout: the report may go elsewhere than the spinner.

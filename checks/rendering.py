@@ -10,6 +10,7 @@ import jinja2
 from checks import files
 from checks.hosts.recipe import FIXTURES, ROOT
 from checks.problems import Exit
+from checks.terminal import clean, say
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(FIXTURES / "templates"),
@@ -22,8 +23,11 @@ _TEMPLATES = jinja2.Environment(
 
 
 def render_template(name: str, **values: Any) -> str:
-    """What a template of fixtures/templates makes of these values. HTML is escaped where the template is HTML."""
-    return _TEMPLATES.get_template(name).render(**values)
+    """What a template of fixtures/templates makes of these values. HTML is escaped where the template is HTML.
+
+    Values come from evidence: what a terminal or a reader's eye would obey of them is spelled out.
+    """
+    return clean(_TEMPLATES.get_template(name).render(**values))
 
 
 def deliver(document: Path, text: str, *, check: bool, command: str) -> Exit:
@@ -31,10 +35,10 @@ def deliver(document: Path, text: str, *, check: bool, command: str) -> Exit:
     shown = document.relative_to(ROOT) if document.is_relative_to(ROOT) else document
     if check:
         if document.is_file() and document.read_text() == text:
-            print(f"{shown} is what its sources say.")
+            say(f"{shown} is what its sources say.")
             return Exit.OK
-        print(f"{shown} is stale: run “{command}”.")
+        say(f"{shown} is stale: run “{command}”.")
         return Exit.CASE_FAILED
     files.replace(document, text.encode())
-    print(f"Wrote {shown}.")
+    say(f"Wrote {shown}.")
     return Exit.OK

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
-from rich.console import Console
 from rich.text import Text
 
 from checks.docker import plain
 from checks.evidence import CaseResult, Evidence
 from checks.hosts.base import TITLES
 from checks.hosts.process import Completed
+from checks.terminal import Console, console
 
 TITLE = "Docker→Podman Compatibility Tests"
 
 _MARKS = {"passed": ("[PASS]", "green"), "failed": ("[FAIL]", "bold red"), "skipped": ("[SKIP]", "yellow")}
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _SHOWN = 1500  # characters of an output
 _LAST = 3  # commands of a failed case that the report shows; the evidence has them all
 
@@ -23,8 +20,8 @@ _LAST = 3  # commands of a failed case that the report shows; the evidence has t
 class Report:
     """Prints the report as the run goes."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False, markup=False, soft_wrap=True)
+    def __init__(self, shown: Console | None = None) -> None:
+        self._console = shown or console()
         self._group = ""
 
     def begin(self) -> None:
@@ -97,5 +94,5 @@ def _command(done: Completed) -> list[str]:
 
 
 def _field(name: str, text: str) -> list[str]:
-    first, *others = [_CONTROL.sub(lambda found: repr(found[0])[1:-1], line) for line in text.split("\n")]
+    first, *others = text.split("\n")
     return [f"{name:<10}{first}", *(f"{'':10}{line}" for line in others)]

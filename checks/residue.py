@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import time
 from collections.abc import Iterator
 
+from checks.bounded import parsed
 from checks.hosts.base import Host
 from checks.problems import HostProblem
 
@@ -122,7 +122,7 @@ def found(said: str) -> Iterator[str]:
                     yield line
                 case "containers" if line:
                     yield from (
-                        f"container {each['id'][:12]} {' '.join(each.get('names') or ())}" for each in json.loads(line)
+                        f"container {each['id'][:12]} {' '.join(each.get('names') or ())}" for each in parsed(line)
                     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import secrets
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from checks import files
+from checks.bounded import read_json
 from checks.problems import HostProblem, Interrupted
 from checks.progress import Progress
 
@@ -242,7 +242,7 @@ def _note(folder: Path, host: str, *, kept: bool) -> None:
 
 def _read(folder: Path) -> dict[str, object]:
     try:
-        note = json.loads((folder / "run.json").read_text())
+        note = read_json(folder / "run.json")
     except (OSError, ValueError):
         return {}
     return note if isinstance(note, dict) else {}

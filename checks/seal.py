@@ -6,6 +6,8 @@ import contextlib
 import json
 from pathlib import Path
 
+from checks.bounded import read_json
+
 _FILE = "sealed.json"
 
 
@@ -17,7 +19,7 @@ def seal(folder: Path) -> None:
 def whole(folder: Path) -> bool:
     """Whether the folder is there and every file of it has the size that it was sealed with."""
     with contextlib.suppress(OSError, ValueError):
-        return bool(json.loads((folder / _FILE).read_text()) == _sizes(folder))
+        return bool(read_json(folder / _FILE) == _sizes(folder))
     return False
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from tabulate import tabulate
 
-from checks import runs
+from checks import files, redaction, runs, terminal
 from checks.bench import Bench
 from checks.evidence import Evidence
 from checks.hardening import flags
@@ -25,6 +25,7 @@ from checks.problems import Exit, WrongUsage, require_file, settled
 from checks.progress import Progress
 from checks.report import Report
 from checks.stage import stage
+from checks.terminal import Console, clean
 
 CASES = Path(__file__).parent / "compat"
 ORDER = (
@@ -68,7 +69,7 @@ def verify(options: Options) -> Exit:
 def _run(options: Options, progress: Progress) -> Exit:
     _check(options)
     with runs.new_run() as run:
-        console = Console(highlight=False, markup=False, soft_wrap=True)
+        console = terminal.console()
         echo = (lambda line: console.print(f"    {line}")) if options.verbose else None
         status, _ = session(
             options,
@@ -110,7 +111,8 @@ def session(
     integration = Integration(
         plugin, available(options.nanoclaw), progress, slow=options.slow, live_key=_live_key(options), supply=supply
     )
-    status = pytest.main(_arguments(options), plugins=[plugin, integration])
+    with _reported(options) as junit:
+        status = pytest.main(_arguments(options, junit), plugins=[plugin, integration])
     for bench in plugin.kept:
         report.note(how_to_look(bench))
     if plugin.problem:
@@ -133,7 +135,7 @@ def session(
         raise WrongUsage("There is no case to run.")
     report.end(plugin.evidence)
     if options.json:
-        plugin.evidence.write(Path(options.json))
+        plugin.evidence.write(Path(options.json), private=options.live)
     failed = status == pytest.ExitCode.TESTS_FAILED
     return Exit.CASE_FAILED if failed else Exit.OK, plugin.evidence
 
@@ -150,26 +152,45 @@ def all_cases() -> list[About]:
 def how_to_look(bench: Bench) -> str:
     """What to type to see a failed case's containers and folder."""
     shell = bench.host.address()
+    live = " (under --live, the files that held the key and all containers were removed)"
     return "\n".join(
         [
             f"\nKept of {bench.case}, to look at:",
             *([f"  a shell:     {shell}"] if shell else []),
             f"  containers:  podman ps -a --filter label={LABEL}={bench.run}",
-            f"  its folder:  {bench.folder}",
+            f"  its folder:  {bench.folder}{live if redaction.protecting() else ''}",
             "  remove all:  invoke clean",
         ]
     )
 
 
-def _arguments(options: Options) -> list[str]:
+def _arguments(options: Options, junit: str = "") -> list[str]:
     return [
         *(str(CASES / f"{group}.py") for group in ORDER),
         "-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(CASES.parent.parent),
         "-o", f"cache_dir={runs.cache() / 'last-failed' / options.host.replace('/', '_')}",
         *(["--last-failed"] if options.last_failed else []),
         *(["--collect-only"] if options.list_only else []),
-        *([f"--junitxml={options.junit}"] if options.junit else []),
+        *([f"--junitxml={junit}"] if junit else []),
     ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def _reported(options: Options) -> Iterator[str]:
+    """Where pytest is to write its JUnit XML: a file that nobody else can read. It is cleaned before it is delivered.
+
+    pytest escapes what XML can't have. What only a terminal or a reader's eye would obey it leaves, and secrets.
+    """
+    if not options.junit:
+        yield ""
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "junit.xml"
+        try:
+            yield str(file)
+        finally:
+            if file.exists():
+                files.replace(Path(options.junit), clean(file.read_text()).encode(), private=options.live)
 
 
 def _check(options: Options) -> None:
@@ -180,9 +201,18 @@ def _check(options: Options) -> None:
 
 
 def _live_key(options: Options) -> str:
-    key = os.environ.get("ANTHROPIC_API_KEY", "") if options.live else ""
-    if options.live and not key:
+    """The user's key, which is shown nowhere from now on; empty without ``--live``. Raises WrongUsage."""
+    if not options.live:
+        return ""
+    key = os.environ.get("ANTHROPIC_API_KEY", "")
+    if not key:
         raise WrongUsage("--live needs a key of the Messages API.", "Give it in the environment: ANTHROPIC_API_KEY.")
+    if len(key) < redaction.SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
+        raise WrongUsage(
+            "ANTHROPIC_API_KEY is not a key of the Messages API: "
+            f"one has at least {redaction.SHORTEST} characters, and no spaces."
+        )
+    redaction.protect(key)
     return key
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from checks.bench import Owner
 from checks.plugin import Verification
@@ -17,6 +16,7 @@ from checks.report import Report
 from checks.residue import Watch
 from checks.runs import Run
 from checks.stage import AS_IT_IS, Stage
+from checks.terminal import console
 from checks.verify import CASES
 from tests.fakes import FakeHost
 
@@ -52,7 +52,7 @@ def verified(tmp_path: Path, cases: str) -> tuple[Verification, int]:
 
     file = tmp_path / f"{tmp_path.name}.py"  # a name of its own, as modules have
     file.write_text(cases)
-    plugin = Verification(stage, Report(Console(file=io.StringIO())), Progress())
+    plugin = Verification(stage, Report(console(file=io.StringIO())), Progress())
     settings = str(CASES.parent / "pytest.ini")
     options = ["-c", settings, "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
     return plugin, pytest.main([str(file), *options], plugins=[plugin])

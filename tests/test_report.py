@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import io
 
-from rich.console import Console
-
 from checks.docker import Record
 from checks.evidence import CaseResult, Evidence
 from checks.hosts.process import Completed
 from checks.report import Report
+from checks.terminal import console
 from tests.fakes import FACTS
 
 
@@ -20,7 +19,7 @@ def result(outcome: str, label: str, group: str = "Bind mounts", **more: str) ->
 
 def printed(*cases: CaseResult) -> str:
     out = io.StringIO()
-    report = Report(Console(file=out, highlight=False, markup=False, soft_wrap=True))
+    report = Report(console(file=out))
     report.begin()
     evidence = Evidence("debian-13", "stock", FACTS, cases=list(cases))
     report.host(evidence)

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from checks import residue
 from checks.bench import Owner
@@ -20,6 +19,7 @@ from checks.progress import Progress
 from checks.residue import Watch, found
 from checks.runs import Run
 from checks.stage import AS_IT_IS, Stage
+from checks.terminal import console
 from checks.verify import Options, session
 from tests.fakes import FACTS, FakeHost
 
@@ -147,7 +147,7 @@ def test_a_store_without_containers_has_none(containers: str) -> None:
 
 def verified(host: FakeHost, run: str, tmp_path: Path) -> Evidence:
     stage = Stage(host, AS_IT_IS, Owner(run, run), Run(run, tmp_path, tmp_path))
-    quiet = Console(file=io.StringIO())
+    quiet = console(file=io.StringIO())
     options = Options(only=("docker --version",), host=run)
     _, evidence = session(options, lambda: contextlib.nullcontext(stage), quiet, Progress(quiet))
     assert evidence

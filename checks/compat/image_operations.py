@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -10,6 +9,7 @@ import secrets
 import pytest
 
 from checks.bench import IN_A_SERVICE, Bench, marker
+from checks.bounded import parsed
 from checks.docker import build, run
 from checks.expect import expect, expect_run
 from checks.hosts.base import Facts
@@ -119,7 +119,7 @@ def test_build_cache_mount(bench: Bench) -> None:
 def images(text: str) -> int:
     """How many images a text describes; -1 where it is no list in JSON."""
     try:
-        found = json.loads(text)
+        found = parsed(text)
     except ValueError:
         return -1
     return len(found) if isinstance(found, list) else -1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tree_sitter import Node
 
+from checks.checkout import read
 from checks.discovery.invocation import Shape
 from checks.discovery.names import Project, Source
 from checks.discovery.places import Calls, Given
@@ -56,7 +57,7 @@ def discover(checkout: Path) -> list[Found]:
         if not path.is_symlink() and path.is_file() and not _skipped(path, checkout)
     ]
     sources = [
-        Source(str(path.relative_to(checkout)), typescript(path.read_bytes()))
+        Source(str(path.relative_to(checkout)), typescript(read(path, checkout)))
         for path in paths
         if path.suffix in {".ts", ".mts", ".cts"}
     ]
@@ -65,7 +66,7 @@ def discover(checkout: Path) -> list[Found]:
     for path in paths:
         if path.suffix == ".sh":
             file = str(path.relative_to(checkout))
-            found += [Found(file, line + 1, shape) for line, shape in in_shell(path.read_bytes())]
+            found += [Found(file, line + 1, shape) for line, shape in in_shell(read(path, checkout))]
     return sorted(set(found), key=lambda each: (each.file, each.line, each.shape.text))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from checks.discovery.invocation import Shape, shape_of
 from checks.hosts.recipe import FIXTURES
 from checks.nanoclaw.agent import Agent, find, of_checkout
 from checks.problems import Exit, WrongUsage, headline
+from checks.terminal import say
 
 CATALOGUE = FIXTURES / "patterns.toml"
 
@@ -93,17 +93,17 @@ def patterns(option: str) -> Exit:
     try:
         agent = _agent(option)
     except WrongUsage as problem:
-        print(headline(problem), file=sys.stderr)
+        say(headline(problem), error=True)
         return problem.exit
     assert agent.checkout
     known = catalogue()
     found = discover(agent.checkout)
     rows = [(f"{each.file}:{each.line}", each.shape.text, told(each, known)) for each in found]
-    print(f"The docker commands of {agent.name}:\n")
-    print(tabulate(rows, headers=("Where", "Command", "Covered by"), maxcolwidths=[None, 60, 40]))
+    say(f"The docker commands of {agent.name}:\n")
+    say(tabulate(rows, headers=("Where", "Command", "Covered by"), maxcolwidths=[None, 60, 40]))
     open_ones = [each for each in found if cover(each, known) is None]
     hot = [each for each in open_ones if each.hot]
-    print(f"\n{len(found)} commands, {len(open_ones)} covered by no case, {len(hot)} of these run by nanoclaw itself.")
+    say(f"\n{len(found)} commands, {len(open_ones)} covered by no case, {len(hot)} of these run by nanoclaw itself.")
     return Exit.CASE_FAILED if hot else Exit.OK
 
 

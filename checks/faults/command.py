@@ -16,6 +16,7 @@ from checks.problems import Exit, WrongUsage, settled
 from checks.progress import Progress
 from checks.selection import selected
 from checks.stage import DEFAULT_GUEST
+from checks.terminal import say
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def _run(options: Options, progress: Progress) -> Exit:
                       listing="invoke faults --list")  # fmt: skip
     wanted = [fault for fault, runs in zip(FAULTS, chosen, strict=True) if runs]
     if options.list_only:
-        print(tabulate([(each.name, each.does) for each in wanted], headers=("Fault", "What happens")))
+        say(tabulate([(each.name, each.does) for each in wanted], headers=("Fault", "What happens")))
         return Exit.OK
     if options.host not in recipe.known():
         raise WrongUsage(f"“{options.host}” is no throwaway host.", "invoke hosts lists them.")
@@ -53,10 +54,10 @@ def _run(options: Options, progress: Progress) -> Exit:
             wrong[fault.name] = found
         rows.append((fault.name, fault.does, statuses, "no" if found else "yes", clock(time.monotonic() - since)))
         progress.say(f"  {fault.name}: {'; '.join(found) or 'as it should'}")
-    print(tabulate(rows, headers=("Fault", "What happens", "Exit status", "As it should", "Time")))
+    say(tabulate(rows, headers=("Fault", "What happens", "Exit status", "As it should", "Time")))
     for name, found in wrong.items():
-        print(f"\n{name}:", *(f"  {each}" for each in found), sep="\n")
-    print(f"\nResult: {len(rows) - len(wrong)}/{len(rows)} faults as they should in {clock(time.monotonic() - began)}")
+        say("\n".join([f"\n{name}:", *(f"  {each}" for each in found)]))
+    say(f"\nResult: {len(rows) - len(wrong)}/{len(rows)} faults as they should in {clock(time.monotonic() - began)}")
     return Exit.CASE_FAILED if wrong else Exit.OK
 
 

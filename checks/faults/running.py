@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import signal
@@ -15,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from checks import runs
+from checks.bounded import read_json
 from checks.hosts.recipe import ROOT
 from checks.problems import HostProblem
 
@@ -111,7 +111,7 @@ class Running:
 
     def _id(self) -> str:
         for note in (self._cache / "runs").glob("*/run.json"):
-            if json.loads(note.read_text()).get("pid") == self.child.pid:
+            if read_json(note).get("pid") == self.child.pid:
                 return note.parent.name
         return ""
 

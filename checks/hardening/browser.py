@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from checks.bench import Bench
+from checks.bounded import parsed
 from checks.docker import run
 from checks.expect import shown
 from checks.hosts.process import Completed, TimedOut
@@ -77,7 +77,7 @@ def browse(bench: Bench, image: str, options: Sequence[str], starts: Sequence[Se
 def heard(done: Completed, line: str, token: str, options: Sequence[str], arguments: Sequence[str]) -> Sight:
     """What the program that ran in there says of one start, in a line; empty where it did not come to that."""
     try:
-        told: Mapping[str, Any] = json.loads(line)
+        told: Mapping[str, Any] = parsed(line)
     except ValueError:
         told = {}
 

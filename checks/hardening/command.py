@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from checks import verify
 from checks.expect import Mismatch
 from checks.hardening import browsing, each, flags, lattice, sabotage, table, together
@@ -21,6 +19,7 @@ from checks.nanoclaw.opened import opened
 from checks.problems import Exit, HostProblem, WrongUsage, require_folder_of, settled
 from checks.progress import Progress
 from checks.stage import Stage
+from checks.terminal import console
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class _Session:
         self._hardening = hardening
         self._chosen = chosen
         self._ground = ground
-        self._console = Console(highlight=False, markup=False, soft_wrap=True)
+        self._console = console()
 
     def run(self) -> Exit:
         """Do it, print it, write it down."""

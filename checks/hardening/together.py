@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console
-
 from checks.evidence import CaseResult, Evidence
 from checks.hardening.attacks import Trial
 from checks.hardening.browser import Sight
@@ -18,6 +16,7 @@ from checks.hardening.proofs import Cell, Plan
 from checks.hardening.rows import Row
 from checks.matrix import expectations
 from checks.matrix.expectations import Known
+from checks.terminal import Console
 from checks.verify import Options, session
 
 SELECTION = (

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from checks.bounded import read_json
 from checks.checkout import entries
 from checks.hosts.recipe import FIXTURES, Account
 from checks.images import base, disk
@@ -70,7 +71,7 @@ def ready(source: Source, accounts: Mapping[str, Account], run: Run, progress: P
             for old in images.glob(f"{source.slug}-*"):
                 if old != folder and old.name.removeprefix(f"{source.slug}-").isalnum():
                     shutil.rmtree(old, ignore_errors=True)  # a guest that has it plugged in keeps it
-    note = json.loads((folder / _NOTE).read_text())
+    note = read_json(folder / _NOTE)
     disks = {account.uid: folder / f"{account.uid}.ext4" for account in accounts.values()}
     return ImageDisks(source.tag, note["base"], disks)
 

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.live import Live
 
-from checks import files, runs
+from checks import files, runs, terminal
 from checks.hosts import recipe
 from checks.matrix import expectations, page, table
 from checks.matrix.expectations import Expectations
 from checks.matrix.run import Job, State, jobs_of, run_all
 from checks.problems import Exit, WrongUsage, require_file, require_folder_of, settled
 from checks.progress import Progress
+from checks.terminal import say
 
 AT_MOST = 2  # at once: more guests than that slow each other down more than they save
 
@@ -46,7 +46,7 @@ def _matrix(options: Options) -> Exit:
     jobs = jobs_of(options.hosts or recipe.known())
     with runs.new_run() as run:
         _show_while(jobs, run, options)
-    print(table.summary(jobs, known))
+    say(table.summary(jobs, known))
     if options.html:
         files.replace(Path(options.html), page.render(jobs, known).encode())
     return status(jobs, known)
@@ -62,7 +62,7 @@ def status(jobs: Sequence[Job], known: Expectations) -> Exit:
 
 
 def _show_while(jobs: Sequence[Job], run: runs.Run, options: Options) -> None:
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = terminal.console()
 
     def run_them(changed: Callable[[], None]) -> None:
         folder, at_once = Path(options.evidence).absolute(), int(options.at_once)

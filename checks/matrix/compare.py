@@ -10,6 +10,7 @@ from checks.matrix.differences import Difference, Reason
 from checks.matrix.stored import Stored
 from checks.problems import Exit, settled
 from checks.progress import Progress
+from checks.terminal import say
 
 _GUIDE = "docs/TROUBLESHOOTING.md"
 _SHOWN = 300  # characters of either side
@@ -24,19 +25,19 @@ def _compare(a: Stored, b: Stored) -> Exit:
     known, expected = differences.explanations(), expectations.load()
     found = [(each, differences.reason(each, a, b, known, expected)) for each in differences.between(a, b)]
     both = sum(b.case(case["id"]) is not None for case in a.cases)
-    print(f"A: {_head(a)}\nB: {_head(b)}\n{both} cases ran on both.")
+    say(f"A: {_head(a)}\nB: {_head(b)}\n{both} cases ran on both.")
     if alone := differences.only_on_one(a, b):
-        print(f"On one of them alone, so that nothing is said of them: {', '.join(alone)}.")
+        say(f"On one of them alone, so that nothing is said of them: {', '.join(alone)}.")
     explained = [(each, why) for each, why in found if why]
     unexplained = [each for each, why in found if not why]
     if explained:
-        print("\nExplained:")
-        print("\n".join(_explained(explained)))
+        say("\nExplained:")
+        say("\n".join(_explained(explained)))
     if unexplained:
-        print("\nUnexplained:")
+        say("\nUnexplained:")
         for each in unexplained:
-            print("\n".join(_shown(each)))
-    print(f"\n{len(found)} differences: {len(explained)} explained, {len(unexplained)} unexplained.")
+            say("\n".join(_shown(each)))
+    say(f"\n{len(found)} differences: {len(explained)} explained, {len(unexplained)} unexplained.")
     return Exit.CASE_FAILED if unexplained else Exit.OK
 
 

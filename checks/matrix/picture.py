@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import re
 
-from rich.console import Console
-
 from checks.docker import Record
 from checks.evidence import CaseResult, Evidence
 from checks.hosts.base import Facts
 from checks.matrix.stored import Stored
 from checks.report import Report
+from checks.terminal import Console
 
 _WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import jsonschema
 
 from checks import files
+from checks.bounded import read_json
 from checks.evidence import SCHEMA
 from checks.hosts import identity, recipe
 from checks.hosts.recipe import ROOT
@@ -73,8 +73,8 @@ def committed(folder: Path = FOLDER) -> list[Stored]:
 def read(path: Path) -> Stored:
     """One file. Raises WrongUsage where it is no evidence, or is not of the host that it names."""
     try:
-        data = json.loads(path.read_text())
-        jsonschema.validate(data, json.loads(SCHEMA.read_text()))
+        data = read_json(path)
+        jsonschema.validate(data, read_json(SCHEMA))
     except (OSError, ValueError, jsonschema.ValidationError) as error:
         reason = error.message if isinstance(error, jsonschema.ValidationError) else error
         raise WrongUsage(f"{path} is no evidence of a run: {reason}.") from error
@@ -90,7 +90,7 @@ def join(parts: Sequence[Path], whole: Path) -> None:
     Raises WrongUsage where the parts can't be read or are not of the same host.
     """
     try:
-        first, *others = [json.loads(part.read_text()) for part in parts]
+        first, *others = [read_json(part) for part in parts]
     except (OSError, ValueError) as error:
         raise WrongUsage(f"The evidence of a part of the cases can't be read: {error}.") from error
     for other in others:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from checks.bounded import parsed
 from checks.checkout import entries, read
 from checks.hosts.recipe import FIXTURES
 from checks.nanoclaw.contract import Design
@@ -77,7 +77,7 @@ def of_checkout(folder: Path) -> Agent:
             )
     try:
         text = read(runner, folder).decode()
-        version = str(json.loads(read(folder / "package.json", folder)).get("version", "unknown"))[:40]
+        version = str(parsed(read(folder / "package.json", folder)).get("version", "unknown"))[:40]
         for part in (container, source):  # now: a link that leads out of it is reported before anything is built
             for _ in entries(part, folder):
                 pass

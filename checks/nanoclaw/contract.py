@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from checks import docker
+from checks.bounded import parsed
 from checks.docker import Command
 
 START = b"---NANOCLAW_OUTPUT_START---"
@@ -132,7 +133,7 @@ class Markers:
 
 def _output(inside: bytes) -> Output | None:
     try:
-        said = json.loads(inside)
+        said = parsed(inside)
     except ValueError:
         return None
     if not isinstance(said, dict) or not isinstance(said.get("status"), str):

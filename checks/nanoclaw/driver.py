@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checks.bench import Bench
+from checks.bounded import parsed
 from checks.checkout import read
 from checks.docker import shell
 from checks.expect import Mismatch, expect
@@ -72,7 +73,7 @@ def drive(bench: Bench, agent: Agent, image: str, question: Question) -> Driven:
     for part in ("src", "container"):
         tree.copy(agent.checkout / part, f"{PROJECT}/{part}", agent.root)
     tree.file(f"{PROJECT}/package.json", read(agent.checkout / "package.json", agent.root))
-    tree.file(f"{PROJECT}/.env", "".join(f"{key}={value}\n" for key, value in question.secrets.items()))
+    tree.file(f"{PROJECT}/.env", question.env_file, mode=0o600)
     tree.folder(f"{PROJECT}/groups/global", "record", "tools")
     tree.file("driver.mjs", (_FIXTURES / "driver.mjs").read_bytes())
     tree.file("group.json", json.dumps({"name": GROUP, "folder": GROUP, "trigger": "@Andy", "added_at": ""}))
@@ -96,7 +97,7 @@ def drive(bench: Bench, agent: Agent, image: str, question: Question) -> Driven:
     except TimedOut as late:
         raise _failure(late.partial, f"it did not within {late.bound:g} s") from None
     try:
-        said = json.loads(done.out.strip().splitlines()[-1])
+        said = parsed(done.out.strip().splitlines()[-1])
     except (ValueError, IndexError):
         raise _failure(done, f"node ended with status {done.status}") from None
     return Driven(said["outputs"], said["end"], _calls(bench))

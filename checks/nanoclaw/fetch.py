@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 from checks.hosts.recipe import FIXTURES
 from checks.problems import Exit, HostProblem, Problem, WrongUsage
 from checks.runs import cache
+from checks.terminal import say
 
 PIN = FIXTURES / "nanoclaw.toml"
 
@@ -20,9 +20,9 @@ def act(action: str, ref: str) -> Exit:
     try:
         if action != "fetch":
             raise WrongUsage(f"invoke nanoclaw can’t “{action}”.", "It can: fetch.")
-        print(fetch(ref))
+        say(str(fetch(ref)))
     except Problem as problem:
-        print(problem, file=sys.stderr)
+        say(str(problem), error=True)
         return problem.exit
     return Exit.OK
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from checks.bench import Bench
 from checks.docker import Started, shell
 from checks.expect import Mismatch, expect
-from checks.hosts.process import Completed
+from checks.hosts.process import HEAD, Completed
 from checks.nanoclaw import contract, workspace
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.contract import Design, Markers, Output
@@ -65,6 +65,11 @@ class Question:
     def secrets(self) -> dict[str, str]:
         """What nanoclaw hands the agent of its .env, in that file's order."""
         return {"ANTHROPIC_API_KEY": self.conversation.key, **({"ANTHROPIC_BASE_URL": self.url} if self.url else {})}
+
+    @property
+    def env_file(self) -> str:
+        """The same as a file of environment variables: for its owner alone."""
+        return "".join(f"{key}={value}\n" for key, value in self.secrets.items())
 
 
 class RunningAgent(ABC):
@@ -144,7 +149,11 @@ class StreamsAgent(RunningAgent):
 
     def outputs(self) -> list[Output]:
         """What it has said so far. Raises Mismatch where something between markers is no output."""
-        heard = self.client.so_far().stdout
+        done = self.client.so_far()
+        if done.out_extent:
+            most = f"no more than {HEAD // 2**20} MB of output from the agent"
+            raise Mismatch(most, f"{done.out_extent.bytes} bytes")
+        heard = done.stdout
         self._outputs += self._markers.feed(heard[self._read :])
         self._read = len(heard)
         if self._markers.malformed:
@@ -250,7 +259,8 @@ def databases(
     """An agent of the second design, its question waiting in its inbound database."""
     name = bench.name(f"v2-{GROUP}")
     # By a file: with --live the key is somebody's own, and a command line is anyone's to read.
-    told = bench.write(f"{workspace.name}.env", "".join(f"{key}={value}\n" for key, value in question.secrets.items()))
+    told = f"{bench.folder}/{workspace.name}.env"
+    bench.host.put(told, question.env_file.encode(), mode=0o600)
     gateway = [
         "--env-file", told,
         "-v", f"{workspace.path(workspace.name)}/container/ca.pem:/tmp/onecli-gateway-ca.pem:ro",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
+from checks import terminal
 from checks.bench import Bench
 from checks.docker import Record
 from checks.expect import Mismatch
@@ -16,6 +17,7 @@ from checks.nanoclaw.supply import Kit
 from checks.problems import Exit, WrongUsage, settled
 from checks.progress import Progress
 from checks.stage import Stage
+from checks.terminal import say
 
 _USAGE = "tests/smoke.sh [--host HOST] [--nanoclaw DIR] [FLAG OF docker run]..."
 
@@ -63,9 +65,9 @@ def _answer(argv: Sequence[str], progress: Progress) -> Exit:
         ):
             smoke(ready, kit, flags)
     except (Mismatch, TimedOut) as failure:
-        print(f"FAIL: {failure}")
+        say(f"FAIL: {failure}")
         return Exit.CASE_FAILED
-    print("PASS: the agent's answer came.")
+    say("PASS: the agent's answer came.")
     return Exit.OK
 
 
@@ -86,4 +88,5 @@ def _parsed(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 
 if __name__ == "__main__":
+    terminal.guard()
     sys.exit(main(sys.argv[1:]))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 from collections.abc import Iterator, Mapping
 
 from checks import probe
 from checks.bench import Bench
+from checks.bounded import parsed
 from checks.docker import build, shell
 from checks.expect import Mismatch
 from checks.hosts.guest import Guest
@@ -160,7 +160,7 @@ class Supply:
         guest.plug(image.disks[bench.uid], disks.label(bench.uid), folder)
         settings = f'[storage]\ndriver = "overlay"\n[storage.options]\nadditionalimagestores = ["{folder}"]\n'
         # A kernel that lets no plain user mount overlays needs the program that Podman found by itself until now.
-        options = json.loads(bench.engine("info", "--format", "json"))["store"]["graphOptions"] or {}
+        options = parsed(bench.engine("info", "--format", "json"))["store"]["graphOptions"] or {}
         if program := options.get("overlay.mount_program", {}).get("Executable"):
             settings += f'[storage.options.overlay]\nmount_program = "{program}"\n'
         if guest.recipe.init == "plain":

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checks.bench import Bench
+from checks.bounded import parsed
 from checks.checkout import entries
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.contract import Mount
@@ -226,7 +227,16 @@ def answers(database: bytes) -> tuple[list[str], bool]:
             done = connection.execute("SELECT 1 FROM processing_ack WHERE status = 'completed'").fetchone()
         finally:
             connection.close()
-    return [str(json.loads(content).get("text", "")) for (content,) in rows], done is not None
+    return [_text_of(content) for (content,) in rows], done is not None
+
+
+def _text_of(content: object) -> str:
+    """The text of a message; what an agent wrote that is no message is shown as it is."""
+    try:
+        message = parsed(str(content))
+    except ValueError:
+        return str(content)
+    return str(message.get("text", "")) if isinstance(message, dict) else str(content)
 
 
 _MESSAGE = """

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from checks import verify
+from checks import terminal, verify
 from checks.expect import Mismatch
 from checks.findings import Source
 from checks.hardening import flags
@@ -50,7 +48,7 @@ def _run(options: Options, progress: Progress) -> Exit:
     factor = verify.factor_of(options.timeout_factor)
     folder = Path(options.evidence).absolute() if options.evidence else None
     require_folder_of("--evidence", options.evidence)
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = terminal.console()
     with opened(options.host, None, options.nanoclaw, progress) as (ready, kit):
         ground = Ground(ready, kit, progress, flags.load().recommended(), factor)
         try:

@@ -24,6 +24,7 @@ from checks.problems import Exit, WrongUsage, require_file, settled
 from checks.progress import Progress
 from checks.selection import selected
 from checks.stage import DEFAULT_GUEST, Stage, stage
+from checks.terminal import say
 from checks.trust import catalogue, stored
 from checks.trust.catalogue import FAULTLESS, Sabotage
 from checks.trust.pool import Pool, workers
@@ -71,14 +72,14 @@ def _run(options: Options, progress: Progress) -> Exit:
     sabotages = [each for each, wanted in zip(known, chosen, strict=True) if wanted]
     if options.list_only:
         rows = [(each.name, each.does, ", ".join(each.cases)) for each in sabotages]
-        print(tabulate(rows, headers=("Sabotage", "What docker does", "Cases that see it")))
+        say(tabulate(rows, headers=("Sabotage", "What docker does", "Cases that see it")))
         return Exit.OK
     began, started = time.monotonic(), datetime.now(UTC)
     with runs.new_run() as run, stage(options.host, None, run, progress) as ready:
         pairs = list(_pairs(options, ready, sabotages, cases, progress))
         facts = ready.host.facts()
     seconds = time.monotonic() - began
-    print(report(pairs, seconds))
+    say(report(pairs, seconds))
     if options.json:
         stored.write(Path(options.json), options.host, facts, pairs, started=started, seconds=seconds)
     return status(pairs)

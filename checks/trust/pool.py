@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
+from checks.bounded import parsed
 from checks.hosts.recipe import ROOT
 from checks.hosts.ssh import SshHost
 from checks.nanoclaw.supply import Supply
@@ -106,7 +107,7 @@ class Pool:
             line = worker.stdout.readline()
         if not line:
             raise HostProblem(f"The worker of the account {uid} ended with status {worker.wait()}.")
-        return Came(**json.loads(line))
+        return Came(**parsed(line))
 
 
 @contextlib.contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from checks import files
+from checks.bounded import read_json
 from checks.hosts.base import Facts
 from checks.problems import WrongUsage
 from checks.trust.verdict import Pair
@@ -39,7 +39,7 @@ def write(path: Path, host: str, facts: Facts, pairs: Sequence[Pair], *, started
 def read(path: Path) -> dict[str, Any]:
     """What was written. Raises WrongUsage where it is not there or is something else."""
     try:
-        data = json.loads(path.read_text())
+        data = read_json(path)
         version = data["version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WrongUsage(f"{path} is no evidence of invoke sabotage: {error}.", f"Write it: --json {path}") from error

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from checks.bench import Owner
+from checks.bounded import parsed
 from checks.evidence import CaseResult
 from checks.hosts.base import Facts
 from checks.hosts.recipe import ROOT
@@ -33,6 +33,7 @@ from checks.progress import Progress
 from checks.report import Report
 from checks.runs import Run
 from checks.stage import Stage
+from checks.terminal import console
 from checks.trust.wrapped import Wrapped
 from checks.verify import CASES
 
@@ -115,7 +116,7 @@ class Worker:
         host = self._wrapped.at(f"{about.wrappers}/{task.docker}")
         run = Run(about.run, Path(about.sockets), Path(about.sockets))
         stage = Stage(host, about.profile, Owner(f"{about.run}{task.number:03}", PREPARED), run, alone=about.alone)
-        quiet = Console(file=io.StringIO())
+        quiet = console(file=io.StringIO())
         plugin = Verification(lambda: contextlib.nullcontext(stage), Report(quiet), Progress(quiet), factor=task.factor)
         images = {(context, uid): name for context, uid, name in about.images}
         supply = Supply(stage, Progress(quiet), images=images)
@@ -148,7 +149,7 @@ def main() -> None:
     worker: Worker | None = None
     try:
         for line in sys.stdin:
-            said = json.loads(line)
+            said = parsed(line)
             try:
                 if worker is None:
                     worker = Worker(Description(**said))

@@ -1,0 +1,172 @@
+"""Under --live the user's key is told to an agent, and to nobody else: whatever the agent does with it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import os
+import shutil
+import stat
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from checks import redaction, verify
+from checks.bench import Owner, directories_of
+from checks.hosts.base import SHARED
+from checks.problems import HostProblem, WrongUsage
+from checks.progress import Progress
+from checks.runs import Run
+from checks.scrubbing import remove_secrets
+from checks.stage import AS_IT_IS, Stage
+from checks.terminal import console
+from checks.verify import CASES, Options, session
+from tests.fakes import FakeHost
+
+KEY = "sk-ant-api03-A1b2C3d4E5_f6G7h8-I9j0KkLlMmNnOoPpQqRrSsTtUuVvWwXxYyZz-0123456789AA"
+RUN = f"live{os.getpid()}"
+
+CASE = """
+import os
+import pytest
+from checks.expect import Mismatch
+
+GROUP = "Echoes"
+
+@pytest.mark.case("An agent that tells all", fix="of-the-case")
+def test_tells_all(bench):
+    key = os.environ["ANTHROPIC_API_KEY"]
+    bench.host.put(f"{bench.folder}/.env", f"ANTHROPIC_API_KEY={key}\\n".encode(), mode=0o600)
+    bench.host.put(f"{bench.folder}/deep/state.db", b"SQLite\\0" + key[-20:].encode() + b"\\0")
+    bench.host.put(f"{bench.folder}/{key[:40]}/empty", b"")
+    bench.host.put(f"{bench.folder}/harmless", b"nothing")
+    done = bench.docker("exec", key, stdin=key.encode())
+    raise Mismatch(f"no key, as in {key}", done.out + done.err)
+
+@pytest.mark.case("A case that breaks", fix="of-the-case")
+def test_breaks(bench):
+    def inner(key):
+        raise ValueError(f"unknown: {key}")
+    inner(os.environ["ANTHROPIC_API_KEY"])
+"""
+
+# Says what it is told as it is, as JSON, in base64, in two halves, with a title for the terminal.
+DOCKER = """
+told=$(cat)
+printf 'x-api-key: %s\\n{"key":"%s"}\\n' "$told" "$told"
+printf '%s' "$told" | base64
+printf '%s' "$told" | cut -c 1-30 | tr -d '\\n'; sleep 0.3; printf '%s\\n' "$told" | cut -c 31-
+printf '\\033]0;title\\007\\302\\233\\342\\200\\256 %s\\n' "$2" >&2
+exit 1
+"""
+PODMAN = 'case "$1" in unshare) shift; exec "$@" ;; esac'
+
+
+@pytest.fixture(autouse=True)
+def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    (tmp_path / "compat").mkdir()
+    name = f"echoes_{tmp_path.name}"  # a name of its own, as modules have
+    (tmp_path / "compat" / f"{name}.py").write_text(CASE)
+    shutil.copy(CASES.parent / "pytest.ini", tmp_path)
+    monkeypatch.setattr(verify, "CASES", tmp_path / "compat")
+    monkeypatch.setattr(verify, "ORDER", (name,))
+    yield
+    redaction.forget()
+    for left in Path(SHARED).glob(f"{directories_of(RUN)}*"):
+        shutil.rmtree(left)
+
+
+def verified(tmp_path: Path, *, live: bool, keep: bool) -> str:
+    """All that the terminal has of a run."""
+    shown = io.StringIO()
+    screen = console(file=shown)
+    host = FakeHost(tmp_path, {"docker": DOCKER, "podman": PODMAN}).pretend()
+    host.echo = screen.print
+    run = Run(RUN, tmp_path, tmp_path)
+    stage = Stage(host, AS_IT_IS, Owner(RUN, RUN), run)
+    options = Options(
+        live=live, keep=keep, verbose=True, host="fake", json=str(tmp_path / "a.json"), junit=str(tmp_path / "a.xml")
+    )
+    status, _ = session(options, lambda: contextlib.nullcontext(stage), screen, Progress(screen))
+    assert status == 1
+    return shown.getvalue()
+
+
+def parts_in(text: str) -> list[str]:
+    """The parts of the key that stand in a text, its public beginning aside; also those that base64 hides."""
+    secret = KEY[13:]
+    found = [secret[at : at + 9] for at in range(len(secret) - 8) if secret[at : at + 9].lower() in text.lower()]
+    hidden = [base64.b64encode(KEY.encode()[shift:]).decode()[20:40] for shift in range(3)]
+    return found + [each for each in hidden if each in text.replace("\n", "")]
+
+
+@pytest.mark.parametrize("keep", [False, True], ids=["not kept", "kept"])
+def test_an_agent_that_tells_all_has_told_nobody(tmp_path: Path, keep: bool) -> None:
+    for name in ("a.json", "a.xml"):
+        (tmp_path / name).write_text("from before")
+        (tmp_path / name).chmod(0o644)
+    shown = verified(tmp_path, live=True, keep=keep)
+    assert "x-api-key: ****" in shown
+    assert parts_in(shown) == []
+    for name in ("a.json", "a.xml"):
+        text = (tmp_path / name).read_text()
+        assert "****" in text
+        assert parts_in(text) == []
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    if keep:
+        left = [path for folder in Path(SHARED).glob(f"{directories_of(RUN)}*") for path in folder.rglob("*")]
+        assert [path.name for path in left if path.is_file()] == ["harmless"]
+        assert parts_in("\n".join(map(str, left))) == []
+
+
+def test_documents_of_a_run_are_well_formed_and_carry_no_controls(tmp_path: Path) -> None:
+    shown = verified(tmp_path, live=False, keep=False)
+    ET.parse(tmp_path / "a.xml")  # noqa: S314 - our own
+    json.loads((tmp_path / "a.json").read_text())
+    for text in (shown, *((tmp_path / name).read_text() for name in ("a.xml", "a.json"))):
+        assert not set("\x1b\x07\x9b\u202e") & set(text)
+    assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == 0o644
+
+
+def test_a_key_in_what_can_not_be_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("checks.plugin.remove_secrets", lambda account, run: False)
+    with pytest.raises(HostProblem, match="files with the key of --live could not be removed"):
+        verified(tmp_path, live=True, keep=True)
+
+
+def test_what_is_scrubbed_is_named_nowhere(tmp_path: Path) -> None:
+    redaction.protect(KEY)
+    calls = tmp_path / "calls"
+    host = FakeHost(tmp_path, {"podman": f'echo "$@" >>{calls}; {PODMAN}'}).pretend()
+    host.echo = (shown := list[str]()).append
+    folder = Path(host.make_private_directory(f"{directories_of(RUN)}-case"))
+    (folder / "a").write_text(f"told {KEY}\n")
+    (folder / "link").symlink_to("/etc/passwd")
+    os.mkfifo(folder / "pipe")
+    assert remove_secrets(host, RUN)
+    assert sorted(path.name for path in folder.iterdir()) == ["link", "pipe"]
+    assert parts_in("\n".join(shown) + calls.read_text()) == []
+
+
+@pytest.mark.parametrize("key", ["short", "with a space in the middle", "línea-that-is-not-ascii", "a" * 20 + "\n"])
+def test_what_is_no_key_is_refused(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", key)
+    with pytest.raises(WrongUsage, match="ANTHROPIC_API_KEY is not a key") as refused:
+        verify._live_key(Options(live=True))
+    assert key not in str(refused.value)
+
+
+def test_environment_files_are_their_owners_alone(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path).pretend()
+    before = os.umask(0)
+    try:
+        host.put(f"{tmp_path}/a.env", b"KEY=x\n", mode=0o600)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.env").stat().st_mode) == 0o600

@@ -1,0 +1,177 @@
+"""Nothing that a terminal obeys is printed, whoever said it and whichever way it goes."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import subprocess
+import sys
+import unicodedata
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checks import files, terminal
+from checks.docker import Record
+from checks.evidence import CaseResult, Evidence
+from checks.hosts.process import Completed
+from checks.hosts.recipe import ROOT
+from checks.progress import Progress
+from checks.rendering import render_template
+from checks.report import Report
+from checks.terminal import clean, console, say
+from tests.fakes import FACTS
+
+OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")
+HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m\u202egnp.exe\u2066\u200b\u2028\x7f\r\ud800"
+
+
+def obeyed(text: str) -> list[str]:
+    return [each for each in text if unicodedata.category(each) in OBEYED and each not in "\n\t"]
+
+
+def test_the_list_is_what_unicode_has() -> None:
+    everything = "".join(map(chr, range(sys.maxunicode + 1)))
+    assert obeyed(clean(everything)) == []
+    kept = [each for each in everything if unicodedata.category(each) not in (*OBEYED, "Cn")]
+    assert clean("".join(kept)) == "".join(kept)
+
+
+@given(st.text(st.characters(categories=None)))
+def test_what_was_cleaned_is_harmless_and_is_not_changed_again(text: str) -> None:
+    came = clean(text)
+    assert obeyed(came) == []
+    assert clean(came) == came
+    if not obeyed(text):
+        assert came == text
+
+
+def test_lines_and_columns_stay() -> None:
+    assert clean("a\tb\r\nc\rd") == "a\tb\nc\\rd"
+
+
+@given(st.text(st.characters(categories=None)))
+def test_no_console_shows_what_a_terminal_obeys(text: str) -> None:
+    out = io.StringIO()
+    shown = console(file=out)
+    shown.print(text)
+    shown.out(text)
+    Progress(shown).say(text)
+    with Progress(shown).step(text):
+        pass
+    evidence = Evidence(text, text, FACTS, agent=text)
+    ran = Completed(("docker", text), 1, text.encode("utf-8", "replace"), text.encode("utf-8", "replace"), 1.0)
+    failed = CaseResult("id", text, text, "failed", 1.0, Record([ran]), expected=text, came=text, fix=text)
+    report = Report(shown)
+    report.host(evidence)
+    report.case(failed)
+    report.end(evidence)
+    report.note(text)
+    assert obeyed(out.getvalue()) == []
+
+
+def test_a_spinner_on_a_terminal_shows_only_its_own_control_sequences() -> None:
+    out = io.StringIO()
+    shown = terminal.Console(file=out, force_terminal=True)
+    with Progress(shown).step(f"docker {HOSTILE}"):
+        pass
+    for each in ("\x1b]0", "\x1b[2J\x9b", "\x07", "\x9b", "\u202e", "\u200b"):
+        assert each not in out.getvalue()
+
+
+def test_lines_are_cleaned(capsys: pytest.CaptureFixture[str]) -> None:
+    say(HOSTILE)
+    say(HOSTILE, error=True, end="")
+    came = capsys.readouterr()
+    assert obeyed(came.out) == obeyed(came.err) == []
+    assert "\\x1b]0;title\\x07" in came.out
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_what_others_print_is_cleaned_once_the_streams_are_guarded(encoding: str) -> None:
+    script = (
+        "import sys; from checks import terminal; terminal.guard(); terminal.guard()\n"
+        "text = '\\x1b]0;x\\x07\\u202e'\n"
+        "print(text + '\\x1b[2J é'); sys.stderr.write(text + '\\x9b'); sys.stderr.writelines([text])\n"
+        "terminal.console().print(text); raise SystemExit(text)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={"PYTHONIOENCODING": f"{encoding}:strict", "PYTHONUTF8": "1" if encoding == "utf-8" else "0"},
+        encoding="utf-8",
+    )
+    assert done.returncode == 1
+    assert obeyed(done.stdout + done.stderr) == []
+    assert "Traceback" not in done.stderr
+
+
+@given(st.recursive(st.text(st.characters(categories=None)), st.lists))
+def test_evidence_keeps_what_it_holds_and_is_harmless_to_print(value: object) -> None:
+    text = terminal.json_escaped(json.dumps(value, ensure_ascii=False))
+    assert obeyed(text) == []
+    assert json.loads(text) == value
+
+
+def test_a_file_of_json_can_hold_any_text(tmp_path: Path) -> None:
+    files.replace_json(tmp_path / "a", {"said": HOSTILE})
+    text = (tmp_path / "a").read_text()
+    assert obeyed(text) == []
+    assert json.loads(text) == {"said": HOSTILE}
+
+
+def test_a_rendered_document_is_harmless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = {"kind": "failed", "mark": "✗", "title": HOSTILE}
+    groups = [{"name": HOSTILE, "rows": [{"label": HOSTILE, "cells": [cell]}]}]
+    job = {"host": HOSTILE, "profile": HOSTILE, "engine": HOSTILE}
+    page = render_template("matrix.html.j2", when="", jobs=[job], groups=groups, untested=[], failures=[])
+    assert "\\x1b]0;title" in page
+    assert obeyed(page) == []
+
+
+def modules() -> list[Path]:
+    return [path for path in (ROOT / "checks").rglob("*.py") if path.name != "terminal.py"]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_prints_past_the_helper(path: Path) -> None:
+    """print(), sys.stdout, a console of rich's own: each would show text as it came."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Call(func=ast.Name(id="print")):
+                found.append("print()")
+            case ast.Attribute(value=ast.Name(id="sys"), attr="stdout" | "stderr" | "__stdout__" | "__stderr__"):
+                found.append(f"sys.{node.attr}")
+            case ast.ImportFrom(module="sys", names=names):
+                found += [f"sys.{each.name}" for each in names if each.name.strip("_") in ("stdout", "stderr")]
+            case ast.ImportFrom(module="rich.console" | "rich" as module, names=names):
+                found += [f"{module}.{each.name}" for each in names if each.name in ("Console", "print", "get_console")]
+            case ast.Attribute(value=ast.Name(id="traceback"), attr=name) if name.startswith("print"):
+                found.append(f"traceback.{name}")
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="os"), attr="write"), args=[ast.Constant(), *_]):
+                found.append("os.write()")
+    assert found == []
+
+
+def test_invoke_itself_prints_by_a_guarded_stream() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", "compare", "a", "b", "--\x1b]0;x\x07"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode != 0
+    assert obeyed(done.stdout + done.stderr) == []
+
+
+def test_xml_that_was_cleaned_is_well_formed() -> None:
+    ET.fromstring(clean("<a>\u202e\u2028\x85</a>"))  # noqa: S314 - our own
