@@ -1,4 +1,7 @@
 import json
+import socket
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -6,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from checks.nanoclaw.service import Service
+from checks.nanoclaw import service as module
+from checks.nanoclaw.service import LARGEST, MOST_CONNECTIONS, Service
 
 
 @pytest.fixture
@@ -76,3 +80,103 @@ def test_a_silent_conversation_is_heard_and_not_answered(service: Service) -> No
 def test_it_is_known_by_its_token(service: Service) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{service.port}/", timeout=5) as answer:
         assert answer.read().decode() == service.token
+
+
+def sent(service: Service, head: str, body: bytes = b"", *, key: str = "") -> bytes:
+    """All that is answered to these bytes; the headers end where ``head`` does."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+        shown = f"x-api-key: {key}\r\n" if key else ""
+        client.sendall(f"{head}\r\n{shown}\r\n".encode() + body)
+        answer = b""
+        while piece := client.recv(65536):
+            answer += piece
+        return answer
+
+
+POST = "POST /v1/messages HTTP/1.1\r\nhost: x"
+
+
+def test_a_stranger_is_refused_before_the_body_is_read(service: Service) -> None:
+    began = time.monotonic()
+    answer = sent(service, f"{POST}\r\ncontent-length: {LARGEST}", b"only the beginning", key="sk-of-a-stranger")
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (f"content-length: {LARGEST + 1}", 413),
+        ("content-length: 99999999999999999999999999", 413),
+        ("content-length: -1", 400),
+        ("content-length: 2\r\ncontent-length: 3", 400),
+        ("content-length: \xb2", 400),
+        ("transfer-encoding: chunked", 411),
+        ("x: y", 411),
+    ],
+)
+def test_a_body_of_no_size_or_too_much_is_refused(service: Service, header: str, status: int) -> None:
+    assert sent(service, f"{POST}\r\n{header}", key=service.conversation().key).startswith(
+        f"HTTP/1.1 {status} ".encode()
+    )
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"1", b"[" * 100_000, b"\xff"])
+def test_what_is_no_request_is_refused(service: Service, body: bytes) -> None:
+    head = f"{POST}\r\ncontent-length: {len(body)}"
+    assert sent(service, head, body, key=service.conversation().key).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_client_that_sends_a_byte_now_and_then_is_let_go(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 1.0)
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
+        began = time.monotonic()
+        try:
+            while time.monotonic() - began < 15:
+                client.sendall(b"G")
+                time.sleep(0.1)
+        except OSError:
+            return
+    pytest.fail("it is still heard")
+
+
+def test_endless_headers_are_not_read(service: Service) -> None:
+    try:
+        answer = sent(service, "GET / HTTP/1.1\r\n" + "\r\n".join(f"x{n}: {'y' * 60_000}" for n in range(90)))
+    except ConnectionError:
+        return
+    assert b"200 OK" not in answer
+
+
+def test_connections_are_bounded(service: Service) -> None:
+    before = threading.active_count()
+    clients = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(MOST_CONNECTIONS + 20)]
+    try:
+        time.sleep(1)
+        assert threading.active_count() - before <= MOST_CONNECTIONS
+        for client in clients:
+            client.close()
+        deadline = time.monotonic() + 20
+        while True:  # who has gone makes room
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{service.port}/", timeout=5)
+                break
+            except (OSError, urllib.error.URLError):
+                assert time.monotonic() < deadline
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_what_is_recorded_is_bounded(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = service.conversation()
+    talk._room = 1000
+    for _ in range(5):
+        post(service, talk.key, system="x" * 300)
+    assert sum(map(len, talk.asked)) <= 1000
+    assert talk.heard.is_set()
+
+
+def test_a_conversations_key_is_in_no_traceback(service: Service) -> None:
+    talk = service.conversation()
+    assert talk.key not in repr(talk)

@@ -1,35 +1,61 @@
 """A stub of the Messages API: the service that an agent under test talks to. It answers each key with its own text.
 
+On this machine it listens on all addresses, since a container reaches its host by any but the loopback. So strangers
+may call: they get no answer without a key, and can take neither memory nor threads without a bound.
+
 Source of the wire format: https://docs.claude.com/en/api/messages-streaming
 """
 
 from __future__ import annotations
 
+import contextlib
+import hmac
+import io
 import json
 import secrets
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 
+from checks.bounded import parsed
 from checks.problems import HostProblem
 
+LARGEST = 32 * 2**20
+"""Bytes of a request: the limit of the Messages API itself."""
+MOST_CONNECTIONS = 64
+"""Connections at a time; one more is closed at once."""
+
+_PATIENCE = 60.0  # seconds that a whole request may take to arrive, and that an idle connection is kept
+_HEADERS = 128 * 1024  # bytes that a request may have before its body
 _PIECE = 7  # characters of text in an event: any answer comes in several
+_LINGER = 1.0  # seconds that a refused client is given to read why
+_RECORDED = LARGEST  # bytes of questions that a conversation keeps
 
 
 @dataclass
 class Conversation:
     """What one agent is answered, and what it asked."""
 
-    key: str
+    key: str = field(repr=False)  # a traceback prints values
     text: str
     silent: bool = False
     """Take the question and never answer."""
     asked: list[str] = field(default_factory=list)
-    """The bodies of its requests for a message."""
+    """The bodies of its requests for a message, the first 32 MB of them."""
     heard: threading.Event = field(default_factory=threading.Event)
     """Set when the first of them has come."""
+    _room: int = _RECORDED
+
+    def hear(self, body: bytes) -> None:
+        """Take a request for a message."""
+        if len(body) <= self._room:
+            self._room -= len(body)
+            self.asked.append(body.decode(errors="replace"))
+        self.heard.set()
 
 
 class Service:
@@ -59,12 +85,16 @@ class Service:
         return talk
 
     def of(self, key: str) -> Conversation | None:
-        """The conversation of that key."""
-        return self._conversations.get(key)
+        """The conversation of that key. How long it takes tells nothing about the keys that there are."""
+        shown, found = key.encode("utf-8", "surrogateescape"), None
+        for known, talk in list(self._conversations.items()):
+            if hmac.compare_digest(known.encode(), shown):
+                found = talk
+        return found
 
-    def wait(self) -> None:
-        """Return when the service is closed."""
-        self._closing.wait()
+    def closed(self, within: float) -> bool:
+        """Whether the service is closed, now or ``within`` so many seconds."""
+        return self._closing.wait(within)
 
     def close(self) -> None:
         """Stop listening and let go of who waits for an answer."""
@@ -76,18 +106,90 @@ class Service:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = MOST_CONNECTIONS
 
     def __init__(self, address: tuple[str, int], service: Service) -> None:
         self.service = service
+        self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
         super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away in the middle is nothing to report."""
 
 
+class _Incoming(io.RawIOBase):
+    """What a client sends, until the deadline of its request: a client that sends a byte now and then meets it too."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._deadline = 0.0
+        self._room = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Give the next request its time, and its headers their room."""
+        self._deadline = time.monotonic() + _PATIENCE
+        self._room = _HEADERS
+
+    def expect(self, body: int) -> None:
+        """Let a body of so many bytes come."""
+        self._room += body
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._deadline - time.monotonic()
+        if left <= 0 or self._room <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        try:
+            came = self._connection.recv_into(buffer)
+            self._room -= came
+            return came
+        finally:
+            self._connection.settimeout(_PATIENCE)  # each answer's own
+
+
+class _Refused(Exception):
+    """A request that is answered with an error, after which its connection is closed."""
+
+    def __init__(self, status: int, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self._incoming = _Incoming(self.connection)
+        self.connection.settimeout(_PATIENCE)
+        self.rfile = cast("io.BufferedReader", io.BufferedReader(self._incoming))
+
+    def handle_one_request(self) -> None:
+        self._incoming.begin()
+        super().handle_one_request()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
         """Requests are evidence, not log lines."""
@@ -99,28 +201,65 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, self.server.service.token.encode(), "text/plain")
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        try:
+            self._answer()
+        except _Refused as why:
+            self.close_connection = True  # the rest of what was sent is no request
+            error = {"type": "error", "error": {"type": why.kind, "message": str(why)}}
+            self._send_json(why.status, error)
+            self._linger()
+
+    def _answer(self) -> None:
+        # The key first: nothing is read for a stranger.
         talk = self.server.service.of(self._key())
-        path = self.path.partition("?")[0]
         if talk is None:
-            self._send_json(401, {"type": "error", "error": {"type": "authentication_error", "message": "unknown key"}})
-        elif path == "/v1/messages/count_tokens":
+            raise _Refused(401, "authentication_error", "unknown key")
+        length = self._length()
+        self._incoming.expect(length)
+        body = self.rfile.read(length)
+        path = self.path.partition("?")[0]
+        if path == "/v1/messages/count_tokens":
             self._send_json(200, {"input_tokens": len(body) // 4})
         elif path == "/v1/messages":
             self._message(talk, body)
         else:
-            self._send_json(404, {"type": "error", "error": {"type": "not_found_error", "message": path}})
+            raise _Refused(404, "not_found_error", path)
+
+    def _length(self) -> int:
+        """The size of the body in bytes, which has to be named once. Raises _Refused."""
+        named = self.headers.get_all("content-length") or []
+        if self.headers.get("transfer-encoding") or not named:
+            raise _Refused(411, "invalid_request_error", "the length of the body is needed")
+        if len(named) > 1 or not (named[0].isascii() and named[0].isdigit()):
+            raise _Refused(400, "invalid_request_error", "content-length is not a number")
+        if len(named[0]) > 12 or int(named[0]) > LARGEST:
+            raise _Refused(413, "request_too_large", f"a request may have {LARGEST} bytes")
+        return int(named[0])
+
+    def _linger(self) -> None:
+        """Read what else a refused client sends, for a moment: closing at once would take the answer from it."""
+        deadline = time.monotonic() + _LINGER
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while (left := deadline - time.monotonic()) > 0:
+                self.connection.settimeout(left)
+                if not self.connection.recv(65536):
+                    return
 
     def _key(self) -> str:
         return self.headers.get("x-api-key") or (self.headers.get("authorization") or "").removeprefix("Bearer ")
 
     def _message(self, talk: Conversation, body: bytes) -> None:
-        talk.asked.append(body.decode(errors="replace"))
-        talk.heard.set()
+        talk.hear(body)
         if talk.silent:
-            self.server.service.wait()
+            self._wait()
             return
-        wanted = json.loads(body)
+        try:
+            wanted = parsed(body)
+        except ValueError:
+            wanted = None
+        if not isinstance(wanted, dict):
+            raise _Refused(400, "invalid_request_error", "the body is not a JSON object")
         model = str(wanted.get("model", ""))
         if not wanted.get("stream"):
             self._send_json(200, {**_message(model), "content": [{"type": "text", "text": talk.text}]})
@@ -133,6 +272,15 @@ class _Handler(BaseHTTPRequestHandler):
             data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
             self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.write(b"0\r\n\r\n")
+
+    def _wait(self) -> None:
+        """Return when the service is closed or the client has gone."""
+        self.close_connection = True
+        self.connection.settimeout(0)
+        while not self.server.service.closed(0.2):
+            with contextlib.suppress(BlockingIOError):
+                if not self.connection.recv(1, socket.MSG_PEEK):
+                    return
 
     def _send_json(self, status: int, value: dict[str, Any]) -> None:
         self._send(status, json.dumps(value).encode())
