@@ -173,6 +173,14 @@ def test_a_path_with_an_equals_sign_is_read() -> None:
     assert parse("conf:/a=b/x.conf=k = 1\n") == {"conf:/a=b/x.conf": ["k = 1"]}
 
 
+@pytest.mark.parametrize(
+    "lines", ["env=no-sign\n", f"docker_version=podman version {'9' * 5000}.{'9' * 5000}\n", f"free={'9' * 5000} /\n"]
+)
+def test_what_no_sound_host_prints_is_looked_at(lines: str) -> None:
+    findings(looked(lines + SOUND), ENTRIES)
+    findings(looked(SOUND + lines), ENTRIES)
+
+
 @given(st.text())
 def test_whatever_a_host_prints_is_looked_at(text: str) -> None:
     findings(Look(parse(text), 0.0), ENTRIES)

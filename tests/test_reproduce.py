@@ -83,13 +83,13 @@ def test_the_document_says_of_each_record_where_it_was() -> None:
         part = guide.split(f"### {ENTRIES[id_].title}\n")[1].split("\n### ")[0]
         for record in several:
             assert str(record.place) in part
-            if ENTRIES[id_].matched(record.captured):
+            if ENTRIES[id_].matched(catalogue.Lines([record.captured])):
                 assert records.message(record.captured) in part
 
 
 @pytest.mark.parametrize("record", BY_FILE, ids=lambda record: f"{record.entry} on {record.host}")
 def test_a_captured_message_finds_its_entry(record: Reproduced) -> None:
-    if ENTRIES[record.entry].matched(record.captured):
+    if ENTRIES[record.entry].matched(catalogue.Lines([record.captured])):
         assert found(record.captured, ENTRIES)[0].id == record.entry
         assert found(record.broken.output, ENTRIES)[0].id == record.entry
 

@@ -97,7 +97,7 @@ def entry(folder: Path, text: str) -> Entry:
         (MINIMAL + "colour = 1\n", "“colour” is not a key here"),
         (MINIMAL + 'warning = "yes"\n', "“warning” must be true or false"),
         (MINIMAL + 'matches = ["("]\n', "“matches” has “\\(”, which is no regular expression"),
-        (MINIMAL + 'matches = ["a*"]\n', "“matches” has “a\\*”, which matches any text"),
+        (MINIMAL + 'matches = ["a?"]\n', "“matches” has “a\\?”, which matches any text"),
         (MINIMAL + 'error = [{ text = "x" }]\n', "“matches” is missing"),
         (MINIMAL + 'matches = ["x"]\nerror = [{ text = "x", seen = [{ host = "y" }] }]\n', "“podman” is missing"),
         (MINIMAL + 'links = [{ text = "x", url = "http://y" }]\n', "links 1: “url” must begin with"),

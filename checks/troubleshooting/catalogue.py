@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -11,12 +11,22 @@ from pathlib import Path
 from checks.hosts.recipe import FIXTURES
 from checks.problems import WrongUsage
 from checks.troubleshooting.breaking import Commands, Reproduction, Who, commands, reproduction
+from checks.troubleshooting.patterns import Pattern
 from checks.troubleshooting.reading import Table
 
 FOLDER = FIXTURES / "troubleshooting"
 
 _LINK = re.compile(r"\]\(([^)]+)\)")
 _ANCHOR = re.compile(r"[a-z0-9_-]+")
+
+
+class Lines:
+    """A text's lines, made ready to be looked through for every entry."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        said = [line.replace('\\"', '"') for line in lines]  # as Podman's log has what it quotes
+        self.lines = [(line, line.lower()) for line in said]
+        self.lowered = "\n".join(lowered for _, lowered in self.lines)
 
 
 class Section(StrEnum):
@@ -86,7 +96,7 @@ class Entry:
     """The fix in a few words."""
     behaviour: str
     errors: tuple[Error, ...]
-    matches: tuple[re.Pattern[str], ...]
+    matches: tuple[Pattern, ...]
     """What an error message of it has, on one line and as no other's does."""
     warning: bool
     """Whether such a message stands beside others and tells less than they do: entries on those come first."""
@@ -108,10 +118,17 @@ class Entry:
         """The commands of its fix, in order, those for Windows aside."""
         return [each.commands for each in self.fix if each.commands.run and each.commands.who is not Who.WINDOWS]
 
-    def matched(self, line: str) -> int:
-        """How many characters of a line of text are this entry's message; 0 where none is in it."""
-        said = line.replace('\\"', '"')  # as Podman's log has what it quotes
-        return max((len(hit[0]) for pattern in self.matches for hit in pattern.finditer(said)), default=0)
+    def matched(self, text: Lines) -> int:
+        """How many characters of a line of a text are this entry's message; 0 where none is in it."""
+        return max(
+            (
+                each.longest(line, lowered)
+                for each in self.matches
+                if each.possible(text.lowered)
+                for line, lowered in text.lines
+            ),
+            default=0,
+        )
 
     def texts(self) -> Sequence[str]:
         """All its prose."""

@@ -12,6 +12,7 @@ from checks.hosts.ssh import SshHost
 from checks.problems import Exit, WrongUsage, settled
 from checks.progress import Progress
 from checks.stage import stage
+from checks.terminal import say
 from checks.troubleshooting import catalogue, looking
 from checks.troubleshooting.document import GUIDE
 from checks.troubleshooting.explain import explain as explain_text
@@ -38,7 +39,7 @@ def _examine(spec: str, profile: str, progress: Progress) -> Exit:
         with progress.step(f"Looking at {host.name}"):
             look = looking.look(host)
         found = findings(look, entries)
-    print("\n".join(_report(look, found)))
+    say("\n".join(_report(look, found)))
     return Exit.CASE_FAILED if found else Exit.OK
 
 

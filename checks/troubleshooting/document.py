@@ -84,7 +84,7 @@ def errors(entry: Entry, runs: Sequence[Reproduced]) -> Sequence[Error]:
     captured: dict[str, list[Seen]] = {}
     for run in runs:
         said = records.message(run.captured)
-        if entry.matched(said):
+        if entry.matched(catalogue.Lines([said])):
             captured.setdefault(said, []).append(run.place)
     return [*(Error(said, tuple(places)) for said, places in captured.items()), *entry.errors]
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from typing import BinaryIO
 
 from checks.problems import Exit, WrongUsage
+from checks.terminal import say
 from checks.troubleshooting import catalogue
-from checks.troubleshooting.catalogue import Entry
+from checks.troubleshooting.catalogue import Entry, Lines
 from checks.troubleshooting.document import GUIDE, filled, steps
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LINK = re.compile(r"\[([^]]+)\]\(#[^)]*\)")
 _LONGEST = 4000  # characters of a line that are looked at: no message is longer, and an agent's output may be
+_END = 4 * 2**20  # bytes of each end of a long log that are read
 _PASTED = 4000  # characters up to which a text is taken for one message, perhaps broken into lines by a terminal
 
 
@@ -22,8 +25,8 @@ def found(text: str, entries: Mapping[str, Entry]) -> Sequence[Entry]:
 
     The best is the one whose pattern matches the most characters: it is the most specific.
     """
-    lines = _lines(text)
-    matched = [(max((entry.matched(line) for line in lines), default=0), entry) for entry in entries.values()]
+    lines = Lines(_lines(text))
+    matched = [(entry.matched(lines), entry) for entry in entries.values()]
     hits = [(length, entry) for length, entry in matched if length]
     return [entry for _, entry in sorted(hits, key=lambda hit: (hit[1].warning, -hit[0], hit[1].rank))]
 
@@ -36,9 +39,32 @@ def explain(text: str | bool) -> Exit:
 
 
 def _read() -> str:
+    """Standard input; of a long log its beginning and its end, which is said."""
     if sys.stdin.isatty():
-        print("Paste the text, then press Ctrl-D on a line of its own.", file=sys.stderr)
-    return sys.stdin.buffer.read().decode(errors="replace")
+        say("Paste the text, then press Ctrl-D on a line of its own.", error=True)
+    head, tail, more = _ends(sys.stdin.buffer)
+    if more:
+        read = f"the first {len(head) // 2**20} MB and the last {len(tail) // 2**20} MB"
+        say(f"The log is long: {read} were read, {more / 2**20:.1f} MB between them were not.", error=True)
+        say("For the rest, hand on a part of it: grep -i error LOG | invoke doctor --explain", error=True)
+    return f"{head.decode(errors='replace')}{chr(10) if more else ''}{tail.decode(errors='replace')}"
+
+
+def _ends(stream: BinaryIO) -> tuple[bytes, bytes, int]:
+    """The first ``_END`` bytes of a stream, its last ``_END`` after them, and how many are between the two."""
+    head = bytearray()
+    while len(head) < _END and (piece := stream.read(_END - len(head))):
+        head += piece
+    tail, more = bytearray(), 0
+    while piece := stream.read(2**20):
+        tail += piece
+        if len(tail) > 2 * _END:
+            more += len(tail) - _END
+            del tail[:-_END]
+    if len(tail) > _END:
+        more += len(tail) - _END
+        del tail[:-_END]
+    return bytes(head), bytes(tail), more
 
 
 def _explain(text: str) -> Exit:
@@ -47,11 +73,11 @@ def _explain(text: str) -> Exit:
         raise WrongUsage("There is no text to explain.")
     entries = found(text, catalogue.load())
     if not entries:
-        print("There is no entry on that text.")
+        say("There is no entry on that text.")
         return Exit.CASE_FAILED
-    print("\n".join(_told(entries[0])))
+    say("\n".join(_told(entries[0])))
     for other in entries[1:]:
-        print(f"\nThe text also has: {other.title}\n  {GUIDE}#{other.id}")
+        say(f"\nThe text also has: {other.title}\n  {GUIDE}#{other.id}")
     return Exit.OK
 
 

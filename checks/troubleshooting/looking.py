@@ -56,7 +56,7 @@ class Look:
     @cached_property
     def version(self) -> tuple[int, int]:
         """Podman's version, major and minor; (0, 0) where there is none to be seen."""
-        found = re.search(r"podman version (\d+)\.(\d+)", self.podman)
+        found = re.search(r"podman version (\d{1,9})\.(\d{1,9})", self.podman)
         return (int(found[1]), int(found[2])) if found else (0, 0)
 
     @property
@@ -74,7 +74,7 @@ class Look:
     @cached_property
     def environment(self) -> Mapping[str, str]:
         """What of the environment matters."""
-        return dict(line.split("=", 1) for line in self.all("env"))
+        return dict(line.split("=", 1) for line in self.all("env") if "=" in line)
 
     @cached_property
     def settings(self) -> Sequence[tuple[str, dict[str, Any]]]:
@@ -90,7 +90,7 @@ class Look:
                 continue
             try:
                 read.append((path, tomllib.loads(self.text(f"conf:{path}"))))
-            except tomllib.TOMLDecodeError:
+            except (tomllib.TOMLDecodeError, RecursionError):
                 continue
         return read
 

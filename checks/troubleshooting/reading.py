@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from checks.bounded import read_text
 from checks.problems import WrongUsage
+from checks.troubleshooting.patterns import Pattern, Unbounded, compiled, pattern
 
 
 class Table:
@@ -22,8 +24,8 @@ class Table:
     def of_file(cls, path: Path) -> Table:
         """The whole of a file. Raises WrongUsage where it can't be read or is no TOML."""
         try:
-            return cls(tomllib.loads(path.read_text()), str(path))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            return cls(tomllib.loads(read_text(path)), str(path))
+        except (OSError, ValueError, RecursionError) as error:
             raise WrongUsage(f"{path} can't be read: {error}.") from error
 
     def wrong(self, key: str, reason: str) -> WrongUsage:
@@ -83,9 +85,14 @@ class Table:
         """A regular expression, case aside."""
         return self._compiled(key, self.text(key))
 
-    def patterns(self, key: str) -> tuple[re.Pattern[str], ...]:
-        """A list of regular expressions, case aside."""
-        return tuple(self._compiled(key, each) for each in self.texts(key))
+    def patterns(self, key: str) -> tuple[Pattern, ...]:
+        """A list of regular expressions, case aside, that can be looked for in long texts."""
+        for each in (found := self.texts(key)):
+            self._compiled(key, each)
+        try:
+            return tuple(pattern(each) for each in found)
+        except Unbounded as error:
+            raise self.wrong(key, f"has a pattern that can't be used: {error}") from error
 
     def table(self, key: str) -> Table:
         """A table within this one."""
@@ -108,9 +115,11 @@ class Table:
 
     def _compiled(self, key: str, text: str) -> re.Pattern[str]:
         try:
-            pattern = re.compile(text, re.IGNORECASE)
-        except re.error as error:
+            expression = compiled(text)
+        except (re.error, RecursionError) as error:
             raise self.wrong(key, f"has “{text}”, which is no regular expression: {error}") from error
-        if pattern.search(""):
+        except Unbounded as error:
+            raise self.wrong(key, f"has “{text}”, which could take for ever: {error}") from error
+        if expression.search(""):
             raise self.wrong(key, f"has “{text}”, which matches any text")
-        return pattern
+        return expression

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import jsonschema
 
 from checks import files
+from checks.bounded import read_json
 from checks.hosts.recipe import ROOT
 from checks.problems import WrongUsage
 from checks.troubleshooting.breaking import Commands
@@ -114,8 +114,8 @@ def load(entries: Mapping[str, Entry], folder: Path = FOLDER) -> Mapping[str, Se
 def read(path: Path) -> Reproduced:
     """One file. Raises WrongUsage that names it and what is wrong."""
     try:
-        data: Any = json.loads(path.read_text())
-        jsonschema.validate(data, json.loads(_SCHEMA.read_text()))
+        data: Any = read_json(path)
+        jsonschema.validate(data, read_json(_SCHEMA))
     except (OSError, ValueError) as error:
         raise WrongUsage(f"{path} can't be read: {error}.") from error
     except jsonschema.ValidationError as error:

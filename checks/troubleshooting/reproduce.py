@@ -17,6 +17,7 @@ from checks.problems import Exit, HostProblem, WrongUsage, require_folder_of, se
 from checks.progress import Progress
 from checks.selection import matches
 from checks.stage import Stage, profiles, stage
+from checks.terminal import say
 from checks.troubleshooting import catalogue, looking, records
 from checks.troubleshooting.breaking import Commands, Reproduction, Sign, Who
 from checks.troubleshooting.catalogue import Entry
@@ -53,7 +54,7 @@ def _reproduce(options: Options, progress: Progress) -> Exit:
     chosen = _chosen(options, entries)
     if options.list_only:
         for entry, how in chosen:
-            print(f"{options.host or how.host:20} {entry.id}")
+            say(f"{options.host or how.host:20} {entry.id}")
         return Exit.OK
     require_folder_of("--evidence", options.evidence)
     folder = Path(options.evidence).absolute()
@@ -66,15 +67,15 @@ def _reproduce(options: Options, progress: Progress) -> Exit:
                 record = Attempt(entry, how, entries, progress).on(guests, host)
             except Failed as failure:
                 failed += 1
-                print(f"FAIL  {entry.id} on {host}: {failure}", flush=True)
+                say(f"FAIL  {entry.id} on {host}: {failure}")
             except HostProblem as problem:
                 unusable += 1
                 guests.discard()
-                print(f"ERROR {entry.id} on {host}: {problem}", flush=True)
+                say(f"ERROR {entry.id} on {host}: {problem}")
             else:
                 record.write(folder)
-                print(f"{_verdict(record, how)}  {entry.id} on {record.place}, {record.seconds:.0f} s", flush=True)
-    print(f"{len(chosen) - failed - unusable} of {len(chosen)} reproduced.")
+                say(f"{_verdict(record, how)}  {entry.id} on {record.place}, {record.seconds:.0f} s")
+    say(f"{len(chosen) - failed - unusable} of {len(chosen)} reproduced.")
     if failed:
         return Exit.CASE_FAILED
     return Exit.HOST_UNUSABLE if unusable else Exit.OK

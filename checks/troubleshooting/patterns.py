@@ -1,0 +1,129 @@
+"""The guide's regular expressions, which are looked for in texts that anyone may have made: bounded in what they cost.
+
+A pattern is refused that could take longer than in proportion to the text: one with a repeat that has no bound, with a
+repeat in a repeat, or with so many ways to match that a text could be made to try them all. Each has a literal, a
+string that every match has in it, so that a text without it is passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# The standard library's own parser: the only one that reads a pattern as re does. Not public, and unchanged for years.
+from re import _constants as parts  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import Any
+
+_WAYS = 2000  # in which a pattern may be tried at one place of a text
+_SHORTEST = 3  # characters of a literal: a shorter one is in any text
+
+_REPEATS = {parts.MAX_REPEAT, parts.MIN_REPEAT, parts.POSSESSIVE_REPEAT}
+
+
+class Unbounded(ValueError):
+    """A pattern that some text would make take too long."""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A regular expression, case of ASCII letters aside."""
+
+    compiled: re.Pattern[str]
+    literals: tuple[str, ...]
+    """Strings in lower case, of which every text has one that the pattern matches."""
+
+    def longest(self, text: str, lowered: str) -> int:
+        """How many characters of a text its longest match has; 0 for none. ``lowered`` is the text in lower case."""
+        if not self.possible(lowered):
+            return 0
+        return max((len(hit[0]) for hit in self.compiled.finditer(text)), default=0)
+
+    def possible(self, lowered: str) -> bool:
+        """Whether a text, in lower case, may have it."""
+        return any(each in lowered for each in self.literals)
+
+
+def compiled(text: str) -> re.Pattern[str]:
+    """A regular expression that is bounded in what it costs.
+
+    Raises Unbounded where it is not, and re.error where it is none.
+    """
+    expression = re.compile(text, re.IGNORECASE | re.ASCII)
+    _ways(parser.parse(text, re.IGNORECASE | re.ASCII))
+    return expression
+
+
+def pattern(text: str) -> Pattern:
+    """The same, to be looked for in long texts. Raises Unbounded also where it has no literal."""
+    expression = compiled(text)
+    literals = _literals(parser.parse(text, re.IGNORECASE | re.ASCII))
+    if not literals:
+        raise Unbounded(f"every match needs {_SHORTEST} characters in a row that are always the same")
+    return Pattern(expression, tuple(each.lower() for each in literals))
+
+
+def _ways(items: Any) -> int:
+    """In how many ways the items can be tried at one place. Raises Unbounded."""
+    ways = 1
+    for at, (kind, value) in enumerate(items):
+        if kind in _REPEATS:
+            least, most, repeated = value
+            if most is parts.MAXREPEAT:
+                raise Unbounded("a repeat has no bound: write {0,300} in the place of * and {1,300} of +")
+            within = _ways(repeated)
+            if most > 1 and within > 1:
+                raise Unbounded("a repeat is within another one")
+            if not _ends_at(repeated, items[at + 1 : at + 2]):
+                ways *= 1 + within if (least, most) == (0, 1) else within * (most - least + 1)
+        elif kind is parts.BRANCH:
+            ways *= _ways_of_branch(value[1])
+        elif kind is parts.SUBPATTERN:
+            ways *= _ways(value[-1])
+        elif kind in (parts.ASSERT, parts.ASSERT_NOT):
+            ways *= _ways(value[1])
+        elif kind is parts.ATOMIC_GROUP:
+            ways *= _ways(value)
+        elif kind in (parts.GROUPREF, parts.GROUPREF_EXISTS):
+            raise Unbounded("it refers to a group")
+        if ways > _WAYS:
+            raise Unbounded(f"it can be tried in more than {_WAYS} ways at one place of a text")
+    return ways
+
+
+def _ways_of_branch(branches: Any) -> int:
+    if all(kind is parts.LITERAL for each in branches for kind, _ in each):
+        words = ["".join(chr(value) for _, value in each).lower() for each in branches]
+        return max(sum(word.startswith(other) for other in words) for word in words)  # at one place only these match
+    return sum(_ways(each) for each in branches)
+
+
+def _ends_at(repeated: Any, following: Any) -> bool:
+    """Whether a repeat can end in one way alone: it is of anything but the character that follows, as ``[^/]*/`` is."""
+    return len(repeated) == len(following) == 1 and (repeated[0][0], repeated[0][1], following[0]) == (
+        parts.NOT_LITERAL,
+        following[0][1],
+        (parts.LITERAL, following[0][1]),
+    )
+
+
+def _literals(items: Any) -> list[str]:
+    """Strings of which every match has one; empty where there are none that are long enough."""
+    found: list[list[str]] = []
+    run = ""
+    for kind, value in items:
+        if kind is parts.LITERAL:
+            run += chr(value)
+            continue
+        found.append([run])
+        run = ""
+        if kind is parts.SUBPATTERN:
+            found.append(_literals(value[-1]))
+        elif kind is parts.BRANCH:
+            several = [_literals(each) for each in value[1]]
+            found.append([each for some in several for each in some] if all(several) else [])
+        elif kind in _REPEATS and value[0] > 0:
+            found.append(_literals(value[2]))
+    found.append([run])
+    usable = [each for each in found if each and all(len(one) >= _SHORTEST for one in each)]
+    return max(usable, key=lambda each: min(len(one) for one in each), default=[])

@@ -1,0 +1,156 @@
+"""The guide's patterns: none can be made to take long, and every one finds what it is for."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from checks.hosts.recipe import FIXTURES
+from checks.problems import Exit, WrongUsage
+from checks.troubleshooting import catalogue, explain, patterns
+from checks.troubleshooting.explain import found
+from checks.troubleshooting.patterns import Unbounded
+from checks.troubleshooting.reading import Table
+
+ENTRIES = catalogue.load()
+PATTERNS = [(entry.id, each) for entry in ENTRIES.values() for each in entry.matches]
+OTHERS = [
+    (entry.id, sign.pattern)
+    for entry in ENTRIES.values()
+    if entry.reproduce
+    for sign in (entry.reproduce.symptom.sign, entry.reproduce.mended)
+]
+BOUND = 20.0  # seconds; each takes far less than one on an idle machine, and hours where a pattern backtracks
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a*bcd", "a+bcd", "a{2,}bcd", ".*?bcd", "abc.*", "(ab)+c", "(a{1,3}){1,3}bcd", "(abc|abd){1,9}",
+        "(abc){0,9}+d*", ".{0,300}.{0,300}bcd", r"(abc)\1", "((abc){1,2}){1,2}", "(?=.*)abc", "(?:x?){1,50}abc",
+        "x?" * 30 + "abc",
+    ],
+)  # fmt: skip
+def test_a_pattern_that_could_take_long_is_refused_with_its_file(tmp_path: Path, text: str) -> None:
+    with pytest.raises(Unbounded):
+        patterns.pattern(text)
+    with pytest.raises(WrongUsage, match=r"it-breaks\.toml: “matches” has"):
+        Table({"matches": [text]}, str(tmp_path / "it-breaks.toml")).patterns("matches")
+
+
+@pytest.mark.parametrize("text", ["a.b", "(ab|cd)", "x?y?", r"\d{3,9}", "(abc)?"])
+def test_a_pattern_that_any_text_may_have_is_refused(text: str) -> None:
+    with pytest.raises(Unbounded, match="characters in a row"):
+        patterns.pattern(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "literals"),
+    [
+        ("Permission DENIED", ("permission denied",)),
+        ("a (b|c) no such file", (" no such file",)),
+        ("(first one|second)x", ("first one", "second")),
+        ("(maybe )?surely", ("surely",)),
+        (r"x \S{1,9}: gone", (": gone",)),
+    ],
+)
+def test_a_literal_is_in_every_match(text: str, literals: tuple[str, ...]) -> None:
+    assert patterns.pattern(text).literals == literals
+
+
+def words(expression: str) -> list[str]:
+    """What a text can be made of to keep this pattern busy: its own words, whole and cut short."""
+    parts = [part for part in re.split(r"\\.|[\[\](){}|?*+.^$]|\d+,\d*", expression) if part]
+    begun = re.sub(r"\\(.)", r"\1", re.split(r"[(\[{]", expression)[0])
+    return [*parts, begun, begun[:-1], "".join(parts), "".join(parts)[:-1], f"{''.join(parts)[:-1]} "]
+
+
+def adversarial(expression: str) -> list[str]:
+    every = [word for word in words(expression) if word.strip()]
+    texts = [word * (1_000_000 // len(word)) for word in every]
+    texts += ["\n".join((word * 200 + str(line)) for line in range(250)) for word in every]
+    return [*texts, "".join(every) * (200_000 // sum(map(len, every))), " " * 1_000_000, "\\" * 300_000]
+
+
+@pytest.mark.parametrize(("entry", "pattern"), PATTERNS, ids=[f"{id_}-{at}" for at, (id_, _) in enumerate(PATTERNS)])
+def test_no_text_keeps_a_pattern_busy(entry: str, pattern: patterns.Pattern) -> None:
+    began = time.monotonic()
+    for text in adversarial(pattern.compiled.pattern):
+        lines = catalogue.Lines(explain._lines(text))
+        ENTRIES[entry].matched(lines)
+    assert time.monotonic() - began < BOUND
+
+
+@pytest.mark.parametrize(("entry", "expression"), OTHERS, ids=[f"{id_}-{at}" for at, (id_, _) in enumerate(OTHERS)])
+def test_no_output_keeps_a_sign_busy(entry: str, expression: re.Pattern[str]) -> None:
+    began = time.monotonic()
+    for text in adversarial(expression.pattern or "x"):
+        expression.search(text)
+    assert time.monotonic() - began < BOUND
+
+
+def test_the_catalogue_has_no_pattern_without_a_bound() -> None:
+    for path in (FIXTURES / "troubleshooting").glob("*.toml"):
+        for text in tomllib.loads(path.read_text()).get("matches", []):
+            patterns.pattern(text)
+
+
+@pytest.mark.parametrize("text", ["touch: /workspace/" * 58_000, ("touch: /workspace/" * 200 + "\n") * 300])
+def test_a_megabyte_of_one_message_is_explained_at_once(text: str) -> None:
+    began = time.monotonic()
+    found(text, ENTRIES)
+    assert time.monotonic() - began < BOUND
+
+
+class Stdin:
+    """Standard input that has so many bytes, of which none is made before it is read."""
+
+    def __init__(self, first: bytes, filler: int, last: bytes) -> None:
+        self._first, self._filler, self._last = io.BytesIO(first), filler, io.BytesIO(b"\n" + last)
+        self.read_in_one = 0
+
+    @property
+    def buffer(self) -> Stdin:
+        return self
+
+    def isatty(self) -> bool:
+        return False
+
+    def read(self, size: int) -> bytes:
+        self.read_in_one = max(self.read_in_one, size)
+        if piece := self._first.read(size):
+            return piece
+        if self._filler:
+            piece = (b"nothing to see here, line after line\n" * (size // 37 + 1))[: min(size, self._filler)]
+            self._filler -= len(piece)
+            return piece
+        return self._last.read(size)
+
+
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_of_a_long_log_both_ends_are_read_and_that_is_said(
+    where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = b"EACCES: permission denied, mkdir '/home/node/x'\n"
+    stdin = Stdin(message if where == "first" else b"", 300_000_000, message if where == "last" else b"")
+    monkeypatch.setattr("sys.stdin", stdin)
+    began = time.monotonic()
+    assert explain.explain(True) is Exit.OK
+    assert time.monotonic() - began < 3 * BOUND
+    came = capsys.readouterr()
+    assert "A file cannot be written" in came.out or ENTRIES["permission-denied-in-the-workspace"].title in came.out
+    assert "the first 4 MB and the last 4 MB were read, 278." in came.err
+    assert stdin.read_in_one <= 4 * 2**20
+
+
+def test_a_short_log_is_read_whole_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", Stdin(b"", 5_000_000, b"ENOSPC\n"))
+    assert explain.explain("-") is Exit.OK
+    assert capsys.readouterr().err == ""
