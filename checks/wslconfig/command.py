@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from checks.hosts.recipe import ROOT
 from checks.problems import Exit, Problem, WrongUsage
+from checks.terminal import say
 from checks.wslconfig import files, render
 from checks.wslconfig.files import Source
 from checks.wslconfig.lines import Setting, read
@@ -45,7 +45,7 @@ def wslconfig(options: Options) -> Exit:
         _alone(options, "--check" if options.check else "")
         return _example(check=options.check)
     except Problem as problem:
-        print(f"Wrong usage: {problem}", file=sys.stderr)
+        say(f"Wrong usage: {problem}", error=True)
         return problem.exit
 
 
@@ -76,13 +76,13 @@ def _example(*, check: bool) -> Exit:
     text = render.example()
     where = EXAMPLE.relative_to(ROOT)
     if EXAMPLE.is_file() and EXAMPLE.read_bytes() == text.encode():
-        print(f"{where} is up to date.")
+        say(f"{where} is up to date.")
         return Exit.OK
     if check:
-        print(f"{where} is not what would be rendered. Render it: invoke wslconfig", file=sys.stderr)
+        say(f"{where} is not what would be rendered. Render it: invoke wslconfig", error=True)
         return Exit.CASE_FAILED
     files.replace(EXAMPLE, text.encode())
-    print(f"Wrote {where}.")
+    say(f"Wrote {where}.")
     return Exit.OK
 
 
@@ -90,13 +90,13 @@ def _validate(name: str) -> Exit:
     source = files.load(files.located("--validate", name))
     findings = validate(source)
     for each in findings:
-        print(f"{name}:{each.line}: {'note: ' if each.harmless else ''}{each.message}")
+        say(f"{name}:{each.line}: {'note: ' if each.harmless else ''}{each.message}")
     wrong = sum(not each.harmless for each in findings)
     if wrong:
-        print(f"\n{wrong} {'finding' if wrong == 1 else 'findings'}.")
+        say(f"\n{wrong} {'finding' if wrong == 1 else 'findings'}.")
         return Exit.CASE_FAILED
     settings = sum(isinstance(line, Setting) for line in read(source.text))
-    print(f"{name}: {settings} {'setting' if settings == 1 else 'settings'}, nothing wrong.")
+    say(f"{name}: {settings} {'setting' if settings == 1 else 'settings'}, nothing wrong.")
     return Exit.OK
 
 
@@ -105,20 +105,20 @@ def _compute(options: Options) -> Exit:
     path = files.located("--output", options.output) if options.output else None
     host = known(options.host_memory, options.host_cpus)
     for assumption in host.assumed:
-        print(assumption, file=sys.stderr)
+        say(assumption, error=True)
     wanted = plan(containers, browser=options.browser)
     if not wanted.fits(host.machine):
         raise _too_many(wanted, host.machine)
     if path is None:
-        print(render.computed(wanted, host.machine), end="")
+        say(render.computed(wanted, host.machine), end="")
     else:
         _write(path, wanted, host.machine, options)
     if wanted.crowds(host.machine):
         left = spoken(host.machine.memory - wanted.memory)
-        print(
+        say(
             f"Warning: Windows is left {left} of {spoken(host.machine.memory)}, less than a quarter. "
             "It may get slow when the agents use all of theirs.",
-            file=sys.stderr,
+            error=True,
         )
     return Exit.OK
 
@@ -145,8 +145,8 @@ def _write(path: Path, wanted: Plan, machine: Machine, options: Options) -> None
     else:
         data = render.computed(wanted, machine).replace("\n", files.line_end(path)).encode()
         (files.replace if options.force else files.create)(path, data)
-        print(f"Wrote {path}: {_told(wanted)}.")
-    print("It takes effect after `wsl --shutdown`.")
+        say(f"Wrote {path}: {_told(wanted)}.")
+    say("It takes effect after `wsl --shutdown`.")
 
 
 def _update(path: Path, wanted: Plan) -> None:
@@ -158,17 +158,17 @@ def _update(path: Path, wanted: Plan) -> None:
     line_end = "\r\n" if "\r\n" in source.text else files.line_end(path) if "\n" not in source.text else "\n"
     text = render.updated(source.text, wanted, line_end)
     if text == source.text:
-        print(f"{path} has that already: {_told(wanted)}.")
+        say(f"{path} has that already: {_told(wanted)}.")
     else:
         files.replace(path, source.encode(text))
-        print(f"Updated {path}: {_told(wanted)}. Everything else is as it was.")
+        say(f"Updated {path}: {_told(wanted)}. Everything else is as it was.")
     _mention_findings(path, Source(text, source.encoding, source.bom, source.remarks))
 
 
 def _mention_findings(path: Path, source: Source) -> None:
     wrong = sum(not finding.harmless for finding in validate(source))
     if wrong:
-        print(f"There is something else in it that WSL ignores: invoke wslconfig --validate {path}", file=sys.stderr)
+        say(f"There is something else in it that WSL ignores: invoke wslconfig --validate {path}", error=True)
 
 
 def _told(wanted: Plan) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checks import files
+from checks.bounded import TooLarge, read
 from checks.problems import WrongUsage
 from checks.wslconfig.keys import catalogue
 
@@ -18,6 +19,7 @@ MOUNTS = Path("/mnt")
 _DRIVE = re.compile(r"([A-Za-z]):[\\/](.*)")
 _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
+_LARGEST = 2**16  # bytes; a real one has a few hundred
 _REMEDY = "WSL opens it as UTF-8: save it as that."
 
 
@@ -121,9 +123,11 @@ def line_end(path: Path) -> str:
 def load(path: Path) -> Source:
     """Read a file. Raises WrongUsage where that is not possible."""
     try:
-        return decode(path.read_bytes())
+        return decode(read(path, _LARGEST))
     except OSError as error:
         raise WrongUsage(f"{path} can't be read: {error.strerror}.") from error
+    except TooLarge as error:
+        raise WrongUsage(f"{path} is not a .wslconfig: {error}.") from error
 
 
 def create(path: Path, data: bytes) -> None:

@@ -17,11 +17,14 @@ _MAC = re.compile(r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}")
 _ABSOLUTE = re.compile(r"(?:[A-Za-z]:|\\)[\\/]")
 
 _SMALLER = {"T": "GB", "G": "MB", "M": "KB", "K": "B"}
+_LONGEST = 4000  # characters: Python refuses to read a longer number, and Windows a longer path
 _MIB = 1 << 20
 
 
 def problem(key: Key, value: str) -> str:
     """What is wrong with the value and what to write, as sentences; "" where nothing is."""
+    if len(value) > _LONGEST:
+        return f"the value of {key.name} has {len(value)} characters, which no value of it has."
     return _CHECKS[key.type](key, value)
 
 

@@ -1,0 +1,89 @@
+"""Files and JSON that others wrote: read up to a bound, and refused in words."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from checks import bounded, findings
+from checks.evidence import SCHEMA
+from checks.hosts.recipe import ROOT
+from checks.matrix import stored as matrix_stored
+from checks.nanoclaw.contract import END, START, Markers
+from checks.problems import Exit, WrongUsage
+from checks.troubleshooting import records
+from checks.trust import stored as trust_stored
+from checks.wslconfig import files as wslconfig_files
+from checks.wslconfig.command import Options, wslconfig
+from checks.wslconfig.validate import validate
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "evidence": matrix_stored.read,
+    "findings": lambda path: findings.believed(path, SCHEMA, "anything"),
+    "sabotages": trust_stored.read,
+    "reproductions": records.read,
+    ".wslconfig": wslconfig_files.load,
+}
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_a_file_without_an_end_is_refused(read: Callable[[Path], object]) -> None:
+    with pytest.raises(WrongUsage, match=r"/dev/zero .*larger than the .* [KM]B that are read"):
+        read(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize("read", list(READERS.values())[:4], ids=list(READERS)[:4])
+def test_json_that_is_nested_too_deeply_is_refused(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    file = tmp_path / "deep.json"
+    file.write_text("[" * 200_000)
+    with pytest.raises(WrongUsage, match="nested too deeply"):
+        read(file)
+
+
+def test_a_wslconfig_without_an_end_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert wslconfig(Options(validate="/dev/zero")) is Exit.WRONG_USAGE
+    assert "/dev/zero is not a .wslconfig: it is larger than the 64 KB that are read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "9" * 5000 + "GB", "-" + "9" * 5000, "0x" + "f" * 5000, "9." * 2500])
+@pytest.mark.parametrize("key", ["memory", "processors", "kernel", "swap", "vmIdleTimeout"])
+def test_a_value_of_any_length_is_judged(key: str, value: str) -> None:
+    source = wslconfig_files.decode(f"[wsl2]\n{key}={value}\n".encode())
+    assert [each.line for each in validate(source)] == [2]
+
+
+def test_an_agent_that_nests_its_answer_too_deeply_has_said_nothing() -> None:
+    markers = Markers()
+    assert markers.feed(START + b"[" * 200_000 + END) == []
+    assert len(markers.malformed) == 1
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_a_file_of_the_largest_size_is_read(tmp_path: Path, size: int) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"x" * size)
+    if size == 4:
+        assert bounded.read_text(file, 4) == "xxxx"
+    else:
+        with pytest.raises(bounded.TooLarge, match="larger than the 4 bytes"):
+            bounded.read(file, 4)
+
+
+def modules() -> list[Path]:
+    return [path for path in (ROOT / "checks").rglob("*.py") if path.name != "bounded.py"]
+
+
+def test_json_is_parsed_in_one_place() -> None:
+    """json.loads raises RecursionError for a text that is nested too deeply, which no caller expects."""
+    calls = [
+        str(path.relative_to(ROOT))
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id, node.attr) in {("json", "loads"), ("json", "load")}
+    ]
+    assert calls == []
