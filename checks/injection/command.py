@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from checks.nanoclaw.opened import opened
 from checks.problems import Exit, HostProblem, WrongUsage, settled
 from checks.progress import Progress
 from checks.stage import Stage, stage
+from checks.terminal import say
 
 _ACTIONS = "--list, --check, --install or --uninstall"
 
@@ -83,14 +83,14 @@ def _list(spec: str, progress: Progress) -> Exit:
         known = stored.committed(stored.OPTIONS)
         if not known:
             raise WrongUsage("Nothing has been measured yet.", "Measure a host: invoke inject --list --host debian-13")
-        print("\n\n".join(table.of_host(evidence) for evidence in known))
+        say("\n\n".join(table.of_host(evidence) for evidence in known))
         return Exit.OK
     with runs.new_run() as run, stage(spec, _plain(spec), run, progress) as ready:
         _refuse_configured(ready, _looked_at(ready.host))
         evidence = measured(ready, progress)
-    print(table.of_host(evidence))
+    say(table.of_host(evidence))
     if evidence["host"]["name"] in recipe.known():
-        print(f"\nWrote {stored.write(stored.OPTIONS, evidence).relative_to(recipe.ROOT)}.")
+        say(f"\nWrote {stored.write(stored.OPTIONS, evidence).relative_to(recipe.ROOT)}.")
     return Exit.OK
 
 
@@ -109,12 +109,12 @@ def _check(options: Options, progress: Progress) -> Exit:
         if ready.guest is not None:
             _install_there(ready.host)
         elif not _looked_at(ready.host).installed:
-            print(f"The recommended configuration is not installed on {ready.host.name}.")
-            print("Install it: invoke inject --install")
+            say(f"The recommended configuration is not installed on {ready.host.name}.")
+            say("Install it: invoke inject --install")
             return Exit.CASE_FAILED
         facts = ready.host.facts()
-        print(f"Host: {ready.host.name}: {facts.distribution}, Podman {facts.version}, uid {facts.uid}")
-        print(f"Agent: {kit.agent.name}\n")
+        say(f"Host: {ready.host.name}: {facts.distribution}, Podman {facts.version}, uid {facts.uid}")
+        say(f"Agent: {kit.agent.name}\n")
         with progress.step("Asking an agent, and looking into its container"):
             findings = proof.check(ready, kit)
         left_out = proof.missing(ready)
@@ -129,12 +129,11 @@ def _check(options: Options, progress: Progress) -> Exit:
 
 def _report(evidence: dict[str, Any], findings: list[proof.Finding]) -> Exit:
     for finding in findings:
-        print(finding.line)
+        say(finding.line)
     for what, why in evidence["missing"].items():
-        print(f"  [MISSING] {what}: can't be set on this host: {why}")
+        say(f"  [MISSING] {what}: can't be set on this host: {why}")
     failed = sum(not finding.held for finding in findings)
-    sys.stdout.flush()
-    print(f"\n{len(findings) - failed} of {len(findings)} as they are to be" + (f", {failed} not." if failed else "."))
+    say(f"\n{len(findings) - failed} of {len(findings)} as they are to be" + (f", {failed} not." if failed else "."))
     if evidence["host"]["name"] in recipe.known() and "nanoclaw's own" in evidence["agent"]:
         stored.write(stored.CHECK, evidence)
     return Exit.CASE_FAILED if failed else Exit.OK

@@ -11,6 +11,7 @@ from checks.hosts.base import Host
 from checks.injection.configuration import HOOK, REFUSAL, File, Whose, settings_folder, whose
 from checks.injection.state import Found, look, obstacles, require_account
 from checks.problems import Exit, HostProblem
+from checks.terminal import say
 
 _ASIDE = ".nanoclaw-part"
 
@@ -47,8 +48,8 @@ def install(host: Host, *, dry_run: bool) -> Exit:
     due = [file for file in found.wanted if found.files.get(file.path) != file.data]
     if dry_run:
         for file in due:
-            print(f"==> {file.path} (mode {file.mode:o})\n{file.data.decode()}", end="")
-        print(_nothing_to_do(found) if not due else f"\nWith --dry-run nothing was written to {found.host}.")
+            say(f"==> {file.path} (mode {file.mode:o})\n{file.data.decode()}", end="")
+        say(_nothing_to_do(found) if not due else f"\nWith --dry-run nothing was written to {found.host}.")
         return Exit.OK
     if due:
         if found.locked:
@@ -58,15 +59,15 @@ def install(host: Host, *, dry_run: bool) -> Exit:
             )
         place(host, due)
         for file in due:
-            print(f"Wrote {file.path}.")
+            say(f"Wrote {file.path}.")
     else:
-        print(_nothing_to_do(found))
+        say(_nothing_to_do(found))
     for name, setting in found.settings.missing().items():
-        print(
+        say(
             f"Not set: {setting}. {found.host} gives its users no controller “{name}” of control groups; where systemd "
             "runs, a drop-in of user@.service with “Delegate=cpu cpuset io memory pids” does (docs/TROUBLESHOOTING.md)."
         )
-    print(
+    say(
         'In force from the next container on. userns = "keep-id" holds for every container of this user, the rest for '
         "nanoclaw's agents alone (the scoped way: docs/SECURITY.md). See that it is in force: invoke inject --check"
     )
@@ -85,12 +86,12 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
     if told := _cannot(found, edited, "removed"):
         return told
     if not found.ours:
-        print(f"Nothing of ours is installed for {found.user} on {found.host}.")
+        say(f"Nothing of ours is installed for {found.user} on {found.host}.")
         return Exit.OK
     for path in found.ours:
-        print(f"{'Would remove' if dry_run else 'Removed'} {path}.")
+        say(f"{'Would remove' if dry_run else 'Removed'} {path}.")
     if not dry_run and (left := remove(host, found, found.ours)):
-        print(f"{left} has something else in it and was left.")
+        say(f"{left} has something else in it and was left.")
     return Exit.OK
 
 
@@ -120,8 +121,8 @@ def _nothing_to_do(found: Found) -> str:
 
 def _cannot(found: Found, why: Sequence[str], what: str) -> Exit | None:
     for each in why:
-        print(each)
+        say(each)
     if why:
-        print(f"Nothing was {what} for {found.user} on {found.host}.")
+        say(f"Nothing was {what} for {found.user} on {found.host}.")
         return Exit.CASE_FAILED
     return None

@@ -3,7 +3,6 @@ believed."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import jsonschema
 
 from checks import files
+from checks.bounded import read_json
 from checks.hosts import identity, recipe
 from checks.injection.settings import Setting
 from checks.matrix.stored import FOLDER
@@ -91,7 +91,7 @@ def committed(kind: Path) -> list[dict[str, Any]]:
 def read(path: Path, kind: Path) -> dict[str, Any]:
     """One file. Raises WrongUsage where it is no evidence, or is not of the host that it names."""
     try:
-        data: dict[str, Any] = json.loads(path.read_text())
+        data: dict[str, Any] = read_json(path)
         jsonschema.validate(data, _SCHEMAS[kind])
     except (OSError, ValueError, jsonschema.ValidationError) as error:
         reason = error.message if isinstance(error, jsonschema.ValidationError) else error
