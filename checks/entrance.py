@@ -9,7 +9,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import NoReturn, TextIO
 
 from checks.problems import Exit, HostProblem, ReaderGone, WrongUsage, settled
@@ -36,12 +36,6 @@ class _Output(io.FileIO):
                 raise ReaderGone from None
             _failures[self.fileno()] = error
             return len(data)
-
-
-def enter(run: Callable[[], Exit]) -> NoReturn:
-    """Run a program and end the process with its exit status."""
-    with entering():
-        leave(run())
 
 
 @contextlib.contextmanager
@@ -89,7 +83,7 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def require_utf8(words: list[str]) -> None:
+def require_utf8(words: Sequence[str]) -> None:
     """Raise WrongUsage for an argument that is not valid text: it could be neither printed nor written to a report."""
     for word in words:
         try:
