@@ -25,7 +25,7 @@ class _Output(io.FileIO):
     Rich ends a process with status 1 on a closed pipe, and Python with 120 where the last flush fails.
     """
 
-    def write(self, data) -> int:  # type: ignore[no-untyped-def, override] # noqa: ANN001
+    def write(self, data) -> int:  # type: ignore[no-untyped-def] # noqa: ANN001
         try:
             return super().write(data)
         except OSError as error:
@@ -115,7 +115,7 @@ def _safe(stream: TextIO) -> TextIO:
         return stream
     raw = _Output(stream.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
-        raw if stream.write_through else io.BufferedWriter(raw),  # type: ignore[type-var]
+        raw if stream.write_through else io.BufferedWriter(raw),
         encoding=stream.encoding, errors="backslashreplace",
         line_buffering=stream.line_buffering, write_through=stream.write_through,
     )  # fmt: skip

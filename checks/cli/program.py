@@ -88,11 +88,9 @@ class FrontDoor(Program):
 
     def _execute(self) -> None:
         # One after the other: a task hands its status on by an exception, which ends them all where it is not 0.
-        tasks = self.tasks
-        if not tasks:
-            super().execute()
+        tasks = list(self.tasks)
         for task in tasks:
-            self.tasks = [task]
+            self.tasks[:] = [task]
             try:
                 super().execute()
             except Exit as ended:

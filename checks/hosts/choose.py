@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from checks.hosts.base import Host
+from checks.hosts.base import Host, pairs
 from checks.hosts.process import TimedOut
 from checks.problems import HostProblem
 
@@ -24,9 +24,9 @@ def unusable(host: Host) -> str:
 
 
 def _reasons(host: Host) -> Iterator[str]:
-    found = dict(
-        line.split("=", 1) for line in host.must(["sh", "-c", _LOOK], doing="looking for docker").out.splitlines()
-    )
+    found = pairs(host.must(["sh", "-c", _LOOK], doing="looking for docker").out)
+    if missing := {"uid", "docker", "podman"} - found.keys():
+        raise HostProblem(f"{host.name} did not print what was asked for: {', '.join(sorted(missing))}.")
     if found["uid"] == "0":
         yield "running as root, and rootless Podman belongs to a plain user"
     if not found["podman"]:

@@ -16,6 +16,8 @@ from typing import IO
 
 Echo = Callable[[str], None]
 
+_UNOPENED = 4000  # bytes that are kept of what comes before an opening, to be told where there is none
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -29,6 +31,8 @@ class Completed:
     stdout: bytes
     stderr: bytes
     seconds: float
+    opened: bool = True
+    """Whether the command was started at all: a far side that never prints its opening may have run something else."""
 
     @property
     def out(self) -> str:
@@ -56,7 +60,11 @@ class TimedOut(Exception):
 
 
 class Process:
-    """A running child process. It is a session leader, so that killing it takes its own children along."""
+    """A running child process. It is a session leader, so that killing it takes its own children along.
+
+    ``opening`` is what the far side prints on standard output right before the command's own: it and all before it (a
+    login shell's greeting) are dropped, and input is fed only then.
+    """
 
     def __init__(
         self,
@@ -65,9 +73,13 @@ class Process:
         shown: Sequence[str] | None = None,
         stdin: bytes = b"",
         echo: Echo | None = None,
+        opening: bytes = b"",
     ) -> None:
         self._argv = tuple(shown if shown is not None else argv)
         self._echo = echo
+        self._opening = opening
+        self._opened = not opening
+        self._may_feed = threading.Event()
         self._started = time.monotonic()
         if echo:
             echo(f"$ {shlex.join(self._argv)}")
@@ -108,7 +120,8 @@ class Process:
         status = self._child.poll()
         if status is not None:
             return self._completed()
-        return Completed(self._argv, -1, b"".join(self._out), b"".join(self._err), time.monotonic() - self._started)
+        seconds = time.monotonic() - self._started
+        return Completed(self._argv, -1, b"".join(self._out), b"".join(self._err), seconds, self._opened)
 
     def kill(self) -> None:
         """Kill the process and the children that stayed in its session. Harmless when it has ended."""
@@ -139,16 +152,20 @@ class Process:
             b"".join(self._out),
             b"".join(self._err),
             time.monotonic() - self._started,
+            self._opened,
         )
 
-    @staticmethod
-    def _feed(pipe: IO[bytes], data: bytes) -> None:
+    def _feed(self, pipe: IO[bytes], data: bytes) -> None:
+        if data:  # nothing but the command itself may read it: another shell would run it
+            self._may_feed.wait()
         with contextlib.suppress(BrokenPipeError), pipe:
             pipe.write(data)
 
     def _collect(self, pipe: IO[bytes], into: list[bytes], mark: str) -> None:
         line = b""
         with pipe:
+            if into is self._out and (unopened := self._await_opening(pipe)):
+                into.append(unopened)
             while chunk := os.read(pipe.fileno(), 65536):
                 into.append(chunk)
                 if self._echo:
@@ -157,3 +174,18 @@ class Process:
                         self._echo(f"  {mark}{each[:2000].decode(errors='replace')}")
         if self._echo and line:
             self._echo(f"  {mark}{line[:2000].decode(errors='replace')}")
+
+    def _await_opening(self, pipe: IO[bytes]) -> bytes:
+        """Read up to the opening's end and no further; the end of what came where the output ends without it."""
+        came = bytearray()
+        while not came.endswith(self._opening):
+            byte = os.read(pipe.fileno(), 1)
+            if not byte:
+                break
+            came += byte
+            del came[:-_UNOPENED]
+        else:
+            self._opened = True
+            came.clear()
+        self._may_feed.set()
+        return bytes(came)
