@@ -25,7 +25,7 @@ class _Output(io.FileIO):
     Rich ends a process with status 1 on a closed pipe, and Python with 120 where the last flush fails.
     """
 
-    def write(self, data) -> int:  # type: ignore[no-untyped-def] # noqa: ANN001
+    def write(self, data) -> int:  # type: ignore[no-untyped-def]
         try:
             return super().write(data)
         except OSError as error:
@@ -46,7 +46,7 @@ def entering() -> Iterator[None]:
         yield
     except SystemExit:
         raise
-    except BaseException as error:  # noqa: BLE001 - every end of a program is here
+    except BaseException as error:
         leave(status_of(error))
 
 
@@ -103,7 +103,7 @@ def prepare() -> None:
         except OSError:  # closed: the next file that is opened would take its place
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115, PTH123
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
     for name in _NAMES[1:]:
         stream = getattr(sys, name)
         if stream is getattr(sys, f"__{name}__"):

@@ -59,6 +59,19 @@ def require_folder_of(option: str, path: str) -> None:
         raise WrongUsage(f"{option}: the folder {folder} does not exist.")
 
 
+def require_folder(option: str, path: str) -> None:
+    """Raise WrongUsage unless ``path`` is a folder that can be written to, or can be made; empty is no path."""
+    require_folder_of(option, path)
+    if not path:
+        return
+    folder = Path(path).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise WrongUsage(f"{option}: {folder} is not a folder.")
+    written = folder if folder.exists() else folder.parent
+    if not os.access(written, os.W_OK | os.X_OK):
+        raise WrongUsage(f"{option}: {written} can't be written.")
+
+
 def require_file(option: str, path: str) -> None:
     """Raise WrongUsage unless the file that ``option`` names can be written at the end of a run; empty is no path."""
     require_folder_of(option, path)
@@ -102,7 +115,7 @@ def settled(run: Callable[[], Exit], say: Callable[[str], None]) -> Exit:
         line, status = f"The host can’t be used: {error.strerror or error}{named}", Exit.HOST_UNUSABLE
     except KeyboardInterrupt:
         line, status = "Interrupted; everything that the run had made was removed.", Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - what nobody expected is a bug, and told as one
+    except Exception as error:
         line, status = _fault(error), Exit.OWN_FAULT
     with contextlib.suppress(OSError, ReaderGone):
         say(line)

@@ -55,9 +55,9 @@ def _guarded(stage: Callable[..., T], *, parses: bool = False) -> Callable[..., 
             return problems.Exit.OK
 
         status = settled(run, say)
-        if results:
-            return results[0]
-        leave(ended[0] if ended else status)
+        if not results:
+            leave(ended[0] if ended else status)
+        return results[0]
 
     return guarded
 

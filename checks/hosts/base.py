@@ -283,7 +283,7 @@ class Host(ABC):
 
 
 def parse_facts(text: str) -> Facts:
-    """Facts from the lines of ``key=value`` that the host's own shell printed. Raises HostProblem where they are none."""
+    """Facts from the lines of ``key=value`` that the host's own shell printed. Raises HostProblem for other text."""
     found = pairs(text)
     info: dict[str, Any] = {}
     with contextlib.suppress(ValueError, RecursionError):

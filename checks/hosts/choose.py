@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+from checks.hosts import recipe
 from checks.hosts.base import Host, pairs
 from checks.hosts.process import TimedOut
+from checks.hosts.ssh import SshHost
 from checks.problems import HostProblem
 
 _LOOK = """
@@ -13,6 +16,14 @@ printf 'uid=%s\\n' "$(id -u)"
 printf 'docker=%s\\n' "$(command -v docker)"
 printf 'podman=%s\\n' "$(command -v podman)"
 """
+
+
+def require_known(spec: str) -> None:
+    """Raise WrongUsage unless ``--host`` names a host, whether it can be reached or not."""
+    if spec.startswith("ssh://"):
+        SshHost.parse(spec, sockets=Path())
+    elif spec not in ("auto", "local"):
+        recipe.load(spec)
 
 
 def unusable(host: Host) -> str:
