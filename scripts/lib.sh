@@ -4,6 +4,9 @@
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 VENV=$ROOT/.venv
 
+# What this project's files are in, whatever the locale is.
+export PYTHONUTF8=1
+
 # The exit status of a machine that can't be used as it is.
 UNUSABLE=3
 
