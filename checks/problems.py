@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
+import traceback
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
@@ -16,6 +19,8 @@ class Exit(IntEnum):
     WRONG_USAGE = 2
     HOST_UNUSABLE = 3
     UNPROVEN = 4
+    OWN_FAULT = 70
+    """A bug of this project; 70 is EX_SOFTWARE of sysexits.h."""
     INTERRUPTED = 130
 
 
@@ -48,8 +53,23 @@ class WrongUsage(Problem):
 
 def require_folder_of(option: str, path: str) -> None:
     """Raise WrongUsage unless there is a folder for what ``option`` names; empty is no path."""
+    if path == "-":
+        raise WrongUsage(f"{option} - is not supported: nothing is written to standard output.", "Name a file.")
     if path and not (folder := Path(path).absolute().parent).is_dir():
         raise WrongUsage(f"{option}: the folder {folder} does not exist.")
+
+
+def require_folder(option: str, path: str) -> None:
+    """Raise WrongUsage unless ``path`` is a folder that can be written to, or can be made; empty is no path."""
+    require_folder_of(option, path)
+    if not path:
+        return
+    folder = Path(path).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise WrongUsage(f"{option}: {folder} is not a folder.")
+    written = folder if folder.exists() else folder.parent
+    if not os.access(written, os.W_OK | os.X_OK):
+        raise WrongUsage(f"{option}: {written} can't be written.")
 
 
 def require_file(option: str, path: str) -> None:
@@ -70,24 +90,61 @@ class Interrupted(KeyboardInterrupt):
     """A signal asks the run to end."""
 
 
+class ReaderGone(Interrupted):
+    """Whoever read the output has gone, as `head` does."""
+
+
 def headline(problem: Problem) -> str:
     """The line by which a user is told of a problem."""
     return f"{'Wrong usage' if isinstance(problem, WrongUsage) else 'The host can’t be used'}: {problem}"
 
 
 def settled(run: Callable[[], Exit], say: Callable[[str], None]) -> Exit:
-    """The exit status of a command, whichever way ``run`` ends; what kept it from an answer is said in one line."""
+    """The exit status of a command, whichever way ``run`` ends; what kept it from an answer is said in one line.
+
+    Only ``run`` itself returns CASE_FAILED: no error becomes that status.
+    """
     try:
         return run()
     except Problem as problem:
-        say(headline(problem))
-        return problem.exit
-    except BrokenPipeError:  # who read the output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        line, status = headline(problem), problem.exit
+    except (ReaderGone, BrokenPipeError):
         return Exit.INTERRUPTED
     except OSError as error:
-        say(f"The host can’t be used: {error.strerror}: {error.filename or 'no file named'}")
-        return Exit.HOST_UNUSABLE
+        named = f": {error.filename}" if error.filename else ""
+        line, status = f"The host can’t be used: {error.strerror or error}{named}", Exit.HOST_UNUSABLE
     except KeyboardInterrupt:
-        say("Interrupted; everything that the run had made was removed.")
-        return Exit.INTERRUPTED
+        line, status = "Interrupted; everything that the run had made was removed.", Exit.INTERRUPTED
+    except Exception as error:
+        line, status = _fault(error), Exit.OWN_FAULT
+    with contextlib.suppress(OSError, ReaderGone):
+        say(line)
+    return status
+
+
+def _fault(error: Exception) -> str:
+    """Write the traceback to a file that only this account can read; the line that names the error and the file."""
+    what = f"This is a bug of the project: {type(error).__name__}: {str(error).strip()[:300]}".splitlines()[0]
+    try:
+        return f"{what} Its traceback: {_written(error)}"
+    except OSError as unwritable:
+        return f"{what} Its traceback could not be written: {unwritable.strerror}."
+
+
+def _written(error: Exception) -> Path:
+    from checks.runs import cache  # noqa: PLC0415 - it imports this module
+
+    text = "".join(traceback.format_exception(error)).encode(errors="backslashreplace")
+    try:
+        folder = cache() / "faults"
+        folder.mkdir(exist_ok=True)
+        return _private(text, folder)
+    except (Problem, OSError):
+        return _private(text, Path(tempfile.gettempdir()))
+
+
+def _private(text: bytes, folder: Path) -> Path:
+    descriptor, name = tempfile.mkstemp(prefix="nanoclaw-verify-", suffix=".traceback", dir=folder)  # 0600
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text)
+    return Path(name)

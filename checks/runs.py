@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import pwd
 import secrets
 import shutil
 import signal
@@ -33,9 +34,12 @@ _KILL_BOUND = 5.0  # seconds; a killed process takes a moment to go
 
 
 def cache() -> Path:
-    """This project's folder in the user's cache, made when missing."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(base) / PROGRAM
+    """This project's folder in the user's cache, made when missing.
+
+    A relative XDG_CACHE_HOME is ignored, as the XDG specification wants: it would be another folder in every directory.
+    """
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    folder = (Path(base) if Path(base).is_absolute() else _home() / ".cache") / PROGRAM
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -43,6 +47,19 @@ def cache() -> Path:
             f"The cache folder {folder} can't be made: {error.strerror}.", "Set XDG_CACHE_HOME to a folder of your own."
         ) from error
     return folder
+
+
+def _home() -> Path:
+    """This account's home: $HOME, or the one that the system has where that is unset, empty or relative."""
+    home = Path(os.environ.get("HOME", ""))
+    if not home.is_absolute():
+        try:
+            home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+        except KeyError:
+            home = Path()
+    if not home.is_absolute():
+        raise HostProblem("This account has no home directory.", "Set XDG_CACHE_HOME to a folder of your own.")
+    return home
 
 
 @dataclass

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from tabulate import tabulate
@@ -16,6 +17,7 @@ from checks import files, redaction, runs, terminal
 from checks.bench import Bench
 from checks.evidence import Evidence
 from checks.hardening import flags
+from checks.hosts.choose import require_known
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.plugin import Integration
 from checks.nanoclaw.supply import Supply
@@ -168,7 +170,7 @@ def _arguments(options: Options, junit: str = "") -> list[str]:
     return [
         *(str(CASES / f"{group}.py") for group in ORDER),
         "-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(CASES.parent.parent),
-        "-o", f"cache_dir={runs.cache() / 'last-failed' / options.host.replace('/', '_')}",
+        "-o", f"cache_dir={runs.cache() / 'last-failed' / quote(options.host, safe='')}",
         *(["--last-failed"] if options.last_failed else []),
         *(["--collect-only"] if options.list_only else []),
         *([f"--junitxml={junit}"] if junit else []),
@@ -194,10 +196,15 @@ def _reported(options: Options) -> Iterator[str]:
 
 
 def _check(options: Options) -> None:
+    require_known(options.host)
     factor_of(options.timeout_factor)
     _live_key(options)
     require_file("--json", options.json)
     require_file("--junit", options.junit)
+    if options.list_only and (options.json or options.junit):
+        raise WrongUsage("--list runs no case, so that there is nothing to write for --json or --junit.")
+    if options.json and options.junit and Path(options.json).resolve() == Path(options.junit).resolve():
+        raise WrongUsage("--json and --junit name the same file.", "Name two.")
 
 
 def _live_key(options: Options) -> str:

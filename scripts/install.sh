@@ -36,8 +36,15 @@ install() {
     [ $# -gt 0 ] || return 0
     say "Installing: $* ..."
     sudo=$(rights "apt-get update && apt-get install -y $recommends $*") || exit $?
-    $sudo apt-get -qq update
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y "$recommends" "$@" >/dev/null
+    apt_get update
+    apt_get install -y "$recommends" "$@" >/dev/null
+}
+
+# apt-get, with root's rights; it ends with 100 for whatever keeps it from its work.
+apt_get() {
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" && return
+    say "apt-get $1 failed with status $?; see above. If another apt holds the lock, run this again when it has ended."
+    exit "$UNUSABLE"
 }
 
 # The QEMU of Debian's backports, where the installed one is older and they have one. Nothing else comes from there.
@@ -59,12 +66,15 @@ install_emulator() {
     sudo=$(rights "scripts/install.sh emulator") || exit $?
     printf '%s\n' 'Types: deb' "URIs: $mirror" "Suites: $codename-backports" 'Components: main' \
         'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' | $sudo tee "$list" >/dev/null
-    $sudo apt-get -qq update
+    apt_get update
     # shellcheck disable=SC2086 # a list of words
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
-        -t "$codename-backports" $packages >/dev/null
+    apt_get install -y --no-install-recommends -t "$codename-backports" $packages >/dev/null
 }
 
+if wants_help "$@"; then
+    print_help
+    exit 0
+fi
 for set; do
     case $set in
         python | guest | emulator | browser | podman) ;;
@@ -75,7 +85,7 @@ for set; do
     esac
 done
 [ $# -gt 0 ] || {
-    sed -n 's/^# \{0,1\}//; 2,8p' "$0" >&2
+    print_help >&2
     exit 2
 }
 if ! command -v apt-get >/dev/null; then

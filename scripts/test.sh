@@ -2,10 +2,18 @@
 # Run the project's own tests, lint and type checks (nox). They need no host.
 #
 #     scripts/test.sh [--install] [OPTIONS OF nox]
+#
+#     --install   install what is missing first (Debian packages; as a plain user through sudo)
+#     --help      print this
 set -eu
+TAKES_INSTALL=yes
 # shellcheck source=scripts/lib.sh
 . "$(dirname -- "$0")/lib.sh"
 
+if wants_help "$@"; then
+    print_help
+    exit 0
+fi
 if [ -n "$WANTS_INSTALL" ]; then
     "$ROOT/scripts/install.sh" python browser
 fi

@@ -147,9 +147,9 @@ class Copy:
         """A .venv as the scripts make it, which runs what the tests run on."""
         for program, module in (("invoke", "-m invoke"), ("nox", "-m nox"), ("pytest", "-m pytest"), ("python", "")):
             self._program(self.root / ".venv" / "bin" / program, f'exec "{sys.executable}" {module} "$@"')
-        wanted = "cat requirements.txt constraints.txt | cksum"
-        stamp = subprocess.run(["sh", "-c", wanted], cwd=self.root, capture_output=True, check=True).stdout
-        (self.root / ".venv" / "requirements.cksum").write_bytes(stamp)
+        wanted = [". scripts/lib.sh && venv_stamp", "scripts/lib.sh"]
+        stamp = subprocess.run(["sh", "-c", *wanted], cwd=self.root, capture_output=True, check=True).stdout
+        (self.root / ".venv" / "stamp").write_bytes(stamp)
 
     def _evidence(self) -> None:
         """What `invoke matrix` leaves of Docker Engine, where none is committed: `invoke compare` is of it."""
@@ -298,7 +298,7 @@ def rule(command: str) -> Rule | None:
 _WRONG_USAGE = re.compile(
     r"No idea what .* is!|Flag .* needed value.*|did not receive required positional arguments.*|Sessions? not found.*"
 )
-"""What invoke and nox say of a command line that they don't understand; their exit status is that of a finding."""
+"""What invoke and nox say of a command line that they don't understand; nox's exit status is that of a finding."""
 
 
 def complaints(outcome: Outcome, rule: Rule) -> Iterator[str]:

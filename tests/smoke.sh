@@ -2,10 +2,23 @@
 # tests/smoke.sh [--host HOST] [--nanoclaw DIR] [FLAG OF docker run]...
 #
 # The shortest honest proof that nanoclaw's agent runs: it is started as nanoclaw starts it, with the further flags given,
-# and asked. Exit status 0 only when its answer came; 1 when it did not, 2 wrong usage, 3 the host can't be used.
+# and asked.
+#
+#     --host HOST      auto (default), local, ssh://user@host[:port], or a throwaway host (invoke hosts)
+#     --nanoclaw DIR   a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw, else a stand-in agent)
+#     --help           print this
+#
+# Exit status: 0 the agent's answer came, 1 it did not, 2 wrong usage, 3 the host can't be used, 70 a bug in here.
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname -- "$0")/../scripts/lib.sh"
+for word; do
+    # Anywhere: docker run --help starts no container. But -h alone is help, and `docker run -h NAME` is --hostname.
+    if [ "$word" = --help ] || [ "$*" = -h ]; then
+        print_help
+        exit 0
+    fi
+done
 ensure_venv
-cd "$ROOT"
-exec "$VENV/bin/python" -m checks.nanoclaw.smoke "$@"
+# From the caller's directory, which a relative --nanoclaw is about; and nothing of that directory is imported.
+PYTHONPATH=$ROOT exec "$VENV/bin/python" -P -m checks.nanoclaw "$@"

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from checks.nanoclaw import fetch
-from checks.problems import HostProblem
+from checks.problems import Exit, HostProblem, WrongUsage
 
 URL = "https://nanoclaw.example/nanoclaw"
 
@@ -81,3 +81,33 @@ def test_a_ref_that_is_not_there_leaves_nothing_behind(
     with pytest.raises(HostProblem, match=r"git clone failed: .*v9"):
         fetch.fetch("v9")
     assert not list((tmp_path / "cache").rglob("package.json"))
+
+
+@pytest.mark.parametrize(
+    "ref",
+    ["..", ".", "/", "a/../b", "../runs", "/etc", "a//b", "a/", ".hidden", "-x", "--upload-pack=x", "a b", "a\nb",
+     "x" * 300, "a..b", "@{-1}", "v1.lock", "ref:other", "*"],
+)  # fmt: skip
+def test_a_ref_that_is_no_name_of_a_branch_or_tag_is_refused(
+    ref: str, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pin(tmp_path, monkeypatch, "0" * 40)
+    with pytest.raises(WrongUsage, match="can't be the name of a branch or a tag"):
+        fetch.fetch(ref)
+    assert fetch.act("fetch", ref) == Exit.WRONG_USAGE
+    assert str(tmp_path) not in capsys.readouterr().out
+
+
+def test_refs_that_differ_in_a_slash_have_folders_of_their_own(
+    upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(tmp_path, monkeypatch, "0" * 40)
+    git(upstream, "branch", "a/b")
+    git(upstream, "branch", "a_b")
+    git(upstream, "branch", "a%2Fb")
+    folders = {fetch.fetch(ref) for ref in ("a/b", "a_b", "a%2Fb")}
+    assert len(folders) == 3
+    assert {folder.parent for folder in folders} == {tmp_path / "cache" / "nanoclaw-verify" / "nanoclaw"}
+    assert {path.name for path in (tmp_path / "cache" / "nanoclaw-verify" / "nanoclaw").iterdir()} == {
+        folder.name for folder in folders
+    }

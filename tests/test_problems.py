@@ -2,10 +2,20 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
-from checks.problems import Exit, HostProblem, Interrupted, WrongUsage, settled
+from checks.problems import (
+    Exit,
+    HostProblem,
+    Interrupted,
+    ReaderGone,
+    WrongUsage,
+    require_file,
+    require_folder,
+    settled,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,3 +41,60 @@ def test_what_keeps_a_command_from_an_answer_is_one_line_and_a_status(
 
 def test_an_answer_is_passed_on_without_a_word() -> None:
     assert settled(lambda: Exit.CASE_FAILED, pytest.fail) == Exit.CASE_FAILED
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), ValueError("two\nlines"), RecursionError("deep"), MemoryError(), TypeError()]
+)
+def test_a_bug_is_one_line_and_70_with_its_traceback_in_a_private_file(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def fails() -> Exit:
+        raise error
+
+    said: list[str] = []
+    assert settled(fails, said.append) == 70
+    (line,) = said
+    assert "\n" not in line
+    (file,) = (tmp_path / "nanoclaw-verify" / "faults").iterdir()
+    assert line.endswith(str(file))
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "in fails" in file.read_text()
+
+
+def test_a_bug_is_told_where_nothing_can_be_written_and_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+    monkeypatch.setattr("tempfile.tempdir", "/dev/null")
+    said: list[str] = []
+
+    def fails() -> Exit:
+        raise KeyError("x")
+
+    def unread(line: str) -> None:
+        said.append(line)
+        raise BrokenPipeError
+
+    assert settled(fails, unread) == 70
+    assert "could not be written" in said[0]
+
+
+@pytest.mark.parametrize("error", [ReaderGone(), BrokenPipeError()])
+def test_output_that_nobody_reads_any_more_ends_without_a_word(error: BaseException) -> None:
+    def fails() -> Exit:
+        raise error
+
+    assert settled(fails, pytest.fail) == Exit.INTERRUPTED
+
+
+def test_a_file_named_as_standard_output_or_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for check in (require_file, require_folder):
+        with pytest.raises(WrongUsage, match="--x - is not supported"):
+            check("--x", "-")
+        check("--x", "")
+        check("--x", str(tmp_path / "new"))
+    with pytest.raises(WrongUsage, match="is not a folder"):
+        require_folder("--x", str(tmp_path / "file"))
+    require_folder("--x", str(tmp_path))

@@ -134,7 +134,7 @@ def test_a_command_that_misbehaves_is_complained_of(outcome: Outcome, complaint:
 @pytest.mark.parametrize(
     ("command", "status", "said"),
     [
-        ("invoke verify --no-such-option", 1, "No idea what '--no-such-option' is!"),
+        ("invoke verify --no-such-option", 2, "No idea what '--no-such-option' is!"),
         ("invoke verify --profile x --host debian-13", 2, "Wrong usage"),
         ("sh -c 'exec sleep 60'", -1, ""),
         ("command -v podman docker qemu-system-x86_64 mmdebstrap", 127, ""),

@@ -113,3 +113,33 @@ def test_a_cache_that_can_not_be_made_is_the_hosts_problem(monkeypatch: pytest.M
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/cache")
     with pytest.raises(HostProblem, match=r"cache folder /dev/null/cache/nanoclaw-verify can't be made"):
         runs.cache()
+
+
+@pytest.mark.parametrize("relative", ["", "cache", "./cache", "../cache"])
+def test_a_relative_cache_is_ignored(relative: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", relative)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert runs.cache() == tmp_path / ".cache" / "nanoclaw-verify"
+    with runs.new_run() as run:
+        assert run.folder.is_dir()
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("home", ["", "here", None])
+def test_a_home_that_is_none_is_that_of_the_system(
+    home: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    monkeypatch.setattr("pwd.getpwuid", lambda _: type("Entry", (), {"pw_dir": str(tmp_path)}))
+    assert runs.cache() == tmp_path / ".cache" / "nanoclaw-verify"
+
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(HostProblem, match="no home directory"):
+        runs.cache()

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SHIM = 'case "$1" in --version) echo podman version 5.4.2 ;; *) exit 125 ;; esac'
 VERIFY = ("invoke", "--search-root", str(ROOT), "verify")
-SMOKE = ("checks.nanoclaw.smoke",)
+SMOKE = ("checks.nanoclaw",)
 
 
 def verify(

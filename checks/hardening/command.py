@@ -16,7 +16,7 @@ from checks.hardening.flags import Flag, Hardening
 from checks.hardening.ground import Ground
 from checks.hosts.process import TimedOut
 from checks.nanoclaw.opened import opened
-from checks.problems import Exit, HostProblem, WrongUsage, require_folder_of, settled
+from checks.problems import Exit, HostProblem, WrongUsage, require_folder, settled
 from checks.progress import Progress
 from checks.stage import Stage
 from checks.terminal import console
@@ -51,7 +51,7 @@ def _run(options: Options, progress: Progress) -> Exit:
     hardening = flags.load()
     chosen = [hardening.flag(each) for each in options.flags] or list(hardening.flags)
     factor = verify.factor_of(options.timeout_factor)
-    require_folder_of("--evidence", options.evidence)
+    require_folder("--evidence", options.evidence)
     with opened(options.host, None, options.nanoclaw, progress) as (ready, kit):
         if ready.host.facts().engine != "podman":
             raise WrongUsage(f"{ready.host.name} has no Podman.", "The flags are tried on rootless Podman.")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import pwd
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import pexpect
+
 from checks import redaction
 from checks.bounded import parsed
 from checks.hosts.process import HEAD, Completed, Echo, Process, TimedOut
-from checks.hosts.talking import Spawned, spawned
+from checks.hosts.talking import Flood, Spawned, spawned
 from checks.problems import HostProblem
 
 _GRACE = 10.0  # seconds, times the slowness: how much later than its own bound a command may be reported
@@ -115,6 +118,8 @@ class Host(ABC):
     echo: Echo | None = None
     service_address = "127.0.0.1"
     """Where, on this machine, a service has to listen that ``lend`` lends to the host."""
+    opening = b""
+    """What the far side prints on standard output right before a command's own, after whatever else it prints first."""
     _facts: Facts | None = None
 
     @abstractmethod
@@ -154,7 +159,8 @@ class Host(ABC):
         self, argv: Sequence[str], *, stdin: bytes = b"", env: Mapping[str, str] | None = None, timeout: float = 20
     ) -> Process:
         """Start a command and go on; ``wait`` collects it. It is killed on its host after ``timeout``."""
-        return Process(self.carry(self._bounded(argv, env, timeout)), shown=argv, stdin=stdin, echo=self.echo)
+        carried = self.carry(self._bounded(argv, env, timeout))
+        return Process(carried, shown=argv, stdin=stdin, echo=self.echo, opening=self.opening)
 
     def wait(self, process: Process, timeout: float = 20) -> Completed:
         """The end of a started command; raises as ``run`` does."""
@@ -162,7 +168,7 @@ class Host(ABC):
         try:
             completed = self.check(process.wait(bound + _GRACE * self.slowness))
         except TimedOut as late:
-            if self._answers():
+            if late.partial.opened and self._answers():
                 # timeout(1) has killed it there, and something that it had started lives on and holds its pipes open.
                 raise TimedOut(late.partial, bound) from late
             raise HostProblem(
@@ -177,9 +183,10 @@ class Host(ABC):
     def _answers(self) -> bool:
         """Whether the host runs a command at all."""
         try:
-            return Process(self.carry(["true"])).wait(_GRACE * self.slowness).status == 0
+            done = Process(self.carry(["true"]), opening=self.opening).wait(_GRACE * self.slowness)
         except TimedOut:
             return False
+        return done.opened and done.status == 0
 
     def spawn(self, argv: Sequence[str], *, tty: bool, timeout: float = 20) -> Spawned:
         """Start a command to talk with: on a terminal of its own (``tty``) or on plain pipes.
@@ -191,7 +198,15 @@ class Host(ABC):
         if self.echo:
             command = Completed(tuple(argv), 0, b"", b"", 0).command
             self.echo(f"$ {redaction.redacted_text(command)}  (interactive)")
-        return spawned(carried, tty=tty, timeout=bound)
+        child = spawned(carried, tty=tty, timeout=bound)
+        try:
+            if self.opening:
+                child.expect_exact(self.opening)
+        except (pexpect.EOF, pexpect.TIMEOUT, Flood) as unopened:
+            child.kill(signal.SIGKILL)
+            said = (child.before or b"").decode(errors="replace").strip()[-300:]
+            raise HostProblem(f"{self.name} did not start a command: {said or 'it printed nothing'}.") from unopened
+        return child
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
         """Write a file there, making its folder. Written aside and renamed: nobody sees half of it."""
@@ -267,26 +282,34 @@ class Host(ABC):
 
 
 def parse_facts(text: str) -> Facts:
-    """Facts from the lines of ``key=value`` that the host's own shell printed."""
-    found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    """Facts from the lines of ``key=value`` that the host's own shell printed. Raises HostProblem for other text."""
+    found = pairs(text)
     info: dict[str, Any] = {}
     with contextlib.suppress(ValueError):
         told = parsed(found.get("info", ""))
         info = told if isinstance(told, dict) else {}
     engine = found.get("engine", "")
-    return Facts(
-        kernel=found.get("kernel", ""),
-        distribution=found.get("distribution", ""),
-        uid=int(found.get("uid", -1)),
-        gid=int(found.get("gid", -1)),
-        home=found.get("home", ""),
-        cpus=int(found.get("cpus", 0)),
-        cgroups=found.get("cgroups", ""),
-        init=found.get("init", ""),
-        docker=found.get("docker", ""),
-        engine=engine,
-        **(_of_docker(info) if engine == "docker" else _of_podman(info)),
-    )
+    try:
+        return Facts(
+            kernel=found.get("kernel", ""),
+            distribution=found.get("distribution", ""),
+            uid=int(found.get("uid", -1)),
+            gid=int(found.get("gid", -1)),
+            home=found.get("home", ""),
+            cpus=int(found.get("cpus") or 0),
+            cgroups=found.get("cgroups", ""),
+            init=found.get("init", ""),
+            docker=found.get("docker", ""),
+            engine=engine,
+            **(_of_docker(info) if engine == "docker" else _of_podman(info)),
+        )
+    except (AttributeError, TypeError, ValueError) as error:
+        raise HostProblem(f"The host's facts can't be read: {error}.", "Look at what “podman info” prints.") from error
+
+
+def pairs(text: str) -> dict[str, str]:
+    """The lines of ``key=value`` of a text; others are left out."""
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
 def _of_podman(info: dict[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from checks.hosts.base import Host
+from checks.hosts import recipe
+from checks.hosts.base import Host, pairs
 from checks.hosts.process import TimedOut
+from checks.hosts.ssh import SshHost
 from checks.problems import HostProblem
 
 _LOOK = """
@@ -13,6 +16,14 @@ printf 'uid=%s\\n' "$(id -u)"
 printf 'docker=%s\\n' "$(command -v docker)"
 printf 'podman=%s\\n' "$(command -v podman)"
 """
+
+
+def require_known(spec: str) -> None:
+    """Raise WrongUsage unless ``--host`` names a host, whether it can be reached or not."""
+    if spec.startswith("ssh://"):
+        SshHost.parse(spec, sockets=Path())
+    elif spec not in ("auto", "local"):
+        recipe.load(spec)
 
 
 def unusable(host: Host) -> str:
@@ -24,9 +35,9 @@ def unusable(host: Host) -> str:
 
 
 def _reasons(host: Host) -> Iterator[str]:
-    found = dict(
-        line.split("=", 1) for line in host.must(["sh", "-c", _LOOK], doing="looking for docker").out.splitlines()
-    )
+    found = pairs(host.must(["sh", "-c", _LOOK], doing="looking for docker").out)
+    if missing := {"uid", "docker", "podman"} - found.keys():
+        raise HostProblem(f"{host.name} did not print what was asked for: {', '.join(sorted(missing))}.")
     if found["uid"] == "0":
         yield "running as root, and rootless Podman belongs to a plain user"
     if not found["podman"]:

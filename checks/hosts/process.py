@@ -74,6 +74,9 @@ class Kept:
             return b"".join([*self._head, note, self._tail[-TAIL:]]), Extent(self._size, self._digest.hexdigest())
 
 
+_UNOPENED = 4000  # bytes that are kept of what comes before an opening, to be told where there is none
+
+
 @dataclass(frozen=True)
 class Completed:
     """A command that ended by itself.
@@ -88,6 +91,8 @@ class Completed:
     stdout: bytes
     stderr: bytes
     seconds: float
+    opened: bool = True
+    """Whether the command was started at all: a far side that never prints its opening may have run something else."""
     out_extent: Extent | None = None
     err_extent: Extent | None = None
 
@@ -122,7 +127,11 @@ class TimedOut(Exception):
 
 
 class Process:
-    """A running child process. It is a session leader, so that killing it takes its own children along."""
+    """A running child process. It is a session leader, so that killing it takes its own children along.
+
+    ``opening`` is what the far side prints on standard output right before the command's own: it and all before it (a
+    login shell's greeting) are dropped, and input is fed only then.
+    """
 
     def __init__(
         self,
@@ -131,9 +140,13 @@ class Process:
         shown: Sequence[str] | None = None,
         stdin: bytes = b"",
         echo: Echo | None = None,
+        opening: bytes = b"",
     ) -> None:
         self._argv = tuple(redaction.redacted_text(word) for word in (shown if shown is not None else argv))
         self._echo = echo
+        self._opening = opening
+        self._opened = not opening
+        self._may_feed = threading.Event()
         self._started = time.monotonic()
         if echo:
             echo(f"$ {shlex.join(self._argv)}")
@@ -204,10 +217,11 @@ class Process:
 
     def _printed(self, status: int) -> Completed:
         seconds = time.monotonic() - self._started
-        return completed(self._argv, status, self._out, self._err, seconds)
+        return completed(self._argv, status, self._out, self._err, seconds, opened=self._opened)
 
-    @staticmethod
-    def _feed(pipe: IO[bytes], data: bytes) -> None:
+    def _feed(self, pipe: IO[bytes], data: bytes) -> None:
+        if data:  # nothing but the command itself may read it: another shell would run it
+            self._may_feed.wait()
         # A child that reads none of its input, or is killed while it does, is not our fault: its status tells.
         with contextlib.suppress(OSError, ValueError), pipe:
             pipe.write(data)
@@ -216,6 +230,8 @@ class Process:
         redactor, echoed = Redactor(), _Echoed(self._echo, mark)
         # To the end, whatever becomes of the echo: a child whose output nobody reads would never end.
         with contextlib.suppress(OSError, ValueError), pipe:
+            if into is self._out and (unopened := self._await_opening(pipe)):
+                into.add(redactor.feed(unopened))
             while chunk := os.read(pipe.fileno(), 65536):
                 piece = redactor.feed(chunk)
                 into.add(piece)
@@ -225,8 +241,27 @@ class Process:
         echoed.show(rest)
         echoed.end()
 
+    def _await_opening(self, pipe: IO[bytes]) -> bytes:
+        """Read up to the opening's end and no further; the end of what came where the output ends without it."""
+        came = bytearray()
+        try:
+            while not came.endswith(self._opening):
+                byte = os.read(pipe.fileno(), 1)
+                if not byte:
+                    break
+                came += byte
+                del came[:-_UNOPENED]
+            else:
+                self._opened = True
+                came.clear()
+        finally:
+            self._may_feed.set()
+        return bytes(came)
 
-def completed(argv: tuple[str, ...], status: int, out: Kept, err: Kept, seconds: float) -> Completed:
+
+def completed(
+    argv: tuple[str, ...], status: int, out: Kept, err: Kept, seconds: float, *, opened: bool = True
+) -> Completed:
     """A command's end, with what was kept of its output."""
     (stdout, of_out), (stderr, of_err) = out.value(), err.value()
     return Completed(
@@ -235,6 +270,7 @@ def completed(argv: tuple[str, ...], status: int, out: Kept, err: Kept, seconds:
         stdout,
         stderr,
         seconds,
+        opened,
         of_out if of_out.bytes > HEAD + TAIL else None,
         of_err if of_err.bytes > HEAD + TAIL else None,
     )

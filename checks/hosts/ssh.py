@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+import secrets
 import shlex
 import subprocess
 from collections.abc import Sequence
@@ -13,15 +16,22 @@ from checks.hosts.process import Completed
 from checks.problems import HostProblem, WrongUsage
 
 _DESTINATION = re.compile(
-    r"ssh://(?:(?P<user>[\w.+-]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(?P<port>\d{1,5}))?/?"
+    r"ssh://(?:(?P<user>[\w.+-]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(?P<port>[0-9]{1,5}))?/?"
 )
+_START = 'printf %s "$1"; shift; eval "$(printf %b "$@")"; exit $?'
+"""What the account's login shell hands over to: sh, which prints the opening and decodes the command.
+
+The shell stays, to turn a death by signal into a status: ssh itself has only 255 for that.
+"""
+_CHUNK = 500  # bytes: csh refuses longer words
+_SOCKET = 108 - 1 - 17  # bytes that a control socket's path may have: ssh binds it under a longer name first
 
 
 class SshHost(Host):
-    """One account on another machine.
+    """One account on another machine, whatever its login shell is and prints.
 
-    ``sockets`` is a folder of this run's own for the control socket; its path must be short, since a socket's may have
-    108 bytes at most.
+    ``sockets`` is a folder of this run's own for the control socket. Where its path is too long for a socket, each
+    command has a connection of its own.
     """
 
     def __init__(
@@ -32,7 +42,11 @@ class SshHost(Host):
         self.options = list(options)
         self.name = name or f"ssh://{destination}"
         self._lent: list[subprocess.Popen[str]] = []
-        self._socket = sockets / f"{destination}-{port or 22}"
+        self.opening = f"<{secrets.token_hex(8)}>".encode()
+        name_of_socket = hashlib.sha256(f"{destination}:{port}".encode()).hexdigest()[:16]
+        self._socket: Path | None = sockets / name_of_socket
+        if len(os.fsencode(self._socket)) > _SOCKET:
+            self._socket = None
 
     @classmethod
     def parse(cls, url: str, *, sockets: Path) -> SshHost:
@@ -40,14 +54,18 @@ class SshHost(Host):
         found = _DESTINATION.fullmatch(url)
         if found is None or found["host"].startswith("-") or (found["user"] or "").startswith("-"):
             raise WrongUsage(f"“{url}” is not an ssh host.", "Write ssh://user@host or ssh://user@host:port.")
+        port = int(found["port"]) if found["port"] else None
+        if port is not None and not 0 < port < 1 << 16:
+            raise WrongUsage(f"“{url}” has no TCP port: {port}.", "A port is a number from 1 to 65535.")
         destination = f"{found['user']}@" if found["user"] else ""
         destination += found["host"].strip("[]")
-        return cls(destination, sockets=sockets, port=int(found["port"]) if found["port"] else None, name=url)
+        return cls(destination, sockets=sockets, port=port, name=url)
 
     def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
-        # sshd hands one string to the account's shell: this is the one place where an argv is quoted. The exit makes
-        # the shell stay and turn a death by signal into a status; ssh itself has only 255 for that.
-        remote = f"{shlex.join(argv)}; exit $?"
+        # sshd hands one string to the account's login shell. What it is given here, every shell reads alike: plain
+        # words, and ASCII in single quotes without the characters that mean something there in fish or csh.
+        words = " ".join(f"'{word}'" for word in [self.opening.decode(), *_encoded(shlex.join(argv))])
+        remote = f"exec /bin/sh -c '{_START}' sh {words}"
         return [*self._client(), *(["-tt"] if tty else ["-T"]), "--", self.destination, remote]
 
     def accounts(self) -> Sequence[Host]:
@@ -58,11 +76,18 @@ class SshHost(Host):
         return shlex.join(["ssh", *port, *self.options, self.destination])
 
     def check(self, completed: Completed) -> Completed:
-        if completed.status == 255 and not self._connected():  # a command may end with 255 by itself
-            said = completed.err.strip().split("\n")[-1] or "the connection broke"
+        # A command may end with 255 by itself.
+        if not completed.opened or (completed.status == 255 and not self._connected()):
+            said = (completed.err.strip() or completed.out.strip()).split("\n")[-1]
+            if completed.opened or completed.status == 255:
+                raise HostProblem(
+                    f"{self.name} can't be reached: {said or 'the connection broke'}",
+                    f"Try “{self.address()} true” by hand; keys must work without a question.",
+                )
             raise HostProblem(
-                f"{self.name} can't be reached: {said}",
-                f"Try “{self.address()} true” by hand; keys must work without a question.",
+                f"The login shell of {self.name} did not run /bin/sh but ended with status {completed.status}: "
+                f"{said or 'it printed nothing'}.",
+                f"Try “{self.address()} /bin/sh -c true” by hand.",
             )
         return completed
 
@@ -89,21 +114,29 @@ class SshHost(Host):
             process.kill()
             process.wait()
         self._lent.clear()
-        if self._socket.exists():
+        if self._socket and self._socket.exists():
             subprocess.run([*self._client(), "-O", "exit", "--", self.destination], capture_output=True, check=False)
 
     def _connected(self) -> bool:
-        probe = [*self._client(), "-O", "check", "--", self.destination]
-        return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+        asked = ["-O", "check", "--", self.destination] if self._socket else ["--", self.destination, "exec true"]
+        probe = [*self._client(), *asked]
+        done = subprocess.run(probe, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        return done.returncode == 0
 
     def _client(self) -> list[str]:
-        return [
-            "ssh", *self._options(), "-o", "LogLevel=ERROR",
-            "-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", f"ControlPath={self._socket}",
-        ]  # fmt: skip
+        shared = ["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", f"ControlPath={self._socket}"]
+        alone = ["-o", "ControlMaster=no", "-o", "ControlPath=none"]
+        return ["ssh", *self._options(), "-o", "LogLevel=ERROR", *(shared if self._socket else alone)]
 
     def _options(self) -> list[str]:
         return [
             *(["-p", str(self.port)] if self.port else []), *self.options, "-o", "BatchMode=yes",
             "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=8",
         ]  # fmt: skip
+
+
+def _encoded(text: str) -> list[str]:
+    """Words of printable ASCII, without quote and !, of which ``printf %b`` makes this text."""
+    safe = set(range(32, 127)) - set(b"'\\!")
+    units = [chr(byte) if byte in safe else f"\\0{byte:03o}" for byte in text.encode(errors="surrogateescape")]
+    return ["".join(units[at : at + _CHUNK]) for at in range(0, len(units), _CHUNK)]

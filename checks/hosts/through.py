@@ -18,6 +18,7 @@ class Through(Host):
         self.slowness = host.slowness
         self.echo = host.echo
         self.service_address = host.service_address
+        self.opening = host.opening
 
     def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         return self.host.carry([*self.before, *argv], tty=tty)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from rich.live import Live
 
-from checks import files, runs, terminal
+from checks import files, runs, terminal, verify
 from checks.hosts import recipe
 from checks.matrix import expectations, page, table
 from checks.matrix.expectations import Expectations
 from checks.matrix.run import Job, State, jobs_of, run_all
-from checks.problems import Exit, WrongUsage, require_file, require_folder_of, settled
+from checks.problems import Exit, WrongUsage, require_file, require_folder, settled
 from checks.progress import Progress
 from checks.terminal import say
 
@@ -41,7 +41,16 @@ def _matrix(options: Options) -> Exit:
     if options.at_once not in [str(n) for n in range(1, AT_MOST + 1)]:
         raise WrongUsage(f"--at-once is {options.at_once}; it must be a number from 1 to {AT_MOST}.")
     require_file("--html", options.html)
-    require_folder_of("--evidence", options.evidence)
+    require_folder("--evidence", options.evidence)
+    verify.factor_of(options.timeout_factor)
+    for host in options.hosts:
+        if host not in recipe.known():
+            raise WrongUsage(
+                f"“{host}” is not a throwaway host, and a matrix is of those alone.",
+                f"Known: {', '.join(recipe.known())}. Another machine: invoke verify --host HOST",
+            )
+    if twice := {host for host in options.hosts if options.hosts.count(host) > 1}:
+        raise WrongUsage(f"--host {min(twice)} is given twice.")
     known = expectations.load()
     jobs = jobs_of(options.hosts or recipe.known())
     with runs.new_run() as run:

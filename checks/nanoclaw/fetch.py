@@ -2,61 +2,87 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
+import tempfile
 import tomllib
 from pathlib import Path
+from urllib.parse import quote
 
 from checks.hosts.recipe import FIXTURES
-from checks.problems import Exit, HostProblem, Problem, WrongUsage
+from checks.problems import Exit, HostProblem, WrongUsage, settled
+from checks.progress import Progress
 from checks.runs import cache
 from checks.terminal import say
 
 PIN = FIXTURES / "nanoclaw.toml"
+_LONGEST = 200  # characters of a folder's name; file systems take 255 bytes
 
 
 def act(action: str, ref: str) -> Exit:
     """``invoke nanoclaw ACTION``."""
-    try:
+
+    def run() -> Exit:
         if action != "fetch":
             raise WrongUsage(f"invoke nanoclaw can’t “{action}”.", "It can: fetch.")
         say(str(fetch(ref)))
-    except Problem as problem:
-        say(str(problem), error=True)
-        return problem.exit
-    return Exit.OK
+        return Exit.OK
+
+    return settled(run, Progress().say)
 
 
 def fetch(ref: str = "") -> Path:
     """Clone nanoclaw at ``ref``, or at the pinned commit, and return the folder; one that is there already is kept.
 
-    Raises HostProblem where git or the network fails, or where the pinned ref is no longer the pinned commit.
+    Raises WrongUsage where ``ref`` can't be the name of a branch or tag, HostProblem where git or the network fails, or
+    where the pinned ref is no longer the pinned commit.
     """
     pin = tomllib.loads(PIN.read_text())
     wanted = ref or str(pin["ref"])
-    folder = cache() / "nanoclaw" / wanted.replace("/", "_")
+    checkouts = cache() / "nanoclaw"
+    folder = checkouts / _folder_name(wanted)
     if folder.is_dir():
         return folder
-    aside = folder.with_name(folder.name + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    _git("clone", "--quiet", "--depth", "1", "--branch", wanted, "--", str(pin["repository"]), str(aside))
-    commit = _git("-C", str(aside), "rev-parse", "HEAD").strip()
-    if wanted == pin["ref"] and commit != pin["commit"]:
-        shutil.rmtree(aside)
-        raise HostProblem(
-            f"{wanted} of {pin['repository']} is commit {commit}, not {pin['commit']} as pinned.",
-            f"Look at what changed; then correct {PIN}.",
-        )
-    aside.rename(folder)
+    checkouts.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=checkouts) as aside:  # no ref begins with a dot
+        clone = Path(aside) / "clone"
+        _git("clone", "--quiet", "--depth", "1", f"--branch={wanted}", "--", str(pin["repository"]), str(clone))
+        commit = _git("-C", str(clone), "rev-parse", "HEAD").strip()
+        if wanted == pin["ref"] and commit != pin["commit"]:
+            raise HostProblem(
+                f"{wanted} of {pin['repository']} is commit {commit}, not {pin['commit']} as pinned.",
+                f"Look at what changed; then correct {PIN}.",
+            )
+        try:
+            clone.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # another run may have cloned it meanwhile
+                raise
     return folder
 
 
-def _git(*args: str) -> str:
+def _folder_name(ref: str) -> str:
+    """The name of a ref's folder, another one for each ref. Raises WrongUsage for what git allows no ref to be."""
+    name = quote(ref, safe="")
+    if ref.startswith("-") or "\0" in ref or len(name) > _LONGEST or not _git_allows(ref):
+        raise WrongUsage(f"--ref {ref!r} can't be the name of a branch or a tag.", "Name one: --ref v1.2.0")
+    return name
+
+
+def _git_allows(ref: str) -> bool:
+    return _ran_git("check-ref-format", f"refs/heads/{ref}").returncode == 0
+
+
+def _ran_git(*args: str) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(["git", *args], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        return subprocess.run(
+            ["git", *args], capture_output=True, text=True, errors="replace", check=False, stdin=subprocess.DEVNULL
+        )
     except FileNotFoundError as error:
         raise HostProblem("git is not installed.", "Install it with: apt-get install git") from error
+
+
+def _git(*args: str) -> str:
+    done = _ran_git(*args)
     if done.returncode != 0:
         said = done.stderr.strip() or "it did not say why"
         raise HostProblem(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 
-from checks import terminal
 from checks.bench import Bench
 from checks.docker import Record
+from checks.entrance import require_utf8
 from checks.expect import Mismatch
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import running
@@ -19,6 +18,7 @@ from checks.progress import Progress
 from checks.stage import Stage
 from checks.terminal import say
 
+_OPTIONS = ("--host", "--nanoclaw")
 _USAGE = "tests/smoke.sh [--host HOST] [--nanoclaw DIR] [FLAG OF docker run]..."
 
 
@@ -73,20 +73,22 @@ def _answer(argv: Sequence[str], progress: Progress) -> Exit:
 
 def _parsed(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Our own options, and the flags for docker run: everything that is not ours."""
+    require_utf8(argv)
     options: dict[str, str] = {}
     flags = list(argv)
-    while flags and flags[0].partition("=")[0] in {"--host", "--nanoclaw"}:
+    while flags and flags[0].partition("=")[0] in _OPTIONS:
         name, given, value = flags.pop(0).partition("=")
         if not given:
             if not flags:
                 raise WrongUsage(f"{name} needs a value.", _USAGE)
             value = flags.pop(0)
+        if not value:
+            raise WrongUsage(f"{name} has an empty value.", _USAGE)
+        if name in options:
+            raise WrongUsage(f"{name} is given twice.", _USAGE)
         options[name] = value
+    if late := next((flag for flag in flags if flag.partition("=")[0] in _OPTIONS), ""):
+        raise WrongUsage(f"{late.partition('=')[0]} has to stand before the flags of docker run.", _USAGE)
     if flags and not flags[0].startswith("-"):
         raise WrongUsage(f"“{flags[0]}” is no flag.", _USAGE)
     return options, flags
-
-
-if __name__ == "__main__":
-    terminal.guard()
-    sys.exit(main(sys.argv[1:]))

@@ -16,7 +16,7 @@ from checks.hosts.process import TimedOut
 from checks.nanoclaw.opened import opened
 from checks.parallel import findings, table
 from checks.parallel.measure import Ground, Step, climb, told
-from checks.problems import Exit, HostProblem, WrongUsage, require_folder_of, settled
+from checks.problems import Exit, HostProblem, WrongUsage, require_folder, settled
 from checks.progress import Progress
 from checks.wslconfig.plan import count_of
 
@@ -47,7 +47,7 @@ def _run(options: Options, progress: Progress) -> Exit:
         raise WrongUsage(f"--most is {most}; {_MOST} agents at once are the most that are tried.")
     factor = verify.factor_of(options.timeout_factor)
     folder = Path(options.evidence).absolute() if options.evidence else None
-    require_folder_of("--evidence", options.evidence)
+    require_folder("--evidence", options.evidence)
     console = terminal.console()
     with opened(options.host, None, options.nanoclaw, progress) as (ready, kit):
         ground = Ground(ready, kit, progress, flags.load().recommended(), factor)

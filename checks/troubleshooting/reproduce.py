@@ -13,7 +13,7 @@ from pathlib import Path
 from checks import probe, runs
 from checks.hosts import recipe
 from checks.hosts.process import Completed, TimedOut
-from checks.problems import Exit, HostProblem, WrongUsage, require_folder_of, settled
+from checks.problems import Exit, HostProblem, WrongUsage, require_folder, settled
 from checks.progress import Progress
 from checks.selection import matches
 from checks.stage import Stage, profiles, stage
@@ -56,7 +56,7 @@ def _reproduce(options: Options, progress: Progress) -> Exit:
         for entry, how in chosen:
             say(f"{options.host or how.host:20} {entry.id}")
         return Exit.OK
-    require_folder_of("--evidence", options.evidence)
+    require_folder("--evidence", options.evidence)
     folder = Path(options.evidence).absolute()
     failed, unusable = 0, 0
     with Guests(entries, progress) as guests:

@@ -95,6 +95,8 @@ def located(option: str, name: str) -> Path:
 
     Raises WrongUsage where only Windows could tell which file that is.
     """
+    if name == "-":
+        raise WrongUsage(f"{option} - is not supported.", "Name a file.")
     drive = _DRIVE.fullmatch(name)
     if os.name == "nt":
         return Path(name)

@@ -1,0 +1,7 @@
+#!/bin/sh
+# invoke with this project's tasks, from any directory: scripts/invoke.sh [TASK] [OPTIONS]. The same as .venv/bin/invoke.
+set -eu
+# shellcheck source=scripts/lib.sh
+. "$(dirname -- "$0")/lib.sh"
+ensure_venv
+exec "$VENV/bin/python" "$ROOT/tasks.py" "$@"

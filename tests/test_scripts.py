@@ -1,0 +1,117 @@
+"""The shell scripts that people type, in a copy of the project without an environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from checks.hosts.recipe import ROOT
+
+PIP = 'case "$*" in *"-m pip"*) exit "${PIP_STATUS-0}" ;; esac'
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The scripts, what they read, and programs of the test's own first on PATH: no package is installed."""
+    folder = tmp_path / "copy"
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    (folder / "tests").mkdir()
+    for name in ("tests/smoke.sh", "requirements.txt", "constraints.txt"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "tasks.py").write_text("import os, sys\nprint(os.getcwd(), *sys.argv)\n")
+    # A python3 whose venv holds a python that does as it is told.
+    program(
+        tmp_path / "bin" / "python3",
+        f"""case "$2" in
+venv) mkdir -p "$4/bin" && printf '#!/bin/sh\\n{PIP}\\nexec {sys.executable} "$@"\\n' >"$4/bin/python"
+    chmod +x "$4/bin/python" ;;
+*) exec {sys.executable} "$@" ;;
+esac""",
+    )
+    program(tmp_path / "bin" / "dpkg-query", "exit 1")
+    program(tmp_path / "bin" / "sudo", '"$@"')
+    program(tmp_path / "bin" / "apt-get", "echo 'E: Could not get lock /var/lib/dpkg/lock-frontend.' >&2; exit 100")
+    return folder
+
+
+def program(path: Path, script: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def run(copy: Path, typed: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Type it in a directory that is not the project's."""
+    environment = {**os.environ, "PATH": f"{copy.parent / 'bin'}:{os.environ['PATH']}", **settings}
+    return subprocess.run(
+        ["sh", "-c", typed.replace("COPY", str(copy))], cwd=copy.parent, env=environment, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        ("COPY/scripts/verify-podman-compat.sh --help", "--install"),
+        ("COPY/scripts/verify-podman-compat.sh --install --host x -h", "--install"),
+        ("COPY/scripts/test.sh --install --help", "--install"),
+        ("COPY/scripts/install.sh guest --help", "install.sh guest"),
+        ("COPY/tests/smoke.sh --help", "--nanoclaw DIR"),
+        ("COPY/tests/smoke.sh -h", "--nanoclaw DIR"),
+        ("COPY/tests/smoke.sh --read-only --help", "--nanoclaw DIR"),
+    ],
+)
+def test_help_is_printed_and_nothing_else_is_done(typed: str, named: str, copy: Path) -> None:
+    done = run(copy, typed)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert named in done.stdout
+    assert not (copy / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "COPY/scripts/install.sh guest",
+        "COPY/scripts/verify-podman-compat.sh --install",
+        "COPY/scripts/test.sh --install",
+    ],
+)
+def test_apt_that_is_locked_is_status_3_with_one_line_of_ours(typed: str, copy: Path) -> None:
+    done = run(copy, typed)
+    assert done.returncode == 3
+    assert "apt-get update failed with status 100" in done.stderr
+    assert len([line for line in done.stderr.splitlines() if not line.startswith(("E:", "Installing"))]) == 1
+
+
+def test_what_else_fails_in_a_script_is_status_3(copy: Path) -> None:
+    assert run(copy, "COPY/scripts/invoke.sh hosts", PIP_STATUS="1").returncode == 3
+    (copy / "scripts" / "install.sh").write_text("#!/bin/sh\nexit 1\n")
+    done = run(copy, "COPY/scripts/test.sh --install")
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert "a step of test.sh failed with status 1" in done.stderr
+
+
+def test_invoke_works_from_any_directory_and_keeps_the_callers_and_its_options(copy: Path) -> None:
+    assert (
+        run(copy, "COPY/scripts/invoke.sh inject --install").stdout
+        == f"{copy.parent} {copy}/tasks.py inject --install\n"
+    )
+    again = run(copy, "ln -s COPY/.venv/bin/invoke link; PATH=COPY/.venv/bin:$PATH; invoke a; inv b; ./link c")
+    assert again.stdout == "".join(f"{copy.parent} {copy}/tasks.py {word}\n" for word in "abc")
+    assert again.stderr == ""
+
+
+def test_an_environment_is_renewed_after_its_clone_moved_or_its_python_went(copy: Path) -> None:
+    assert run(copy, "COPY/scripts/invoke.sh a").returncode == 0
+    moved = copy.rename(copy.parent / "moved clone")
+    again = run(moved, "'COPY/.venv/bin/invoke' a")
+    assert "Making a private Python environment" in again.stderr
+    assert again.stdout == f"{copy.parent} {moved}/tasks.py a\n"
+    assert run(moved, "'COPY/.venv/bin/invoke' a").stderr == ""
+    (moved / ".venv" / "bin" / "python").unlink()
+    assert run(moved, "'COPY/.venv/bin/invoke' a").stdout == again.stdout
