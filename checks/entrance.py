@@ -43,6 +43,9 @@ def entering() -> Iterator[None]:
     """Prepare the process, and end it with one line and an exit status where the block raises anything."""
     prepare()
     try:
+        from checks import terminal  # noqa: PLC0415 - it needs packages, which may be missing
+
+        terminal.guard()
         yield
     except SystemExit:
         raise
@@ -79,7 +82,7 @@ def leave(status: int) -> NoReturn:
 
 
 def say(line: str) -> None:
-    """Print a line on standard error."""
+    """Print a line on standard error, by the stream that ``entering`` has guarded."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -106,8 +109,10 @@ def prepare() -> None:
             setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
     for name in _NAMES[1:]:
         stream = getattr(sys, name)
-        if stream is getattr(sys, f"__{name}__"):
+        original = f"__{name}__"
+        if stream is getattr(sys, original):
             setattr(sys, name, _safe(stream))
+            setattr(sys, original, getattr(sys, name))
 
 
 def _safe(stream: TextIO) -> TextIO:

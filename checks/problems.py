@@ -10,6 +10,8 @@ from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
 
+from checks import redaction
+
 
 class Exit(IntEnum):
     """Exit statuses of every command of this project."""
@@ -107,19 +109,24 @@ def settled(run: Callable[[], Exit], say: Callable[[str], None]) -> Exit:
     try:
         return run()
     except Problem as problem:
-        line, status = headline(problem), problem.exit
+        line, status = " ".join([headline(problem), *_notes(problem)]), problem.exit
     except (ReaderGone, BrokenPipeError):
         return Exit.INTERRUPTED
     except OSError as error:
         named = f": {error.filename}" if error.filename else ""
         line, status = f"The host can’t be used: {error.strerror or error}{named}", Exit.HOST_UNUSABLE
-    except KeyboardInterrupt:
-        line, status = "Interrupted; everything that the run had made was removed.", Exit.INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        line, status = f"{'; '.join(['Interrupted', *_notes(interrupt)])}.", Exit.INTERRUPTED
     except Exception as error:
         line, status = _fault(error), Exit.OWN_FAULT
     with contextlib.suppress(OSError, ReaderGone):
         say(line)
     return status
+
+
+def _notes(error: BaseException) -> list[str]:
+    """What was seen after the error, on the way out."""
+    return list(getattr(error, "__notes__", ()))
 
 
 def _fault(error: Exception) -> str:
@@ -134,7 +141,7 @@ def _fault(error: Exception) -> str:
 def _written(error: Exception) -> Path:
     from checks.runs import cache  # noqa: PLC0415 - it imports this module
 
-    text = "".join(traceback.format_exception(error)).encode(errors="backslashreplace")
+    text = redaction.redacted_text("".join(traceback.format_exception(error))).encode(errors="backslashreplace")
     try:
         folder = cache() / "faults"
         folder.mkdir(exist_ok=True)

@@ -30,6 +30,7 @@ MARK = "NANOCLAW_VERIFY_RUN"
 _SHARED = Path("/var/tmp")  # noqa: S108 - only mkdtemp makes anything in it
 _OWNER = "run"
 """In the scratch folder: a link to the run's folder in the cache."""
+_OWN_CACHE = "Set XDG_CACHE_HOME to a folder of your own."
 _KILL_BOUND = 5.0  # seconds; a killed process takes a moment to go
 
 
@@ -41,11 +42,15 @@ def cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME", "")
     folder = (Path(base) if Path(base).is_absolute() else _home() / ".cache") / PROGRAM
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        seen = folder.stat()
     except OSError as error:
-        raise HostProblem(
-            f"The cache folder {folder} can't be made: {error.strerror}.", "Set XDG_CACHE_HOME to a folder of your own."
-        ) from error
+        raise HostProblem(f"The cache folder {folder} can't be made: {error.strerror}.", _OWN_CACHE) from error
+    # Programs, disks and private keys are taken from there: whoever can write it can run code as this account.
+    if seen.st_uid != os.geteuid():
+        raise HostProblem(f"The cache folder {folder} belongs to another account (uid {seen.st_uid}).", _OWN_CACHE)
+    if seen.st_mode & 0o002:
+        raise HostProblem(f"The cache folder {folder} is one that other accounts can write.", f"chmod o-w {folder}")
     return folder
 
 
@@ -106,14 +111,28 @@ def new_run() -> Iterator[Run]:
             run = Run(run_id, folder, _make_scratch(run_id, folder))
             run.sockets.mkdir(mode=0o700)
             os.environ[MARK] = run.id
+            ending: BaseException | None = None
             try:
                 yield run
+            except BaseException as error:
+                ending = error
+                raise
             finally:
                 os.environ.pop(MARK, None)
                 if not run.kept:
                     remove(run)
-            if not run.kept and (left := leftovers(run.id, cache())):
-                raise HostProblem(f"The run {run.id} left behind: {'; '.join(left)}.", "Remove it by hand.")
+                    _look_back(run, ending)
+
+
+def _look_back(run: Run, ending: BaseException | None) -> None:
+    """Look at what is left of a run that was removed. Raises HostProblem, or notes it on the error that ends the run."""
+    if left := leftovers(run.id, cache()):
+        problem = HostProblem(f"The run {run.id} left behind: {'; '.join(left)}.", "Remove it by hand.")
+        if ending is None or isinstance(ending, KeyboardInterrupt):
+            raise problem
+        ending.add_note(str(problem))
+    elif isinstance(ending, KeyboardInterrupt):
+        ending.add_note("everything that the run had made was removed")
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from checks.problems import (
         (WrongUsage("No such case.", "See --list."), 2, "Wrong usage: No such case. See --list."),
         (HostProblem("No Podman."), 3, "The host can’t be used: No Podman."),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/x"), 3, "can’t be used: No space left on device: /x"),
-        (Interrupted("SIGTERM"), 130, "Interrupted; everything that the run had made was removed."),
+        (Interrupted("SIGTERM"), 130, "Interrupted."),
     ],
 )
 def test_what_keeps_a_command_from_an_answer_is_one_line_and_a_status(

@@ -102,11 +102,56 @@ def test_what_a_run_leaves_is_told_when_it_ends(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_run_that_is_asked_to_end_does_so_cleanly(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with pytest.raises(Interrupted, match=number.name), runs.new_run() as run:
+    with pytest.raises(Interrupted, match=number.name) as ended, runs.new_run() as run:
         os.kill(os.getpid(), number)
     assert not run.folder.exists()
     assert not run.scratch.exists()
     assert signal.getsignal(number) == before
+    assert ended.value.__notes__ == ["everything that the run had made was removed"]
+
+
+def test_an_interrupted_run_that_leaves_something_does_not_claim_that_it_was_removed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "remove", lambda run: None)
+        with pytest.raises(HostProblem, match="left behind"), runs.new_run() as run:
+            raise KeyboardInterrupt
+    runs.remove(run)
+
+
+def test_a_kept_run_that_is_interrupted_claims_nothing() -> None:
+    with pytest.raises(KeyboardInterrupt) as ended, runs.new_run() as run:
+        run.keep("debian-13")
+        raise KeyboardInterrupt
+    assert not hasattr(ended.value, "__notes__")
+    runs.remove(run)
+
+
+def test_what_a_failed_run_leaves_is_noted_on_its_own_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "remove", lambda run: None)
+        with pytest.raises(HostProblem, match="No Podman") as ended, runs.new_run() as run:
+            raise HostProblem("No Podman.")
+    assert "left behind" in ended.value.__notes__[0]
+    runs.remove(run)
+
+
+def test_the_cache_is_the_accounts_alone(own_cache: Path) -> None:
+    assert runs.cache().stat().st_mode & 0o777 == 0o700
+
+
+def test_a_cache_that_others_can_write_is_refused(own_cache: Path) -> None:
+    runs.cache().chmod(0o777)
+    with pytest.raises(HostProblem, match="other accounts can write"):
+        runs.cache()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a directory of another account")
+def test_a_cache_of_another_account_is_refused(own_cache: Path) -> None:
+    os.chown(runs.cache(), 65534, 65534)
+    with pytest.raises(HostProblem, match="belongs to"):
+        runs.cache()
 
 
 def test_a_cache_that_can_not_be_made_is_the_hosts_problem(monkeypatch: pytest.MonkeyPatch) -> None:
