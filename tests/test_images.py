@@ -7,8 +7,9 @@ from typing import cast
 import pytest
 
 from checks import registries, runs
+from checks.hosts import namespace
 from checks.hosts.recipe import Account
-from checks.images import base, disks, namespace
+from checks.images import base, disks
 from checks.images.disks import Source
 from checks.images.store import Store
 from checks.problems import HostProblem
