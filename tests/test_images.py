@@ -92,6 +92,7 @@ class FakeStore:
 
     def __init__(self, *, registry: bool = False) -> None:
         self.registry = registry
+        self.scratch = Path()
         self.done: list[str] = []
 
     def __enter__(self) -> FakeStore:
@@ -125,7 +126,7 @@ class FakeStore:
 def test_a_stand_in_is_for_who_reaches_no_registry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: bool, cached: bool, done: list[str], how: str
 ) -> None:
-    monkeypatch.setattr(base, "_context", lambda folder: folder.mkdir())
+    monkeypatch.setattr(base, "_context", lambda folder, scratch: folder.mkdir())
     archive = tmp_path / "base-1.tar"
     if cached:
         archive.write_text("a stand-in")
@@ -135,7 +136,7 @@ def test_a_stand_in_is_for_who_reaches_no_registry(
 
 
 def test_an_older_stand_in_goes_when_a_new_one_is_made(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "_context", lambda folder: folder.mkdir())
+    monkeypatch.setattr(base, "_context", lambda folder, scratch: folder.mkdir())
     monkeypatch.setattr(disks, "Store", lambda folder, scratch: FakeStore())
     images = runs.cache() / "images"
     images.mkdir()

@@ -43,7 +43,7 @@ def require() -> None:
             f"This account can't have a user namespace: {', '.join(absent)} is not installed.",
             "Install what is missing with: scripts/install.sh guest",
         )
-    done = run(["mount", "-t", "tmpfs", "tmpfs", "/tmp"], own=0, rest=1)
+    done = run(["mount", "--no-mtab", "-t", "tmpfs", "tmpfs", "/mnt"], own=0, rest=1)
     if done.returncode != 0:
         raise HostProblem(
             f"This account can't mount in a user namespace of its own: {done.stderr.strip()}.",

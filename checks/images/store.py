@@ -15,7 +15,7 @@ _PULL_BOUND = 120.0  # seconds
 # Podman 4.3.1 leaves out of a layer what has a cache mount's name, at the root of the file system, if the store lies in
 # the folder that the cache mount is in as well: nanoclaw's /pnpm is lost where the store is in /root/.cache, as its
 # build mounts /root/.cache/pnpm. So Podman sees the store elsewhere.
-_ELSEWHERE = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+_ELSEWHERE = 'mount --no-mtab --bind "$1" "$2" && shift 2 && exec "$@"'
 
 
 class Store:
