@@ -1,8 +1,12 @@
-"""``python -m checks.images``: make the stub agent's image from nothing and write it to a disk, as a first run does."""
+"""``python -m checks.images [CHECKOUT]``: make an agent's image and write it to a disk, as a first run does.
+
+Without a nanoclaw checkout it is the stub agent's.
+"""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from checks.hosts.recipe import Account
 from checks.images import disks
@@ -17,8 +21,8 @@ _ACCOUNTS = {"agent": Account(1500, 100_000)}
 
 
 def _main() -> Exit:
-    stub = agent.stand_in()[Design.STREAMS]
-    source = disks.Source(stub.slug, stub.name, f"localhost/{stub.image}", stub.context)
+    of = agent.of_checkout(Path(sys.argv[1]).absolute()) if sys.argv[1:] else agent.stand_in()[Design.STREAMS]
+    source = disks.Source(of.slug, of.name, f"localhost/{of.image}", of.context, of.root)
     with new_run() as run:
         made = disks.ready(source, _ACCOUNTS, run, Progress())
     print(f"{made.tag}: {made.base}")
