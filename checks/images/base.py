@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import zipfile
@@ -78,6 +79,15 @@ def _context(folder: Path, scratch: Path) -> None:
     if certificates:
         npmrc.append("cafile=/usr/local/etc/certificates.pem")
     (folder / "npmrc").write_text("".join(f"{line}\n" for line in npmrc))
+    _let_everyone_read(folder)
+
+
+def _let_everyone_read(folder: Path) -> None:
+    """As the files are in the image: the agent is not root there, and our umask may keep others out."""
+    for path in folder.rglob("*"):
+        mode = path.lstat().st_mode
+        if not stat.S_ISLNK(mode):
+            path.chmod(stat.S_IMODE(mode) | (0o555 if stat.S_ISDIR(mode) or mode & stat.S_IXUSR else 0o444))
 
 
 def _step(*argv: str, env: Mapping[str, str] | None = None) -> None:
