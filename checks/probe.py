@@ -55,5 +55,5 @@ def _context() -> bytes:
 def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.uid = entry.gid = entry.mtime = 0
     entry.uname = entry.gname = ""
-    entry.mode |= 0o444
+    entry.mode |= 0o555 if entry.isdir() or entry.mode & 0o100 else 0o444  # whatever the umask of who cloned this
     return entry

@@ -125,7 +125,7 @@ def new_run() -> Iterator[Run]:
 
 
 def _look_back(run: Run, ending: BaseException | None) -> None:
-    """Look at what is left of a run that was removed. Raises HostProblem, or notes it on the error that ends the run."""
+    """Look at what is left of a removed run. Raises HostProblem, or notes it on the error that ends the run."""
     if left := leftovers(run.id, cache()):
         problem = HostProblem(f"The run {run.id} left behind: {'; '.join(left)}.", "Remove it by hand.")
         if ending is None or isinstance(ending, KeyboardInterrupt):

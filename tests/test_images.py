@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import stat
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from checks import registries, runs
+from checks import probe, registries, runs
+from checks.hosts import namespace
 from checks.hosts.recipe import Account
-from checks.images import base, disks, namespace
+from checks.images import base, disks
 from checks.images.disks import Source
 from checks.images.store import Store
 from checks.problems import HostProblem
@@ -91,6 +94,7 @@ class FakeStore:
 
     def __init__(self, *, registry: bool = False) -> None:
         self.registry = registry
+        self.scratch = Path()
         self.done: list[str] = []
 
     def __enter__(self) -> FakeStore:
@@ -124,7 +128,7 @@ class FakeStore:
 def test_a_stand_in_is_for_who_reaches_no_registry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: bool, cached: bool, done: list[str], how: str
 ) -> None:
-    monkeypatch.setattr(base, "_context", lambda folder: folder.mkdir())
+    monkeypatch.setattr(base, "_context", lambda folder, scratch: folder.mkdir())
     archive = tmp_path / "base-1.tar"
     if cached:
         archive.write_text("a stand-in")
@@ -134,7 +138,7 @@ def test_a_stand_in_is_for_who_reaches_no_registry(
 
 
 def test_an_older_stand_in_goes_when_a_new_one_is_made(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "_context", lambda folder: folder.mkdir())
+    monkeypatch.setattr(base, "_context", lambda folder, scratch: folder.mkdir())
     monkeypatch.setattr(disks, "Store", lambda folder, scratch: FakeStore())
     images = runs.cache() / "images"
     images.mkdir()
@@ -176,3 +180,21 @@ def test_certificates_are_those_that_the_environment_names(tmp_path: Path, monke
     (tmp_path / "own.pem").write_text("PEM")
     monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(tmp_path / "own.pem"))
     assert registries.certificates() == b"PEM"
+
+
+def test_an_image_is_for_everyone_although_a_umask_of_077_made_its_files(tmp_path: Path) -> None:
+    for name, mode in {"program": 0o700, "settings": 0o600}.items():
+        (tmp_path / "node").mkdir(mode=0o700, exist_ok=True)
+        (tmp_path / "node" / name).touch(mode)
+    (tmp_path / "link").symlink_to("node/gone")
+    base._let_everyone_read(tmp_path)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("[nps]*")}
+    assert modes == {"node": 0o755, "program": 0o755, "settings": 0o644}
+
+    entry = tarfile.TarInfo("probe")
+    entry.mode = 0o700
+    assert probe._anonymous(entry).mode == 0o755
+    entry.type, entry.mode = tarfile.DIRTYPE, 0o700
+    assert probe._anonymous(entry).mode == 0o755
+    entry.type, entry.mode = tarfile.REGTYPE, 0o600
+    assert probe._anonymous(entry).mode == 0o644

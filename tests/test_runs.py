@@ -121,11 +121,18 @@ def test_an_interrupted_run_that_leaves_something_does_not_claim_that_it_was_rem
 
 
 def test_a_kept_run_that_is_interrupted_claims_nothing() -> None:
-    with pytest.raises(KeyboardInterrupt) as ended, runs.new_run() as run:
-        run.keep("debian-13")
-        raise KeyboardInterrupt
+    kept: list[runs.Run] = []
+
+    def keep() -> None:
+        with runs.new_run() as run:
+            kept.append(run)
+            run.keep("debian-13")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as ended:
+        keep()
     assert not hasattr(ended.value, "__notes__")
-    runs.remove(run)
+    runs.remove(kept[0])
 
 
 def test_what_a_failed_run_leaves_is_noted_on_its_own_error(monkeypatch: pytest.MonkeyPatch) -> None:

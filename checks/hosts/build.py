@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from checks import registries
+from checks.hosts import namespace
 from checks.hosts.recipe import FIXTURES, Recipe
 from checks.problems import HostProblem, Unproven
 from checks.runs import Run
@@ -21,8 +22,6 @@ HOST_KEY = "host"
 
 NEEDED = 4 << 30  # bytes of free disk that a build and its snapshot take, with room to spare
 _SIZE = "12G"  # of the file system; the file is sparse
-
-SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
 
 _EVERY_GUEST = (
     "systemd-sysv", "dbus-user-session", "libpam-systemd", "openssh-server", "iproute2", "kmod", "procps",
@@ -43,6 +42,7 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
             f"Building {recipe.name} needs {NEEDED >> 30} GiB of free disk in {into.parent}.",
             "Free some, or set XDG_CACHE_HOME to a folder with more room.",
         )
+    namespace.require()
     make_keys(into)
     archive = into / "root.tar"
     try:
@@ -53,9 +53,7 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
         raise Unproven(
             f"{recipe.name} is unproven here: its archive can't be reached, or its keys are not here. {problem}"
         ) from problem
-    script = FIXTURES / "guest" / "make-disk.sh"
-    namespace = [] if os.geteuid() == 0 else ["unshare", "--map-auto", "--map-root-user"]
-    _step([*namespace, str(script), str(archive), str(into), _SIZE])
+    _make_disk(archive, into)
     archive.unlink()
 
 
@@ -63,6 +61,15 @@ def make_keys(into: Path) -> None:
     """The guest's own key and the one that opens it, made for it alone."""
     for key in (CLIENT_KEY, HOST_KEY):
         _step(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", str(into / key)])
+
+
+def _make_disk(archive: Path, into: Path) -> None:
+    """The kernel, the initial ramdisk and the disk, from the root file system, whose files have many owners."""
+    made = namespace.run([str(FIXTURES / "guest" / "make-disk.sh"), str(archive), str(into), _SIZE], own=0, rest=1)
+    if made.returncode != 0:
+        raise HostProblem(
+            f"The disk of a host could not be made: {made.stderr.strip()}", "Is the disk of the cache full?"
+        )
 
 
 def _install(recipe: Recipe, archive: Path, keys: Path, run: Run) -> None:
@@ -104,12 +111,10 @@ def _script(name: str) -> str:
 
 def _step(argv: Sequence[str], *, env: Mapping[str, str] | None = None, advice: str = "") -> None:
     """One step of the build. Its output is shown only when it fails."""
-    # A plain user's PATH may lack the folder that mke2fs is in.
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
     try:
         done = subprocess.run(
             argv,
-            env={**os.environ, "PATH": path, **(env or {})},
+            env={**os.environ, "PATH": namespace.path(), **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

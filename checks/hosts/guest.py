@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -14,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from checks.bounded import read_json
-from checks.hosts import build
+from checks.hosts import build, namespace
 from checks.hosts.accelerator import Accelerator, usable
 from checks.hosts.base import Facts, Host
 from checks.hosts.machine import Machine, overlay
@@ -184,9 +183,8 @@ def require_tools() -> None:
 
 def tools_missing() -> list[str]:
     """The programs that building and running a guest needs and that this machine lacks."""
-    programs = ["qemu-system-x86_64", "qemu-img", "mmdebstrap", "mke2fs", "ssh", "ssh-keygen", "setpriv"]
-    path = os.pathsep.join([os.environ.get("PATH", ""), *build.SYSTEM_FOLDERS])
-    return [program for program in programs if shutil.which(program, path=path) is None]
+    programs = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "mke2fs", "ssh", "ssh-keygen", "setpriv")
+    return namespace.missing(*programs, *namespace.programs())
 
 
 def _folder(recipe: Recipe) -> Path:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from checks import registries
+from checks.hosts import namespace
 from checks.hosts.recipe import FIXTURES
 from checks.images.store import Store
 from checks.problems import HostProblem
@@ -41,7 +45,7 @@ def stand_in(store: Store, cached: Path, work: Path, progress: Progress) -> None
     """Make the stand-in in ``store``, and keep it in ``cached``."""
     with progress.step(f"No registry was reached: making a stand-in for {NAME} (once, 1 minute)"):
         context = work / "base"
-        _context(context)
+        _context(context, store.scratch)
         store.build(context, NAME)
         aside = cached.with_suffix(".part")
         aside.unlink(missing_ok=True)
@@ -50,13 +54,15 @@ def stand_in(store: Store, cached: Path, work: Path, progress: Progress) -> None
         shutil.rmtree(context)
 
 
-def _context(folder: Path) -> None:
+def _context(folder: Path, scratch: Path) -> None:
     shutil.copytree(FIXTURES / "base", folder)
     _step(
         "mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates",
         *(f"--aptopt={line.rstrip(';')}" for line in registries.apt_settings()),
         '--customize-hook=rm -rf "$1"/var/lib/apt/lists/*', _SUITE, str(folder / "root.tar"),
         *registries.mirror(),
+        # A plain user's subordinate ids must be able to enter it.
+        env={"TMPDIR": str(scratch)},
     )  # fmt: skip
     _step(
         sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
@@ -73,10 +79,26 @@ def _context(folder: Path) -> None:
     if certificates:
         npmrc.append("cafile=/usr/local/etc/certificates.pem")
     (folder / "npmrc").write_text("".join(f"{line}\n" for line in npmrc))
+    _let_everyone_read(folder)
 
 
-def _step(*argv: str) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+def _let_everyone_read(folder: Path) -> None:
+    """As the files are in the image: the agent is not root there, and our umask may keep others out."""
+    for path in folder.rglob("*"):
+        mode = path.lstat().st_mode
+        if not stat.S_ISLNK(mode):
+            path.chmod(stat.S_IMODE(mode) | (0o555 if stat.S_ISDIR(mode) or mode & stat.S_IXUSR else 0o444))
+
+
+def _step(*argv: str, env: Mapping[str, str] | None = None) -> None:
+    done = subprocess.run(
+        argv,
+        env={**os.environ, "PATH": namespace.path(), **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
     if done.returncode != 0:
         said = "\n".join(done.stderr.strip().splitlines()[-6:])
         raise HostProblem(

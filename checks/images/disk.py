@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from checks.images import namespace
+from checks.hosts import namespace
 from checks.images.store import Store
 from checks.problems import HostProblem
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from checks.bounded import read_json
 from checks.checkout import entries
+from checks.hosts import namespace
 from checks.hosts.recipe import FIXTURES, Account
 from checks.images import base, disk
 from checks.images.store import Store, tools_missing
@@ -82,6 +83,7 @@ def base_archive(run: Run, progress: Progress) -> bytes:
     images.mkdir(parents=True, exist_ok=True)
     with locked(images / "lock", progress, "Waiting for another run that makes an agent image"):
         if not _base_file(images).exists():
+            _require_tools()
             work = run.folder / "base-image"
             work.mkdir()
             with Store(work / "store", run.scratch) as store:
@@ -90,12 +92,17 @@ def base_archive(run: Run, progress: Progress) -> bytes:
         return _base_file(images).read_bytes()
 
 
-def _make(source: Source, accounts: Mapping[str, Account], folder: Path, run: Run, progress: Progress) -> None:
+def _require_tools() -> None:
     if missing := tools_missing():
         raise HostProblem(
             f"Making an agent image needs programs that are not installed here: {', '.join(missing)}.",
             "Install them with: scripts/install.sh guest",
         )
+    namespace.require()
+
+
+def _make(source: Source, accounts: Mapping[str, Account], folder: Path, run: Run, progress: Progress) -> None:
+    _require_tools()
     if shutil.disk_usage(run.folder).free < _ROOM:
         raise HostProblem(
             f"Making an agent image needs {_ROOM >> 30} GiB of free disk in {cache()}.",

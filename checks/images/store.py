@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from types import TracebackType
 
-from checks.images import namespace
+from checks.hosts import namespace
+from checks.images.surroundings import Surroundings
 from checks.problems import HostProblem
 
 _PULL_BOUND = 120.0  # seconds
 
-_SETTINGS = """\
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "none"
-lock_type = "file"
-tmp_dir = "{state}/tmp"
-"""
-
-
 # Podman 4.3.1 leaves out of a layer what has a cache mount's name, at the root of the file system, if the store lies in
 # the folder that the cache mount is in as well: nanoclaw's /pnpm is lost where the store is in /root/.cache, as its
 # build mounts /root/.cache/pnpm. So Podman sees the store elsewhere.
-_ELSEWHERE = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+_ELSEWHERE = 'mount --no-mtab --bind "$1" "$2" && shift 2 && exec "$@"'
 
 
 class Store:
@@ -32,7 +23,8 @@ class Store:
 
     def __init__(self, folder: Path, scratch: Path) -> None:
         self.folder = folder
-        self._scratch = scratch
+        self.scratch = scratch
+        self._surroundings = Surroundings(scratch / f"{folder.name}-podman")
         self._runroot = scratch / folder.name
         self._seen_at = scratch / f"{folder.name}-store"
 
@@ -52,7 +44,7 @@ class Store:
         done = self._run("sh", "-c", script, "sh", str(self.folder), str(folder))
         if done.returncode != 0:
             raise HostProblem(f"The image store could not be copied: {done.stderr.strip()}")
-        return Store(folder, self._scratch)
+        return Store(folder, self.scratch)
 
     def build(self, context: Path, tag: str) -> None:
         """Build a Dockerfile's image. Raises HostProblem with the end of the build's output where it fails."""
@@ -64,8 +56,12 @@ class Store:
         return self._run(*bounded).returncode == 0
 
     def load(self, archive: Path) -> None:
-        """Take the images out of an archive that ``save`` wrote."""
-        self._podman("load", "--quiet", "--input", str(archive), doing=f"loading {archive.name}")
+        """Take the image out of an archive that ``save`` wrote."""
+        # ``podman load`` unpacks the archive in /var/tmp before it looks at it. A colon in a path would end it.
+        link = self.scratch / f"{self.folder.name}-archive"
+        link.symlink_to(archive)
+        self._podman("pull", "--quiet", f"docker-archive:{link}", doing=f"loading {archive.name}")
+        link.unlink()
 
     def save(self, name: str, archive: Path) -> None:
         """Write an image into an archive."""
@@ -100,12 +96,9 @@ class Store:
         ]  # fmt: skip
 
     def _run(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        # In our namespace Podman takes itself for root, and would take root's places for its state and its locks.
-        settings = self._scratch / f"{self.folder.name}.conf"
-        settings.write_text(_SETTINGS.format(state=self._runroot))
-        return namespace.run(argv, own=0, rest=1, env={"TMPDIR": str(self._scratch), "CONTAINERS_CONF": str(settings)})
+        return namespace.run(argv, own=0, rest=1, env=self._surroundings.environment())
 
 
 def tools_missing() -> list[str]:
     """The programs that making images needs and that this machine lacks."""
-    return [program for program in ("podman", "mmdebstrap", "unshare") if shutil.which(program) is None]
+    return namespace.missing("podman", "mmdebstrap", "mke2fs", *namespace.programs())

@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from checks.hosts.base import account_name
-from checks.hosts.build import SYSTEM_FOLDERS
 from checks.problems import HostProblem
 
 IDS = 65536
 """Subordinate ids of an account, as useradd gives them; with its own id, its namespace has one more."""
 
 _START_BOUND = 10.0  # seconds
+
+_SYSTEM_DIRECTORIES = ("/usr/sbin", "/sbin")
+
+
+def path() -> str:
+    """Our PATH, with the directories of mke2fs, which a plain user's own may lack."""
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), *_SYSTEM_DIRECTORIES])
+
+
+def programs() -> tuple[str, ...]:
+    """The programs that ``run`` needs."""
+    return ("unshare",) if os.geteuid() == 0 else ("unshare", "newuidmap", "newgidmap", "getsubids")
+
+
+def missing(*needed: str) -> list[str]:
+    """Those of the programs that this machine lacks."""
+    return [program for program in needed if shutil.which(program, path=path()) is None]
+
+
+def require() -> None:
+    """Raise HostProblem unless this account can have such a namespace, and mount in it."""
+    if absent := missing(*programs()):
+        raise HostProblem(
+            f"This account can't have a user namespace: {', '.join(absent)} is not installed.",
+            "Install what is missing with: scripts/install.sh guest",
+        )
+    done = run(["mount", "--no-mtab", "-t", "tmpfs", "tmpfs", "/mnt"], own=0, rest=1)
+    if done.returncode != 0:
+        raise HostProblem(
+            f"This account can't mount in a user namespace of its own: {done.stderr.strip()}.",
+            "On Ubuntu, allow it with: sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+        )
 
 
 def run(
@@ -24,14 +57,14 @@ def run(
     """Run a command with all rights over files of our own id, which it sees as ``own``, and over those of our
     subordinate ids, which it sees as ``rest`` and the 65535 that follow.
 
-    Root has no need of subordinate ids: it takes the ids from 1 on. Raises HostProblem where there are none.
+    Root has no need of subordinate ids: it takes the ids from 1 on. ``env`` replaces our environment, except PATH.
+    Raises HostProblem where there are no subordinate ids or no namespaces.
     """
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
     # The caller maps the ids, since only from outside they can be mapped; until then the command waits.
     waiting = ["unshare", "--user", "--mount", "--keep-caps", "sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh"]
     with subprocess.Popen(
         [*waiting, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        errors="replace", env={**os.environ, "PATH": path, **(env or {})},
+        errors="replace", env={**(os.environ if env is None else env), "PATH": path()},
     ) as process:  # fmt: skip
         try:
             _await_namespace(process)
@@ -47,14 +80,16 @@ def run(
 def _await_namespace(process: subprocess.Popen[str]) -> None:
     ours = Path("/proc/self/ns/user").readlink()
     deadline = time.monotonic() + _START_BOUND
-    while Path(f"/proc/{process.pid}/ns/user").readlink() == ours:
-        if process.poll() is not None or time.monotonic() > deadline:
-            said = process.stderr.read() if process.stderr and process.poll() is not None else ""
-            raise HostProblem(
-                f"No user namespace could be made: {said.strip() or 'unshare did not start'}.",
-                "Does “unshare --user true” work on this machine?",
-            )
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):  # it has just ended
+            if Path(f"/proc/{process.pid}/ns/user").readlink() != ours:
+                return
         time.sleep(0.01)
+    said = process.stderr.read() if process.stderr and process.poll() is not None else ""
+    raise HostProblem(
+        f"No user namespace could be made: {said.strip() or 'unshare did not start'}.",
+        "Does “unshare --user true” work on this machine?",
+    )
 
 
 def _map(pid: int, kind: str, own: int, rest: int) -> None:

@@ -1,0 +1,33 @@
+"""``python -m checks.images [CHECKOUT]``: make an agent's image and write it to a disk, as a first run does.
+
+Without a nanoclaw checkout it is the stub agent's.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from checks.hosts.recipe import Account
+from checks.images import disks
+from checks.nanoclaw import agent
+from checks.nanoclaw.contract import Design
+from checks.problems import Exit, settled
+from checks.progress import Progress
+from checks.runs import new_run
+
+_ACCOUNTS = {"agent": Account(1500, 100_000)}
+"""One account: a disk for a second one is made in the same way, and takes another minute."""
+
+
+def _main() -> Exit:
+    of = agent.of_checkout(Path(sys.argv[1]).absolute()) if sys.argv[1:] else agent.stand_in()[Design.STREAMS]
+    source = disks.Source(of.slug, of.name, f"localhost/{of.image}", of.context, of.root)
+    with new_run() as run:
+        made = disks.ready(source, _ACCOUNTS, run, Progress())
+    print(f"{made.tag}: {made.base}")
+    return Exit.OK
+
+
+if __name__ == "__main__":
+    sys.exit(settled(_main, lambda line: print(line, file=sys.stderr)))
