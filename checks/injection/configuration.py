@@ -107,14 +107,15 @@ def hook_json(folder: str) -> bytes:
 
     A hook whose program is missing is skipped without a word, so the program is the shell: a shell that does not find
     its script fails, and with it the container. Podman shows the arguments of a hook that fails, and not what it says:
-    the last one tells where that is.
+    the last one tells where that is. It is called for every container: which one is an agent's, the hook alone decides, by
+    everything that is mounted, from wherever that comes.
     """
     args = ["sh", f"{folder}/{HOOK}", "nanoclaw hardening:", f"why it refuses is said in {folder}/{REFUSAL}"]
     env = ["PATH=/usr/local/bin:/usr/bin:/bin", f"MADE_BY={MARK} sha256:{_NO_SEAL}"]
     what = {
         "version": "1.0.0",
         "hook": {"path": "/bin/sh", "args": args, "env": env, "timeout": _TIMEOUT},
-        "when": {"hasBindMounts": True},
+        "when": {"always": True},
         "stages": ["precreate"],
     }
     return _sealed(json.dumps(what, indent=2) + "\n")
