@@ -135,6 +135,9 @@ def _effect(host: Host, found: Found, files: _Files | None, carrier: Sequence[st
             return Effect(None, None, f"a container did not end within {late.bound:g} s")
     told = dict(line.split("\t", 1) for line in done.out.splitlines() if "\t" in line)
     values = {key: base64.b64decode(value).decode(errors="replace") for key, value in told.items()}
+    if files is not None and "error" in values:  # the user knows the original of a copy
+        copy = f"{folder}/config/containers"
+        values["error"] = values["error"].replace(copy, settings_folder(found.home))
     if "error" not in values:
         raise HostProblem(
             f"On {host.name}, Podman could not be asked what it applies: {_words(done.err) or f'status {done.status}'}."
