@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from checks.hosts.recipe import ROOT
 from checks.injection import configuration
 from checks.injection.configuration import DROP_IN, HOOK, HOOK_JSON, settings_folder
-from checks.injection.settings import recommended
+from checks.injection.settings import command_line, recommended
 from checks.problems import Exit
 from checks.rendering import deliver
 
@@ -18,7 +18,7 @@ _HOME = "/home/YOU"
 def rendered() -> Mapping[str, str]:
     """Each file's text, by its name there."""
     wanted = recommended()
-    options = ["--userns=keep-id", *wanted.options]
+    options = command_line()
     hook, hook_json, drop_in = configuration.files(settings_folder(_HOME), "5", wanted)
     return {
         DROP_IN.rpartition("/")[2]: drop_in.data.decode(),

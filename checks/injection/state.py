@@ -25,7 +25,7 @@ say user "$(id -un)"
 say home "$HOME"
 say owner "$(stat -L -c '%u %U' "$HOME" 2>/dev/null)"
 say elsewhere "${XDG_CONFIG_HOME:+$XDG_CONFIG_HOME/containers}"
-about='^(CONTAINERS?_[A-Z_]*|PODMAN_[A-Z_]*|XDG_CONFIG_HOME|XDG_DATA_HOME)='
+about='^(CONTAINERS_[A-Z_]*|CONTAINER_(HOST|CONNECTION)|PODMAN_[A-Z_]*|XDG_CONFIG_HOME|XDG_DATA_HOME)='
 say own "$(env | grep -E "$about" | sort)"
 ! services=$(systemctl --user show-environment 2>/dev/null) ||
     say services "$(printf '%s\n' "$services" | grep -E "$about" | sort)"
