@@ -130,10 +130,3 @@ def test_the_document_that_stands_there_is_of_todays_flags() -> None:
         if stored.kind == "each":
             seen = [row["id"] for row in stored.found]  # a run may have been of some flags alone
             assert seen == [flag.id for flag in KNOWN.flags if flag.id in seen]
-
-
-def test_the_example_shows_the_recommended_options() -> None:
-    example = (ROOT / "examples" / "run-nanoclaw.sh").read_text()
-    words = flags.load().recommended()
-    shown = " ".join(line.lstrip("# ") for line in example.splitlines() if line.startswith("#   -"))
-    assert [word for word in words if word not in shown] == []

@@ -35,8 +35,8 @@ def inject(
 ) -> None:
     """Harden an unmodified nanoclaw: the flags are set by Podman's own configuration, for agents alone.
 
-    Exit status: 0 done, and seen in effect; 1 not in force, or something of yours conflicts; 2 wrong usage; 3 the host can't be
-    used, or Podman does not apply all of it there: then everything is as it was.
+    Exit status: 0 done, and seen in effect; 1 not in force, or something of yours conflicts; 2 wrong usage; 3 the host
+    can't be used, or Podman does not apply all of it there: then everything is as it was.
     """
     options = Options(list, check, install, uninstall, dry_run, accept_missing, host, nanoclaw)
     raise Exit(code=run_inject(options))
