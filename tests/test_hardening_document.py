@@ -11,12 +11,11 @@ import pytest
 
 from checks.docker import Record
 from checks.evidence import CaseResult, Evidence
-from checks.hardening import document, findings, flags
+from checks.hardening import document, findings
 from checks.hardening.browser import Sight
 from checks.hardening.browsing import Browsed, ways_of
 from checks.hardening.findings import Findings, Stored
 from checks.hardening.together import Together
-from checks.hosts.recipe import ROOT
 from checks.problems import WrongUsage
 from tests.evidence import DEBIAN_12, DEBIAN_13
 from tests.test_hardening_verdicts import ANSWER, KNOWN, SILENCE, rows

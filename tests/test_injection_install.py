@@ -64,10 +64,10 @@ def snapshot(home: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def write(home: Path, name: str, text: str) -> Path:
+def write(home: Path, name: str, text: str | bytes) -> Path:
     path = settings(home) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode("latin-1"))
+    path.write_bytes(text.encode("latin-1") if isinstance(text, str) else text)
     return path
 
 
@@ -251,7 +251,7 @@ def test_what_has_no_effect_once_it_is_in_place_is_taken_back(
     write(home, "containers.conf.d/50-mine.conf", "[containers]\nuserns = 'keep-id'\n")
     if older:
         for file in configuration.files(str(settings(home)), "5.4.2", here().settings.within(["pids"])):
-            write(home, file.path.removeprefix(f"{settings(home)}/"), file.data.decode()).chmod(0o700)
+            write(home, file.path.removeprefix(f"{settings(home)}/"), file.data).chmod(0o700)
     before = snapshot(home)
     monkeypatch.setenv("FAKE_PODMAN", "only-copies")
     with pytest.raises(HostProblem, match=r"no-new-privileges \(NoNewPrivs 0\).*put back as it was"):
@@ -371,7 +371,7 @@ def test_a_lock_is_given_up_by_whoever_dies(home: Path) -> None:
 @pytest.mark.parametrize("act", ["install", "uninstall"])
 def test_what_a_killed_write_left_is_cleaned(home: Path, name: str, suffix: str, act: str) -> None:
     half = next(file for file in here().wanted if file.path.endswith(name)).data[:200]
-    left = write(home, f"{name}{suffix}", half.decode())
+    left = write(home, f"{name}{suffix}", half)
     if act == "install":
         assert install.install(LocalHost(), dry_run=False) == Exit.OK
         assert problems(here()) == []
@@ -400,7 +400,7 @@ def test_removed_is_printed_of_what_is_gone(
 def test_a_write_that_fails_leaves_everything_as_it_was(home: Path) -> None:
     """A directory stands where the last of the files belongs: those before it are taken back."""
     older = configuration.files(str(settings(home)), "5.4.2", here().settings.within(["pids"]))
-    write(home, HOOK, older[0].data.decode())
+    write(home, HOOK, older[0].data)
     (settings(home) / HOOK_JSON / "x").mkdir(parents=True)
     before = snapshot(home)
     files = here().wanted
