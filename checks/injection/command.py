@@ -141,7 +141,7 @@ def _report(evidence: dict[str, Any], findings: list[proof.Finding], *, accept_m
     if evidence["host"]["name"] in recipe.known() and "nanoclaw's own" in evidence["agent"]:
         stored.write(stored.CHECK, evidence)
     if evidence["missing"] and not accept_missing:
-        print("What is missing fails this check; --accept-missing accepts it.")
+        say("What is missing fails this check; --accept-missing accepts it.")
         return Exit.CASE_FAILED
     return Exit.CASE_FAILED if failed else Exit.OK
 

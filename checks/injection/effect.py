@@ -22,6 +22,7 @@ from checks.injection.configuration import File, settings_folder
 from checks.injection.settings import CONTROLLERS, Setting, Settings, in_force, seen, size
 from checks.injection.state import Found
 from checks.problems import HostProblem, WrongUsage
+from checks.terminal import say
 
 _Files = Callable[[str], Sequence[File]]
 """Our files, for the directory of container settings that they are to be in."""
@@ -162,7 +163,7 @@ def _scratch(host: Host) -> Iterator[str]:
         yield folder
     finally:
         if not host.remove_folder(folder):
-            print(f"{folder} on {host.name} could not be removed.")
+            say(f"{folder} on {host.name} could not be removed.")
 
 
 def _archive(files: Sequence[File], below: str) -> bytes:

@@ -22,6 +22,7 @@ from checks.injection.effect import Verdict
 from checks.injection.settings import Setting, seen
 from checks.injection.state import Found, look, obstacles, require_account, require_writable, rivals
 from checks.problems import Exit, HostProblem
+from checks.terminal import say
 
 _WAIT = 200  # seconds that one install waits for others on the same account
 
@@ -91,22 +92,22 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
     if verdict is None:
         return _cannot(found, outcome.obstacles, "installed")
     if not outcome.due:
-        print(f"All of it is installed already for {found.user} on {found.host}.")
+        say(f"All of it is installed already for {found.user} on {found.host}.")
     for file in outcome.due:
         if dry_run:
-            print(f"==> {file.path} (mode {file.mode:o})\n{file.data.decode()}", end="")
+            say(f"==> {file.path} (mode {file.mode:o})\n{file.data.decode()}", end="")
         else:
-            print(f"Wrote {file.path}.")
+            say(f"Wrote {file.path}.")
     for setting, why in outcome.missing.items():
-        print(
+        say(
             f"Not set: {setting}. {why}. Where systemd runs, a drop-in of user@.service with “Delegate=cpu cpuset io "
             "memory pids” gives users their controllers (docs/TROUBLESHOOTING.md)."
         )
     _report(verdict, outcome)
     if dry_run and outcome.due:
-        print(f"With --dry-run no file was written to {found.host}.")
+        say(f"With --dry-run no file was written to {found.host}.")
         return Exit.OK
-    print(
+    say(
         f"{'Not seen in force' if verdict.effect.inside is None else 'In force from the next container on'}. "
         'userns = "keep-id" holds for every container of this user, the rest for nanoclaw\'s agents alone (the scoped '
         "way: docs/SECURITY.md). See it in an agent's container: invoke inject --check"
@@ -181,10 +182,10 @@ def _report(verdict: Verdict, outcome: Outcome) -> None:
         return
     told = "; ".join(f"{each}: {seen(each, known)}" for each in wanted)
     if verdict.effect.inside is None:
-        print(f"No container starts on this host, with or without the hardening: {verdict.effect.said}")
-        print(f"Read in the configuration that Podman gives to its OCI runtime, and not in a container: {told}.")
+        say(f"No container starts on this host, with or without the hardening: {verdict.effect.said}")
+        say(f"Read in the configuration that Podman gives to its OCI runtime, and not in a container: {told}.")
     else:
-        print(f"Read in a container with a mount below /workspace: {told}.")
+        say(f"Read in a container with a mount below /workspace: {told}.")
 
 
 def uninstall(host: Host, *, dry_run: bool) -> Exit:
@@ -199,12 +200,12 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
             edited = "was changed since it was installed: it is left as it is. Remove it by hand if you don't need it."
             return _cannot(found, [f"{path} {edited}" for path in found.edited], "removed")
         if not found.ours:
-            print(f"Nothing of ours is installed for {found.user} on {found.host}.")
+            say(f"Nothing of ours is installed for {found.user} on {found.host}.")
             return Exit.OK
         require_writable(found, "removed")
         if dry_run:
             for path in found.ours:
-                print(f"Would remove {path}.")
+                say(f"Would remove {path}.")
             return Exit.OK
         try:
             left = remove(host, found, found.ours)
@@ -212,11 +213,11 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
             there = look(host).files
             for path in found.ours:
                 if path not in there:
-                    print(f"Removed {path}.")
+                    say(f"Removed {path}.")
     if still := [path for path in found.ours if path in there]:
         raise HostProblem(f"On {host.name}, {', '.join(still)} is still there.")
     if left:
-        print(f"{left} has something else in it and was left.")
+        say(f"{left} has something else in it and was left.")
     return Exit.OK
 
 
@@ -289,6 +290,6 @@ def _script(*argv: str) -> list[str]:
 
 def _cannot(found: Found, why: Sequence[str], what: str) -> Exit:
     for each in why:
-        print(each)
-    print(f"Nothing was {what} for {found.user} on {found.host}.")
+        say(each)
+    say(f"Nothing was {what} for {found.user} on {found.host}.")
     return Exit.CASE_FAILED
