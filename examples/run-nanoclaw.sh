@@ -6,6 +6,7 @@
 set -eu
 
 folder=${1:-${NANOCLAW_DIR:-$HOME/nanoclaw}}
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 missing=0
 
 lacks() {
@@ -21,8 +22,9 @@ warns() { printf 'Note:    %s\n         %s\n' "$1" "$2" >&2; }
 
 if ! command -v podman >/dev/null; then
     lacks "podman" "apt-get install podman podman-docker uidmap"
-elif ! rootless=$(podman info --format '{{.Host.Security.Rootless}}' 2>&1); then
-    lacks "a Podman that works; podman info says: $rootless" "see docs/TROUBLESHOOTING.md#docker-info-fails"
+elif ! rootless=$(podman info --format '{{.Host.Security.Rootless}}' 2>/dev/null); then
+    error=$(podman info 2>&1 >/dev/null || true)
+    lacks "a Podman that works; podman info prints: $error" "see docs/TROUBLESHOOTING.md#docker-info-fails"
 elif [ "$rootless" != true ]; then
     lacks "a rootless Podman" "see docs/TROUBLESHOOTING.md#podman-info-says-rootless-false"
 fi
@@ -43,10 +45,10 @@ settings=${XDG_CONFIG_HOME:-$HOME/.config}/containers
 case ${PODMAN_USERNS:-} in
     keep-id*) ;;
     *)
-        grep -qs '^[[:space:]]*userns[[:space:]]*=[[:space:]]*"keep-id' "$settings/containers.conf" \
+        grep -iqs "^[[:space:]]*userns[[:space:]]*=[[:space:]]*[\"']keep-id" "$settings/containers.conf" \
             "$settings"/containers.conf.d/*.conf ||
             lacks "userns = \"keep-id\" in $settings: agents could not write their workspace" \
-                "cp examples/containers.conf.d/50-nanoclaw.conf $settings/containers.conf.d/"
+                "mkdir -p '$settings/containers.conf.d' && cp '$here/containers.conf.d/50-nanoclaw.conf' '$settings/containers.conf.d/'"
         ;;
 esac
 
@@ -72,18 +74,8 @@ fi
 
 # --- Hardening ----------------------------------------------------------------------------------------------------------
 #
-# nanoclaw itself makes the `docker run` command line of its agents. These options harden it; docs/SECURITY.md says what each
-# was seen to do, and on which Podman:
-#
-#   --read-only                                       nothing stays among the agent's programs
-#   --tmpfs /home/node:rw,size=256m,mode=1777         with it: Claude Code and Chromium write their home
-#   --tmpfs /tmp:rw,size=512m,mode=1777               with it: the agent is compiled there
-#   --cap-drop=ALL                                    no capabilities
-#   --cap-add=SYS_CHROOT                              but the one that Chromium's sandbox needs
-#   --security-opt=no-new-privileges                  a setuid program gives nothing
-#   --cpus=2 --memory=4g --pids-limit=256             limits
-#
-# Not recommended, and needed for nothing: --security-opt=seccomp=unconfined.
+# nanoclaw itself makes the `docker run` command line of its agents. The options that harden it are in docs/SECURITY.md,
+# "The recommended set", with what each was seen to do, and on which Podman.
 #
 # To enable them without a fork: `invoke inject --install`, once; nothing is to be set here then. Or, where userns = "keep-id"
 # is not to hold for every container of this user: put examples/injection/docker into a folder of its own, name that folder

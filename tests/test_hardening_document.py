@@ -11,12 +11,11 @@ import pytest
 
 from checks.docker import Record
 from checks.evidence import CaseResult, Evidence
-from checks.hardening import document, findings, flags
+from checks.hardening import document, findings
 from checks.hardening.browser import Sight
 from checks.hardening.browsing import Browsed, ways_of
 from checks.hardening.findings import Findings, Stored
 from checks.hardening.together import Together
-from checks.hosts.recipe import ROOT
 from checks.problems import WrongUsage
 from tests.evidence import DEBIAN_12, DEBIAN_13
 from tests.test_hardening_verdicts import ANSWER, KNOWN, SILENCE, rows
@@ -130,10 +129,3 @@ def test_the_document_that_stands_there_is_of_todays_flags() -> None:
         if stored.kind == "each":
             seen = [row["id"] for row in stored.found]  # a run may have been of some flags alone
             assert seen == [flag.id for flag in KNOWN.flags if flag.id in seen]
-
-
-def test_the_example_shows_the_recommended_options() -> None:
-    example = (ROOT / "examples" / "run-nanoclaw.sh").read_text()
-    words = flags.load().recommended()
-    shown = " ".join(line.lstrip("# ") for line in example.splitlines() if line.startswith("#   -"))
-    assert [word for word in words if word not in shown] == []

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checks.injection.configuration import Whose, hook, whose
+from checks.injection.configuration import Whose, hook, hook_json, whose
 from checks.injection.settings import Settings, of_options, recommended
 
 WORDS = [
@@ -112,7 +112,13 @@ def test_what_it_does_not_set_stays_to_the_letter(script: Path) -> None:
     assert after["linux"]["namespaces"] == [{"type": "pid"}]
 
 
-@pytest.mark.parametrize("place", ["/data", "/workspaces/x", "/home/node", "/home/node/.claude.json", "/x/workspace"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/data", "/workspaces/x", "/home/node", "/home/node/.claude.json", "/x/workspace", "/workspace/../data",
+        "/workspace/..", "/home/node/.claude/..", "/...", "/workspace.", "",
+    ],
+)  # fmt: skip
 def test_another_container_comes_out_as_it_went_in(script: Path, place: str) -> None:
     other = json.dumps(config(mounts=[{"destination": place}]), indent=3)
     done = run(script, other)
@@ -120,8 +126,13 @@ def test_another_container_comes_out_as_it_went_in(script: Path, place: str) -> 
 
 
 @pytest.mark.parametrize(
-    "place", ["/workspace", "/workspace/x", "/home/node/.claude", "/home/node/.claude/", "\\/workspace"]
-)
+    "place",
+    [
+        "/workspace", "/workspace/x", "/home/node/.claude", "/home/node/.claude/", "\\/workspace", "//workspace",
+        "/x/../workspace", "/workspace/", "/workspace//", "/./workspace", "/workspace/.", "/x/./..//workspace/y/..",
+        "workspace", "/../workspace", "/home//node/./.claude", "\\u002fworkspace", "/%77orkspace/../workspace",
+    ],
+)  # fmt: skip
 def test_an_agent_is_known_by_any_of_its_mounts(script: Path, place: str) -> None:
     text = json.dumps(config(mounts=[{"destination": "@"}])).replace('"@"', f'"{place}"')
     done = run(script, text)
@@ -129,8 +140,48 @@ def test_an_agent_is_known_by_any_of_its_mounts(script: Path, place: str) -> Non
 
 
 def test_a_tighter_limit_is_left(script: Path) -> None:
-    tight = {"pids": {"limit": 64}, "memory": {"limit": 1 << 30}, "cpu": {"quota": 50000, "period": 100000}}
+    tight = {
+        "pids": {"limit": 64},
+        "memory": {"limit": 1 << 30, "swap": 1 << 30},
+        "cpu": {"quota": 50000, "period": 100000},
+        "unified": {"pids.max": "32", "memory.max": "1048576", "memory.swap.max": "1", "cpu.max": "1000 100000"},
+    }
     assert hardened(script, config(linux={"resources": tight}))["linux"]["resources"] == tight
+
+
+@pytest.mark.parametrize("swap", [-1, 0, None, 1 << 60, "absent"])
+def test_a_memory_limit_without_one_of_swap_gets_it(script: Path, swap: object) -> None:
+    memory = {"limit": 1 << 30} if swap == "absent" else {"limit": 1 << 30, "swap": swap}
+    after = hardened(script, config(linux={"resources": {"memory": memory}}))["linux"]["resources"]
+    assert after["memory"] == {"limit": 1 << 30, "swap": 2 << 30}
+
+
+@pytest.mark.parametrize(
+    ("file", "value"),
+    [
+        ("pids.max", "max"), ("pids.max", "257"), ("pids.max", 5), ("pids.max", " 5"), ("pids.max", "-1"),
+        ("pids.max", "0x1"), ("memory.max", "max"), ("memory.max", "5g"), ("memory.max", "4294967297"),
+        ("memory.swap.max", "max"), ("cpu.max", "max 100000"), ("cpu.max", "50000"), ("cpu.max", "500000 100000"),
+        ("cpu.max", "1 0"), ("cpu.max", None), ("memory.max", ["1"]),
+    ],
+)  # fmt: skip
+def test_a_unified_value_does_not_override_a_limit(script: Path, file: str, value: object) -> None:
+    tight = {"pids": {"limit": 64}, "memory": {"limit": 1 << 30, "swap": 1 << 30}, "cpu": {"quota": 1, "period": 10}}
+    unified = {"io.weight": "default 5", file: value, "cpu.weight": "7"}
+    after = hardened(script, config(linux={"resources": {**tight, "unified": unified}}))["linux"]["resources"]
+    assert after == {**tight, "unified": {"io.weight": "default 5", "cpu.weight": "7"}}
+
+
+def test_a_unified_key_that_is_a_path_is_refused(script: Path) -> None:
+    unified = {"./pids.max": "max"}
+    assert "has a slash" in refused(script, config(linux={"resources": {"unified": unified}}))
+    assert "of another kind" in refused(script, config(linux={"resources": {"unified": []}}))
+    assert hardened(script, config(linux={"resources": {"unified": None}}))
+
+
+def test_podman_calls_it_for_every_container() -> None:
+    """Also for one whose mounts come from another container, from the image or from a volume."""
+    assert json.loads(hook_json("/x"))["when"] == {"always": True}
 
 
 @pytest.mark.parametrize("none", [0, -1, None, 9e18])
@@ -146,8 +197,11 @@ def test_a_tmpfs_of_the_users_is_replaced_and_anything_else_refused(script: Path
     assert [each["destination"] for each in hardened(script, config(mounts=[*mounts, mine]))["mounts"]].count(
         "/tmp"
     ) == 1
-    said = refused(script, config(mounts=[*mounts, {"destination": "/tmp", "type": "bind", "source": "/"}]))
-    assert "something else than a tmpfs is mounted at /tmp" in said
+    for place in ("/tmp", "/tmp/", "//tmp", "/x/../tmp/.", "tmp"):
+        said = refused(script, config(mounts=[*mounts, {"destination": place, "type": "bind", "source": "/"}]))
+        assert "something else than a tmpfs is mounted at /tmp" in said
+    said = refused(script, config(mounts=[*mounts, {"destination": "/x/..", "type": "bind", "source": "/"}]))
+    assert "would hide the tmpfs" in said
 
 
 def test_a_variable_that_is_set_is_replaced(script: Path) -> None:
@@ -196,11 +250,13 @@ def test_a_part_that_is_missing_or_null_is_made(script: Path, part: str) -> None
         ('put(process, "noNewPrivileges"', "noNewPrivileges"),
         ("put(list, names[i], wanted_set", "capabilities"),
         ('put(inner(root, "root", "{"), "readonly"', "a read-only root"),
-        ("mount_tmpfs(names[i])\n", "one tmpfs at /tmp"),
+        ("mount_tmpfs(names[i])\n", "a tmpfs at /tmp"),
         ('set_variable(inner(process, "env", "["), names[i])', "the variable CLAUDE_CONFIG_DIR"),
         ('put(part, "limit", create("p", ENVIRON["pids"]))', "the limit of processes"),
         ('put(part, "limit", create("p", ENVIRON["memory"]))', "the limit of memory"),
         ('put(part, "quota"', "the limit of processors"),
+        ('if (!limits_swap(part)) put(part, "swap"', "the limit of swap"),
+        ("if (!unified_limits(part, pair[1]", "the limit in pids.max"),
     ],
 )
 def test_a_result_that_lacks_something_is_refused(tmp_path: Path, line: str, lack: str) -> None:
@@ -211,19 +267,77 @@ def test_a_result_that_lacks_something_is_refused(tmp_path: Path, line: str, lac
     end = text.index("\n", start)
     script = tmp_path / "harden"
     script.write_text(text[:start] + "i = i" + text[end:])
-    assert "the result lacks " in (said := refused(script, config()))
+    memory = {"limit": 1 << 30, "swap": -1} if "swap" in lack else {}
+    loose = {"memory": memory, "unified": {"pids.max": "max"}}
+    assert "the result lacks " in (said := refused(script, config(linux={"resources": loose})))
     assert lack in said
+
+
+def with_awk(folder: Path, text: str) -> Path:
+    """The hook with an awk of the test's own."""
+    script = folder / "harden"
+    script.write_bytes(
+        hook(of_options(WORDS)).replace(b'PATH="/usr/bin:/bin:$PATH"', f'PATH="{folder}:$PATH"'.encode())
+    )
+    (folder / "awk").write_text(f"#!/bin/sh\n{text}\n")
+    (folder / "awk").chmod(0o755)
+    return script
 
 
 @pytest.mark.parametrize("awk", ["exit 1", "exit 0", "echo agent", "echo nonsense", "kill -9 $$"])
 def test_an_awk_that_fails_stops_the_container(tmp_path: Path, awk: str) -> None:
-    script = tmp_path / "harden"
-    script.write_bytes(
-        hook(of_options(WORDS)).replace(b'PATH="/usr/bin:/bin:$PATH"', f'PATH="{tmp_path}:$PATH"'.encode())
-    )
-    (tmp_path / "awk").write_text(f"#!/bin/sh\ncat >/dev/null\n{awk}\n")
-    (tmp_path / "awk").chmod(0o755)
-    refused(script, config())
+    refused(with_awk(tmp_path, f"cat >/dev/null\n{awk}"), config())
+
+
+@pytest.mark.parametrize("awk", ["echo agent; cat; exit 2", "cat; exit 1", "cat; kill -9 $$", "echo agent; cat; cat"])
+def test_the_environment_of_a_container_is_in_no_refusal(tmp_path: Path, awk: str) -> None:
+    """An awk that dies while it prints has printed a part of the configuration."""
+    before = config()
+    before["process"]["env"].append("ANTHROPIC_API_KEY=sk-secret")
+    script = with_awk(tmp_path, awk)
+    assert "secret" not in refused(script, before)
+    assert "secret" not in (tmp_path / "last-refusal").read_text()
+
+
+SECRET = st.sampled_from(["sk-secret", "SECRET=sk-secret", "/sk-secret", "sk-secret\n", "CAP_sk-secret"])
+HOSTILE = st.recursive(SECRET | LEAVES, lambda inner: st.lists(inner) | st.dictionaries(SECRET, inner), max_leaves=6)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    part=st.sampled_from(
+        ["process", "root", "linux", "mounts", "process.env", "process.capabilities", "linux.resources",
+         "linux.resources.unified", "linux.resources.memory", "linux.resources.pids"]
+    ),
+    value=HOSTILE,
+    cut=st.integers(0, 900),
+    twice=st.booleans(),
+)  # fmt: skip
+def test_a_refusal_quotes_nothing_of_the_configuration(
+    script: Path, part: str, value: object, cut: int, twice: bool
+) -> None:
+    whole = config()
+    *above, last = part.split(".")
+    place = whole
+    for name in above:
+        place = place.setdefault(name, {})
+    place[last] = value
+    whole["mounts"] = whole["mounts"] if part != "mounts" else [{"destination": "/workspace", "x": value}, value]
+    text = json.dumps(whole)
+    text = text.replace('{"ociVersion"', '{"sk-secret":1,"sk-secret":2,"ociVersion"') if twice else text
+    done = run(script, text[:cut] if cut < 700 else text)
+    assert b"secret" not in done.stderr
+    told = script.parent / "last-refusal"
+    assert not told.exists() or "secret" not in told.read_text()
+
+
+def test_the_last_refusal_is_the_users_alone(tmp_path: Path) -> None:
+    script = written(tmp_path, of_options(WORDS))
+    told = tmp_path / "last-refusal"
+    told.write_text("of an older hook")
+    told.chmod(0o644)
+    refused(script, "{")
+    assert told.stat().st_mode & 0o777 == 0o600
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
+import threading
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,24 +17,29 @@ from checks.injection import configuration, examples, install, state
 from checks.injection.configuration import DROP_IN, HOOK, HOOK_JSON, OLD_FILE, REFUSAL, Whose, whose
 from checks.injection.state import Found, look, obstacles, problems, require_account
 from checks.problems import Exit, HostProblem, WrongUsage
+from tests import podman
 from tests.fakes import FakeHost
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home whose user is no root, has Podman 5 and all controllers, whoever runs the tests on whatever machine."""
-    folder = tmp_path / "a home"
+    folder = tmp_path / 'a "home" of CORP\\user'
     folder.mkdir()
     monkeypatch.setenv("HOME", str(folder))
-    for name in ("XDG_CONFIG_HOME", "CONTAINERS_CONF"):
+    for name in ("XDG_CONFIG_HOME", "CONTAINERS_CONF", "CONTAINERS_CONF_OVERRIDE", "PODMAN_USERNS", "FAKE_PODMAN"):
         monkeypatch.delenv(name, raising=False)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    podman.install(programs)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setattr(install, "look", lambda host: plain(look(host)))
     return folder
 
 
 def plain(found: Found, **more: object) -> Found:
     ours = {path: data for path, data in found.files.items() if path.startswith(found.home)}
-    usual = {"uid": 1500, "user": "someone", "owner": "1500 someone", "version": "5.4.2", "replaced": "", "locked": ""}
+    usual = {"uid": 1500, "user": "someone", "owner": "1500 someone", "version": "5.4.2", "services": None}
     values = {**usual, "controllers": ("cpu", "memory", "pids"), "files": ours, **more}
     return dataclasses.replace(found, **values)  # type: ignore[arg-type]
 
@@ -45,6 +54,21 @@ def tree(home: Path) -> set[str]:
 
 def settings(home: Path) -> Path:
     return home / ".config" / "containers"
+
+
+def snapshot(home: Path) -> dict[str, tuple[int, bytes]]:
+    """Everything in a home: names, modes, contents."""
+    return {
+        str(path.relative_to(home)): (path.lstat().st_mode, path.read_bytes() if path.is_file() else b"")
+        for path in home.rglob("*")
+    }
+
+
+def write(home: Path, name: str, text: str | bytes) -> Path:
+    path = settings(home) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode("latin-1") if isinstance(text, str) else text)
+    return path
 
 
 def test_it_is_installed_once_and_removed_without_a_trace(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,6 +93,7 @@ def test_a_dry_run_prints_exactly_what_would_be_written(home: Path, capsys: pyte
     assert tree(home) == set()
     for file in here().wanted:
         assert f"==> {file.path} (mode {file.mode:o})\n{file.data.decode()}" in printed
+    assert "In force" not in printed
     install.install(LocalHost(), dry_run=False)
     before = tree(home)
     assert install.uninstall(LocalHost(), dry_run=True) == Exit.OK
@@ -102,7 +127,7 @@ def test_a_file_of_ours_that_was_changed_is_the_users(home: Path) -> None:
 
 def test_an_older_file_of_ours_is_brought_up_to_date(home: Path) -> None:
     install.install(LocalHost(), dry_run=False)
-    older = configuration.files(str(home), "5.4.2", here().settings.within(["pids"]))[0]
+    older = configuration.files(str(settings(home)), "5.4.2", here().settings.within(["pids"]))[0]
     (settings(home) / HOOK).write_bytes(older.data)
     assert any("another version" in each for each in problems(here()))
     assert install.install(LocalHost(), dry_run=False) == Exit.OK
@@ -132,9 +157,9 @@ def test_the_users_other_files_stay(home: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[engine\n", "is broken"),
-        ("\xff", "is broken"),
         ("[engine]\nhooks_dir = ['/x']\n", "hook folders of its own"),
+        ("[ENGINE]\nHooks_Dir = ['/x']\n", "hook folders of its own"),
+        ("[containers]\nUserNS = 'auto'\n", "sets userns"),
         ("[containers]\nuserns = 'host'\n", "sets userns"),
     ],
 )
@@ -151,12 +176,237 @@ def test_a_file_that_ours_does_not_go_with_stops_it(home: Path, text: str, said:
 
 def test_containers_conf_in_the_environment_is_a_problem(home: Path) -> None:
     install.install(LocalHost(), dry_run=False)
-    assert any("CONTAINERS_CONF is set" in each for each in problems(here(replaced="/x.conf")))
+    assert any("CONTAINERS_CONF is set" in each for each in problems(here(own=("CONTAINERS_CONF=/x.conf",))))
+    assert any("CONTAINERS_CONF is set" in each for each in problems(here(services=("CONTAINERS_CONF=/x.conf",))))
 
 
 def test_before_podman_4_the_drop_in_is_the_only_file_that_is_read(home: Path) -> None:
     paths = [file.path for file in here(version="3.0.1").wanted]
     assert paths[-1] == f"{settings(home)}/{OLD_FILE}"
+
+
+# What only Podman can tell.
+
+NOT_APPLIED = {
+    "a later file without hooks": ("containers.conf.d/99-local.conf", "[engine]\nhooks_dir = []\n", "capabilities"),
+    "a later file without userns": ("containers.conf.d/99-local.conf", "[containers]\nuserns = ''\n", "user namespace"),
+    "another user is kept": (
+        "containers.conf.d/99-local.conf", "[containers]\nuserns = 'keep-id:uid=1000,gid=1000'\n", "user namespace",
+    ),
+    "keys of another case": ("containers.conf.d/zz.conf", "[Engine]\nHOOKS_DIR = []\n", "read-only root"),
+    "no table": ("containers.conf", "engine = 'x'\n", "reading system config"),
+    "no TOML": ("containers.conf", "[engine\n", "reading system config"),
+    "no UTF-8": ("containers.conf", "\xff", "reading system config"),
+    "a byte order mark": ("containers.conf", "\xef\xbb\xbf[engine]\n", "reading system config"),
+    "a table twice": ("containers.conf", "[engine]\n[engine]\n", "reading system config"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("why", NOT_APPLIED)
+def test_what_podman_does_not_apply_is_not_installed(home: Path, why: str, dry_run: bool) -> None:
+    name, text, said = NOT_APPLIED[why]
+    file = write(home, name, text)
+    before = snapshot(home)
+    with pytest.raises(HostProblem) as problem:
+        install.install(LocalHost(), dry_run=dry_run)
+    assert said in str(problem.value)
+    assert str(file) in str(problem.value)
+    assert "/tmp.conf" not in str(problem.value)
+    assert snapshot(home) == before
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_directory_in_place_of_a_file_is_podmans_to_judge(home: Path, dry_run: bool) -> None:
+    (settings(home) / "containers.conf").mkdir(parents=True)
+    before = snapshot(home)
+    with pytest.raises(HostProblem, match="Is a directory"):
+        install.install(LocalHost(), dry_run=dry_run)
+    assert snapshot(home) == before
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("variable", ["CONTAINERS_CONF_OVERRIDE", "PODMAN_USERNS"])
+def test_a_variable_that_overrides_it_is_named(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, dry_run: bool
+) -> None:
+    override = tmp_path / "override.conf"
+    override.write_text("[engine]\nhooks_dir = []\n")
+    monkeypatch.setenv(variable, str(override) if variable.endswith("OVERRIDE") else "host")
+    with pytest.raises(HostProblem, match=f"Set as well by: {variable}"):
+        install.install(LocalHost(), dry_run=dry_run)
+    assert tree(home) == set()
+
+
+def test_a_file_that_is_read_earlier_is_no_obstacle(home: Path) -> None:
+    write(home, "containers.conf.d/10-mine.conf", "[engine]\nhooks_dir = []\n[containers]\nuserns = ''\n")
+    assert install.install(LocalHost(), dry_run=False) == Exit.OK
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_what_has_no_effect_once_it_is_in_place_is_taken_back(
+    home: Path, monkeypatch: pytest.MonkeyPatch, older: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To the byte: an older version of ours, its mode and the user's own files are there again, and nothing else is."""
+    write(home, "containers.conf.d/50-mine.conf", "[containers]\nuserns = 'keep-id'\n")
+    if older:
+        for file in configuration.files(str(settings(home)), "5.4.2", here().settings.within(["pids"])):
+            write(home, file.path.removeprefix(f"{settings(home)}/"), file.data).chmod(0o700)
+    before = snapshot(home)
+    monkeypatch.setenv("FAKE_PODMAN", "only-copies")
+    with pytest.raises(HostProblem, match=r"no-new-privileges \(NoNewPrivs 0\).*put back as it was"):
+        install.install(LocalHost(), dry_run=False)
+    assert snapshot(home) == before
+    assert "In force" not in capsys.readouterr().out
+
+
+def test_installed_and_no_longer_in_force_is_not_reported_as_in_force(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert install.install(LocalHost(), dry_run=False) == Exit.OK
+    assert "In force from the next container on" in capsys.readouterr().out
+    write(home, "containers.conf.d/99-mine.conf", "[engine]\nhooks_dir = []\n")
+    for dry_run in (True, False):
+        with pytest.raises(HostProblem, match="left as it is"):
+            install.install(LocalHost(), dry_run=dry_run)
+    assert "In force" not in capsys.readouterr().out
+
+
+def test_hardening_that_lets_no_container_start_is_not_installed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_PODMAN", "no-hardened")
+    with pytest.raises(HostProblem, match="no container starts: Error: crun: nothing starts here"):
+        install.install(LocalHost(), dry_run=False)
+    assert tree(home) == set()
+
+
+def test_where_no_container_starts_anyway_the_runtimes_configuration_tells(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FAKE_PODMAN", "no-runtime")
+    assert install.install(LocalHost(), dry_run=False) == Exit.OK
+    printed = capsys.readouterr().out
+    assert "No container starts on this host" in printed
+    assert "capabilities: CapBnd 0000000000000000" in printed
+    assert "Not seen in force" in printed
+    write(home, "containers.conf.d/99-mine.conf", "[engine]\nhooks_dir = []\n")
+    with pytest.raises(HostProblem, match="not in force: capabilities"):
+        install.install(LocalHost(), dry_run=False)
+
+
+def test_the_environment_of_services_is_asked_too(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nanoclaw's service is started by the user's systemd, which may have variables that no terminal has."""
+    runner = tmp_path / "bin" / "systemd-run"
+    runner.write_text('#!/bin/sh\nwhile [ "${1#--}" != "$1" ]; do shift; done\nPODMAN_USERNS=host exec "$@"\n')
+    runner.chmod(0o755)
+    with_services = lambda host: plain(look(host), services=("PODMAN_USERNS=host",))  # noqa: E731
+    monkeypatch.setattr(install, "look", with_services)
+    with pytest.raises(HostProblem, match="as a service of the user's systemd: not in force: user namespace"):
+        install.install(LocalHost(), dry_run=False)
+    assert tree(home) == set()
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_the_host_has_no_means_for_must_be_accepted(
+    home: Path, monkeypatch: pytest.MonkeyPatch, dry_run: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(install, "look", lambda host: here(controllers=("pids",)))
+    with pytest.raises(HostProblem, match=r"memory, cpus can't be set.*--accept-missing"):
+        install.install(LocalHost(), dry_run=dry_run)
+    assert tree(home) == set()
+    assert install.install(LocalHost(), dry_run=dry_run, accept_missing=True) == Exit.OK
+    assert "Not set: memory" in capsys.readouterr().out
+
+
+def test_a_limit_that_is_not_enforced_must_be_accepted(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FAKE_PODMAN", "no-limits")
+    with pytest.raises(HostProblem, match=r"pids \(pids.max max\).*--accept-missing"):
+        install.install(LocalHost(), dry_run=False)
+    assert tree(home) == set()
+    assert install.install(LocalHost(), dry_run=False, accept_missing=True) == Exit.OK
+    assert "Not set: memory. Podman accepts the limit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["CORP\\bob", "CORP\\user", 'a"b', "a'b", "a]b#", "ü$(x)`y`", "a\tb"])
+def test_the_drop_in_names_the_hooks_folder_whatever_the_home_is_called(name: str) -> None:
+    folder = f"/home/{name}/.config/containers"
+    conf = tomllib.loads(configuration.drop_in(folder).decode())
+    assert conf == {"containers": {"userns": "keep-id"}, "engine": {"hooks_dir": [f"{folder}/nanoclaw-hardening"]}}
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1bb", "\udcff"])
+def test_a_home_that_no_file_can_name_is_refused(home: Path, name: str) -> None:
+    with pytest.raises(HostProblem, match="can't name"):
+        require_account(here(home=f"/home/{name}"))
+
+
+# Several at a time, and broken off.
+
+
+def test_installs_at_once_wait_for_each_other(home: Path) -> None:
+    ends: list[Exit] = []
+    threads = [
+        threading.Thread(target=lambda: ends.append(install.install(LocalHost(), dry_run=False))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ends == [Exit.OK] * 4
+    assert problems(here()) == []
+    assert not here().leftovers
+
+
+def test_a_lock_is_given_up_by_whoever_dies(home: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), install.locked(LocalHost()):
+        raise KeyboardInterrupt
+    with install.locked(LocalHost()):
+        pass
+    assert tree(home) == set()
+
+
+@pytest.mark.parametrize("name", [HOOK, HOOK_JSON, DROP_IN])
+@pytest.mark.parametrize("suffix", [configuration.ASIDE, configuration.BEFORE])
+@pytest.mark.parametrize("act", ["install", "uninstall"])
+def test_what_a_killed_write_left_is_cleaned(home: Path, name: str, suffix: str, act: str) -> None:
+    half = next(file for file in here().wanted if file.path.endswith(name)).data[:200]
+    left = write(home, f"{name}{suffix}", half)
+    if act == "install":
+        assert install.install(LocalHost(), dry_run=False) == Exit.OK
+        assert problems(here()) == []
+    else:
+        assert install.uninstall(LocalHost(), dry_run=False) == Exit.OK
+        assert tree(home) == {".config"}
+    assert not left.exists()
+
+
+def test_removed_is_printed_of_what_is_gone(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert install.install(LocalHost(), dry_run=False) == Exit.OK
+    capsys.readouterr()
+
+    def half(host: LocalHost, found: Found, paths: Sequence[str]) -> str:
+        (settings(home) / DROP_IN).unlink()
+        raise HostProblem("the connection is gone")
+
+    monkeypatch.setattr(install, "remove", half)
+    with pytest.raises(HostProblem, match="connection"):
+        install.uninstall(LocalHost(), dry_run=False)
+    assert capsys.readouterr().out == f"Removed {settings(home) / DROP_IN}.\n"
+
+
+def test_a_write_that_fails_leaves_everything_as_it_was(home: Path) -> None:
+    """A directory stands where the last of the files belongs: those before it are taken back."""
+    older = configuration.files(str(settings(home)), "5.4.2", here().settings.within(["pids"]))
+    write(home, HOOK, older[0].data)
+    (settings(home) / HOOK_JSON / "x").mkdir(parents=True)
+    before = snapshot(home)
+    files = here().wanted
+    with pytest.raises(HostProblem, match="writing the configuration"):
+        install.place(LocalHost(), [files[0], files[2], dataclasses.replace(files[1], path=f"{files[1].path}/x")])
+    assert snapshot(home) == before
 
 
 def test_what_was_installed_under_podman_3_goes_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,9 +441,20 @@ def test_another_folder_of_settings_is_refused(home: Path) -> None:
 
 def test_a_folder_that_can_not_be_written_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "look", lambda host: here(locked=str(home)))
-    with pytest.raises(HostProblem, match="nothing was installed"):
-        install.install(LocalHost(), dry_run=False)
+    for dry_run in (True, False):
+        with pytest.raises(HostProblem, match="nothing was installed"):
+            install.install(LocalHost(), dry_run=dry_run)
     assert tree(home) == set()
+
+
+def test_a_file_in_place_of_a_directory_is_named(home: Path) -> None:
+    """Also where only the drop-in's directory is in the way. A read-only one is the same to a plain user."""
+    write(home, "containers.conf.d", "")
+    before = snapshot(home)
+    for dry_run in (True, False):
+        with pytest.raises(HostProblem, match=r"containers.conf.d is no directory"):
+            install.install(LocalHost(), dry_run=dry_run)
+    assert snapshot(home) == before
 
 
 def test_an_interrupted_write_leaves_no_half_of_a_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

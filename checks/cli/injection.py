@@ -16,7 +16,8 @@ from checks.injection.examples import render_examples
         "check": "run an agent as nanoclaw does and see every flag in force in its container",
         "install": "write the recommended configuration for this user",
         "uninstall": "take it away again",
-        "dry_run": "with --install or --uninstall: only say what would be done",
+        "dry_run": "with --install or --uninstall: only say what would be done, with the same exit status",
+        "accept_missing": "with --install or --check: limits that this host has no means for may be missing",
         "host": "local, ssh://user@host[:port], or for --list and --check a throwaway host (invoke hosts)",
         "nanoclaw": "with --check: a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw, else a stand-in agent)",
     },
@@ -28,14 +29,16 @@ def inject(
     install: bool = False,
     uninstall: bool = False,
     dry_run: bool = False,
+    accept_missing: bool = False,
     host: str = "",
     nanoclaw: str = "",
 ) -> None:
     """Harden an unmodified nanoclaw: the flags are set by Podman's own configuration, for agents alone.
 
-    Exit status: 0 done, 1 not in force or something stands in the way, 2 wrong usage, 3 the host can't be used.
+    Exit status: 0 done, and seen in effect; 1 not in force, or something of yours conflicts; 2 wrong usage; 3 the host
+    can't be used, or Podman does not apply all of it there: then everything is as it was.
     """
-    options = Options(list, check, install, uninstall, dry_run, host, nanoclaw)
+    options = Options(list, check, install, uninstall, dry_run, accept_missing, host, nanoclaw)
     raise Exit(code=run_inject(options))
 
 

@@ -16,7 +16,7 @@ from checks.hosts.ssh import SshHost
 from checks.injection import check as proof
 from checks.injection import install, stored, table
 from checks.injection.measure import measured
-from checks.injection.state import Found, look, obstacles, require_account
+from checks.injection.state import Found, look, require_account
 from checks.nanoclaw.opened import opened
 from checks.problems import Exit, HostProblem, WrongUsage, settled
 from checks.progress import Progress
@@ -35,12 +35,13 @@ class Options:
     install: bool = False
     uninstall: bool = False
     dry_run: bool = False
+    accept_missing: bool = False
     host: str = ""
     nanoclaw: str = ""
 
 
 def inject(options: Options) -> Exit:
-    """Do what was asked for. CASE_FAILED where something is not in force, or stands in the way."""
+    """Do what was asked for. CASE_FAILED where something is not in force or missing, or stands in the way."""
     progress = Progress()
     return settled(lambda: _do(options, progress), progress.say)
 
@@ -51,6 +52,8 @@ def _do(options: Options, progress: Progress) -> Exit:
         raise WrongUsage(f"Ask for one of {_ACTIONS}.", "See invoke --help inject.")
     if options.dry_run and not (options.install or options.uninstall):
         raise WrongUsage("--dry-run goes with --install or --uninstall.")
+    if options.accept_missing and not (options.install or options.check):
+        raise WrongUsage("--accept-missing goes with --install or --check.")
     if options.nanoclaw and not options.check:
         raise WrongUsage("--nanoclaw goes with --check: only that runs an agent.")
     if options.list:
@@ -58,8 +61,9 @@ def _do(options: Options, progress: Progress) -> Exit:
     if options.check:
         return _check(options, progress)
     with _account(options.host or "local") as host:
-        act = install.install if options.install else install.uninstall
-        return act(host, dry_run=options.dry_run)
+        if options.install:
+            return install.install(host, dry_run=options.dry_run, accept_missing=options.accept_missing)
+        return install.uninstall(host, dry_run=options.dry_run)
 
 
 @contextlib.contextmanager
@@ -124,10 +128,10 @@ def _check(options: Options, progress: Progress) -> Exit:
             "agent": kit.agent.name,
             **proof.as_json(findings, left_out),
         }
-    return _report(evidence, findings)
+    return _report(evidence, findings, accept_missing=options.accept_missing)
 
 
-def _report(evidence: dict[str, Any], findings: list[proof.Finding]) -> Exit:
+def _report(evidence: dict[str, Any], findings: list[proof.Finding], *, accept_missing: bool) -> Exit:
     for finding in findings:
         say(finding.line)
     for what, why in evidence["missing"].items():
@@ -136,14 +140,15 @@ def _report(evidence: dict[str, Any], findings: list[proof.Finding]) -> Exit:
     say(f"\n{len(findings) - failed} of {len(findings)} as they are to be" + (f", {failed} not." if failed else "."))
     if evidence["host"]["name"] in recipe.known() and "nanoclaw's own" in evidence["agent"]:
         stored.write(stored.CHECK, evidence)
+    if evidence["missing"] and not accept_missing:
+        say("What is missing fails this check; --accept-missing accepts it.")
+        return Exit.CASE_FAILED
     return Exit.CASE_FAILED if failed else Exit.OK
 
 
 def _install_there(host: Host) -> None:
-    found = _looked_at(host)
-    if why := obstacles(found):
+    if why := install.bring(host, accept_missing=True).obstacles:
         raise HostProblem(why[0])
-    install.place(host, found.wanted)
 
 
 def _looked_at(host: Host) -> Found:

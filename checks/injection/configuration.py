@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import tomli_w
+
 from checks.hosts.recipe import FIXTURES
 from checks.injection.settings import Settings
 
@@ -28,18 +30,17 @@ OLD_FILE = "containers.conf"
 HOOK, HOOK_JSON, REFUSAL = f"{FOLDER}/harden", f"{FOLDER}/harden.json", f"{FOLDER}/last-refusal"
 _TIMEOUT = 60  # seconds; the hook takes a tenth of one, and two where the processor is emulated
 
-_DROP_IN = """\
+ASIDE, BEFORE = ".nanoclaw-part", ".nanoclaw-before"
+"""What is appended to the name of a file that is being written, and of one that is being replaced: always ours."""
+
+_HEAD = f"""\
 # Hardens nanoclaw's agents. Made by `invoke inject --install`; `invoke inject --uninstall` takes it away.
-# {mark} sha256:{seal}
+# {MARK} sha256:{_NO_SEAL}
+#
+# userns holds for every container of this user: inside, the user has the number that it has outside. Without it an
+# agent can't write its workspace. A single container can have another one: podman run --userns=...
+# The hook in hooks_dir changes nanoclaw's agents and leaves every other container alone.
 
-[containers]
-# For every container of this user: inside, the user has the number that it has outside. Without it an agent can't write
-# its workspace. A single container can have another one: podman run --userns=...
-userns = "keep-id"
-
-[engine]
-# The hook in there changes nanoclaw's agents and lets every other container be.
-hooks_dir = ["{folder}"]
 """
 
 
@@ -86,10 +87,11 @@ def drop_in_name(version: str) -> str:
     return OLD_FILE if version.startswith(("1.", "2.", "3.")) else DROP_IN
 
 
-def files(home: str, version: str, settings: Settings) -> list[File]:
-    """What makes up the recommended configuration, in the order in which it is to be written: last of all the drop-in,
-    which sets the rest in motion."""
-    folder = settings_folder(home)
+def files(folder: str, version: str, settings: Settings) -> list[File]:
+    """What makes up the recommended configuration below ``folder``, the user's directory of container settings.
+
+    In the order in which it is to be written: last of all the drop-in, which sets the rest in motion.
+    """
     return [
         File(f"{folder}/{HOOK}", hook(settings), 0o755),
         File(f"{folder}/{HOOK_JSON}", hook_json(folder), 0o644),
@@ -99,7 +101,8 @@ def files(home: str, version: str, settings: Settings) -> list[File]:
 
 def drop_in(folder: str) -> bytes:
     """The drop-in of containers.conf."""
-    return _sealed(_DROP_IN.format(mark=MARK, seal=_NO_SEAL, folder=f"{folder}/{FOLDER}"))
+    tables = {"containers": {"userns": "keep-id"}, "engine": {"hooks_dir": [f"{folder}/{FOLDER}"]}}
+    return _sealed(_HEAD + tomli_w.dumps(tables))
 
 
 def hook_json(folder: str) -> bytes:
@@ -107,14 +110,15 @@ def hook_json(folder: str) -> bytes:
 
     A hook whose program is missing is skipped without a word, so the program is the shell: a shell that does not find
     its script fails, and with it the container. Podman shows the arguments of a hook that fails, and not what it says:
-    the last one tells where that is.
+    the last one tells where that is. It is called for every container: which one is an agent's, the hook alone decides,
+    by everything that is mounted, from wherever that comes.
     """
     args = ["sh", f"{folder}/{HOOK}", "nanoclaw hardening:", f"why it refuses is said in {folder}/{REFUSAL}"]
     env = ["PATH=/usr/local/bin:/usr/bin:/bin", f"MADE_BY={MARK} sha256:{_NO_SEAL}"]
     what = {
         "version": "1.0.0",
         "hook": {"path": "/bin/sh", "args": args, "env": env, "timeout": _TIMEOUT},
-        "when": {"hasBindMounts": True},
+        "when": {"always": True},
         "stages": ["precreate"],
     }
     return _sealed(json.dumps(what, indent=2) + "\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 from checks.injection import stored
 from checks.injection.examples import rendered
-from checks.injection.settings import Setting, recommended
+from checks.injection.settings import Setting, command_line, recommended
 from checks.injection.table import mark, others
 from checks.rendering import render_template
 
@@ -26,7 +26,8 @@ def values() -> dict[str, Any]:
         "failing": _failing(measured),
         "proven": [_proof(each) for each in stored.committed(stored.CHECK)],
         "drop_in": rendered()["60-nanoclaw-hardening.conf"],
-        "recommended": " ".join(["--userns=keep-id", *recommended().options]),
+        "recommended": " ".join(command_line()),
+        "left_out": " ".join(word for word in command_line()[1:] if word not in recommended().options),
     }
 
 

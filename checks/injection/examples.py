@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from checks.hosts.recipe import ROOT
 from checks.injection import configuration
-from checks.injection.configuration import DROP_IN, HOOK, HOOK_JSON
-from checks.injection.settings import recommended
+from checks.injection.configuration import DROP_IN, HOOK, HOOK_JSON, settings_folder
+from checks.injection.settings import command_line, recommended
 from checks.problems import Exit
 from checks.rendering import deliver
 
@@ -18,8 +18,8 @@ _HOME = "/home/YOU"
 def rendered() -> Mapping[str, str]:
     """Each file's text, by its name there."""
     wanted = recommended()
-    options = ["--userns=keep-id", *wanted.options]
-    hook, hook_json, drop_in = configuration.files(_HOME, "5", wanted)
+    options = command_line()
+    hook, hook_json, drop_in = configuration.files(settings_folder(_HOME), "5", wanted)
     return {
         DROP_IN.rpartition("/")[2]: drop_in.data.decode(),
         HOOK: hook.data.decode(),

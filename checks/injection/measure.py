@@ -181,7 +181,7 @@ class Arranged:
 
     def __enter__(self) -> Arrangement:
         if self._arrangement.files:
-            install.place(self._trials.bench.host, list(self._arrangement.files))
+            install.place(self._trials.bench.host, list(self._arrangement.files)).settle()
         return self._arrangement
 
     def __exit__(self, *_: object) -> None:

@@ -111,7 +111,7 @@ def _userns_variable(_: Found, __: Sequence[Setting]) -> Arrangement:
 
 
 def _override(found: Found, _: Sequence[Setting]) -> Arrangement:
-    hook, hook_json, drop_in = configuration.files(found.home, found.version, found.settings)
+    hook, hook_json, drop_in = configuration.files(settings_folder(found.home), found.version, found.settings)
     apart = File(f"{settings_folder(found.home)}/{FOLDER}/override.conf", drop_in.data, drop_in.mode)
     return Arrangement(files=[hook, hook_json, apart], env={"CONTAINERS_CONF_OVERRIDE": apart.path})
 

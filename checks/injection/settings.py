@@ -74,6 +74,11 @@ class Settings:
         return {name: CONTROLLERS[name][0] for name, value in values.items() if value is None}
 
 
+def command_line() -> list[str]:
+    """The recommended set as options of ``docker run``, for a fork of nanoclaw or a wrapper of docker."""
+    return ["--userns=keep-id", *hardening.load().recommended()]
+
+
 def recommended() -> Settings:
     """The recommended set, with the work-arounds without which an agent does not answer.
 
