@@ -8,26 +8,27 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from checks.hosts.recipe import Account
-from checks.images import disks
-from checks.nanoclaw import agent
-from checks.nanoclaw.contract import Design
+from checks.entrance import entering, leave
 from checks.problems import Exit, settled
-from checks.progress import Progress
-from checks.runs import new_run
 
-_ACCOUNTS = {"agent": Account(1500, 100_000)}
-"""One account: a disk for a second one is made in the same way, and takes another minute."""
+with entering():
+    from checks.hosts.recipe import Account
+    from checks.images import disks
+    from checks.nanoclaw import agent
+    from checks.nanoclaw.contract import Design
+    from checks.progress import Progress
+    from checks.runs import new_run
+    from checks.terminal import say
 
+    _ACCOUNTS = {"agent": Account(1500, 100_000)}
+    """One account: a disk for a second one is made in the same way, and takes another minute."""
 
-def _main() -> Exit:
-    of = agent.of_checkout(Path(sys.argv[1]).absolute()) if sys.argv[1:] else agent.stand_in()[Design.STREAMS]
-    source = disks.Source(of.slug, of.name, f"localhost/{of.image}", of.context, of.root)
-    with new_run() as run:
-        made = disks.ready(source, _ACCOUNTS, run, Progress())
-    print(f"{made.tag}: {made.base}")
-    return Exit.OK
+    def _main() -> Exit:
+        of = agent.of_checkout(Path(sys.argv[1]).absolute()) if sys.argv[1:] else agent.stand_in()[Design.STREAMS]
+        source = disks.Source(of.slug, of.name, f"localhost/{of.image}", of.context, of.root)
+        with new_run() as run:
+            made = disks.ready(source, _ACCOUNTS, run, Progress())
+        say(f"{made.tag}: {made.base}")
+        return Exit.OK
 
-
-if __name__ == "__main__":
-    sys.exit(settled(_main, lambda line: print(line, file=sys.stderr)))
+    leave(settled(_main, lambda line: say(line, error=True)))

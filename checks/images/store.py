@@ -57,7 +57,7 @@ class Store:
 
     def load(self, archive: Path) -> None:
         """Take the image out of an archive that ``save`` wrote."""
-        # ``podman load`` unpacks the archive in /var/tmp before it looks at it. A colon in a path would end it.
+        # ``podman load`` unpacks the archive in a shared directory before it reads it. A colon in a path would end it.
         link = self.scratch / f"{self.folder.name}-archive"
         link.symlink_to(archive)
         self._podman("pull", "--quiet", f"docker-archive:{link}", doing=f"loading {archive.name}")

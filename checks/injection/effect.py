@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import json
+import secrets
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from checks.bounded import parsed
 from checks.docker import shell
 from checks.hardening import inside
 from checks.hardening.inside import CAPABILITIES, Inside, Mounted
@@ -152,17 +153,18 @@ def _effect(host: Host, found: Found, files: _Files | None, carrier: Sequence[st
             said = str(error)
     if values.get("handed"):
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, WrongUsage):
-            handed = of_config(json.loads(values["handed"]))
+            handed = of_config(parsed(values["handed"]))
     return Effect(seen_inside, handed, said or "without a reason")
 
 
 @contextlib.contextmanager
 def _scratch(host: Host) -> Iterator[str]:
-    folder = host.must(["mktemp", "-d"], doing="making a temporary directory").out.strip()
+    name = f"nanoclaw-verify-{secrets.token_hex(5)}"
+    folder = host.make_private_directory(name)
     try:
         yield folder
     finally:
-        if not host.remove_folder(folder):
+        if not host.remove_private_directories(name):
             say(f"{folder} on {host.name} could not be removed.")
 
 
