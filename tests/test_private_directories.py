@@ -162,6 +162,7 @@ READ_OR_INSIDE = {
     "checks/hardening/attacks.py": "inside a container",
     "checks/hardening/force.py": "inside a container",
     "checks/hardening/inside.py": "inside a container",
+    "checks/injection/effect.py": "inside a container",
     "checks/injection/measure.py": "inside a container",
     "checks/injection/options.py": "inside a container",
     "checks/injection/settings.py": "inside a container",
