@@ -97,7 +97,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 trap 'trap "" INT TERM HUP; remove || exit' EXIT
 
-# What runs in the namespaces of an account. /tmp and /var/tmp are its own, so that nothing stays in them.
+# What runs in the namespaces of an account. /tmp and /var/tmp are its own, so that nothing stays in them. The first process
+# stays root: one that changes its user is no longer killed when its parent ends.
 # shellcheck disable=SC2016 # its own variables
 INSIDE='
     mount --bind "$1/tmp" /tmp
@@ -105,8 +106,10 @@ INSIDE='
     name=$2 home=$3 path=$4
     shift 4
     cd "$home/clone"
-    exec setpriv --reuid "$name" --regid "$name" --init-groups env -i HOME="$home" USER="$name" LOGNAME="$name" \
-        SHELL=/bin/sh LANG=C.UTF-8 PATH="$path" "$@"
+    status=0
+    setpriv --reuid "$name" --regid "$name" --init-groups env -i HOME="$home" USER="$name" LOGNAME="$name" \
+        SHELL=/bin/sh LANG=C.UTF-8 PATH="$path" "$@" || status=$?
+    exit "$status"
 '
 
 worst=0
