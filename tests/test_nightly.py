@@ -32,3 +32,10 @@ def test_the_sessions_are_there() -> None:
     sessions = (ROOT / "noxfile.py").read_text()
     for session in (*NIGHTLY["sessions"].values(), "nightly"):
         assert f"\ndef {session}(session" in sessions
+
+
+def test_the_workflow_runs_the_sessions_at_night() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert "nox -s nightly --list --json" in workflow
+    for session in NIGHTLY["sessions"].values():
+        assert f"nox -s {session}" in workflow
