@@ -25,7 +25,7 @@ OTHERS = [
     if entry.reproduce
     for sign in (entry.reproduce.symptom.sign, entry.reproduce.mended)
 ]
-BOUND = 20.0  # seconds; each takes far less than one on an idle machine, and hours where a pattern backtracks
+BOUND = 20.0  # seconds of processor time; each takes far less than one, and hours where a pattern backtracks
 
 
 @pytest.mark.parametrize(
@@ -72,26 +72,26 @@ def words(expression: str) -> list[str]:
 
 def adversarial(expression: str) -> list[str]:
     every = [word for word in words(expression) if word.strip()]
-    texts = [word * (1_000_000 // len(word)) for word in every]
+    texts = [word * (250_000 // len(word)) for word in every]
     texts += ["\n".join((word * 200 + str(line)) for line in range(250)) for word in every]
-    return [*texts, "".join(every) * (200_000 // sum(map(len, every))), " " * 1_000_000, "\\" * 300_000]
+    return [*texts, "".join(every) * (200_000 // sum(map(len, every))), " " * 250_000, "\\" * 100_000]
 
 
 @pytest.mark.parametrize(("entry", "pattern"), PATTERNS, ids=[f"{id_}-{at}" for at, (id_, _) in enumerate(PATTERNS)])
 def test_no_text_keeps_a_pattern_busy(entry: str, pattern: patterns.Pattern) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for text in adversarial(pattern.compiled.pattern):
         lines = catalogue.Lines(explain._lines(text))
         ENTRIES[entry].matched(lines)
-    assert time.monotonic() - began < BOUND
+    assert time.process_time() - began < BOUND
 
 
 @pytest.mark.parametrize(("entry", "expression"), OTHERS, ids=[f"{id_}-{at}" for at, (id_, _) in enumerate(OTHERS)])
 def test_no_output_keeps_a_sign_busy(entry: str, expression: re.Pattern[str]) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for text in adversarial(expression.pattern or "x"):
         expression.search(text)
-    assert time.monotonic() - began < BOUND
+    assert time.process_time() - began < BOUND
 
 
 def test_the_catalogue_has_no_pattern_without_a_bound() -> None:
@@ -102,9 +102,9 @@ def test_the_catalogue_has_no_pattern_without_a_bound() -> None:
 
 @pytest.mark.parametrize("text", ["touch: /workspace/" * 58_000, ("touch: /workspace/" * 200 + "\n") * 300])
 def test_a_megabyte_of_one_message_is_explained_at_once(text: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     found(text, ENTRIES)
-    assert time.monotonic() - began < BOUND
+    assert time.process_time() - began < BOUND
 
 
 class Stdin:
@@ -139,9 +139,9 @@ def test_of_a_long_log_both_ends_are_read_and_that_is_said(
     message = b"EACCES: permission denied, mkdir '/home/node/x'\n"
     stdin = Stdin(message if where == "first" else b"", 300_000_000, message if where == "last" else b"")
     monkeypatch.setattr("sys.stdin", stdin)
-    began = time.monotonic()
+    began = time.process_time()
     assert explain.explain(True) is Exit.OK
-    assert time.monotonic() - began < 3 * BOUND
+    assert time.process_time() - began < 3 * BOUND
     came = capsys.readouterr()
     assert "A file cannot be written" in came.out or ENTRIES["permission-denied-in-the-workspace"].title in came.out
     assert "the first 4 MB and the last 4 MB were read, 278." in came.err
