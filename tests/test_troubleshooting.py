@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from checks.docker import Record
 from checks.evidence import CaseResult
 from checks.hosts.process import Completed
+from checks.hosts.recipe import FIXTURES
 from checks.plugin import Verification
 from checks.problems import Exit, WrongUsage
 from checks.progress import Progress
@@ -282,3 +284,15 @@ def test_a_failed_case_is_linked_by_what_it_says(came: str, commands: list[tuple
     plugin = Verification(lambda: pytest.fail("no host is needed"), Report(), Progress())
     record = Record([Completed(("docker", "run"), status, b"", err.encode(), 1.0) for status, err in commands])
     assert plugin._looked_up(CaseResult("id", "Group", "Label", "failed", 1.0, record, came=came)) == wanted
+
+
+def test_a_fix_makes_the_directory_that_it_writes_into() -> None:
+    # A new account has no ~/.config/containers. One entry is about a line of a file that is there already.
+    missing = []
+    for path in sorted((FIXTURES / "troubleshooting").glob("*.toml")):
+        for fix in tomllib.loads(path.read_text()).get("fix", []):
+            commands = "\n".join(fix.get("run", []))
+            for directory in re.findall(r"(?:>|\bcp .*|\bmv .*|\btee )\s*(~/\.config/\S+)/[^/\s]+", commands):
+                if f"mkdir -p {directory}" not in commands:
+                    missing.append(path.stem)
+    assert missing == ["a-line-of-containersconf-has-no-effect"]
