@@ -292,7 +292,6 @@ def test_a_fix_makes_the_directory_that_it_writes_into() -> None:
     for path in sorted((FIXTURES / "troubleshooting").glob("*.toml")):
         for fix in tomllib.loads(path.read_text()).get("fix", []):
             commands = "\n".join(fix.get("run", []))
-            for directory in re.findall(r"(?:>|\bcp .*|\bmv .*|\btee )\s*(~/\.config/\S+)/[^/\s]+", commands):
-                if f"mkdir -p {directory}" not in commands:
-                    missing.append(path.stem)
+            written = re.findall(r"(?:>|\bcp .*|\bmv .*|\btee )\s*(~/\.config/\S+)/[^/\s]+", commands)
+            missing += [path.stem for directory in written if f"mkdir -p {directory}" not in commands]
     assert missing == ["a-line-of-containersconf-has-no-effect"]
