@@ -46,10 +46,11 @@ if [ -n "${TAKES_INSTALL-}" ]; then
     done
 fi
 
-# A Python that can make a virtual environment, 3.11 or newer.
+# A Python that can make a virtual environment, 3.11 or newer. -P, here and below: without it, Python imports modules from
+# the current directory, where another account may have put some.
 find_python() {
     for python in python3 /usr/bin/python3; do
-        if "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        if "$python" -P -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             echo "$python"
             return
         fi
@@ -72,8 +73,8 @@ ensure_venv() {
     venv_is_current && return
     python=$(find_python) || exit $?
     say "Making a private Python environment in $VENV …"
-    if ! { "$python" -m venv --clear "$VENV" &&
-        "$VENV/bin/python" -m pip install -qq --disable-pip-version-check \
+    if ! { "$python" -P -m venv --clear "$VENV" &&
+        "$VENV/bin/python" -P -m pip install -qq --disable-pip-version-check \
             -r "$ROOT/requirements.txt" -c "$ROOT/constraints.txt"; } >&2; then
         rm -rf "$VENV"
         say "The Python environment could not be made. Does 'pip download invoke' work on this machine?"

@@ -27,9 +27,10 @@ def copy(tmp_path: Path) -> Path:
     # A python3 whose venv holds a python that does as it is told.
     program(
         tmp_path / "bin" / "python3",
-        f"""case "$2" in
-venv) mkdir -p "$4/bin" && printf '#!/bin/sh\\n{PIP}\\nexec {sys.executable} "$@"\\n' >"$4/bin/python"
-    chmod +x "$4/bin/python" ;;
+        f"""case "$*" in
+*"-m venv"*) for folder; do :; done; set -- "$folder"
+    mkdir -p "$1/bin" && printf '#!/bin/sh\\n{PIP}\\nexec {sys.executable} "$@"\\n' >"$1/bin/python"
+    chmod +x "$1/bin/python" ;;
 *) exec {sys.executable} "$@" ;;
 esac""",
     )
@@ -115,3 +116,22 @@ def test_an_environment_is_renewed_after_its_clone_moved_or_its_python_went(copy
     assert run(moved, "'COPY/.venv/bin/invoke' a").stderr == ""
     (moved / ".venv" / "bin" / "python").unlink()
     assert run(moved, "'COPY/.venv/bin/invoke' a").stdout == again.stdout
+
+
+@pytest.mark.parametrize("module", ["venv", "ensurepip", "pip", "sysconfig"])
+def test_no_module_of_the_current_directory_is_imported(copy: Path, tmp_path: Path, module: str) -> None:
+    # Any account may have put one into a directory that all accounts share.
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / f"{module}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    (tmp_path / "bin" / "python3").unlink()
+    (tmp_path / "bin" / "python3").symlink_to(sys.executable)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    subprocess.run(
+        [copy / "scripts" / "verify-podman-compat.sh", "--list"],
+        cwd=shared,
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PATH": path, "PIP_NO_INDEX": "1", "HOME": str(tmp_path)},
+    )
+    assert not (tmp_path / "ran").exists()

@@ -65,7 +65,7 @@ def _context(folder: Path, scratch: Path) -> None:
         env={"TMPDIR": str(scratch)},
     )  # fmt: skip
     _step(
-        sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+        sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
         "--only-binary=:all:", "--dest", str(folder), _NODE,
     )  # fmt: skip
     wheel = next(folder.glob("*.whl"))
