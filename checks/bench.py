@@ -147,6 +147,11 @@ class Bench:
             self._folder = self.host.make_private_directory(f"{directories_of(self.run)}-{self.case}")
         return self._folder
 
+    @property
+    def made(self) -> str:
+        """The case's folder where it has asked for one; else empty."""
+        return self._folder
+
     def make(self, name: str) -> str:
         """Make a folder in the case's folder; its path."""
         path = f"{self.folder}/{name}"

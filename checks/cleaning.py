@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 from checks import runs
 from checks.bench import remove_objects
 from checks.hosts.local import LocalHost
@@ -12,20 +10,33 @@ from checks.progress import Progress
 
 
 def clean(*, cache: bool) -> Exit:
-    """Remove what kept and dead runs left on this machine, and with ``cache`` all that was built."""
+    """Remove what kept and dead runs left on this machine, and with ``cache`` all that was built.
+
+    HOST_UNUSABLE where something is still there afterwards. A run of which that is so is known as one until it is gone.
+    """
     progress = Progress()
+    left: list[str] = []
     for run, where in (*runs.kept_runs(), *runs.dead_runs()):
         if where.startswith("ssh://"):
             run.aims_at(where)  # no longer kept: the next run there takes its objects along
             progress.say(f"Run {run.id} left objects on {where}; the next “invoke verify --host {where}” removes them.")
             continue
         runs.stop(run)
-        if where == "local":
-            remove_objects(LocalHost(), run.id)
+        if where == "local" and not remove_objects(LocalHost(), run.id):
+            left.append(f"containers, images or directories of run {run.id}")
+            continue
         runs.remove(run)
-        progress.say(f"Removed run {run.id}.")
-    if cache:
-        for built in ("hosts", "images"):
-            shutil.rmtree(runs.cache() / built, ignore_errors=True)
-        progress.say("Removed the built hosts and agent images.")
-    return Exit.OK
+        if still := runs.leftovers(run.id, runs.cache()):
+            left += still
+        else:
+            progress.say(f"Removed run {run.id}.")
+    for built in ("hosts", "images") if cache else ():
+        folder = runs.cache() / built
+        runs.remove_tree(folder)
+        if folder.exists():
+            left.append(f"folder {folder}")
+        else:
+            progress.say(f"Removed {folder}.")
+    if left:
+        progress.say(f"Still there: {'; '.join(left)}.")
+    return Exit.HOST_UNUSABLE if left else Exit.OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from checks import redaction, terminal
+from checks.problems import foreign
 
 
 def replace(path: Path, data: bytes, *, private: bool = False) -> None:
@@ -17,6 +19,8 @@ def replace(path: Path, data: bytes, *, private: bool = False) -> None:
     A new file can be read by all, one that was there keeps its mode; ``private``: only its owner can read it, either
     way. A device or a pipe is written to: as root a rename would put a file in the place of /dev/null.
     """
+    if why := foreign(path):
+        raise PermissionError(errno.EPERM, why, str(path))
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return

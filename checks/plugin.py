@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +21,6 @@ from checks.problems import HostProblem, Problem
 from checks.progress import Progress
 from checks.report import Report
 from checks.residue import Watch
-from checks.scrubbing import remove_secrets
 from checks.selection import selected
 from checks.troubleshooting import catalogue
 from checks.troubleshooting.document import GUIDE
@@ -36,6 +36,16 @@ _NO_ENTRY = "a-case-fails-that-has-no-entry-here"
 _RECORD = pytest.StashKey[Record]()
 
 StageFactory = Callable[[], contextlib.AbstractContextManager["Stage"]]
+
+
+def run_pytest(arguments: Sequence[str], plugins: Sequence[object]) -> int:
+    """Run pytest in this process, without what the user's shell wants of other projects' tests; its exit status."""
+    names = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        return pytest.main(list(arguments), plugins=list(plugins))
+    finally:
+        os.environ.update(before)
 
 
 @dataclass(frozen=True)
@@ -158,14 +168,16 @@ class Verification:
                 self._stage = None  # from here on it is taken down
 
     def _scrub(self) -> None:
-        """Leave no secret in what is kept."""
+        """Keep nothing on a host that was told a secret: an agent can write it in any form, also into a file's name."""
         assert self._stage
         if not self._stage.run.kept or not redaction.protecting():
             return
         for account in self._stage.accounts:
-            if not remove_secrets(account, self._stage.owner.run):
+            run = self._stage.owner.run
+            remove_containers(account, run)
+            if not account.remove_private_directories(directories_of(run)):
                 self.problem = HostProblem(
-                    f"On {account.name}, files with the key of --live could not be removed.",
+                    f"On {account.name}, the directories of --live, which may hold the key, could not be removed.",
                     "Remove all that was kept: invoke clean",
                 )
 

@@ -75,11 +75,6 @@ def redacted_text(text: str) -> str:
     return redacted(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
 
-def parts() -> Sequence[bytes]:
-    """Strings of which a file has at least one if it holds a secret, or a part of one; case aside."""
-    return list(dict.fromkeys(each[at : at + _PART] for each in _protected.spellings for at in _starts(each, _PART)))
-
-
 class Redactor:
     """Redacts a stream that is read piece by piece.
 

@@ -189,15 +189,15 @@ def remove(run: Run) -> None:
     """End what a run left running here, and remove its folders."""
     stop(run)
     for folder in (run.scratch, run.folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        if (
-            folder.exists()
-        ):  # files of subordinate ids, from a build by a plain user: only its namespace may remove them
-            subprocess.run(
-                ["unshare", "--map-auto", "--map-root-user", "rm", "-rf", "--", str(folder)],
-                capture_output=True,
-                check=False,
-            )
+        remove_tree(folder)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all in it, as far as that is possible; it may not be there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():  # files of subordinate ids, from a build by a plain user: only its namespace may remove them
+        argv = ["unshare", "--map-auto", "--map-root-user", "rm", "-rf", "--", str(folder)]
+        subprocess.run(argv, capture_output=True, check=False)
 
 
 def processes_of(run_id: str) -> list[int]:

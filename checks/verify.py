@@ -21,7 +21,7 @@ from checks.hosts.choose import require_known
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.plugin import Integration
 from checks.nanoclaw.supply import Supply
-from checks.plugin import About, StageFactory, Verification
+from checks.plugin import About, StageFactory, Verification, run_pytest
 from checks.probe import LABEL
 from checks.problems import Exit, WrongUsage, require_file, settled
 from checks.progress import Progress
@@ -114,7 +114,7 @@ def session(
         plugin, available(options.nanoclaw), progress, slow=options.slow, live_key=_live_key(options), supply=supply
     )
     with _reported(options) as junit:
-        status = pytest.main(_arguments(options, junit), plugins=[plugin, integration])
+        status = run_pytest(_arguments(options, junit), plugins=[plugin, integration])
     for bench in plugin.kept:
         report.note(how_to_look(bench))
     if plugin.problem:
@@ -146,7 +146,7 @@ def all_cases() -> list[About]:
     """Every case, in the report's order. Needs no host."""
     plugin = Verification(contextlib.nullcontext, Report(), Progress())  # type: ignore[arg-type]
     arguments = [*_arguments(Options(list_only=True)), "-p", "no:cacheprovider"]
-    if pytest.main(arguments, plugins=[plugin]) != pytest.ExitCode.OK:
+    if run_pytest(arguments, plugins=[plugin]) != pytest.ExitCode.OK:
         raise plugin.crash or RuntimeError("\n".join(plugin.broken))
     return plugin.listed
 
@@ -154,13 +154,13 @@ def all_cases() -> list[About]:
 def how_to_look(bench: Bench) -> str:
     """What to type to see a failed case's containers and folder."""
     shell = bench.host.address()
-    live = " (under --live, the files that held the key and all containers were removed)"
+    live = " (removed under --live, with all containers: it may have held the key)"
     return "\n".join(
         [
             f"\nKept of {bench.case}, to look at:",
             *([f"  a shell:     {shell}"] if shell else []),
             f"  containers:  podman ps -a --filter label={LABEL}={bench.run}",
-            f"  its folder:  {bench.folder}{live if redaction.protecting() else ''}",
+            f"  its folder:  {bench.made or 'none'}{live if redaction.protecting() else ''}",
             "  remove all:  invoke clean",
         ]
     )

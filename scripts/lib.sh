@@ -6,6 +6,8 @@ VENV=$ROOT/.venv
 
 # What this project's files are in, whatever the locale is.
 export PYTHONUTF8=1
+# Nonsense in these ends Python with status 1 before a line of this project runs.
+unset PYTHONIOENCODING PYTHONHOME
 
 # The exit status of a machine that can't be used as it is.
 UNUSABLE=3

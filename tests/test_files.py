@@ -96,3 +96,23 @@ def test_a_file_that_can_not_be_written_is_told_before_the_run(tmp_path: Path, m
 @pytest.mark.parametrize("path", ["", "/dev/null"])
 def test_no_file_and_a_device_are_fine(path: str) -> None:
     require_file("--json", path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another account")
+@pytest.mark.parametrize("kind", ["link", "link to a link", "pipe"])
+def test_what_another_account_put_there_is_neither_followed_nor_written(tmp_path: Path, kind: str) -> None:
+    own, path = tmp_path / "own", tmp_path / "evidence.json"
+    own.write_text("mine")
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(own)
+    os.chown(path, 65534, 65534, follow_symlinks=False)
+    if kind == "link to a link":
+        path = tmp_path / "mine.json"
+        path.symlink_to("evidence.json")
+    with pytest.raises(PermissionError, match="belongs to another account"):
+        files.replace(path, b"new")
+    with pytest.raises(WrongUsage, match="belongs to another account"):
+        require_file("--json", str(path))
+    assert own.read_text() == "mine"

@@ -503,3 +503,33 @@ def test_the_version_is_known_whatever_podman_thinks_of_a_broken_file(home: Path
     folder.mkdir()
     broken = '[ "$CONTAINERS_CONF" = /dev/null ] && echo podman version 5.4.2 || exit 1'
     assert look(FakeHost(folder, {"podman": broken})).version == "5.4.2"
+
+
+@pytest.mark.parametrize("name", ["registries.conf.nanoclaw-before", "containers.conf.nanoclaw-part"])
+def test_a_backup_of_the_users_own_stays(home: Path, name: str) -> None:
+    backup = write(home, name, b"mine")
+    assert install.install(LocalHost(), dry_run=False) == Exit.OK
+    assert install.uninstall(LocalHost(), dry_run=False) == Exit.OK
+    assert backup.read_bytes() == b"mine"
+
+
+def test_what_a_killed_write_left_stays_where_nothing_is_installed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = write(home, f"{DROP_IN}{configuration.ASIDE}", b"half")
+    monkeypatch.setenv("FAKE_PODMAN", "no-hardened")
+    with pytest.raises(HostProblem, match="Nothing was installed"):
+        install.install(LocalHost(), dry_run=False)
+    assert left.exists()
+
+
+def test_a_variable_of_the_shell_does_not_stand_for_a_setting(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(home, "containers.conf.d/99-later.conf", b'[containers]\nuserns = ""\n')
+    monkeypatch.setenv("PODMAN_USERNS", "keep-id")
+    with pytest.raises(HostProblem, match="without PODMAN_USERNS of this environment: not in force: user"):
+        install.install(LocalHost(), dry_run=False)
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 3000, "a = " + "1" * 5000], ids=["deep", "long"])
+def test_a_hostile_file_is_no_bug_of_this_project(home: Path, text: str) -> None:
+    write(home, "containers.conf.d/99-later.conf", text.encode())
+    with pytest.raises(HostProblem):
+        install.install(LocalHost(), dry_run=False)

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from checks.verify import all_cases
+
 ROOT = Path(__file__).parents[1]
 SHIM = 'case "$1" in --version) echo podman version 5.4.2 ;; *) exit 125 ;; esac'
+
 VERIFY = ("invoke", "--search-root", str(ROOT), "verify")
 SMOKE = ("checks.nanoclaw",)
 
@@ -131,3 +134,11 @@ def test_a_signal_ends_the_run_and_leaves_nothing(
     assert "Interrupted" in err
     assert "Traceback" not in err
     assert left_behind(tmp_path) == []
+
+
+def test_what_a_shell_wants_of_pytest_changes_no_verification(monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = [case.id for case in all_cases()]
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k test_version --no-such-option")
+    monkeypatch.setenv("PYTEST_PLUGINS", "no_such_plugin")
+    assert [case.id for case in all_cases()] == everything
+    assert os.environ["PYTEST_ADDOPTS"] == "-k test_version --no-such-option"

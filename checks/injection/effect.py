@@ -105,8 +105,16 @@ def staged(host: Host, found: Found, wanted: Settings) -> Verdict:
 
 
 def _worst(host: Host, found: Found, wanted: Settings, files: _Files | None) -> Verdict:
-    """The verdict in the account's own environment and in that of its services, where they differ: the worse one."""
+    """The verdict in this environment, without its variables of Podman's, and in that of the account's services.
+
+    The first that does not hold. A variable of one shell may do what a file does not, and nanoclaw's service lacks it.
+    """
     contexts: list[tuple[str, Sequence[str]]] = [("", ())]
+    if found.own:
+        names = [each.partition("=")[0] for each in found.own]
+        contexts.append(
+            (f"without {', '.join(names)} of this environment: ", ["env", *(f"--unset={name}" for name in names)])
+        )
     if found.services_differ:
         contexts.append(("as a service of the user's systemd: ", _AS_SERVICE))
     for context, carrier in contexts:
@@ -136,7 +144,10 @@ def _effect(host: Host, found: Found, files: _Files | None, carrier: Sequence[st
         except TimedOut as late:
             return Effect(None, None, f"a container did not end within {late.bound:g} s")
     told = dict(line.split("\t", 1) for line in done.out.splitlines() if "\t" in line)
-    values = {key: base64.b64decode(value).decode(errors="replace") for key, value in told.items()}
+    try:
+        values = {key: base64.b64decode(value).decode(errors="replace") for key, value in told.items()}
+    except ValueError as error:
+        raise HostProblem(f"On {host.name}, what Podman printed can't be read: {error}.") from error
     if files is not None and "error" in values:  # the user knows the original of a copy
         copy = f"{folder}/config/containers"
         values["error"] = values["error"].replace(copy, settings_folder(found.home))

@@ -127,8 +127,6 @@ def bring(host: Host, *, dry_run: bool = False, accept_missing: bool = False) ->
         found = look(host)
         if why := obstacles(found):
             return Outcome(found, why, (), None)
-        if found.leftovers and not dry_run:
-            remove(host, found, found.leftovers)
         if (gone := found.settings.missing()) and not accept_missing:
             raise HostProblem(
                 f"On {host.name}, {', '.join(gone.values())} can't be set: its users have no controllers "
@@ -139,13 +137,23 @@ def bring(host: Host, *, dry_run: bool = False, accept_missing: bool = False) ->
         if not due:
             verdict = effect.placed(host, found, found.settings)
             _require(verdict, found, accept_missing, "It is installed, and was left as it is.")
+            _clear(host, found, dry_run=dry_run)
             return Outcome(found, (), due, verdict)
         require_writable(found, "installed")
         verdict = effect.staged(host, found, found.settings)
         _require(verdict, found, accept_missing, "Nothing was installed.")
+        _clear(host, found, dry_run=dry_run)
         if not dry_run:
             verdict = _place_and_ask(host, found, due, accept_missing)
         return Outcome(found, (), due, verdict)
+
+
+def _clear(host: Host, found: Found, *, dry_run: bool) -> None:
+    """Remove what an install that was killed left."""
+    if found.leftovers and not dry_run:
+        remove(host, found, found.leftovers)
+    for path in found.leftovers:
+        say(f"{'Would remove' if dry_run else 'Removed'} {path}, left by an install that was interrupted.")
 
 
 def _place_and_ask(host: Host, found: Found, due: Sequence[File], accept_missing: bool) -> Verdict:

@@ -99,8 +99,17 @@ class Found:
 
     @property
     def leftovers(self) -> list[str]:
-        """What an install that was killed left of files that it was writing or replacing."""
-        return [path for path in self.files if path.endswith((ASIDE, BEFORE))]
+        """What an install that was killed left of files that it was writing or replacing.
+
+        Only beside our own files: a user may call a backup of another one so, and before Podman 4 ours has a name that
+        is not ours alone.
+        """
+        ours = {f"{file.path}{suffix}": file.path for file in self.wanted for suffix in (ASIDE, BEFORE)}
+        return [
+            path
+            for path, data in self.files.items()
+            if path in ours and (not ours[path].endswith(f"/{OLD_FILE}") or whose(data) is not Whose.THEIRS)
+        ]
 
     @property
     def ours(self) -> list[str]:
@@ -235,7 +244,7 @@ def _conflicts(found: Found) -> Iterator[str]:
             continue
         try:
             table = tomllib.loads(data.decode())
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+        except (ValueError, RecursionError):
             continue  # what Podman makes of such a file, Podman alone can tell
         if _get(table, "engine", "hooks_dir"):
             yield (

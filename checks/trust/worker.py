@@ -15,8 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from checks.bench import Owner
 from checks.bounded import parsed
 from checks.evidence import CaseResult
@@ -26,7 +24,7 @@ from checks.hosts.ssh import SshHost
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.plugin import Integration
 from checks.nanoclaw.supply import Supply
-from checks.plugin import CRASHED, Verification
+from checks.plugin import CRASHED, Verification, run_pytest
 from checks.probe import PREPARED
 from checks.problems import Problem
 from checks.progress import Progress
@@ -126,7 +124,7 @@ class Worker:
             *("-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(ROOT), "-p", "no:cacheprovider"),
         ]
         with contextlib.closing(supply):
-            status = pytest.main(arguments, plugins=[plugin, integration])
+            status = run_pytest(arguments, plugins=[plugin, integration])
         if plugin.problem:
             return Came(UNUSABLE, came=str(plugin.problem))
         if plugin.crash or plugin.evidence is None or len(plugin.evidence.cases) != 1:

@@ -26,7 +26,7 @@ CONTAINER_PROCESSORS = 2
 WINDOWS = 1 * GB
 """MiB that Windows keeps in any case: all of a host can't be given away. The warning comes long before that."""
 
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?) ?(MB|GB|TB)", re.IGNORECASE)
+_MEMORY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(MB|GB|TB)", re.IGNORECASE)
 _UNITS = {"MB": 1, "GB": GB, "TB": GB * GB}
 
 

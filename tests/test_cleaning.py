@@ -1,0 +1,58 @@
+"""``invoke clean`` claims what it has seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from checks import cleaning, runs
+from checks.cleaning import clean
+from checks.problems import Exit
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(runs, "_SHARED", tmp_path)
+    return runs.cache()
+
+
+def kept(host: str) -> runs.Run:
+    with runs.new_run() as run:
+        run.keep(host)
+    return run
+
+
+def test_what_was_kept_and_built_is_removed(own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = kept("debian-13")
+    (own_cache / "images" / "one").mkdir(parents=True)
+    assert clean(cache=True) == Exit.OK
+    told = capsys.readouterr().err
+    assert f"Removed run {run.id}." in told
+    assert f"Removed {own_cache / 'images'}." in told
+    assert not run.folder.exists()
+    assert not (own_cache / "images").exists()
+
+
+def test_a_run_whose_objects_stay_is_not_called_removed_and_stays_known(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = kept("local")
+    monkeypatch.setattr(cleaning, "remove_objects", lambda host, run: False)
+    assert clean(cache=False) == Exit.HOST_UNUSABLE
+    told = capsys.readouterr().err
+    assert "Removed" not in told
+    assert f"Still there: containers, images or directories of run {run.id}." in told
+    assert [each.id for each, _ in runs.kept_runs()] == [run.id]
+
+
+def test_a_folder_that_stays_is_not_called_removed(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own_cache / "images").mkdir()
+    monkeypatch.setattr(runs, "remove_tree", lambda folder: None)
+    assert clean(cache=True) == Exit.HOST_UNUSABLE
+    told = capsys.readouterr().err
+    assert f"Removed {own_cache / 'images'}" not in told
+    assert f"Still there: folder {own_cache / 'images'}." in told
