@@ -5,7 +5,7 @@ Run as a program, this file is `invoke` itself, from whichever directory (script
 
 from __future__ import annotations
 
-from checks.entrance import entering
+from checks.core.entry_point import entering
 
 with entering():
     from invoke import Collection, Task

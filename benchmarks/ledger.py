@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from checks.hosts.base import Host
+from checks.hosts.prefixed import Through
 from checks.hosts.process import Completed, Process
-from checks.hosts.through import Through
 
 
 class Ledger:

@@ -25,14 +25,15 @@ from dataclasses import dataclass, replace
 from tabulate import tabulate
 
 from benchmarks.ledger import Ledger, Timed
-from checks import runs
-from checks.evidence import Evidence
-from checks.hosts.recipe import ROOT
-from checks.problems import Exit, HostProblem, settled
-from checks.progress import Progress
-from checks.stage import DEFAULT_GUEST, Stage, stage
-from checks.terminal import console, say
-from checks.verify import Options, session
+from checks.core import run_directories
+from checks.core.errors import Exit, HostProblem
+from checks.core.outcome import run_and_report
+from checks.core.paths import ROOT
+from checks.core.progress import Progress
+from checks.core.terminal import console, say
+from checks.engine.environment import DEFAULT_GUEST, Stage, stage
+from checks.evidence.run import Evidence
+from checks.runner.verify import Options, session
 
 SELECTION = (
     "docker --version", "image inspect of a missing image", "passes the exit status on", "image that does not exist",
@@ -88,11 +89,11 @@ def main() -> int:
         say(tabulate([row.cells for row in rows], headers=("What", "Figure", "Goal", ""), disable_numparse=True))
         return Exit.OK
 
-    return settled(measure, progress.say)
+    return run_and_report(measure, progress.say)
 
 
 def _against_floor(host: str, rounds: int, progress: Progress) -> Iterator[Row]:
-    with runs.new_run() as run, stage(host, None, run, progress) as ready:
+    with run_directories.new_run() as run, stage(host, None, run, progress) as ready:
         _verified(ready, SELECTION[:1], host)  # whatever is slow for the first time only
         whole, halves, floor = [], [], []
         middle = len(SELECTION) // 2

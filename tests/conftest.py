@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-from checks.plugin import About
-from checks.verify import all_cases
+from checks.runner.plugin import About
+from checks.runner.verify import all_cases
 
 # Many examples start processes: on a busy machine that takes as long as it takes.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

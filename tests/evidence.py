@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from checks.docker import Record
-from checks.evidence import CaseResult, Evidence
+from checks.engine.docker import Record
+from checks.evidence.run import CaseResult, Evidence
+from checks.evidence.stored import Stored
 from checks.hosts.process import Completed
-from checks.matrix.stored import Stored
 from tests.fakes import FACTS
 
 DEBIAN_13 = replace(FACTS, distribution="Debian GNU/Linux 13 (trixie)", version="5.4.2")

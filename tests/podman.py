@@ -123,7 +123,7 @@ def hooked(config: dict[str, Any], folders: list[str]) -> dict[str, Any]:
 
 
 def seen(config: dict[str, Any]) -> str:
-    """What checks.hardening.inside reads in such a container."""
+    """What checks.engine.container_state reads in such a container."""
     process, resources = config["process"], config["linux"]["resources"]
     limits = {} if fault() == "no-limits" else resources
     cpu = limits.get("cpu")

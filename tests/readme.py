@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from checks.hosts.recipe import ROOT
-from checks.problems import Exit
+from checks.core.errors import Exit
+from checks.core.paths import ROOT
 from tests.evidence import DOCKER, case, write
 
 README = ROOT / "README.md"

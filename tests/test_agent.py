@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from checks.core.errors import HostProblem, WrongUsage
 from checks.nanoclaw import agent
 from checks.nanoclaw.contract import Design
 from checks.nanoclaw.fetch import fetch
 from checks.nanoclaw.smoke import _parsed
-from checks.problems import HostProblem, WrongUsage
 
 
 def checkout(folder: Path, runner: str, *, databases: bool = False, version: str = '{"version": "9.9"}') -> Path:

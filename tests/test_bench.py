@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.bench import Bench, Owner, accounts_with, directories_of, remove_containers, remove_objects
-from checks.docker import Docker, Record, build, plain, run
-from checks.expect import Mismatch, expect_run
+from checks.engine.case_context import Bench, Owner, accounts_with, directories_of, remove_containers, remove_objects
+from checks.engine.docker import Docker, Record, build, plain, run
+from checks.engine.expect import Mismatch, expect_run
 from checks.hosts.local import LocalHost
 from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw.contract import Mount, run_databases, run_streams

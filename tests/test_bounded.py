@@ -8,21 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from checks import bounded, findings
-from checks.evidence import SCHEMA
-from checks.hosts.recipe import ROOT
-from checks.matrix import stored as matrix_stored
+from checks.capacity.wslconfig import files as wslconfig_files
+from checks.capacity.wslconfig.command import Options, wslconfig
+from checks.capacity.wslconfig.validate import validate
+from checks.core import bounded
+from checks.core.errors import Exit, WrongUsage
+from checks.core.paths import ROOT
+from checks.evidence import source
+from checks.evidence import stored as matrix_stored
+from checks.evidence.run import SCHEMA
+from checks.guide import records
+from checks.mutation import stored as trust_stored
 from checks.nanoclaw.contract import END, START, Markers
-from checks.problems import Exit, WrongUsage
-from checks.troubleshooting import records
-from checks.trust import stored as trust_stored
-from checks.wslconfig import files as wslconfig_files
-from checks.wslconfig.command import Options, wslconfig
-from checks.wslconfig.validate import validate
 
 READERS: dict[str, Callable[[Path], object]] = {
     "evidence": matrix_stored.read,
-    "findings": lambda path: findings.believed(path, SCHEMA, "anything"),
+    "findings": lambda path: source.believed(path, SCHEMA, "anything"),
     "sabotages": trust_stored.read,
     "reproductions": records.read,
     ".wslconfig": wslconfig_files.load,

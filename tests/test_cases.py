@@ -4,9 +4,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from checks.compat.image_operations import version_line
-from checks.nanoclaw import reach, running, supply
-from checks.plugin import About
+from checks.cases.image_operations import version_line
+from checks.nanoclaw import provider, running, service_url
+from checks.runner.plugin import About
 from tests.fakes import FACTS
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +42,7 @@ def test_ids_and_labels_are_unique(cases: list[About]) -> None:
 def test_every_failure_links_to_an_entry_that_exists(cases: list[About]) -> None:
     headings = re.findall(r"^### (.*)$", (ROOT / "docs/TROUBLESHOOTING.md").read_text(), re.MULTILINE)
     anchors = {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    told = {case.fix for case in cases} | {*running.ENTRIES.values(), reach.ENTRY, supply.ENTRY}
+    told = {case.fix for case in cases} | {*running.ENTRIES.values(), service_url.ENTRY, provider.ENTRY}
     assert told - anchors == set()
 
 

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from checks import checkout
-from checks.bench import Bench, Owner
-from checks.checkout import entries, read
-from checks.discovery.discover import discover
-from checks.docker import Record
-from checks.images.disks import Source, _digest
-from checks.nanoclaw import agent
+from checks.core.errors import WrongUsage
+from checks.engine.case_context import Bench, Owner
+from checks.engine.docker import Record
+from checks.nanoclaw import agent, checkout
+from checks.nanoclaw.checkout import entries, read
+from checks.nanoclaw.discovery.discover import discover
+from checks.nanoclaw.images.disks import Source, _digest
 from checks.nanoclaw.workspace import Tree
-from checks.problems import WrongUsage
 from tests.fakes import FakeHost
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from checks.hosts.choose import require_usable, unusable
-from checks.problems import HostProblem
+from checks.core.errors import HostProblem
+from checks.hosts.preflight import require_usable, unusable
 from tests.fakes import FakeHost
 
 PLAIN_USER = 'if [ "$1" = -u ]; then echo 1500; else exec /usr/bin/id "$@"; fi'

@@ -6,20 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from checks import cleaning, runs
-from checks.cleaning import clean
-from checks.problems import Exit
+from checks.core import run_directories
+from checks.core.errors import Exit
+from checks.runner import cleanup
+from checks.runner.cleanup import clean
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(runs, "_SHARED", tmp_path)
-    return runs.cache()
+    monkeypatch.setattr(run_directories, "_SHARED", tmp_path)
+    return run_directories.cache()
 
 
-def kept(host: str) -> runs.Run:
-    with runs.new_run() as run:
+def kept(host: str) -> run_directories.Run:
+    with run_directories.new_run() as run:
         run.keep(host)
     return run
 
@@ -39,19 +40,19 @@ def test_a_run_whose_objects_stay_is_not_called_removed_and_stays_known(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = kept("local")
-    monkeypatch.setattr(cleaning, "remove_objects", lambda host, run: False)
+    monkeypatch.setattr(cleanup, "remove_objects", lambda host, run: False)
     assert clean(cache=False) == Exit.HOST_UNUSABLE
     told = capsys.readouterr().err
     assert "Removed" not in told
     assert f"Still there: containers, images or directories of run {run.id}." in told
-    assert [each.id for each, _ in runs.kept_runs()] == [run.id]
+    assert [each.id for each, _ in run_directories.kept_runs()] == [run.id]
 
 
 def test_a_folder_that_stays_is_not_called_removed(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (own_cache / "images").mkdir()
-    monkeypatch.setattr(runs, "remove_tree", lambda folder: None)
+    monkeypatch.setattr(run_directories, "remove_tree", lambda folder: None)
     assert clean(cache=True) == Exit.HOST_UNUSABLE
     told = capsys.readouterr().err
     assert f"Removed {own_cache / 'images'}" not in told

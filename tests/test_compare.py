@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.matrix import compatibility, differences, normal
+from checks.core.errors import Exit, WrongUsage
+from checks.documents import compatibility
+from checks.matrix import differences, normal
 from checks.matrix.compare import compare
 from checks.matrix.differences import Reason, between, reason
 from checks.matrix.expectations import Expectations, Known
-from checks.problems import Exit, WrongUsage
 from tests.evidence import DEBIAN_12, DOCKER, case, stored, write
 from tests.fakes import FACTS
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from checks.discovery.discover import Found, discover
-from checks.discovery.invocation import shape_of
-from checks.discovery.patterns import catalogue, cover, told
+from checks.nanoclaw.discovery.discover import Found, discover
+from checks.nanoclaw.discovery.invocation import shape_of
+from checks.nanoclaw.discovery.patterns import catalogue, cover, told
 
 
 def found(folder: Path, name: str, text: str, **others: str) -> list[str]:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.hosts.recipe import FIXTURES
-from checks.problems import Exit, HostProblem
-from checks.troubleshooting import catalogue, doctor, looking
-from checks.troubleshooting.findings import LOOKS, findings
-from checks.troubleshooting.looking import Look, look, parse
+from checks.core.errors import Exit, HostProblem
+from checks.core.paths import FIXTURES
+from checks.guide import catalogue, doctor, snapshot
+from checks.guide.diagnosis import LOOKS, findings
+from checks.guide.snapshot import Look, look, parse
 from tests.fakes import FakeHost
 
 ENTRIES = catalogue.load()
@@ -245,7 +245,7 @@ def test_a_podman_that_hangs_is_a_finding_and_no_hanging_doctor(
     (tmp_path / "home/.local/share/containers/storage").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    monkeypatch.setattr(looking, "_EACH_BOUND", 0.5)
+    monkeypatch.setattr(snapshot, "_EACH_BOUND", 0.5)
     host = FakeHost(tmp_path, {"podman": "exec sleep 60", "docker": "exec sleep 60", "id": "echo 1500"})
     begun = time.monotonic()
     found = [each.entry.id for each in findings(look(host), ENTRIES)]
@@ -261,13 +261,13 @@ def test_a_host_that_can_not_be_looked_at_is_an_error_of_the_host(tmp_path: Path
 def test_the_report_has_what_was_seen_the_fix_and_the_link(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(looking, "look", lambda _: looked(without("newuidmap", "linger")))
+    monkeypatch.setattr(snapshot, "look", lambda _: looked(without("newuidmap", "linger")))
     assert doctor.doctor() is Exit.CASE_FAILED
     told = capsys.readouterr().out
     assert "me (uid 1500), podman version 5.4.2\n2 entries of the guide apply, the worst first:\n" in told
     assert "newuidmap is missing\n  Seen: there is no newuidmap\n  Fix:  install `uidmap`\n" in told
     assert "  More: docs/TROUBLESHOOTING.md#newuidmap-is-missing" in told
-    monkeypatch.setattr(looking, "look", lambda _: looked(SOUND))
+    monkeypatch.setattr(snapshot, "look", lambda _: looked(SOUND))
     assert doctor.doctor("local") is Exit.OK
     assert "Nothing was found" in capsys.readouterr().out
 

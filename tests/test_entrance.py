@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from checks.hosts.recipe import ROOT
+from checks.core.paths import ROOT
 
 OWN = (sys.executable, str(ROOT / "tasks.py"))
 """What .venv/bin/invoke runs."""

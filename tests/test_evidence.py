@@ -6,8 +6,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from checks.docker import Record
-from checks.evidence import SCHEMA, CaseResult, Evidence
+from checks.engine.docker import Record
+from checks.evidence.run import SCHEMA, CaseResult, Evidence
 from checks.hosts.process import Completed
 from tests.fakes import FACTS
 

@@ -1,6 +1,6 @@
 import signal
 
-from checks.faults.catalogue import FAULTS, Came, Fault
+from checks.mutation.faults.catalogue import FAULTS, Came, Fault
 
 FAULT = Fault("name", "what happens", (3,), "lost its power", lambda host: iter(()))
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.nanoclaw import fetch
-from checks.problems import Exit, HostProblem, WrongUsage
 
 URL = "https://nanoclaw.example/nanoclaw"
 

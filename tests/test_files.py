@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks import files
-from checks.problems import WrongUsage, require_file
+from checks.core import files
+from checks.core.errors import WrongUsage
+from checks.core.output_paths import require_file
 
 
 def names(folder: Path) -> list[str]:

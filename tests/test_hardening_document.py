@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from checks.docker import Record
-from checks.evidence import CaseResult, Evidence
-from checks.hardening import document, findings
+from checks.core.errors import WrongUsage
+from checks.documents import security
+from checks.engine.docker import Record
+from checks.evidence import hardening as findings
+from checks.evidence.hardening import Findings, Stored
+from checks.evidence.run import CaseResult, Evidence
 from checks.hardening.browser import Sight
 from checks.hardening.browsing import Browsed, ways_of
-from checks.hardening.findings import Findings, Stored
-from checks.hardening.together import Together
-from checks.problems import WrongUsage
+from checks.hardening.combined import Together
 from tests.evidence import DEBIAN_12, DEBIAN_13
 from tests.test_hardening_verdicts import ANSWER, KNOWN, SILENCE, rows
 
@@ -50,7 +51,7 @@ def read_all(folder: Path) -> list[Stored]:
 def test_what_was_found_is_written_read_and_rendered(tmp_path: Path) -> None:
     each(tmp_path)
     findings_of(tmp_path, "all", together())
-    text = document.text(read_all(tmp_path), KNOWN)
+    text = security.text(read_all(tmp_path), KNOWN)
     assert "Tried as a whole on debian-13 (Podman 5.4.2, 2026-01-02)" in text
     assert "| `--cap-drop=ALL` |" in text
     assert "came EROFS" in text
@@ -59,14 +60,14 @@ def test_what_was_found_is_written_read_and_rendered(tmp_path: Path) -> None:
 
 
 def test_what_is_said_of_chromium_is_what_was_seen(tmp_path: Path) -> None:
-    assert "No run of `invoke harden --browser` has answered" in document.text([], KNOWN)
+    assert "No run of `invoke harden --browser` has answered" in security.text([], KNOWN)
     off = replace(SIGHT, rendered=False, sandbox="", layers="", failure="Check failed: sys_chroot()")
     found = [
         Browsed(what, tuple(options), needed, (off if "SYS_CHROOT" in what else SIGHT,))
         for what, options, needed in ways_of(KNOWN, KNOWN.flags)
     ]
     findings_of(tmp_path, "browser", [each.as_json() for each in found])
-    text = document.text(read_all(tmp_path), KNOWN)
+    text = security.text(read_all(tmp_path), KNOWN)
     assert "it works, and its sandbox is on" in text
     assert "break it unless `SYS_CHROOT` is given back" in text
     assert "seccomp profile which lets" not in text
@@ -75,7 +76,7 @@ def test_what_is_said_of_chromium_is_what_was_seen(tmp_path: Path) -> None:
 
 def test_a_set_that_failed_is_not_called_proven(tmp_path: Path) -> None:
     findings_of(tmp_path, "all", together(failed="killed-client"))
-    text = document.text(read_all(tmp_path), KNOWN)
+    text = security.text(read_all(tmp_path), KNOWN)
     assert "None is proven yet" in text
     assert "is **not** proven: cases fail: killed-client" in text
 
@@ -107,7 +108,7 @@ def test_a_set_is_good_only_where_all_of_it_is(lacks: str) -> None:
 def test_evidence_of_another_set_is_refused(tmp_path: Path) -> None:
     findings_of(tmp_path, "all", together(options=["--read-only"]))
     with pytest.raises(WrongUsage, match="of another set of flags"):
-        document.text(read_all(tmp_path), KNOWN)
+        security.text(read_all(tmp_path), KNOWN)
 
 
 def test_evidence_of_one_host_is_not_taken_for_anothers(tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from checks.docker import Docker, Record, build, run
-from checks.hardening import flags
-from checks.hardening.together import SELECTION
-from checks.plugin import About
-from checks.probe import LABEL
-from checks.problems import WrongUsage
-from checks.selection import selected
+from checks.core.errors import WrongUsage
+from checks.core.selection import selected
+from checks.engine import flags
+from checks.engine.docker import Docker, Record, build, run
+from checks.engine.probe_image import LABEL
+from checks.hardening.combined import SELECTION
+from checks.runner.plugin import About
 from tests.fakes import FakeHost
 
 

@@ -8,26 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from checks.hardening import flags, force, inside, sabotage
+from checks.engine import container_state, flags
+from checks.engine.flags import Flag
+from checks.hardening import enforcement, removed_flags
 from checks.hardening.attacks import ATTACKS, Outcome, Trial, Tried, heard, judged
 from checks.hardening.browser import Sight
 from checks.hardening.browser import heard as browser_heard
 from checks.hardening.browser import judged as sandbox
 from checks.hardening.browsing import in_words, ways_of
-from checks.hardening.flags import Flag
-from checks.hardening.ground import Smoke
-from checks.hardening.lattice import Point, combinations_of, smallest_failing
+from checks.hardening.combinations import Point, combinations_of, smallest_failing
+from checks.hardening.flag_results import Row, Verdict, bite_in_words, remarks
 from checks.hardening.proofs import Bite, Cell, Plan, verdict
 from checks.hardening.proofs import judged as bite_of
-from checks.hardening.rows import Row, Verdict, bite_in_words, remarks
-from checks.hardening.sabotage import lost
+from checks.hardening.removed_flags import lost
+from checks.hardening.session import Smoke
 from checks.hosts.process import Completed
 from tests.fakes import FakeHost
 from tests.test_hardening_inside import HARDENED
 
 KNOWN = flags.load()
 ENABLED = list(KNOWN.enabled)
-BARE = inside.parse(
+BARE = container_state.parse(
     HARDENED.replace("0000000000040000", "00000000800405fb").replace("NoNewPrivs:\t1", "NoNewPrivs:\t0")
     .replace("/ / ro,relatime", "/ / rw,relatime").replace("/ /tmp rw", "/ /other rw")
     .replace("\n256\n", "\nmax\n").replace("4294967296", "max").replace("200000 ", "max ")
@@ -44,8 +45,8 @@ def container(cell: Cell, attacks: Mapping[str, str], losing: str = "") -> Trial
     options = [word for word in cell.options if not (losing and word.startswith(losing))]
     seen = replace(
         BARE,
-        root=inside.Mounted("overlay", "--read-only" in options, None),
-        tmp=inside.Mounted("tmpfs", False, 512 << 20) if "--tmpfs" in options else None,
+        root=container_state.Mounted("overlay", "--read-only" in options, None),
+        tmp=container_state.Mounted("tmpfs", False, 512 << 20) if "--tmpfs" in options else None,
         capabilities=0 if "--cap-drop=ALL" in options else BARE.capabilities,
         no_new_privileges="--security-opt=no-new-privileges" in options,
         cpus=2.0 if "--cpus=2" in options else None,
@@ -104,21 +105,24 @@ def test_what_makes_up_for_a_read_only_root_is_in_force_with_its_size() -> None:
     options = [*flag.options, "--tmpfs", "/home/node:rw,size=256m,mode=1777", "--tmpfs", "/tmp:rw,size=512m"]
     for mounted, said in (
         (None, "there is no tmpfs on /home/node"),
-        (inside.Mounted("tmpfs", True, 256 << 20), "the tmpfs on /home/node is mounted read-only"),
-        (inside.Mounted("tmpfs", False, None), "the tmpfs on /home/node has not the size of /home/node:rw,size=256m"),
-        (inside.Mounted("tmpfs", False, 256 << 20), ""),
+        (container_state.Mounted("tmpfs", True, 256 << 20), "the tmpfs on /home/node is mounted read-only"),
+        (
+            container_state.Mounted("tmpfs", False, None),
+            "the tmpfs on /home/node has not the size of /home/node:rw,size=256m",
+        ),
+        (container_state.Mounted("tmpfs", False, 256 << 20), ""),
     ):
         seen = replace(
-            BARE, root=inside.Mounted("overlay", True, None), tmpfs={"/home/node": mounted} if mounted else {}
+            BARE, root=container_state.Mounted("overlay", True, None), tmpfs={"/home/node": mounted} if mounted else {}
         )
-        came = force.missing(flag, seen, options)
+        came = enforcement.missing(flag, seen, options)
         assert came.startswith(said)
         assert bool(came) == bool(said)
 
 
 def test_memory_with_swap_without_end_is_not_limited() -> None:
     seen = replace(BARE, memory=4 << 30, endless_swap=True)
-    assert force.missing(KNOWN.flag("memory"), seen, []) == "swap is without end: memory.swap.max is max"
+    assert enforcement.missing(KNOWN.flag("memory"), seen, []) == "swap is without end: memory.swap.max is max"
 
 
 def test_vacuous_attacks_are_told() -> None:
@@ -191,16 +195,16 @@ def test_what_was_heard_of_a_container_that_ended_half_way_counts() -> None:
 
 def test_a_limit_that_was_accepted_and_is_not_there_is_said_so() -> None:
     flag = KNOWN.flag("memory")
-    assert force.missing(flag, BARE, []) == "accepted, not enforced: memory.max is max"
+    assert enforcement.missing(flag, BARE, []) == "accepted, not enforced: memory.max is max"
     nowhere = replace(BARE, unread=("memory.max",))
-    assert "there is no control group" in force.missing(flag, nowhere, [])
-    assert not force.missing(flag, replace(BARE, memory=4 << 30, endless_swap=False), [])
+    assert "there is no control group" in enforcement.missing(flag, nowhere, [])
+    assert not enforcement.missing(flag, replace(BARE, memory=4 << 30, endless_swap=False), [])
 
 
 def test_a_capability_that_was_given_back_is_not_missed() -> None:
     seen = replace(BARE, capabilities=1 << 18)
-    assert not force.missing(KNOWN.flag("cap-drop"), seen, ["--cap-drop=ALL", "--cap-add=SYS_CHROOT"])
-    assert "0000000000040000" in force.missing(KNOWN.flag("cap-drop"), seen, ["--cap-drop=ALL"])
+    assert not enforcement.missing(KNOWN.flag("cap-drop"), seen, ["--cap-drop=ALL", "--cap-add=SYS_CHROOT"])
+    assert "0000000000040000" in enforcement.missing(KNOWN.flag("cap-drop"), seen, ["--cap-drop=ALL"])
 
 
 def test_an_agents_silence_is_a_failure_with_the_operation_that_broke() -> None:
@@ -310,8 +314,8 @@ def test_the_smallest_failing_sets_have_none_within_them() -> None:
 @pytest.mark.parametrize("flag", ENABLED, ids=lambda flag: flag.id)
 def test_a_docker_that_loses_a_flag_passes_the_rest_on(tmp_path: Path, flag: Flag) -> None:
     host = FakeHost(tmp_path, {"docker": 'printf "<%s>" "$@"'}).pretend()
-    host.put(f"{tmp_path}/first/docker", sabotage.DOCKER.read_bytes(), mode=0o755)
-    behind = sabotage.behind(host, f"{tmp_path}/first", flag)
+    host.put(f"{tmp_path}/first/docker", removed_flags.DOCKER.read_bytes(), mode=0o755)
+    behind = removed_flags.behind(host, f"{tmp_path}/first", flag)
     words = ["run", "--rm", *KNOWN.together([each for each in ENABLED if each is not flag]), "image", "two words", ""]
     given = [*words[:2], *flag.options, *words[2:]]
     came = behind.run(["docker", *given]).out

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checks.core.errors import HostProblem
 from checks.hosts import base
 from checks.hosts.base import parse_facts
 from checks.hosts.local import LocalHost
 from checks.hosts.process import TimedOut
-from checks.problems import HostProblem
 
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 

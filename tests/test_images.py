@@ -8,23 +8,24 @@ from typing import cast
 
 import pytest
 
-from checks import probe, registries, runs
-from checks.hosts import namespace
+from checks.core import run_directories
+from checks.core.cache_manifest import seal
+from checks.core.errors import HostProblem
+from checks.core.progress import Progress
+from checks.engine import probe_image
+from checks.hosts import namespace, package_mirrors
 from checks.hosts.recipe import Account
-from checks.images import base, disks
-from checks.images.disks import Source
-from checks.images.store import Store
-from checks.problems import HostProblem
-from checks.progress import Progress
-from checks.seal import seal
+from checks.nanoclaw.images import base, disks
+from checks.nanoclaw.images.disks import Source
+from checks.nanoclaw.images.store import Store
 
 ACCOUNTS = {"a": Account(1500, 100_000), "b": Account(1000, 165_536)}
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[runs.Run]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[run_directories.Run]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with runs.new_run() as run:
+    with run_directories.new_run() as run:
         yield run
 
 
@@ -51,7 +52,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return folders
 
 
-def test_an_image_is_made_once(run: runs.Run, source: Source, made: list[Path]) -> None:
+def test_an_image_is_made_once(run: run_directories.Run, source: Source, made: list[Path]) -> None:
     first = disks.ready(source, ACCOUNTS, run, Progress())
     assert disks.ready(source, ACCOUNTS, run, Progress()) == first
     assert len(made) == 1
@@ -59,14 +60,16 @@ def test_an_image_is_made_once(run: runs.Run, source: Source, made: list[Path]) 
     assert {uid: disk.name for uid, disk in first.disks.items()} == {1500: "1500.ext4", 1000: "1000.ext4"}
 
 
-def test_an_image_that_was_cut_short_is_made_anew(run: runs.Run, source: Source, made: list[Path]) -> None:
+def test_an_image_that_was_cut_short_is_made_anew(run: run_directories.Run, source: Source, made: list[Path]) -> None:
     disks.ready(source, ACCOUNTS, run, Progress())
     (made[0] / "image.json").write_text("{")
     assert disks.ready(source, ACCOUNTS, run, Progress()).base == "built on sand"
     assert len(made) == 2
 
 
-def test_a_changed_image_takes_the_place_of_the_older_one(run: runs.Run, source: Source, made: list[Path]) -> None:
+def test_a_changed_image_takes_the_place_of_the_older_one(
+    run: run_directories.Run, source: Source, made: list[Path]
+) -> None:
     other = Source("nanoclaw-1.2.0", "nanoclaw", "localhost/agent", source.context, source.root)
     disks.ready(other, ACCOUNTS, run, Progress())
     disks.ready(source, ACCOUNTS, run, Progress())
@@ -75,14 +78,14 @@ def test_a_changed_image_takes_the_place_of_the_older_one(run: runs.Run, source:
     assert [folder.is_dir() for folder in made] == [True, False, True]
 
 
-def test_other_accounts_need_other_disks(run: runs.Run, source: Source, made: list[Path]) -> None:
+def test_other_accounts_need_other_disks(run: run_directories.Run, source: Source, made: list[Path]) -> None:
     disks.ready(source, ACCOUNTS, run, Progress())
     disks.ready(source, {"a": Account(1500, 165_536), "b": Account(1000, 100_000)}, run, Progress())
     assert len(made) == 2
 
 
 def test_missing_tools_are_named_before_anything_is_built(
-    run: runs.Run, source: Source, monkeypatch: pytest.MonkeyPatch
+    run: run_directories.Run, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disks, "tools_missing", lambda: ["podman"])
     with pytest.raises(HostProblem, match=r"not installed here: podman\. .*scripts/install\.sh guest"):
@@ -137,10 +140,12 @@ def test_a_stand_in_is_for_who_reaches_no_registry(
     assert store.done == done
 
 
-def test_an_older_stand_in_goes_when_a_new_one_is_made(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_stand_in_goes_when_a_new_one_is_made(
+    run: run_directories.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(base, "_context", lambda folder, scratch: folder.mkdir())
     monkeypatch.setattr(disks, "Store", lambda folder, scratch: FakeStore())
-    images = runs.cache() / "images"
+    images = run_directories.cache() / "images"
     images.mkdir()
     for name in ("base-0123456789abcdef.tar", "base-0123456789abcdef.part", "lock"):
         (images / name).write_text("")
@@ -171,15 +176,15 @@ def test_settings_are_this_machines_own(tmp_path: Path, monkeypatch: pytest.Monk
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert registries.apt_settings() == ['Acquire::Retries "3";']
-    assert registries.mirror() == ["http://mirror.example/debian/"]
-    assert registries.npm_settings() == ["registry=https://npm.example/"]
+    assert package_mirrors.apt_settings() == ['Acquire::Retries "3";']
+    assert package_mirrors.mirror() == ["http://mirror.example/debian/"]
+    assert package_mirrors.npm_settings() == ["registry=https://npm.example/"]
 
 
 def test_certificates_are_those_that_the_environment_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own.pem").write_text("PEM")
     monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(tmp_path / "own.pem"))
-    assert registries.certificates() == b"PEM"
+    assert package_mirrors.certificates() == b"PEM"
 
 
 def test_an_image_is_for_everyone_although_a_umask_of_077_made_its_files(tmp_path: Path) -> None:
@@ -193,8 +198,8 @@ def test_an_image_is_for_everyone_although_a_umask_of_077_made_its_files(tmp_pat
 
     entry = tarfile.TarInfo("probe")
     entry.mode = 0o700
-    assert probe._anonymous(entry).mode == 0o755
+    assert probe_image._anonymous(entry).mode == 0o755
     entry.type, entry.mode = tarfile.DIRTYPE, 0o700
-    assert probe._anonymous(entry).mode == 0o755
+    assert probe_image._anonymous(entry).mode == 0o755
     entry.type, entry.mode = tarfile.REGTYPE, 0o600
-    assert probe._anonymous(entry).mode == 0o644
+    assert probe_image._anonymous(entry).mode == 0o644

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from checks.hardening.inside import Inside, Mounted
-from checks.injection import document, stored
-from checks.injection.command import Options, inject
-from checks.injection.options import known, toml_of, words_of
-from checks.injection.settings import Setting, in_force, of_options, recommended, seen
-from checks.problems import Exit, WrongUsage
+from checks.core.errors import Exit, WrongUsage
+from checks.documents import injection
+from checks.engine.container_state import Inside, Mounted
+from checks.hardening.injection import stored
+from checks.hardening.injection.command import Options, inject
+from checks.hardening.injection.options import known, toml_of, words_of
+from checks.hardening.injection.settings import Setting, in_force, of_options, recommended, seen
 from tests.evidence import DEBIAN_13
 
 WANTED = of_options([
@@ -138,7 +139,7 @@ def test_containers_conf_widens_the_capabilities_before_podman_5() -> None:
 
 
 def test_the_decision_record_has_every_measured_host() -> None:
-    text = document.section()
+    text = injection.section()
     for of in stored.committed(stored.OPTIONS):
         assert f"#### {of['host']['name']}, Podman {of['host']['version']}" in text
     for of in stored.committed(stored.CHECK):

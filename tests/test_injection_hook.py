@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checks.injection.configuration import Whose, hook, hook_json, whose
-from checks.injection.settings import Settings, of_options, recommended
+from checks.hardening.injection.configuration import Whose, hook, hook_json, whose
+from checks.hardening.injection.settings import Settings, of_options, recommended
 
 WORDS = [
     "--read-only", "--tmpfs", "/tmp:rw,size=512m,mode=1777", "-e", "CLAUDE_CONFIG_DIR=/home/node/.claude",

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.documents import examples
+from checks.hardening.injection import configuration, install, state
+from checks.hardening.injection.configuration import DROP_IN, HOOK, HOOK_JSON, OLD_FILE, REFUSAL, Whose, whose
+from checks.hardening.injection.state import Found, look, obstacles, problems, require_account
 from checks.hosts.local import LocalHost
-from checks.injection import configuration, examples, install, state
-from checks.injection.configuration import DROP_IN, HOOK, HOOK_JSON, OLD_FILE, REFUSAL, Whose, whose
-from checks.injection.state import Found, look, obstacles, problems, require_account
-from checks.problems import Exit, HostProblem, WrongUsage
 from tests import podman
 from tests.fakes import FakeHost
 

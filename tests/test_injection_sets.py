@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from checks.hardening import flags
-from checks.hosts.recipe import ROOT
-from checks.injection.examples import FOLDER
-from checks.injection.settings import recommended
+from checks.core.paths import ROOT
+from checks.documents.examples import FOLDER
+from checks.engine import flags
+from checks.hardening.injection.settings import recommended
 
 SET = flags.load().recommended()
 FULL = ["--userns=keep-id", *SET]

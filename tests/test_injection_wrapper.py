@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from checks.injection.configuration import wrapper
+from checks.hardening.injection.configuration import wrapper
 from checks.nanoclaw import contract
 
 ADDED = ["--userns=keep-id", "--tmpfs", "/tmp:rw,size=512m"]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from checks.bench import Bench, Owner
-from checks.compat import nanoclaw_integration as cases
-from checks.docker import Record
-from checks.expect import Mismatch
+from checks.cases import nanoclaw_integration as cases
+from checks.engine.case_context import Bench, Owner
+from checks.engine.docker import Record
+from checks.engine.expect import Mismatch
 from checks.hosts.process import Completed
 from checks.nanoclaw import driver, running, workspace
 from checks.nanoclaw.agent import of_checkout, stand_in

@@ -15,15 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from checks import redaction, verify
-from checks.bench import Owner, directories_of
+from checks.core import redaction
+from checks.core.errors import HostProblem, WrongUsage
+from checks.core.progress import Progress
+from checks.core.run_directories import Run
+from checks.core.terminal import console
+from checks.engine.case_context import Owner, directories_of
+from checks.engine.environment import AS_IT_IS, Stage
 from checks.hosts.base import SHARED
-from checks.problems import HostProblem, WrongUsage
-from checks.progress import Progress
-from checks.runs import Run
-from checks.stage import AS_IT_IS, Stage
-from checks.terminal import console
-from checks.verify import CASES, Options, session
+from checks.runner import verify
+from checks.runner.verify import CASES, Options, session
 from tests.fakes import FakeHost
 
 KEY = "sk-ant-api03-A1b2C3d4E5_f6G7h8-I9j0KkLlMmNnOoPpQqRrSsTtUuVvWwXxYyZz-0123456789AA"

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from checks.matrix import expectations, picture, table
+from checks.core.errors import Exit, WrongUsage
+from checks.core.progress import Progress
+from checks.documents import picture
+from checks.matrix import expectations, table
 from checks.matrix.command import Lines, Options, matrix, status
 from checks.matrix.expectations import Expectations, Known, Verdict
 from checks.matrix.run import Job, State, jobs_of
-from checks.plugin import About
-from checks.problems import Exit, WrongUsage
-from checks.progress import Progress
+from checks.runner.plugin import About
 from tests.evidence import DEBIAN_12, DEBIAN_13, case, stored
 
 GATEWAY = Known(("host-gateway",), "known from 4.7 on", "an-entry", {"engine": "podman"}, below="4.7")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tomllib
 
+from checks.core.paths import FIXTURES, ROOT
 from checks.hosts import recipe
-from checks.hosts.recipe import FIXTURES, ROOT
 from tasks import namespace
 
 NIGHTLY = tomllib.loads((FIXTURES / "nightly.toml").read_text())

@@ -12,22 +12,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.bench import Bench, Owner
-from checks.docker import Record
-from checks.expect import Mismatch
-from checks.findings import Source
-from checks.hardening import flags
+from checks.capacity import command, measure, sampling, table
+from checks.capacity.command import Options
+from checks.capacity.measure import Ground, Step, Turn, climb
+from checks.capacity.sampling import Samples, Usage, parse
+from checks.capacity.wslconfig.plan import plan
+from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.core.progress import Progress
+from checks.documents import parallel
+from checks.engine import flags
+from checks.engine.case_context import Bench, Owner
+from checks.engine.docker import Record
+from checks.engine.environment import Stage
+from checks.engine.expect import Mismatch
+from checks.evidence import capacity as findings
+from checks.evidence.source import Source
 from checks.hosts.process import Completed, TimedOut
-from checks.nanoclaw import opened
-from checks.nanoclaw.supply import Kit
-from checks.parallel import command, document, findings, measure, sampling, table
-from checks.parallel.command import Options
-from checks.parallel.measure import Ground, Step, Turn, climb
-from checks.parallel.sampling import Samples, Usage, parse
-from checks.problems import Exit, HostProblem, WrongUsage
-from checks.progress import Progress
-from checks.stage import Stage
-from checks.wslconfig.plan import plan
+from checks.nanoclaw import agent_session
+from checks.nanoclaw.provider import Kit
 from tests.evidence import DEBIAN_12, DEBIAN_13
 from tests.fakes import FakeHost
 
@@ -271,7 +273,7 @@ def evidence(
 
 def test_what_was_measured_is_written_read_and_rendered(tmp_path: Path) -> None:
     evidence(tmp_path, a_step(1), a_step(2), a_step(4, answered=1))
-    text = document.text(findings.committed(tmp_path), FLAGS)
+    text = parallel.text(findings.committed(tmp_path), FLAGS)
     assert "| an agent's turn | 60 | 200 MiB | 150 MiB | 41 |" in text
     assert "| Chromium with one page | 20 | 418 MiB | 300 MiB | 140 |" in text
     assert "| 2 | 2 | 61 | 440 MiB | 320 MiB | 2200 MiB | yes |" in text
@@ -286,20 +288,20 @@ def test_what_was_measured_is_written_read_and_rendered(tmp_path: Path) -> None:
 
 def test_where_all_fit_the_document_claims_no_limit(tmp_path: Path) -> None:
     evidence(tmp_path, a_step(1), a_step(2), slowness=1)
-    text = document.text(findings.committed(tmp_path), FLAGS)
+    text = parallel.text(findings.committed(tmp_path), FLAGS)
     assert "where they stop fitting was not reached" in text
     assert "emulated" not in text
 
 
 def test_without_evidence_the_document_claims_nothing_measured() -> None:
-    text = document.text([], FLAGS)
+    text = parallel.text([], FLAGS)
     assert "**Nothing yet**" in text
     assert "MiB" not in text
     assert "leaves room" not in text
 
 
 def test_the_table_of_the_document_is_the_formulas() -> None:
-    text = document.text([], FLAGS)
+    text = parallel.text([], FLAGS)
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ") and "GB" in line]
     assert [int(row[0]) for row in rows] == list(range(1, 9))
     for row in rows:
@@ -309,7 +311,7 @@ def test_the_table_of_the_document_is_the_formulas() -> None:
 def test_evidence_under_other_flags_is_refused(tmp_path: Path) -> None:
     evidence(tmp_path, a_step(1), flags=["--read-only"])
     with pytest.raises(WrongUsage, match="other flags than the recommended ones"):
-        document.text(findings.committed(tmp_path), FLAGS)
+        parallel.text(findings.committed(tmp_path), FLAGS)
 
 
 def test_evidence_of_another_host_or_of_nothing_is_refused(tmp_path: Path) -> None:
@@ -360,7 +362,7 @@ def test_the_exit_status_says_whether_the_number_asked_for_fits(
         yield Stage(host, "recommended", Owner("run", "run"), cast("Any", None))
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(opened, "stage", ready)
+    monkeypatch.setattr(agent_session, "stage", ready)
     monkeypatch.setattr(Ground, "prepare", lambda self: None)
     monkeypatch.setattr(Ground, "browser", lambda self: (sight, Usage()))
     monkeypatch.setattr(Ground, "agents", lambda self, number: Told(number))

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from checks.hosts.recipe import FIXTURES
-from checks.problems import Exit, WrongUsage
-from checks.troubleshooting import catalogue, explain, patterns
-from checks.troubleshooting.explain import found
-from checks.troubleshooting.patterns import Unbounded
-from checks.troubleshooting.reading import Table
+from checks.core import log_patterns
+from checks.core.errors import Exit, WrongUsage
+from checks.core.log_patterns import Unbounded
+from checks.core.paths import FIXTURES
+from checks.core.tables import Table
+from checks.guide import catalogue, explain
+from checks.guide.explain import found
 
 ENTRIES = catalogue.load()
 PATTERNS = [(entry.id, each) for entry in ENTRIES.values() for each in entry.matches]
@@ -38,7 +39,7 @@ BOUND = 20.0  # seconds of processor time; each takes far less than one, and hou
 )  # fmt: skip
 def test_a_pattern_that_could_take_long_is_refused_with_its_file(tmp_path: Path, text: str) -> None:
     with pytest.raises(Unbounded):
-        patterns.pattern(text)
+        log_patterns.pattern(text)
     with pytest.raises(WrongUsage, match=r"it-breaks\.toml: “matches” has"):
         Table({"matches": [text]}, str(tmp_path / "it-breaks.toml")).patterns("matches")
 
@@ -46,7 +47,7 @@ def test_a_pattern_that_could_take_long_is_refused_with_its_file(tmp_path: Path,
 @pytest.mark.parametrize("text", ["a.b", "(ab|cd)", "x?y?", r"\d{3,9}", "(abc)?"])
 def test_a_pattern_that_any_text_may_have_is_refused(text: str) -> None:
     with pytest.raises(Unbounded, match="characters in a row"):
-        patterns.pattern(text)
+        log_patterns.pattern(text)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_a_pattern_that_any_text_may_have_is_refused(text: str) -> None:
     ],
 )
 def test_a_literal_is_in_every_match(text: str, literals: tuple[str, ...]) -> None:
-    assert patterns.pattern(text).literals == literals
+    assert log_patterns.pattern(text).literals == literals
 
 
 def words(expression: str) -> list[str]:
@@ -78,7 +79,7 @@ def adversarial(expression: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("entry", "pattern"), PATTERNS, ids=[f"{id_}-{at}" for at, (id_, _) in enumerate(PATTERNS)])
-def test_no_text_keeps_a_pattern_busy(entry: str, pattern: patterns.Pattern) -> None:
+def test_no_text_keeps_a_pattern_busy(entry: str, pattern: log_patterns.Pattern) -> None:
     began = time.process_time()
     for text in adversarial(pattern.compiled.pattern):
         lines = catalogue.Lines(explain._lines(text))
@@ -97,7 +98,7 @@ def test_no_output_keeps_a_sign_busy(entry: str, expression: re.Pattern[str]) ->
 def test_the_catalogue_has_no_pattern_without_a_bound() -> None:
     for path in (FIXTURES / "troubleshooting").glob("*.toml"):
         for text in tomllib.loads(path.read_text()).get("matches", []):
-            patterns.pattern(text)
+            log_patterns.pattern(text)
 
 
 @pytest.mark.parametrize("text", ["touch: /workspace/" * 58_000, ("touch: /workspace/" * 200 + "\n") * 300])

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from checks.bench import Owner
-from checks.plugin import Verification
-from checks.progress import Progress
-from checks.report import Report
-from checks.residue import Watch
-from checks.runs import Run
-from checks.stage import AS_IT_IS, Stage
-from checks.terminal import console
-from checks.verify import CASES
+from checks.core.progress import Progress
+from checks.core.run_directories import Run
+from checks.core.terminal import console
+from checks.engine.case_context import Owner
+from checks.engine.environment import AS_IT_IS, Stage
+from checks.engine.leaks import Watch
+from checks.runner.plugin import Verification
+from checks.runner.report import Report
+from checks.runner.verify import CASES
 from tests.fakes import FakeHost
 
 FAILING = """

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from checks.bench import Owner, directories_of
+from checks.core.errors import HostProblem
+from checks.core.run_directories import Run
+from checks.engine.case_context import Owner, directories_of
+from checks.engine.environment import Stage
 from checks.hosts.base import SHARED
 from checks.hosts.ssh import SshHost
-from checks.plugin import About
-from checks.problems import HostProblem
-from checks.runs import Run
-from checks.stage import Stage
-from checks.trust import catalogue
-from checks.trust.catalogue import FAULTLESS
-from checks.trust.pool import workers
-from checks.trust.worker import FAILED, PASSED, Came, Task
-from checks.trust.wrapped import upload
+from checks.mutation import catalogue
+from checks.mutation.catalogue import FAULTLESS
+from checks.mutation.pool import workers
+from checks.mutation.worker import FAILED, PASSED, Came, Task
+from checks.mutation.wrapped import upload
+from checks.runner.plugin import About
 from tests.fakes import FACTS
 
 PROGRAMS = {
@@ -73,7 +73,7 @@ def test_a_case_is_run_under_each_docker_and_its_words_come_back(stage: Stage, c
 
 
 def test_a_worker_that_dies_is_a_problem_of_the_host(stage: Stage, cases: list[About]) -> None:
-    task = Task(0, FAULTLESS.name, "checks/compat/no_such_file.py::test_none", 1.0)
+    task = Task(0, FAULTLESS.name, "checks/cases/no_such_file.py::test_none", 1.0)
     with workers(stage, {FACTS.uid: "/nowhere"}, nanoclaw="", slow=False, supply=None) as pool:
         pool.end()
         with pytest.raises(HostProblem, match="The worker of the account 1500 ended"):

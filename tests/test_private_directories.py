@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from checks import runs
-from checks.bench import Bench, Owner, directories_of, marker, remove_objects
-from checks.docker import Record
+from checks.core import run_directories
+from checks.core.errors import HostProblem
+from checks.core.paths import FIXTURES, ROOT
+from checks.engine.case_context import Bench, Owner, directories_of, marker, remove_objects
+from checks.engine.docker import Record
 from checks.hosts import base
 from checks.hosts.local import LocalHost
-from checks.hosts.recipe import FIXTURES, ROOT
-from checks.problems import HostProblem
-from checks.trust.catalogue import load
-from checks.trust.wrapped import upload
+from checks.mutation.catalogue import load
+from checks.mutation.wrapped import upload
 from tests.fakes import FACTS, FakeHost
 
 SOMEBODY = 65534
@@ -35,7 +35,7 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.mkdir()
     path.chmod(0o1777)
     monkeypatch.setattr(base, "SHARED", str(path))
-    monkeypatch.setattr(runs, "_SHARED", path)
+    monkeypatch.setattr(run_directories, "_SHARED", path)
     return path
 
 
@@ -92,9 +92,9 @@ def test_a_run_has_a_scratch_directory_that_nobody_could_have_made(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("checks.runs.secrets.token_hex", lambda _: "0123456789")
-    planted = trap(shared / f"{runs.PROGRAM}-0123456789")
-    with runs.new_run() as run:
+    monkeypatch.setattr("checks.core.run_directories.secrets.token_hex", lambda _: "0123456789")
+    planted = trap(shared / f"{run_directories.PROGRAM}-0123456789")
+    with run_directories.new_run() as run:
         assert run.scratch != planted
         assert run.scratch.lstat().st_mode & 0o777 == 0o711
         assert run.scratch.lstat().st_uid == os.geteuid()
@@ -133,10 +133,10 @@ def test_a_scratch_directory_of_another_account_is_no_dead_run(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    planted = trap(shared / f"{runs.PROGRAM}-0123456789.abcdefgh")
+    planted = trap(shared / f"{run_directories.PROGRAM}-0123456789.abcdefgh")
     (planted / "run").symlink_to(tmp_path / "gone")
-    (shared / f"{runs.PROGRAM}-0123456788.abcdefgh").symlink_to(planted)
-    assert runs.dead_runs() == []
+    (shared / f"{run_directories.PROGRAM}-0123456788.abcdefgh").symlink_to(planted)
+    assert run_directories.dead_runs() == []
 
 
 def test_a_build_cache_goes_with_its_run_and_a_link_that_bears_its_name_leads_nowhere(
@@ -155,22 +155,22 @@ def test_a_build_cache_goes_with_its_run_and_a_link_that_bears_its_name_leads_no
 
 SHARED_PATH = re.compile(r"(?<![\w$}])/(?:var/tmp|tmp|dev/shm)\b")
 READ_OR_INSIDE = {
-    "checks/compat/bind_mounts.py": "inside a container",
-    "checks/compat/environment_and_user.py": "read from outside a container",
-    "checks/compat/image_operations.py": "inside a container",
-    "checks/compat/resource_limits.py": "inside a container",
+    "checks/cases/bind_mounts.py": "inside a container",
+    "checks/cases/environment_and_user.py": "read from outside a container",
+    "checks/cases/image_operations.py": "inside a container",
+    "checks/cases/resource_limits.py": "inside a container",
     "checks/hardening/attacks.py": "inside a container",
-    "checks/hardening/force.py": "inside a container",
-    "checks/hardening/inside.py": "inside a container",
-    "checks/injection/effect.py": "inside a container",
-    "checks/injection/measure.py": "inside a container",
-    "checks/injection/options.py": "inside a container",
-    "checks/injection/settings.py": "inside a container",
+    "checks/hardening/enforcement.py": "inside a container",
+    "checks/engine/container_state.py": "inside a container",
+    "checks/hardening/injection/effect.py": "inside a container",
+    "checks/hardening/injection/measure.py": "inside a container",
+    "checks/hardening/injection/options.py": "inside a container",
+    "checks/hardening/injection/settings.py": "inside a container",
     "checks/matrix/normal.py": "read in evidence",
     "checks/nanoclaw/running.py": "inside a container",
-    "checks/residue.py": "read",
+    "checks/engine/leaks.py": "read",
     "checks/hosts/base.py": "make_private_directory",
-    "checks/runs.py": "mkdtemp",
+    "checks/core/run_directories.py": "mkdtemp",
 }
 
 

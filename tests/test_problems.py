@@ -6,16 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from checks.problems import (
-    Exit,
-    HostProblem,
-    Interrupted,
-    ReaderGone,
-    WrongUsage,
-    require_file,
-    require_folder,
-    settled,
-)
+from checks.core.errors import Exit, HostProblem, Interrupted, ReaderGone, WrongUsage
+from checks.core.outcome import run_and_report
+from checks.core.output_paths import require_file, require_folder
 
 
 @pytest.mark.parametrize(
@@ -34,13 +27,13 @@ def test_what_keeps_a_command_from_an_answer_is_one_line_and_a_status(
         raise error
 
     said: list[str] = []
-    assert settled(fails, said.append) == status
+    assert run_and_report(fails, said.append) == status
     (came,) = said
     assert came.endswith(line)
 
 
 def test_an_answer_is_passed_on_without_a_word() -> None:
-    assert settled(lambda: Exit.CASE_FAILED, pytest.fail) == Exit.CASE_FAILED
+    assert run_and_report(lambda: Exit.CASE_FAILED, pytest.fail) == Exit.CASE_FAILED
 
 
 @pytest.mark.parametrize(
@@ -55,7 +48,7 @@ def test_a_bug_is_one_line_and_70_with_its_traceback_in_a_private_file(
         raise error
 
     said: list[str] = []
-    assert settled(fails, said.append) == 70
+    assert run_and_report(fails, said.append) == 70
     (line,) = said
     assert "\n" not in line
     (file,) = (tmp_path / "nanoclaw-verify" / "faults").iterdir()
@@ -76,7 +69,7 @@ def test_a_bug_is_told_where_nothing_can_be_written_and_nobody_reads(monkeypatch
         said.append(line)
         raise BrokenPipeError
 
-    assert settled(fails, unread) == 70
+    assert run_and_report(fails, unread) == 70
     assert "could not be written" in said[0]
 
 
@@ -85,7 +78,7 @@ def test_output_that_nobody_reads_any_more_ends_without_a_word(error: BaseExcept
     def fails() -> Exit:
         raise error
 
-    assert settled(fails, pytest.fail) == Exit.INTERRUPTED
+    assert run_and_report(fails, pytest.fail) == Exit.INTERRUPTED
 
 
 def test_a_file_named_as_standard_output_or_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from checks.core.paths import ROOT
 from checks.hosts import process
 from checks.hosts.process import Process, TimedOut
-from checks.hosts.recipe import ROOT
 
 
 def run(script: str, *, stdin: bytes = b"", timeout: float = 10) -> tuple[int, bytes, bytes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from checks.cli import verification
-from checks.problems import Exit
+from checks.core.errors import Exit
 from tests.readme import DONE, IN_NOX, NO_HOST, README, Copy, Outcome, blocks, commands, complaints, rule, title
 
 TEXT = README.read_text()

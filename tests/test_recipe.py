@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from checks.core.errors import WrongUsage
 from checks.hosts import recipe
-from checks.problems import WrongUsage
 
 GOOD: dict[str, Any] = {
     "description": "a host", "suite": "trixie", "distribution": "Debian",

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import io
 
-from checks.docker import Record
-from checks.evidence import CaseResult, Evidence
+from checks.core.terminal import console
+from checks.engine.docker import Record
+from checks.evidence.run import CaseResult, Evidence
 from checks.hosts.process import Completed
-from checks.report import Report
-from checks.terminal import console
+from checks.runner.report import Report
 from tests.fakes import FACTS
 
 

@@ -14,18 +14,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.bench import Owner
-from checks.problems import Exit, WrongUsage
-from checks.progress import Progress
-from checks.stage import Stage
-from checks.troubleshooting import catalogue, document, looking, records, reproduce
-from checks.troubleshooting.breaking import Commands, Reproduction, Sign, Symptom, Who
-from checks.troubleshooting.catalogue import Step
-from checks.troubleshooting.explain import found
-from checks.troubleshooting.findings import LOOKS, findings
-from checks.troubleshooting.looking import Look
-from checks.troubleshooting.records import Reproduced, Shown
-from checks.troubleshooting.reproduce import Attempt, Failed, Guests, Options
+from checks.core.errors import Exit, WrongUsage
+from checks.core.progress import Progress
+from checks.documents import troubleshooting
+from checks.engine.case_context import Owner
+from checks.engine.environment import Stage
+from checks.guide import catalogue, records, reproduce, snapshot
+from checks.guide.catalogue import Step
+from checks.guide.diagnosis import LOOKS, findings
+from checks.guide.explain import found
+from checks.guide.records import Reproduced, Shown
+from checks.guide.reproduce import Attempt, Failed, Guests, Options
+from checks.guide.reproduction import Commands, Reproduction, Sign, Symptom, Who
+from checks.guide.snapshot import Look
 from tests.fakes import FACTS, FakeHost
 
 ENTRIES = catalogue.load()
@@ -78,7 +79,7 @@ def test_the_doctor_finds_nothing_on_the_recommended_host() -> None:
 
 
 def test_the_document_says_of_each_record_where_it_was() -> None:
-    guide = document.DOCUMENT.read_text()
+    guide = troubleshooting.DOCUMENT.read_text()
     for id_, several in RECORDED.items():
         part = guide.split(f"### {ENTRIES[id_].title}\n")[1].split("\n### ")[0]
         for record in several:
@@ -133,7 +134,7 @@ def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
         named = ["/no/hooks"] if file.exists() else []
         return Look({"uid": ["1500"], "now": ["0"], "docker": ["x"], "hooks_missing": [*named, *SIGHT]}, 0.0)
 
-    monkeypatch.setattr(looking, "look", sight)
+    monkeypatch.setattr(snapshot, "look", sight)
     monkeypatch.setattr(reproduce, "findings", lambda look, entries: _named(look))
 
     def run(fix: str = 'rm "$file"', breaking: str = 'touch "$file"', unmended: str = "", **more: Any) -> Any:
@@ -269,10 +270,10 @@ def test_a_file_that_no_reproduction_wrote_is_refused(
 
 def test_the_document_counts_and_tells_what_was_run(tmp_path: Path) -> None:
     record = next(each for each in BY_FILE if each.mended and each.unbroken)
-    told = document.text(ENTRIES, {record.entry: [record, replace(record, host="other", podman="9.9.9")]})
+    told = troubleshooting.text(ENTRIES, {record.entry: [record, replace(record, host="other", podman="9.9.9")]})
     assert f"1 of the {len(ENTRIES)} entries were reproduced" in told
     assert f"Reproduced on {record.place}, other (Podman 9.9.9): broken on purpose" in told
-    assert "Reproduced on" not in document.text(ENTRIES, {}).split("## Quick reference table")[1]
+    assert "Reproduced on" not in troubleshooting.text(ENTRIES, {}).split("## Quick reference table")[1]
 
 
 # Asking

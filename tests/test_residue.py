@@ -11,22 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from checks import residue
-from checks.bench import Owner
-from checks.evidence import Evidence
-from checks.problems import HostProblem
-from checks.progress import Progress
-from checks.residue import Watch, found
-from checks.runs import Run
-from checks.stage import AS_IT_IS, Stage
-from checks.terminal import console
-from checks.verify import Options, session
+from checks.core.errors import HostProblem
+from checks.core.progress import Progress
+from checks.core.run_directories import Run
+from checks.core.terminal import console
+from checks.engine import leaks
+from checks.engine.case_context import Owner
+from checks.engine.environment import AS_IT_IS, Stage
+from checks.engine.leaks import Watch, found
+from checks.evidence.run import Evidence
+from checks.runner.verify import Options, session
 from tests.fakes import FACTS, FakeHost
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(residue, "_PATIENCE", 0.5)
+    monkeypatch.setattr(leaks, "_PATIENCE", 0.5)
 
 
 @pytest.fixture

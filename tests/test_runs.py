@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from checks import runs
-from checks.problems import HostProblem, Interrupted
+from checks.core import run_directories
+from checks.core.errors import HostProblem, Interrupted
 
 DIES = """
 import os, subprocess, sys
@@ -29,13 +29,13 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def dead_runs() -> list[tuple[runs.Run, str]]:
+def dead_runs() -> list[tuple[run_directories.Run, str]]:
     """Those of the test's own cache: the scratch folders of all caches stand side by side."""
-    own = runs.cache()
-    return [(run, where) for run, where in runs.dead_runs() if run.folder.is_relative_to(own)]
+    own = run_directories.cache()
+    return [(run, where) for run, where in run_directories.dead_runs() if run.folder.is_relative_to(own)]
 
 
-def killed_run() -> runs.Run:
+def killed_run() -> run_directories.Run:
     done = subprocess.run([sys.executable, "-c", DIES], stdout=subprocess.PIPE, text=True, check=False)
     ((run, where),) = dead_runs()
     assert (run.id, where) == (done.stdout.strip(), "local")
@@ -43,37 +43,37 @@ def killed_run() -> runs.Run:
 
 
 def test_a_run_takes_its_folders_with_it() -> None:
-    with runs.new_run() as run:
+    with run_directories.new_run() as run:
         assert run.folder.is_dir()
         assert run.sockets.stat().st_mode & 0o777 == 0o700
     assert not run.folder.exists()
     assert not run.scratch.exists()
-    assert runs.MARK not in os.environ
+    assert run_directories.MARK not in os.environ
 
 
 def test_a_living_run_is_not_dead() -> None:
-    with runs.new_run():
+    with run_directories.new_run():
         assert dead_runs() == []
 
 
 def test_a_kept_run_stays_and_is_not_dead() -> None:
-    with runs.new_run() as run:
+    with run_directories.new_run() as run:
         run.keep("debian-13")
     assert run.folder.is_dir()
     assert dead_runs() == []
-    ((kept, where),) = runs.kept_runs()
+    ((kept, where),) = run_directories.kept_runs()
     assert (kept.id, where) == (run.id, "debian-13")
-    runs.remove(kept)
+    run_directories.remove(kept)
     assert not run.folder.exists()
 
 
 def test_a_killed_run_is_dead_and_removed_with_its_processes_while_others_stay() -> None:
     dead = killed_run()
-    bystander = subprocess.Popen(["sleep", "300"], env={**os.environ, runs.MARK: "other"})
-    with runs.new_run() as living:
-        assert len(runs.processes_of(dead.id)) == 1
-        runs.remove(dead)
-        assert runs.processes_of(dead.id) == []
+    bystander = subprocess.Popen(["sleep", "300"], env={**os.environ, run_directories.MARK: "other"})
+    with run_directories.new_run() as living:
+        assert len(run_directories.processes_of(dead.id)) == 1
+        run_directories.remove(dead)
+        assert run_directories.processes_of(dead.id) == []
         assert living.folder.is_dir()
     assert not dead.folder.exists()
     assert not dead.scratch.exists()
@@ -83,26 +83,26 @@ def test_a_killed_run_is_dead_and_removed_with_its_processes_while_others_stay()
 
 def test_a_dead_run_whose_cache_was_removed_is_still_found_and_removed(own_cache: Path) -> None:
     dead = killed_run()
-    shutil.rmtree(own_cache / runs.PROGRAM)
+    shutil.rmtree(own_cache / run_directories.PROGRAM)
     ((found, where),) = dead_runs()
     assert (found.id, found.scratch, where) == (dead.id, dead.scratch, "")
-    runs.remove(found)
+    run_directories.remove(found)
     assert not dead.scratch.exists()
-    assert runs.processes_of(dead.id) == []
+    assert run_directories.processes_of(dead.id) == []
 
 
 def test_what_a_run_leaves_is_told_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "remove", lambda run: None)
-        with pytest.raises(HostProblem, match=r"left behind: folder \S+; folder"), runs.new_run() as run:
+        patch.setattr(run_directories, "remove", lambda run: None)
+        with pytest.raises(HostProblem, match=r"left behind: folder \S+; folder"), run_directories.new_run() as run:
             pass
-    runs.remove(run)
+    run_directories.remove(run)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_run_that_is_asked_to_end_does_so_cleanly(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with pytest.raises(Interrupted, match=number.name) as ended, runs.new_run() as run:
+    with pytest.raises(Interrupted, match=number.name) as ended, run_directories.new_run() as run:
         os.kill(os.getpid(), number)
     assert not run.folder.exists()
     assert not run.scratch.exists()
@@ -114,17 +114,17 @@ def test_an_interrupted_run_that_leaves_something_does_not_claim_that_it_was_rem
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "remove", lambda run: None)
-        with pytest.raises(HostProblem, match="left behind"), runs.new_run() as run:
+        patch.setattr(run_directories, "remove", lambda run: None)
+        with pytest.raises(HostProblem, match="left behind"), run_directories.new_run() as run:
             raise KeyboardInterrupt
-    runs.remove(run)
+    run_directories.remove(run)
 
 
 def test_a_kept_run_that_is_interrupted_claims_nothing() -> None:
-    kept: list[runs.Run] = []
+    kept: list[run_directories.Run] = []
 
     def keep() -> None:
-        with runs.new_run() as run:
+        with run_directories.new_run() as run:
             kept.append(run)
             run.keep("debian-13")
             raise KeyboardInterrupt
@@ -132,39 +132,39 @@ def test_a_kept_run_that_is_interrupted_claims_nothing() -> None:
     with pytest.raises(KeyboardInterrupt) as ended:
         keep()
     assert not hasattr(ended.value, "__notes__")
-    runs.remove(kept[0])
+    run_directories.remove(kept[0])
 
 
 def test_what_a_failed_run_leaves_is_noted_on_its_own_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "remove", lambda run: None)
-        with pytest.raises(HostProblem, match="No Podman") as ended, runs.new_run() as run:
+        patch.setattr(run_directories, "remove", lambda run: None)
+        with pytest.raises(HostProblem, match="No Podman") as ended, run_directories.new_run() as run:
             raise HostProblem("No Podman.")
     assert "left behind" in ended.value.__notes__[0]
-    runs.remove(run)
+    run_directories.remove(run)
 
 
 def test_the_cache_is_the_accounts_alone(own_cache: Path) -> None:
-    assert runs.cache().stat().st_mode & 0o777 == 0o700
+    assert run_directories.cache().stat().st_mode & 0o777 == 0o700
 
 
 def test_a_cache_that_others_can_write_is_refused(own_cache: Path) -> None:
-    runs.cache().chmod(0o777)
+    run_directories.cache().chmod(0o777)
     with pytest.raises(HostProblem, match="other accounts can write"):
-        runs.cache()
+        run_directories.cache()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a directory of another account")
 def test_a_cache_of_another_account_is_refused(own_cache: Path) -> None:
-    os.chown(runs.cache(), 65534, 65534)
+    os.chown(run_directories.cache(), 65534, 65534)
     with pytest.raises(HostProblem, match="belongs to"):
-        runs.cache()
+        run_directories.cache()
 
 
 def test_a_cache_that_can_not_be_made_is_the_hosts_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/cache")
     with pytest.raises(HostProblem, match=r"cache folder /dev/null/cache/nanoclaw-verify can't be made"):
-        runs.cache()
+        run_directories.cache()
 
 
 @pytest.mark.parametrize("relative", ["", "cache", "./cache", "../cache"])
@@ -172,8 +172,8 @@ def test_a_relative_cache_is_ignored(relative: str, tmp_path: Path, monkeypatch:
     monkeypatch.setenv("XDG_CACHE_HOME", relative)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert runs.cache() == tmp_path / ".cache" / "nanoclaw-verify"
-    with runs.new_run() as run:
+    assert run_directories.cache() == tmp_path / ".cache" / "nanoclaw-verify"
+    with run_directories.new_run() as run:
         assert run.folder.is_dir()
     assert not (tmp_path / "cache").exists()
 
@@ -187,11 +187,11 @@ def test_a_home_that_is_none_is_that_of_the_system(
     if home is not None:
         monkeypatch.setenv("HOME", home)
     monkeypatch.setattr("pwd.getpwuid", lambda _: type("Entry", (), {"pw_dir": str(tmp_path)}))
-    assert runs.cache() == tmp_path / ".cache" / "nanoclaw-verify"
+    assert run_directories.cache() == tmp_path / ".cache" / "nanoclaw-verify"
 
     def unknown(_: int) -> None:
         raise KeyError
 
     monkeypatch.setattr("pwd.getpwuid", unknown)
     with pytest.raises(HostProblem, match="no home directory"):
-        runs.cache()
+        run_directories.cache()

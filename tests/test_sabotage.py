@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.plugin import About
-from checks.problems import WrongUsage
-from checks.trust import catalogue, wrapped
-from checks.trust.catalogue import FAULTLESS, Sabotage
+from checks.core.errors import WrongUsage
+from checks.mutation import catalogue, wrapped
+from checks.mutation.catalogue import FAULTLESS, Sabotage
+from checks.runner.plugin import About
 from tests.fakes import FakeHost
 
 ROOT = Path(__file__).parents[1]

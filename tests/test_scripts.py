@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from checks.hosts.recipe import ROOT
+from checks.core.paths import ROOT
 
 PIP = 'case "$*" in *"-m pip"*) exit "${PIP_STATUS-0}" ;; esac'
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from checks.seal import seal, whole
+from checks.core.cache_manifest import seal, whole
 
 
 def sealed(folder: Path) -> Path:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from checks.bench import Bench, Owner
-from checks.docker import Record
-from checks.evidence import CaseResult, Evidence
+from checks.core.paths import ROOT
+from checks.engine.case_context import Bench, Owner
+from checks.engine.docker import Record
+from checks.evidence.run import CaseResult, Evidence
 from checks.hosts import build
-from checks.hosts.recipe import ROOT
 from checks.nanoclaw import running, workspace
 from checks.nanoclaw.agent import stand_in
 from checks.nanoclaw.contract import Design

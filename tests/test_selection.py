@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.problems import WrongUsage
-from checks.selection import selected
+from checks.core.errors import WrongUsage
+from checks.core.selection import selected
 
 CASES = [
     ("stop", "docker stop", "Container lifecycle"),

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from checks.core.errors import HostProblem, WrongUsage
 from checks.hosts import base
 from checks.hosts.base import parse_facts
-from checks.hosts.choose import unusable
+from checks.hosts.preflight import unusable
 from checks.hosts.process import Completed
 from checks.hosts.ssh import SshHost
-from checks.problems import HostProblem, WrongUsage
 
 ARGUMENT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 SHELLS = [shell for shell in ("sh", "bash", "zsh", "ksh", "mksh", "fish", "tcsh") if shutil.which(shell)]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from checks.matrix import stored
+from checks.core.errors import WrongUsage
+from checks.core.selection import selected
+from checks.evidence import stored
 from checks.matrix.run import PARTS, selection
-from checks.plugin import About
-from checks.problems import WrongUsage
-from checks.selection import selected
+from checks.runner.plugin import About
 from tests.evidence import DEBIAN_12, DEBIAN_13, DOCKER, case, write
 
 

@@ -5,34 +5,34 @@ from pathlib import Path
 
 import pytest
 
-from checks import runs
-from checks.bench import Bench, Owner
-from checks.docker import Record
-from checks.expect import Mismatch
+from checks.core import run_directories
+from checks.core.progress import Progress
+from checks.engine.case_context import Bench, Owner
+from checks.engine.docker import Record
+from checks.engine.environment import AS_IT_IS, Stage
+from checks.engine.expect import Mismatch
 from checks.hosts.process import TimedOut
-from checks.images import base, disks
-from checks.nanoclaw import reach, supply
+from checks.nanoclaw import provider, service_url
 from checks.nanoclaw.agent import stand_in
 from checks.nanoclaw.contract import Design
-from checks.nanoclaw.supply import Supply
-from checks.progress import Progress
-from checks.stage import AS_IT_IS, Stage
+from checks.nanoclaw.images import base, disks
+from checks.nanoclaw.provider import Supply
 from tests.fakes import FakeHost
 
 AGENT = stand_in()[Design.STREAMS]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[runs.Run]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[run_directories.Run]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with runs.new_run() as run:
+    with run_directories.new_run() as run:
         yield run
 
 
 class Desk:
     """A supply and a bench on a fake host. What docker is asked is noted, a line a call."""
 
-    def __init__(self, tmp_path: Path, run: runs.Run, *, docker: str, podman: str) -> None:
+    def __init__(self, tmp_path: Path, run: run_directories.Run, *, docker: str, podman: str) -> None:
         self._calls = tmp_path / "calls"
         self._calls.write_text("")
         docker = f'echo "$1" >>{self._calls}; {docker}'
@@ -46,26 +46,26 @@ class Desk:
         return self._calls.read_text().split()
 
 
-def test_a_build_that_failed_is_not_tried_again(tmp_path: Path, run: runs.Run) -> None:
+def test_a_build_that_failed_is_not_tried_again(tmp_path: Path, run: run_directories.Run) -> None:
     desk = Desk(tmp_path, run, docker="echo no such file >&2; exit 125", podman="exit 0")
     for _ in range(2):
         with pytest.raises(Mismatch, match="status 125: no such file") as failure:
             desk.supply.image(AGENT, desk.bench)
-        assert failure.value.fix == supply.ENTRY
+        assert failure.value.fix == provider.ENTRY
     assert desk.calls() == ["build"]
 
 
-def test_a_service_that_was_not_reached_is_not_asked_for_again(tmp_path: Path, run: runs.Run) -> None:
+def test_a_service_that_was_not_reached_is_not_asked_for_again(tmp_path: Path, run: run_directories.Run) -> None:
     desk = Desk(tmp_path, run, docker="exit 1", podman="exit 0")
     for _ in range(2):
         with pytest.raises(Mismatch, match="led there") as failure:
             desk.supply.url(desk.bench)
-        assert failure.value.fix == reach.ENTRY
+        assert failure.value.fix == service_url.ENTRY
     desk.supply.close()
     assert desk.calls() == ["run"]
 
 
-def test_what_did_not_end_is_not_waited_for_again(tmp_path: Path, run: runs.Run) -> None:
+def test_what_did_not_end_is_not_waited_for_again(tmp_path: Path, run: run_directories.Run) -> None:
     desk = Desk(tmp_path, run, docker="exec sleep 60", podman="exit 0")
     with pytest.raises(TimedOut):
         desk.supply.url(desk.bench)
@@ -84,7 +84,7 @@ def test_what_did_not_end_is_not_waited_for_again(tmp_path: Path, run: runs.Run)
     ids=["there before", "pulled", "neither"],
 )
 def test_the_base_is_told_as_it_came(
-    tmp_path: Path, run: runs.Run, monkeypatch: pytest.MonkeyPatch, podman: str, how: str
+    tmp_path: Path, run: run_directories.Run, monkeypatch: pytest.MonkeyPatch, podman: str, how: str
 ) -> None:
     monkeypatch.setattr(disks, "base_archive", lambda run, progress: b"")
     desk = Desk(tmp_path, run, docker="exit 0", podman=podman)
@@ -92,7 +92,7 @@ def test_the_base_is_told_as_it_came(
     assert desk.supply.image_base == how
 
 
-def test_what_a_disk_said_of_its_base_stands(tmp_path: Path, run: runs.Run) -> None:
+def test_what_a_disk_said_of_its_base_stands(tmp_path: Path, run: run_directories.Run) -> None:
     desk = Desk(tmp_path, run, docker="exit 0", podman="exit 0")
     desk.supply.image_base = base.STAND_IN
     desk.supply.build(AGENT, desk.bench)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from checks import runs
+from checks.core import run_directories
+from checks.core.errors import HostProblem
+from checks.core.paths import ROOT
 from checks.hosts import namespace
-from checks.hosts.recipe import ROOT
-from checks.images import base, surroundings
-from checks.images.store import Store
-from checks.images.surroundings import Surroundings
-from checks.problems import HostProblem
+from checks.nanoclaw.images import base, surroundings
+from checks.nanoclaw.images.store import Store
+from checks.nanoclaw.images.surroundings import Surroundings
 
 ROOTS_PLACES = "/var/cache /var/lib /run"
 
@@ -59,7 +59,7 @@ def test_an_image_is_built_for_any_account_and_nothing_is_left_elsewhere(
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with runs.new_run() as run:
+    with run_directories.new_run() as run:
         built = [sys.executable, "-c", BUILD, str(tmp_path), str(run.scratch)]
         if os.getuid() == 0:  # a plain user can't write there; root must not
             hide = 'for place in $PLACES; do mount -t tmpfs tmpfs $place; done; "$@" && find $PLACES -mindepth 1'

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from checks import docker, redaction
-from checks.docker import Docker, Record
-from checks.expect import Mismatch
+from checks.core import redaction
+from checks.engine import docker
+from checks.engine.docker import Docker, Record
+from checks.engine.expect import Mismatch
 from tests.fakes import FakeHost
 
 KEY = "sk-ant-api03-the-users-own-key-0123456789"

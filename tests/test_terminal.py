@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks import files, terminal
-from checks.docker import Record
-from checks.evidence import CaseResult, Evidence
+from checks.core import files, terminal
+from checks.core.paths import ROOT
+from checks.core.progress import Progress
+from checks.core.rendering import render_template
+from checks.core.terminal import clean, console, say
+from checks.engine.docker import Record
+from checks.evidence.run import CaseResult, Evidence
 from checks.hosts.process import Completed
-from checks.hosts.recipe import ROOT
-from checks.progress import Progress
-from checks.rendering import render_template
-from checks.report import Report
-from checks.terminal import clean, console, say
+from checks.runner.report import Report
 from tests.fakes import FACTS
 
 OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from checks.docker import Record
-from checks.evidence import CaseResult
+from checks.core.errors import Exit, WrongUsage
+from checks.core.paths import FIXTURES
+from checks.core.progress import Progress
+from checks.documents import troubleshooting
+from checks.engine.docker import Record
+from checks.evidence.run import CaseResult
+from checks.guide import catalogue, records
+from checks.guide.catalogue import Entry, Section
+from checks.guide.doctor import doctor
+from checks.guide.explain import found
 from checks.hosts.process import Completed
-from checks.hosts.recipe import FIXTURES
-from checks.plugin import Verification
-from checks.problems import Exit, WrongUsage
-from checks.progress import Progress
-from checks.report import Report
-from checks.troubleshooting import catalogue, document, records
-from checks.troubleshooting.catalogue import Entry, Section
-from checks.troubleshooting.doctor import doctor
-from checks.troubleshooting.explain import found
+from checks.runner.plugin import Verification
+from checks.runner.report import Report
 
 ROOT = Path(__file__).parents[1]
 ENTRIES = catalogue.load()
@@ -151,37 +152,37 @@ def test_a_fix_that_is_beyond_a_throwaway_host_needs_no_commands(tmp_path: Path)
 
 
 def test_the_document_is_what_the_catalogue_says() -> None:
-    assert document.DOCUMENT.read_text() == document.text(ENTRIES, REPRODUCED)
+    assert troubleshooting.DOCUMENT.read_text() == troubleshooting.text(ENTRIES, REPRODUCED)
 
 
 def test_checking_says_when_the_document_is_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(document, "DOCUMENT", tmp_path / "guide.md")
-    assert document.render_troubleshooting(check=True) is Exit.CASE_FAILED
-    assert document.render_troubleshooting() is Exit.OK
-    assert document.render_troubleshooting(check=True) is Exit.OK
+    monkeypatch.setattr(troubleshooting, "DOCUMENT", tmp_path / "guide.md")
+    assert troubleshooting.render_troubleshooting(check=True) is Exit.CASE_FAILED
+    assert troubleshooting.render_troubleshooting() is Exit.OK
+    assert troubleshooting.render_troubleshooting(check=True) is Exit.OK
     (tmp_path / "guide.md").write_text("typed by hand")
-    assert document.render_troubleshooting(check=True) is Exit.CASE_FAILED
+    assert troubleshooting.render_troubleshooting(check=True) is Exit.CASE_FAILED
     assert "is stale: run “invoke render-troubleshooting”" in capsys.readouterr().out
 
 
 def test_the_structure_is_the_plans() -> None:
-    headings = re.findall(r"^##? (.*)$", document.DOCUMENT.read_text(), re.MULTILINE)
+    headings = re.findall(r"^##? (.*)$", troubleshooting.DOCUMENT.read_text(), re.MULTILINE)
     assert headings == ["Troubleshooting", "Quick reference table", *(section.value for section in Section)]
     assert len(ENTRIES) >= 30
     assert {each.section for each in ENTRIES.values()} == set(Section)
 
 
 def test_the_quick_table_has_every_entry_the_likeliest_first() -> None:
-    rows = re.findall(r"^\| (.*) \| .* \| \[More\]\(#(.*)\) \|$", document.DOCUMENT.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (.*) \| .* \| \[More\]\(#(.*)\) \|$", troubleshooting.DOCUMENT.read_text(), re.MULTILINE)
     assert {id_: title for title, id_ in rows} == {each.id: each.title for each in ENTRIES.values()}
     likelihoods = [ENTRIES[id_].likelihood for _, id_ in rows]
     assert likelihoods == sorted(likelihoods, reverse=True)
 
 
 def test_every_entry_follows_the_plans_template() -> None:
-    parts = re.split(r"^### ", document.DOCUMENT.read_text(), flags=re.MULTILINE)[1:]
+    parts = re.split(r"^### ", troubleshooting.DOCUMENT.read_text(), flags=re.MULTILINE)[1:]
     assert len(parts) == len(ENTRIES)
     for part in parts:
         labels = re.findall(r"^\*\*(Error|Cause|Fix|Prevention):\*\*", part, re.MULTILINE)
@@ -194,15 +195,17 @@ def test_every_entry_follows_the_plans_template() -> None:
 
 def test_commands_are_printed_as_they_are_run_and_by_whom(tmp_path: Path) -> None:
     fix = """fix = [{ who = "root", run = ['printf "a  b" >/x', "true"] }]"""
-    told = document.text({"it-breaks": entry(tmp_path, MINIMAL.replace('fix = [{ text = "mend it" }]', fix))}, {})
+    told = troubleshooting.text(
+        {"it-breaks": entry(tmp_path, MINIMAL.replace('fix = [{ text = "mend it" }]', fix))}, {}
+    )
     assert '**Fix:** As root:\n\n```\nprintf "a  b" >/x\ntrue\n```\n' in told
 
 
 def test_every_link_resolves() -> None:
-    guide = document.DOCUMENT.read_text()
+    guide = troubleshooting.DOCUMENT.read_text()
     for target in re.findall(r"\]\(([^)\s]+)\)", guide):
         if not target.startswith(("https:", "#")):
-            assert (document.DOCUMENT.parent / target).exists(), target
+            assert (troubleshooting.DOCUMENT.parent / target).exists(), target
     others = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     linked = [anchor for each in others for anchor in re.findall(r"TROUBLESHOOTING\.md#([^)\s]+)\)", each.read_text())]
     assert {*re.findall(r"\]\(#([^)]+)\)", guide), *linked} <= set(ENTRIES)
@@ -215,7 +218,9 @@ def test_a_command_that_is_run_has_nothing_to_fill_in() -> None:
 
 
 ERRORS = [
-    (each.id, error.text) for each in ENTRIES.values() for error in document.errors(each, REPRODUCED.get(each.id, ()))
+    (each.id, error.text)
+    for each in ENTRIES.values()
+    for error in troubleshooting.errors(each, REPRODUCED.get(each.id, ()))
 ]
 
 

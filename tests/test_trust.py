@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from checks.docker import Record
-from checks.evidence import CaseResult
-from checks.plugin import CRASHED, About
-from checks.problems import Exit, WrongUsage
-from checks.trust import catalogue, document, stored
-from checks.trust.catalogue import Sabotage
-from checks.trust.command import Options, not_run, report, suits
-from checks.trust.verdict import Pair, Verdict, judge, score, status
-from checks.trust.worker import BROKEN, FAILED, PASSED, SKIPPED, UNUSABLE, Came, judged
+from checks.core.errors import Exit, WrongUsage
+from checks.documents import mutation
+from checks.engine.docker import Record
+from checks.evidence.run import CaseResult
+from checks.mutation import catalogue, stored
+from checks.mutation.catalogue import Sabotage
+from checks.mutation.command import Options, not_run, report, suits
+from checks.mutation.verdict import Pair, Verdict, judge, score, status
+from checks.mutation.worker import BROKEN, FAILED, PASSED, SKIPPED, UNUSABLE, Came, judged
+from checks.runner.plugin import CRASHED, About
 from tests.fakes import FACTS
 
 ROOT = Path(__file__).parents[1]
@@ -105,19 +106,19 @@ def test_a_case_goes_to_an_account_that_suits_it(cases: list[About]) -> None:
 def test_the_document_says_what_was_seen_and_what_has_changed_since(tmp_path: Path, cases: list[About]) -> None:
     file = tmp_path / "debian-13.json"
     stored.write(file, "debian-13", FACTS, [pair(CAUGHT)], started=datetime(2026, 1, 2, tzinfo=UTC), seconds=61.4)
-    told = document.text([stored.read(file)], [FAULT], cases)
+    told = mutation.text([stored.read(file)], [FAULT], cases)
     assert "**Caught 1/1 sabotages (1/1 by case)**" in told
     assert (
         "| Read-only bind mount | `ro-dropped` | Drops :ro | caught | expected all four attempts refused; came two |"
         in told
     )
-    changed = document.text([stored.read(file)], [replace(FAULT, script="go again\n")], cases)
+    changed = mutation.text([stored.read(file)], [replace(FAULT, script="go again\n")], cases)
     assert "**Caught 0/0 sabotages (0/0 by case)**" in changed
     assert "Read-only bind mount under `ro-dropped`: new, or changed since." in changed
 
 
 def test_without_evidence_the_document_claims_nothing(cases: list[About]) -> None:
-    told = document.text([], [FAULT], cases)
+    told = mutation.text([], [FAULT], cases)
     assert "Nothing is said yet" in told
     assert "aught 0/0" not in told
 
@@ -149,7 +150,7 @@ def test_wrong_usage_is_one_clear_line(args: list[str], line: str) -> None:
 
 
 def test_every_case_named_is_in_the_evidence_that_stands_there() -> None:
-    for file in document.EVIDENCE.glob("*.json"):
+    for file in mutation.EVIDENCE.glob("*.json"):
         known = {(each["sabotage"], each["case"]) for each in json.loads(file.read_text())["results"]}
         wanted = {(each.name, case) for each in catalogue.load() for case in each.cases}
         assert wanted - known == set()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from checks.verify import all_cases
+from checks.runner.verify import all_cases
 
 ROOT = Path(__file__).parents[1]
 SHIM = 'case "$1" in --version) echo podman version 5.4.2 ;; *) exit 125 ;; esac'

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from checks.bench import Bench, Owner
-from checks.docker import Record
+from checks.engine.case_context import Bench, Owner
+from checks.engine.docker import Record
 from checks.nanoclaw import workspace
 from checks.nanoclaw.agent import stand_in
 from checks.nanoclaw.contract import Design

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from invoke import Context
 from invoke import Exit as TaskExit
 
+from checks.capacity.wslconfig import command, machine, render
+from checks.capacity.wslconfig.command import Options, wslconfig
+from checks.capacity.wslconfig.files import decode
+from checks.capacity.wslconfig.plan import GB, Machine, largest, plan
+from checks.capacity.wslconfig.validate import validate
 from checks.cli import windows
-from checks.problems import Exit
-from checks.wslconfig import command, machine, render
-from checks.wslconfig.command import Options, wslconfig
-from checks.wslconfig.files import decode
-from checks.wslconfig.plan import GB, Machine, largest, plan
-from checks.wslconfig.validate import validate
+from checks.core.errors import Exit
 
 MACHINES = st.builds(Machine, memory=st.integers(1, 4096 * GB), processors=st.integers(1, 512))
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.problems import Exit, WrongUsage
-from checks.wslconfig import files, render
-from checks.wslconfig.command import Options, wslconfig
-from checks.wslconfig.files import decode, line_end, located
-from checks.wslconfig.lines import Setting, read
-from checks.wslconfig.plan import Machine, plan
+from checks.capacity.wslconfig import files, render
+from checks.capacity.wslconfig.command import Options, wslconfig
+from checks.capacity.wslconfig.files import decode, line_end, located
+from checks.capacity.wslconfig.lines import Setting, read
+from checks.capacity.wslconfig.plan import Machine, plan
+from checks.core.errors import Exit, WrongUsage
 
 WANTED = plan(2)
 SETTINGS = {"memory": "10GB", "swap": "3GB", "processors": "6"}

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.problems import Exit
-from checks.wslconfig import values
-from checks.wslconfig.command import Options, wslconfig
-from checks.wslconfig.files import decode
-from checks.wslconfig.keys import CATALOGUE, catalogue
-from checks.wslconfig.validate import validate
+from checks.capacity.wslconfig import values
+from checks.capacity.wslconfig.command import Options, wslconfig
+from checks.capacity.wslconfig.files import decode
+from checks.capacity.wslconfig.keys import CATALOGUE, catalogue
+from checks.capacity.wslconfig.validate import validate
+from checks.core.errors import Exit
 
 CAPITALS = "a size is a whole number and its unit, in capitals, with nothing between"
 

@@ -1,1 +1,1 @@
-"""What people type: each task parses and makes one call. tasks.py collects them."""
+"""The tasks of invoke: each parses its options and makes one call. tasks.py collects them."""

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from invoke import Context, Exit, task
 
-from checks.troubleshooting.doctor import doctor as run_doctor
-from checks.troubleshooting.document import render_troubleshooting as render_troubleshooting_document
-from checks.troubleshooting.reproduce import Options
-from checks.troubleshooting.reproduce import reproduce as run_reproduce
+from checks.documents.troubleshooting import render_troubleshooting as render_troubleshooting_document
+from checks.guide.doctor import doctor as run_doctor
+from checks.guide.reproduce import Options
+from checks.guide.reproduce import reproduce as run_reproduce
 
 
 @task(help={"check": "only say whether the document is stale (exit status 1)"})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
+from checks.documents.security import render_security as render_security_document
 from checks.hardening.command import Options
 from checks.hardening.command import harden as run_harden
-from checks.hardening.document import render_security as render_security_document
 
 _HOST = {
     "host": "auto (default), local, ssh://user@host[:port], or a throwaway host (invoke hosts)",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from checks.injection.command import Options
-from checks.injection.command import inject as run_inject
-from checks.injection.examples import render_examples
+from checks.documents.examples import render_examples
+from checks.hardening.injection.command import Options
+from checks.hardening.injection.command import inject as run_inject
 
 
 @task(

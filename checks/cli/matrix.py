@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
+from checks.documents.compatibility import render_compatibility as render_compatibility_document
 from checks.matrix import command as matrix_command
 from checks.matrix.compare import compare as compare_evidence
-from checks.matrix.compatibility import render_compatibility as render_compatibility_document
 
 
 @task(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from checks.parallel.command import Options
-from checks.parallel.command import parallel as run_parallel
-from checks.parallel.document import render_parallel as render_parallel_document
+from checks.capacity.command import Options
+from checks.capacity.command import parallel as run_parallel
+from checks.documents.parallel import render_parallel as render_parallel_document
 
 
 @task(

@@ -14,10 +14,11 @@ import invoke.main
 from invoke import Config, Exit, Program
 from invoke.exceptions import ParseError
 
-from checks import problems
-from checks.entrance import leave, require_utf8, say
-from checks.hosts.recipe import ROOT
-from checks.problems import WrongUsage, settled
+from checks.core import errors
+from checks.core.entry_point import leave, require_utf8, say
+from checks.core.errors import WrongUsage
+from checks.core.outcome import run_and_report
+from checks.core.paths import ROOT
 
 _NO_EFFECT = ("command-timeout", "dry", "echo", "hide", "prompt-for-sudo-password", "pty", "warn-only")
 """Options of Invoke that would be about shell commands of its own, of which no task here runs any."""
@@ -36,7 +37,7 @@ def _guarded(stage: Callable[..., T], *, parses: bool = False) -> Callable[..., 
         results: list[T] = []
         ended: list[int] = []
 
-        def run() -> problems.Exit:
+        def run() -> errors.Exit:
             try:
                 results.append(stage(self, *args, **kwargs))
             except Exit as asked:  # how a task hands its status on, and how Invoke ends after --help
@@ -46,15 +47,15 @@ def _guarded(stage: Callable[..., T], *, parses: bool = False) -> Callable[..., 
             except ParseError as wrong:
                 named = wrong.context.name if wrong.context else None
                 raise WrongUsage(f"{wrong}", f"See: invoke {f'--help {named}' if named else '--list'}") from wrong
-            except problems.Problem:
+            except errors.Problem:
                 raise
             except Exception as wrong:
                 if not parses:
                     raise
                 raise WrongUsage(f"{wrong}".strip() or type(wrong).__name__, "See: invoke --help") from wrong
-            return problems.Exit.OK
+            return errors.Exit.OK
 
-        status = settled(run, say)
+        status = run_and_report(run, say)
         if not results:
             leave(ended[0] if ended else status)
         return results[0]
@@ -96,7 +97,7 @@ class FrontDoor(Program):
             except Exit as ended:
                 if ended.code or ended.message:
                     raise
-        leave(problems.Exit.OK)
+        leave(errors.Exit.OK)
 
     parse_tasks = _guarded(_parse_tasks, parses=True)
     execute = _guarded(_execute)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from checks.faults.command import Options as FaultsOptions
-from checks.faults.command import faults as run_faults
-from checks.stage import DEFAULT_GUEST
-from checks.trust.command import Options
-from checks.trust.command import sabotage as run_sabotage
-from checks.trust.document import render_trust as render_trust_document
+from checks.documents.mutation import render_trust as render_trust_document
+from checks.engine.environment import DEFAULT_GUEST
+from checks.mutation.command import Options
+from checks.mutation.command import sabotage as run_sabotage
+from checks.mutation.faults.command import Options as FaultsOptions
+from checks.mutation.faults.command import faults as run_faults
 
 
 @task(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from checks import hosts_table
-from checks.cleaning import clean as clean_up
-from checks.discovery.patterns import patterns as find_patterns
+from checks.core.terminal import say
+from checks.hosts import table
+from checks.nanoclaw.discovery.patterns import patterns as find_patterns
 from checks.nanoclaw.fetch import act
-from checks.terminal import say
-from checks.verify import Options
-from checks.verify import verify as run_verify
+from checks.runner.cleanup import clean as clean_up
+from checks.runner.verify import Options
+from checks.runner.verify import verify as run_verify
 
 
 @task(
@@ -97,7 +97,7 @@ def nanoclaw(_: Context, action: str, ref: str = "") -> None:
 @task
 def hosts(_: Context) -> None:
     """List the known hosts: their Podman, whether they are built, whether they can run here."""
-    say(hosts_table.table())
+    say(table.table())
 
 
 @task(help={"cache": "remove the built throwaway hosts and agent images as well"})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from checks.wslconfig.command import Options as WslOptions
-from checks.wslconfig.command import wslconfig as run_wslconfig
+from checks.capacity.wslconfig.command import Options as WslOptions
+from checks.capacity.wslconfig.command import wslconfig as run_wslconfig
 
 
 @task(

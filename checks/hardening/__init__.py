@@ -1,1 +1,1 @@
-"""Hardening: each flag alone, then all of them, with proof that it holds."""
+"""Security flags: each alone and all together, enforced and compatible, and how they are installed."""

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from checks.bench import Bench
-from checks.docker import run, shell
-from checks.expect import shown
-from checks.hardening import inside
-from checks.hardening.inside import Inside
+from checks.engine import container_state
+from checks.engine.case_context import Bench
+from checks.engine.container_state import Inside
+from checks.engine.docker import run, shell
+from checks.engine.expect import shown
 from checks.hosts.process import Completed, TimedOut
 
 ROOT_USER = "0:0"
@@ -136,7 +136,7 @@ _ATTACKS = (
 ATTACKS: Mapping[str, Attack] = {attack.id: attack for attack in _ATTACKS}
 
 _FUNCTIONS = "\n".join(f"try_{attack.id.replace('-', '_')}() {{\n{attack.script}\n}}" for attack in _ATTACKS)
-_SCRIPT = f"""{inside.SCRIPT}
+_SCRIPT = f"""{container_state.SCRIPT}
 {_FUNCTIONS}
 for each; do
     printf '==attack %s\\n' "${{each%%=*}}"
@@ -191,7 +191,7 @@ def heard(done: Completed, attacks: Sequence[str], options: Sequence[str]) -> Tr
     seen: Inside | None = None
     trouble = "\n".join(line for line in done.err.splitlines() if "Emulate Docker CLI" not in line).strip()
     try:
-        seen = inside.parse(before)
+        seen = container_state.parse(before)
     except ValueError as error:
         trouble = f"status {done.status}: {trouble or error}"
     told = {name: judged(ATTACKS[name], int(effect), said) for name, said, effect in _TOLD.findall(begun + rest)}

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from checks.bench import Bench
-from checks.bounded import parsed
-from checks.docker import run
-from checks.expect import shown
+from checks.core.bounded import parsed
+from checks.engine.case_context import Bench
+from checks.engine.docker import run
+from checks.engine.expect import shown
 from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw import contract
 

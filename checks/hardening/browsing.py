@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from checks.engine.flags import Flag, Hardening, Subject
 from checks.hardening.browser import NO_SANDBOX, Sight
-from checks.hardening.flags import Flag, Hardening, Subject
-from checks.hardening.ground import Ground
+from checks.hardening.session import Ground
 
 BARE = "no flags"
 SET = "the recommended set"

@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from checks import verify
-from checks.expect import Mismatch
-from checks.hardening import browsing, each, flags, lattice, sabotage, table, together
-from checks.hardening.findings import Findings
-from checks.hardening.flags import Flag, Hardening
-from checks.hardening.ground import Ground
+from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.core.outcome import run_and_report
+from checks.core.output_paths import require_folder
+from checks.core.progress import Progress
+from checks.core.terminal import console
+from checks.engine import flags
+from checks.engine.environment import Stage
+from checks.engine.expect import Mismatch
+from checks.engine.flags import Flag, Hardening
+from checks.evidence.hardening import Findings
+from checks.hardening import browsing, combinations, combined, individual, removed_flags, table
+from checks.hardening.session import Ground
 from checks.hosts.process import TimedOut
-from checks.nanoclaw.opened import opened
-from checks.problems import Exit, HostProblem, WrongUsage, require_folder, settled
-from checks.progress import Progress
-from checks.stage import Stage
-from checks.terminal import console
+from checks.nanoclaw.agent_session import opened
+from checks.runner import verify
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Options:
 def harden(options: Options) -> Exit:
     """Run what is asked and print it. OK only where every flag that was tried is compatible, and bites."""
     progress = Progress()
-    return settled(lambda: _run(options, progress), progress.say)
+    return run_and_report(lambda: _run(options, progress), progress.say)
 
 
 def _run(options: Options, progress: Progress) -> Exit:
@@ -108,18 +111,18 @@ class _Session:
         return good
 
     def _each(self) -> tuple[str, Any, bool]:
-        rows = each.each_alone(self._ground, self._hardening, self._chosen)
+        rows = individual.each_alone(self._ground, self._hardening, self._chosen)
         return table.each(rows), [row.as_json() for row in rows], all(row.ok for row in rows)
 
     def _all(self) -> tuple[str, Any, bool]:
         wanted = verify.Options(
             host=self._options.host,
-            only=together.SELECTION,
+            only=combined.SELECTION,
             nanoclaw=self._options.nanoclaw,
             timeout_factor=self._options.timeout_factor,
             hardened=True,
         )
-        found = together.all_together(self._ground, self._hardening, wanted, self._console)
+        found = combined.all_together(self._ground, self._hardening, wanted, self._console)
         return table.together(found), found.as_json(), found.ok
 
     def _browser(self) -> tuple[str, Any, bool]:
@@ -127,13 +130,13 @@ class _Session:
         return table.browsing(found), [each.as_json() for each in found], all(each.ok for each in found)
 
     def _lose(self) -> Exit:
-        losses = sabotage.lose(self._ground, self._hardening, self._chosen)
+        losses = removed_flags.lose(self._ground, self._hardening, self._chosen)
         self._console.print(f"\n{table.losses(losses)}")
         return Exit.OK if all(loss.seen for loss in losses) else Exit.CASE_FAILED
 
     def _lattice(self) -> tuple[str, Any, bool]:
         enabled = [flag for flag in self._chosen if not flag.documented]
-        points = lattice.walk(self._ground, self._hardening, enabled)
+        points = combinations.walk(self._ground, self._hardening, enabled)
         return table.lattice(points), [point.as_json() for point in points], all(point.ok for point in points)
 
     def _introduce(self, stage: Stage) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from checks.hardening import force
+from checks.engine.flags import Flag, Hardening
+from checks.hardening import enforcement
 from checks.hardening.attacks import ATTACKS, ROOT_USER, Outcome, Trial, Tried
-from checks.hardening.flags import Flag, Hardening
 
 
 class Bite(StrEnum):
@@ -36,11 +36,11 @@ def proof(flag: Flag) -> Proof:
 
 
 def _fill(flag: Flag) -> Proof:
-    return Proof((("fill-tmp", str((force.tmpfs_size(flag) >> 20) + 16)),))
+    return Proof((("fill-tmp", str((enforcement.tmpfs_size(flag) >> 20) + 16)),))
 
 
 def _fork(flag: Flag) -> Proof:
-    return Proof((("fork-bomb", str(int(force.value(flag.options[0])) + 50)),))
+    return Proof((("fork-bomb", str(int(enforcement.value(flag.options[0])) + 50)),))
 
 
 def _always(*attacks: str, smaller: Sequence[str] = (), value: str = "-") -> Callable[[Flag], Proof]:
@@ -101,9 +101,9 @@ class Plan:
             return "", trial.trouble
         if not proof(flag).attacks:
             before = trials[Cell(self._without(flag), _reader(flag))].inside
-            if before and not force.missing(flag, before, self._without(flag)):
+            if before and not enforcement.missing(flag, before, self._without(flag)):
                 return "it is so without the flag, too", ""
-        return force.missing(flag, trial.inside, options), ""
+        return enforcement.missing(flag, trial.inside, options), ""
 
     def _without(self, flag: Flag) -> tuple[str, ...]:
         return tuple(word for needed in flag.needs for word in self._hardening.flag(needed).options)

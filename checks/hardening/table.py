@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from checks.hardening.browsing import Browsed, in_words
-from checks.hardening.lattice import Point, smallest_failing
-from checks.hardening.rows import Row, bite_in_words, remarks
-from checks.hardening.sabotage import Loss
-from checks.hardening.together import Together
+from checks.hardening.combinations import Point, smallest_failing
+from checks.hardening.combined import Together
+from checks.hardening.flag_results import Row, bite_in_words, remarks
+from checks.hardening.removed_flags import Loss
 
 _WIDTH = 60  # characters of a cell
 

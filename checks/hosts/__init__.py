@@ -1,1 +1,1 @@
-"""Where commands run: this machine, a machine reached by ssh, or a throwaway guest. Knows no pattern of docker."""
+"""Where commands run: this machine, a machine reached by SSH, or a throwaway guest."""

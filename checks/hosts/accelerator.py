@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from checks import files
-from checks.runs import cache
+from checks.core import files
+from checks.core.run_directories import cache
 
 _BOUND = 12.0  # seconds; a working KVM prints the kernel's first line within one
 

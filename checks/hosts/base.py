@@ -12,11 +12,11 @@ from typing import Any
 
 import pexpect
 
-from checks import redaction
-from checks.bounded import parsed
+from checks.core import redaction
+from checks.core.bounded import parsed
+from checks.core.errors import HostProblem
 from checks.hosts.process import HEAD, Completed, Echo, Process, TimedOut
 from checks.hosts.talking import Flood, Spawned, spawned
-from checks.problems import HostProblem
 
 _GRACE = 10.0  # seconds, times the slowness: how much later than its own bound a command may be reported
 

@@ -8,11 +8,11 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from checks import registries
-from checks.hosts import namespace
-from checks.hosts.recipe import FIXTURES, Recipe
-from checks.problems import HostProblem, Unproven
-from checks.runs import Run
+from checks.core.errors import HostProblem, Unproven
+from checks.core.paths import FIXTURES
+from checks.core.run_directories import Run
+from checks.hosts import namespace, package_mirrors
+from checks.hosts.recipe import Recipe
 
 DISK = "disk.raw"
 KERNEL = "vmlinuz"
@@ -48,7 +48,7 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
     try:
         _install(recipe, archive, into, run)
     except HostProblem as problem:
-        if recipe.archive == "debian" or registries.mirror(recipe.archive):
+        if recipe.archive == "debian" or package_mirrors.mirror(recipe.archive):
             raise
         raise Unproven(
             f"{recipe.name} is unproven here: its archive can't be reached, or its keys are not here. {problem}"
@@ -79,12 +79,12 @@ def _install(recipe: Recipe, archive: Path, keys: Path, run: Run) -> None:
     _step(
         [
             "mmdebstrap", "--quiet", "--variant=minbase", f"--architectures={recipe.architecture}",
-            *(f"--aptopt={line.rstrip(';')}" for line in registries.apt_settings()),
+            *(f"--aptopt={line.rstrip(';')}" for line in package_mirrors.apt_settings()),
             # A moving suite's Release file may be past its date on a mirror, and is the newest that there is.
             *(['--aptopt=Acquire::Check-Valid-Until "false"'] if recipe.moving else []),
             f"--components={_COMPONENTS[recipe.archive]}", f"--include={','.join(include)}",
             f"--setup-hook={_script('newer.sh')}", f"--customize-hook={_script('customize.sh')}",
-            recipe.suite, str(archive), *registries.mirror(recipe.archive),
+            recipe.suite, str(archive), *package_mirrors.mirror(recipe.archive),
         ],
         env={
             "TMPDIR": str(run.scratch),

@@ -12,7 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from checks.bounded import read_json
+from checks.core.bounded import read_json
+from checks.core.cache_manifest import seal, whole
+from checks.core.errors import HostProblem
+from checks.core.progress import Progress
+from checks.core.run_directories import Run, cache, locked
 from checks.hosts import build, namespace
 from checks.hosts.accelerator import Accelerator, usable
 from checks.hosts.base import Facts, Host
@@ -20,10 +24,6 @@ from checks.hosts.machine import Machine, overlay
 from checks.hosts.process import Completed
 from checks.hosts.recipe import Recipe
 from checks.hosts.ssh import SshHost
-from checks.problems import HostProblem
-from checks.progress import Progress
-from checks.runs import Run, cache, locked
-from checks.seal import seal, whole
 
 Prepare = Callable[[Sequence[Host]], None]
 """What is done on the accounts of a freshly booted guest before its state is saved."""

@@ -13,8 +13,8 @@ from types import TracebackType
 
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
+from checks.core.errors import HostProblem
 from checks.hosts.accelerator import Accelerator
-from checks.problems import HostProblem
 
 _MOVE_BOUND = 120.0  # seconds to save or load a state
 _KERNEL = "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 panic=-1"

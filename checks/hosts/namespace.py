@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from checks.core.errors import HostProblem
 from checks.hosts.base import account_name
-from checks.problems import HostProblem
 
 IDS = 65536
 """Subordinate ids of an account, as useradd gives them; with its own id, its namespace has one more."""

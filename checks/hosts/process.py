@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from checks import redaction
-from checks.redaction import Redactor
+from checks.core import redaction
+from checks.core.redaction import Redactor
 
 Echo = Callable[[str], None]
 

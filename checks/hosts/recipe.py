@@ -6,13 +6,11 @@ import hashlib
 import re
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from checks.problems import WrongUsage
+from checks.core.errors import WrongUsage
+from checks.core.paths import FIXTURES
 
-ROOT = Path(__file__).resolve().parents[2]
-FIXTURES = ROOT / "fixtures"
 RECIPES = FIXTURES / "hosts"
 
 _BUILDER = 4

@@ -11,9 +11,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from checks.core.errors import HostProblem, WrongUsage
 from checks.hosts.base import Host
 from checks.hosts.process import Completed
-from checks.problems import HostProblem, WrongUsage
 
 _DESTINATION = re.compile(
     r"ssh://(?:(?P<user>[\w.+-]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(?P<port>[0-9]{1,5}))?/?"

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import pexpect
 from pexpect.popen_spawn import PopenSpawn
 
-from checks.redaction import Redactor
+from checks.core.redaction import Redactor
 
 MOST = 4 * 2**20
 """Bytes that a conversation may have: pexpect keeps all of it until what is waited for comes."""

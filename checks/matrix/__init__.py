@@ -1,1 +1,1 @@
-"""Many hosts: run on all of them, judged by what is known, held against each other, shown."""
+"""Many hosts: run on all of them, judged against expectations, compared."""

@@ -9,14 +9,17 @@ from pathlib import Path
 
 from rich.live import Live
 
-from checks import files, runs, terminal, verify
+from checks.core import files, run_directories, terminal
+from checks.core.errors import Exit, WrongUsage
+from checks.core.outcome import run_and_report
+from checks.core.output_paths import require_file, require_folder
+from checks.core.progress import Progress
+from checks.core.terminal import say
 from checks.hosts import recipe
 from checks.matrix import expectations, page, table
 from checks.matrix.expectations import Expectations
 from checks.matrix.run import Job, State, jobs_of, run_all
-from checks.problems import Exit, WrongUsage, require_file, require_folder, settled
-from checks.progress import Progress
-from checks.terminal import say
+from checks.runner import verify
 
 AT_MOST = 2  # at once: more guests than that slow each other down more than they save
 
@@ -34,7 +37,7 @@ class Options:
 
 def matrix(options: Options) -> Exit:
     """Run the hosts and print the summary."""
-    return settled(lambda: _matrix(options), Progress().say)
+    return run_and_report(lambda: _matrix(options), Progress().say)
 
 
 def _matrix(options: Options) -> Exit:
@@ -53,7 +56,7 @@ def _matrix(options: Options) -> Exit:
         raise WrongUsage(f"--host {min(twice)} is given twice.")
     known = expectations.load()
     jobs = jobs_of(options.hosts or recipe.known())
-    with runs.new_run() as run:
+    with run_directories.new_run() as run:
         _show_while(jobs, run, options)
     say(table.summary(jobs, known))
     if options.html:
@@ -70,7 +73,7 @@ def status(jobs: Sequence[Job], known: Expectations) -> Exit:
     return Exit.UNPROVEN if all(job.state is State.UNPROVEN for job in jobs) else Exit.OK
 
 
-def _show_while(jobs: Sequence[Job], run: runs.Run, options: Options) -> None:
+def _show_while(jobs: Sequence[Job], run: run_directories.Run, options: Options) -> None:
     console = terminal.console()
 
     def run_them(changed: Callable[[], None]) -> None:

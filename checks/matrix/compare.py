@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from checks.core.errors import Exit
+from checks.core.outcome import run_and_report
+from checks.core.paths import GUIDE
+from checks.core.progress import Progress
+from checks.core.terminal import say
+from checks.evidence import stored
+from checks.evidence.stored import Stored
 from checks.hosts.base import TITLES
-from checks.matrix import differences, expectations, stored
+from checks.matrix import differences, expectations
 from checks.matrix.differences import Difference, Reason
-from checks.matrix.stored import Stored
-from checks.problems import Exit, settled
-from checks.progress import Progress
-from checks.terminal import say
 
-_GUIDE = "docs/TROUBLESHOOTING.md"
 _SHOWN = 300  # characters of either side
 
 
 def compare(a: str, b: str) -> Exit:
     """Print how the evidence of ``a`` and ``b`` differs. CASE_FAILED where something is not explained."""
-    return settled(lambda: _compare(stored.find(a), stored.find(b)), Progress().say)
+    return run_and_report(lambda: _compare(stored.find(a), stored.find(b)), Progress().say)
 
 
 def _compare(a: Stored, b: Stored) -> Exit:
@@ -54,7 +56,7 @@ def _explained(found: Sequence[tuple[Difference, Reason]]) -> list[str]:
         names = cases.setdefault(why, [])
         if each.case not in names:
             names.append(each.case)
-    return [f"  {why.because} ({_GUIDE}#{why.entry})\n    {', '.join(names)}" for why, names in cases.items()]
+    return [f"  {why.because} ({GUIDE}#{why.entry})\n    {', '.join(names)}" for why, names in cases.items()]
 
 
 def _shown(each: Difference) -> list[str]:

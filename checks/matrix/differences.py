@@ -10,11 +10,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from checks.hosts.recipe import FIXTURES
+from checks.core.errors import WrongUsage
+from checks.core.paths import FIXTURES
+from checks.evidence.stored import Stored
 from checks.matrix import normal
 from checks.matrix.expectations import Expectations
-from checks.matrix.stored import Stored
-from checks.problems import WrongUsage
 
 FILE = FIXTURES / "differences.toml"
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from packaging.version import Version
 
-from checks.hosts.recipe import FIXTURES
-from checks.problems import WrongUsage
+from checks.core.errors import WrongUsage
+from checks.core.paths import FIXTURES
 
 FILE = FIXTURES / "expectations.toml"
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from checks.core.rendering import render_template
 from checks.hosts.base import TITLES
 from checks.matrix.expectations import Expectations, Verdict
 from checks.matrix.run import Job
-from checks.rendering import render_template
 
 _LOOKS = {
     Verdict.PASSED: ("passed", "✓"),

@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from checks.core.errors import Exit, Problem
+from checks.core.paths import ROOT
+from checks.core.run_directories import Run
+from checks.engine.environment import profiles
+from checks.evidence import stored
+from checks.evidence.stored import Stored
 from checks.hosts import recipe
-from checks.hosts.recipe import ROOT
-from checks.matrix import stored
 from checks.matrix.expectations import Expectations, Verdict
-from checks.matrix.stored import Stored
-from checks.problems import Exit, Problem
-from checks.runs import Run
-from checks.stage import profiles
 
 PARTS = {
     "recommended": (

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from tabulate import tabulate
 
+from checks.core.paths import GUIDE
 from checks.hosts.base import TITLES
 from checks.matrix.expectations import Expectations, Verdict
 from checks.matrix.run import Job, State
-
-_GUIDE = "docs/TROUBLESHOOTING.md"
 
 
 def live(jobs: Sequence[Job]) -> Table:
@@ -72,7 +71,7 @@ def _notes(jobs: Sequence[Job], expectations: Expectations) -> Iterator[str]:
             verdict, known = expectations.judge(case, job.evidence.host), expectations.of(case["id"], job.evidence.host)
             told = f"{job.host} ({job.profile}): {case['label']}: {verdict}"
             if known:
-                yield f"{told}: {known.because} ({_GUIDE}#{known.entry})"
+                yield f"{told}: {known.because} ({GUIDE}#{known.entry})"
             elif verdict is Verdict.FAILED:
                 yield f"{told}: expected {case['expected']}; came {case['came']}"
             elif verdict is Verdict.SKIPPED:

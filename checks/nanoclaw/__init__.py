@@ -1,1 +1,1 @@
-"""nanoclaw itself: what it asks of docker, an agent to ask it for, a service for the agent to talk to."""
+"""The application: what it asks of docker, stub services, its agents and their images, a whole conversation."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from checks.entrance import entering, leave
+from checks.core.entry_point import entering, leave
 
 with entering():
     from checks.nanoclaw.smoke import main

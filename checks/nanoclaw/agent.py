@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from checks.bounded import parsed
-from checks.checkout import entries, read
-from checks.hosts.recipe import FIXTURES
+from checks.core.bounded import parsed
+from checks.core.errors import WrongUsage
+from checks.core.paths import FIXTURES
+from checks.nanoclaw.checkout import entries, read
 from checks.nanoclaw.contract import Design
-from checks.problems import WrongUsage
 
 STAND_IN = FIXTURES / "agent"
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from checks import docker
-from checks.bounded import parsed
-from checks.docker import Command
+from checks.core.bounded import parsed
+from checks.engine import docker
+from checks.engine.docker import Command
 
 START = b"---NANOCLAW_OUTPUT_START---"
 END = b"---NANOCLAW_OUTPUT_END---"

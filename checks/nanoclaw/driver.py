@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from checks.bench import Bench
-from checks.bounded import parsed
-from checks.checkout import read
-from checks.docker import shell
-from checks.expect import Mismatch, expect
+from checks.core.bounded import parsed
+from checks.core.paths import FIXTURES
+from checks.engine.case_context import Bench
+from checks.engine.docker import shell
+from checks.engine.expect import Mismatch, expect
 from checks.hosts.process import Completed, TimedOut
-from checks.hosts.recipe import FIXTURES
 from checks.nanoclaw import contract
 from checks.nanoclaw.agent import Agent
+from checks.nanoclaw.checkout import read
 from checks.nanoclaw.running import ANSWER_BOUND, ZONE, Question, entry_on, last_words
 from checks.nanoclaw.workspace import GROUP, PROJECT, Tree
 

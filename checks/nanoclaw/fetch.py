@@ -8,11 +8,12 @@ import tomllib
 from pathlib import Path
 from urllib.parse import quote
 
-from checks.hosts.recipe import FIXTURES
-from checks.problems import Exit, HostProblem, WrongUsage, settled
-from checks.progress import Progress
-from checks.runs import cache
-from checks.terminal import say
+from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.core.outcome import run_and_report
+from checks.core.paths import FIXTURES
+from checks.core.progress import Progress
+from checks.core.run_directories import cache
+from checks.core.terminal import say
 
 PIN = FIXTURES / "nanoclaw.toml"
 _LONGEST = 200  # characters of a folder's name; file systems take 255 bytes
@@ -27,7 +28,7 @@ def act(action: str, ref: str) -> Exit:
         say(str(fetch(ref)))
         return Exit.OK
 
-    return settled(run, Progress().say)
+    return run_and_report(run, Progress().say)
 
 
 def fetch(ref: str = "") -> Path:

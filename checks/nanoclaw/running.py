@@ -10,9 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from checks.bench import Bench
-from checks.docker import Started, shell
-from checks.expect import Mismatch, expect
+from checks.engine.case_context import Bench
+from checks.engine.docker import Started, shell
+from checks.engine.expect import Mismatch, expect
 from checks.hosts.process import HEAD, Completed
 from checks.nanoclaw import contract, workspace
 from checks.nanoclaw.agent import Agent

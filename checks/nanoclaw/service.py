@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
-from checks.bounded import parsed
-from checks.problems import HostProblem
+from checks.core.bounded import parsed
+from checks.core.errors import HostProblem
 
 LARGEST = 32 * 2**20
 """Bytes of a request: the limit of the Messages API itself."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from checks.bench import Bench
-from checks.docker import Record
-from checks.entrance import require_utf8
-from checks.expect import Mismatch
+from checks.core.entry_point import require_utf8
+from checks.core.errors import Exit, WrongUsage
+from checks.core.outcome import run_and_report
+from checks.core.progress import Progress
+from checks.core.terminal import say
+from checks.engine.case_context import Bench
+from checks.engine.docker import Record
+from checks.engine.environment import Stage
+from checks.engine.expect import Mismatch
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import running
-from checks.nanoclaw.opened import opened
+from checks.nanoclaw.agent_session import opened
+from checks.nanoclaw.provider import Kit
 from checks.nanoclaw.running import RunningAgent
-from checks.nanoclaw.supply import Kit
-from checks.problems import Exit, WrongUsage, settled
-from checks.progress import Progress
-from checks.stage import Stage
-from checks.terminal import say
 
 _OPTIONS = ("--host", "--nanoclaw")
 _USAGE = "tests/smoke.sh [--host HOST] [--nanoclaw DIR] [FLAG OF docker run]..."
@@ -53,7 +54,7 @@ def smoke(
 def main(argv: Sequence[str]) -> Exit:
     """``tests/smoke.sh``. OK only when the answer came."""
     progress = Progress()
-    return settled(lambda: _answer(argv, progress), progress.say)
+    return run_and_report(lambda: _answer(argv, progress), progress.say)
 
 
 def _answer(argv: Sequence[str], progress: Progress) -> Exit:

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from checks.bench import Bench
-from checks.bounded import parsed
-from checks.checkout import entries
+from checks.core.bounded import parsed
+from checks.engine.case_context import Bench
 from checks.nanoclaw.agent import Agent
+from checks.nanoclaw.checkout import entries
 from checks.nanoclaw.contract import Mount
 
 PROJECT = "nanoclaw"

@@ -1,0 +1,1 @@
+"""How many agents fit on a host, and .wslconfig."""

@@ -1,0 +1,102 @@
+"""``invoke parallel``: how many agents a host can run at once, and what they take of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from checks.capacity import table
+from checks.capacity.measure import Ground, Step, climb, told
+from checks.capacity.wslconfig.plan import count_of
+from checks.core import terminal
+from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.core.outcome import run_and_report
+from checks.core.output_paths import require_folder
+from checks.core.progress import Progress
+from checks.engine import flags
+from checks.engine.expect import Mismatch
+from checks.evidence import capacity as findings
+from checks.evidence.source import Source
+from checks.hosts.process import TimedOut
+from checks.nanoclaw.agent_session import opened
+from checks.runner import verify
+
+_MOST = 100
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may ask of this command, as it was typed."""
+
+    host: str = "auto"
+    most: str = "5"
+    nanoclaw: str = ""
+    evidence: str = ""
+    """A folder to leave evidence in; empty for none."""
+    timeout_factor: str = "1"
+
+
+def parallel(options: Options) -> Exit:
+    """Measure and print it. CASE_FAILED where fewer agents fit than were asked for."""
+    progress = Progress()
+    return run_and_report(lambda: _run(options, progress), progress.say)
+
+
+def _run(options: Options, progress: Progress) -> Exit:
+    most = count_of("--most", options.most)
+    if most > _MOST:
+        raise WrongUsage(f"--most is {most}; {_MOST} agents at once are the most that are tried.")
+    factor = verify.factor_of(options.timeout_factor)
+    folder = Path(options.evidence).absolute() if options.evidence else None
+    require_folder("--evidence", options.evidence)
+    console = terminal.console()
+    with opened(options.host, None, options.nanoclaw, progress) as (ready, kit):
+        ground = Ground(ready, kit, progress, flags.load().recommended(), factor)
+        try:
+            ground.prepare()
+        except (Mismatch, TimedOut) as failure:
+            raise HostProblem(f"On {ready.host.name} no agent can be started at all: {failure}.") from failure
+        source = Source(ready.host.name, ready.profile, ready.host.facts(), kit.described)
+        began = time.monotonic()
+        for found in _measured(ground, most):
+            seconds = time.monotonic() - began
+            if folder:
+                findings.read(source.leave(folder / f"{source.stem}.json", found, seconds))
+    if folder:
+        progress.say(f"Evidence: {folder / source.stem}.json")
+    facts = source.facts
+    console.print(
+        f"{source.host} ({source.profile}): {facts.distribution}, kernel {facts.kernel}, {facts.engine} "
+        f"{facts.version}, {facts.cpus} processors\nAgent: {source.agent}\n\n{table.text(found)}\n\n({seconds:.0f} s)"
+    )
+    return Exit.OK if table.largest(found) == most else Exit.CASE_FAILED
+
+
+def _measured(ground: Ground, most: int) -> Iterator[dict[str, Any]]:
+    """All that was measured so far, as evidence has it, after every step: a run that is interrupted has that much.
+
+    A host that was overloaded to silence is not asked for more.
+    """
+    sight, usage = ground.browser()
+    browser = {
+        "rendered": sight.rendered,
+        **({"failure": sight.failure} if sight.failure else {}),
+        "seconds": round(sight.seconds, 1),
+        "container": told(usage),
+    }
+    steps: list[Step] = []
+    for number in climb(most, lambda _: steps[-1].fits):
+        steps.append(ground.agents(number))
+        ground.progress.say(f"  {table.sentence(steps[-1].as_json())}")
+        yield {
+            "slowness": ground.stage.host.slowness,
+            "flags": list(ground.flags),
+            "most": most,
+            "browser": browser,
+            "steps": [step.as_json() for step in sorted(steps, key=lambda step: step.agents)],
+        }
+        if steps[-1].trouble:
+            return

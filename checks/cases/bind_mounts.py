@@ -1,0 +1,167 @@
+"""What the host's files look like from inside, and what the container does to them."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+
+from checks.engine.case_context import Bench
+from checks.engine.docker import run
+from checks.engine.expect import expect, expect_run
+
+GROUP = "Bind mounts"
+
+READ_ONLY = "Read-only file system"
+
+
+@pytest.mark.case("Read-write bind mount", fix="permission-denied-in-the-workspace")
+def test_read_write(bench: Bench) -> None:
+    before, during = secrets.token_hex(8), secrets.token_hex(8)
+    folder = bench.make("data")
+    bench.write("data/before", before)
+    # Both sides write while the container runs: a mount, and not a copy that is brought back at the end.
+    script = (
+        "cat /data/before; echo; until [ -s /data/during ]; do sleep 0.2; done;"
+        "cp /data/during /data/answer; echo done; cat"
+    )
+    with bench.docker.talking(
+        run(bench.probe, "sh", "-c", script, options=["-i", "--rm", "-v", f"{folder}:/data"])
+    ) as talk:
+        talk.hear(f"{before}\n")
+        bench.write("data/during", during)
+        talk.hear("done\n")
+        came = bench.read("data/answer")
+        expect(came == during, f"what the container wrote, {during}, on the host at once", came)
+        owner = bench.owner_of("data/answer")
+        bench.record.observe("owner", owner)
+        wanted = bench.files_of_root
+        expect(owner == wanted, f"the container's file to belong to {wanted}", owner)
+        talk.eof()
+        talk.rest()
+
+
+@pytest.mark.case("Read-only bind mount", fix="permission-denied-in-the-workspace")
+def test_read_only(bench: Bench) -> None:
+    kept = secrets.token_hex(8)
+    folder = bench.make("data")
+    bench.write("data/kept", kept)
+    script = (
+        "cat /data/kept; echo broken > /data/kept; echo new > /data/new; rm -f /data/kept; chmod 777 /data/kept; true"
+    )
+    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "-v", f"{folder}:/data:ro"]))
+    expect_run(done, stdout=kept, stderr_has=READ_ONLY)
+    expect(done.err.count(READ_ONLY) == 4, f"all four attempts refused with “{READ_ONLY}”", done.err)
+    came = bench.host.run(["sh", "-c", 'cd "$1" && ls && cat kept', "sh", folder]).out
+    expect(came == f"kept\n{kept}", "the host's folder as it was", came)
+    # Read-only to the container, and still the host's own folder and file: what the host writes is seen inside.
+    script = "echo ready; until grep -q new /data/kept && grep -q new /file; do sleep 0.2; done; echo seen; cat"
+    mounts = ("-v", f"{folder}:/data:ro", "-v", f"{folder}/kept:/file:ro")
+    with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=["-i", "--rm", *mounts])) as talk:
+        talk.hear("ready\n")
+        bench.host.must(["sh", "-c", 'echo new >>"$1"', "sh", f"{folder}/kept"], doing="writing the mounted file")
+        talk.hear("seen\n")
+        talk.eof()
+        talk.rest()
+
+
+@pytest.mark.case("Read-only file over a read-write folder", fix="permission-denied-in-the-workspace")
+def test_read_only_file_in_folder(bench: Bench) -> None:
+    # The second design's workspace: the agent may write its folder, but not its own settings there.
+    folder = bench.make("agent")
+    settings = bench.write("agent/container.json", '{"kept": true}')
+    fragments = bench.make("agent/.claude-fragments")
+    bench.write("agent/.claude-fragments/one.md", "kept")
+    script = (
+        "cd /workspace/agent; echo written > note && cat container.json .claude-fragments/one.md;"
+        "echo broken > container.json; echo broken > .claude-fragments/one.md;"
+        "rm -f container.json; mv container.json x; true"
+    )
+    options = [
+        "--rm", "-v", f"{folder}:/workspace/agent", "-v", f"{settings}:/workspace/agent/container.json:ro",
+        "-v", f"{fragments}:/workspace/agent/.claude-fragments:ro",
+    ]  # fmt: skip
+    done = bench.docker(run(bench.probe, "sh", "-c", script, options=options))
+    expect_run(done, stdout='{"kept": true}kept', stderr_has=READ_ONLY)
+    came = bench.host.run(["sh", "-c", 'cd "$1" && cat note container.json .claude-fragments/one.md', "sh", folder]).out
+    expect(came == 'written\n{"kept": true}kept', "the note written, settings and fragments as they were", came)
+
+
+@pytest.mark.case("/dev/null over a file", fix="permission-denied-in-the-workspace")
+def test_dev_null_over_file(bench: Bench) -> None:
+    # How the first design hides the project's secrets from its main agent.
+    project = bench.make("project")
+    secret = secrets.token_hex(8)
+    bench.write("project/.env", f"ANTHROPIC_API_KEY={secret}")
+    bench.write("project/README", "visible\n")
+    script = 'cat /workspace/project/README; cat /workspace/project/.env && echo "read"'
+    options = ["--rm", "-v", f"{project}:/workspace/project:ro", "-v", "/dev/null:/workspace/project/.env:ro"]
+    done = bench.docker(run(bench.probe, "sh", "-c", script, options=options))
+    expect_run(done, stdout="visible\nread\n")
+    came = bench.read("project/.env")
+    expect(secret in came, "the host's .env as it was", came)
+
+
+def last_line(text: str) -> str:
+    """The last line of a text: of stderr, mostly the one that matters."""
+    return (text.strip().splitlines() or ["nothing"])[-1]
+
+
+def run_as_nanoclaw_does(bench: Bench, image: str, *user: str) -> None:
+    """The first design's whole combination of flags, and the workspace as an agent uses it."""
+    name = bench.name("combined")
+    group, sessions, project = bench.make("group"), bench.make("sessions"), bench.make("project")
+    bench.write("group/CLAUDE.md", "kept\n")
+    bench.write("project/README", "read\n")
+    script = (
+        "echo $HOME; id -u; id -g; date +%Z; cat; cat /workspace/project/README;"
+        "echo more >> /workspace/group/CLAUDE.md && mkdir /workspace/group/new && echo made > /workspace/group/new/file"
+        " && mkdir /home/node/.claude/debug && echo log > /home/node/.claude/debug/log"
+        # And in the image's own file system: Claude Code keeps a file beside its folder, nanoclaw compiles into /tmp.
+        " && echo {} > /home/node/.claude.json && echo > /tmp/dist && echo workspace is writable;"
+        # An agent runs the scripts that it writes.
+        "cd /workspace/group && printf '#!/bin/sh\\necho a script runs\\n' >run && chmod +x run && ./run;"
+        "echo broken 2>/dev/null > /workspace/project/README || echo project is read-only"
+    )
+    options = [
+        "-i", "--rm", "--name", name, "-e", "TZ=America/New_York", *user, "-v", f"{group}:/workspace/group",
+        "-v", f"{sessions}:/home/node/.claude", "-v", f"{project}:/workspace/project:ro",
+    ]  # fmt: skip
+    done = bench.docker(run(image, "sh", "-c", script, options=options), stdin=b'{"prompt": "hello"}\n')
+    uid, gid = bench.uid, bench.facts.gid
+    bench.record.observe("workspace_writable", "workspace is writable" in done.out)
+    expect("workspace is writable" in done.out, "the agent's workspace to be writable", last_line(done.err))
+    zone = done.out.split("\n")[3:4]
+    expect(zone in (["EST"], ["EDT"]), "the time zone that was asked for", done.out)
+    told = [
+        "/home/node",
+        uid,
+        gid,
+        zone[0],
+        '{"prompt": "hello"}',
+        "read",
+        "workspace is writable",
+        "a script runs",
+        "project is read-only",
+    ]
+    expect_run(done, stdout="".join(f"{line}\n" for line in told))
+    script = (
+        'cd "$1" && cat group/CLAUDE.md group/new/file sessions/debug/log project/README &&'
+        "stat -c %u:%g group/new/file sessions/debug"
+    )
+    came = bench.host.run(["sh", "-c", script, "sh", bench.folder])
+    wanted = f"kept\nmore\nmade\nlog\nread\n{uid}:{gid}\n{uid}:{gid}\n"
+    expect(came.out == wanted, f"the files on the host, owned by the host user: {wanted!r}", came.out + came.err)
+    bench.expect_gone(name)
+
+
+@pytest.mark.case("Writable workspace with --user of the host user", fix="permission-denied-in-the-workspace")
+def test_workspace_passing_user(bench_passing_user: Bench) -> None:
+    bench = bench_passing_user
+    user = f"{bench.uid}:{bench.facts.gid}"
+    run_as_nanoclaw_does(bench, bench.agent, "--user", user, "-e", "HOME=/home/node")
+
+
+@pytest.mark.case("Writable workspace for uid 1000 without --user", fix="permission-denied-in-the-workspace")
+def test_workspace_of_image_uid(bench_of_image_uid: Bench) -> None:
+    run_as_nanoclaw_does(bench_of_image_uid, bench_of_image_uid.agent)

@@ -1,0 +1,164 @@
+"""What goes wrong in practice: odd paths, many agents at once, floods of output, agents that hang, clients that die."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+
+import pytest
+
+from checks.cases.container_lifecycle import expect_stopped
+from checks.engine.case_context import Bench
+from checks.engine.docker import Talk, run, shell
+from checks.engine.expect import expect, expect_run
+
+GROUP = "Edge cases"
+
+AT_ONCE = 5  # nanoclaw's MAX_CONCURRENT_CONTAINERS
+MAX_OUTPUT = 10_485_760  # bytes; nanoclaw's CONTAINER_MAX_OUTPUT_SIZE
+STOP_BOUND = 15  # seconds that nanoclaw gives `docker stop` before it kills the client
+IGNORES_TERM = 'trap "" TERM; echo ready; while :; do sleep 1; done'
+READS_ON = ("sh", "-c", "echo ready; cat")
+
+
+@pytest.mark.case("Mount path with spaces", fix="permission-denied-in-the-workspace")
+def test_mount_path_with_spaces(bench: Bench) -> None:
+    word = secrets.token_hex(8)
+    folder = bench.make("My Group's  Földer $HOME")
+    bench.write("My Group's  Földer $HOME/in", word)
+    script = 'cat "/work space/in" && cp "/work space/in" "/work space/out file"'
+    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "-v", f"{folder}:/work space"]))
+    expect_run(done, stdout=word)
+    came = bench.read("My Group's  Földer $HOME/out file")
+    expect(came == word, f"what the container wrote there, {word}", came)
+
+
+@pytest.mark.case("Container name with timestamp", fix="docker-ps-shows-the-wrong-containers")
+def test_name_with_timestamp(bench: Bench) -> None:
+    # Two of a group, a moment apart: told apart by their milliseconds, found by the part they share.
+    group = "Family-Chat-" + "x" * 52  # a group's folder has up to 64 characters, capitals among them
+    first, second = bench.name(group), bench.name(group)
+    shared = first.rsplit("-", 1)[0]
+    with contextlib.ExitStack() as talks:
+        clients = [
+            talks.enter_context(
+                bench.docker.talking(run(bench.probe, *command, options=["-i", "--rm", "--name", name]))
+            )
+            for name, command in ((first, ("sh", "-c", IGNORES_TERM)), (second, READS_ON))
+        ]
+        for talk in clients:
+            talk.hear("ready\n")
+        done = bench.docker("ps", "--filter", f"name={shared}-", "--format", "{{.Names}}")
+        expect_run(done)
+        expect(sorted(done.out.split()) == sorted([first, second]), f"both names: {first}, {second}", done.out)
+        expect_run(bench.docker("stop", "-t", "1", first, timeout=30))
+        running = bench.engine("ps", "--format", "{{.Names}}").split()
+        expect(first not in running and second in running, f"{first} stopped and {second} running", running)
+        clients[1].eof()
+        for talk in clients:
+            talk.rest()
+    bench.expect_gone(first)
+    bench.expect_gone(second)
+
+
+@pytest.mark.case("Multiple simultaneous containers", fix="the-container-does-not-start")
+def test_simultaneous(bench: Bench) -> None:
+    shared = bench.make("shared")
+    words = [secrets.token_hex(8) for _ in range(AT_ONCE)]
+    # Each waits until all of them are there: if they did not run at the same time, none would end.
+    script = (
+        "touch /shared/up-$N; until [ $(ls /shared | grep -c ^up-) -eq 5 ]; do sleep 0.2; done;"
+        'echo "$N $(cat) $(cat /own/word)"; echo "$N" > /own/answer; echo "err $N" >&2; exit "$1"'
+    )
+    statuses = (1, 2, 126, 139, 255)  # 1 is what an agent fails with
+    with contextlib.ExitStack() as stack:
+        agents = []
+        for n, word in enumerate(words):
+            own = bench.make(f"own-{n}")
+            bench.write(f"own-{n}/word", word)
+            options = [
+                "-i", "--rm", "--name", bench.name(f"agent{n}"), "-e", f"N={n}", "-v", f"{own}:/own",
+                "-v", f"{shared}:/shared",
+            ]  # fmt: skip
+            asked = run(bench.probe, "sh", "-c", script, "sh", str(statuses[n]), options=options)
+            agents.append(stack.enter_context(bench.docker.started(asked, stdin=f"to {n}: {word}".encode())))
+        for n, (agent, word) in enumerate(zip(agents, words, strict=True)):
+            done = agent.end()
+            expect_run(done, status=statuses[n], stdout=f"{n} to {n}: {word} {word}\n", stderr_has=f"err {n}\n")
+            came = bench.read(f"own-{n}/answer")
+            expect(came == f"{n}\n", f"agent {n}'s answer in its own folder", came)
+
+
+@pytest.mark.case("Container output larger than 10MB", fix="the-container-does-not-start")
+def test_large_output(bench: Bench) -> None:
+    # Twelve long lines, as an agent's JSON is: Podman logs every line by itself, a million short ones take minutes.
+    lines, numbers = 12, 121_000
+    wanted = b"".join(
+        b",".join(b"%d" % n for n in range(line * numbers, (line + 1) * numbers)) + b"\n" for line in range(lines)
+    )
+    assert len(wanted) > MAX_OUTPUT
+    script = "line=0; while [ $line -lt $1 ]; do seq -s , $((line*$2)) $((line*$2+$2-1)); line=$((line+1)); done"
+    command = ("sh", "-c", script, "sh", str(lines), str(numbers))
+    done = bench.docker(run(bench.probe, *command, options=["-i", "--rm"]), timeout=60)
+    expect(done.status == 0, "exit status 0", f"exit status {done.status}")
+    same = hashlib.sha256(done.stdout).digest() == hashlib.sha256(wanted).digest()
+    expect(same, f"all {len(wanted)} bytes unchanged", f"{len(done.stdout)} bytes")
+
+
+@pytest.mark.case("Container timeout", fix="docker-stop-is-slow")
+def test_timeout(bench: Bench) -> None:
+    # nanoclaw's own way with an agent that hangs: `docker stop`, given 15 s. Podman kills after 10.
+    name = bench.name("hangs")
+    with bench.docker.talking(
+        run(bench.probe, "sh", "-c", IGNORES_TERM, options=["-i", "--rm", "--name", name])
+    ) as talk:
+        talk.hear("ready\n")
+        done = bench.docker("stop", name, timeout=30)
+        expect_stopped(bench, done, name)
+        bench.record.observe("stop_seconds", round(done.seconds, 1))
+        expect(done.seconds >= 9, "no SIGKILL before the 10 s of grace", f"{done.seconds:.1f} s")
+        expect(
+            done.seconds < STOP_BOUND,
+            f"an end within the {STOP_BOUND} s that nanoclaw gives it",
+            f"{done.seconds:.1f} s",
+        )
+        talk.rest()
+        expect(talk.status() == 137, "the client to end with 137, of SIGKILL", talk.status())
+    bench.expect_gone(name)
+
+
+def kill_client(bench: Bench, talk: Talk, pidfile: str) -> None:
+    """SIGKILL the docker client, as nanoclaw does after its time-out. Node then closes the input; so do we."""
+    killed = bench.host.run(shell('kill -KILL "$(cat "$1")"', pidfile))
+    expect(killed.status == 0, "a client that still runs, to be killed", killed.err)
+    talk.eof()
+
+
+@pytest.mark.case("Killed client leaves no container", fix="a-killed-client-leaves-its-container")
+def test_killed_client(bench: Bench) -> None:
+    # An agent that waits for input ends when its client is gone, since its input ends.
+    name = bench.name("orphan")
+    pidfile = f"{bench.folder}/client.pid"
+    flags = ("-i", "--rm", "--name", name)
+    with bench.docker.talking(run(bench.probe, *READS_ON, options=flags), pidfile=pidfile) as talk:
+        talk.hear("ready\n")
+        kill_client(bench, talk, pidfile)
+        bench.expect_gone(name)
+
+
+@pytest.mark.case("Orphan of a killed client is found and stopped", fix="a-killed-client-leaves-its-container")
+def test_orphan_clean_up(bench: Bench) -> None:
+    # An agent that does not read on outlives its client, on Docker as well. nanoclaw looks for such at its start. It
+    # ignores SIGTERM, because older Podmans pass one on to the container when their client is killed.
+    name = bench.name("deaf-orphan")
+    pidfile = f"{bench.folder}/client.pid"
+    flags = ("-i", "--rm", "--name", name)
+    with bench.docker.talking(run(bench.probe, "sh", "-c", IGNORES_TERM, options=flags), pidfile=pidfile) as talk:
+        talk.hear("ready\n")
+        kill_client(bench, talk, pidfile)
+        bench.await_running(name)
+        done = bench.docker("ps", "--filter", f"name={name.rsplit('-', 1)[0]}-", "--format", "{{.Names}}")
+        expect_run(done, stdout=f"{name}\n")
+        expect_stopped(bench, bench.docker("stop", "-t", "1", done.out.strip(), timeout=30), name)
+        bench.expect_gone(name)

@@ -1,0 +1,170 @@
+"""What the process inside is told, and as whom it runs."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from checks.engine.case_context import Bench
+from checks.engine.docker import run
+from checks.engine.expect import expect, expect_run
+
+GROUP = "Environment and user"
+
+VALUES = {
+    "PLAIN": "value",
+    "EMPTY": "",
+    "SPACES": "  two words  ",
+    "QUOTES": 'it\'s "quoted"',
+    "DOLLAR": "$HOME `id` $(id) \\n",
+    "EQUALS": "a=b=c",
+    "DASHES": "--rm -v /:/host",
+    "LINES": "one\ntwo\n",
+    "UNICODE": "Ünïcødé 🦀",
+    "LONG": "x" * 50_000,
+}
+
+
+@pytest.mark.case("Environment variable passing", fix="the-container-does-not-start")
+def test_environment(bench: Bench) -> None:
+    values = {**VALUES, "NONCE": secrets.token_hex(8)}
+    flags = [part for key, value in values.items() for part in ("-e", f"{key}={value}")]
+    leak = secrets.token_hex(8)
+    own = dict.fromkeys(("NOT_PASSED", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"), leak)
+    done = bench.docker(run(bench.probe, "cat", "/proc/self/environ", options=["--rm", *flags]), env=own)
+    expect_run(done)
+    entries = [entry for entry in done.out.split("\0") if entry]
+    expect(all("=" in entry and "\n" not in entry.split("=")[0] for entry in entries), "a list of variables", done.out)
+    seen = dict(entry.split("=", 1) for entry in entries)
+    for key, value in values.items():
+        expect(seen.get(key) == value, f"{key} to be {value!r}", seen.get(key, "not set"))
+    leaked = [entry for entry in entries if leak in entry or "NOT_PASSED" in entry]
+    expect(not leaked, "the client's own environment to stay outside", f"{', '.join(leaked)} inside")
+
+
+@pytest.mark.case("Timezone environment variable", fix="the-container-does-not-start")
+def test_timezone(bench: Bench) -> None:
+    form = "%Y-%m-%d %H:%M:%S %Z"
+    done = bench.docker(run(bench.probe, "date", f"+%s {form}", options=["--rm", "-e", "TZ=America/New_York"]))
+    expect_run(done)
+    epoch, _, told = done.out.strip().partition(" ")
+    expect(epoch.isdigit(), "seconds since 1970 and a local time", done.out)
+    wanted = datetime.fromtimestamp(int(epoch), ZoneInfo("America/New_York")).strftime(form)
+    expect(told == wanted, f"New York's time, {wanted}", told)
+
+
+@pytest.mark.case("--user flag", fix="permission-denied-in-the-workspace")
+def test_user(bench: Bench) -> None:
+    script = "id -u; id -g; grep -E '^(Uid|Gid):' /proc/self/status; grep ^Groups: /proc/self/status >&2"
+    users = ((1000, 1000), (1234, 4321))
+    ends = bench.docker.at_once(
+        *(run(bench.probe, "sh", "-c", script, options=["--rm", "--user", f"{uid}:{gid}"]) for uid, gid in users)
+    )
+    for (uid, gid), done in zip(users, ends, strict=True):
+        uids, gids = "\t".join([str(uid)] * 4), "\t".join([str(gid)] * 4)
+        expect_run(done, stdout=f"{uid}\n{gid}\nUid:\t{uids}\nGid:\t{gids}\n", stderr_has="Groups:")
+        groups = done.err.split("Groups:")[-1].split()
+        # Under keep-id Podman gives a container the host user's own group as well.
+        own = {str(gid), str(bench.facts.gid)} if bench.facts.engine == "podman" else {str(gid)}
+        expect(set(groups) <= own, f"no further groups than {', '.join(sorted(own))}", groups)
+
+
+@pytest.mark.case("--add-host=host.docker.internal:host-gateway", fix="host-gateway-is-an-invalid-ip-address")
+def test_host_gateway(bench: Bench) -> None:
+    # A service of the host's, reached by that name. The listener is a container on the host's own network: every host
+    # has the image, and not every host has nc.
+    word = secrets.token_hex(8)
+    name = bench.name("listener")
+    port = str(20000 + secrets.randbelow(12000))
+    bench.sleeper(name, "--network=host", script=f"while :; do echo {word} | nc -l -p {port}; done")
+    ask = (
+        "grep host.docker.internal /etc/hosts;"
+        f"for i in 1 2 3 4 5; do nc -w 3 host.docker.internal {port} </dev/null && exit; sleep 0.5; done; exit 1"
+    )
+    done = bench.docker(
+        run(bench.probe, "sh", "-c", ask, options=["--rm", "--add-host=host.docker.internal:host-gateway"])
+    )
+    expect_run(done)
+    address = done.out.split()[0] if done.out.split() else ""
+    bench.record.observe("host_gateway", address)
+    expect(
+        word in done.out, f"an answer from the host's port {port} by the name host.docker.internal", done.out + done.err
+    )
+
+
+# Namespaces, privileges, network; then for each mount point which device and inode it is, and what it has at the path
+# of the host's secret.
+ISOLATION = """
+pwd
+for space in pid net mnt ipc uts; do readlink /proc/self/ns/$space; done
+grep -E '^(CapBnd|Seccomp):' /proc/self/status
+awk '$2 == "00000000" { print "routed" }' /proc/net/route
+for mount in $(cut -d' ' -f5 /proc/self/mountinfo); do
+    stat -c 'at %d:%i' "$mount" 2>/dev/null
+    cat "$mount/$1" 2>/dev/null
+done
+echo given:
+cat /proc/sys/kernel/hostname
+sed -E 's/^([^ ]+ ){3}([^ ]+ [^ ]+ [^ ]+).* - ([^ ]+) .*/mount \\2 \\3/' /proc/self/mountinfo | sort
+ls /dev | sed 's/^/device /'
+df -k /dev/shm
+env | sort
+cat /etc/hosts /etc/resolv.conf /proc/self/limits /proc/self/oom_score_adj
+grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp):' /proc/self/status
+umask
+cd /sys/fs/cgroup && grep -s . memory.max memory.high memory.swap.max cpu.max cpu.weight cpuset.cpus pids.max io.max
+true
+"""
+FOLDERS = """
+stat -L -c '%d:%i %n' / /home "$HOME" /etc /root /run /tmp /usr /var /var/tmp "/run/user/$(id -u)" 2>/dev/null
+true
+"""
+CAPABILITIES = 0xA80425FB  # what Docker leaves a container that asks for nothing; Podman leaves less
+
+
+@pytest.mark.case("Isolation from the host", fix="the-container-does-not-start")
+def test_isolation(bench: Bench) -> None:
+    # What nobody asked for is not there: the host's processes, its network, its files, its privileges.
+    secret = secrets.token_hex(8)
+    path = bench.write("secret", secret)
+    asked = run(bench.probe, "sh", "-c", ISOLATION, "sh", path, options=["--rm"])
+    done = bench.docker(asked)
+    expect_run(done)
+    expect(done.out.startswith("/\n"), "the image's own working folder, /", done.out)
+    kinds = ("pid", "net", "mnt", "ipc", "uts")
+    spaces = bench.host.run(["readlink", *(f"/proc/self/ns/{kind}" for kind in kinds)]).out.split()
+    own = done.out.split()[1 : 1 + len(kinds)]
+    told = tuple(space.split(":")[0] for space in own)
+    expect(told == kinds, f"its namespaces told: {', '.join(kinds)}", own)
+    expect(not set(spaces) & set(own), f"namespaces of its own: {', '.join(kinds)}", f"{own}, the host's {spaces}")
+    bounding = re.search(r"CapBnd:\s*([0-9a-f]{16})\n", done.out)
+    beyond = int(bounding[1], 16) & ~CAPABILITIES if bounding else -1
+    expect(beyond == 0, "no capability beyond those that Docker leaves a container", bounding[0] if bounding else "")
+    expect(re.search(r"Seccomp:\s*2\n", done.out) is not None, "a filter of system calls (Seccomp: 2)", done.out)
+    expect("routed" in done.out, "a network with a way out", "no default route")
+    folders = dict(line.split(" ", 1) for line in bench.host.run(["sh", "-c", FOLDERS]).out.splitlines())
+    seen = [folders[each] for each in re.findall(r"^at (\d+:\d+)$", done.out, re.MULTILINE) if each in folders]
+    expect(not seen, "the host's own folders to be out of reach", f"mounted inside: {', '.join(seen)}")
+    expect(secret not in done.out, "a host file that was not mounted to be out of reach", "its content")
+    # And nothing else: what the engine gives such a container when it is asked past the shim is all there is.
+    came, wanted = given(done.out), given(bench.engine(*asked.with_options(bench.docker.flags).words))
+    differing = [
+        *(f"also “{line}”" for line in came if line not in wanted),
+        *(f"not “{line}”" for line in wanted if line not in came),
+    ]
+    expect(
+        came == wanted,
+        f"mounts, devices, environment, names and limits as {bench.facts.engine} itself gives them",
+        "; ".join(differing) or "the same ones in another order, or twice",
+    )
+
+
+def given(told: str) -> list[str]:
+    """What a container says that it was given, line by line, without what is each container's own: its id, its name."""
+    hostname, *lines = re.sub(r"[0-9a-f]{64}", "ID", told.rpartition("given:\n")[2]).strip().split("\n")
+    own = [" ".join(line.replace(f"HOSTNAME={hostname}", "HOSTNAME=HOST").split()) for line in lines]
+    return ["the container itself" if hostname in line.split(" ") else line for line in own]

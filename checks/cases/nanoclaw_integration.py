@@ -1,0 +1,295 @@
+"""The real invocation path: an agent's own image, nanoclaw's own arguments, a question in, the service's answer out."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import re
+import shlex
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from checks.engine.case_context import Bench
+from checks.engine.docker import run, shell
+from checks.engine.expect import expect
+from checks.nanoclaw import contract, driver, running, workspace
+from checks.nanoclaw.contract import IMAGE_UID, MAX_AGENTS, MAX_OUTPUT, STOP_BOUND
+from checks.nanoclaw.provider import Kit
+from checks.nanoclaw.running import Question, RunningAgent, expect_answer
+from checks.nanoclaw.workspace import Workspace
+
+GROUP = "Nanoclaw integration"
+
+_MAPPING = "permission-denied-in-the-workspace"
+_ANSWER = "the-agent-does-not-answer"
+
+# Where each mount is tried from inside: kind:path. What may be written is; what may not be must refuse, but for
+# /dev/null, which stands over the secrets.
+_INSIDE = """
+echo "uid $(id -u) gid $(id -g) HOME $HOME TZ $TZ"
+for mount; do
+    path=${mount#*:}
+    [ -d "$path" ] && path=$path/.verify
+    case $mount in
+        rw:*) echo here >"$path" || echo "can't write $path" ;;
+        ro:*) [ -c "$path" ] || ! (echo gone >"$path") 2>/dev/null || echo "could write $path" ;;
+    esac
+done
+cat /workspace/project/.env 2>/dev/null || true
+"""
+
+_FOREIGN = 'find "$@" ! \\( -user "$(id -u)" -group "$(id -g)" \\) -printf "%p %U:%G\\n"'
+
+_PROCESSES = "grep -h -s -E '^(Name|Pid|Uid):' /proc/[0-9]*/status"
+_PROCESS = re.compile(r"Name:\t(.+)\nPid:\t(\d+)\nUid:\t\d+\t(\d+)\t")  # the second of its uids is the effective one
+_HELPERS_BOUND = 5.0  # seconds on ordinary hardware: they end by themselves, a moment after their container
+
+
+def expect_at_home(bench: Bench, agent: RunningAgent, place: Workspace) -> None:
+    """Fail unless the running agent has its identity, can write what it may and can't what it may not."""
+    mounts = [f"{'ro' if each.readonly else 'rw'}:{each.target}" for each in place.mounts]
+    done = bench.host.run([bench.facts.engine, "exec", agent.name, *shell(_INSIDE, *mounts)])
+    uid, gid = (IMAGE_UID, IMAGE_UID) if bench.uid == IMAGE_UID else (bench.uid, bench.facts.gid)
+    wanted = f"uid {uid} gid {gid} HOME /home/node TZ {running.ZONE}"
+    came = done.out.strip() if done.status == 0 else f"status {done.status}: {done.err.strip()}"
+    expect(came == wanted, f"{wanted}, rw mounts written, ro mounts refused", came)
+    for mount in place.mounts:
+        if not mount.readonly:
+            left = bench.host.run(["cat", f"{mount.source}/.verify"])
+            expect(left.out == "here\n", f"what was written to {mount.target} in {mount.source}", left.out or left.err)
+
+
+def expect_ours(bench: Bench, place: Workspace) -> None:
+    """Fail unless all that is in the writable mounts belongs to the host user."""
+    folders = [mount.source for mount in place.mounts if not mount.readonly]
+    found = bench.host.run(shell(_FOREIGN, *folders))
+    engines = place.mount_points()
+    foreign = [line for line in found.out.splitlines() if line.rpartition(" ")[0] not in engines]
+    expect(found.status == 0 and not foreign, "every file to belong to the host user", "\n".join(foreign) or found.err)
+
+
+def expect_transcript(bench: Bench, question: Question, place: Workspace) -> None:
+    """Fail unless the session's transcript is on the host: without it the next message would find no memory."""
+    script = 'grep -r -l -F -- "$2" "$1"/projects'
+    found = bench.host.run(shell(script, place.path(place.claude), question.answer))
+    expect(found.status == 0, f"a transcript with the answer in {place.claude}/projects", found.err or "none")
+
+
+def network_helpers(bench: Bench) -> set[str]:
+    """The network helpers that the account runs, each by its name and process id."""
+    told = bench.host.run(shell(_PROCESSES))
+    processes = _PROCESS.findall(told.out)
+    expect(bool(processes), "the host's processes in /proc", told.err.strip() or "none")
+    return {
+        f"{name} {pid}"
+        for name, pid, uid in processes
+        if int(uid) == bench.uid and re.search("pasta|slirp4netns", name)
+    }
+
+
+def expect_no_new_helpers(bench: Bench, before: set[str]) -> None:
+    """Fail unless, within seconds, no network helper is left that was not there before."""
+    deadline = time.monotonic() + _HELPERS_BOUND * bench.slowness
+    while left := network_helpers(bench) - before:
+        expect(time.monotonic() < deadline, "no network helper of the agent's left", ", ".join(sorted(left)))
+        time.sleep(0.5)
+
+
+def converse_by_streams(bench: Bench, kit: Kit, *, is_main: bool = False) -> None:
+    """An agent of the first design from its start to its end."""
+    image, question = kit.image(bench), kit.question(bench)
+    place = workspace.for_streams(bench, kit.agent, is_main=is_main)
+    with running.streams(bench, place, image, question, is_main=is_main) as agent:
+        expect_answer(agent)
+        expect_at_home(bench, agent, place)
+        done = agent.close()
+    if done.status != 0:
+        raise agent.failure("the agent to end with status 0 after _close", f"status {done.status}", done)
+    sessions = {output.session for output in agent.outputs()}
+    expect(all(sessions), "a session id in every output", repr(sessions))
+    bench.expect_gone(agent.name)
+    left = bench.host.run(["ls", bench.folder + f"/{place.exchange}/input"]).out
+    expect("_close" not in left, "_close taken by the agent", left)
+    expect_transcript(bench, question, place)
+    expect_ours(bench, place)
+
+
+def converse_by_databases(bench: Bench, kit: Kit) -> None:
+    """An agent of the second design from its start to its end."""
+    image, question = kit.image(bench), kit.question(bench)
+    place = workspace.for_databases(bench, kit.agent, prompt=question.prompt)
+    with running.databases(bench, place, image, question) as agent:
+        expect_answer(agent)
+        expect_at_home(bench, agent, place)
+        listed = bench.docker("ps", "--filter", f"label=nanoclaw-install={bench.run}", "--format", "{{.Names}}")
+        expect(agent.name in listed.out.split(), f"“docker ps” by its label to list {agent.name}", listed.out)
+        agent.close()
+    bench.expect_gone(agent.name)
+    expect_transcript(bench, question, place)
+    expect_ours(bench, place)
+
+
+@pytest.mark.case("Service on the host reached from a container", fix="a-container-does-not-reach-the-host")
+def test_reach(bench: Bench, streams_or_databases_kit: Kit) -> None:
+    bench.record.observe("url", streams_or_databases_kit.url(bench))
+
+
+@pytest.mark.case("docker build of the agent's own Dockerfile", fix="an-image-does-not-build")
+def test_agent_build(bench: Bench, streams_or_databases_kit: Kit, slow: bool) -> None:
+    if bench.host.slowness > 1 and not slow:
+        pytest.skip("takes half an hour on an emulated host, where agents come on disks; --slow runs it")
+    image = streams_or_databases_kit.build(bench)
+    # What an agent of either design needs of its image, each asked for a sign of life.
+    script = "node --version && git --version && bash --version | head -1 && id -un && ls -d /workspace/group"
+    done = bench.docker(run(image, "-c", script, options=["--rm", "--entrypoint", "sh"]))
+    expect(done.status == 0, "node, git, bash and /workspace/group in the image", done.err or done.out)
+    expect(done.out.splitlines()[-2:] == ["node", "/workspace/group"], "the image's user to be node", done.out)
+
+
+@pytest.mark.case("Full agent container invocation", fix=_MAPPING)
+def test_streams_passing_user(bench_passing_user: Bench, streams_kit: Kit) -> None:
+    converse_by_streams(bench_passing_user, streams_kit, is_main=True)
+
+
+@pytest.mark.case("Full agent container invocation for uid 1000, without --user", fix=_MAPPING)
+def test_streams_image_uid(bench_of_image_uid: Bench, streams_kit: Kit) -> None:
+    converse_by_streams(bench_of_image_uid, streams_kit)
+
+
+@pytest.mark.case("Full agent container invocation with session databases", fix=_MAPPING)
+def test_databases_passing_user(bench_passing_user: Bench, databases_kit: Kit) -> None:
+    converse_by_databases(bench_passing_user, databases_kit)
+
+
+@pytest.mark.case("Full agent container invocation with session databases for uid 1000, without --user", fix=_MAPPING)
+def test_databases_image_uid(bench_of_image_uid: Bench, databases_kit: Kit) -> None:
+    converse_by_databases(bench_of_image_uid, databases_kit)
+
+
+def apart(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
+    """What tells two command lines apart, in words: what the second has, lacks or has in another's place."""
+    found = []
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
+        if kind != "equal":
+            mine, other = shlex.join(ours[a:b]), shlex.join(theirs[c:d])
+            found.append({"insert": f"also {other}", "delete": f"without {mine}"}.get(kind, f"{other} for {mine}"))
+    return found
+
+
+@pytest.mark.case(
+    "nanoclaw's own runContainerAgent()",
+    fix=_ANSWER,
+    against="nanoclaw's own code calls docker here, without them",
+)
+def test_own_code(bench: Bench, checkout_kit: Kit) -> None:
+    image, question = checkout_kit.image(bench), checkout_kit.question(bench)
+    driven = driver.drive(bench, checkout_kit.agent, image, question)
+    results = [output.get("result") for output in driven.outputs]
+    expect(
+        question.answer in results,
+        f"the service's own words, “{question.answer}”",
+        f"{results}, and in the end {driven.end}",
+    )
+    expect(driven.end.get("status") == "success", "runContainerAgent() to end with success", driven.end)
+    # And what it asked of docker is what the cases above ask, word for word.
+    runs = [call for call in driven.calls if call.argv[:1] == ["run"]]
+    expect(len(runs) == 1, "one “docker run”", [call.argv for call in driven.calls])
+    name = runs[0].argv[runs[0].argv.index("--name") + 1]
+    known = re.fullmatch(rf"nanoclaw-{workspace.GROUP}-\d{{13}}", name)
+    expect(known is not None, f"a name nanoclaw-{workspace.GROUP}-MILLISECONDS", name)
+    place = workspace.for_streams(bench, checkout_kit.agent)
+    ours = contract.run_streams(
+        name=name, zone=running.ZONE, uid=bench.uid, gid=bench.facts.gid, mounts=place.mounts, image=image
+    ).words
+    asks = list(runs[0].argv)
+    expect(asks == ours, f"what we replay: {ours}", f"nanoclaw's own: {'; '.join(apart(ours, asks))}")
+    told = contract.input_of(prompt=question.prompt, group=workspace.GROUP, is_main=False, secrets=question.secrets)
+    expect(runs[0].stdin == hashlib.sha256(told).hexdigest(), "the stdin that we replay", "another one")
+    bench.record.observe("docker_seconds", round(runs[0].seconds, 1))
+    bench.expect_gone(name)
+
+
+@pytest.mark.case("Agent in a folder with spaces", fix=_MAPPING)
+def test_agent_in_folder_with_spaces(bench: Bench, streams_kit: Kit) -> None:
+    # An agent of few words, which leaves its input in its group's folder.
+    source = """
+        import fs from 'node:fs';
+        const input = fs.readFileSync(0, 'utf8');
+        fs.writeFileSync('/workspace/group/input.json', input);
+        const result = fs.readFileSync('/workspace/global/CLAUDE.md', 'utf8');
+        const said = JSON.stringify({ status: 'success', result });
+        console.log(`---NANOCLAW_OUTPUT_START---\\n${said}\\n---NANOCLAW_OUTPUT_END---`);
+    """
+    image, question = streams_kit.image(bench), streams_kit.question(bench)
+    place = workspace.for_streams(bench, streams_kit.agent, project="my own  nanoclaw", source=source)
+    with running.streams(bench, place, image, question) as agent:
+        came = agent.answer()
+        done = agent.ended("its answer")
+    expect(came == "# Global memory\n", "what its read-only mount says", came)
+    left = bench.read(f"my own  nanoclaw/groups/{workspace.GROUP}/input.json")
+    expect(question.prompt in left, f"its input, with “{question.prompt}”, in its group's folder", left)
+    expect(done.status == 0, "exit status 0", done.status)
+
+
+@pytest.mark.case("Agent output larger than 10MB", fix="the-container-does-not-start")
+def test_agent_output_large(bench: Bench, streams_kit: Kit) -> None:
+    # The agent's own source, in place of which a user's group may have another: here one that talks a lot.
+    size = MAX_OUTPUT + 500_000
+    source = f"""
+        const result = 'x'.repeat({size});
+        const said = JSON.stringify({{ status: 'success', result, newSessionId: 'none' }});
+        process.stdout.write(`---NANOCLAW_OUTPUT_START---\\n${{said}}\\n---NANOCLAW_OUTPUT_END---\\n`);
+    """
+    image, question = streams_kit.image(bench), streams_kit.question(bench)
+    place = workspace.for_streams(bench, streams_kit.agent, source=source)
+    with running.streams(bench, place, image, question) as agent:
+        came = agent.answer()
+        done = agent.ended("its answer")
+    expect(came == "x" * size, f"a result of {size} characters, unchanged", f"{len(came)} characters")
+    expect(done.status == 0, "exit status 0", done.status)
+
+
+@pytest.mark.case("5 agents at once", fix=_ANSWER)
+def test_agents_at_once(bench: Bench, streams_kit: Kit) -> None:
+    image = streams_kit.image(bench)
+    with contextlib.ExitStack() as stack:
+        agents = []
+        for n in range(MAX_AGENTS):
+            place = workspace.for_streams(bench, streams_kit.agent, project=f"agent-{n}")
+            question = streams_kit.question(bench)
+            asked = running.streams(bench, place, image, question, at_once=MAX_AGENTS)
+            agents.append(stack.enter_context(asked))
+        for agent in agents:
+            expect_answer(agent)
+        # All have answered and none was told to end: so all of them must still be there.
+        listed = bench.docker("ps", "--filter", "name=nanoclaw-", "--format", "{{.Names}}").out.split()
+        missing = [agent.name for agent in agents if agent.name not in listed]
+        expect(not missing, f"“docker ps” to list all {MAX_AGENTS} agents", f"without {missing}")
+        for agent in agents:
+            bench.write(f"{agent.workspace.exchange}/input/_close", "")
+        ends = [agent.ended("_close").status for agent in agents]
+    expect(ends == [0] * MAX_AGENTS, "all of them to end with status 0", ends)
+
+
+@pytest.mark.case("Agent that hangs is stopped", fix="docker-stop-is-slow")
+def test_agent_that_hangs(bench: Bench, streams_kit: Kit) -> None:
+    # As nanoclaw does it: `docker stop` and, where that fails or takes longer than 15 s, SIGKILL for the client.
+    image, question = streams_kit.image(bench), streams_kit.question(bench, silent=True)
+    place = workspace.for_streams(bench, streams_kit.agent)
+    helpers = network_helpers(bench)
+    with running.streams(bench, place, image, question) as agent:
+        bound = running.ANSWER_BOUND * bench.slowness
+        if not question.conversation.heard.wait(bound):
+            raise agent.silent()
+        stop = bench.docker("stop", agent.name, within=["timeout", str(STOP_BOUND * bench.host.slowness)], timeout=30)
+        bench.record.observe("stop_seconds", round(stop.seconds, 1))
+        if stop.status != 0:
+            agent.kill_client()
+        else:
+            status = agent.ended("docker stop").status
+            expect(status == 137, "docker run to end with 137, of SIGKILL", status)
+    bench.expect_gone(agent.name)
+    expect_no_new_helpers(bench, helpers)

@@ -1,0 +1,87 @@
+"""Limits: read from inside, and then made to bite. A limit that is accepted and ignored is none."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from checks.engine.case_context import IN_A_SERVICE, Bench
+from checks.engine.docker import run, shell
+from checks.engine.expect import expect, expect_run
+
+GROUP = "Resource limits"
+
+CGROUP = "/sys/fs/cgroup"
+FIX = "limits-are-accepted-and-ignored"
+
+
+def limit(bench: Bench, flag: str, file: str, wanted: str) -> None:
+    """Fail unless a container that was given the flag reads that limit in its own cgroup."""
+    done = bench.docker(run(bench.probe, "cat", f"{CGROUP}/{file}", options=["--rm", flag]))
+    bench.record.observe(file, done.out.strip())
+    expect(
+        done.status == 0,
+        f"{flag} taken, and {file} readable inside",
+        f"status {done.status}: {done.err.strip()}",
+    )
+    expect(done.out == f"{wanted}\n", f"{file} to be {wanted} inside, from {flag}", done.out)
+
+
+@pytest.mark.case("--cpus", fix=FIX)
+def test_cpus(bench: Bench) -> None:
+    limit(bench, "--cpus=2", "cpu.max", "200000 100000")
+    # Two busy loops under half a processor: what they get, by the cgroup's own account and clock.
+    script = (
+        "spent() { sed -n 's/^usage_usec //p' /sys/fs/cgroup/cpu.stat; }; now() { cut -d' ' -f1 /proc/uptime; };"
+        "(while :; do :; done) & (while :; do :; done) & sleep 0.5;"
+        "a=$(spent); s=$(now); sleep 4; b=$(spent); e=$(now);"
+        "kill %1 %2; echo $a $b $s $e"
+    )
+    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "--cpus=0.5"]), timeout=30)
+    expect_run(done)
+    told = re.fullmatch(r"(\d+) (\d+) ([\d.]+) ([\d.]+)\n", done.out)
+    expect(told is not None, "processor time and clock, before and after", done.out)
+    assert told
+    before, after, start, end = (float(part) for part in told.groups())
+    share = (after - before) / 1e6 / (end - start)
+    bench.record.observe("share_of_half_a_cpu", round(share, 2))
+    expect(0.35 <= share <= 0.65, "two busy loops under --cpus=0.5 to get about 0.5 processors", f"{share:.2f}")
+
+
+@pytest.mark.case("--memory", fix=FIX)
+def test_memory(bench: Bench) -> None:
+    limit(bench, "--memory=4g", "memory.max", str(4 << 30))
+    # Within the limit it works, far past it (and past the swap that comes with it) it is killed.
+    script = (
+        "dd if=/dev/zero of=/dev/null bs=40M count=1 2>/dev/null && echo 40 MiB fit;"
+        "exec dd if=/dev/zero of=/dev/null bs=256M count=1"
+    )
+    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "--memory=64m"]), timeout=30)
+    expect_run(done, status=137, stdout="40 MiB fit\n")
+
+
+@pytest.mark.case("--pids-limit", fix=FIX)
+def test_pids_limit(bench: Bench) -> None:
+    limit(bench, "--pids-limit=256", "pids.max", "256")
+    # The subshell dies of its first failed fork; the rest is built into the shell and forks nothing.
+    script = "(n=0; while [ $n -lt 120 ]; do sleep 60 & n=$((n+1)); echo $n > /tmp/n; done); read n < /tmp/n; echo $n"
+    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "--pids-limit=64"]), timeout=30)
+    expect_run(done, stderr_has="fork")
+    expect(re.fullmatch(r"\d+\n", done.out) is not None, "a number of forks", done.out)
+    forked = int(done.out)
+    bench.record.observe("forked_under_64", forked)
+    expect(56 <= forked <= 64, "about 62 forks under --pids-limit=64, and then no more", forked)
+
+
+@pytest.mark.case("--cpus, --memory and --pids-limit together", fix=FIX)
+def test_all_limits(bench: Bench) -> None:
+    # From a user's service where there can be one, as nanoclaw runs: the container's control group is another one then.
+    flags = ("--cpus=2", "--memory=4g", "--pids-limit=256")
+    files = [f"{CGROUP}/{file}" for file in ("cpu.max", "memory.max", "pids.max")]
+    script = 'cat "$@"; [ "$(cat /sys/fs/cgroup/memory.swap.max 2>/dev/null)" != max ] || echo swap without end'
+    done = bench.docker(
+        run(bench.probe, *shell(script, *files), options=["--rm", *flags]),
+        within=IN_A_SERVICE if bench.has_session else None,
+    )
+    expect_run(done, stdout=f"200000 100000\n{4 << 30}\n256\n")

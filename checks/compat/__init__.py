@@ -1,1 +1,0 @@
-"""The cases, one file a group of the report."""

@@ -1,0 +1,127 @@
+"""Where a program of this project starts and ends: standard streams that can't fail it, one line, one exit status.
+
+Imports nothing but the standard library and ``problems``: what goes wrong while the rest is imported is handled too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import NoReturn, TextIO
+
+from checks.core.errors import Exit, HostProblem, ReaderGone, WrongUsage
+from checks.core.outcome import run_and_report
+
+_NAMES = ("stdin", "stdout", "stderr")
+_failures: dict[int, OSError] = {}
+"""The error of each standard stream that could not be written, by descriptor. Later output is discarded."""
+
+
+class _Output(io.FileIO):
+    """A standard stream whose errors end neither the run nor its cleanup.
+
+    Rich ends a process with status 1 on a closed pipe, and Python with 120 where the last flush fails.
+    """
+
+    def write(self, data) -> int:  # type: ignore[no-untyped-def]
+        try:
+            return super().write(data)
+        except OSError as error:
+            discard = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(discard, self.fileno())
+            os.close(discard)
+            if isinstance(error, BrokenPipeError):
+                raise ReaderGone from None
+            _failures[self.fileno()] = error
+            return len(data)
+
+
+@contextlib.contextmanager
+def entering() -> Iterator[None]:
+    """Prepare the process, and end it with one line and an exit status where the block raises anything."""
+    prepare()
+    try:
+        from checks.core import terminal  # noqa: PLC0415 - it needs packages, which may be missing
+
+        terminal.guard()
+        yield
+    except SystemExit:
+        raise
+    except BaseException as error:
+        leave(status_of(error))
+
+
+def status_of(error: BaseException) -> Exit:
+    """Report an error in one line on standard error; its exit status."""
+
+    def again() -> Exit:
+        if isinstance(error, ModuleNotFoundError) and not (error.name or "checks").startswith("checks"):
+            raise HostProblem(
+                f"The Python package “{error.name}” is not installed in {sys.prefix}.",
+                "Run scripts/verify-podman-compat.sh, or: pip install -r requirements.txt -c constraints.txt",
+            ) from error
+        raise error
+
+    return run_and_report(again, say)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process with this status, after all output is written. A report that could not be written is status 3."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except KeyboardInterrupt:  # also ReaderGone
+            status = Exit.INTERRUPTED
+    if failure := _failures.get(1):
+        with contextlib.suppress(KeyboardInterrupt):
+            say(f"The host can’t be used: standard output can't be written: {failure.strerror}.")
+        status = Exit.HOST_UNUSABLE
+    sys.exit(int(status))
+
+
+def say(line: str) -> None:
+    """Print a line on standard error, by the stream that ``entering`` has guarded."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def require_utf8(words: Sequence[str]) -> None:
+    """Raise WrongUsage for an argument that is not valid text: it could be neither printed nor written to a report."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise WrongUsage(f"The argument {os.fsencode(word)!r} is not valid UTF-8.") from None
+
+
+def prepare() -> None:
+    """Make the standard streams safe: open, with every character encodable, and with errors as ``_Output`` has them.
+
+    A stream that someone has replaced, as pytest does, stays as it is.
+    """
+    for descriptor, name in enumerate(_NAMES):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed: the next file that is opened would take its place
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
+    for name in _NAMES[1:]:
+        stream = getattr(sys, name)
+        original = f"__{name}__"
+        if stream is getattr(sys, original):
+            setattr(sys, name, _safe(stream))
+            setattr(sys, original, getattr(sys, name))
+
+
+def _safe(stream: TextIO) -> TextIO:
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    raw = _Output(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        raw if stream.write_through else io.BufferedWriter(raw),
+        encoding=stream.encoding, errors="backslashreplace",
+        line_buffering=stream.line_buffering, write_through=stream.write_through,
+    )  # fmt: skip

@@ -1,0 +1,73 @@
+"""The end of a command: its exit status, and the one line that reports an error."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from checks.core import redaction
+from checks.core.errors import Exit, Problem, ReaderGone, WrongUsage
+from checks.core.run_directories import cache
+
+
+def headline(problem: Problem) -> str:
+    """The line by which a user is told of a problem."""
+    return f"{'Wrong usage' if isinstance(problem, WrongUsage) else 'The host can’t be used'}: {problem}"
+
+
+def run_and_report(run: Callable[[], Exit], say: Callable[[str], None]) -> Exit:
+    """The exit status of a command, whichever way ``run`` ends; what kept it from an answer is said in one line.
+
+    Only ``run`` itself returns CASE_FAILED: no error becomes that status.
+    """
+    try:
+        return run()
+    except Problem as problem:
+        line, status = " ".join([headline(problem), *_notes(problem)]), problem.exit
+    except (ReaderGone, BrokenPipeError):
+        return Exit.INTERRUPTED
+    except OSError as error:
+        named = f": {error.filename}" if error.filename else ""
+        line, status = f"The host can’t be used: {error.strerror or error}{named}", Exit.HOST_UNUSABLE
+    except KeyboardInterrupt as interrupt:
+        line, status = f"{'; '.join(['Interrupted', *_notes(interrupt)])}.", Exit.INTERRUPTED
+    except Exception as error:
+        line, status = _fault(error), Exit.OWN_FAULT
+    with contextlib.suppress(OSError, ReaderGone):
+        say(line)
+    return status
+
+
+def _notes(error: BaseException) -> list[str]:
+    """What was seen after the error, on the way out."""
+    return list(getattr(error, "__notes__", ()))
+
+
+def _fault(error: Exception) -> str:
+    """Write the traceback to a file that only this account can read; the line that names the error and the file."""
+    what = f"This is a bug of the project: {type(error).__name__}: {str(error).strip()[:300]}".splitlines()[0]
+    try:
+        return f"{what} Its traceback: {_written(error)}"
+    except OSError as unwritable:
+        return f"{what} Its traceback could not be written: {unwritable.strerror}."
+
+
+def _written(error: Exception) -> Path:
+    text = redaction.redacted_text("".join(traceback.format_exception(error))).encode(errors="backslashreplace")
+    try:
+        folder = cache() / "faults"
+        folder.mkdir(exist_ok=True)
+        return _private(text, folder)
+    except (Problem, OSError):
+        return _private(text, Path(tempfile.gettempdir()))
+
+
+def _private(text: bytes, folder: Path) -> Path:
+    descriptor, name = tempfile.mkstemp(prefix="nanoclaw-verify-", suffix=".traceback", dir=folder)  # 0600
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text)
+    return Path(name)

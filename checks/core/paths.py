@@ -1,0 +1,11 @@
+"""Where the files of this checkout are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FIXTURES = ROOT / "fixtures"
+EVIDENCE = ROOT / "evidence"
+SCHEMAS = Path(__file__).resolve().parents[1] / "evidence"
+GUIDE = "docs/TROUBLESHOOTING.md"

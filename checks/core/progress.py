@@ -1,0 +1,63 @@
+"""What a person sees while a long step runs: a spinner on a terminal, plain lines elsewhere. On standard error."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from rich.progress import Progress as Bars
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from checks.core.terminal import Console, console
+
+
+class Progress:
+    """Tells of steps that take time.
+
+    On a terminal a step is a spinner with its seconds, gone when the step ends; elsewhere it is a line when it starts.
+    """
+
+    def __init__(self, shown: Console | None = None) -> None:
+        self._console = shown or console(error=True)
+        self._bars: Bars | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether steps are shown as spinners."""
+        return self._console.is_terminal
+
+    @contextlib.contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Show that ``what`` is going on until the block ends. Steps may nest; none is shown as done."""
+        if not self.live:
+            self.say(f"{what} …")
+            yield
+            return
+        outermost = self._bars is None
+        bars = self._bars = self._bars or self._new_bars()
+        task = bars.add_task(what)
+        try:
+            yield
+        finally:
+            bars.remove_task(task)
+            if outermost:
+                bars.stop()
+                self._bars = None
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        self._console.print(line)
+
+    def _new_bars(self) -> Bars:
+        # Only while a step runs, and without taking over stdout: the report may go elsewhere than the spinner.
+        bars = Bars(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        bars.start()
+        return bars

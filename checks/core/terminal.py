@@ -1,0 +1,104 @@
+"""The one way to a terminal: all that a command prints is cleaned here, of secrets and of what a terminal obeys.
+
+Output of docker, of containers and of hosts reaches the report, headlines and tables. A control sequence in it could
+rewrite lines, set the clipboard or the title, and a bidirectional control could reorder what is read.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import IO, Any, TextIO, cast
+
+from rich.console import Console as RichConsole
+from rich.console import ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from checks.core import redaction
+
+# Unicode's Cc, Cf, Cs, Zl and Zp, but for the newline and the tab. Zero-width characters are among them: they make
+# names look alike that are not. A list, since asking unicodedata for every character takes 0.2 s at each start.
+_OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f"
+    "\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]"
+)
+
+
+def clean(text: str) -> str:
+    """The text as it may be shown: secrets masked, control and format characters spelled out (``\\x1b``)."""
+    return _OBEYED.sub(_spelled, redaction.redacted_text(text.replace("\r\n", "\n")))
+
+
+def json_escaped(text: str) -> str:
+    """JSON text in which such characters are escaped as JSON has it: the same value, harmless to print."""
+    return _OBEYED.sub(_in_json, text)
+
+
+def say(text: str = "", *, error: bool = False, end: str = "\n") -> None:
+    """Print a text, cleaned; on standard error where ``error``. Whoever reads it has it at once."""
+    stream = sys.stderr if error else sys.stdout
+    stream.write(clean(text) + end)
+    stream.flush()
+
+
+class Console(RichConsole):
+    """A console that shows nothing as it came: every renderable is cleaned, however it reaches the screen."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else clean(text), style, control)
+
+
+def console(*, error: bool = False, file: IO[str] | None = None) -> Console:
+    """A console for plain lines, which wraps and marks up nothing: standard output, standard error or ``file``."""
+    return Console(stderr=error, file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+class _Guarded:
+    """A stream that cleans what others print: the option parser, the interpreter, libraries."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.rich_proxied_file = stream  # rich prints there: its own control sequences are wanted
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+    def write(self, text: str) -> int:
+        return self.rich_proxied_file.write(clean(text))
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rich_proxied_file)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rich_proxied_file, name)
+
+
+def guard() -> None:
+    """Clean all that this process prints from now on by its standard output and error, whoever prints it."""
+    if sys.stdout is sys.__stdout__ and sys.stdout:
+        sys.stdout = cast("TextIO", _Guarded(sys.stdout))
+    if sys.stderr is sys.__stderr__ and sys.stderr:
+        sys.stderr = cast("TextIO", _Guarded(sys.stderr))
+
+
+def _spelled(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return {0x0D: "\\r"}.get(code) or (
+        f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    )
+
+
+def _in_json(found: re.Match[str]) -> str:
+    return "".join(
+        f"\\u{int.from_bytes(unit, 'big'):04x}" for unit in _units(found[0].encode("utf-16-be", "surrogatepass"))
+    )
+
+
+def _units(data: bytes) -> Iterator[bytes]:
+    for at in range(0, len(data), 2):
+        yield data[at : at + 2]

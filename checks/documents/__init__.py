@@ -1,0 +1,1 @@
+"""Every renderer of a document."""

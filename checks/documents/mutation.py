@@ -1,0 +1,74 @@
+"""``docs/TRUST.md``: what was injected, what was caught, what cannot be; from the evidence and the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from checks.core.errors import Exit
+from checks.core.outcome import run_and_report
+from checks.core.paths import ROOT
+from checks.core.progress import Progress
+from checks.core.rendering import deliver, render_template
+from checks.matrix.table import clock
+from checks.mutation import catalogue, stored
+from checks.mutation.catalogue import Sabotage
+from checks.mutation.faults.catalogue import FAULTS
+from checks.mutation.verdict import Pair, Verdict, score
+from checks.runner.plugin import About
+from checks.runner.verify import all_cases
+
+DOCUMENT = ROOT / "docs" / "TRUST.md"
+EVIDENCE = ROOT / "evidence" / "trust"
+COMMAND = "invoke render-trust"
+
+
+def render_trust(*, check: bool = False) -> Exit:
+    """Render the document, or with ``check`` say whether the one that stands there is stale."""
+
+    def render() -> Exit:
+        evidence = [stored.read(file) for file in sorted(EVIDENCE.glob("*.json"))]
+        rendered = text(evidence, catalogue.load(), all_cases())
+        return deliver(DOCUMENT, rendered, check=check, command=COMMAND)
+
+    return run_and_report(render, Progress().say)
+
+
+def text(evidence: Sequence[Mapping[str, Any]], sabotages: Sequence[Sabotage], cases: Sequence[About]) -> str:
+    """The document."""
+    hosts = [_host(each, sabotages, cases) for each in evidence]
+    return render_template("trust.md.j2", hosts=hosts, faults=FAULTS)
+
+
+def _host(seen: Mapping[str, Any], sabotages: Sequence[Sabotage], cases: Sequence[About]) -> dict[str, Any]:
+    """What one host's evidence says of every sabotage, as it is now, and every case of it."""
+    results = {(each["sabotage"], each["case"]): each for each in seen["results"]}
+    pairs = [
+        _pair(results.get((sabotage.name, case.id)), sabotage, case)
+        for case in cases
+        for sabotage in sabotages
+        if case.id in sabotage.cases
+    ]
+    faults = [pair for pair in pairs if not pair.sabotage.equivalent]
+    return {
+        "facts": seen["host"],
+        "date": seen["started"][:10],
+        "minutes": clock(seen["seconds"]),
+        "score": score(pairs),
+        "ran": [pair for pair in faults if pair.verdict is not Verdict.NOT_RUN],
+        "left_out": [pair for pair in faults if pair.verdict is Verdict.NOT_RUN],
+        "even": [pair for pair in pairs if pair.sabotage.equivalent],
+    }
+
+
+def _pair(found: Mapping[str, Any] | None, sabotage: Sabotage, case: About) -> Pair:
+    if found is None or found["digest"] != sabotage.digest:
+        return Pair(sabotage, case.id, case.label, Verdict.NOT_RUN, came="new, or changed since")
+    verdict = Verdict(found["verdict"])
+    return Pair(sabotage, case.id, case.label, verdict, _cell(found["expected"]), _cell(found["came"]))
+
+
+def _cell(said: str) -> str:
+    """A failure's words as a cell of a table: one line, not too long."""
+    line = " ".join(said.replace("|", "\\|").replace("`", "'").split())
+    return line if len(line) <= 120 else f"{line[:120]}…"

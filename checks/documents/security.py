@@ -1,0 +1,184 @@
+"""``docs/SECURITY.md``: prose in a template; the flags, their verdicts and the recommended line from evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from checks.core.errors import Exit, WrongUsage
+from checks.core.outcome import run_and_report
+from checks.core.paths import ROOT
+from checks.core.progress import Progress
+from checks.core.rendering import deliver, render_template
+from checks.documents import injection
+from checks.engine import flags
+from checks.engine.flags import Hardening
+from checks.evidence import hardening as findings
+from checks.evidence.hardening import Stored
+from checks.hardening.browsing import BARE, SET, SET_UNFILTERED, SET_WITHOUT
+
+DOCUMENT = ROOT / "docs" / "SECURITY.md"
+_FAILURE = 400  # characters of an agent's failure that the document quotes
+
+
+def render_security(*, check: bool = False) -> Exit:
+    """Render the document, or with ``check`` say whether the one that stands there is stale."""
+
+    def render() -> Exit:
+        rendered = text(findings.committed(), flags.load())
+        return deliver(DOCUMENT, rendered, check=check, command="invoke render-security")
+
+    return run_and_report(render, Progress().say)
+
+
+def text(evidence: Sequence[Stored], hardening: Hardening) -> str:
+    """The document. Raises WrongUsage where evidence is of other flags than those of today."""
+    alone = [each for each in evidence if each.kind == "each"]
+    whole = [each for each in evidence if each.kind == "all"]
+    browsed = [each for each in evidence if each.kind == "browser"]
+    for each in whole:
+        if each.found["options"] != hardening.recommended():
+            raise WrongUsage(
+                f"The evidence of {each.name} is of another set of flags than the recommended one.",
+                f"Run invoke harden --all --host {each.name} --evidence evidence/hardening again.",
+            )
+    proven = [each for each in whole if each.found["ok"]]
+    return render_template(
+        "security.md.j2",
+        injection=injection.values(),
+        proven=[where(each) for each in proven],
+        not_proven=[{"host": where(each), "why": why_not(each.found)} for each in whole if not each.found["ok"]],
+        recommended=list(_lines(hardening.recommended())),
+        rows=list(_rows(alone, hardening)),
+        broke=list(_broke(alone, hardening)),
+        vacuous=list(_vacuous(alone, hardening)),
+        browser=list(_browser(browsed)),
+        chromium=_answer(browsed),
+    )
+
+
+def where(each: Stored) -> str:
+    """The host of some evidence, its Podman, and the day."""
+    return f"{each.name} (Podman {each.host['version']}, {each.started[:10]})"
+
+
+def why_not(found: Mapping[str, Any]) -> str:
+    """Why a set is not proven, by what its evidence has."""
+    reasons = [f"`{row['flag']}`: {row.get('lacking') or row['bite']}" for row in found["flags"] if not row["ok"]]
+    if not found["agent"]["passed"]:
+        reasons.append("no agent answers")
+    if failed := [case["label"] for case in found["cases"] if case["outcome"] == "failed" and "known" not in case]:
+        reasons.append(f"cases fail: {', '.join(failed)}")
+    return "; ".join(reasons) or "its browser does not work"
+
+
+def _lines(options: Sequence[str]) -> Iterator[str]:
+    """The options, one a line, each with its value."""
+    words = list(options)
+    while words:
+        word = words.pop(0)
+        yield f"{word} {words.pop(0)}" if words and not words[0].startswith("-") else word
+
+
+def _rows(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dict[str, Any]]:
+    """A line for each flag; hosts on which the same came of it share one."""
+    for flag in hardening.flags:
+        same: dict[tuple[str, str, str], list[str]] = {}
+        for each in alone:
+            for row in each.found:
+                if row["id"] == flag.id:
+                    mended = "; ".join(f"`{_options(hardening, name)}`" for name in row["workarounds"])
+                    same.setdefault((_verdict(row), mended, _bites(row)), []).append(where(each))
+        for (verdict, mended, bites), hosts in same.items():
+            yield {
+                "flag": flag.text,
+                "purpose": flag.purpose,
+                "verdict": verdict,
+                "workarounds": mended,
+                "bites": bites,
+                "evidence": hosts,
+            }
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    return str(row["verdict"]) if row["ok"] else f"**{row['verdict']}, and not recommended as it is**"
+
+
+def _bites(row: Mapping[str, Any]) -> str:
+    if lacking := row.get("trouble") or row.get("lacking"):
+        return f"**no**: {lacking}"
+    if not row["attacks"]:
+        return "nothing to bite: it takes a protection away"
+    stopped = [each["id"] for each in row["attacks"] if each["bite"] == "bites"]
+    return f"yes: {', '.join(stopped)}" if row["bite"] == "bites" else f"**no**: {row['bite']}"
+
+
+def _options(hardening: Hardening, workaround: str) -> str:
+    return next(
+        " ".join(each.options) for flag in hardening.flags for each in flag.workarounds if each.id == workaround
+    )
+
+
+def _broke(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dict[str, Any]]:
+    """What broke under a flag alone, each once, with the hosts."""
+    because = {each.id: each.because for flag in hardening.flags for each in flag.workarounds}
+    seen: dict[str, dict[str, Any]] = {}
+    for each in alone:
+        for row in each.found:
+            failed = next((trial["failure"] for trial in row["agent"] if not trial["passed"]), "")
+            if failed and row["workarounds"]:
+                about = {"flag": row["flag"], "because": because[row["workarounds"][0]], "failure": _quoted(failed)}
+                seen.setdefault(row["flag"], {**about, "hosts": []})["hosts"].append(each.name)
+    yield from seen.values()
+
+
+def _quoted(failure: str) -> str:
+    flat = " ".join(failure.split())
+    return f"`{flat[:_FAILURE]}{'…' if len(flat) > _FAILURE else ''}`".replace("|", "\\|")
+
+
+def _vacuous(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dict[str, Any]]:
+    for flag in hardening.flags:
+        by_attack: dict[str, list[str]] = {}
+        for each in alone:
+            for row in each.found:
+                for attack in row["attacks"] if row["id"] == flag.id else ():
+                    if attack["bite"] == "vacuous":
+                        by_attack.setdefault(attack["id"], []).append(each.name)
+        for attack, hosts in by_attack.items():
+            yield {"attack": attack, "flag": flag.text, "hosts": hosts}
+
+
+def _browser(evidence: Sequence[Stored]) -> Iterator[dict[str, Any]]:
+    """How Chromium was started, and what came of it; hosts on which the same came of it share a line."""
+    same: dict[tuple[str, str, str], list[str]] = {}
+    for each in evidence:
+        for browsed in each.found:
+            for sight in browsed["starts"]:
+                arguments = f"`{' '.join(sight['arguments'])}`" if sight["arguments"] else "as it is"
+                same.setdefault((browsed["what"], arguments, _result(sight)), []).append(where(each))
+    for (what, arguments, result), hosts in same.items():
+        yield {"what": what, "arguments": arguments, "result": result, "evidence": hosts}
+
+
+def _answer(evidence: Sequence[Stored]) -> dict[str, Any]:
+    """What all of the hosts say together of Chromium and its sandbox."""
+
+    def on(what: str) -> list[bool]:
+        found = [browsed for each in evidence for browsed in each.found if browsed["what"] == what]
+        return [browsed["starts"][0].get("sandbox") == "on" for browsed in found]
+
+    default, chosen, bare, unfiltered = (on(what) for what in (BARE, SET, SET_WITHOUT, SET_UNFILTERED))
+    return {
+        "asked": [where(each) for each in evidence],
+        "default": all(default),
+        "broken": not any(bare),
+        "cause": all(unfiltered),
+        "set": all(chosen),
+    }
+
+
+def _result(sight: Mapping[str, Any]) -> str:
+    if not sight["rendered"]:
+        return f"fails: {_quoted(sight['failure'])}"
+    return f"renders, sandbox {sight['sandbox']} ({sight['layers']})"

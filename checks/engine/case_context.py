@@ -1,0 +1,264 @@
+"""A case's workbench: docker under test on one account, a folder of its own there, and the host's own view."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from checks.engine import probe_image
+from checks.engine.docker import Docker, Record, shell
+from checks.engine.expect import expect
+from checks.engine.leaks import Watch
+from checks.hosts import base
+from checks.hosts.base import Facts, Host
+from checks.hosts.process import TimedOut
+
+# Each script's first argument is the engine's own command: the host's view, past the docker under test.
+_GONE = """
+until=$(($(date +%s) + 8))
+while
+    left=$(
+        pgrep -a -f -- "$2"
+        [ $? -le 1 ] || echo "pgrep fails" # 1 says that there is none
+    )
+    # The engine takes its time to answer: it is asked when no process is left.
+    [ -n "$left" ] || left=$("$1" ps -a --format '{{.Names}} {{.Status}}' --filter "name=$2" || echo "$1 ps fails")
+    [ -n "$left" ] || exit 0
+    [ "$(date +%s)" -lt "$until" ]
+do
+    sleep 0.2
+done
+printf '%s\\n' "$left"
+exit 1
+"""
+
+_RUNNING = """
+until=$(($(date +%s) + $3))
+until "$1" ps --format '{{.Names}}' | grep -qxF -- "$2"; do
+    [ "$(date +%s)" -lt "$until" ] || exit
+    sleep 0.2
+done
+"""
+
+# Killed by hand first: a container whose `podman stop` was killed half-way is removed by `podman rm -f` and runs on.
+_REMOVE_CONTAINERS = """
+if ids=$("$1" ps -aq --filter "label=$2") && [ -n "$ids" ]; then
+    if [ "$1" != docker ] && pids=$("$1" container inspect --format '{{.State.Pid}}' $ids | grep -vx 0); then
+        podman unshare kill -KILL $pids
+    fi
+    "$1" rm -f $ids
+fi >/dev/null 2>&1
+"""
+
+# A look at the store's own list spares a Podman that has none to be asked, which happens after every failed case.
+_REMOVE_CONTAINERS_IF_ANY = f"""
+[ "$1" = docker ] || grep -qs '"id"' "$3"/*-containers/*containers.json || exit 0
+{_REMOVE_CONTAINERS}
+"""
+
+_REMOVE = f"""{_REMOVE_CONTAINERS}
+engine=$1 label=$2 marker=$3 shared=$4
+"$engine" images -aq --filter "label=$label" | sort -u | xargs -r "$engine" rmi -f >/dev/null 2>&1
+for caches in "$shared"/buildah-cache*; do # its name has the uid in it, from some version on
+    [ -O "$caches" ] && [ ! -L "$caches" ] || continue # anyone can make one, or a link to a directory of ours
+    for cached in "$caches"/*; do
+        [ ! -e "$cached/$marker" ] || podman unshare rm -rf -- "$cached"
+    done
+done
+[ -z "$("$engine" ps -aq --filter "label=$label"; "$engine" images -q --filter "label=$label")" ]
+"""
+
+
+IN_A_SERVICE = ["systemd-run", "--user", "--pipe", "--wait", "--quiet"]
+"""What runs a command as a service of the user's."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose the objects are: the run, the images it uses."""
+
+    run: str
+    images: str
+    """The owner of the probe images: the run itself, or what the guest was prepared with."""
+
+
+_latest = 0
+_naming = threading.Lock()
+
+
+def _milliseconds() -> int:
+    """The time, but never the same twice: cases that run agents at once name containers at once."""
+    global _latest  # noqa: PLW0603 - all benches of a process share it
+    with _naming:
+        _latest = max(time.time_ns() // 1_000_000, _latest + 1)
+        return _latest
+
+
+class Bench:
+    """What one case needs on one account. Its folder is made when first asked for."""
+
+    def __init__(
+        self,
+        host: Host,
+        owner: Owner,
+        case: str,
+        record: Record,
+        *,
+        factor: float = 1.0,
+        flags: Sequence[str] = (),
+        watch: Watch | None = None,
+    ) -> None:
+        self._watch = watch
+        self.host = host
+        self.docker = Docker(host, owner.run, record, factor=factor, flags=flags)
+        self.record = record
+        self.slowness = host.slowness * factor
+        """By what the bounds of a case are multiplied: the host's own slowness, and the user's factor."""
+        self.run = owner.run
+        self.probe = f"{probe_image.repository(owner.images)}:probe"
+        self.agent = f"{probe_image.repository(owner.images)}:agent"
+        self._owner = owner
+        self.case = case
+        self._folder = ""
+        self._bystanders: list[str] = []
+
+    @property
+    def facts(self) -> Facts:
+        """The host's facts."""
+        return self.host.facts()
+
+    @property
+    def uid(self) -> int:
+        """The account's uid on the host."""
+        return self.facts.uid
+
+    @property
+    def has_session(self) -> bool:
+        """Whether the account has a systemd user session, so that a program can run as a service of its own."""
+        return self.host.run(["systemctl", "--user", "show-environment"]).status == 0
+
+    @property
+    def folder(self) -> str:
+        """An empty folder of the case's own, on the host."""
+        if not self._folder:
+            self._folder = self.host.make_private_directory(f"{directories_of(self.run)}-{self.case}")
+        return self._folder
+
+    @property
+    def made(self) -> str:
+        """The case's folder where it has asked for one; else empty."""
+        return self._folder
+
+    def make(self, name: str) -> str:
+        """Make a folder in the case's folder; its path."""
+        path = f"{self.folder}/{name}"
+        self.host.make_folder(path)
+        return path
+
+    def write(self, name: str, content: str | bytes) -> str:
+        """Write a file in the case's folder; its path."""
+        path = f"{self.folder}/{name}"
+        self.host.put(path, content.encode() if isinstance(content, str) else content)
+        return path
+
+    def read(self, name: str) -> str:
+        """The text of a file in the case's folder, or a note that it can't be read: a case says what that means."""
+        done = self.host.run(["cat", f"{self.folder}/{name}"])
+        return done.out if done.status == 0 else f"({done.err.strip()})"
+
+    def owner_of(self, name: str) -> str:
+        """uid:gid of a file in the case's folder, as the host sees it."""
+        return self.host.run(["stat", "-c", "%u:%g", f"{self.folder}/{name}"]).out.strip()
+
+    def name(self, group: str) -> str:
+        """A container name as nanoclaw makes them: nanoclaw-GROUP-MILLISECONDS. The group carries the case's name."""
+        return f"nanoclaw-{group}-{self._owner.run}-{_milliseconds()}"
+
+    def engine(self, *args: str) -> str:
+        """The host's own view, past the docker under test: what the engine's own command prints."""
+        engine = self.facts.engine
+        return self.host.must([engine, *args], doing=f"“{engine} {args[0]}”").out.strip()
+
+    @property
+    def files_of_root(self) -> str:
+        """uid:gid, on the host, of a file that a container's root makes in a mount."""
+        return f"{self.uid}:{self.facts.gid}" if self.facts.rootless else "0:0"
+
+    def sleeper(self, name: str, *options: str, script: str = "trap exit TERM; sleep 600 & wait") -> None:
+        """A bystander: a container that runs ``script`` until it is removed, started past the shim.
+
+        It has no network, unless ``options`` give it one: setting one up is an eighth of a start.
+        """
+        network = [] if any(option.startswith("--network") for option in options) else ["--network=none"]
+        self._beside(["run", "-d", *network], name, options, "sh", "-c", script)
+
+    def created(self, name: str, *options: str) -> None:
+        """Another bystander: a container that does not run, made past the shim."""
+        self._beside(["create"], name, options, "true")
+
+    def _beside(self, how: Sequence[str], name: str, options: Sequence[str], *command: str) -> None:
+        self._bystanders.append(name)
+        label = f"{probe_image.LABEL}={self._owner.run}"
+        with self._watch.aside() if self._watch else contextlib.nullcontext():
+            self.engine(*how, "--name", name, "--label", label, *options, self.probe, *command)
+
+    def forget(self, name: str) -> None:
+        """Leave a bystander alone from now on: the case has removed it."""
+        self._bystanders.remove(name)
+
+    def clear(self) -> None:
+        """Remove the bystanders."""
+        if self._bystanders:
+            self.engine("rm", "-f", *self._bystanders)
+            self._bystanders.clear()
+
+    def expect_gone(self, name: str) -> None:
+        """Fail unless, within seconds, neither a container of that name nor a process that serves it is left."""
+        pattern = f"[{name[0]}]{name[1:]}"  # a regular expression that does not match the command line that carries it
+        left = self.host.run(shell(_GONE, self.facts.engine, pattern), timeout=30)
+        expect(left.status == 0, f"nothing left of container {name}: no container, no client, no conmon", left.out)
+
+    def await_running(self, name: str) -> None:
+        """Return when the host sees a container of that very name running; fail after 15 s on ordinary hardware."""
+        bound = round(15 * self.slowness)
+        done = self.host.run(shell(_RUNNING, self.facts.engine, name, str(bound)), timeout=60)
+        expect(done.status == 0, f"a running container named {name}", f"none of that name after {bound} s")
+
+
+def remove_containers(account: Host, run: str) -> None:
+    """Remove the containers that a run has on an account."""
+    facts = account.facts()
+    script = shell(_REMOVE_CONTAINERS_IF_ANY, facts.engine, f"{probe_image.LABEL}={run}", facts.graph_root)
+    account.run(script, timeout=60)
+
+
+def remove_objects(account: Host, run: str) -> bool:
+    """Remove what a run left on an account: containers, images, build caches, folders. Whether nothing is left."""
+    try:
+        gone = account.remove_private_directories(directories_of(run))
+        script = shell(_REMOVE, account.facts().engine, f"{probe_image.LABEL}={run}", marker(run), base.SHARED)
+        return account.run(script, timeout=60).status == 0 and gone
+    except TimedOut:
+        return False
+
+
+def directories_of(run: str) -> str:
+    """What the names of a run's private directories begin with, on any account."""
+    return f"nanoclaw-verify-{run}"
+
+
+def marker(run: str) -> str:
+    """The name of a file by which a build cache is known as a run's own."""
+    return f"nanoclaw-verify-{run}"
+
+
+def accounts_with(accounts: Sequence[Host], *, image_uid: bool) -> Host | None:
+    """The first account whose uid is 1000 (``image_uid``), or neither that nor 0: nanoclaw tells these two apart."""
+    for account in accounts:
+        uid = account.facts().uid
+        if uid == 1000 if image_uid else uid not in (0, 1000):
+            return account
+    return None

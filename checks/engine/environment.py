@@ -1,0 +1,176 @@
+"""What a run stands on: a host that can be used, swept of dead runs, with probe images and the profile in place."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from checks.core import run_directories
+from checks.core.errors import HostProblem, WrongUsage
+from checks.core.paths import ROOT
+from checks.core.progress import Progress
+from checks.core.run_directories import Run
+from checks.engine import probe_image
+from checks.engine.case_context import Owner, remove_objects
+from checks.engine.leaks import Watch
+from checks.hosts import guest, recipe
+from checks.hosts.base import Host
+from checks.hosts.guest import Guest
+from checks.hosts.identity import other_version
+from checks.hosts.local import LocalHost
+from checks.hosts.preflight import require_usable, unusable
+from checks.hosts.process import Echo
+from checks.hosts.ssh import SshHost
+
+DEFAULT_GUEST = "debian-13"
+PROFILES = ("recommended", "stock")
+AS_IT_IS = "as-it-is"
+"""The profile of a host that we don't configure."""
+
+_DROP_IN = ROOT / "examples" / "containers.conf.d" / "50-nanoclaw.conf"
+_SETTINGS = ".config/containers"
+
+
+def profiles(what: recipe.Recipe) -> Sequence[str]:
+    """The profiles that a pinned host can be tested with, its default first."""
+    return PROFILES if what.engine == "podman" else PROFILES[1:]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A host ready for cases."""
+
+    host: Host
+    profile: str
+    owner: Owner
+    run: Run
+    guest: Guest | None = None
+    """The throwaway machine, where it is one."""
+    alone: bool = False
+    """Whether nothing but this run is at work on the accounts that it uses."""
+
+    @property
+    def accounts(self) -> Sequence[Host]:
+        """Every account that cases may use, the default one first."""
+        return self.host.accounts()
+
+    def keep(self) -> None:
+        """Leave the host as it is when the run ends."""
+        self.run.keep(self.host.name)
+
+
+@contextlib.contextmanager
+def stage(
+    spec: str,
+    profile: str | None,
+    run: Run,
+    progress: Progress,
+    *,
+    keep: bool = False,
+    sharing: bool = False,
+    echo: Echo | None = None,
+) -> Iterator[Stage]:
+    """The stage on the host that ``spec`` names; taken down when the block ends.
+
+    ``sharing``: other throwaway hosts run here at the same time.
+
+    Raises WrongUsage where spec or profile make no sense, HostProblem where the host can't be used.
+    """
+    sweep(progress)
+    if spec in ("auto", "local"):
+        local = LocalHost()
+        reason = unusable(local) if spec == "auto" else ""
+        if not reason:
+            taken = contextlib.ExitStack()
+            try:
+                ready = taken.enter_context(_as_it_is(local, profile, run, progress, echo=echo))
+            except HostProblem as problem:
+                if spec == "local":
+                    raise
+                reason = str(problem)
+            else:
+                with taken:
+                    yield ready
+                return
+        progress.say(f"Testing on the throwaway host {DEFAULT_GUEST}, not on this machine: {reason}.")
+        spec = DEFAULT_GUEST
+    if spec.startswith("ssh://"):
+        with (
+            contextlib.closing(SshHost.parse(spec, sockets=run.sockets)) as host,
+            _as_it_is(host, profile, run, progress, echo=echo) as ready,
+        ):
+            yield ready
+        return
+    what = recipe.load(spec)
+    with _pinned(what, profile or profiles(what)[0], run, progress, keep=keep, sharing=sharing, echo=echo) as ready:
+        yield ready
+
+
+@contextlib.contextmanager
+def _as_it_is(host: Host, profile: str | None, run: Run, progress: Progress, *, echo: Echo | None) -> Iterator[Stage]:
+    if profile:
+        raise WrongUsage(f"{host.name} is tested as it is.", "--profile is for throwaway hosts (invoke hosts).")
+    with progress.step(f"Looking at {host.name}"):
+        require_usable(host)
+    for dead, where in run_directories.dead_runs():
+        if where == host.name and remove_objects(host, dead.id):
+            run_directories.remove(dead)
+    run.aims_at(host.name)
+    watch = Watch(host, run.id, alone=False)
+    watch.begin()
+    try:
+        with progress.step("Making the probe image"):
+            probe_image.make([host], run.id)
+        host.echo = echo
+        yield Stage(host, AS_IT_IS, Owner(run.id, run.id), run)
+    finally:
+        host.echo = None
+        if not run.kept:
+            with progress.step("Cleaning up"):
+                clean = remove_objects(host, run.id)
+                left = watch.left()
+            if not clean or left:
+                images = "" if clean else f" images or containers with the label {probe_image.LABEL}={run.id}"
+                progress.say(f"Not everything could be removed from {host.name}:{images} {'; '.join(left)}".rstrip())
+
+
+@contextlib.contextmanager
+def _pinned(
+    what: recipe.Recipe, profile: str, run: Run, progress: Progress, *, keep: bool, sharing: bool, echo: Echo | None
+) -> Iterator[Stage]:
+    if profile not in profiles(what):
+        raise WrongUsage(f"{what.name} has no profile “{profile}”.", f"Known: {', '.join(profiles(what))}.")
+    guest.require_tools()
+    with guest.resumed(what, run, probe_image.make, progress, outlive=keep, sharing=sharing) as machine:
+        if profile == "recommended":
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(_configure, machine.members))
+        if other := other_version(what, machine.members[0].facts().as_json()):
+            progress.say(other if what.moving else f"{other} Its evidence would not be taken.")
+        if what.shim == "link":
+            progress.say(f"{what.name} has no package podman-docker: docker is a link to podman there.")
+        for account in machine.members:
+            account.echo = echo
+        yield Stage(machine.members[0], profile, Owner(run.id, probe_image.PREPARED), run, machine, alone=True)
+
+
+def _configure(account: Host) -> None:
+    facts = account.facts()
+    # Drop-ins are read from 4.0 on; before that, of the user's own files, containers.conf alone.
+    before_drop_ins = int(facts.version.split(".")[0]) < 4
+    name = "containers.conf" if before_drop_ins else f"containers.conf.d/{_DROP_IN.name}"
+    account.put(f"{facts.home}/{_SETTINGS}/{name}", _DROP_IN.read_bytes())
+
+
+def sweep(progress: Progress) -> None:
+    """Remove what dead runs left on this machine. What they left elsewhere goes when a run aims there again."""
+    for dead, where in run_directories.dead_runs():
+        if where.startswith("ssh://"):
+            continue
+        with progress.step(f"Removing what the dead run {dead.id} left"):
+            run_directories.stop(dead)
+            if where == "local":
+                remove_objects(LocalHost(), dead.id)
+            run_directories.remove(dead)

@@ -1,0 +1,59 @@
+"""The probe image: built on a host with podman itself, not through the shim, so that a broken shim is a failed case and
+a Podman that can't run containers is an unusable host."""
+
+from __future__ import annotations
+
+import importlib.resources
+import io
+import tarfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from checks.core.paths import FIXTURES
+from checks.hosts.base import Host
+
+LABEL = "nanoclaw-verify"
+"""The label key that every container and image of a run carries; its value is the run's id."""
+
+PREPARED = "prepared"
+"""Stands for the run's id on what a guest is prepared with, once."""
+
+# For a host without a static busybox.
+_FALLBACK = "docker.io/library/alpine:3.21.3@sha256:a8560b36e8b8210634f77d9f7f9efd7ffa463e380b75e2e74aff4511df3ef88c"
+
+
+def repository(owner: str) -> str:
+    """The name of the probe images of ``owner``, a run's id; ``:probe`` has no USER, ``:agent`` has uid 1000."""
+    return f"localhost/nanoclaw-verify/{owner}"
+
+
+def make(accounts: Sequence[Host], owner: str = PREPARED) -> None:
+    """Build the probe images in the store of each account. Raises HostProblem where a host can't run them."""
+    context = _context()
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda account: _make(account, owner, context), accounts))
+
+
+def _make(account: Host, owner: str, context: bytes) -> None:
+    script = (FIXTURES / "probe" / "make.sh").read_text()
+    argv = ["sh", "-c", script, "make.sh", account.facts().engine, repository(owner), f"{LABEL}={owner}", _FALLBACK]
+    account.must(argv, stdin=context, timeout=120, doing="building and starting the probe image")
+
+
+def _context() -> bytes:
+    """The build context as a tar file: fixtures/probe, and the time zone that a case asks for (hosts may lack it)."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.add(FIXTURES / "probe", arcname=".", filter=_anonymous)
+        zone = importlib.resources.files("tzdata").joinpath("zoneinfo", "America", "New_York").read_bytes()
+        entry = tarfile.TarInfo("rootfs/usr/share/zoneinfo/America/New_York")
+        entry.size = len(zone)
+        tar.addfile(entry, io.BytesIO(zone))
+    return buffer.getvalue()
+
+
+def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = entry.mtime = 0
+    entry.uname = entry.gname = ""
+    entry.mode |= 0o555 if entry.isdir() or entry.mode & 0o100 else 0o444  # whatever the umask of who cloned this
+    return entry

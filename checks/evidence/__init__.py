@@ -1,0 +1,1 @@
+"""What runs found, as files: written, loaded, validated and compared."""

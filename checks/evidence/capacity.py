@@ -1,0 +1,23 @@
+"""Evidence of how many agents a host can run at once: a file a host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from checks.core.paths import ROOT
+from checks.evidence import source
+
+FOLDER = ROOT / "evidence" / "parallel"
+SCHEMA = Path(__file__).with_name("capacity.schema.json")
+
+
+def committed(folder: Path = FOLDER) -> Sequence[Mapping[str, Any]]:
+    """All evidence in the folder, by name. Raises WrongUsage where some can't be believed."""
+    return [read(path) for path in sorted(folder.glob("*.json"))]
+
+
+def read(path: Path) -> Mapping[str, Any]:
+    """One file. Raises WrongUsage where it is no evidence, or is not of the host that it names."""
+    return source.believed(path, SCHEMA, "invoke parallel")

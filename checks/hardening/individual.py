@@ -1,0 +1,69 @@
+"""Every flag alone: enabled, an agent asked, the operation that broke found, a work-around tried, its bite proved."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+from checks.engine.flags import Flag, Hardening, Subject, Workaround
+from checks.hardening.flag_results import Row
+from checks.hardening.proofs import Plan
+from checks.hardening.session import Ground, Smoke
+
+
+def each_alone(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> list[Row]:
+    """Try each flag with nothing else set, but for what it needs."""
+    rows = attacked(ground, hardening, flags)
+    bare = _Bare(ground)
+    with ground.progress.step("Asking agents"):
+        ground.at_once(lambda row: _ask(ground, hardening, row, bare), [row for row in rows if not row.flag.documented])
+    return rows
+
+
+def attacked(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> list[Row]:
+    """Each flag alone, by its attacks and by what is read inside; no agent is asked."""
+    plan = Plan(hardening)
+    for flag in flags:
+        plan.alone(flag)
+    trials = ground.attack(plan.cells)
+    rows = []
+    for flag in flags:
+        options = hardening.options(flag)
+        row = Row(flag, tuple(options))
+        row.bitten = plan.bites(flag, options, trials)
+        row.missing, row.trouble = plan.in_force(flag, options, trials)
+        rows.append(row)
+    return rows
+
+
+class _Bare:
+    """The agent without any flag, asked once and only where it has to be."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._lock = threading.Lock()
+        self._smoke: Smoke | None = None
+
+    def smoke(self) -> Smoke:
+        with self._lock:
+            self._smoke = self._smoke or self._ground.ask([], [])
+            return self._smoke
+
+
+def _ask(ground: Ground, hardening: Hardening, row: Row, bare: _Bare) -> None:
+    """An agent under the flag alone; then with one work-around after another until it answers."""
+    flags = [*(hardening.flag(each) for each in row.flag.needs), row.flag]
+    for workaround, options in _ways(row, flags):
+        smoke = ground.ask(flags, options)
+        row.smokes.append((workaround, smoke))
+        ground.progress.say(f"  {' '.join(options)}: {'the agent answers' if smoke.passed else 'no answer'}")
+        if smoke.passed:
+            return
+    row.without = bare.smoke()
+
+
+def _ways(row: Row, flags: Sequence[Flag]) -> Iterator[tuple[Workaround | None, list[str]]]:
+    yield None, list(row.options)
+    for flag in flags:
+        for each in flag.mending(Subject.AGENT):
+            yield each, [*row.options, *each.options]

@@ -1,0 +1,148 @@
+"""The proof that the recommended configuration is in force: nanoclaw's own invocation, and what its container sees."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from checks.core.errors import HostProblem
+from checks.engine import container_state
+from checks.engine.case_context import Bench
+from checks.engine.docker import Docker, Record
+from checks.engine.environment import Stage
+from checks.engine.expect import Mismatch, expect
+from checks.hardening.injection import state
+from checks.hardening.injection.settings import Setting, Settings, in_force, seen
+from checks.hosts.process import TimedOut
+from checks.nanoclaw import contract, running
+from checks.nanoclaw.agent import Agent
+from checks.nanoclaw.provider import Kit
+from checks.nanoclaw.running import Question, RunningAgent, StreamsAgent
+from checks.nanoclaw.service import Conversation
+
+_NOWHERE = "http://127.0.0.1:9"
+"""The service's address for an agent that has no way to the service: the discard port of its own loopback."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: whether it is as it is to be, and what was seen."""
+
+    what: str
+    held: bool
+    seen: str
+
+    @property
+    def line(self) -> str:
+        """It as the report has it."""
+        return f"  [{'PASS' if self.held else 'FAIL'}] {self.what}: {self.seen}"
+
+
+def check(stage: Stage, kit: Kit) -> list[Finding]:
+    """Look at the files, run an agent exactly as nanoclaw does, look into its container, hear its answer."""
+    found = state.look(stage.host)
+    wrong = state.problems(found)
+    findings = [Finding("The configuration is in place", not wrong, " ".join(wrong) or "every file as installed")]
+    bench = Bench(stage.host, stage.owner, "injection", Record())
+    try:
+        image = kit.image(bench)
+    except (Mismatch, TimedOut) as failure:
+        return [*findings, Finding("The agent's image is there", False, str(failure))]
+    unasked = ""
+    try:
+        question = kit.question(bench)
+    except (Mismatch, TimedOut) as failure:  # its container can be looked into all the same
+        unasked, question = str(failure), Question("none", "none", Conversation("none", "none"), _NOWHERE)
+    bench.docker = Docker(stage.host, "", bench.record)  # from here on: nanoclaw sets no label of ours
+    findings += _of_agent(bench, kit.agent, image, question, found.settings, unasked)
+    findings.append(_of_others(bench, found.settings))
+    return findings
+
+
+def missing(stage: Stage) -> Mapping[Setting, str]:
+    """What of the recommended set this host can't set, each with the reason."""
+    gone = state.look(stage.host).settings.missing()
+    return {setting: f"it gives users no controller “{name}”" for name, setting in gone.items()}
+
+
+def as_json(findings: list[Finding], left_out: Mapping[Setting, str]) -> dict[str, Any]:
+    """The findings as evidence has them."""
+    return {
+        "findings": [{"what": each.what, "held": each.held, "seen": each.seen} for each in findings],
+        "missing": dict(left_out),
+    }
+
+
+def _of_agent(
+    bench: Bench, which: Agent, image: str, question: Question, settings: Settings, unasked: str
+) -> Iterator[Finding]:
+    name = ""
+    try:
+        with running.started(bench, which, image, question) as agent:
+            name = agent.name
+            yield _unmodified(agent, image)
+            yield from _inside(bench, agent, settings)
+            yield Finding("The agent answers", False, unasked) if unasked else _answered(agent)
+    finally:
+        if name:
+            with contextlib.suppress(HostProblem):
+                bench.host.run([bench.facts.engine, "rm", "-f", name], timeout=30)
+
+
+def _unmodified(agent: RunningAgent, image: str) -> Finding:
+    """Whether what was run is what nanoclaw runs: no label, no option of ours, and the docker of the account's PATH."""
+    bench, sent = agent.bench, list(agent.client.so_far().argv)
+    own = [
+        "docker",
+        *contract.run_streams(
+            name=agent.name, zone=running.ZONE, uid=bench.uid, gid=bench.facts.gid,
+            mounts=agent.workspace.mounts, image=image,
+        ).words,
+    ]  # fmt: skip
+    if not isinstance(agent, StreamsAgent):  # the second design's command has the gateway's options besides
+        own = [word for word in sent if not word.startswith(("--label=nanoclaw-verify", "nanoclaw-verify="))]
+    return Finding("The invocation is nanoclaw's own", sent == own, " ".join(sent[:6]) + " …")
+
+
+def _inside(bench: Bench, agent: RunningAgent, settings: Settings) -> Iterator[Finding]:
+    """What is in force for the agent's own first process: what is exec'd beside it gets its rights from Podman anew."""
+    try:
+        bench.await_running(agent.name)
+        done = bench.host.run([bench.facts.engine, "exec", agent.name, *container_state.argv()], timeout=30)
+        now = container_state.parse(done.out)
+    except (Mismatch, ValueError, TimedOut) as failure:
+        why = running.last_words(agent.client.so_far()) or str(failure)
+        for setting in settings.wanted():
+            yield Finding(setting.capitalize(), False, "can't be seen: no container of the agent's is running")
+        yield Finding("The agent's container starts", False, why)
+        return
+    for setting in settings.wanted():
+        yield Finding(setting.capitalize(), in_force(setting, settings, now, bench.uid), seen(setting, now))
+
+
+def _answered(agent: RunningAgent) -> Finding:
+    try:
+        running.expect_answer(agent)
+        agent.close()
+    except (Mismatch, TimedOut) as failure:
+        return Finding("The agent answers", False, str(failure))
+    return Finding("The agent answers", True, "the service's own words")
+
+
+def _of_others(bench: Bench, settings: Settings) -> Finding:
+    """Another container of the same user, with a mount, that is not nanoclaw's: only its user namespace is another."""
+    what = "Other containers are left alone"
+    folder = bench.make("others")
+    argv = [bench.facts.engine, "run", "--rm", "-v", f"{folder}:/data", bench.probe, *container_state.argv()]
+    try:
+        done = bench.host.run(argv, timeout=40)
+        expect(done.status == 0, "another container to run", done.err.strip()[-300:])
+        now = container_state.parse(done.out)
+    except (Mismatch, ValueError, TimedOut) as failure:
+        return Finding(what, False, str(failure))
+    touched = [
+        each for each in settings.wanted() if each is not Setting.USER and in_force(each, settings, now, bench.uid)
+    ]
+    return Finding(what, not touched, ", ".join(touched) or "a writable root, capabilities and limits as before")

@@ -1,0 +1,164 @@
+"""``invoke inject``: the options measured, the recommended one installed, taken away, and proven to be in force."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from checks.core import run_directories
+from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.core.outcome import run_and_report
+from checks.core.paths import ROOT
+from checks.core.progress import Progress
+from checks.core.terminal import say
+from checks.engine.environment import Stage, stage
+from checks.hardening.injection import check as proof
+from checks.hardening.injection import install, stored, table
+from checks.hardening.injection.measure import measured
+from checks.hardening.injection.state import Found, look, require_account
+from checks.hosts import recipe
+from checks.hosts.base import Host
+from checks.hosts.local import LocalHost
+from checks.hosts.ssh import SshHost
+from checks.nanoclaw.agent_session import opened
+
+_ACTIONS = "--list, --check, --install or --uninstall"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may ask of this command."""
+
+    list: bool = False
+    check: bool = False
+    install: bool = False
+    uninstall: bool = False
+    dry_run: bool = False
+    accept_missing: bool = False
+    host: str = ""
+    nanoclaw: str = ""
+
+
+def inject(options: Options) -> Exit:
+    """Do what was asked for. CASE_FAILED where something is not in force or missing, or stands in the way."""
+    progress = Progress()
+    return run_and_report(lambda: _do(options, progress), progress.say)
+
+
+def _do(options: Options, progress: Progress) -> Exit:
+    asked = [name for name in ("list", "check", "install", "uninstall") if getattr(options, name)]
+    if len(asked) != 1:
+        raise WrongUsage(f"Ask for one of {_ACTIONS}.", "See invoke --help inject.")
+    if options.dry_run and not (options.install or options.uninstall):
+        raise WrongUsage("--dry-run goes with --install or --uninstall.")
+    if options.accept_missing and not (options.install or options.check):
+        raise WrongUsage("--accept-missing goes with --install or --check.")
+    if options.nanoclaw and not options.check:
+        raise WrongUsage("--nanoclaw goes with --check: only that runs an agent.")
+    if options.list:
+        return _list(options.host, progress)
+    if options.check:
+        return _check(options, progress)
+    with _account(options.host or "local") as host:
+        if options.install:
+            return install.install(host, dry_run=options.dry_run, accept_missing=options.accept_missing)
+        return install.uninstall(host, dry_run=options.dry_run)
+
+
+@contextlib.contextmanager
+def _account(spec: str) -> Iterator[Host]:
+    if spec == "local":
+        yield LocalHost()
+    elif spec.startswith("ssh://"):
+        with run_directories.new_run() as run, contextlib.closing(SshHost.parse(spec, sockets=run.sockets)) as host:
+            yield host
+    elif spec in recipe.known():
+        raise WrongUsage(
+            f"{spec} is a throwaway host: what is installed there goes with the run.",
+            f"invoke inject --check --host {spec} installs it there and looks whether it is in force.",
+        )
+    else:
+        raise WrongUsage(f"“{spec}” is no host to install on.", "Known: local, ssh://user@host[:port].")
+
+
+def _list(spec: str, progress: Progress) -> Exit:
+    if not spec:
+        known = stored.committed(stored.OPTIONS)
+        if not known:
+            raise WrongUsage("Nothing has been measured yet.", "Measure a host: invoke inject --list --host debian-13")
+        say("\n\n".join(table.of_host(evidence) for evidence in known))
+        return Exit.OK
+    with run_directories.new_run() as run, stage(spec, _plain(spec), run, progress) as ready:
+        _refuse_configured(ready, _looked_at(ready.host))
+        evidence = measured(ready, progress)
+    say(table.of_host(evidence))
+    if evidence["host"]["name"] in recipe.known():
+        say(f"\nWrote {stored.write(stored.OPTIONS, evidence).relative_to(ROOT)}.")
+    return Exit.OK
+
+
+def _refuse_configured(ready: Stage, found: Found) -> None:
+    """Each option is tried alone: what an account is configured with already would be taken for the option's doing."""
+    if ready.guest is None and (own := [path for path in found.files if "/.config/containers/" in path]):
+        raise WrongUsage(
+            f"{ready.host.name} has a configuration of its own ({own[0]}), which would be measured with every option.",
+            "Measure on a throwaway host: invoke inject --list --host debian-13",
+        )
+
+
+def _check(options: Options, progress: Progress) -> Exit:
+    spec = options.host or "auto"
+    with opened(spec, _plain(spec), options.nanoclaw, progress) as (ready, kit):
+        if ready.guest is not None:
+            _install_there(ready.host)
+        elif not _looked_at(ready.host).installed:
+            say(f"The recommended configuration is not installed on {ready.host.name}.")
+            say("Install it: invoke inject --install")
+            return Exit.CASE_FAILED
+        facts = ready.host.facts()
+        say(f"Host: {ready.host.name}: {facts.distribution}, Podman {facts.version}, uid {facts.uid}")
+        say(f"Agent: {kit.agent.name}\n")
+        with progress.step("Asking an agent, and looking into its container"):
+            findings = proof.check(ready, kit)
+        left_out = proof.missing(ready)
+        evidence = {
+            "host": {"name": ready.host.name, "profile": ready.profile, **facts.as_json()},
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "agent": kit.agent.name,
+            **proof.as_json(findings, left_out),
+        }
+    return _report(evidence, findings, accept_missing=options.accept_missing)
+
+
+def _report(evidence: dict[str, Any], findings: list[proof.Finding], *, accept_missing: bool) -> Exit:
+    for finding in findings:
+        say(finding.line)
+    for what, why in evidence["missing"].items():
+        say(f"  [MISSING] {what}: can't be set on this host: {why}")
+    failed = sum(not finding.held for finding in findings)
+    say(f"\n{len(findings) - failed} of {len(findings)} as they are to be" + (f", {failed} not." if failed else "."))
+    if evidence["host"]["name"] in recipe.known() and "nanoclaw's own" in evidence["agent"]:
+        stored.write(stored.CHECK, evidence)
+    if evidence["missing"] and not accept_missing:
+        say("What is missing fails this check; --accept-missing accepts it.")
+        return Exit.CASE_FAILED
+    return Exit.CASE_FAILED if failed else Exit.OK
+
+
+def _install_there(host: Host) -> None:
+    if why := install.bring(host, accept_missing=True).obstacles:
+        raise HostProblem(why[0])
+
+
+def _looked_at(host: Host) -> Found:
+    found = look(host)
+    require_account(found)
+    return found
+
+
+def _plain(spec: str) -> str | None:
+    """The profile without any configuration of ours, on a host that has profiles."""
+    return "stock" if spec in recipe.known() else None

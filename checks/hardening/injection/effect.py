@@ -1,0 +1,229 @@
+"""What Podman itself makes of an account's configuration: a container that the hook must change, started and read."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import secrets
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from checks.core.bounded import parsed
+from checks.core.errors import HostProblem, WrongUsage
+from checks.core.paths import FIXTURES
+from checks.core.terminal import say
+from checks.engine import container_state
+from checks.engine.container_state import CAPABILITIES, Inside, Mounted
+from checks.engine.docker import shell
+from checks.hardening.injection import configuration
+from checks.hardening.injection.configuration import File, settings_folder
+from checks.hardening.injection.settings import CONTROLLERS, Setting, Settings, in_force, seen, size
+from checks.hardening.injection.state import Found
+from checks.hosts.base import Host
+from checks.hosts.process import TimedOut
+
+_Files = Callable[[str], Sequence[File]]
+"""Our files, for the directory of container settings that they are to be in."""
+
+LIMITS = frozenset(setting for setting, _ in CONTROLLERS.values())
+"""The settings that a host may lack the means for."""
+
+_AS_SERVICE = ["systemd-run", "--user", "--quiet", "--wait", "--pipe", "--collect"]
+_TIMEOUT = 90  # seconds; a container takes one, or five where the processor is emulated
+_OTHER_CAPABILITY = 63  # a bit that no capability has: for those that have no number here
+_SAID = 400  # characters of Podman's own words in a message
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What became of one container."""
+
+    inside: Inside | None
+    """What the running container saw of itself; None where it did not run."""
+    handed: Inside | None
+    """The configuration that Podman gave to its OCI runtime; None where it came to none."""
+    said: str
+    """Podman's own words where no container ran."""
+
+    @property
+    def known(self) -> Inside | None:
+        """The best that is known of the container."""
+        return self.inside or self.handed
+
+    def lacking(self, wanted: Settings, uid: int) -> list[Setting]:
+        """What is not in force of ``wanted``. ``uid`` is the host user's."""
+        known = self.known
+        return [each for each in wanted.wanted() if known is None or not in_force(each, wanted, known, uid)]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the recommended configuration is in effect on an account."""
+
+    effect: Effect
+    lacking: tuple[Setting, ...]
+    """What is not in force although it should be."""
+    breaks: bool
+    """Whether no container starts, and one does without the recommended configuration."""
+    context: str
+    """In which environment Podman was asked: empty for the account's own."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything is in force."""
+        return not self.lacking and not self.breaks
+
+    @property
+    def only_limits(self) -> bool:
+        """Whether nothing but limits is lacking, in a container that runs or that could not run anyway."""
+        return not self.breaks and self.effect.known is not None and set(self.lacking) <= LIMITS
+
+    @property
+    def reported(self) -> str:
+        """What Podman reported, as one line."""
+        parts = []
+        if self.lacking and self.effect.known is not None:
+            known = self.effect.known
+            parts.append(f"not in force: {', '.join(f'{each} ({seen(each, known)})' for each in self.lacking)}")
+        if self.effect.inside is None:
+            why = "" if self.breaks else ", with and without the hardening"
+            parts.append(f"no container starts{why}: {self.effect.said}")
+        return f"{self.context}{'; '.join(parts)}"
+
+
+def placed(host: Host, found: Found, wanted: Settings) -> Verdict:
+    """What Podman makes of the configuration as it stands on the account now."""
+    return _worst(host, found, wanted, None)
+
+
+def staged(host: Host, found: Found, wanted: Settings) -> Verdict:
+    """What Podman would make of the configuration with our files in it. The account itself stays unchanged."""
+    return _worst(host, found, wanted, lambda folder: configuration.files(folder, found.version, wanted))
+
+
+def _worst(host: Host, found: Found, wanted: Settings, files: _Files | None) -> Verdict:
+    """The verdict in this environment, without its variables of Podman's, and in that of the account's services.
+
+    The first that does not hold. A variable of one shell may do what a file does not, and nanoclaw's service lacks it.
+    """
+    contexts: list[tuple[str, Sequence[str]]] = [("", ())]
+    if found.own:
+        names = [each.partition("=")[0] for each in found.own]
+        contexts.append(
+            (f"without {', '.join(names)} of this environment: ", ["env", *(f"--unset={name}" for name in names)])
+        )
+    if found.services_differ:
+        contexts.append(("as a service of the user's systemd: ", _AS_SERVICE))
+    for context, carrier in contexts:
+        effect = _effect(host, found, files, carrier)
+        breaks = False
+        if effect.inside is None:
+            breaks = _effect(host, found, lambda _: [], carrier).inside is not None
+        verdict = Verdict(effect, tuple(effect.lacking(wanted, found.uid)), breaks, context)
+        if not verdict.holds:
+            return verdict
+    return verdict
+
+
+def _effect(host: Host, found: Found, files: _Files | None, carrier: Sequence[str]) -> Effect:
+    """One container. ``files``: what a copy of the account's settings has of ours; None: the settings themselves."""
+    with _scratch(host) as folder:
+        if files is None:
+            argv, stdin = [folder, "", container_state.SCRIPT], b""
+        else:
+            ours = [file.path.removeprefix(f"{settings_folder(found.home)}/") for file in found.wanted]
+            config = f"{folder}/config/containers"
+            argv = [folder, settings_folder(found.home), container_state.SCRIPT, *ours]
+            stdin = _archive(files(config), config)
+        script = (FIXTURES / "injection" / "effect.sh").read_text()
+        try:
+            done = host.run([*carrier, *shell(script, *argv)], stdin=stdin, timeout=_TIMEOUT)
+        except TimedOut as late:
+            return Effect(None, None, f"a container did not end within {late.bound:g} s")
+    told = dict(line.split("\t", 1) for line in done.out.splitlines() if "\t" in line)
+    try:
+        values = {key: base64.b64decode(value).decode(errors="replace") for key, value in told.items()}
+    except ValueError as error:
+        raise HostProblem(f"On {host.name}, what Podman printed can't be read: {error}.") from error
+    if files is not None and "error" in values:  # the user knows the original of a copy
+        copy = f"{folder}/config/containers"
+        values["error"] = values["error"].replace(copy, settings_folder(found.home))
+    if "error" not in values:
+        raise HostProblem(
+            f"On {host.name}, Podman could not be asked what it applies: {_words(done.err) or f'status {done.status}'}."
+        )
+    seen_inside, handed = None, None
+    said = _words(values["error"])
+    if "started" in values:
+        try:
+            seen_inside = container_state.parse(values.get("inside", ""))
+        except ValueError as error:
+            said = str(error)
+    if values.get("handed"):
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, WrongUsage):
+            handed = of_config(parsed(values["handed"]))
+    return Effect(seen_inside, handed, said or "without a reason")
+
+
+@contextlib.contextmanager
+def _scratch(host: Host) -> Iterator[str]:
+    name = f"nanoclaw-verify-{secrets.token_hex(5)}"
+    folder = host.make_private_directory(name)
+    try:
+        yield folder
+    finally:
+        if not host.remove_private_directories(name):
+            say(f"{folder} on {host.name} could not be removed.")
+
+
+def _archive(files: Sequence[File], below: str) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.TarFile(fileobj=buffer, mode="w") as tar:
+        for file in files:
+            entry = tarfile.TarInfo(file.path.removeprefix(f"{below}/"))
+            entry.size, entry.mode = len(file.data), file.mode
+            tar.addfile(entry, io.BytesIO(file.data))
+    return buffer.getvalue()
+
+
+def _words(text: str) -> str:
+    """The end of what Podman said, in one line."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _SAID else f"… {flat[-_SAID:]}"
+
+
+def of_config(config: Mapping[str, Any]) -> Inside:
+    """A container as its config.json describes it (OCI runtime specification).
+
+    Raises ValueError, KeyError, TypeError or AttributeError where this is none.
+    """
+    process, linux = config["process"], config["linux"]
+    resources = linux.get("resources") or {}
+    names = {name for group in (process.get("capabilities") or {}).values() for name in group or ()}
+    bits = {CAPABILITIES.get(name.removeprefix("CAP_"), _OTHER_CAPABILITY) for name in names}
+    mounts = {mount["destination"]: mount for mount in config.get("mounts") or ()}
+    tmp = mounts.get("/tmp")  # noqa: S108 - the container's
+    words = dict(word.partition("=")[::2] for word in (tmp or {}).get("options") or ())
+    cpu = resources.get("cpu") or {}
+    return Inside(
+        capabilities=sum(1 << bit for bit in bits),
+        no_new_privileges=process.get("noNewPrivileges") is True,
+        seccomp=2 if linux.get("seccomp") else 0,
+        root=Mounted("root", config["root"].get("readonly") is True, None),
+        tmp=Mounted(tmp["type"], "ro" in words, size(words["size"]) if "size" in words else None) if tmp else None,
+        tmp_mode=words.get("mode", ""),
+        pids=_limit((resources.get("pids") or {}).get("limit")),
+        memory=_limit((resources.get("memory") or {}).get("limit")),
+        cpus=cpu["quota"] / cpu["period"] if _limit(cpu.get("quota")) and _limit(cpu.get("period")) else None,
+        unread=(),
+        uid_map=tuple((each["containerID"], each["hostID"], each["size"]) for each in linux.get("uidMappings") or ()),
+        uid=process["user"]["uid"],
+        gid=process["user"]["gid"],
+    )
+
+
+def _limit(value: int | None) -> int | None:
+    return value if value is not None and value > 0 else None

@@ -1,0 +1,197 @@
+"""``invoke sabotage``: the cases against a docker that misbehaves, one fault at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tabulate import tabulate
+
+from checks.core import run_directories
+from checks.core.errors import Exit, WrongUsage
+from checks.core.outcome import run_and_report
+from checks.core.output_paths import require_file
+from checks.core.progress import Progress
+from checks.core.selection import selected
+from checks.core.terminal import say
+from checks.engine.case_context import Bench
+from checks.engine.docker import Record
+from checks.engine.environment import DEFAULT_GUEST, Stage, stage
+from checks.hosts import recipe
+from checks.matrix.table import clock
+from checks.mutation import catalogue, stored
+from checks.mutation.catalogue import FAULTLESS, Sabotage
+from checks.mutation.pool import Pool, workers
+from checks.mutation.verdict import Pair, Verdict, judge, score, status
+from checks.mutation.worker import SKIPPED, Came, Task
+from checks.mutation.wrapped import upload
+from checks.nanoclaw.agent import available
+from checks.nanoclaw.contract import IMAGE_UID, Design
+from checks.nanoclaw.provider import Supply
+from checks.runner.plugin import About
+from checks.runner.verify import all_cases
+
+AGENT = {"streams_kit": Design.STREAMS, "databases_kit": Design.DATABASES, "checkout_kit": Design.STREAMS}
+"""The fixtures that make an agent run, which takes a minute under emulation."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may ask of it."""
+
+    host: str = DEFAULT_GUEST
+    only: Sequence[str] = ()
+    list_only: bool = False
+    agents: bool = False
+    slow: bool = False
+    nanoclaw: str = ""
+    json: str = ""
+
+
+def sabotage(options: Options) -> Exit:
+    """Run the cases under each sabotage that they can see, and print which of them did."""
+    progress = Progress()
+    return run_and_report(lambda: _run(options, progress), progress.say)
+
+
+def _run(options: Options, progress: Progress) -> Exit:
+    if options.host not in recipe.known() or recipe.load(options.host).engine != "podman":
+        raise WrongUsage(
+            f"“{options.host}” is no throwaway host with Podman.",
+            "A docker that misbehaves has no place on a machine that someone uses: invoke hosts lists those that have.",
+        )
+    require_file("--json", options.json)
+    cases = {case.id: case for case in all_cases()}
+    known = catalogue.load()
+    for wrong in catalogue.unknown_cases(known, list(cases)):
+        raise WrongUsage(wrong)
+    listing = "invoke sabotage --list"
+    chosen = selected(options.only, [each.names for each in known], kind="sabotage", listing=listing)
+    sabotages = [each for each, wanted in zip(known, chosen, strict=True) if wanted]
+    if options.list_only:
+        rows = [(each.name, each.does, ", ".join(each.cases)) for each in sabotages]
+        say(tabulate(rows, headers=("Sabotage", "What docker does", "Cases that see it")))
+        return Exit.OK
+    began, started = time.monotonic(), datetime.now(UTC)
+    with run_directories.new_run() as run, stage(options.host, None, run, progress) as ready:
+        pairs = list(_pairs(options, ready, sabotages, cases, progress))
+        facts = ready.host.facts()
+    seconds = time.monotonic() - began
+    say(report(pairs, seconds))
+    if options.json:
+        stored.write(Path(options.json), options.host, facts, pairs, started=started, seconds=seconds)
+    return status(pairs)
+
+
+def _pairs(
+    options: Options, ready: Stage, sabotages: Sequence[Sabotage], cases: Mapping[str, About], progress: Progress
+) -> Iterator[Pair]:
+    """Every sabotage with each of its cases, judged; in the order of the report."""
+    wanted = [(each, cases[case]) for each in sabotages for case in each.cases]
+    wanted.sort(key=lambda pair: list(cases).index(pair[1].id))
+    left_out = {case.id: reason for _, case in wanted if (reason := not_run(case, options))}
+    todo = [(each, case) for each, case in wanted if case.id not in left_out]
+    ends: dict[tuple[str, str], Came] = {
+        (FAULTLESS.name, case): Came(SKIPPED, came=why) for case, why in left_out.items()
+    }
+    if todo:
+        with _provided(options, ready, [case for _, case in todo], progress) as supply:
+            wrappers = {
+                account.facts().uid: upload(account, ready.run.id, [FAULTLESS, *sabotages])
+                for account in ready.accounts
+            }
+            with workers(ready, wrappers, nanoclaw=options.nanoclaw, slow=options.slow, supply=supply) as pool:
+                _run_all(pool, todo, ends, progress)
+    for each, case in wanted:
+        came = ends.get((each.name, case.id), Came(SKIPPED))
+        yield judge(each, case.id, case.label, came, ends[FAULTLESS.name, case.id])
+
+
+def not_run(case: About, options: Options) -> str:
+    """Why a case is not run; empty where it is."""
+    if case.id == "agent-build" and not options.slow:
+        return "builds an agent's image, which takes half an hour on an emulated host: --slow"
+    if AGENT.keys() & case.asks and not options.agents:
+        return "runs an agent, which takes a minute on an emulated host: --agents"
+    return ""
+
+
+def _run_all(
+    pool: Pool, todo: Sequence[tuple[Sabotage, About]], ends: dict[tuple[str, str], Came], progress: Progress
+) -> None:
+    """Run every case without a fault and under its sabotages. Each is told of when it can be judged."""
+    cases = list({case.id: case for _, case in todo}.values())
+    plan = [pair for case in cases for pair in ((FAULTLESS, case), *(pair for pair in todo if pair[1] is case))]
+    tasks = [Task(number, each.name, case.node, each.factor) for number, (each, case) in enumerate(plan)]
+    untold = dict(enumerate(plan))
+
+    def noted(task: Task, came: Came) -> None:
+        each, case = plan[task.number]
+        ends[each.name, case.id] = came
+        for number, (each, case) in list(untold.items()):
+            ended = [ends.get((name, case.id)) for name in (each.name, FAULTLESS.name)]
+            if ended[0] and ended[1]:
+                del untold[number]
+                verdict = judge(each, case.id, case.label, ended[0], ended[1]).verdict
+                progress.say(f"  {case.id} under {each.name}: {verdict} ({ended[0].seconds:.0f} s)")
+
+    def on(task: Task, uid: int) -> bool:
+        return suits(plan[task.number][1], uid)
+
+    with progress.step(f"Running {len(cases)} cases without a fault, and {len(todo)} times with one"):
+        pool.run(tasks, on, noted)
+
+
+def suits(case: About, uid: int) -> bool:
+    """Whether a case can run on the account of that uid."""
+    if "bench_of_image_uid" in case.asks:
+        return uid == IMAGE_UID
+    return "bench_passing_user" not in case.asks or uid != IMAGE_UID
+
+
+@contextlib.contextmanager
+def _provided(options: Options, ready: Stage, cases: Sequence[About], progress: Progress) -> Iterator[Supply | None]:
+    """The agents' images, on every account that runs one. Made here: workers have no hand on the machine."""
+    agents = available(options.nanoclaw)
+    designs = {
+        uid: {AGENT[each] for case in cases if suits(case, uid) for each in case.asks & AGENT.keys()} & agents.keys()
+        for uid in (account.facts().uid for account in ready.accounts)
+    }
+    if not any(designs.values()):
+        yield None
+        return
+    with contextlib.closing(Supply(ready, progress)) as supply:
+        for account in ready.accounts:
+            bench = Bench(account, ready.owner, "agents", Record())
+            for design in sorted(designs[bench.uid]):
+                with progress.step(f"Handing the account {bench.uid} the image of {agents[design].name}"):
+                    supply.image(agents[design], bench)
+        yield supply
+
+
+def report(pairs: Sequence[Pair], seconds: float) -> str:
+    """Case by case: which sabotage, and how the case did; then what is to be looked into, and the score."""
+    faults = [pair for pair in pairs if not pair.sabotage.equivalent]
+    rows = [(pair.case, pair.sabotage.name, pair.sabotage.does, str(pair.verdict)) for pair in faults]
+    lines = [tabulate(rows, headers=("Case", "Sabotage", "What docker does", "Result"))]
+    even = {pair.sabotage.name: pair for pair in pairs if pair.sabotage.equivalent}
+    if even:
+        lines += ["", "Not a fault, so that no case may fail on it:"]
+        for name in even:
+            mine = [pair for pair in pairs if pair.sabotage.name == name]
+            result = ", ".join(f"{pair.case} {pair.verdict}" for pair in mine)
+            lines.append(f"  {name}: {mine[0].sabotage.does}: {mine[0].sabotage.equivalent} ({result})")
+    left_out = {pair.case: pair.came for pair in pairs if pair.verdict is Verdict.NOT_RUN}
+    if left_out:
+        lines += ["", "Not run:"]
+        lines += [f"  {case}: {reason}" for case, reason in left_out.items()]
+    for pair in pairs:
+        if not pair.verdict.good:
+            lines += ["", f"{pair.case} under {pair.sabotage.name}: {pair.verdict}", f"  {pair.sabotage.does}"]
+            if pair.expected or pair.came:
+                lines += [f"  expected: {pair.expected}", f"  came:     {pair.came}"]
+    return "\n".join([*lines, "", f"Result: {score(pairs)} in {clock(seconds)}"])

@@ -1,0 +1,132 @@
+"""A verification in a process of its own, on a throwaway host, to which something is about to happen."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from checks.core import run_directories
+from checks.core.bounded import read_json
+from checks.core.errors import HostProblem
+from checks.core.paths import ROOT
+
+_BOUND = 420.0  # seconds; the longest that a run may take, a host built anew in it
+_POLL = 0.05
+
+
+class Running:
+    """A run under way."""
+
+    def __init__(
+        self, host: str, only: Sequence[str], *, root: Path = ROOT, settings: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        argv = [
+            *before, sys.executable, "-u", "-m", "invoke", "verify", "--host", host, "--verbose",
+            *(word for pattern in only for word in ("--only", pattern)),
+        ]  # fmt: skip
+        environment = {key: value for key, value in os.environ.items() if key != run_directories.MARK}
+        self.child = subprocess.Popen(
+            argv, cwd=root, env={**environment, **(settings or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+        elsewhere = (settings or {}).get("XDG_CACHE_HOME")
+        self._cache = Path(elsewhere) / run_directories.PROGRAM if elsewhere else run_directories.cache()
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.id = ""
+        """The run's, once it has begun."""
+
+    @property
+    def said(self) -> str:
+        """What it has printed so far."""
+        return "".join(self._lines)
+
+    def await_line(self, text: str) -> None:
+        """Return when it has printed a line with this in it."""
+        deadline = time.monotonic() + _BOUND
+        while text not in self.said:
+            if self.child.poll() is not None or time.monotonic() > deadline:
+                raise HostProblem(f"The run to be broken off did not come to “{text}”:\n{self.said[-800:]}")
+            time.sleep(_POLL)
+        self.id = self.id or self._id()
+
+    def await_end(self) -> int:
+        """Its exit status; -9 as Python tells a death by SIGKILL. Raises HostProblem where it does not end."""
+        try:
+            status = self.child.wait(_BOUND)
+        except subprocess.TimeoutExpired as late:
+            self.end()
+            raise HostProblem(f"The run did not end within {_BOUND:g} s.") from late
+        self._reader.join(5)
+        return status
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.child.send_signal(number)
+
+    def qemu(self) -> int:
+        """The process id of its QEMU."""
+        for pid in run_directories.processes_of(self.id):
+            if run_directories.words(pid)[:1] == ["qemu-system-x86_64"]:
+                return pid
+        raise HostProblem("The run has no QEMU.")
+
+    def on_guest(self, script: str) -> None:
+        """Run a script as the guest's root, by a connection of its own."""
+        words = next(
+            words
+            for pid in run_directories.processes_of(self.id)
+            if (words := run_directories.words(pid))[:1] == ["ssh"]
+        )
+        options = [
+            word for at, word in enumerate(words)
+            if word in ("-p", "-F", "-i") or (at and words[at - 1] in ("-p", "-F", "-i"))
+        ]  # fmt: skip
+        known = next(word for word in words if word.startswith("UserKnownHostsFile="))
+        argv = [
+            "ssh", *options, "-o", known, "-o", "HostKeyAlias=guest", "-o", "BatchMode=yes", "-o", "ControlPath=none",
+            "-o", "LogLevel=ERROR", "--", "root@127.0.0.1", shlex.join(["sh", "-c", script]),
+        ]  # fmt: skip
+        subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+
+    def end(self) -> None:
+        """Kill it and all it has started, if anything of it is left."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.child.pid, signal.SIGKILL)
+        self.child.wait()
+
+    def left(self) -> list[str]:
+        """What it left on this machine: processes, folders, mounts."""
+        return run_directories.leftovers(self.id, self._cache) if self.id else []
+
+    def _read(self) -> None:
+        assert self.child.stdout
+        self._lines.extend(self.child.stdout)
+
+    def _id(self) -> str:
+        for note in (self._cache / "runs").glob("*/run.json"):
+            if read_json(note).get("pid") == self.child.pid:
+                return note.parent.name
+        return ""
+
+
+@contextlib.contextmanager
+def running(
+    host: str, *only: str, root: Path = ROOT, settings: Mapping[str, str] | None = None, before: Sequence[str] = ()
+) -> Iterator[Running]:
+    """A run, killed at the end of the block if it has not ended by then."""
+    run = Running(host, only, root=root, settings=settings, before=before)
+    try:
+        yield run
+    finally:
+        run.end()

@@ -1,0 +1,50 @@
+"""An account whose `docker` is a wrapper around the real one; all else of it is as it was."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Sequence
+from dataclasses import replace
+
+from checks.engine.case_context import directories_of
+from checks.hosts.base import Facts, Host
+from checks.hosts.prefixed import Through
+from checks.mutation.catalogue import LIBRARY, Sabotage
+
+_HEAD = '#!/bin/sh\n. "${0%/*}/lib.sh"\n'
+
+
+def upload(account: Host, run: str, sabotages: Sequence[Sabotage]) -> str:
+    """Put the wrappers on an account, each in a directory that it may write into; the path of the one above them."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for sabotage in sabotages:
+            for name, text in (("docker", _HEAD + sabotage.script), ("lib.sh", LIBRARY.read_text())):
+                entry = tarfile.TarInfo(f"{sabotage.name}/{name}")
+                entry.size = len(text.encode())
+                entry.mode = 0o755 if name == "docker" else 0o644
+                tar.addfile(entry, io.BytesIO(text.encode()))
+    folder = account.make_private_directory(f"{directories_of(run)}-docker")
+    argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", folder]
+    account.must(argv, stdin=buffer.getvalue(), doing="laying out the sabotages")
+    return folder
+
+
+class Wrapped(Through):
+    """An account that has wrappers, one of them first on its PATH."""
+
+    def __init__(self, account: Host, settings: Sequence[str] = ()) -> None:
+        super().__init__(account)
+        self._settings = settings
+        self._path = account.must(["printenv", "PATH"], doing="asking for its PATH").out.strip()
+        self._folder = ""
+
+    def at(self, folder: str) -> Wrapped:
+        """The same account with another folder first."""
+        self._folder = folder
+        self.before = ["env", *self._settings, f"PATH={folder}:{self._path}"]
+        return self
+
+    def facts(self) -> Facts:
+        return replace(super().facts(), docker=f"{self._folder}/docker")

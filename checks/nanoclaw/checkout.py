@@ -1,0 +1,95 @@
+"""Reading a nanoclaw checkout, which is somebody else's: bounded, and nothing that lies outside of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from checks.core.errors import WrongUsage
+
+LARGEST = 256 << 20
+"""Bytes that the files of one directory may have together: twenty times what a real agent's sources have."""
+MOST = 50_000
+"""Entries that one directory may have, those of its subdirectories included."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is below a directory, as it is there: a link is a link."""
+
+    name: str
+    """Its path below the directory."""
+    mode: int
+    """Type and permissions, as in ``stat.st_mode``."""
+    data: bytes = b""
+    """A regular file's content."""
+    target: str = ""
+    """Where a symbolic link leads."""
+
+
+def entries(directory: Path, root: Path) -> Iterator[Entry]:
+    """Everything below a directory of the checkout ``root``, sorted by path; ``root`` may be the directory itself.
+
+    Raises WrongUsage where a link leads out of the checkout, where something is neither a file, a directory nor a link,
+    and where there is more of it than LARGEST or MOST allow.
+    """
+    start = _inside(directory, root)
+    room = LARGEST
+    for count, path in enumerate(_walk(start), 1):
+        if count > MOST:
+            raise WrongUsage(f"{directory} has more than {MOST} files: it is not an agent's source.")
+        name, seen = str(path.relative_to(start)), path.lstat()
+        if stat.S_ISLNK(seen.st_mode):
+            target = str(path.readlink())
+            if target.startswith("/"):
+                raise WrongUsage(f"{path} is a link to {target}, outside of the checkout.", "Remove the link.")
+            _inside(path, root)
+            yield Entry(name, seen.st_mode, target=target)
+        elif stat.S_ISREG(seen.st_mode):
+            data = _read(path, room)
+            room -= len(data)
+            yield Entry(name, seen.st_mode, data)
+        elif stat.S_ISDIR(seen.st_mode):
+            yield Entry(name, seen.st_mode)
+        else:
+            raise WrongUsage(f"{path} is neither a file nor a directory.", "Remove it from the checkout.")
+
+
+def read(file: Path, root: Path, largest: int = 4 << 20) -> bytes:
+    """The content of a file of the checkout ``root``, at most ``largest`` bytes.
+
+    Raises WrongUsage where it is larger, is not a regular file, or lies outside of the checkout.
+    """
+    return _read(_inside(file, root), largest)
+
+
+def _inside(path: Path, root: Path) -> Path:
+    """The path with every link followed. Raises WrongUsage where that leads out of ``root``."""
+    real = Path(os.path.realpath(path))
+    if not real.is_relative_to(os.path.realpath(root)):
+        raise WrongUsage(f"{path} leads to {real}, outside of the checkout {root}.", "Remove the link.")
+    return real
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    with os.scandir(directory) as found:
+        children = sorted(found, key=lambda entry: entry.name)
+    for child in children:
+        yield Path(child.path)
+        if child.is_dir(follow_symlinks=False):
+            yield from _walk(Path(child.path))
+
+
+def _read(path: Path, largest: int) -> bytes:
+    # Not through a link and not waiting for a pipe's writer: the file may be another one than a moment ago.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise WrongUsage(f"{path} is not a regular file.")
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        raise WrongUsage(f"{path} makes the checkout larger than the {largest} bytes that are read of it.")
+    return data

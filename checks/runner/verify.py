@@ -1,0 +1,237 @@
+"""``invoke verify``: wrong usage refused, pytest run with our plugin, one exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from tabulate import tabulate
+
+from checks.core import files, redaction, run_directories, terminal
+from checks.core.errors import Exit, WrongUsage
+from checks.core.outcome import run_and_report
+from checks.core.output_paths import require_file
+from checks.core.paths import ROOT
+from checks.core.progress import Progress
+from checks.core.terminal import Console, clean
+from checks.engine import flags
+from checks.engine.case_context import Bench
+from checks.engine.environment import stage
+from checks.engine.probe_image import LABEL
+from checks.evidence.run import Evidence
+from checks.hosts.preflight import require_known
+from checks.nanoclaw.agent import available
+from checks.nanoclaw.provider import Supply
+from checks.runner.agent_plugin import Integration
+from checks.runner.plugin import About, StageFactory, Verification, run_pytest
+from checks.runner.report import Report
+
+CASES = ROOT / "checks" / "cases"
+ORDER = (
+    "image_operations", "container_lifecycle", "bind_mounts", "environment_and_user", "resource_limits",
+    "nanoclaw_integration", "edge_cases",
+)  # fmt: skip
+"""The groups, in the report's order."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may ask of a verification."""
+
+    host: str = "auto"
+    profile: str = ""
+    verbose: bool = False
+    only: Sequence[str] = ()
+    last_failed: bool = False
+    list_only: bool = False
+    junit: str = ""
+    json: str = ""
+    timeout_factor: str = "1"
+    """Text, so that what is no number is told by us."""
+    keep: bool = False
+    nanoclaw: str = ""
+    """A nanoclaw checkout; see ``agent.find`` for what is taken where it is empty."""
+    slow: bool = False
+    live: bool = False
+    sharing: bool = False
+    """Whether other throwaway hosts run here at the same time."""
+    hardened: bool = False
+    """Whether every ``docker run`` gets the recommended hardening flags."""
+
+
+def verify(options: Options) -> Exit:
+    """Run the cases and print the report. Every problem becomes one line on standard error and an exit status."""
+    progress = Progress()
+    return run_and_report(lambda: _run(options, progress), progress.say)
+
+
+def _run(options: Options, progress: Progress) -> Exit:
+    _check(options)
+    with run_directories.new_run() as run:
+        console = terminal.console()
+        echo = (lambda line: console.print(f"    {line}")) if options.verbose else None
+        status, _ = session(
+            options,
+            lambda: stage(
+                options.host,
+                options.profile or None,
+                run,
+                progress,
+                keep=options.keep,
+                sharing=options.sharing,
+                echo=echo,
+            ),
+            console,
+            progress,
+        )
+        return status
+
+
+def session(
+    options: Options, opened: StageFactory, console: Console, progress: Progress, *, supply: Supply | None = None
+) -> tuple[Exit, Evidence | None]:
+    """Run the cases on the stage that ``opened`` opens, and print the report; what was seen, where a case ran.
+
+    ``supply`` is what agents on that stage have already been given.
+
+    Raises the Problem that kept the cases from running.
+    """
+    report = Report(console)
+    plugin = Verification(
+        opened,
+        report,
+        progress,
+        only=options.only,
+        factor=factor_of(options.timeout_factor),
+        keep=options.keep,
+        verbose=options.verbose,
+        flags=flags.load().recommended() if options.hardened else (),
+    )
+    integration = Integration(
+        plugin, available(options.nanoclaw), progress, slow=options.slow, live_key=_live_key(options), supply=supply
+    )
+    with _reported(options) as junit:
+        status = run_pytest(_arguments(options, junit), plugins=[plugin, integration])
+    for bench in plugin.kept:
+        report.note(how_to_look(bench))
+    if plugin.problem:
+        raise plugin.problem
+    if plugin.crash:
+        raise plugin.crash
+    if status == pytest.ExitCode.INTERRUPTED and not plugin.broken:
+        raise KeyboardInterrupt
+    if plugin.broken or status not in (
+        pytest.ExitCode.OK,
+        pytest.ExitCode.TESTS_FAILED,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+    ):
+        raise RuntimeError("\n".join(plugin.broken) or f"pytest ended with {status!r}")
+    if options.list_only:
+        rows = [(each.group, each.id, each.label) for each in plugin.listed]
+        console.print(tabulate(rows, headers=("Group", "Case", "Label")))
+        return Exit.OK, None
+    if plugin.evidence is None:
+        raise WrongUsage("There is no case to run.")
+    report.end(plugin.evidence)
+    if options.json:
+        plugin.evidence.write(Path(options.json), private=options.live)
+    failed = status == pytest.ExitCode.TESTS_FAILED
+    return Exit.CASE_FAILED if failed else Exit.OK, plugin.evidence
+
+
+def all_cases() -> list[About]:
+    """Every case, in the report's order. Needs no host."""
+    plugin = Verification(contextlib.nullcontext, Report(), Progress())  # type: ignore[arg-type]
+    arguments = [*_arguments(Options(list_only=True)), "-p", "no:cacheprovider"]
+    if run_pytest(arguments, plugins=[plugin]) != pytest.ExitCode.OK:
+        raise plugin.crash or RuntimeError("\n".join(plugin.broken))
+    return plugin.listed
+
+
+def how_to_look(bench: Bench) -> str:
+    """What to type to see a failed case's containers and folder."""
+    shell = bench.host.address()
+    live = " (removed under --live, with all containers: it may have held the key)"
+    return "\n".join(
+        [
+            f"\nKept of {bench.case}, to look at:",
+            *([f"  a shell:     {shell}"] if shell else []),
+            f"  containers:  podman ps -a --filter label={LABEL}={bench.run}",
+            f"  its folder:  {bench.made or 'none'}{live if redaction.protecting() else ''}",
+            "  remove all:  invoke clean",
+        ]
+    )
+
+
+def _arguments(options: Options, junit: str = "") -> list[str]:
+    return [
+        *(str(CASES / f"{group}.py") for group in ORDER),
+        "-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(CASES.parent.parent),
+        "-o", f"cache_dir={run_directories.cache() / 'last-failed' / quote(options.host, safe='')}",
+        *(["--last-failed"] if options.last_failed else []),
+        *(["--collect-only"] if options.list_only else []),
+        *([f"--junitxml={junit}"] if junit else []),
+    ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def _reported(options: Options) -> Iterator[str]:
+    """Where pytest is to write its JUnit XML: a file that nobody else can read. It is cleaned before it is delivered.
+
+    pytest escapes what XML can't have. What only a terminal or a reader's eye would obey it leaves, and secrets.
+    """
+    if not options.junit:
+        yield ""
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "junit.xml"
+        try:
+            yield str(file)
+        finally:
+            if file.exists():
+                files.replace(Path(options.junit), clean(file.read_text()).encode(), private=options.live)
+
+
+def _check(options: Options) -> None:
+    require_known(options.host)
+    factor_of(options.timeout_factor)
+    _live_key(options)
+    require_file("--json", options.json)
+    require_file("--junit", options.junit)
+    if options.list_only and (options.json or options.junit):
+        raise WrongUsage("--list runs no case, so that there is nothing to write for --json or --junit.")
+    if options.json and options.junit and Path(options.json).resolve() == Path(options.junit).resolve():
+        raise WrongUsage("--json and --junit name the same file.", "Name two.")
+
+
+def _live_key(options: Options) -> str:
+    """The user's key, which is shown nowhere from now on; empty without ``--live``. Raises WrongUsage."""
+    if not options.live:
+        return ""
+    key = os.environ.get("ANTHROPIC_API_KEY", "")
+    if not key:
+        raise WrongUsage("--live needs a key of the Messages API.", "Give it in the environment: ANTHROPIC_API_KEY.")
+    if len(key) < redaction.SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
+        raise WrongUsage(
+            "ANTHROPIC_API_KEY is not a key of the Messages API: "
+            f"one has at least {redaction.SHORTEST} characters, and no spaces."
+        )
+    redaction.protect(key)
+    return key
+
+
+def factor_of(text: str) -> float:
+    """The factor that ``--timeout-factor`` names. Raises WrongUsage where it is none."""
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0
+    if not 0.1 <= factor <= 100:
+        raise WrongUsage(f"--timeout-factor is {text}; it must be a number from 0.1 to 100.")
+    return factor

@@ -1,1 +1,0 @@
-"""Trust: the cases against a docker that misbehaves."""

@@ -1,0 +1,21 @@
+"""The packages of checks/ import one way: the contracts of import-linter in pyproject.toml, and no loose module."""
+
+from __future__ import annotations
+
+import os
+
+from importlinter import cli
+
+from checks.core.paths import ROOT
+
+
+def test_imports_point_one_way_and_no_package_has_a_cycle() -> None:
+    assert cli.lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == os.EX_OK
+
+
+def test_every_module_is_in_a_package() -> None:
+    assert [path.name for path in (ROOT / "checks").glob("*.py")] == ["__init__.py"]
+
+
+def test_there_are_at_most_14_packages() -> None:
+    assert len([path for path in (ROOT / "checks").iterdir() if (path / "__init__.py").is_file()]) <= 14
