@@ -13,7 +13,7 @@ nox.options.sessions = ["tests", "lint", "types", "docs"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
-UNPROVEN = 4  # exit status of invoke matrix
+NOT_TESTED = 4  # exit status of invoke matrix
 NIGHTLY = tomllib.loads(Path("fixtures/nightly.toml").read_text())["run"]
 CODE = ("checks", "benchmarks", "tests", "tasks.py", "noxfile.py")
 
@@ -90,6 +90,6 @@ def integration(session: nox.Session, host: str) -> None:
     try:
         _invoke(session, "matrix", "--host", host, "--at-once", "2", *session.posargs)
     except CommandFailed as failed:
-        if failed.return_code == UNPROVEN:
+        if failed.return_code == NOT_TESTED:
             session.skip(f"{host} is unproven: the archive of its distribution can't be reached from here")
         raise

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from checks.hosts.base import Host
-from checks.hosts.prefixed import Through
+from checks.hosts.prefixed import PrefixedHost
 from checks.hosts.process import Completed, Process
 
 
@@ -38,7 +38,7 @@ class Ledger:
         return self._idle
 
 
-class Timed(Through):
+class Timed(PrefixedHost):
     """A host whose commands are noted."""
 
     def __init__(self, host: Host, ledger: Ledger) -> None:

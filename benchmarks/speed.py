@@ -31,9 +31,9 @@ from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
 from checks.core.progress import Progress
 from checks.core.terminal import console, say
-from checks.engine.environment import DEFAULT_GUEST, Stage, stage
+from checks.engine.environment import DEFAULT_GUEST, PreparedHost, stage
 from checks.evidence.run import Evidence
-from checks.runner.verify import Options, session
+from checks.runner.verify import VerifyOptions, session
 
 SELECTION = (
     "docker --version", "image inspect of a missing image", "passes the exit status on", "image that does not exist",
@@ -48,7 +48,7 @@ _CASE = re.compile(r" *\[(PASS|FAIL|SKIP)\]")
 
 
 @dataclass(frozen=True)
-class Row:
+class FlagResult:
     """One figure."""
 
     what: str
@@ -92,7 +92,7 @@ def main() -> int:
     return run_and_report(measure, progress.say)
 
 
-def _against_floor(host: str, rounds: int, progress: Progress) -> Iterator[Row]:
+def _against_floor(host: str, rounds: int, progress: Progress) -> Iterator[FlagResult]:
     with run_directories.new_run() as run, stage(host, None, run, progress) as ready:
         _verified(ready, SELECTION[:1], host)  # whatever is slow for the first time only
         whole, halves, floor = [], [], []
@@ -110,19 +110,19 @@ def _against_floor(host: str, rounds: int, progress: Progress) -> Iterator[Row]:
     goal = 1.10 if local else 1.0
     ratio = statistics.median(one.wall / plain for one, plain in zip(whole, floor, strict=True))
     what = f"verify of {cases} cases / its {commands} docker commands in a plain script"
-    yield Row(what, f"{ratio:.2f}", f"at most {goal:.2f}", ratio <= goal)
+    yield FlagResult(what, f"{ratio:.2f}", f"at most {goal:.2f}", ratio <= goal)
     own = 1000 * statistics.median(one.own / cases for one in whole)
-    yield Row("own time per case", f"{own:.1f} ms", f"under {OWN_GOAL:.0f} ms", own < OWN_GOAL)
+    yield FlagResult("own time per case", f"{own:.1f} ms", f"under {OWN_GOAL:.0f} ms", own < OWN_GOAL)
     together = statistics.median(one.wall / apart for one, apart in zip(whole, halves, strict=True))
-    yield Row(f"verify of {cases} cases / of its two halves, one after the other", f"{together:.2f}")
+    yield FlagResult(f"verify of {cases} cases / of its two halves, one after the other", f"{together:.2f}")
 
 
-def _verified(ready: Stage, only: Sequence[str], host: str) -> Pass:
+def _verified(ready: PreparedHost, only: Sequence[str], host: str) -> Pass:
     ledger, quiet = Ledger(), console(file=io.StringIO())
     timed = replace(ready, host=Timed(ready.host, ledger))
     began = time.monotonic()
     _, evidence = session(
-        Options(host=host, only=only), lambda: contextlib.nullcontext(timed), quiet, Progress(quiet)
+        VerifyOptions(host=host, only=only), lambda: contextlib.nullcontext(timed), quiet, Progress(quiet)
     )  # fmt: skip
     wall = time.monotonic() - began
     if evidence is None or any(case.outcome == "failed" for case in evidence.cases):
@@ -130,7 +130,7 @@ def _verified(ready: Stage, only: Sequence[str], host: str) -> Pass:
     return Pass(wall, evidence, ledger.idle())
 
 
-def _floor(ready: Stage, evidence: Evidence) -> float:
+def _floor(ready: PreparedHost, evidence: Evidence) -> float:
     """Seconds that the same commands take, one after another in one script on the host, with nothing asserted."""
     lines = [
         f"{shlex.join(done.argv)} </dev/null >/dev/null 2>&1"
@@ -138,27 +138,27 @@ def _floor(ready: Stage, evidence: Evidence) -> float:
         for done in case.record.commands
     ]
     began = time.monotonic()
-    ready.host.must(
+    ready.host.run_checked(
         ["sh", "-s"], stdin="\n".join([*lines, "exit 0\n"]).encode(), timeout=_FLOOR_BOUND, doing="the floor"
     )
     return time.monotonic() - began
 
 
-def _starts(host: str, second: str, *, cold: bool, progress: Progress) -> Iterator[Row]:
+def _starts(host: str, second: str, *, cold: bool, progress: Progress) -> Iterator[FlagResult]:
     """Seconds to the first case."""
     if cold:
         with progress.step(f"Building {host} in a cache of its own"), tempfile.TemporaryDirectory() as cache:
             seconds = _to_first_case(host, {"XDG_CACHE_HOME": cache})
-        yield Row(
+        yield FlagResult(
             f"cold: {host} built, first case", f"{seconds:.0f} s", f"under {COLD_GOAL:.0f} s", seconds < COLD_GOAL
         )
     with progress.step(f"Starting {host} from its saved state"):
         alone = _to_first_case(host, {})
-    yield Row(f"warm: {host} resumed, first case", f"{alone:.1f} s", f"under {WARM_GOAL:.0f} s", alone < WARM_GOAL)
+    yield FlagResult(f"warm: {host} resumed, first case", f"{alone:.1f} s", f"under {WARM_GOAL:.0f} s", alone < WARM_GOAL)
     if second:
         with progress.step(f"Starting {host} and {second} at the same time"), ThreadPoolExecutor() as pool:
             both = max(pool.map(lambda each: _to_first_case(each, {}, "--sharing"), (host, second)))
-        yield Row(f"first case on {host} and {second} at once / on {host} alone", f"{both / alone:.2f}")
+        yield FlagResult(f"first case on {host} and {second} at once / on {host} alone", f"{both / alone:.2f}")
 
 
 def _to_first_case(host: str, settings: dict[str, str], *further: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-from checks.runner.plugin import About
+from checks.runner.plugin import CaseInfo
 from checks.runner.verify import all_cases
 
 # Many examples start processes: on a busy machine that takes as long as it takes.
@@ -14,6 +14,6 @@ settings.load_profile("any-machine")
 
 
 @pytest.fixture(scope="session")
-def cases() -> list[About]:
+def cases() -> list[CaseInfo]:
     """All cases, as ``invoke verify --list`` knows them."""
     return all_cases()

@@ -29,13 +29,13 @@ class FakeHost(Host):
             program.write_text(f"#!/bin/sh\n{script}\n")
             program.chmod(0o755)
 
-    def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+    def wrap_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         return ["env", f"PATH={self._bin}:{os.environ['PATH']}", *argv]
 
     def accounts(self) -> Sequence[Host]:
         return [self]
 
-    def lend(self, port: int) -> int:
+    def forward_port(self, port: int) -> int:
         return port
 
     def pretend(self, facts: Facts = FACTS) -> FakeHost:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.engine.case_context import Bench, Owner, accounts_with, directories_of, remove_containers, remove_objects
+from checks.engine.case_context import CaseContext, RunScope, accounts_for, directories_of, remove_containers, remove_objects
 from checks.engine.docker import Docker, Record, build, plain, run
 from checks.engine.expect import Mismatch, expect_run
 from checks.hosts.local import LocalHost
@@ -77,9 +77,9 @@ def test_cleaning_up_says_when_something_stays(tmp_path: Path) -> None:
     assert not remove_objects(host, "run1")
 
 
-def bench(tmp_path: Path, docker: str) -> Bench:
+def bench(tmp_path: Path, docker: str) -> CaseContext:
     host = FakeHost(tmp_path, {"docker": docker}).pretend()
-    return Bench(host, Owner("run1", "run1"), "a case", Record(), factor=1.0)
+    return CaseContext(host, RunScope("run1", "run1"), "a case", Record(), factor=1.0)
 
 
 def test_every_container_and_image_is_labelled_with_the_run(tmp_path: Path) -> None:
@@ -141,20 +141,20 @@ def test_a_docker_that_hangs_is_killed_and_recorded(tmp_path: Path) -> None:
     desk = bench(tmp_path, "echo begun; exec sleep 60")
     with pytest.raises(TimedOut):
         desk.docker("ps", timeout=0.5)
-    assert desk.record.commands[0].out == "begun\n"
+    assert desk.record.commands[0].stdout == "begun\n"
 
 
 def test_a_talk_hears_says_and_ends(tmp_path: Path) -> None:
     desk = bench(tmp_path, "echo ready; read -r line; echo got $line; cat; echo over; exit 5")
     with desk.docker.talking(run("image")) as talk:
-        assert talk.hear("ready\n") == "ready\n"
-        talk.say("a word")
-        talk.hear("got a word\n")
-        talk.eof()
-        assert talk.rest() == "over\n"
+        assert talk.expect("ready\n") == "ready\n"
+        talk.send_line("a word")
+        talk.expect("got a word\n")
+        talk.close_stdin()
+        assert talk.read_rest() == "over\n"
         assert talk.status() == 5
-    assert desk.record.commands[0].status == 5
-    assert desk.record.commands[0].out == "ready\ngot a word\nover\n"
+    assert desk.record.commands[0].returncode == 5
+    assert desk.record.commands[0].stdout == "ready\ngot a word\nover\n"
 
 
 def test_a_talk_that_hears_the_end_instead_fails(tmp_path: Path) -> None:
@@ -162,12 +162,12 @@ def test_a_talk_that_hears_the_end_instead_fails(tmp_path: Path) -> None:
         pytest.raises(EOFError, match="ended before"),
         bench(tmp_path, "echo other").docker.talking(run("image")) as talk,
     ):
-        talk.hear("ready")
+        talk.expect("ready")
 
 
 def test_the_clients_process_id_is_left_where_asked(tmp_path: Path) -> None:
     with bench(tmp_path, 'echo "$$"').docker.talking(run("image"), pidfile=str(tmp_path / "pid")) as talk:
-        assert talk.rest().strip() == (tmp_path / "pid").read_text().strip()
+        assert talk.read_rest().strip() == (tmp_path / "pid").read_text().strip()
 
 
 @pytest.mark.parametrize(
@@ -189,10 +189,10 @@ def test_accounts_are_told_apart_by_what_nanoclaw_passes(tmp_path: Path) -> None
     for uid in (0, 1000, 1500):
         (tmp_path / str(uid)).mkdir()
         hosts.append(FakeHost(tmp_path / str(uid)).pretend(replace(FACTS, uid=uid)))
-    assert accounts_with(hosts, image_uid=True) is hosts[1]
-    assert accounts_with(hosts, image_uid=False) is hosts[2]
-    assert accounts_with(hosts[:1], image_uid=True) is None
-    assert accounts_with(hosts[:2], image_uid=False) is None
+    assert accounts_for(hosts, image_uid=True) is hosts[1]
+    assert accounts_for(hosts, image_uid=False) is hosts[2]
+    assert accounts_for(hosts[:1], image_uid=True) is None
+    assert accounts_for(hosts[:2], image_uid=False) is None
 
 
 @pytest.mark.parametrize("broken", ["podman", "pgrep"])
@@ -200,9 +200,9 @@ def test_what_can_not_be_looked_at_is_not_gone(tmp_path: Path, broken: str) -> N
     programs = {"podman": "exit 0", "pgrep": "exit 1", "sleep": "exit 0", broken: "exit 127"}
     host = FakeHost(tmp_path, programs).pretend()
     with pytest.raises(Mismatch, match="nothing left of container"):
-        Bench(host, Owner("run1", "run1"), "a case", Record()).expect_gone("nanoclaw-x")
+        CaseContext(host, RunScope("run1", "run1"), "a case", Record()).expect_gone("nanoclaw-x")
 
 
 def test_a_container_without_a_trace_is_gone(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, {"podman": "exit 0", "pgrep": "exit 1"}).pretend()
-    Bench(host, Owner("run1", "run1"), "a case", Record()).expect_gone("nanoclaw-x")
+    CaseContext(host, RunScope("run1", "run1"), "a case", Record()).expect_gone("nanoclaw-x")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from checks.capacity.wslconfig import files as wslconfig_files
-from checks.capacity.wslconfig.command import Options, wslconfig
+from checks.capacity.wslconfig.command import WslconfigOptions, wslconfig
 from checks.capacity.wslconfig.validate import validate
 from checks.core import bounded
 from checks.core.errors import Exit, WrongUsage
@@ -23,7 +23,7 @@ from checks.nanoclaw.contract import END, START, Markers
 
 READERS: dict[str, Callable[[Path], object]] = {
     "evidence": matrix_stored.read,
-    "findings": lambda path: source.believed(path, SCHEMA, "anything"),
+    "findings": lambda path: source.load_validated(path, SCHEMA, "anything"),
     "sabotages": trust_stored.read,
     "reproductions": records.read,
     ".wslconfig": wslconfig_files.load,
@@ -45,7 +45,7 @@ def test_json_that_is_nested_too_deeply_is_refused(tmp_path: Path, read: Callabl
 
 
 def test_a_wslconfig_without_an_end_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert wslconfig(Options(validate="/dev/zero")) is Exit.WRONG_USAGE
+    assert wslconfig(WslconfigOptions(validate="/dev/zero")) is Exit.WRONG_USAGE
     assert "/dev/zero is not a .wslconfig: it is larger than the 64 KB that are read" in capsys.readouterr().err
 
 

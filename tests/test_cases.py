@@ -6,7 +6,7 @@ from pathlib import Path
 
 from checks.cases.image_operations import version_line
 from checks.nanoclaw import provider, running, service_url
-from checks.runner.plugin import About
+from checks.runner.plugin import CaseInfo
 from tests.fakes import FACTS
 
 ROOT = Path(__file__).parents[1]
@@ -26,20 +26,20 @@ EDGE_CASES = [
 ]  # fmt: skip
 
 
-def test_every_line_of_the_plans_report_is_a_case_in_its_group(cases: list[About]) -> None:
+def test_every_line_of_the_plans_report_is_a_case_in_its_group(cases: list[CaseInfo]) -> None:
     for group, labels in {**PLAN, "Edge cases": EDGE_CASES}.items():
         assert [label for label in labels if label not in {case.label for case in cases if case.group == group}] == []
 
 
-def test_groups_come_in_the_plans_order(cases: list[About]) -> None:
+def test_groups_come_in_the_plans_order(cases: list[CaseInfo]) -> None:
     assert list(dict.fromkeys(case.group for case in cases)) == [*PLAN, "Edge cases"]
 
 
-def test_ids_and_labels_are_unique(cases: list[About]) -> None:
+def test_ids_and_labels_are_unique(cases: list[CaseInfo]) -> None:
     assert len({case.id for case in cases}) == len({case.label for case in cases}) == len(cases)
 
 
-def test_every_failure_links_to_an_entry_that_exists(cases: list[About]) -> None:
+def test_every_failure_links_to_an_entry_that_exists(cases: list[CaseInfo]) -> None:
     headings = re.findall(r"^### (.*)$", (ROOT / "docs/TROUBLESHOOTING.md").read_text(), re.MULTILINE)
     anchors = {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     told = {case.fix for case in cases} | {*running.ENTRIES.values(), service_url.ENTRY, provider.ENTRY}
@@ -53,7 +53,7 @@ def test_the_guides_own_links_resolve() -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
 
 
-def test_the_readmes_report_is_of_the_cases_as_they_are(cases: list[About]) -> None:
+def test_the_readmes_report_is_of_the_cases_as_they_are(cases: list[CaseInfo]) -> None:
     readme = (ROOT / "README.md").read_text()
     assert re.findall(r"^  \[(?:PASS|SKIP)\] (.*?)(?:: (?:needs|takes) .*)?$", readme, re.MULTILINE) == [
         case.label for case in cases

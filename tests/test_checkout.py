@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from checks.core.errors import WrongUsage
-from checks.engine.case_context import Bench, Owner
+from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
 from checks.nanoclaw import agent, checkout
 from checks.nanoclaw.checkout import entries, read
 from checks.nanoclaw.discovery.discover import discover
-from checks.nanoclaw.images.disks import Source, _digest
+from checks.nanoclaw.images.disks import ImageSource, _digest
 from checks.nanoclaw.workspace import Tree
 from tests.fakes import FakeHost
 
@@ -78,14 +78,14 @@ def test_a_link_that_is_planted_later_is_refused_when_the_checkout_is_copied(fol
     with pytest.raises(WrongUsage, match="outside of the checkout"):
         Tree().copy(folder / "container", "container", folder)
     with pytest.raises(WrongUsage, match="outside of the checkout"):
-        _digest(Source("x", "x", "x", folder / "container", folder), {})
+        _digest(ImageSource("x", "x", "x", folder / "container", folder), {})
 
 
 def test_a_link_within_the_checkout_is_copied_as_a_link(folder: Path, tmp_path: Path) -> None:
     (folder / "container" / "same").symlink_to("Dockerfile")
     (folder / "container" / "up").symlink_to("../package.json")
     (folder / "container" / "empty").mkdir()
-    bench = Bench(FakeHost(tmp_path).pretend(), Owner("run", "run"), "case", Record())
+    bench = CaseContext(FakeHost(tmp_path).pretend(), RunScope("run", "run"), "case", Record())
     bench._folder = str(tmp_path / "case")
     (tmp_path / "case").mkdir()
     tree = Tree()

@@ -13,7 +13,7 @@ from checks.core.errors import Exit, HostProblem
 from checks.core.paths import FIXTURES
 from checks.guide import catalogue, doctor, snapshot
 from checks.guide.diagnosis import LOOKS, findings
-from checks.guide.snapshot import Look, look, parse
+from checks.guide.snapshot import HostSnapshot, look, parse
 from tests.fakes import FakeHost
 
 ENTRIES = catalogue.load()
@@ -51,8 +51,8 @@ info_ok=yes
 """
 
 
-def looked(text: str) -> Look:
-    return Look(parse(text), NOW + 1.5)
+def looked(text: str) -> HostSnapshot:
+    return HostSnapshot(parse(text), NOW + 1.5)
 
 
 def named(text: str) -> list[str]:
@@ -183,7 +183,7 @@ def test_what_no_sound_host_prints_is_looked_at(lines: str) -> None:
 
 @given(st.text())
 def test_whatever_a_host_prints_is_looked_at(text: str) -> None:
-    findings(Look(parse(text), 0.0), ENTRIES)
+    findings(HostSnapshot(parse(text), 0.0), ENTRIES)
 
 
 @given(st.dictionaries(st.sampled_from(sorted({line.partition("=")[0] for line in SOUND.split()})), st.text()))

@@ -15,13 +15,13 @@ from checks.engine.docker import Record
 from checks.evidence import hardening as findings
 from checks.evidence.hardening import Findings, Stored
 from checks.evidence.run import CaseResult, Evidence
-from checks.hardening.browser import Sight
-from checks.hardening.browsing import Browsed, ways_of
-from checks.hardening.combined import Together
+from checks.hardening.browser import BrowserResult
+from checks.hardening.browsing import BrowserResults, ways_of
+from checks.hardening.combined import CombinedResult
 from tests.evidence import DEBIAN_12, DEBIAN_13
 from tests.test_hardening_verdicts import ANSWER, KNOWN, SILENCE, rows
 
-SIGHT = Sight((), (), True, "on", "renderers: 2 and 2; the browser: 1 and 1", "", 2.0)
+SIGHT = BrowserResult((), (), True, "on", "renderers: 2 and 2; the browser: 1 and 1", "", 2.0)
 
 
 def findings_of(folder: Path, kind: str, found: Any, *, facts: Any = DEBIAN_13, host: str = "debian-13") -> Path:
@@ -41,7 +41,7 @@ def together(*, failed: str = "", options: list[str] | None = None) -> dict[str,
     if failed:
         verified.cases.append(CaseResult(failed, "Group", failed, "failed", 1.0, Record(), "x", "y"))
     chosen = tuple(KNOWN.recommended() if options is None else options)
-    return Together(chosen, rows(), ANSWER, [SIGHT], verified).as_json()
+    return CombinedResult(chosen, rows(), ANSWER, [SIGHT], verified).as_json()
 
 
 def read_all(folder: Path) -> list[Stored]:
@@ -63,7 +63,7 @@ def test_what_is_said_of_chromium_is_what_was_seen(tmp_path: Path) -> None:
     assert "No run of `invoke harden --browser` has answered" in security.text([], KNOWN)
     off = replace(SIGHT, rendered=False, sandbox="", layers="", failure="Check failed: sys_chroot()")
     found = [
-        Browsed(what, tuple(options), needed, (off if "SYS_CHROOT" in what else SIGHT,))
+        BrowserResults(what, tuple(options), needed, (off if "SYS_CHROOT" in what else SIGHT,))
         for what, options, needed in ways_of(KNOWN, KNOWN.flags)
     ]
     findings_of(tmp_path, "browser", [each.as_json() for each in found])
@@ -84,7 +84,7 @@ def test_a_set_that_failed_is_not_called_proven(tmp_path: Path) -> None:
 def test_a_failure_that_is_known_without_the_flags_does_not_count() -> None:
     verified = Evidence("debian-12", "recommended", DEBIAN_12)
     verified.cases.append(CaseResult("host-gateway", "Group", "host-gateway", "failed", 1.0, Record()))
-    found = Together((), rows(), ANSWER, [SIGHT], verified)
+    found = CombinedResult((), rows(), ANSWER, [SIGHT], verified)
     assert found.ok
     assert [label for label, _ in found.known] == ["host-gateway"]
 
@@ -92,7 +92,7 @@ def test_a_failure_that_is_known_without_the_flags_does_not_count() -> None:
 @pytest.mark.parametrize("lacks", ["smoke", "sight", "verified", "row"])
 def test_a_set_is_good_only_where_all_of_it_is(lacks: str) -> None:
     verified = Evidence("debian-13", "recommended", DEBIAN_13)
-    found = Together((), rows(), ANSWER, [SIGHT], verified)
+    found = CombinedResult((), rows(), ANSWER, [SIGHT], verified)
     assert found.ok
     if lacks == "smoke":
         found.smoke = SILENCE

@@ -10,7 +10,7 @@ from checks.engine import flags
 from checks.engine.docker import Docker, Record, build, run
 from checks.engine.probe_image import LABEL
 from checks.hardening.combined import SELECTION
-from checks.runner.plugin import About
+from checks.runner.plugin import CaseInfo
 from tests.fakes import FakeHost
 
 
@@ -64,13 +64,13 @@ def test_flags_are_set_on_every_run_before_its_own_options_and_on_nothing_else(t
     assert docker.argv("ps") == ["docker", "ps"]
 
 
-def test_a_case_that_the_flags_do_not_reach_says_why(cases: list[About]) -> None:
+def test_a_case_that_the_flags_do_not_reach_says_why(cases: list[CaseInfo]) -> None:
     assert {about.id: about.against for about in cases if about.against} == {
         "own-code": "nanoclaw's own code calls docker here, without them"
     }
 
 
-def test_the_cases_that_run_with_the_flags_exist(cases: list[About]) -> None:
+def test_the_cases_that_run_with_the_flags_exist(cases: list[CaseInfo]) -> None:
     chosen = selected(SELECTION, [about.names for about in cases])
     assert {about.group for about, runs in zip(cases, chosen, strict=True) if runs} == {
         "Container lifecycle", "Bind mounts", "Environment and user", "Resource limits", "Nanoclaw integration",

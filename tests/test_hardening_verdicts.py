@@ -11,14 +11,14 @@ import pytest
 from checks.engine import container_state, flags
 from checks.engine.flags import Flag
 from checks.hardening import enforcement, removed_flags
-from checks.hardening.attacks import ATTACKS, Outcome, Trial, Tried, heard, judged
-from checks.hardening.browser import Sight
+from checks.hardening.attacks import ATTACKS, AttackOutcome, AttackResult, AttackAttempt, heard, judged
+from checks.hardening.browser import BrowserResult
 from checks.hardening.browser import heard as browser_heard
 from checks.hardening.browser import judged as sandbox
 from checks.hardening.browsing import in_words, ways_of
-from checks.hardening.combinations import Point, combinations_of, smallest_failing
-from checks.hardening.flag_results import Row, Verdict, bite_in_words, remarks
-from checks.hardening.proofs import Bite, Cell, Plan, verdict
+from checks.hardening.combinations import FlagCombination, combinations_of, smallest_failing
+from checks.hardening.flag_results import FlagResult, FlagVerdict, bite_in_words, remarks
+from checks.hardening.proofs import Enforcement, ContainerSpec, Plan, verdict
 from checks.hardening.proofs import judged as bite_of
 from checks.hardening.removed_flags import lost
 from checks.hardening.session import Smoke
@@ -40,7 +40,7 @@ STOPS = {
 }  # fmt: skip
 
 
-def container(cell: Cell, attacks: Mapping[str, str], losing: str = "") -> Trial:
+def container(cell: ContainerSpec, attacks: Mapping[str, str], losing: str = "") -> AttackResult:
     """What a container with these options would do; ``losing`` is a flag that the engine forgets."""
     options = [word for word in cell.options if not (losing and word.startswith(losing))]
     seen = replace(
@@ -56,14 +56,14 @@ def container(cell: Cell, attacks: Mapping[str, str], losing: str = "") -> Trial
         pids=256 if "--pids-limit=256" in options else None,
     )
 
-    def tried(attack: str) -> Tried:
+    def tried(attack: str) -> AttackAttempt:
         stopped = STOPS.get(attack, "") in options or attack not in STOPS
-        return Tried(attack, Outcome.REFUSED if stopped else Outcome.SUCCEEDED, "")
+        return AttackAttempt(attack, AttackOutcome.REFUSED if stopped else AttackOutcome.SUCCEEDED, "")
 
-    return Trial(tuple(options), seen, {attack: tried(attack) for attack in attacks}, "")
+    return AttackResult(tuple(options), seen, {attack: tried(attack) for attack in attacks}, "")
 
 
-def rows(losing: str = "") -> list[Row]:
+def rows(losing: str = "") -> list[FlagResult]:
     plan = Plan(KNOWN)
     for flag in KNOWN.flags:
         plan.alone(flag)
@@ -71,7 +71,7 @@ def rows(losing: str = "") -> list[Row]:
     found = []
     for flag in KNOWN.flags:
         options = KNOWN.options(flag)
-        row = Row(flag, tuple(options), smokes=[(None, ANSWER)])
+        row = FlagResult(flag, tuple(options), smokes=[(None, ANSWER)])
         row.bitten = plan.bites(flag, options, trials)
         row.missing, row.trouble = plan.in_force(flag, options, trials)
         found.append(row)
@@ -95,7 +95,7 @@ def test_a_protection_that_was_never_there_cannot_be_taken_away() -> None:
     plan = Plan(KNOWN)
     flag = KNOWN.flag("seccomp-unconfined")
     plan.alone(flag)
-    unfiltered = Trial((), replace(BARE, seccomp=0), {}, "")
+    unfiltered = AttackResult((), replace(BARE, seccomp=0), {}, "")
     options = KNOWN.options(flag)
     assert plan.in_force(flag, options, dict.fromkeys(plan.cells, unfiltered)) == ("it is so without the flag, too", "")
 
@@ -133,20 +133,20 @@ def test_vacuous_attacks_are_told() -> None:
 
 def test_what_two_ends_of_an_attack_say() -> None:
     got, stopped, broken = (
-        Tried("chown", outcome, "") for outcome in (Outcome.SUCCEEDED, Outcome.REFUSED, Outcome.BROKEN)
+        AttackAttempt("chown", outcome, "") for outcome in (AttackOutcome.SUCCEEDED, AttackOutcome.REFUSED, AttackOutcome.BROKEN)
     )
-    assert bite_of(got, stopped) is Bite.BITES
-    assert bite_of(got, got) is Bite.NOT_ENFORCED
-    assert bite_of(stopped, stopped) is Bite.VACUOUS
-    assert bite_of(got, broken) is Bite.UNTRIED
-    assert bite_of(broken, stopped) is Bite.UNTRIED
-    assert bite_of(stopped, got) is Bite.NOT_ENFORCED
+    assert bite_of(got, stopped) is Enforcement.BITES
+    assert bite_of(got, got) is Enforcement.NOT_ENFORCED
+    assert bite_of(stopped, stopped) is Enforcement.VACUOUS
+    assert bite_of(got, broken) is Enforcement.UNTRIED
+    assert bite_of(broken, stopped) is Enforcement.UNTRIED
+    assert bite_of(stopped, got) is Enforcement.NOT_ENFORCED
 
 
 def test_a_flag_without_an_attack_that_it_stops_does_not_bite() -> None:
-    assert verdict([]) is Bite.VACUOUS
+    assert verdict([]) is Enforcement.VACUOUS
     row = rows()[0]
-    row.bitten = [replace(each, bite=Bite.VACUOUS) for each in row.bitten]
+    row.bitten = [replace(each, bite=Enforcement.VACUOUS) for each in row.bitten]
     assert not row.ok
     assert bite_in_words(row) == "NO: vacuous"
 
@@ -154,23 +154,23 @@ def test_a_flag_without_an_attack_that_it_stops_does_not_bite() -> None:
 @pytest.mark.parametrize(
     ("attack", "effect", "said", "outcome"),
     [
-        ("write-etc", 1, "sh: can't create /etc/attack: Read-only file system", Outcome.REFUSED),
-        ("write-etc", 1, "sh: can't create /etc/attack: No space left on device", Outcome.BROKEN),
-        ("write-etc", 0, "", Outcome.SUCCEEDED),
-        ("fill-tmp", 1, "dd: No space left on device\nwrote 512 MiB of 528\nnearly", Outcome.REFUSED),
-        ("fill-tmp", 1, "dd: No space left on device\nwrote 3 MiB of 528", Outcome.BROKEN),
-        ("chown", 127, "sh: chown: not found", Outcome.BROKEN),
-        ("busy-loops", 1, "34 hundredths of a processor, held back 21 times", Outcome.REFUSED),
-        ("busy-loops", 1, "12 hundredths of a processor, held back 0 times", Outcome.BROKEN),
-        ("allocate", 1, "24 MiB fit\nKilled\n256 MiB: status 137", Outcome.REFUSED),
-        ("allocate", 1, "Killed\n256 MiB: status 137", Outcome.BROKEN),
-        ("setuid-su", 1, "su: must be suid to work properly", Outcome.REFUSED),
-        ("setuid-su", 1, "su: incorrect password", Outcome.BROKEN),
-        ("fork-bomb", 1, "sh: can't fork: Resource temporarily unavailable\nstarted 254 of 306", Outcome.REFUSED),
+        ("write-etc", 1, "sh: can't create /etc/attack: Read-only file system", AttackOutcome.REFUSED),
+        ("write-etc", 1, "sh: can't create /etc/attack: No space left on device", AttackOutcome.BROKEN),
+        ("write-etc", 0, "", AttackOutcome.SUCCEEDED),
+        ("fill-tmp", 1, "dd: No space left on device\nwrote 512 MiB of 528\nnearly", AttackOutcome.REFUSED),
+        ("fill-tmp", 1, "dd: No space left on device\nwrote 3 MiB of 528", AttackOutcome.BROKEN),
+        ("chown", 127, "sh: chown: not found", AttackOutcome.BROKEN),
+        ("busy-loops", 1, "34 hundredths of a processor, held back 21 times", AttackOutcome.REFUSED),
+        ("busy-loops", 1, "12 hundredths of a processor, held back 0 times", AttackOutcome.BROKEN),
+        ("allocate", 1, "24 MiB fit\nKilled\n256 MiB: status 137", AttackOutcome.REFUSED),
+        ("allocate", 1, "Killed\n256 MiB: status 137", AttackOutcome.BROKEN),
+        ("setuid-su", 1, "su: must be suid to work properly", AttackOutcome.REFUSED),
+        ("setuid-su", 1, "su: incorrect password", AttackOutcome.BROKEN),
+        ("fork-bomb", 1, "sh: can't fork: Resource temporarily unavailable\nstarted 254 of 306", AttackOutcome.REFUSED),
     ],
 )
 def test_an_attack_that_failed_for_another_reason_was_not_refused(
-    attack: str, effect: int, said: str, outcome: Outcome
+    attack: str, effect: int, said: str, outcome: AttackOutcome
 ) -> None:
     assert judged(ATTACKS[attack], effect, said).outcome is outcome
 
@@ -180,7 +180,7 @@ def test_a_container_that_did_not_start_proves_nothing() -> None:
     trial = heard(done, ["busy-loops"], ["--cpus=0.5"])
     assert trial.inside is None
     assert "controller `cpu` is not available" in trial.trouble
-    assert trial.tried["busy-loops"].outcome is Outcome.BROKEN
+    assert trial.tried["busy-loops"].outcome is AttackOutcome.BROKEN
 
 
 def test_what_was_heard_of_a_container_that_ended_half_way_counts() -> None:
@@ -188,8 +188,8 @@ def test_what_was_heard_of_a_container_that_ended_half_way_counts() -> None:
     trial = heard(Completed(("docker",), 137, out.encode(), b"", 1), ["chown", "mount"], [])
     assert trial.inside
     assert {name: each.outcome for name, each in trial.tried.items()} == {
-        "chown": Outcome.REFUSED,
-        "mount": Outcome.BROKEN,
+        "chown": AttackOutcome.REFUSED,
+        "mount": AttackOutcome.BROKEN,
     }
 
 
@@ -211,7 +211,7 @@ def test_an_agents_silence_is_a_failure_with_the_operation_that_broke() -> None:
     row = rows()[0]
     home = row.flag.workarounds[0]
     row.smokes = [(None, SILENCE), (home, ANSWER)]
-    assert row.verdict is Verdict.WORKAROUND
+    assert row.verdict is FlagVerdict.WORKAROUND
     assert remarks(row)[:2] == [f"broke: {SILENCE.failure}", f"work-around: {' '.join(home.options)} ({home.because})"]
 
 
@@ -222,20 +222,20 @@ def test_a_flag_is_dropped_only_where_an_agent_answers_without_it() -> None:
         row.smokes, row.without = [(None, SILENCE)], without
         assert not row.ok
         verdicts[without.passed] = row.verdict
-    assert verdicts == {True: Verdict.DROPPED, False: Verdict.UNJUDGED}
+    assert verdicts == {True: FlagVerdict.DROPPED, False: FlagVerdict.UNJUDGED}
 
 
 def test_a_flag_that_no_container_starts_with_is_not_called_accepted() -> None:
     row = rows()[0]
     row.trouble = "status 126: controller `cpu` is not available"
-    assert row.bite is Bite.UNTRIED
+    assert row.bite is Enforcement.UNTRIED
     assert f"no container starts with it: {row.trouble}" in remarks(row)
 
 
 def test_a_flag_that_the_agents_own_container_lacks_is_not_in_force() -> None:
     row = rows()[0]
     row.smokes = [(None, replace(ANSWER, missing={"read-only": "the root filesystem is mounted read-write"}))]
-    assert row.bite is Bite.NOT_ENFORCED
+    assert row.bite is Enforcement.NOT_ENFORCED
     assert not row.ok
 
 
@@ -298,10 +298,10 @@ def test_a_lattice_has_each_combination_once_and_what_its_flags_need() -> None:
 
 
 def test_the_smallest_failing_sets_have_none_within_them() -> None:
-    sight = Sight((), (), True, "on", "", "", 1.0)
+    sight = BrowserResult((), (), True, "on", "", "", 1.0)
 
-    def point(*ids: str, good: bool) -> Point:
-        return Point(tuple(KNOWN.flag(each) for each in ids), ANSWER if good else SILENCE, sight)
+    def point(*ids: str, good: bool) -> FlagCombination:
+        return FlagCombination(tuple(KNOWN.flag(each) for each in ids), ANSWER if good else SILENCE, sight)
 
     points = [
         point("cpus", good=True), point("memory", good=True), point("cpus", "memory", good=False),
@@ -318,5 +318,5 @@ def test_a_docker_that_loses_a_flag_passes_the_rest_on(tmp_path: Path, flag: Fla
     behind = removed_flags.behind(host, f"{tmp_path}/first", flag)
     words = ["run", "--rm", *KNOWN.together([each for each in ENABLED if each is not flag]), "image", "two words", ""]
     given = [*words[:2], *flag.options, *words[2:]]
-    came = behind.run(["docker", *given]).out
+    came = behind.run(["docker", *given]).stdout
     assert came == "".join(f"<{word}>" for word in words)

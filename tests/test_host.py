@@ -18,7 +18,7 @@ WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 def test_a_command_gets_its_input_and_environment() -> None:
     done = LocalHost().run(["sh", "-c", 'cat; echo "$WORD"'], stdin=b"in ", env={"WORD": "two  words"})
-    assert (done.status, done.out) == (0, "in two  words\n")
+    assert (done.returncode, done.stdout) == (0, "in two  words\n")
 
 
 def test_what_was_asked_is_recorded_without_what_carried_it() -> None:
@@ -39,7 +39,7 @@ class Lingering(LocalHost):
     def __init__(self, answers: str) -> None:
         self._answer = answers
 
-    def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+    def wrap_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         return ["sh", "-c", self._answer] if list(argv) == ["true"] else ["sh", "-c", '"$@" | cat', "sh", *argv]
 
 
@@ -64,18 +64,18 @@ def test_a_command_that_is_not_killed_on_a_host_that_does_not_answer_is_the_host
 
 
 def test_a_status_of_124_before_the_bound_is_the_commands_own() -> None:
-    assert LocalHost().run(["sh", "-c", "exit 124"]).status == 124
+    assert LocalHost().run(["sh", "-c", "exit 124"]).returncode == 124
 
 
 def test_a_slow_host_gets_longer_bounds() -> None:
     host = LocalHost()
     host.slowness = 20
-    assert host.run(["sleep", "1"], timeout=0.2).status == 0
+    assert host.run(["sleep", "1"], timeout=0.2).returncode == 0
 
 
 def test_a_step_of_our_own_that_fails_is_the_hosts_problem_with_its_words() -> None:
     with pytest.raises(HostProblem, match=r"On local, reading failed with status 1: cat: /no/such"):
-        LocalHost().must(["cat", "/no/such"], doing="reading")
+        LocalHost().run_checked(["cat", "/no/such"], doing="reading")
 
 
 @given(name=WORDS.filter(lambda name: name not in ("", ".", "..") and "/" not in name), data=st.binary(max_size=200))

@@ -9,14 +9,14 @@ from typing import cast
 import pytest
 
 from checks.core import run_directories
-from checks.core.cache_manifest import seal
+from checks.core.cache_manifest import write
 from checks.core.errors import HostProblem
 from checks.core.progress import Progress
 from checks.engine import probe_image
 from checks.hosts import namespace, package_mirrors
 from checks.hosts.recipe import Account
 from checks.nanoclaw.images import base, disks
-from checks.nanoclaw.images.disks import Source
+from checks.nanoclaw.images.disks import ImageSource
 from checks.nanoclaw.images.store import Store
 
 ACCOUNTS = {"a": Account(1500, 100_000), "b": Account(1000, 165_536)}
@@ -30,11 +30,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[run_directo
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Source:
+def source(tmp_path: Path) -> ImageSource:
     context = tmp_path / "context"
     context.mkdir()
     (context / "Dockerfile").write_text("FROM node:22-slim\n")
-    return Source("stand-in", "an agent", "localhost/agent", context, context)
+    return ImageSource("stand-in", "an agent", "localhost/agent", context, context)
 
 
 @pytest.fixture
@@ -42,17 +42,17 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The folders that were made, without anything being built."""
     folders: list[Path] = []
 
-    def make(source: Source, accounts: object, folder: Path, run: object, progress: object) -> None:
+    def make(source: ImageSource, accounts: object, folder: Path, run: object, progress: object) -> None:
         folders.append(folder)
         folder.mkdir()
         (folder / "image.json").write_text('{"base": "built on sand"}')
-        seal(folder)
+        write(folder)
 
     monkeypatch.setattr(disks, "_make", make)
     return folders
 
 
-def test_an_image_is_made_once(run: run_directories.Run, source: Source, made: list[Path]) -> None:
+def test_an_image_is_made_once(run: run_directories.Run, source: ImageSource, made: list[Path]) -> None:
     first = disks.ready(source, ACCOUNTS, run, Progress())
     assert disks.ready(source, ACCOUNTS, run, Progress()) == first
     assert len(made) == 1
@@ -60,7 +60,7 @@ def test_an_image_is_made_once(run: run_directories.Run, source: Source, made: l
     assert {uid: disk.name for uid, disk in first.disks.items()} == {1500: "1500.ext4", 1000: "1000.ext4"}
 
 
-def test_an_image_that_was_cut_short_is_made_anew(run: run_directories.Run, source: Source, made: list[Path]) -> None:
+def test_an_image_that_was_cut_short_is_made_anew(run: run_directories.Run, source: ImageSource, made: list[Path]) -> None:
     disks.ready(source, ACCOUNTS, run, Progress())
     (made[0] / "image.json").write_text("{")
     assert disks.ready(source, ACCOUNTS, run, Progress()).base == "built on sand"
@@ -68,9 +68,9 @@ def test_an_image_that_was_cut_short_is_made_anew(run: run_directories.Run, sour
 
 
 def test_a_changed_image_takes_the_place_of_the_older_one(
-    run: run_directories.Run, source: Source, made: list[Path]
+    run: run_directories.Run, source: ImageSource, made: list[Path]
 ) -> None:
-    other = Source("nanoclaw-1.2.0", "nanoclaw", "localhost/agent", source.context, source.root)
+    other = ImageSource("nanoclaw-1.2.0", "nanoclaw", "localhost/agent", source.context, source.root)
     disks.ready(other, ACCOUNTS, run, Progress())
     disks.ready(source, ACCOUNTS, run, Progress())
     (source.context / "new.txt").write_text("")
@@ -78,14 +78,14 @@ def test_a_changed_image_takes_the_place_of_the_older_one(
     assert [folder.is_dir() for folder in made] == [True, False, True]
 
 
-def test_other_accounts_need_other_disks(run: run_directories.Run, source: Source, made: list[Path]) -> None:
+def test_other_accounts_need_other_disks(run: run_directories.Run, source: ImageSource, made: list[Path]) -> None:
     disks.ready(source, ACCOUNTS, run, Progress())
     disks.ready(source, {"a": Account(1500, 165_536), "b": Account(1000, 100_000)}, run, Progress())
     assert len(made) == 2
 
 
 def test_missing_tools_are_named_before_anything_is_built(
-    run: run_directories.Run, source: Source, monkeypatch: pytest.MonkeyPatch
+    run: run_directories.Run, source: ImageSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disks, "tools_missing", lambda: ["podman"])
     with pytest.raises(HostProblem, match=r"not installed here: podman\. .*scripts/install\.sh guest"):

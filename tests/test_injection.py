@@ -10,9 +10,9 @@ import pytest
 
 from checks.core.errors import Exit, WrongUsage
 from checks.documents import injection
-from checks.engine.container_state import Inside, Mounted
+from checks.engine.container_state import ContainerState, Mounted
 from checks.hardening.injection import stored
-from checks.hardening.injection.command import Options, inject
+from checks.hardening.injection.command import InjectOptions, inject
 from checks.hardening.injection.options import known, toml_of, words_of
 from checks.hardening.injection.settings import Setting, in_force, of_options, recommended, seen
 from tests.evidence import DEBIAN_13
@@ -22,7 +22,7 @@ WANTED = of_options([
     "--cpus=2", "--memory=4g", "--pids-limit=256",
 ])  # fmt: skip
 
-HARDENED = Inside(
+HARDENED = ContainerState(
     capabilities=0, no_new_privileges=True, seccomp=2, root=Mounted("overlay", True, None),
     tmp=Mounted("tmpfs", False, 512 << 20), tmp_mode="1777", pids=256, memory=4 << 30, cpus=2.0, unread=(),
     uid_map=((0, 1, 1500), (1500, 0, 1), (1501, 1501, 64036)), uid=1500, gid=1500,
@@ -85,13 +85,13 @@ def _environment(words: tuple[str, ...], at: int) -> bool:
 @pytest.mark.parametrize(
     "options",
     [
-        Options(), Options(list=True, check=True), Options(list=True, dry_run=True),
-        Options(install=True, nanoclaw="x"), Options(install=True, host="debian-13"),
-        Options(uninstall=True, host="nowhere"), Options(install=True, host="auto"),
-        Options(install=True, host="ssh://-x"),
+        InjectOptions(), InjectOptions(list=True, check=True), InjectOptions(list=True, dry_run=True),
+        InjectOptions(install=True, nanoclaw="x"), InjectOptions(install=True, host="debian-13"),
+        InjectOptions(uninstall=True, host="nowhere"), InjectOptions(install=True, host="auto"),
+        InjectOptions(install=True, host="ssh://-x"),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_is_wrong_usage(options: Options, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_makes_no_sense_is_wrong_usage(options: InjectOptions, capsys: pytest.CaptureFixture[str]) -> None:
     assert inject(options) == Exit.WRONG_USAGE
     assert "Wrong usage" in capsys.readouterr().err
 

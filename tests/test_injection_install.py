@@ -461,12 +461,12 @@ def test_a_file_in_place_of_a_directory_is_named(home: Path) -> None:
 def test_an_interrupted_write_leaves_no_half_of_a_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The archive ends in the middle of the last file: none of them takes its place."""
     files = here().wanted
-    real = LocalHost.must
+    real = LocalHost.run_checked
 
     def cut(self: LocalHost, argv: list[str], *, stdin: bytes = b"", timeout: float = 20, doing: str = "") -> object:
         return real(self, argv, stdin=stdin[: len(stdin) // 3], timeout=timeout, doing=doing)
 
-    monkeypatch.setattr(LocalHost, "must", cut)
+    monkeypatch.setattr(LocalHost, "run_checked", cut)
     with pytest.raises(HostProblem, match="writing the configuration"):
         install.place(LocalHost(), files)
     assert not [name for name in tree(home) if (home / name).is_file()]

@@ -20,11 +20,11 @@ from checks.core.errors import HostProblem, WrongUsage
 from checks.core.progress import Progress
 from checks.core.run_directories import Run
 from checks.core.terminal import console
-from checks.engine.case_context import Owner, directories_of
-from checks.engine.environment import AS_IT_IS, Stage
+from checks.engine.case_context import RunScope, directories_of
+from checks.engine.environment import AS_IT_IS, PreparedHost
 from checks.hosts.base import SHARED
 from checks.runner import verify
-from checks.runner.verify import CASES, Options, session
+from checks.runner.verify import CASES, VerifyOptions, session
 from tests.fakes import FakeHost
 
 KEY = "sk-ant-api03-A1b2C3d4E5_f6G7h8-I9j0KkLlMmNnOoPpQqRrSsTtUuVvWwXxYyZz-0123456789AA"
@@ -45,7 +45,7 @@ def test_tells_all(bench):
     bench.host.put(f"{bench.folder}/{key[:40]}/empty", b"")
     bench.host.put(f"{bench.folder}/harmless", b"nothing")
     done = bench.docker("exec", key, stdin=key.encode())
-    raise Mismatch(f"no key, as in {key}", done.out + done.err)
+    raise Mismatch(f"no key, as in {key}", done.stdout + done.stderr)
 
 @pytest.mark.case("A case that breaks", fix="of-the-case")
 def test_breaks(bench):
@@ -89,8 +89,8 @@ def verified(tmp_path: Path, *, live: bool, keep: bool) -> str:
     host = FakeHost(tmp_path, {"docker": DOCKER, "podman": PODMAN}).pretend()
     host.echo = screen.print
     run = Run(RUN, tmp_path, tmp_path)
-    stage = Stage(host, AS_IT_IS, Owner(RUN, RUN), run)
-    options = Options(
+    stage = PreparedHost(host, AS_IT_IS, RunScope(RUN, RUN), run)
+    options = VerifyOptions(
         live=live, keep=keep, verbose=True, host="fake", json=str(tmp_path / "a.json"), junit=str(tmp_path / "a.xml")
     )
     status, _ = session(options, lambda: contextlib.nullcontext(stage), screen, Progress(screen))
@@ -142,7 +142,7 @@ def test_a_key_in_what_can_not_be_removed_is_told(tmp_path: Path, monkeypatch: p
 def test_what_is_no_key_is_refused(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", key)
     with pytest.raises(WrongUsage, match="ANTHROPIC_API_KEY is not a key") as refused:
-        verify._live_key(Options(live=True))
+        verify._live_key(VerifyOptions(live=True))
     assert key not in str(refused.value)
 
 

@@ -11,10 +11,10 @@ from checks.core.errors import Exit, WrongUsage
 from checks.core.progress import Progress
 from checks.documents import picture
 from checks.matrix import expectations, table
-from checks.matrix.command import Lines, Options, matrix, status
+from checks.matrix.command import Lines, MatrixOptions, matrix, status
 from checks.matrix.expectations import Expectations, Known, Verdict
 from checks.matrix.run import Job, State, jobs_of
-from checks.runner.plugin import About
+from checks.runner.plugin import CaseInfo
 from tests.evidence import DEBIAN_12, DEBIAN_13, case, stored
 
 GATEWAY = Known(("host-gateway",), "known from 4.7 on", "an-entry", {"engine": "podman"}, below="4.7")
@@ -29,7 +29,7 @@ def job(*cases: object, facts: object = DEBIAN_12, name: str = "debian-12") -> J
     ("outcome", "facts", "verdict"),
     [
         ("failed", DEBIAN_12, Verdict.KNOWN),
-        ("passed", DEBIAN_12, Verdict.SURPRISE),
+        ("passed", DEBIAN_12, Verdict.UNEXPECTED_PASS),
         ("failed", DEBIAN_13, Verdict.FAILED),
         ("passed", DEBIAN_13, Verdict.PASSED),
         ("skipped", DEBIAN_12, Verdict.SKIPPED),
@@ -56,7 +56,7 @@ def test_since_is_the_first_version_on_which_it_holds() -> None:
     assert not Known(("a",), "b", "c", {}, since="5.4.3").applies(host)
 
 
-def test_every_committed_expectation_names_cases_that_exist(cases: list[About]) -> None:
+def test_every_committed_expectation_names_cases_that_exist(cases: list[CaseInfo]) -> None:
     named = {name for known in expectations.load().known for name in known.cases}
     assert named <= {each.id for each in cases}
 
@@ -83,8 +83,8 @@ def test_a_malformed_expectation_is_refused_with_file_key_and_reason(tmp_path: P
         ([job(case("a", "failed"))], Exit.CASE_FAILED),
         ([job(case("a")), Job("debian-11", "stock", State.ERROR)], Exit.HOST_UNUSABLE),
         ([job(case("a", "failed")), Job("debian-11", "stock", State.ERROR)], Exit.CASE_FAILED),
-        ([Job("ubuntu-22.04", "stock", State.UNPROVEN)], Exit.UNPROVEN),
-        ([job(case("a")), Job("ubuntu-22.04", "stock", State.UNPROVEN)], Exit.OK),
+        ([Job("ubuntu-22.04", "stock", State.NOT_TESTED)], Exit.NOT_TESTED),
+        ([job(case("a")), Job("ubuntu-22.04", "stock", State.NOT_TESTED)], Exit.OK),
     ],
 )
 def test_a_matrix_has_one_exit_status(jobs: list[Job], wanted: Exit) -> None:
@@ -116,15 +116,15 @@ def test_a_docker_host_is_run_with_its_one_profile_and_others_with_both() -> Non
 @pytest.mark.parametrize(
     "options",
     [
-        Options(hosts=["nonsense"]),
-        Options(at_once="3"),
-        Options(at_once="x"),
-        Options(html="/no/such/folder/x.html"),
-        Options(evidence="/no/such/folder/evidence"),
+        MatrixOptions(hosts=["nonsense"]),
+        MatrixOptions(at_once="3"),
+        MatrixOptions(at_once="x"),
+        MatrixOptions(html="/no/such/folder/x.html"),
+        MatrixOptions(evidence="/no/such/folder/evidence"),
     ],
 )
 def test_wrong_usage_of_the_matrix_is_a_line_and_its_status(
-    options: Options, capsys: pytest.CaptureFixture[str]
+    options: MatrixOptions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert matrix(options) is Exit.WRONG_USAGE
     assert capsys.readouterr().err.startswith("Wrong usage: ")

@@ -13,23 +13,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checks.capacity import command, measure, sampling, table
-from checks.capacity.command import Options
-from checks.capacity.measure import Ground, Step, Turn, climb
+from checks.capacity.command import ParallelOptions
+from checks.capacity.measure import LoadSession, Step, Turn, climb
 from checks.capacity.sampling import Samples, Usage, parse
 from checks.capacity.wslconfig.plan import plan
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.progress import Progress
 from checks.documents import parallel
 from checks.engine import flags
-from checks.engine.case_context import Bench, Owner
+from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
-from checks.engine.environment import Stage
+from checks.engine.environment import PreparedHost
 from checks.engine.expect import Mismatch
 from checks.evidence import capacity as findings
 from checks.evidence.source import Source
 from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw import agent_session
-from checks.nanoclaw.provider import Kit
+from checks.nanoclaw.provider import AgentHandle
 from tests.evidence import DEBIAN_12, DEBIAN_13
 from tests.fakes import FakeHost
 
@@ -84,8 +84,8 @@ def test_a_host_without_control_groups_of_containers_counts_nothing_of_them() ->
     assert table.size(seen.together) == table.UNKNOWN
 
 
-def bench_of(host: FakeHost, tmp_path: Path) -> Bench:
-    bench = Bench(host.pretend(), Owner("run", "run"), "parallel", Record())
+def bench_of(host: FakeHost, tmp_path: Path) -> CaseContext:
+    bench = CaseContext(host.pretend(), RunScope("run", "run"), "parallel", Record())
     bench._folder = str(tmp_path)
     return bench
 
@@ -138,7 +138,7 @@ def test_the_largest_that_fits_is_found_whatever_it_is(most: int, limit: int) ->
 
 
 @pytest.fixture
-def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
+def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadSession:
     """A host on which agents are made by the test's own smoke, and on which a sampler sees nothing of them."""
     host = FakeHost(tmp_path).pretend()
 
@@ -150,14 +150,14 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
             return Samples(rounds=3, total=3, available=2, least_available=1, containers={"0": Usage(5, 4, 3)})
 
     monkeypatch.setattr(measure, "sampling", lambda bench, bound: contextlib.nullcontext(Nothing()))
-    stage = Stage(host, "recommended", Owner("run", "run"), cast("Any", None))
-    return Ground(stage, cast("Kit", None), Progress(), ["--read-only"])
+    stage = PreparedHost(host, "recommended", RunScope("run", "run"), cast("Any", None))
+    return LoadSession(stage, cast("AgentHandle", None), Progress(), ["--read-only"])
 
 
 def agents_that(monkeypatch: pytest.MonkeyPatch, behave: Any) -> list[list[str]]:
     asked = []
 
-    def smoke(stage: Stage, kit: Kit, flags: list[str], *, case: str, factor: float, look: Any) -> None:
+    def smoke(stage: PreparedHost, kit: AgentHandle, flags: list[str], *, case: str, factor: float, look: Any) -> None:
         asked.append(flags)
         behave(int(case.rpartition("-")[2]), lambda: look(SimpleNamespace(began=time.monotonic())))
 
@@ -165,7 +165,7 @@ def agents_that(monkeypatch: pytest.MonkeyPatch, behave: Any) -> list[list[str]]
     return asked
 
 
-def test_agents_live_until_all_have_answered(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agents_live_until_all_have_answered(ground: LoadSession, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
 
     def behave(at: int, look: Any) -> None:
@@ -183,7 +183,7 @@ def test_agents_live_until_all_have_answered(ground: Ground, monkeypatch: pytest
     assert step.bound == 1800
 
 
-def test_an_agent_that_fails_keeps_nobody_waiting(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_that_fails_keeps_nobody_waiting(ground: LoadSession, monkeypatch: pytest.MonkeyPatch) -> None:
     def behave(at: int, look: Any) -> None:
         if at == 1:
             raise Mismatch("an answer from the agent", "none; docker ended with status 137")
@@ -196,7 +196,7 @@ def test_an_agent_that_fails_keeps_nobody_waiting(ground: Ground, monkeypatch: p
 
 
 def test_an_agent_that_does_not_end_after_its_answer_does_not_fit(
-    ground: Ground, monkeypatch: pytest.MonkeyPatch
+    ground: LoadSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def behave(at: int, look: Any) -> None:
         look()
@@ -207,7 +207,7 @@ def test_an_agent_that_does_not_end_after_its_answer_does_not_fit(
 
 
 def test_a_host_that_fell_silent_under_the_load_and_is_back_is_a_finding(
-    ground: Ground, monkeypatch: pytest.MonkeyPatch
+    ground: LoadSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def behave(at: int, look: Any) -> None:
         if at == 1:
@@ -219,12 +219,12 @@ def test_a_host_that_fell_silent_under_the_load_and_is_back_is_a_finding(
     assert (step.fits, step.trouble, step.answered) == (False, "fake stopped answering.", 1)
 
 
-def test_a_host_that_does_not_come_back_is_unusable(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_does_not_come_back_is_unusable(ground: LoadSession, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*args: Any, **options: Any) -> None:
         raise HostProblem("it is gone")
 
     agents_that(monkeypatch, gone)
-    monkeypatch.setattr(FakeHost, "must", lambda self, argv, **options: gone() if argv == ["true"] else None)
+    monkeypatch.setattr(FakeHost, "run_checked", lambda self, argv, **options: gone() if argv == ["true"] else None)
     with pytest.raises(HostProblem, match="it is gone"):
         ground.agents(1)
 
@@ -326,16 +326,16 @@ def test_evidence_of_another_host_or_of_nothing_is_refused(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (Options(most="0"), "--most is “0”"),
-        (Options(most="many"), "--most is “many”"),
-        (Options(most="101"), "100 agents at once are the most"),
-        (Options(evidence="/no/such/folder"), "the folder /no/such does not exist"),
-        (Options(host="debian-99"), "debian-99"),
-        (Options(timeout_factor="0"), "--timeout-factor"),
+        (ParallelOptions(most="0"), "--most is “0”"),
+        (ParallelOptions(most="many"), "--most is “many”"),
+        (ParallelOptions(most="101"), "100 agents at once are the most"),
+        (ParallelOptions(evidence="/no/such/folder"), "the folder /no/such does not exist"),
+        (ParallelOptions(host="debian-99"), "debian-99"),
+        (ParallelOptions(timeout_factor="0"), "--timeout-factor"),
     ],
 )
 def test_wrong_usage_is_told_before_anything_starts(
-    options: Options, told: str, capsys: pytest.CaptureFixture[str]
+    options: ParallelOptions, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command.parallel(options) is Exit.WRONG_USAGE
     assert told in capsys.readouterr().err
@@ -356,16 +356,16 @@ def test_the_exit_status_says_whether_the_number_asked_for_fits(
     sight = SimpleNamespace(rendered=True, failure="", seconds=20.0)
 
     @contextlib.contextmanager
-    def ready(*args: Any, **options: Any) -> Iterator[Stage]:
+    def ready(*args: Any, **options: Any) -> Iterator[PreparedHost]:
         host = FakeHost(tmp_path).pretend(DEBIAN_13)
         host.name = "debian-13"
-        yield Stage(host, "recommended", Owner("run", "run"), cast("Any", None))
+        yield PreparedHost(host, "recommended", RunScope("run", "run"), cast("Any", None))
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(agent_session, "stage", ready)
-    monkeypatch.setattr(Ground, "prepare", lambda self: None)
-    monkeypatch.setattr(Ground, "browser", lambda self: (sight, Usage()))
-    monkeypatch.setattr(Ground, "agents", lambda self, number: Told(number))
-    assert command.parallel(Options(most="3", evidence=str(tmp_path / "left"))) is status
+    monkeypatch.setattr(LoadSession, "prepare", lambda self: None)
+    monkeypatch.setattr(LoadSession, "browser", lambda self: (sight, Usage()))
+    monkeypatch.setattr(LoadSession, "agents", lambda self, number: Told(number))
+    assert command.parallel(ParallelOptions(most="3", evidence=str(tmp_path / "left"))) is status
     assert f"The most that fitted: {min(limit, 3)}" in capsys.readouterr().out
     assert table.largest(findings.read(tmp_path / "left" / "debian-13.json")) == min(limit, 3)

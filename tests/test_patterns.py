@@ -14,7 +14,7 @@ from checks.core import log_patterns
 from checks.core.errors import Exit, WrongUsage
 from checks.core.log_patterns import Unbounded
 from checks.core.paths import FIXTURES
-from checks.core.tables import Table
+from checks.core.tables import StrictTable
 from checks.guide import catalogue, explain
 from checks.guide.explain import found
 
@@ -41,7 +41,7 @@ def test_a_pattern_that_could_take_long_is_refused_with_its_file(tmp_path: Path,
     with pytest.raises(Unbounded):
         log_patterns.pattern(text)
     with pytest.raises(WrongUsage, match=r"it-breaks\.toml: “matches” has"):
-        Table({"matches": [text]}, str(tmp_path / "it-breaks.toml")).patterns("matches")
+        StrictTable({"matches": [text]}, str(tmp_path / "it-breaks.toml")).patterns("matches")
 
 
 @pytest.mark.parametrize("text", ["a.b", "(ab|cd)", "x?y?", r"\d{3,9}", "(abc)?"])

@@ -12,10 +12,10 @@ import pytest
 from checks.core.progress import Progress
 from checks.core.run_directories import Run
 from checks.core.terminal import console
-from checks.engine.case_context import Owner
-from checks.engine.environment import AS_IT_IS, Stage
-from checks.engine.leaks import Watch
-from checks.runner.plugin import Verification
+from checks.engine.case_context import RunScope
+from checks.engine.environment import AS_IT_IS, PreparedHost
+from checks.engine.leaks import LeakDetector
+from checks.runner.plugin import VerificationPlugin
 from checks.runner.report import Report
 from checks.runner.verify import CASES
 from tests.fakes import FakeHost
@@ -42,17 +42,17 @@ def test_ends(bench):
 """
 
 
-def verified(tmp_path: Path, cases: str) -> tuple[Verification, int]:
+def verified(tmp_path: Path, cases: str) -> tuple[VerificationPlugin, int]:
     """The plugin after a run of these cases, and the status of pytest."""
 
     @contextlib.contextmanager
-    def stage() -> Iterator[Stage]:
+    def stage() -> Iterator[PreparedHost]:
         host = FakeHost(tmp_path, {"podman": "exit 0"}).pretend()
-        yield Stage(host, AS_IT_IS, Owner("run", "run"), Run("run", tmp_path, tmp_path))
+        yield PreparedHost(host, AS_IT_IS, RunScope("run", "run"), Run("run", tmp_path, tmp_path))
 
     file = tmp_path / f"{tmp_path.name}.py"  # a name of its own, as modules have
     file.write_text(cases)
-    plugin = Verification(stage, Report(console(file=io.StringIO())), Progress())
+    plugin = VerificationPlugin(stage, Report(console(file=io.StringIO())), Progress())
     settings = str(CASES.parent / "pytest.ini")
     options = ["-c", settings, "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
     return plugin, pytest.main([str(file), *options], plugins=[plugin])
@@ -72,14 +72,14 @@ def test_a_failures_own_entry_goes_before_its_cases(tmp_path: Path) -> None:
 def test_what_a_case_left_is_looked_for_unless_it_was_interrupted_and_its_host_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, status: int, looks: int
 ) -> None:
-    looked: list[Watch] = []
+    looked: list[LeakDetector] = []
 
-    def left(watch: Watch) -> list[str]:
+    def left(watch: LeakDetector) -> list[str]:
         looked.append(watch)
         return []
 
-    monkeypatch.setattr(Watch, "begin", lambda watch: None)
-    monkeypatch.setattr(Watch, "left", left)
+    monkeypatch.setattr(LeakDetector, "begin", lambda watch: None)
+    monkeypatch.setattr(LeakDetector, "left", left)
     plugin, ended = verified(tmp_path, ENDING.format(how=how))
     assert (ended, len(looked)) == (status, looks)
     assert plugin.problem is None

@@ -9,16 +9,16 @@ import pytest
 
 from checks.core.errors import HostProblem
 from checks.core.run_directories import Run
-from checks.engine.case_context import Owner, directories_of
-from checks.engine.environment import Stage
+from checks.engine.case_context import RunScope, directories_of
+from checks.engine.environment import PreparedHost
 from checks.hosts.base import SHARED
 from checks.hosts.ssh import SshHost
 from checks.mutation import catalogue
 from checks.mutation.catalogue import FAULTLESS
 from checks.mutation.pool import workers
-from checks.mutation.worker import FAILED, PASSED, Came, Task
+from checks.mutation.worker import FAILED, PASSED, TaskOutcome, Task
 from checks.mutation.wrapped import upload
-from checks.runner.plugin import About
+from checks.runner.plugin import CaseInfo
 from tests.fakes import FACTS
 
 PROGRAMS = {
@@ -35,7 +35,7 @@ PROGRAMS = {
 
 
 @pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PreparedHost:
     """A stage on this machine, with programs of the test's own."""
     programs = tmp_path / "programs"
     programs.mkdir()
@@ -46,10 +46,10 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     run = Run(f"test{os.getpid()}", tmp_path / "run", tmp_path)
     host = SshHost("nobody@127.0.0.1", sockets=tmp_path, port=1, name="debian-13")
     host.remember(FACTS)
-    return Stage(host, "recommended", Owner(run.id, "prepared"), run)
+    return PreparedHost(host, "recommended", RunScope(run.id, "prepared"), run)
 
 
-def test_a_case_is_run_under_each_docker_and_its_words_come_back(stage: Stage, cases: list[About]) -> None:
+def test_a_case_is_run_under_each_docker_and_its_words_come_back(stage: PreparedHost, cases: list[CaseInfo]) -> None:
     by_id = {case.id: case for case in cases}
     known = {each.name: each for each in catalogue.load()}
     wrong = [known["version-of-another"], known["inspect-always-succeeds"]]
@@ -59,7 +59,7 @@ def test_a_case_is_run_under_each_docker_and_its_words_come_back(stage: Stage, c
         Task(2, FAULTLESS.name, by_id["image-inspect-missing"].node, 1.0),
         Task(3, "inspect-always-succeeds", by_id["image-inspect-missing"].node, 1.0),
     ]
-    ends: dict[int, Came] = {}
+    ends: dict[int, TaskOutcome] = {}
     try:
         wrappers = {FACTS.uid: upload(stage.host, stage.run.id, [FAULTLESS, *wrong])}
         with workers(stage, wrappers, nanoclaw="", slow=False, supply=None) as pool:
@@ -72,7 +72,7 @@ def test_a_case_is_run_under_each_docker_and_its_words_come_back(stage: Stage, c
     assert known["inspect-always-succeeds"].tells.search(ends[3].words)
 
 
-def test_a_worker_that_dies_is_a_problem_of_the_host(stage: Stage, cases: list[About]) -> None:
+def test_a_worker_that_dies_is_a_problem_of_the_host(stage: PreparedHost, cases: list[CaseInfo]) -> None:
     task = Task(0, FAULTLESS.name, "checks/cases/no_such_file.py::test_none", 1.0)
     with workers(stage, {FACTS.uid: "/nowhere"}, nanoclaw="", slow=False, supply=None) as pool:
         pool.end()

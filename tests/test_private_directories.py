@@ -14,7 +14,7 @@ import pytest
 from checks.core import run_directories
 from checks.core.errors import HostProblem
 from checks.core.paths import FIXTURES, ROOT
-from checks.engine.case_context import Bench, Owner, directories_of, marker, remove_objects
+from checks.engine.case_context import CaseContext, RunScope, directories_of, marker, remove_objects
 from checks.engine.docker import Record
 from checks.hosts import base
 from checks.hosts.local import LocalHost
@@ -61,7 +61,7 @@ def private(path: Path) -> bool:
 
 def places(account: FakeHost, run: str) -> Iterator[tuple[str, Path]]:
     """Every directory that a run makes in the shared one, by what it is for."""
-    yield "a case's", Path(Bench(account, Owner(run, run), "case", Record()).folder)
+    yield "a case's", Path(CaseContext(account, RunScope(run, run), "case", Record()).folder)
     yield "the sabotages'", Path(upload(account, run, load()[:1]))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from checks.core.errors import Exit, HostProblem, Interrupted, ReaderGone, WrongUsage
 from checks.core.outcome import run_and_report
-from checks.core.output_paths import require_file, require_folder
+from checks.core.output_paths import require_file, require_directory
 
 
 @pytest.mark.parametrize(
@@ -83,11 +83,11 @@ def test_output_that_nobody_reads_any_more_ends_without_a_word(error: BaseExcept
 
 def test_a_file_named_as_standard_output_or_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for check in (require_file, require_folder):
+    for check in (require_file, require_directory):
         with pytest.raises(WrongUsage, match="--x - is not supported"):
             check("--x", "-")
         check("--x", "")
         check("--x", str(tmp_path / "new"))
     with pytest.raises(WrongUsage, match="is not a folder"):
-        require_folder("--x", str(tmp_path / "file"))
-    require_folder("--x", str(tmp_path))
+        require_directory("--x", str(tmp_path / "file"))
+    require_directory("--x", str(tmp_path))

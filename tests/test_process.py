@@ -16,7 +16,7 @@ from checks.hosts.process import Process, TimedOut
 
 def run(script: str, *, stdin: bytes = b"", timeout: float = 10) -> tuple[int, bytes, bytes]:
     done = Process(["sh", "-c", script], stdin=stdin).wait(timeout)
-    return done.status, done.stdout, done.stderr
+    return done.returncode, done.stdout_bytes, done.stderr_bytes
 
 
 def test_streams_are_collected_apart_with_the_status() -> None:
@@ -41,7 +41,7 @@ def test_past_its_bound_it_is_killed_with_its_children_and_what_it_printed_is_ke
     with pytest.raises(TimedOut) as late:
         run("echo begun; sleep 77.5 & echo $!; wait", timeout=0.5)
     assert time.monotonic() - started < 5
-    begun, pid = late.value.partial.out.split()
+    begun, pid = late.value.partial.stdout.split()
     assert begun == "begun"
     deadline = time.monotonic() + 5
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
@@ -72,16 +72,16 @@ from checks.hosts.process import HEAD, TAIL, Process
 resource.setrlimit(resource.RLIMIT_AS, (700 << 20, 700 << 20))
 shown = []
 done = Process(["sh", "-c", "echo first; head -c 1500000000 /dev/zero; echo last"], echo=shown.append).wait(300)
-assert done.cut and done.status == 0, done.status
-assert done.out_extent.bytes == 1500000011, done.out_extent
-assert done.stdout.startswith(b"first\\n") and done.stdout.endswith(b"last\\n")
-assert HEAD + TAIL <= len(done.stdout) <= HEAD + TAIL + 100, len(done.stdout)
+assert done.cut and done.returncode == 0, done.returncode
+assert done.stdout_extent.bytes == 1500000011, done.stdout_extent
+assert done.stdout_bytes.startswith(b"first\\n") and done.stdout_bytes.endswith(b"last\\n")
+assert HEAD + TAIL <= len(done.stdout_bytes) <= HEAD + TAIL + 100, len(done.stdout_bytes)
 assert sum(map(len, shown)) < 2**21
 whole = hashlib.sha256(b"first\\n")
 for _ in range(1500):
     whole.update(bytes(1000000))
 whole.update(b"last\\n")
-assert done.out_extent.sha256 == whole.hexdigest()
+assert done.stdout_extent.sha256 == whole.hexdigest()
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -107,7 +107,7 @@ def test_an_echo_that_nobody_reads_any_more_does_not_keep_the_child_waiting() ->
             raise BrokenPipeError
 
     done = Process(["sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' '\\n'; exit 3"], echo=gone).wait(30)
-    assert (done.status, len(done.stdout)) == (3, 3_000_000)
+    assert (done.returncode, len(done.stdout_bytes)) == (3, 3_000_000)
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")

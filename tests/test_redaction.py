@@ -125,8 +125,8 @@ def test_what_a_process_prints_and_is_called_with_holds_no_secret() -> None:
     shown: list[str] = []
     script = 'printf "%s" "$1" | cut -c 1-30 | tr -d "\\n"; sleep 0.2; printf "%s\\n" "$1" | cut -c 31-; echo "$1" >&2'
     done = Process(["sh", "-c", script, "sh", KEY], echo=shown.append).wait(20)
-    assert not shows(" ".join([*done.argv, *shown]).encode() + done.stdout + done.stderr)
-    assert done.stdout == b"*" * len(RAW) + b"\n"
+    assert not shows(" ".join([*done.argv, *shown]).encode() + done.stdout_bytes + done.stderr_bytes)
+    assert done.stdout_bytes == b"*" * len(RAW) + b"\n"
 
 
 def test_a_secret_that_is_too_short_to_be_told_from_words_is_refused() -> None:

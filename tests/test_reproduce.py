@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 from checks.core.errors import Exit, WrongUsage
 from checks.core.progress import Progress
 from checks.documents import troubleshooting
-from checks.engine.case_context import Owner
-from checks.engine.environment import Stage
+from checks.engine.case_context import RunScope
+from checks.engine.environment import PreparedHost
 from checks.guide import catalogue, records, reproduce, snapshot
 from checks.guide.catalogue import Step
 from checks.guide.diagnosis import LOOKS, findings
 from checks.guide.explain import found
 from checks.guide.records import Reproduced, Shown
-from checks.guide.reproduce import Attempt, Failed, Guests, Options
+from checks.guide.reproduce import Attempt, Failed, Guests, ReproduceOptions
 from checks.guide.reproduction import Commands, Reproduction, Sign, Symptom, Who
-from checks.guide.snapshot import Look
+from checks.guide.snapshot import HostSnapshot
 from tests.fakes import FACTS, FakeHost
 
 ENTRIES = catalogue.load()
@@ -111,9 +111,9 @@ class FakeGuests(Guests):
         super().__init__(ENTRIES, Progress())
         self.thrown = 0
         guest = SimpleNamespace(root=host, recipe=SimpleNamespace(accounts={"nanoclaw": None}))
-        self._ready = Stage(host, "recommended", Owner("run", "prepared"), cast("Any", None), cast("Any", guest))
+        self._ready = PreparedHost(host, "recommended", RunScope("run", "prepared"), cast("Any", None), cast("Any", guest))
 
-    def take(self, host: str, profile: str) -> Stage:
+    def take(self, host: str, profile: str) -> PreparedHost:
         return self._ready
 
     def discard(self) -> None:
@@ -130,9 +130,9 @@ def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
     file = tmp_path / "broken"
     SIGHT.clear()
 
-    def sight(_: object) -> Look:
+    def sight(_: object) -> HostSnapshot:
         named = ["/no/hooks"] if file.exists() else []
-        return Look({"uid": ["1500"], "now": ["0"], "docker": ["x"], "hooks_missing": [*named, *SIGHT]}, 0.0)
+        return HostSnapshot({"uid": ["1500"], "now": ["0"], "docker": ["x"], "hooks_missing": [*named, *SIGHT]}, 0.0)
 
     monkeypatch.setattr(snapshot, "look", sight)
     monkeypatch.setattr(reproduce, "findings", lambda look, entries: _named(look))
@@ -163,7 +163,7 @@ def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
     return run
 
 
-def _named(look: Look) -> Sequence[Any]:
+def _named(look: HostSnapshot) -> Sequence[Any]:
     ids = ["a-hook-that-is-missing-hardens-nothing"] if "/no/hooks" in look.all("hooks_missing") else []
     ids = [*(each for each in look.all("hooks_missing") if each != "/no/hooks"), *ids]
     return [SimpleNamespace(entry=SimpleNamespace(id=each)) for each in ids]
@@ -280,25 +280,25 @@ def test_the_document_counts_and_tells_what_was_run(tmp_path: Path) -> None:
 
 
 def test_a_list_is_printed_and_nothing_started(capsys: pytest.CaptureFixture[str]) -> None:
-    assert reproduce.reproduce(Options(list_only=True)) is Exit.OK
+    assert reproduce.reproduce(ReproduceOptions(list_only=True)) is Exit.OK
     told = capsys.readouterr().out.splitlines()
     assert len(told) == sum(1 for each in ENTRIES.values() if each.reproduce)
-    assert reproduce.reproduce(Options(list_only=True, only=("newuidmap",), host="debian-forky")) is Exit.OK
+    assert reproduce.reproduce(ReproduceOptions(list_only=True, only=("newuidmap",), host="debian-forky")) is Exit.OK
     assert capsys.readouterr().out.split() == ["debian-forky", "newuidmap-is-missing"]
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (Options(only=("no such entry",)), "No entry matches"),
-        (Options(only=("whatsapp",)), "can be reproduced"),
-        (Options(host="debian-99"), "There is no host"),
-        (Options(host="docker-engine"), "has no Podman to break"),
-        (Options(host="ubuntu-24.04"), "No entry is made for"),
-        (Options(host="local"), "There is no host"),
-        (Options(evidence="/no/such/folder"), "does not exist"),
+        (ReproduceOptions(only=("no such entry",)), "No entry matches"),
+        (ReproduceOptions(only=("whatsapp",)), "can be reproduced"),
+        (ReproduceOptions(host="debian-99"), "There is no host"),
+        (ReproduceOptions(host="docker-engine"), "has no Podman to break"),
+        (ReproduceOptions(host="ubuntu-24.04"), "No entry is made for"),
+        (ReproduceOptions(host="local"), "There is no host"),
+        (ReproduceOptions(evidence="/no/such/folder"), "does not exist"),
     ],
 )
-def test_wrong_usage_is_told(options: Options, reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_told(options: ReproduceOptions, reason: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert reproduce.reproduce(options) is Exit.WRONG_USAGE
     assert reason in capsys.readouterr().err

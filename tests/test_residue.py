@@ -16,11 +16,11 @@ from checks.core.progress import Progress
 from checks.core.run_directories import Run
 from checks.core.terminal import console
 from checks.engine import leaks
-from checks.engine.case_context import Owner
-from checks.engine.environment import AS_IT_IS, Stage
-from checks.engine.leaks import Watch, found
+from checks.engine.case_context import RunScope
+from checks.engine.environment import AS_IT_IS, PreparedHost
+from checks.engine.leaks import LeakDetector, found
 from checks.evidence.run import Evidence
-from checks.runner.verify import Options, session
+from checks.runner.verify import VerifyOptions, session
 from tests.fakes import FACTS, FakeHost
 
 
@@ -51,13 +51,13 @@ def litter(run: str) -> Iterator[Path]:
 
 def test_what_was_there_before_is_not_left(account: FakeHost, run: str, litter: Path) -> None:
     litter.touch()
-    watch = Watch(account, run, alone=False)
+    watch = LeakDetector(account, run, alone=False)
     watch.begin()
-    assert watch.left() == []
+    assert watch.new() == []
 
 
 def test_each_kind_of_thing_that_stays_is_named(account: FakeHost, run: str, litter: Path) -> None:
-    watch = Watch(account, run, alone=False)
+    watch = LeakDetector(account, run, alone=False)
     watch.begin()
     litter.touch()
     store = Path(account.facts().store)
@@ -67,7 +67,7 @@ def test_each_kind_of_thing_that_stays_is_named(account: FakeHost, run: str, lit
     (store / "vfs-containers" / "volatile-containers.json").write_text(json.dumps(containers))
     with subprocess.Popen(["sh", "-c", 'sleep 30; : "$0"', run]) as process:
         try:
-            left = watch.left()
+            left = watch.new()
         finally:
             process.kill()
             subprocess.run(["pkill", "-P", str(process.pid)], check=False)
@@ -76,32 +76,32 @@ def test_each_kind_of_thing_that_stays_is_named(account: FakeHost, run: str, lit
 
 
 def test_what_goes_in_time_is_not_left(account: FakeHost, run: str) -> None:
-    watch = Watch(account, run, alone=False)
+    watch = LeakDetector(account, run, alone=False)
     watch.begin()
     with subprocess.Popen(["sh", "-c", 'sleep 0.3; : "$0"', run]):
-        assert watch.left() == []
+        assert watch.new() == []
 
 
 def test_what_is_put_there_on_purpose_is_not_left(account: FakeHost, run: str, litter: Path) -> None:
-    watch = Watch(account, run, alone=False)
+    watch = LeakDetector(account, run, alone=False)
     watch.begin()
-    with watch.aside():
+    with watch.ignoring():
         litter.touch()
-    assert watch.left() == []
+    assert watch.new() == []
 
 
 def test_what_lies_apart_is_not_looked_at(account: FakeHost, run: str, litter: Path) -> None:
-    watch = Watch(account, run, alone=False, apart=str(litter))
+    watch = LeakDetector(account, run, alone=False, apart=str(litter))
     watch.begin()
     litter.touch()
-    assert watch.left() == []
+    assert watch.new() == []
 
 
 def test_on_a_shared_machine_what_others_make_is_theirs(account: FakeHost, run: str, litter: Path) -> None:
-    watch = Watch(account, "another run", alone=False)
+    watch = LeakDetector(account, "another run", alone=False)
     watch.begin()
     litter.touch()
-    assert watch.left() == []
+    assert watch.new() == []
 
 
 LOOK = """5
@@ -137,7 +137,7 @@ def test_a_look_finds_neither_itself_nor_podmans_own_pause_process_nor_mounts_of
 def test_a_look_that_sees_no_processes_is_the_hosts_problem(tmp_path: Path, run: str) -> None:
     host = FakeHost(tmp_path, {"pgrep": "exit 127"}).pretend()
     with pytest.raises(HostProblem, match=r"On fake processes can't be listed. Is pgrep"):
-        Watch(host, run, alone=False).begin()
+        LeakDetector(host, run, alone=False).begin()
 
 
 @pytest.mark.parametrize("containers", ["", "[]", "[]\n\n[]\n"])
@@ -146,9 +146,9 @@ def test_a_store_without_containers_has_none(containers: str) -> None:
 
 
 def verified(host: FakeHost, run: str, tmp_path: Path) -> Evidence:
-    stage = Stage(host, AS_IT_IS, Owner(run, run), Run(run, tmp_path, tmp_path))
+    stage = PreparedHost(host, AS_IT_IS, RunScope(run, run), Run(run, tmp_path, tmp_path))
     quiet = console(file=io.StringIO())
-    options = Options(only=("docker --version",), host=run)
+    options = VerifyOptions(only=("docker --version",), host=run)
     _, evidence = session(options, lambda: contextlib.nullcontext(stage), quiet, Progress(quiet))
     assert evidence
     return evidence

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from checks.core.errors import WrongUsage
 from checks.mutation import catalogue, wrapped
-from checks.mutation.catalogue import FAULTLESS, Sabotage
-from checks.runner.plugin import About
+from checks.mutation.catalogue import FAULTLESS, Mutation
+from checks.runner.plugin import CaseInfo
 from tests.fakes import FakeHost
 
 ROOT = Path(__file__).parents[1]
@@ -141,7 +141,7 @@ def test_two_containers_at_once_get_each_others_output(folder: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")
 @pytest.mark.parametrize("sabotage", [FAULTLESS, *KNOWN.values()], ids=lambda each: each.name)
-def test_every_script_is_sound(sabotage: Sabotage) -> None:
+def test_every_script_is_sound(sabotage: Mutation) -> None:
     whole = f"#!/bin/sh\n{catalogue.LIBRARY.read_text()}\n{sabotage.script}"
     checked = subprocess.run(
         ["shellcheck", "-e", "SC2317,SC2034,SC2329", "-"], input=whole, capture_output=True, text=True, check=False
@@ -149,7 +149,7 @@ def test_every_script_is_sound(sabotage: Sabotage) -> None:
     assert checked.stdout == ""
 
 
-def test_every_case_has_a_sabotage_that_it_must_see(cases: list[About]) -> None:
+def test_every_case_has_a_sabotage_that_it_must_see(cases: list[CaseInfo]) -> None:
     seen = {case for each in KNOWN.values() if not each.equivalent for case in each.cases}
     assert {case.id for case in cases} - seen == set()
     assert list(catalogue.unknown_cases(list(KNOWN.values()), [case.id for case in cases])) == []

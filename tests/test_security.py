@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from checks.core.paths import ROOT
-from checks.engine.case_context import Bench, Owner
+from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
 from checks.evidence.run import CaseResult, Evidence
 from checks.hosts import build
 from checks.nanoclaw import running, workspace
-from checks.nanoclaw.agent import stand_in
+from checks.nanoclaw.agent import stub_agent
 from checks.nanoclaw.contract import Design
 from checks.nanoclaw.running import Question
 from checks.nanoclaw.service import Conversation
@@ -27,19 +27,19 @@ KEY = "sk-ant-the-users-own-key"
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path) -> CaseContext:
     host = FakeHost(tmp_path, {"docker": f'printf "%s\\n" "$@" >{tmp_path}/argv; cat >/dev/null'})
-    bench = Bench(host.pretend(replace(FACTS, docker=f"{tmp_path}/bin/docker")), Owner("run", "run"), "case", Record())
+    bench = CaseContext(host.pretend(replace(FACTS, docker=f"{tmp_path}/bin/docker")), RunScope("run", "run"), "case", Record())
     bench._folder = str(tmp_path)
     return bench
 
 
-def asked(bench: Bench, design: Design) -> list[str]:
+def asked(bench: CaseContext, design: Design) -> list[str]:
     """What was shown of everything that was run to ask an agent of that design, with a key of the real service."""
     shown: list[str] = []
     bench.host.echo = shown.append
     question = Question("What?", "That.", Conversation(KEY, "That."))
-    agent = stand_in()[design]
+    agent = stub_agent()[design]
     if design is Design.STREAMS:
         with running.streams(bench, workspace.for_streams(bench, agent), "image", question) as started:
             started.client.end()
@@ -52,7 +52,7 @@ def asked(bench: Bench, design: Design) -> list[str]:
 
 @pytest.mark.parametrize("design", Design)
 def test_the_users_key_is_on_no_command_line_and_in_no_evidence(
-    bench: Bench, tmp_path: Path, design: Design, monkeypatch: pytest.MonkeyPatch
+    bench: CaseContext, tmp_path: Path, design: Design, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = asked(bench, design)
     assert shown
@@ -63,7 +63,7 @@ def test_the_users_key_is_on_no_command_line_and_in_no_evidence(
     assert KEY not in json.dumps(evidence.as_json())
 
 
-def test_the_second_designs_key_comes_by_a_file(bench: Bench, tmp_path: Path) -> None:
+def test_the_second_designs_key_comes_by_a_file(bench: CaseContext, tmp_path: Path) -> None:
     asked(bench, Design.DATABASES)
     words = (tmp_path / "argv").read_text().splitlines()
     assert Path(words[words.index("--env-file") + 1]).read_text() == f"ANTHROPIC_API_KEY={KEY}\n"

@@ -53,7 +53,7 @@ def test_any_argv_arrives_as_it_was_whatever_the_login_shell_is(
     shell: str, argv: list[str], reached: Callable[..., SshHost]
 ) -> None:
     done = reached(shell).run(["printf", "%s\\0", *argv], timeout=60)
-    assert done.stdout.decode().split("\0")[:-1] == (argv or [""])
+    assert done.stdout_bytes.decode().split("\0")[:-1] == (argv or [""])
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -64,7 +64,7 @@ def test_a_login_shell_that_prints_a_greeting_leaves_output_input_and_facts_as_t
     shell: str, greeting: str, reached: Callable[..., SshHost]
 ) -> None:
     host = reached(shell, greeting)
-    assert host.run(["cat"], stdin=b"in\n").stdout == b"in\n"
+    assert host.run(["cat"], stdin=b"in\n").stdout_bytes == b"in\n"
     assert host.facts().uid == os.getuid()
     assert "running as root" in unusable(host) or os.getuid() != 0
     child = host.spawn(["sh", "-c", "echo ready; read -r a; echo got $a"], tty=False)
@@ -76,7 +76,7 @@ def test_a_login_shell_that_prints_a_greeting_leaves_output_input_and_facts_as_t
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_death_by_signal_on_the_far_side_keeps_its_status(shell: str, reached: Callable[..., SshHost]) -> None:
-    assert reached(shell).run(["sh", "-c", "kill -KILL $$"]).status == 137
+    assert reached(shell).run(["sh", "-c", "kill -KILL $$"]).returncode == 137
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,9 @@ def test_deep_json_of_the_far_side_is_no_fault_of_ours(reached: Callable[..., Ss
 def test_a_control_socket_of_a_long_name_in_a_long_folder_fits(tmp_path: Path) -> None:
     sockets = Path("/var/tmp/nanoclaw-verify-0123456789/s")
     long = "a-user-with-a-rather-long-name@a-host-with-a-rather-long-name-of.example.org" * 2
-    (path,) = [word for word in SshHost(long, sockets=sockets).carry(["true"]) if word.startswith("ControlPath=")]
+    (path,) = [word for word in SshHost(long, sockets=sockets).wrap_command(["true"]) if word.startswith("ControlPath=")]
     assert len(path.removeprefix("ControlPath=")) + 17 < 108
-    alone = SshHost(long, sockets=sockets / ("x" * 80)).carry(["true"])
+    alone = SshHost(long, sockets=sockets / ("x" * 80)).wrap_command(["true"])
     assert "ControlPath=none" in alone
     assert "ControlMaster=no" in alone
 

@@ -10,7 +10,7 @@ from checks.core.errors import WrongUsage
 from checks.core.selection import selected
 from checks.evidence import stored
 from checks.matrix.run import PARTS, selection
-from checks.runner.plugin import About
+from checks.runner.plugin import CaseInfo
 from tests.evidence import DEBIAN_12, DEBIAN_13, DOCKER, case, write
 
 
@@ -70,7 +70,7 @@ def test_a_file_that_is_no_evidence_is_refused_with_the_reason(tmp_path: Path) -
         stored.read(path)
 
 
-def test_the_committed_evidence_is_what_the_current_cases_produce(cases: list[About]) -> None:
+def test_the_committed_evidence_is_what_the_current_cases_produce(cases: list[CaseInfo]) -> None:
     for each in stored.committed():
         chosen = selected(selection(each.name, each.profile), [about.names for about in cases])
         wanted = {about.id: about.label for about, runs in zip(cases, chosen, strict=True) if runs}
@@ -79,7 +79,7 @@ def test_the_committed_evidence_is_what_the_current_cases_produce(cases: list[Ab
         )
 
 
-def test_the_parts_of_a_matrix_match_cases_and_together_are_in_the_report_s_order(cases: list[About]) -> None:
+def test_the_parts_of_a_matrix_match_cases_and_together_are_in_the_report_s_order(cases: list[CaseInfo]) -> None:
     names = [about.names for about in cases]
     for parts in PARTS.values():
         places = [[at for at, wanted in enumerate(selected(part, names)) if wanted] for part in parts]

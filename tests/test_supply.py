@@ -7,19 +7,19 @@ import pytest
 
 from checks.core import run_directories
 from checks.core.progress import Progress
-from checks.engine.case_context import Bench, Owner
+from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
-from checks.engine.environment import AS_IT_IS, Stage
+from checks.engine.environment import AS_IT_IS, PreparedHost
 from checks.engine.expect import Mismatch
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import provider, service_url
-from checks.nanoclaw.agent import stand_in
+from checks.nanoclaw.agent import stub_agent
 from checks.nanoclaw.contract import Design
 from checks.nanoclaw.images import base, disks
-from checks.nanoclaw.provider import Supply
+from checks.nanoclaw.provider import AgentProvider
 from tests.fakes import FakeHost
 
-AGENT = stand_in()[Design.STREAMS]
+AGENT = stub_agent()[Design.STREAMS]
 
 
 @pytest.fixture
@@ -37,10 +37,10 @@ class Desk:
         self._calls.write_text("")
         docker = f'echo "$1" >>{self._calls}; {docker}'
         host = FakeHost(tmp_path, {"docker": docker, "podman": podman}).pretend()
-        owner = Owner(run.id, run.id)
-        self.bench = Bench(host, owner, "case", Record(), factor=0.05)
+        owner = RunScope(run.id, run.id)
+        self.bench = CaseContext(host, owner, "case", Record(), factor=0.05)
         self.bench._folder = str(tmp_path)
-        self.supply = Supply(Stage(host, AS_IT_IS, owner, run), Progress())
+        self.supply = AgentProvider(PreparedHost(host, AS_IT_IS, owner, run), Progress())
 
     def calls(self) -> list[str]:
         return self._calls.read_text().split()

@@ -37,8 +37,8 @@ def test_a_flood_ends_the_wait(tmp_path: Path, tty: bool) -> None:
         desk.talking(docker.run("image"), tty=tty) as talk,
         pytest.raises(Mismatch, match="within 4 MB of output; came more output"),
     ):
-        talk.hear("never")
-    assert len(record.commands[0].stdout) <= 5 * 2**20
+        talk.expect("never")
+    assert len(record.commands[0].stdout_bytes) <= 5 * 2**20
 
 
 @pytest.mark.parametrize("tty", [True, False], ids=["a terminal", "pipes"])
@@ -49,7 +49,7 @@ def test_what_nobody_hears_is_not_kept_without_bound(tmp_path: Path, tty: bool) 
         queue = getattr(talk.child, "_read_queue", None)
         assert queue is None or queue.qsize() * 65536 < 2**27
         with pytest.raises(Mismatch, match="the end of the output within 4 MB"):
-            talk.rest()
+            talk.read_rest()
 
 
 @pytest.mark.parametrize("tty", [True, False], ids=["a terminal", "pipes"])
@@ -57,9 +57,9 @@ def test_a_secret_is_not_heard(tmp_path: Path, tty: bool) -> None:
     script = f'printf %s "{KEY[:20]}"; sleep 0.2; printf "%s\\n" "{KEY[20:]}"; read -r answer; echo "$answer: {KEY}"'
     desk, record = talker(tmp_path, script)
     with desk.talking(docker.run("image", KEY), tty=tty) as talk:
-        assert talk.hear(r"\*+") == "*" * len(KEY)
-        talk.say("heard")
-        assert talk.rest().split() == ["heard:", "*" * len(KEY)]
+        assert talk.expect(r"\*+") == "*" * len(KEY)
+        talk.send_line("heard")
+        assert talk.read_rest().split() == ["heard:", "*" * len(KEY)]
     done = record.commands[0]
-    assert KEY not in done.out
+    assert KEY not in done.stdout
     assert KEY not in done.command

@@ -19,7 +19,7 @@ from checks.guide.catalogue import Entry, Section
 from checks.guide.doctor import doctor
 from checks.guide.explain import found
 from checks.hosts.process import Completed
-from checks.runner.plugin import Verification
+from checks.runner.plugin import VerificationPlugin
 from checks.runner.report import Report
 
 ROOT = Path(__file__).parents[1]
@@ -286,7 +286,7 @@ def test_without_a_text_nothing_is_explained(option: str | bool, capsys: pytest.
     ],
 )
 def test_a_failed_case_is_linked_by_what_it_says(came: str, commands: list[tuple[int, str]], wanted: str) -> None:
-    plugin = Verification(lambda: pytest.fail("no host is needed"), Report(), Progress())
+    plugin = VerificationPlugin(lambda: pytest.fail("no host is needed"), Report(), Progress())
     record = Record([Completed(("docker", "run"), status, b"", err.encode(), 1.0) for status, err in commands])
     assert plugin._looked_up(CaseResult("id", "Group", "Label", "failed", 1.0, record, came=came)) == wanted
 

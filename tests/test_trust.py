@@ -17,41 +17,41 @@ from checks.documents import mutation
 from checks.engine.docker import Record
 from checks.evidence.run import CaseResult
 from checks.mutation import catalogue, stored
-from checks.mutation.catalogue import Sabotage
-from checks.mutation.command import Options, not_run, report, suits
-from checks.mutation.verdict import Pair, Verdict, judge, score, status
-from checks.mutation.worker import BROKEN, FAILED, PASSED, SKIPPED, UNUSABLE, Came, judged
-from checks.runner.plugin import CRASHED, About
+from checks.mutation.catalogue import Mutation
+from checks.mutation.command import SabotageOptions, not_run, report, suits
+from checks.mutation.verdict import Pair, MutationStatus, judge, score, status
+from checks.mutation.worker import BROKEN, FAILED, PASSED, SKIPPED, UNUSABLE, TaskOutcome, judged
+from checks.runner.plugin import CRASHED, CaseInfo
 from tests.fakes import FACTS
 
 ROOT = Path(__file__).parents[1]
-FAULT = Sabotage("ro-dropped", "Drops :ro", ("read-only",), (), re.compile("refused"), 1.0, "", "go\n")
+FAULT = Mutation("ro-dropped", "Drops :ro", ("read-only",), (), re.compile("refused"), 1.0, "", "go\n")
 EVEN = replace(FAULT, name="notice", equivalent="it changes nothing")
-GOOD = Came(PASSED)
-CAUGHT = Came(FAILED, "all four attempts refused", "two")
+GOOD = TaskOutcome(PASSED)
+CAUGHT = TaskOutcome(FAILED, "all four attempts refused", "two")
 
 
-def pair(came: Came, faultless: Came = GOOD, sabotage: Sabotage = FAULT) -> Pair:
+def pair(came: TaskOutcome, faultless: TaskOutcome = GOOD, sabotage: Mutation = FAULT) -> Pair:
     return judge(sabotage, "read-only", "Read-only bind mount", came, faultless)
 
 
 @pytest.mark.parametrize(
     ("came", "faultless", "sabotage", "verdict", "end"),
     [
-        (CAUGHT, GOOD, FAULT, Verdict.CAUGHT, Exit.OK),
-        (GOOD, GOOD, FAULT, Verdict.MISSED, Exit.CASE_FAILED),
-        (Came(SKIPPED, came="no session"), GOOD, FAULT, Verdict.MISSED, Exit.CASE_FAILED),
-        (Came(FAILED, "exit status 0", "exit status 1"), GOOD, FAULT, Verdict.OTHERWISE, Exit.CASE_FAILED),
-        (Came(BROKEN, CRASHED, "Traceback … refused"), GOOD, FAULT, Verdict.BROKEN, Exit.CASE_FAILED),
-        (Came(UNUSABLE, came="connection refused"), GOOD, FAULT, Verdict.HOST, Exit.HOST_UNUSABLE),
-        (CAUGHT, Came(FAILED, "x", "y"), FAULT, Verdict.FAILS_ANYWAY, Exit.CASE_FAILED),
-        (CAUGHT, Came(SKIPPED, came="no such account"), FAULT, Verdict.NOT_RUN, Exit.OK),
-        (GOOD, GOOD, EVEN, Verdict.TOLERATED, Exit.OK),
-        (CAUGHT, GOOD, EVEN, Verdict.REFUSED, Exit.CASE_FAILED),
+        (CAUGHT, GOOD, FAULT, MutationStatus.CAUGHT, Exit.OK),
+        (GOOD, GOOD, FAULT, MutationStatus.MISSED, Exit.CASE_FAILED),
+        (TaskOutcome(SKIPPED, came="no session"), GOOD, FAULT, MutationStatus.MISSED, Exit.CASE_FAILED),
+        (TaskOutcome(FAILED, "exit status 0", "exit status 1"), GOOD, FAULT, MutationStatus.OTHERWISE, Exit.CASE_FAILED),
+        (TaskOutcome(BROKEN, CRASHED, "Traceback … refused"), GOOD, FAULT, MutationStatus.BROKEN, Exit.CASE_FAILED),
+        (TaskOutcome(UNUSABLE, came="connection refused"), GOOD, FAULT, MutationStatus.HOST, Exit.HOST_UNUSABLE),
+        (CAUGHT, TaskOutcome(FAILED, "x", "y"), FAULT, MutationStatus.FAILS_ANYWAY, Exit.CASE_FAILED),
+        (CAUGHT, TaskOutcome(SKIPPED, came="no such account"), FAULT, MutationStatus.NOT_RUN, Exit.OK),
+        (GOOD, GOOD, EVEN, MutationStatus.TOLERATED, Exit.OK),
+        (CAUGHT, GOOD, EVEN, MutationStatus.REFUSED, Exit.CASE_FAILED),
     ],
 )
 def test_only_a_case_that_names_the_fault_has_caught_it(
-    came: Came, faultless: Came, sabotage: Sabotage, verdict: Verdict, end: Exit
+    came: TaskOutcome, faultless: TaskOutcome, sabotage: Mutation, verdict: MutationStatus, end: Exit
 ) -> None:
     found = pair(came, faultless, sabotage)
     assert found.verdict is verdict
@@ -67,7 +67,7 @@ def test_a_sabotage_is_caught_when_every_case_named_has_caught_it() -> None:
 
 
 def test_what_was_not_run_counts_neither_way() -> None:
-    pairs = [pair(CAUGHT), pair(CAUGHT, Came(SKIPPED, came="runs an agent"), replace(FAULT, name="other"))]
+    pairs = [pair(CAUGHT), pair(CAUGHT, TaskOutcome(SKIPPED, came="runs an agent"), replace(FAULT, name="other"))]
     assert score(pairs) == "caught 1/1 sabotages (1/1 by case)"
     assert "read-only: runs an agent" in report(pairs, 1.0)
 
@@ -82,28 +82,28 @@ def test_a_case_that_breaks_has_not_failed() -> None:
     result = CaseResult("x", "g", "l", "failed", 1.0, Record(), expected=CRASHED, came="IndexError")
     assert judged(result).outcome == BROKEN
     assert judged(replace(result, expected="exit status 0")).outcome == FAILED
-    assert judged(replace(result, outcome="skipped", reason="no account")) == Came(
+    assert judged(replace(result, outcome="skipped", reason="no account")) == TaskOutcome(
         SKIPPED, came="no account", seconds=1.0
     )
 
 
-def test_cases_that_take_long_are_left_out_with_their_reason(cases: list[About]) -> None:
+def test_cases_that_take_long_are_left_out_with_their_reason(cases: list[CaseInfo]) -> None:
     by_id = {case.id: case for case in cases}
-    assert not_run(by_id["run"], Options()) == ""
-    assert not_run(by_id["reach"], Options()) == ""
-    assert "--agents" in not_run(by_id["agents-at-once"], Options())
-    assert not_run(by_id["agents-at-once"], Options(agents=True)) == ""
-    assert "--slow" in not_run(by_id["agent-build"], Options(agents=True))
+    assert not_run(by_id["run"], SabotageOptions()) == ""
+    assert not_run(by_id["reach"], SabotageOptions()) == ""
+    assert "--agents" in not_run(by_id["agents-at-once"], SabotageOptions())
+    assert not_run(by_id["agents-at-once"], SabotageOptions(agents=True)) == ""
+    assert "--slow" in not_run(by_id["agent-build"], SabotageOptions(agents=True))
 
 
-def test_a_case_goes_to_an_account_that_suits_it(cases: list[About]) -> None:
+def test_a_case_goes_to_an_account_that_suits_it(cases: list[CaseInfo]) -> None:
     by_id = {case.id: case for case in cases}
     assert [suits(by_id["workspace-of-image-uid"], uid) for uid in (1500, 1000)] == [False, True]
     assert [suits(by_id["workspace-passing-user"], uid) for uid in (1500, 1000)] == [True, False]
     assert [suits(by_id["run"], uid) for uid in (1500, 1000)] == [True, True]
 
 
-def test_the_document_says_what_was_seen_and_what_has_changed_since(tmp_path: Path, cases: list[About]) -> None:
+def test_the_document_says_what_was_seen_and_what_has_changed_since(tmp_path: Path, cases: list[CaseInfo]) -> None:
     file = tmp_path / "debian-13.json"
     stored.write(file, "debian-13", FACTS, [pair(CAUGHT)], started=datetime(2026, 1, 2, tzinfo=UTC), seconds=61.4)
     told = mutation.text([stored.read(file)], [FAULT], cases)
@@ -117,7 +117,7 @@ def test_the_document_says_what_was_seen_and_what_has_changed_since(tmp_path: Pa
     assert "Read-only bind mount under `ro-dropped`: new, or changed since." in changed
 
 
-def test_without_evidence_the_document_claims_nothing(cases: list[About]) -> None:
+def test_without_evidence_the_document_claims_nothing(cases: list[CaseInfo]) -> None:
     told = mutation.text([], [FAULT], cases)
     assert "Nothing is said yet" in told
     assert "aught 0/0" not in told

@@ -15,7 +15,7 @@ from invoke import Context
 from invoke import Exit as TaskExit
 
 from checks.capacity.wslconfig import command, machine, render
-from checks.capacity.wslconfig.command import Options, wslconfig
+from checks.capacity.wslconfig.command import WslconfigOptions, wslconfig
 from checks.capacity.wslconfig.files import decode
 from checks.capacity.wslconfig.plan import GB, Machine, largest, plan
 from checks.capacity.wslconfig.validate import validate
@@ -32,7 +32,7 @@ def parsed(text: str) -> dict[str, str]:
     return {**parser["experimental"], **parser["wsl2"]}
 
 
-def ran(options: Options) -> tuple[Exit, str, str]:
+def ran(options: WslconfigOptions) -> tuple[Exit, str, str]:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = wslconfig(options)
@@ -46,7 +46,7 @@ def presets(text: str) -> dict[int, dict[str, str]]:
 
 
 def test_the_committed_example_is_as_it_would_be_rendered() -> None:
-    assert ran(Options(check=True)) == (Exit.OK, "examples/wslconfig.example is up to date.\n", "")
+    assert ran(WslconfigOptions(check=True)) == (Exit.OK, "examples/wslconfig.example is up to date.\n", "")
 
 
 def test_the_example_is_ascii_that_parses_and_has_nothing_to_find() -> None:
@@ -94,17 +94,17 @@ def test_a_stale_example_is_told_and_rendered_anew(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(command, "ROOT", tmp_path)
     monkeypatch.setattr(command, "EXAMPLE", example)
     stale = "wslconfig.example is not what would be rendered. Render it: invoke wslconfig\n"
-    assert ran(Options(check=True)) == (Exit.CASE_FAILED, "", stale)
+    assert ran(WslconfigOptions(check=True)) == (Exit.CASE_FAILED, "", stale)
     assert not example.exists()
-    assert ran(Options()) == (Exit.OK, "Wrote wslconfig.example.\n", "")
-    assert ran(Options(check=True))[0] == Exit.OK
+    assert ran(WslconfigOptions()) == (Exit.OK, "Wrote wslconfig.example.\n", "")
+    assert ran(WslconfigOptions(check=True))[0] == Exit.OK
     example.write_text(render.example().replace("6GB", "7GB"))
-    assert ran(Options(check=True)) == (Exit.CASE_FAILED, "", stale)
+    assert ran(WslconfigOptions(check=True)) == (Exit.CASE_FAILED, "", stale)
 
 
 @given(MACHINES, st.integers(1, 600), st.booleans())
 def test_what_is_computed_parses_and_fits_or_is_refused(host: Machine, containers: int, browser: bool) -> None:
-    options = Options(str(containers), f"{host.memory}MB", str(host.processors), browser=browser)
+    options = WslconfigOptions(str(containers), f"{host.memory}MB", str(host.processors), browser=browser)
     status, out, err = ran(options)
     wanted = plan(containers, browser=browser)
     most = largest(host, browser=browser)
@@ -121,8 +121,8 @@ def test_what_is_computed_parses_and_fits_or_is_refused(host: Machine, container
 
 
 def test_a_quarter_left_to_windows_is_enough_and_less_is_warned_of() -> None:
-    assert ran(Options("1", "8GB", "4"))[::2] == (Exit.OK, "")
-    assert ran(Options("1", "7.9GB", "4"))[::2] == (
+    assert ran(WslconfigOptions("1", "8GB", "4"))[::2] == (Exit.OK, "")
+    assert ran(WslconfigOptions("1", "7.9GB", "4"))[::2] == (
         Exit.OK,
         (
             "Warning: Windows is left 1.9 GB of 7.9 GB, less than a quarter. "
@@ -150,44 +150,44 @@ def test_the_largest_number_fits_and_one_more_does_not(host: Machine, browser: b
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (Options("0"), "--containers is “0”; it must be a whole number of 1 or more."),
-        (Options("two"), "--containers is “two”; it must be a whole number of 1 or more."),
+        (WslconfigOptions("0"), "--containers is “0”; it must be a whole number of 1 or more."),
+        (WslconfigOptions("two"), "--containers is “two”; it must be a whole number of 1 or more."),
         (
-            Options("1", "32"),
+            WslconfigOptions("1", "32"),
             "--host-memory is “32”; it must be an amount of memory with its unit, such as 32GB.",
         ),
-        (Options("1", "0GB"), "--host-memory is “0GB”; it must be an amount of memory with its unit, such as 32GB."),
-        (Options("1", "32GB", "many"), "--host-cpus is “many”; it must be a whole number of 1 or more."),
+        (WslconfigOptions("1", "0GB"), "--host-memory is “0GB”; it must be an amount of memory with its unit, such as 32GB."),
+        (WslconfigOptions("1", "32GB", "many"), "--host-cpus is “many”; it must be a whole number of 1 or more."),
         (
-            Options("9", "32GB", "16"),
+            WslconfigOptions("9", "32GB", "16"),
             (
                 "9 containers need 38 GB of memory, beside 1 GB for Windows, and 20 processors; the machine has 32 GB "
                 "and 16. The most that fits: --containers 7."
             ),
         ),
         (
-            Options("1", "6GB", "4"),
+            WslconfigOptions("1", "6GB", "4"),
             (
                 "1 container needs 6 GB of memory, beside 1 GB for Windows, and 4 processors; the machine has 6 GB "
                 "and 4. Not even one fits. Without a browser: --containers 1 --no-browser."
             ),
         ),
-        (Options(output="x"), "--output needs --containers N. For how many containers at once is the file to be?"),
+        (WslconfigOptions(output="x"), "--output needs --containers N. For how many containers at once is the file to be?"),
         (
-            Options(browser=False),
+            WslconfigOptions(browser=False),
             "--no-browser needs --containers N. For how many containers at once is the file to be?",
         ),
-        (Options("1", check=True), "--check does not go with --containers. Ask for one of the two."),
-        (Options("1", validate="x"), "--containers does not go with --validate. Ask for one of the two."),
-        (Options(output="y", validate="x"), "--output does not go with --validate. Ask for one of the two."),
-        (Options("1", "32GB", "16", force=True), "--force needs --output FILE. Which file is it about?"),
+        (WslconfigOptions("1", check=True), "--check does not go with --containers. Ask for one of the two."),
+        (WslconfigOptions("1", validate="x"), "--containers does not go with --validate. Ask for one of the two."),
+        (WslconfigOptions(output="y", validate="x"), "--output does not go with --validate. Ask for one of the two."),
+        (WslconfigOptions("1", "32GB", "16", force=True), "--force needs --output FILE. Which file is it about?"),
         (
-            Options("1", "32GB", "16", output="x", force=True, update=True),
+            WslconfigOptions("1", "32GB", "16", output="x", force=True, update=True),
             "--update keeps a file and --force overwrites it. Ask for one of the two.",
         ),
     ],
 )
-def test_wrong_usage_is_refused_with_what_to_do(options: Options, message: str) -> None:
+def test_wrong_usage_is_refused_with_what_to_do(options: WslconfigOptions, message: str) -> None:
     assert ran(options) == (Exit.WRONG_USAGE, "", f"Wrong usage: {message}\n")
 
 
@@ -196,7 +196,7 @@ def test_what_nobody_gave_is_assumed_and_said(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(machine, "MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(machine, "in_wsl", lambda: False)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
-    status, out, err = ran(Options("1"))
+    status, out, err = ran(WslconfigOptions("1"))
     assert status == Exit.OK
     assert "on a machine with 15.5 GB of memory and 8 processors" in out
     assert err == (
@@ -209,7 +209,7 @@ def test_what_nobody_gave_is_assumed_and_said(tmp_path: Path, monkeypatch: pytes
 def test_where_the_memory_cannot_be_seen_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "MEMINFO", tmp_path / "none")
     monkeypatch.setattr(machine, "in_wsl", lambda: False)
-    status, _, err = ran(Options("1"))
+    status, _, err = ran(WslconfigOptions("1"))
     assert status == Exit.WRONG_USAGE
     assert "does not tell this machine's memory. Say it with --host-memory" in err
 
@@ -218,10 +218,10 @@ def test_inside_wsl_windows_memory_must_be_said(monkeypatch: pytest.MonkeyPatch)
     kernel = namedtuple("kernel", "release")
     monkeypatch.setattr(platform, "uname", lambda: kernel("6.6.87.2-Microsoft-standard-WSL2"))
     monkeypatch.setattr("os.cpu_count", lambda: 8)
-    status, out, err = ran(Options("1"))
+    status, out, err = ran(WslconfigOptions("1"))
     assert (status, out) == (Exit.WRONG_USAGE, "")
     assert "This is WSL, which sees its own share of the memory, not what Windows has. Say it with --host-memory" in err
-    status, _, err = ran(Options("1", "16GB"))
+    status, _, err = ran(WslconfigOptions("1", "16GB"))
     assert status == Exit.OK
     assert "the 8 of this virtual machine (Windows may have more); --host-cpus says otherwise" in err
 

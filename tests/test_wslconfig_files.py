@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checks.capacity.wslconfig import files, render
-from checks.capacity.wslconfig.command import Options, wslconfig
+from checks.capacity.wslconfig.command import WslconfigOptions, wslconfig
 from checks.capacity.wslconfig.files import decode, line_end, located
 from checks.capacity.wslconfig.lines import Setting, read
 from checks.capacity.wslconfig.plan import Machine, plan
@@ -32,7 +32,7 @@ TEXTS = (
 
 
 def write(path: Path, *, update: bool = False, force: bool = False) -> Exit:
-    return wslconfig(Options("2", "32GB", "16", output=str(path), update=update, force=force))
+    return wslconfig(WslconfigOptions("2", "32GB", "16", output=str(path), update=update, force=force))
 
 
 def settings(text: str) -> list[tuple[str, str, str]]:
@@ -68,7 +68,7 @@ def test_a_new_file_is_written_and_an_existing_one_left_alone(
 
 def test_what_does_not_fit_is_not_written(tmp_path: Path) -> None:
     path = tmp_path / ".wslconfig"
-    assert wslconfig(Options("2", "8GB", "16", output=str(path))) == Exit.WRONG_USAGE
+    assert wslconfig(WslconfigOptions("2", "8GB", "16", output=str(path))) == Exit.WRONG_USAGE
     assert not path.exists()
 
 
@@ -184,9 +184,9 @@ def test_on_a_drive_of_windows_lines_end_as_windows_has_them(tmp_path: Path, mon
     data = (home / ".wslconfig").read_bytes()
     assert data.count(b"\r\n") == data.count(b"\n") > 10
     assert data.replace(b"\r\n", b"\n").decode() == render.computed(WANTED, Machine(32 * 1024, 16))
-    assert wslconfig(Options("2", "32GB", "16", output="C:\\Users\\me\\other")) == Exit.OK
+    assert wslconfig(WslconfigOptions("2", "32GB", "16", output="C:\\Users\\me\\other")) == Exit.OK
     assert (home / "other").read_bytes() == data
-    assert wslconfig(Options(validate="c:/Users/me/other")) == Exit.OK
+    assert wslconfig(WslconfigOptions(validate="c:/Users/me/other")) == Exit.OK
     (home / "empty").touch()
     assert write(home / "empty", update=True) == Exit.OK
     assert (home / "empty").read_bytes() == b"[wsl2]\r\nmemory=10GB\r\nswap=3GB\r\nprocessors=6\r\n"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checks.capacity.wslconfig import values
-from checks.capacity.wslconfig.command import Options, wslconfig
+from checks.capacity.wslconfig.command import WslconfigOptions, wslconfig
 from checks.capacity.wslconfig.files import decode
 from checks.capacity.wslconfig.keys import CATALOGUE, catalogue
 from checks.capacity.wslconfig.validate import validate
@@ -181,7 +181,7 @@ def test_a_malformed_file_is_told_with_line_and_remedy(
 ) -> None:
     path = tmp_path / ".wslconfig"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert wslconfig(Options(validate=str(path))) == Exit.CASE_FAILED
+    assert wslconfig(WslconfigOptions(validate=str(path))) == Exit.CASE_FAILED
     assert capsys.readouterr().out == f"{path}:{message}\n\n1 finding.\n"
 
 
@@ -205,7 +205,7 @@ def test_what_wsl_takes_is_no_finding(line: str, end: str) -> None:
 def test_all_findings_of_a_file_come_by_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine"
     path.write_bytes(b"[wsl2]\r\nmemory=6gb\r\n\r\n[experimental]\r\nnetworkingMode=nat\r\nsparseVhd=on\r\n")
-    assert wslconfig(Options(validate=str(path))) == Exit.CASE_FAILED
+    assert wslconfig(WslconfigOptions(validate=str(path))) == Exit.CASE_FAILED
     assert capsys.readouterr().out.splitlines() == [
         f"{path}:2: “6gb” is no size: {CAPITALS}. Write memory=6GB.",
         f"{path}:5: note: “networkingMode” is documented in [wsl2]; WSL still takes it from [experimental].",
@@ -239,7 +239,7 @@ def test_a_byte_order_mark_is_noted_and_no_finding(
 ) -> None:
     path = tmp_path / "mine"
     path.write_bytes(data)
-    assert wslconfig(Options(validate=str(path))) == Exit.OK
+    assert wslconfig(WslconfigOptions(validate=str(path))) == Exit.OK
     assert capsys.readouterr().out == f"{path}:1: note: {note}\n{path}: 1 setting, nothing wrong.\n"
 
 
@@ -252,14 +252,14 @@ def test_a_clean_file_and_an_empty_one_are_clean(tmp_path: Path, capsys: pytest.
     path = tmp_path / "mine"
     for text, settings in (("[wsl2]\nmemory=8GB\nswap=0", "2 settings"), ("", "0 settings")):
         path.write_text(text)
-        assert wslconfig(Options(validate=str(path))) == Exit.OK
+        assert wslconfig(WslconfigOptions(validate=str(path))) == Exit.OK
         assert capsys.readouterr().out == f"{path}: {settings}, nothing wrong.\n"
 
 
 def test_a_file_that_cannot_be_read_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert wslconfig(Options(validate=str(tmp_path / "none"))) == Exit.WRONG_USAGE
+    assert wslconfig(WslconfigOptions(validate=str(tmp_path / "none"))) == Exit.WRONG_USAGE
     assert capsys.readouterr().err == f"Wrong usage: {tmp_path}/none can't be read: No such file or directory.\n"
-    assert wslconfig(Options(validate=str(tmp_path))) == Exit.WRONG_USAGE
+    assert wslconfig(WslconfigOptions(validate=str(tmp_path))) == Exit.WRONG_USAGE
     assert capsys.readouterr().err == f"Wrong usage: {tmp_path} can't be read: Is a directory.\n"
 
 

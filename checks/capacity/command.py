@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from checks.capacity import table
-from checks.capacity.measure import Ground, Step, climb, told
+from checks.capacity.measure import LoadSession, Step, climb, told
 from checks.capacity.wslconfig.plan import count_of
 from checks.core import terminal
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.outcome import run_and_report
-from checks.core.output_paths import require_folder
+from checks.core.output_paths import require_directory
 from checks.core.progress import Progress
 from checks.engine import flags
 from checks.engine.expect import Mismatch
@@ -28,7 +28,7 @@ _MOST = 100
 
 
 @dataclass(frozen=True)
-class Options:
+class ParallelOptions:
     """What a user may ask of this command, as it was typed."""
 
     host: str = "auto"
@@ -39,22 +39,22 @@ class Options:
     timeout_factor: str = "1"
 
 
-def parallel(options: Options) -> Exit:
+def parallel(options: ParallelOptions) -> Exit:
     """Measure and print it. CASE_FAILED where fewer agents fit than were asked for."""
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
 
 
-def _run(options: Options, progress: Progress) -> Exit:
+def _run(options: ParallelOptions, progress: Progress) -> Exit:
     most = count_of("--most", options.most)
     if most > _MOST:
         raise WrongUsage(f"--most is {most}; {_MOST} agents at once are the most that are tried.")
     factor = verify.factor_of(options.timeout_factor)
     folder = Path(options.evidence).absolute() if options.evidence else None
-    require_folder("--evidence", options.evidence)
+    require_directory("--evidence", options.evidence)
     console = terminal.console()
     with opened(options.host, None, options.nanoclaw, progress) as (ready, kit):
-        ground = Ground(ready, kit, progress, flags.load().recommended(), factor)
+        ground = LoadSession(ready, kit, progress, flags.load().recommended(), factor)
         try:
             ground.prepare()
         except (Mismatch, TimedOut) as failure:
@@ -75,7 +75,7 @@ def _run(options: Options, progress: Progress) -> Exit:
     return Exit.OK if table.largest(found) == most else Exit.CASE_FAILED
 
 
-def _measured(ground: Ground, most: int) -> Iterator[dict[str, Any]]:
+def _measured(ground: LoadSession, most: int) -> Iterator[dict[str, Any]]:
     """All that was measured so far, as evidence has it, after every step: a run that is interrupted has that much.
 
     A host that was overloaded to silence is not asked for more.

@@ -12,14 +12,14 @@ from typing import Any
 from checks.capacity.sampling import Samples, Usage, sampling
 from checks.core.errors import HostProblem
 from checks.core.progress import Progress
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
-from checks.engine.environment import Stage
+from checks.engine.environment import PreparedHost
 from checks.engine.expect import Mismatch
-from checks.hardening.browser import Sight, browse
+from checks.hardening.browser import BrowserResult, browse
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import contract
-from checks.nanoclaw.provider import Kit
+from checks.nanoclaw.provider import AgentHandle
 from checks.nanoclaw.running import ANSWER_BOUND, RunningAgent
 from checks.nanoclaw.smoke import smoke
 
@@ -90,11 +90,11 @@ def told(counts: Samples | Usage) -> dict[str, Any]:
 
 
 @dataclass
-class Ground:
+class LoadSession:
     """A host that is ready, and an agent's kit."""
 
-    stage: Stage
-    kit: Kit
+    stage: PreparedHost
+    kit: AgentHandle
     progress: Progress
     flags: Sequence[str]
     """Options that every container has."""
@@ -113,7 +113,7 @@ class Ground:
             self.kit.image(bench)
             self.kit.url(bench)
 
-    def browser(self) -> tuple[Sight, Usage]:
+    def browser(self) -> tuple[BrowserResult, Usage]:
         """One start of Chromium, and what its container took."""
         bench = self._bench("browser")
         with self.progress.step("Starting a browser"), sampling(bench, _BROWSER_BOUND * self.factor) as sampler:
@@ -149,7 +149,7 @@ class Ground:
         turns = [replace(turn, usage=seen.containers.get(str(at), Usage())) for at, (turn, _) in enumerate(outcomes)]
         trouble = next((problem for _, problem in outcomes if problem), "")
         if trouble:
-            bench.host.must(["true"], timeout=_BACK_BOUND, doing="asking whether it is back")
+            bench.host.run_checked(["true"], timeout=_BACK_BOUND, doing="asking whether it is back")
         return Step(number, self.bound, tuple(turns), seen, trouble)
 
     def _turn(self, meeting: _Meeting, case: str, at: int, options: Sequence[str]) -> Turn:
@@ -172,8 +172,8 @@ class Ground:
             meeting.arrive(at)
         return Turn(failure, answered[0] if answered else time.monotonic() - began)
 
-    def _bench(self, case: str) -> Bench:
-        return Bench(self.stage.host, self.stage.owner, f"parallel-{case}", Record(), factor=self.factor)
+    def _bench(self, case: str) -> CaseContext:
+        return CaseContext(self.stage.host, self.stage.owner, f"parallel-{case}", Record(), factor=self.factor)
 
 
 class _Meeting:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from checks.core.errors import HostProblem
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import shell
 from checks.hosts.base import Host
 from checks.hosts.process import Process, TimedOut
@@ -158,7 +158,7 @@ class Sampler:
 
     def samples(self) -> Samples:
         """What was seen so far."""
-        return parse(self._process.so_far().out)
+        return parse(self._process.so_far().stdout)
 
     def another(self, bound: float = 15.0) -> Samples:
         """What was seen until now, with one more round that began after this was called, or ``bound`` seconds."""
@@ -170,7 +170,7 @@ class Sampler:
 
 
 @contextlib.contextmanager
-def sampling(bench: Bench, bound: float) -> Iterator[Sampler]:
+def sampling(bench: CaseContext, bound: float) -> Iterator[Sampler]:
     """A sampler on the bench's host, at work; ``bound`` is after how many seconds it ends by itself at the latest.
 
     Raises HostProblem where nothing can be read.
@@ -180,7 +180,7 @@ def sampling(bench: Bench, bound: float) -> Iterator[Sampler]:
     sampler = Sampler(bench.host, folder, process)
     try:
         if not sampler.another().rounds:
-            raise HostProblem(f"On {bench.host.name}, no memory could be read: {process.so_far().err.strip()}")
+            raise HostProblem(f"On {bench.host.name}, no memory could be read: {process.so_far().stderr.strip()}")
         yield sampler
     finally:
         with contextlib.suppress(TimedOut, HostProblem):  # it ends by itself as well

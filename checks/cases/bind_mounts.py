@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import run
 from checks.engine.expect import expect, expect_run
 
@@ -16,7 +16,7 @@ READ_ONLY = "Read-only file system"
 
 
 @pytest.mark.case("Read-write bind mount", fix="permission-denied-in-the-workspace")
-def test_read_write(bench: Bench) -> None:
+def test_read_write(bench: CaseContext) -> None:
     before, during = secrets.token_hex(8), secrets.token_hex(8)
     folder = bench.make("data")
     bench.write("data/before", before)
@@ -28,21 +28,21 @@ def test_read_write(bench: Bench) -> None:
     with bench.docker.talking(
         run(bench.probe, "sh", "-c", script, options=["-i", "--rm", "-v", f"{folder}:/data"])
     ) as talk:
-        talk.hear(f"{before}\n")
+        talk.expect(f"{before}\n")
         bench.write("data/during", during)
-        talk.hear("done\n")
+        talk.expect("done\n")
         came = bench.read("data/answer")
         expect(came == during, f"what the container wrote, {during}, on the host at once", came)
         owner = bench.owner_of("data/answer")
         bench.record.observe("owner", owner)
         wanted = bench.files_of_root
         expect(owner == wanted, f"the container's file to belong to {wanted}", owner)
-        talk.eof()
-        talk.rest()
+        talk.close_stdin()
+        talk.read_rest()
 
 
 @pytest.mark.case("Read-only bind mount", fix="permission-denied-in-the-workspace")
-def test_read_only(bench: Bench) -> None:
+def test_read_only(bench: CaseContext) -> None:
     kept = secrets.token_hex(8)
     folder = bench.make("data")
     bench.write("data/kept", kept)
@@ -51,22 +51,22 @@ def test_read_only(bench: Bench) -> None:
     )
     done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "-v", f"{folder}:/data:ro"]))
     expect_run(done, stdout=kept, stderr_has=READ_ONLY)
-    expect(done.err.count(READ_ONLY) == 4, f"all four attempts refused with “{READ_ONLY}”", done.err)
-    came = bench.host.run(["sh", "-c", 'cd "$1" && ls && cat kept', "sh", folder]).out
+    expect(done.stderr.count(READ_ONLY) == 4, f"all four attempts refused with “{READ_ONLY}”", done.stderr)
+    came = bench.host.run(["sh", "-c", 'cd "$1" && ls && cat kept', "sh", folder]).stdout
     expect(came == f"kept\n{kept}", "the host's folder as it was", came)
     # Read-only to the container, and still the host's own folder and file: what the host writes is seen inside.
     script = "echo ready; until grep -q new /data/kept && grep -q new /file; do sleep 0.2; done; echo seen; cat"
     mounts = ("-v", f"{folder}:/data:ro", "-v", f"{folder}/kept:/file:ro")
     with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=["-i", "--rm", *mounts])) as talk:
-        talk.hear("ready\n")
-        bench.host.must(["sh", "-c", 'echo new >>"$1"', "sh", f"{folder}/kept"], doing="writing the mounted file")
-        talk.hear("seen\n")
-        talk.eof()
-        talk.rest()
+        talk.expect("ready\n")
+        bench.host.run_checked(["sh", "-c", 'echo new >>"$1"', "sh", f"{folder}/kept"], doing="writing the mounted file")
+        talk.expect("seen\n")
+        talk.close_stdin()
+        talk.read_rest()
 
 
 @pytest.mark.case("Read-only file over a read-write folder", fix="permission-denied-in-the-workspace")
-def test_read_only_file_in_folder(bench: Bench) -> None:
+def test_read_only_file_in_folder(bench: CaseContext) -> None:
     # The second design's workspace: the agent may write its folder, but not its own settings there.
     folder = bench.make("agent")
     settings = bench.write("agent/container.json", '{"kept": true}')
@@ -83,12 +83,12 @@ def test_read_only_file_in_folder(bench: Bench) -> None:
     ]  # fmt: skip
     done = bench.docker(run(bench.probe, "sh", "-c", script, options=options))
     expect_run(done, stdout='{"kept": true}kept', stderr_has=READ_ONLY)
-    came = bench.host.run(["sh", "-c", 'cd "$1" && cat note container.json .claude-fragments/one.md', "sh", folder]).out
+    came = bench.host.run(["sh", "-c", 'cd "$1" && cat note container.json .claude-fragments/one.md', "sh", folder]).stdout
     expect(came == 'written\n{"kept": true}kept', "the note written, settings and fragments as they were", came)
 
 
 @pytest.mark.case("/dev/null over a file", fix="permission-denied-in-the-workspace")
-def test_dev_null_over_file(bench: Bench) -> None:
+def test_dev_null_over_file(bench: CaseContext) -> None:
     # How the first design hides the project's secrets from its main agent.
     project = bench.make("project")
     secret = secrets.token_hex(8)
@@ -107,7 +107,7 @@ def last_line(text: str) -> str:
     return (text.strip().splitlines() or ["nothing"])[-1]
 
 
-def run_as_nanoclaw_does(bench: Bench, image: str, *user: str) -> None:
+def run_as_nanoclaw_does(bench: CaseContext, image: str, *user: str) -> None:
     """The first design's whole combination of flags, and the workspace as an agent uses it."""
     name = bench.name("combined")
     group, sessions, project = bench.make("group"), bench.make("sessions"), bench.make("project")
@@ -129,10 +129,10 @@ def run_as_nanoclaw_does(bench: Bench, image: str, *user: str) -> None:
     ]  # fmt: skip
     done = bench.docker(run(image, "sh", "-c", script, options=options), stdin=b'{"prompt": "hello"}\n')
     uid, gid = bench.uid, bench.facts.gid
-    bench.record.observe("workspace_writable", "workspace is writable" in done.out)
-    expect("workspace is writable" in done.out, "the agent's workspace to be writable", last_line(done.err))
-    zone = done.out.split("\n")[3:4]
-    expect(zone in (["EST"], ["EDT"]), "the time zone that was asked for", done.out)
+    bench.record.observe("workspace_writable", "workspace is writable" in done.stdout)
+    expect("workspace is writable" in done.stdout, "the agent's workspace to be writable", last_line(done.stderr))
+    zone = done.stdout.split("\n")[3:4]
+    expect(zone in (["EST"], ["EDT"]), "the time zone that was asked for", done.stdout)
     told = [
         "/home/node",
         uid,
@@ -151,17 +151,17 @@ def run_as_nanoclaw_does(bench: Bench, image: str, *user: str) -> None:
     )
     came = bench.host.run(["sh", "-c", script, "sh", bench.folder])
     wanted = f"kept\nmore\nmade\nlog\nread\n{uid}:{gid}\n{uid}:{gid}\n"
-    expect(came.out == wanted, f"the files on the host, owned by the host user: {wanted!r}", came.out + came.err)
+    expect(came.stdout == wanted, f"the files on the host, owned by the host user: {wanted!r}", came.stdout + came.stderr)
     bench.expect_gone(name)
 
 
 @pytest.mark.case("Writable workspace with --user of the host user", fix="permission-denied-in-the-workspace")
-def test_workspace_passing_user(bench_passing_user: Bench) -> None:
+def test_workspace_passing_user(bench_passing_user: CaseContext) -> None:
     bench = bench_passing_user
     user = f"{bench.uid}:{bench.facts.gid}"
     run_as_nanoclaw_does(bench, bench.agent, "--user", user, "-e", "HOME=/home/node")
 
 
 @pytest.mark.case("Writable workspace for uid 1000 without --user", fix="permission-denied-in-the-workspace")
-def test_workspace_of_image_uid(bench_of_image_uid: Bench) -> None:
+def test_workspace_of_image_uid(bench_of_image_uid: CaseContext) -> None:
     run_as_nanoclaw_does(bench_of_image_uid, bench_of_image_uid.agent)

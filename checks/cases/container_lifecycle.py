@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import run
 from checks.engine.expect import expect, expect_run, shown
 from checks.hosts.process import Completed
@@ -22,30 +22,30 @@ GRACE = 10  # seconds that `docker stop` waits before it kills
 
 
 @pytest.mark.case("docker run -i --rm", fix="the-container-does-not-start")
-def test_run(bench: Bench) -> None:
+def test_run(bench: CaseContext) -> None:
     name = bench.name("run")
     script = 'echo "to stdout"; echo "to stderr" >&2; exit 1'
     done = bench.docker(run(bench.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name]))
     expect_run(done, status=1, stdout="to stdout\n", stderr_has="to stderr\n")
-    expect("to stdout" not in done.err, "stdout and stderr apart", done.err)
+    expect("to stdout" not in done.stderr, "stdout and stderr apart", done.stderr)
     bench.expect_gone(name)
 
 
 @pytest.mark.case("docker run --name", fix="the-container-does-not-start")
-def test_run_name(bench: Bench) -> None:
+def test_run_name(bench: CaseContext) -> None:
     name = bench.name("named")
     with bench.docker.talking(run(bench.probe, "cat", options=["-i", "--rm", "--name", name])) as talk:
         bench.await_running(name)
         # A name that is taken stays with its container.
         expect_run(bench.docker(run(bench.probe, "true", options=["--rm", "--name", name])), status=125)
         bench.await_running(name)
-        talk.eof()
-        talk.rest()
+        talk.close_stdin()
+        talk.read_rest()
     bench.expect_gone(name)
 
 
 @pytest.mark.case("docker run passes the exit status on", fix="the-container-does-not-start")
-def test_run_status(bench: Bench) -> None:
+def test_run_status(bench: CaseContext) -> None:
     wanted = {
         0: ["true"],
         125: ["sh", "-c", "exit 125"],  # which is also what podman ends with when it fails itself
@@ -58,14 +58,14 @@ def test_run_status(bench: Bench) -> None:
 
 
 @pytest.mark.case("docker run of an image that does not exist", fix="the-container-does-not-start")
-def test_run_missing_image(bench: Bench) -> None:
+def test_run_missing_image(bench: CaseContext) -> None:
     done = bench.docker(run("localhost/nanoclaw-verify/no-such-image:latest", "true", options=["--rm", "--pull=never"]))
     expect_run(done, status=125, stdout="")
-    expect("no-such-image" in done.err, "a message that names the image", done.err)
+    expect("no-such-image" in done.stderr, "a message that names the image", done.stderr)
 
 
 @pytest.mark.case("docker run with stdin piping", fix="the-container-does-not-start")
-def test_stdin(bench: Bench) -> None:
+def test_stdin(bench: CaseContext) -> None:
     text = 'first line\n{"second": "line, “with” ümlauts\\u0000"}\n\n  the last, without an end'
     name = bench.name("stdin")
     done = bench.docker(run(bench.probe, "cat", options=["-i", "--rm", "--name", name]), stdin=text.encode())
@@ -73,21 +73,21 @@ def test_stdin(bench: Bench) -> None:
     bench.expect_gone(name)
     data = b"a\r\nb\rc\0d\x04\x1b[1me\xff"  # what a terminal or a decoder in between would change
     done = bench.docker(run(bench.probe, "cat", options=["-i", "--rm"]), stdin=data)
-    expect(done.status == 0 and done.stdout == data, f"{data!r} unchanged", repr(done.stdout))
+    expect(done.returncode == 0 and done.stdout_bytes == data, f"{data!r} unchanged", repr(done.stdout_bytes))
 
 
 @pytest.mark.case("docker run with 1 MB of JSON on stdin", fix="the-container-does-not-start")
-def test_stdin_large(bench: Bench) -> None:
+def test_stdin_large(bench: CaseContext) -> None:
     data = json.dumps({"prompt": "".join(f"{n} “é”\n" for n in range(90_000)), "end": secrets.token_hex(8)}).encode()
     assert len(data) > 1_000_000
     done = bench.docker(run(bench.probe, "sha256sum", options=["-i", "--rm"]), stdin=data, timeout=30)
     expect_run(done)
-    came = done.out.split()[:1]
-    expect(came == [hashlib.sha256(data).hexdigest()], f"all {len(data)} bytes unchanged, by their SHA-256", done.out)
+    came = done.stdout.split()[:1]
+    expect(came == [hashlib.sha256(data).hexdigest()], f"all {len(data)} bytes unchanged, by their SHA-256", done.stdout)
 
 
 @pytest.mark.case("docker run without -i leaves stdin alone", fix="the-container-does-not-start")
-def test_stdin_ignored(bench: Bench) -> None:
+def test_stdin_ignored(bench: CaseContext) -> None:
     # nanoclaw's second design runs without -i: a container that reads stdin sees its end, and goes on.
     done = bench.docker(
         run(bench.probe, "sh", "-c", "cat; echo went on", options=["--rm"]), stdin=b"not for the container\n"
@@ -96,55 +96,55 @@ def test_stdin_ignored(bench: Bench) -> None:
 
 
 @pytest.mark.case("docker run shows stdout and stderr as they come", fix="the-container-does-not-start")
-def test_output_as_it_comes(bench: Bench) -> None:
+def test_output_as_it_comes(bench: CaseContext) -> None:
     # Without -i, as the second design runs; nanoclaw reads its agents' output while they work.
     name, word = bench.name("live"), secrets.token_hex(4)
     script = f"trap exit TERM; echo out {word}; echo err {word} >&2; sleep 600 & wait"
     with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=["--rm", "--name", name])) as talk:
-        talk.hear(f"(out|err) {word}\n")
-        talk.hear(f"(out|err) {word}\n")
+        talk.expect(f"(out|err) {word}\n")
+        talk.expect(f"(out|err) {word}\n")
         bench.await_running(name)
         expect_run(bench.docker("stop", name, timeout=30))
-        talk.rest()
+        talk.read_rest()
     done = bench.docker(run(bench.probe, "sh", "-c", "seq -s , 1 30000 >&2", options=["--rm"]))
     wanted = ",".join(str(n) for n in range(1, 30001)) + "\n"
-    expect(done.err.endswith(wanted), f"all {len(wanted)} bytes of stderr", f"{len(done.err)}")
+    expect(done.stderr.endswith(wanted), f"all {len(wanted)} bytes of stderr", f"{len(done.stderr)}")
 
 
 @pytest.mark.case("docker run -i, line by line", fix="the-container-does-not-start")
-def test_interactive(bench: Bench) -> None:
+def test_interactive(bench: CaseContext) -> None:
     name, word = bench.name("lines"), secrets.token_hex(4)
     script = (
         '[ -t 0 ] && echo terminal || echo pipe; while read -r line; do echo "answer to $line"; done; echo end of input'
     )
     with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
-        talk.hear("pipe\n")
+        talk.expect("pipe\n")
         for turn in ("one", "two"):  # answered while the input is still open: nothing waits for its end
-            talk.say(f"{word} {turn}")
-            talk.hear(f"answer to {word} {turn}\n")
-        talk.eof()
-        rest = talk.rest()
+            talk.send_line(f"{word} {turn}")
+            talk.expect(f"answer to {word} {turn}\n")
+        talk.close_stdin()
+        rest = talk.read_rest()
         expect(rest == "end of input\n", "“end of input” after EOF, and nothing else", rest)
         expect(talk.status() == 0, "exit status 0", talk.status())
     bench.expect_gone(name)
 
 
 @pytest.mark.case("docker run -it sees a terminal, -i does not", fix="the-container-does-not-start")
-def test_terminal(bench: Bench) -> None:
+def test_terminal(bench: CaseContext) -> None:
     script = "for fd in 0 1 2; do [ -t $fd ] && echo $fd=terminal || echo $fd=none; done; read -r line; echo got $line"
     for flags, wanted in ((("-it",), "terminal"), (("-i",), "none")):
         with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=[*flags, "--rm"]), tty=True) as talk:
             for fd in (0, 1, 2):
-                told = talk.hear(f"{fd}=(terminal|none)\r?\n").strip()
+                told = talk.expect(f"{fd}=(terminal|none)\r?\n").strip()
                 expect(told == f"{fd}={wanted}", f"{fd}={wanted} with {' '.join(flags)}", told)
-            talk.say("typed")
-            talk.hear("got typed\r?\n")
-            talk.rest()
+            talk.send_line("typed")
+            talk.expect("got typed\r?\n")
+            talk.read_rest()
             expect(talk.status() == 0, f"exit status 0 with {' '.join(flags)}", talk.status())
 
 
 @pytest.mark.case("docker run --entrypoint", fix="the-container-does-not-start")
-def test_entrypoint(bench: Bench) -> None:
+def test_entrypoint(bench: CaseContext) -> None:
     # The second design starts its agent so.
     told = 'echo "entrypoint ${PROBE_ENTRYPOINT:-replaced}'
     replaced, kept, ran = bench.docker.at_once(
@@ -172,55 +172,55 @@ def test_entrypoint(bench: Bench) -> None:
 
 
 @pytest.mark.case("docker run --entrypoint /bin/echo with unread input", fix="the-output-of-a-short-command-is-lost")
-def test_entrypoint_reads_nothing(bench: Bench) -> None:
+def test_entrypoint_reads_nothing(bench: CaseContext) -> None:
     # How nanoclaw's set-up tests its image. Podman can lose such a command's output, when it ends before its input was
     # read: up to three tries, and how many of them lost it is evidence.
     flags = ("-i", "--rm", "--entrypoint", "/bin/echo")
     for lost in range(3):
         done = bench.docker(run(bench.probe, "Container OK", options=flags), stdin=b"{}\n")
         bench.record.observe("outputs_lost", lost)
-        expect(done.status == 0, "exit status 0", f"exit status {done.status}")
-        expect(done.out in ("Container OK\n", ""), "Container OK", done.out)
-        if done.out:
+        expect(done.returncode == 0, "exit status 0", f"exit status {done.returncode}")
+        expect(done.stdout in ("Container OK\n", ""), "Container OK", done.stdout)
+        if done.stdout:
             return
     expect(False, "Container OK in one of three runs", "nothing in all three")
 
 
-def pid_of(bench: Bench, name: str) -> str:
+def pid_of(bench: CaseContext, name: str) -> str:
     """The host's process id of a container's first process."""
     told = bench.host.run([bench.facts.engine, "container", "inspect", "--format", "{{.State.Pid}}", name])
-    expect(told.status == 0, f"a container named {name}", told.err)
-    return told.out.strip()
+    expect(told.returncode == 0, f"a container named {name}", told.stderr)
+    return told.stdout.strip()
 
 
-def expect_stopped(bench: Bench, done: Completed, name: str) -> None:
+def expect_stopped(bench: CaseContext, done: Completed, name: str) -> None:
     """Fail the case unless a `docker stop` ended well and printed what it stopped, as Docker does."""
     expect_run(done)
     # Before 4.0 Podman printed its id, whatever it had been called by.
     form = "[0-9a-f]{64}" if bench.facts.engine == "podman" and bench.facts.version.startswith("3.") else name
-    expect(re.fullmatch(f"{form}\n", done.out) is not None, f"stdout to be {form}", f"stdout {shown(done.out)}")
+    expect(re.fullmatch(f"{form}\n", done.stdout) is not None, f"stdout to be {form}", f"stdout {shown(done.stdout)}")
 
 
 @pytest.mark.case("docker stop", fix="docker-stop-is-slow")
-def test_stop(bench: Bench) -> None:
+def test_stop(bench: CaseContext) -> None:
     name = bench.name("stop")
     longer = f"{name}-longer"
     bench.sleeper(longer)
     nobody = longer[:-4]  # what a name begins with is no name
-    expect(bench.docker("stop", nobody).status not in (0, 124, 137), "a failure to stop what is not", "exit status 0")
+    expect(bench.docker("stop", nobody).returncode not in (0, 124, 137), "a failure to stop what is not", "exit status 0")
     # Takes its time over SIGTERM, so that a stop that returns at once is seen.
     script = 'trap "echo stopping; sleep 2; echo stopped; exit 42" TERM; echo ready; sleep 600 & wait'
     with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
-        talk.hear("ready\n")
+        talk.expect("ready\n")
         pid = pid_of(bench, name)
         done = bench.docker("stop", name, timeout=30)
-        gone = bench.host.run(["test", "!", "-e", f"/proc/{pid}"]).status == 0
+        gone = bench.host.run(["test", "!", "-e", f"/proc/{pid}"]).returncode == 0
         expect_stopped(bench, done, name)
         expect(gone, "the container's process gone when `docker stop` returns", f"process {pid} alive")
         expect(
             done.seconds < GRACE, f"an end before the {GRACE} s after which it would be killed", f"{done.seconds:.1f} s"
         )
-        rest = talk.rest()
+        rest = talk.read_rest()
         expect(rest == "stopping\nstopped\n", "the container's own words on SIGTERM", rest)
         expect(talk.status() == 42, "the container's own exit status, 42", talk.status())
     left = bench.engine("ps", "--format", "{{.Names}}").split()
@@ -230,37 +230,37 @@ def test_stop(bench: Bench) -> None:
 
 
 @pytest.mark.case("docker stop -t 1", fix="docker-stop-is-slow")
-def test_stop_in_one_second(bench: Bench) -> None:
+def test_stop_in_one_second(bench: CaseContext) -> None:
     name = bench.name("stubborn")
     script = 'trap "echo not yet" TERM; echo ready; while :; do sleep 600 & wait $!; done'
     with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
-        talk.hear("ready\n")
+        talk.expect("ready\n")
         done = bench.docker("stop", "-t", "1", name, timeout=30)
         expect_stopped(bench, done, name)
         bound = 1 + 2 * bench.slowness
         expect(1 <= done.seconds < bound, f"SIGKILL after 1 s, an end within {bound:g}", f"{done.seconds:.1f} s")
-        rest = talk.rest()
+        rest = talk.read_rest()
         expect(rest == "not yet\n", "SIGTERM first: the container's “not yet”", rest)
         expect(talk.status() == 137, "exit status 137, of SIGKILL", talk.status())
     bench.expect_gone(name)
 
 
 @pytest.mark.case("docker rm -f", fix="docker-stop-is-slow")
-def test_remove(bench: Bench) -> None:
+def test_remove(bench: CaseContext) -> None:
     name, idle = bench.name("removed"), bench.name("idle")
     bench.created(idle)
     with bench.docker.talking(
         run(bench.probe, "sh", "-c", "trap exit TERM; echo ready; sleep 600 & wait", options=["-i", "--name", name])
     ) as talk:
-        talk.hear("ready\n")
+        talk.expect("ready\n")
         bench.await_running(name)
         pid = pid_of(bench, name)
         done = bench.docker("rm", "-f", name, timeout=30)
-        gone = bench.host.run(["test", "!", "-e", f"/proc/{pid}"]).status == 0
+        gone = bench.host.run(["test", "!", "-e", f"/proc/{pid}"]).returncode == 0
         expect_run(done)
         expect(gone, "the container's process gone when `docker rm -f` returns", f"process {pid} alive")
         expect(done.seconds < GRACE, f"an end within {GRACE} s", f"{done.seconds:.1f} s")
-        talk.rest()
+        talk.read_rest()
     bench.expect_gone(name)
     left = bench.engine("ps", "-a", "--format", "{{.Names}}").split()
     expect(idle in left, "the other container to be left alone", left)
@@ -276,7 +276,7 @@ class Herd:
     The agent is started through the shim, as nanoclaw does it; the others past it.
     """
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: CaseContext) -> None:
         tag = secrets.token_hex(4)
         stamp = time.time_ns() // 1_000_000
         self.slug = f"slug-{tag}"
@@ -291,20 +291,20 @@ class Herd:
         bench.created(self.idle, "--label", f"nanoclaw-install={self.slug}")
 
 
-def names(bench: Bench, *args: str) -> Sequence[str]:
+def names(bench: CaseContext, *args: str) -> Sequence[str]:
     """The names that `docker ps ARGS --format '{{.Names}}'` prints."""
     done = bench.docker("ps", *args, "--format", "{{.Names}}")
     expect_run(done)
-    return sorted(done.out.split())
+    return sorted(done.stdout.split())
 
 
 @pytest.mark.case("docker ps --filter", fix="docker-ps-shows-the-wrong-containers")
-def test_ps_filters(bench: Bench) -> None:
+def test_ps_filters(bench: CaseContext) -> None:
     herd = Herd(bench)
     with bench.docker.talking(
         run(bench.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", herd.agent, *herd.agent_flags])
     ) as talk:
-        talk.hear("ready\n")
+        talk.expect("ready\n")
         wanted = sorted([herd.agent, herd.inner])
         came = names(bench, "--filter", f"name={herd.filter}")
         expect(came == wanted, f"the running containers with {herd.filter} in their name: {wanted}", came)
@@ -314,39 +314,39 @@ def test_ps_filters(bench: Bench) -> None:
         came = names(bench, "--filter", "name=nanoclaw-")
         named = all("nanoclaw-" in name for name in came) and {herd.agent, herd.inner} <= set(came)
         expect(named, f"running containers by their names alone, {wanted} among them", came)
-        talk.eof()
-        talk.rest()
+        talk.close_stdin()
+        talk.read_rest()
 
 
 @pytest.mark.case("docker ps --filter label=", fix="docker-ps-shows-the-wrong-containers")
-def test_ps_label(bench: Bench) -> None:
+def test_ps_label(bench: CaseContext) -> None:
     herd = Herd(bench)
     label = f"label=nanoclaw-install={herd.slug}"
     with bench.docker.talking(
         run(bench.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", herd.agent, *herd.agent_flags])
     ) as talk:
-        talk.hear("ready\n")
+        talk.expect("ready\n")
         came = names(bench, "--filter", label)
         expect(came == [herd.agent], f"the one running container with that very label: {herd.agent}", came)
         came = names(bench, "-a", "--filter", label)
         expect(came == sorted([herd.agent, herd.idle]), "with -a the one that does not run too", came)
-        talk.eof()
-        talk.rest()
+        talk.close_stdin()
+        talk.read_rest()
     came = names(bench, "--filter", label)
     expect(came == [], "none once it has ended", came)
 
 
 @pytest.mark.case("docker ps --format with .Label", fix="docker-ps---format-does-not-know-label")
-def test_ps_label_column(bench: Bench) -> None:
+def test_ps_label_column(bench: CaseContext) -> None:
     name = bench.name("label")
     project, service = "com.docker.compose.project", "com.docker.compose.service"
     flags = ("--label", f"{project}={name}", "--label", f"{service}=agent one")
     with bench.docker.talking(
         run(bench.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", name, *flags])
     ) as talk:
-        talk.hear("ready\n")
+        talk.expect("ready\n")
         form = f'{{{{.Names}}}}|{{{{.Label "{service}"}}}}'
         done = bench.docker("ps", "-a", "--filter", f"label={project}={name}", "--format", form)
         expect_run(done, stdout=f"{name}|agent one\n")
-        talk.eof()
-        talk.rest()
+        talk.close_stdin()
+        talk.read_rest()

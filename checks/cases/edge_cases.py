@@ -9,7 +9,7 @@ import secrets
 import pytest
 
 from checks.cases.container_lifecycle import expect_stopped
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import Talk, run, shell
 from checks.engine.expect import expect, expect_run
 
@@ -23,7 +23,7 @@ READS_ON = ("sh", "-c", "echo ready; cat")
 
 
 @pytest.mark.case("Mount path with spaces", fix="permission-denied-in-the-workspace")
-def test_mount_path_with_spaces(bench: Bench) -> None:
+def test_mount_path_with_spaces(bench: CaseContext) -> None:
     word = secrets.token_hex(8)
     folder = bench.make("My Group's  Földer $HOME")
     bench.write("My Group's  Földer $HOME/in", word)
@@ -35,7 +35,7 @@ def test_mount_path_with_spaces(bench: Bench) -> None:
 
 
 @pytest.mark.case("Container name with timestamp", fix="docker-ps-shows-the-wrong-containers")
-def test_name_with_timestamp(bench: Bench) -> None:
+def test_name_with_timestamp(bench: CaseContext) -> None:
     # Two of a group, a moment apart: told apart by their milliseconds, found by the part they share.
     group = "Family-Chat-" + "x" * 52  # a group's folder has up to 64 characters, capitals among them
     first, second = bench.name(group), bench.name(group)
@@ -48,22 +48,22 @@ def test_name_with_timestamp(bench: Bench) -> None:
             for name, command in ((first, ("sh", "-c", IGNORES_TERM)), (second, READS_ON))
         ]
         for talk in clients:
-            talk.hear("ready\n")
+            talk.expect("ready\n")
         done = bench.docker("ps", "--filter", f"name={shared}-", "--format", "{{.Names}}")
         expect_run(done)
-        expect(sorted(done.out.split()) == sorted([first, second]), f"both names: {first}, {second}", done.out)
+        expect(sorted(done.stdout.split()) == sorted([first, second]), f"both names: {first}, {second}", done.stdout)
         expect_run(bench.docker("stop", "-t", "1", first, timeout=30))
         running = bench.engine("ps", "--format", "{{.Names}}").split()
         expect(first not in running and second in running, f"{first} stopped and {second} running", running)
-        clients[1].eof()
+        clients[1].close_stdin()
         for talk in clients:
-            talk.rest()
+            talk.read_rest()
     bench.expect_gone(first)
     bench.expect_gone(second)
 
 
 @pytest.mark.case("Multiple simultaneous containers", fix="the-container-does-not-start")
-def test_simultaneous(bench: Bench) -> None:
+def test_simultaneous(bench: CaseContext) -> None:
     shared = bench.make("shared")
     words = [secrets.token_hex(8) for _ in range(AT_ONCE)]
     # Each waits until all of them are there: if they did not run at the same time, none would end.
@@ -91,7 +91,7 @@ def test_simultaneous(bench: Bench) -> None:
 
 
 @pytest.mark.case("Container output larger than 10MB", fix="the-container-does-not-start")
-def test_large_output(bench: Bench) -> None:
+def test_large_output(bench: CaseContext) -> None:
     # Twelve long lines, as an agent's JSON is: Podman logs every line by itself, a million short ones take minutes.
     lines, numbers = 12, 121_000
     wanted = b"".join(
@@ -101,19 +101,19 @@ def test_large_output(bench: Bench) -> None:
     script = "line=0; while [ $line -lt $1 ]; do seq -s , $((line*$2)) $((line*$2+$2-1)); line=$((line+1)); done"
     command = ("sh", "-c", script, "sh", str(lines), str(numbers))
     done = bench.docker(run(bench.probe, *command, options=["-i", "--rm"]), timeout=60)
-    expect(done.status == 0, "exit status 0", f"exit status {done.status}")
-    same = hashlib.sha256(done.stdout).digest() == hashlib.sha256(wanted).digest()
-    expect(same, f"all {len(wanted)} bytes unchanged", f"{len(done.stdout)} bytes")
+    expect(done.returncode == 0, "exit status 0", f"exit status {done.returncode}")
+    same = hashlib.sha256(done.stdout_bytes).digest() == hashlib.sha256(wanted).digest()
+    expect(same, f"all {len(wanted)} bytes unchanged", f"{len(done.stdout_bytes)} bytes")
 
 
 @pytest.mark.case("Container timeout", fix="docker-stop-is-slow")
-def test_timeout(bench: Bench) -> None:
+def test_timeout(bench: CaseContext) -> None:
     # nanoclaw's own way with an agent that hangs: `docker stop`, given 15 s. Podman kills after 10.
     name = bench.name("hangs")
     with bench.docker.talking(
         run(bench.probe, "sh", "-c", IGNORES_TERM, options=["-i", "--rm", "--name", name])
     ) as talk:
-        talk.hear("ready\n")
+        talk.expect("ready\n")
         done = bench.docker("stop", name, timeout=30)
         expect_stopped(bench, done, name)
         bench.record.observe("stop_seconds", round(done.seconds, 1))
@@ -123,42 +123,42 @@ def test_timeout(bench: Bench) -> None:
             f"an end within the {STOP_BOUND} s that nanoclaw gives it",
             f"{done.seconds:.1f} s",
         )
-        talk.rest()
+        talk.read_rest()
         expect(talk.status() == 137, "the client to end with 137, of SIGKILL", talk.status())
     bench.expect_gone(name)
 
 
-def kill_client(bench: Bench, talk: Talk, pidfile: str) -> None:
+def kill_client(bench: CaseContext, talk: Talk, pidfile: str) -> None:
     """SIGKILL the docker client, as nanoclaw does after its time-out. Node then closes the input; so do we."""
     killed = bench.host.run(shell('kill -KILL "$(cat "$1")"', pidfile))
-    expect(killed.status == 0, "a client that still runs, to be killed", killed.err)
-    talk.eof()
+    expect(killed.returncode == 0, "a client that still runs, to be killed", killed.stderr)
+    talk.close_stdin()
 
 
 @pytest.mark.case("Killed client leaves no container", fix="a-killed-client-leaves-its-container")
-def test_killed_client(bench: Bench) -> None:
+def test_killed_client(bench: CaseContext) -> None:
     # An agent that waits for input ends when its client is gone, since its input ends.
     name = bench.name("orphan")
     pidfile = f"{bench.folder}/client.pid"
     flags = ("-i", "--rm", "--name", name)
     with bench.docker.talking(run(bench.probe, *READS_ON, options=flags), pidfile=pidfile) as talk:
-        talk.hear("ready\n")
+        talk.expect("ready\n")
         kill_client(bench, talk, pidfile)
         bench.expect_gone(name)
 
 
 @pytest.mark.case("Orphan of a killed client is found and stopped", fix="a-killed-client-leaves-its-container")
-def test_orphan_clean_up(bench: Bench) -> None:
+def test_orphan_clean_up(bench: CaseContext) -> None:
     # An agent that does not read on outlives its client, on Docker as well. nanoclaw looks for such at its start. It
     # ignores SIGTERM, because older Podmans pass one on to the container when their client is killed.
     name = bench.name("deaf-orphan")
     pidfile = f"{bench.folder}/client.pid"
     flags = ("-i", "--rm", "--name", name)
     with bench.docker.talking(run(bench.probe, "sh", "-c", IGNORES_TERM, options=flags), pidfile=pidfile) as talk:
-        talk.hear("ready\n")
+        talk.expect("ready\n")
         kill_client(bench, talk, pidfile)
         bench.await_running(name)
         done = bench.docker("ps", "--filter", f"name={name.rsplit('-', 1)[0]}-", "--format", "{{.Names}}")
         expect_run(done, stdout=f"{name}\n")
-        expect_stopped(bench, bench.docker("stop", "-t", "1", done.out.strip(), timeout=30), name)
+        expect_stopped(bench, bench.docker("stop", "-t", "1", done.stdout.strip(), timeout=30), name)
         bench.expect_gone(name)

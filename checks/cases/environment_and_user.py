@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import run
 from checks.engine.expect import expect, expect_run
 
@@ -30,15 +30,15 @@ VALUES = {
 
 
 @pytest.mark.case("Environment variable passing", fix="the-container-does-not-start")
-def test_environment(bench: Bench) -> None:
+def test_environment(bench: CaseContext) -> None:
     values = {**VALUES, "NONCE": secrets.token_hex(8)}
     flags = [part for key, value in values.items() for part in ("-e", f"{key}={value}")]
     leak = secrets.token_hex(8)
     own = dict.fromkeys(("NOT_PASSED", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"), leak)
     done = bench.docker(run(bench.probe, "cat", "/proc/self/environ", options=["--rm", *flags]), env=own)
     expect_run(done)
-    entries = [entry for entry in done.out.split("\0") if entry]
-    expect(all("=" in entry and "\n" not in entry.split("=")[0] for entry in entries), "a list of variables", done.out)
+    entries = [entry for entry in done.stdout.split("\0") if entry]
+    expect(all("=" in entry and "\n" not in entry.split("=")[0] for entry in entries), "a list of variables", done.stdout)
     seen = dict(entry.split("=", 1) for entry in entries)
     for key, value in values.items():
         expect(seen.get(key) == value, f"{key} to be {value!r}", seen.get(key, "not set"))
@@ -47,18 +47,18 @@ def test_environment(bench: Bench) -> None:
 
 
 @pytest.mark.case("Timezone environment variable", fix="the-container-does-not-start")
-def test_timezone(bench: Bench) -> None:
+def test_timezone(bench: CaseContext) -> None:
     form = "%Y-%m-%d %H:%M:%S %Z"
     done = bench.docker(run(bench.probe, "date", f"+%s {form}", options=["--rm", "-e", "TZ=America/New_York"]))
     expect_run(done)
-    epoch, _, told = done.out.strip().partition(" ")
-    expect(epoch.isdigit(), "seconds since 1970 and a local time", done.out)
+    epoch, _, told = done.stdout.strip().partition(" ")
+    expect(epoch.isdigit(), "seconds since 1970 and a local time", done.stdout)
     wanted = datetime.fromtimestamp(int(epoch), ZoneInfo("America/New_York")).strftime(form)
     expect(told == wanted, f"New York's time, {wanted}", told)
 
 
 @pytest.mark.case("--user flag", fix="permission-denied-in-the-workspace")
-def test_user(bench: Bench) -> None:
+def test_user(bench: CaseContext) -> None:
     script = "id -u; id -g; grep -E '^(Uid|Gid):' /proc/self/status; grep ^Groups: /proc/self/status >&2"
     users = ((1000, 1000), (1234, 4321))
     ends = bench.docker.at_once(
@@ -67,14 +67,14 @@ def test_user(bench: Bench) -> None:
     for (uid, gid), done in zip(users, ends, strict=True):
         uids, gids = "\t".join([str(uid)] * 4), "\t".join([str(gid)] * 4)
         expect_run(done, stdout=f"{uid}\n{gid}\nUid:\t{uids}\nGid:\t{gids}\n", stderr_has="Groups:")
-        groups = done.err.split("Groups:")[-1].split()
+        groups = done.stderr.split("Groups:")[-1].split()
         # Under keep-id Podman gives a container the host user's own group as well.
         own = {str(gid), str(bench.facts.gid)} if bench.facts.engine == "podman" else {str(gid)}
         expect(set(groups) <= own, f"no further groups than {', '.join(sorted(own))}", groups)
 
 
 @pytest.mark.case("--add-host=host.docker.internal:host-gateway", fix="host-gateway-is-an-invalid-ip-address")
-def test_host_gateway(bench: Bench) -> None:
+def test_host_gateway(bench: CaseContext) -> None:
     # A service of the host's, reached by that name. The listener is a container on the host's own network: every host
     # has the image, and not every host has nc.
     word = secrets.token_hex(8)
@@ -89,10 +89,10 @@ def test_host_gateway(bench: Bench) -> None:
         run(bench.probe, "sh", "-c", ask, options=["--rm", "--add-host=host.docker.internal:host-gateway"])
     )
     expect_run(done)
-    address = done.out.split()[0] if done.out.split() else ""
+    address = done.stdout.split()[0] if done.stdout.split() else ""
     bench.record.observe("host_gateway", address)
     expect(
-        word in done.out, f"an answer from the host's port {port} by the name host.docker.internal", done.out + done.err
+        word in done.stdout, f"an answer from the host's port {port} by the name host.docker.internal", done.stdout + done.stderr
     )
 
 
@@ -127,31 +127,31 @@ CAPABILITIES = 0xA80425FB  # what Docker leaves a container that asks for nothin
 
 
 @pytest.mark.case("Isolation from the host", fix="the-container-does-not-start")
-def test_isolation(bench: Bench) -> None:
+def test_isolation(bench: CaseContext) -> None:
     # What nobody asked for is not there: the host's processes, its network, its files, its privileges.
     secret = secrets.token_hex(8)
     path = bench.write("secret", secret)
     asked = run(bench.probe, "sh", "-c", ISOLATION, "sh", path, options=["--rm"])
     done = bench.docker(asked)
     expect_run(done)
-    expect(done.out.startswith("/\n"), "the image's own working folder, /", done.out)
+    expect(done.stdout.startswith("/\n"), "the image's own working folder, /", done.stdout)
     kinds = ("pid", "net", "mnt", "ipc", "uts")
-    spaces = bench.host.run(["readlink", *(f"/proc/self/ns/{kind}" for kind in kinds)]).out.split()
-    own = done.out.split()[1 : 1 + len(kinds)]
+    spaces = bench.host.run(["readlink", *(f"/proc/self/ns/{kind}" for kind in kinds)]).stdout.split()
+    own = done.stdout.split()[1 : 1 + len(kinds)]
     told = tuple(space.split(":")[0] for space in own)
     expect(told == kinds, f"its namespaces told: {', '.join(kinds)}", own)
     expect(not set(spaces) & set(own), f"namespaces of its own: {', '.join(kinds)}", f"{own}, the host's {spaces}")
-    bounding = re.search(r"CapBnd:\s*([0-9a-f]{16})\n", done.out)
+    bounding = re.search(r"CapBnd:\s*([0-9a-f]{16})\n", done.stdout)
     beyond = int(bounding[1], 16) & ~CAPABILITIES if bounding else -1
     expect(beyond == 0, "no capability beyond those that Docker leaves a container", bounding[0] if bounding else "")
-    expect(re.search(r"Seccomp:\s*2\n", done.out) is not None, "a filter of system calls (Seccomp: 2)", done.out)
-    expect("routed" in done.out, "a network with a way out", "no default route")
-    folders = dict(line.split(" ", 1) for line in bench.host.run(["sh", "-c", FOLDERS]).out.splitlines())
-    seen = [folders[each] for each in re.findall(r"^at (\d+:\d+)$", done.out, re.MULTILINE) if each in folders]
+    expect(re.search(r"Seccomp:\s*2\n", done.stdout) is not None, "a filter of system calls (Seccomp: 2)", done.stdout)
+    expect("routed" in done.stdout, "a network with a way out", "no default route")
+    folders = dict(line.split(" ", 1) for line in bench.host.run(["sh", "-c", FOLDERS]).stdout.splitlines())
+    seen = [folders[each] for each in re.findall(r"^at (\d+:\d+)$", done.stdout, re.MULTILINE) if each in folders]
     expect(not seen, "the host's own folders to be out of reach", f"mounted inside: {', '.join(seen)}")
-    expect(secret not in done.out, "a host file that was not mounted to be out of reach", "its content")
+    expect(secret not in done.stdout, "a host file that was not mounted to be out of reach", "its content")
     # And nothing else: what the engine gives such a container when it is asked past the shim is all there is.
-    came, wanted = given(done.out), given(bench.engine(*asked.with_options(bench.docker.flags).words))
+    came, wanted = given(done.stdout), given(bench.engine(*asked.with_options(bench.docker.flags).words))
     differing = [
         *(f"also “{line}”" for line in came if line not in wanted),
         *(f"not “{line}”" for line in wanted if line not in came),

@@ -9,7 +9,7 @@ import secrets
 import pytest
 
 from checks.core.bounded import parsed
-from checks.engine.case_context import IN_A_SERVICE, Bench, marker
+from checks.engine.case_context import IN_A_SERVICE, CaseContext, marker
 from checks.engine.docker import build, run
 from checks.engine.expect import expect, expect_run
 from checks.hosts.base import Facts
@@ -18,27 +18,27 @@ from checks.hosts.process import Completed
 GROUP = "Image operations"
 
 
-def image(bench: Bench, name: str) -> str:
+def image(bench: CaseContext, name: str) -> str:
     """A tag of the run's own, a short name as nanoclaw's are."""
     return f"nanoclaw-verify-{bench.run}-{name}:{name}"
 
 
-def build_image(bench: Bench, tag: str, *args: str, timeout: float = 60) -> Completed:
+def build_image(bench: CaseContext, tag: str, *args: str, timeout: float = 60) -> Completed:
     """`docker build -t TAG ARGS .` in the case's folder, as nanoclaw's set-up runs it."""
     done = bench.docker(build(".", options=["-t", tag, *args]), within=["env", "-C", bench.folder], timeout=timeout)
     expect_run(done)
     return done
 
 
-def content(bench: Bench, tag: str, path: str) -> str:
+def content(bench: CaseContext, tag: str, path: str) -> str:
     """What a file of an image says, from inside."""
     done = bench.docker(run(tag, "cat", path, options=["--rm"]))
     expect_run(done)
-    return done.out
+    return done.stdout
 
 
 @pytest.mark.case("docker build", fix="an-image-does-not-build")
-def test_build(bench: Bench) -> None:
+def test_build(bench: CaseContext) -> None:
     tag, nonce = image(bench, "test-image"), secrets.token_hex(8)
     bench.write("copied.txt", nonce)
     bench.write(
@@ -54,7 +54,7 @@ def test_build(bench: Bench) -> None:
 
 
 @pytest.mark.case("docker build again under the same tag", fix="an-image-does-not-build")
-def test_build_again(bench: Bench) -> None:
+def test_build_again(bench: CaseContext) -> None:
     tag, nonce = image(bench, "again"), secrets.token_hex(8)
     bench.write("Dockerfile", f"FROM {bench.probe}\nCOPY copied.txt /copied.txt\n")
     for word in ("what the first build copies", nonce):
@@ -65,18 +65,18 @@ def test_build_again(bench: Bench) -> None:
 
 
 @pytest.mark.case("docker build that fails", fix="an-image-does-not-build")
-def test_build_fails(bench: Bench) -> None:
+def test_build_fails(bench: CaseContext) -> None:
     tag = image(bench, "broken")
     bench.engine("tag", bench.probe, tag)
     bench.write("Dockerfile", f"FROM {bench.probe}\nRUN echo half > /tmp/half && exit 3\n")
     done = bench.docker(build(".", options=["-t", tag]), within=["env", "-C", bench.folder], timeout=60)
-    expect(done.status not in (0, 124, 137), "a failure of a build whose RUN fails", f"exit status {done.status}")
+    expect(done.returncode not in (0, 124, 137), "a failure of a build whose RUN fails", f"exit status {done.returncode}")
     done = bench.docker(run(tag, "sh", "-c", "ls /tmp", options=["--rm"]))
     expect_run(done, stdout="")  # the tag stays with the last good image
 
 
 @pytest.mark.case("docker build --build-arg", fix="an-image-does-not-build")
-def test_build_argument(bench: Bench) -> None:
+def test_build_argument(bench: CaseContext) -> None:
     tag = image(bench, "argument")
     nonce = secrets.token_hex(8)
     steps = 'ARG FONTS=false\nARG BROWSER=default\nENV ARGUMENTS="$FONTS $BROWSER"\n'
@@ -87,7 +87,7 @@ def test_build_argument(bench: Bench) -> None:
 
 
 @pytest.mark.case("docker build -f", fix="an-image-does-not-build")
-def test_build_file(bench: Bench) -> None:
+def test_build_file(bench: CaseContext) -> None:
     tag = image(bench, "file")
     bench.write("Dockerfile", f"FROM {bench.probe}\nCOPY Dockerfile /which\n")
     other = f"FROM {bench.probe}\nCOPY container/Other.Dockerfile /which\n"
@@ -98,7 +98,7 @@ def test_build_file(bench: Bench) -> None:
 
 
 @pytest.mark.case("docker build with RUN --mount=type=cache", fix="an-image-does-not-build")
-def test_build_cache_mount(bench: Bench) -> None:
+def test_build_cache_mount(bench: CaseContext) -> None:
     tag, own = image(bench, "cache"), marker(bench.run)
     mount = f"RUN --mount=type=cache,id={own},target=/cache,sharing=locked"
     step = f"touch /cache/{own}; echo x >> /cache/runs; wc -l < /cache/runs > /seen"
@@ -110,9 +110,9 @@ def test_build_cache_mount(bench: Bench) -> None:
     done = bench.docker(run(tag, "sh", "-c", f"{script}; true", options=["--rm"]))
     expect_run(done)
     expect(
-        done.out.strip() == "2",
+        done.stdout.strip() == "2",
         "the second build to find what the first left in the cache, and the image not to hold it",
-        done.out,
+        done.stdout,
     )
 
 
@@ -126,7 +126,7 @@ def images(text: str) -> int:
 
 
 @pytest.mark.case("docker image inspect", fix="an-image-does-not-build")
-def test_image_inspect(bench: Bench) -> None:
+def test_image_inspect(bench: CaseContext) -> None:
     # A size alone could be any number: two images that differ by known bytes.
     bench.write("Dockerfile", f"FROM {bench.probe}\nCOPY payload /payload\n")
     sizes = []
@@ -140,32 +140,32 @@ def test_image_inspect(bench: Bench) -> None:
     bench.record.observe("grown_by_bytes", grown)
     described = bench.docker("image", "inspect", image(bench, "large"))
     expect_run(described)
-    expect(images(described.out) == 1, "one image described, as JSON", described.out)
+    expect(images(described.stdout) == 1, "one image described, as JSON", described.stdout)
     expect(2_900_000 <= grown <= 3_300_000, "the second image to be larger by about 3000000 bytes", f"{grown} bytes")
 
 
-def size_of(bench: Bench, tag: str) -> int:
+def size_of(bench: CaseContext, tag: str) -> int:
     """How many bytes an image has, as nanoclaw asks for it."""
     done = bench.docker("image", "inspect", tag, "--format", "{{.Size}}")
     expect_run(done)
-    expect(re.fullmatch(r"\d+\n", done.out) is not None, "a number of bytes", done.out)
-    return int(done.out)
+    expect(re.fullmatch(r"\d+\n", done.stdout) is not None, "a number of bytes", done.stdout)
+    return int(done.stdout)
 
 
 @pytest.mark.case("docker image inspect of a missing image", fix="an-image-does-not-build")
-def test_image_inspect_missing(bench: Bench) -> None:
+def test_image_inspect_missing(bench: CaseContext) -> None:
     # nanoclaw's set-up decides by this whether to build.
     done = bench.docker("image", "inspect", "localhost/nanoclaw-verify/no-such-image:latest")
-    expect(done.status not in (0, 124, 137), "a failure", f"exit status {done.status}")
-    expect(bool(done.err.strip()), "a reason on stderr", "nothing")
+    expect(done.returncode not in (0, 124, 137), "a failure", f"exit status {done.returncode}")
+    expect(bool(done.stderr.strip()), "a reason on stderr", "nothing")
 
 
 @pytest.mark.case("docker --version", fix="docker-is-not-the-shim")
-def test_version(bench: Bench) -> None:
+def test_version(bench: CaseContext) -> None:
     done = bench.docker("--version")
     expect_run(done)
     wanted = version_line(bench.facts)
-    expect(re.fullmatch(wanted, done.out) is not None, f"a line of the form {wanted}", done.out)
+    expect(re.fullmatch(wanted, done.stdout) is not None, f"a line of the form {wanted}", done.stdout)
 
 
 def version_line(facts: Facts) -> str:
@@ -177,43 +177,43 @@ def version_line(facts: Facts) -> str:
     return rf"{'docker' if facts.version.startswith('3.') else 'podman'} version {version}\n"
 
 
-def expect_live_info(bench: Bench, done: Completed, running: int) -> None:
+def expect_live_info(bench: CaseContext, done: Completed, running: int) -> None:
     """Fail unless the output of `docker info` describes this host as it is now."""
     expect_run(done)
-    found = re.search(r"^\s*running:\s*(\d+)\s*$", done.out, re.IGNORECASE | re.MULTILINE)
+    found = re.search(r"^\s*running:\s*(\d+)\s*$", done.stdout, re.IGNORECASE | re.MULTILINE)
     expect(
         found is not None and int(found[1]) == running,
         f"{running} running containers",
-        found[0].strip() if found else done.out,
+        found[0].strip() if found else done.stdout,
     )
-    expect(bench.facts.kernel in done.out, f"this host's kernel, {bench.facts.kernel}", done.out)
+    expect(bench.facts.kernel in done.stdout, f"this host's kernel, {bench.facts.kernel}", done.stdout)
 
 
-def running_containers(bench: Bench) -> int:
+def running_containers(bench: CaseContext) -> int:
     """How many containers run on the account, past the shim."""
     return len(bench.engine("ps", "-q").split())
 
 
 @pytest.mark.case("docker info", fix="docker-info-fails")
-def test_info(bench: Bench) -> None:
+def test_info(bench: CaseContext) -> None:
     # A live figure, so that a canned answer is seen: one container more than a moment ago.
     bench.sleeper(bench.name("bystander"))
     expect_live_info(bench, bench.docker("info", timeout=10), running_containers(bench))
 
 
 @pytest.mark.case("docker info fails when the engine is broken", fix="docker-info-fails")
-def test_info_of_a_broken_engine(bench: Bench) -> None:
+def test_info_of_a_broken_engine(bench: CaseContext) -> None:
     # nanoclaw refuses to start on this status alone: it has to tell a broken engine from a good one.
     broken = {
         "podman": {"CONTAINERS_STORAGE_CONF": bench.write("storage.conf", "this is not TOML\n")},
         "docker": {"DOCKER_HOST": f"unix://{bench.folder}/nobody-listens-here"},
     }[bench.facts.engine]
     done = bench.docker("info", env=broken, timeout=10)
-    expect(done.status not in (0, 124, 137), f"a failure, with {broken}", f"exit status {done.status}")
+    expect(done.returncode not in (0, 124, 137), f"a failure, with {broken}", f"exit status {done.returncode}")
 
 
 @pytest.mark.case("systemd-run --user --pipe --wait docker info", fix="docker-info-fails")
-def test_info_under_systemd(bench: Bench) -> None:
+def test_info_under_systemd(bench: CaseContext) -> None:
     # How nanoclaw's set-up finds out whether docker will work from its service.
     if not bench.has_session:
         pytest.skip("this account has no systemd user session, so nanoclaw can't run as its service")

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import run, shell
 from checks.engine.expect import expect
 from checks.nanoclaw import contract, driver, running, workspace
 from checks.nanoclaw.contract import IMAGE_UID, MAX_AGENTS, MAX_OUTPUT, STOP_BOUND
-from checks.nanoclaw.provider import Kit
+from checks.nanoclaw.provider import AgentHandle
 from checks.nanoclaw.running import Question, RunningAgent, expect_answer
 from checks.nanoclaw.workspace import Workspace
 
@@ -48,41 +48,41 @@ _PROCESS = re.compile(r"Name:\t(.+)\nPid:\t(\d+)\nUid:\t\d+\t(\d+)\t")  # the se
 _HELPERS_BOUND = 5.0  # seconds on ordinary hardware: they end by themselves, a moment after their container
 
 
-def expect_at_home(bench: Bench, agent: RunningAgent, place: Workspace) -> None:
+def expect_at_home(bench: CaseContext, agent: RunningAgent, place: Workspace) -> None:
     """Fail unless the running agent has its identity, can write what it may and can't what it may not."""
     mounts = [f"{'ro' if each.readonly else 'rw'}:{each.target}" for each in place.mounts]
     done = bench.host.run([bench.facts.engine, "exec", agent.name, *shell(_INSIDE, *mounts)])
     uid, gid = (IMAGE_UID, IMAGE_UID) if bench.uid == IMAGE_UID else (bench.uid, bench.facts.gid)
     wanted = f"uid {uid} gid {gid} HOME /home/node TZ {running.ZONE}"
-    came = done.out.strip() if done.status == 0 else f"status {done.status}: {done.err.strip()}"
+    came = done.stdout.strip() if done.returncode == 0 else f"status {done.returncode}: {done.stderr.strip()}"
     expect(came == wanted, f"{wanted}, rw mounts written, ro mounts refused", came)
     for mount in place.mounts:
         if not mount.readonly:
             left = bench.host.run(["cat", f"{mount.source}/.verify"])
-            expect(left.out == "here\n", f"what was written to {mount.target} in {mount.source}", left.out or left.err)
+            expect(left.stdout == "here\n", f"what was written to {mount.target} in {mount.source}", left.stdout or left.stderr)
 
 
-def expect_ours(bench: Bench, place: Workspace) -> None:
+def expect_ours(bench: CaseContext, place: Workspace) -> None:
     """Fail unless all that is in the writable mounts belongs to the host user."""
     folders = [mount.source for mount in place.mounts if not mount.readonly]
     found = bench.host.run(shell(_FOREIGN, *folders))
     engines = place.mount_points()
-    foreign = [line for line in found.out.splitlines() if line.rpartition(" ")[0] not in engines]
-    expect(found.status == 0 and not foreign, "every file to belong to the host user", "\n".join(foreign) or found.err)
+    foreign = [line for line in found.stdout.splitlines() if line.rpartition(" ")[0] not in engines]
+    expect(found.returncode == 0 and not foreign, "every file to belong to the host user", "\n".join(foreign) or found.stderr)
 
 
-def expect_transcript(bench: Bench, question: Question, place: Workspace) -> None:
+def expect_transcript(bench: CaseContext, question: Question, place: Workspace) -> None:
     """Fail unless the session's transcript is on the host: without it the next message would find no memory."""
     script = 'grep -r -l -F -- "$2" "$1"/projects'
     found = bench.host.run(shell(script, place.path(place.claude), question.answer))
-    expect(found.status == 0, f"a transcript with the answer in {place.claude}/projects", found.err or "none")
+    expect(found.returncode == 0, f"a transcript with the answer in {place.claude}/projects", found.stderr or "none")
 
 
-def network_helpers(bench: Bench) -> set[str]:
+def network_helpers(bench: CaseContext) -> set[str]:
     """The network helpers that the account runs, each by its name and process id."""
     told = bench.host.run(shell(_PROCESSES))
-    processes = _PROCESS.findall(told.out)
-    expect(bool(processes), "the host's processes in /proc", told.err.strip() or "none")
+    processes = _PROCESS.findall(told.stdout)
+    expect(bool(processes), "the host's processes in /proc", told.stderr.strip() or "none")
     return {
         f"{name} {pid}"
         for name, pid, uid in processes
@@ -90,7 +90,7 @@ def network_helpers(bench: Bench) -> set[str]:
     }
 
 
-def expect_no_new_helpers(bench: Bench, before: set[str]) -> None:
+def expect_no_new_helpers(bench: CaseContext, before: set[str]) -> None:
     """Fail unless, within seconds, no network helper is left that was not there before."""
     deadline = time.monotonic() + _HELPERS_BOUND * bench.slowness
     while left := network_helpers(bench) - before:
@@ -98,7 +98,7 @@ def expect_no_new_helpers(bench: Bench, before: set[str]) -> None:
         time.sleep(0.5)
 
 
-def converse_by_streams(bench: Bench, kit: Kit, *, is_main: bool = False) -> None:
+def converse_by_streams(bench: CaseContext, kit: AgentHandle, *, is_main: bool = False) -> None:
     """An agent of the first design from its start to its end."""
     image, question = kit.image(bench), kit.question(bench)
     place = workspace.for_streams(bench, kit.agent, is_main=is_main)
@@ -106,18 +106,18 @@ def converse_by_streams(bench: Bench, kit: Kit, *, is_main: bool = False) -> Non
         expect_answer(agent)
         expect_at_home(bench, agent, place)
         done = agent.close()
-    if done.status != 0:
-        raise agent.failure("the agent to end with status 0 after _close", f"status {done.status}", done)
+    if done.returncode != 0:
+        raise agent.failure("the agent to end with status 0 after _close", f"status {done.returncode}", done)
     sessions = {output.session for output in agent.outputs()}
     expect(all(sessions), "a session id in every output", repr(sessions))
     bench.expect_gone(agent.name)
-    left = bench.host.run(["ls", bench.folder + f"/{place.exchange}/input"]).out
+    left = bench.host.run(["ls", bench.folder + f"/{place.exchange}/input"]).stdout
     expect("_close" not in left, "_close taken by the agent", left)
     expect_transcript(bench, question, place)
     expect_ours(bench, place)
 
 
-def converse_by_databases(bench: Bench, kit: Kit) -> None:
+def converse_by_databases(bench: CaseContext, kit: AgentHandle) -> None:
     """An agent of the second design from its start to its end."""
     image, question = kit.image(bench), kit.question(bench)
     place = workspace.for_databases(bench, kit.agent, prompt=question.prompt)
@@ -125,7 +125,7 @@ def converse_by_databases(bench: Bench, kit: Kit) -> None:
         expect_answer(agent)
         expect_at_home(bench, agent, place)
         listed = bench.docker("ps", "--filter", f"label=nanoclaw-install={bench.run}", "--format", "{{.Names}}")
-        expect(agent.name in listed.out.split(), f"“docker ps” by its label to list {agent.name}", listed.out)
+        expect(agent.name in listed.stdout.split(), f"“docker ps” by its label to list {agent.name}", listed.stdout)
         agent.close()
     bench.expect_gone(agent.name)
     expect_transcript(bench, question, place)
@@ -133,39 +133,39 @@ def converse_by_databases(bench: Bench, kit: Kit) -> None:
 
 
 @pytest.mark.case("Service on the host reached from a container", fix="a-container-does-not-reach-the-host")
-def test_reach(bench: Bench, streams_or_databases_kit: Kit) -> None:
+def test_reach(bench: CaseContext, streams_or_databases_kit: AgentHandle) -> None:
     bench.record.observe("url", streams_or_databases_kit.url(bench))
 
 
 @pytest.mark.case("docker build of the agent's own Dockerfile", fix="an-image-does-not-build")
-def test_agent_build(bench: Bench, streams_or_databases_kit: Kit, slow: bool) -> None:
+def test_agent_build(bench: CaseContext, streams_or_databases_kit: AgentHandle, slow: bool) -> None:
     if bench.host.slowness > 1 and not slow:
         pytest.skip("takes half an hour on an emulated host, where agents come on disks; --slow runs it")
     image = streams_or_databases_kit.build(bench)
     # What an agent of either design needs of its image, each asked for a sign of life.
     script = "node --version && git --version && bash --version | head -1 && id -un && ls -d /workspace/group"
     done = bench.docker(run(image, "-c", script, options=["--rm", "--entrypoint", "sh"]))
-    expect(done.status == 0, "node, git, bash and /workspace/group in the image", done.err or done.out)
-    expect(done.out.splitlines()[-2:] == ["node", "/workspace/group"], "the image's user to be node", done.out)
+    expect(done.returncode == 0, "node, git, bash and /workspace/group in the image", done.stderr or done.stdout)
+    expect(done.stdout.splitlines()[-2:] == ["node", "/workspace/group"], "the image's user to be node", done.stdout)
 
 
 @pytest.mark.case("Full agent container invocation", fix=_MAPPING)
-def test_streams_passing_user(bench_passing_user: Bench, streams_kit: Kit) -> None:
+def test_streams_passing_user(bench_passing_user: CaseContext, streams_kit: AgentHandle) -> None:
     converse_by_streams(bench_passing_user, streams_kit, is_main=True)
 
 
 @pytest.mark.case("Full agent container invocation for uid 1000, without --user", fix=_MAPPING)
-def test_streams_image_uid(bench_of_image_uid: Bench, streams_kit: Kit) -> None:
+def test_streams_image_uid(bench_of_image_uid: CaseContext, streams_kit: AgentHandle) -> None:
     converse_by_streams(bench_of_image_uid, streams_kit)
 
 
 @pytest.mark.case("Full agent container invocation with session databases", fix=_MAPPING)
-def test_databases_passing_user(bench_passing_user: Bench, databases_kit: Kit) -> None:
+def test_databases_passing_user(bench_passing_user: CaseContext, databases_kit: AgentHandle) -> None:
     converse_by_databases(bench_passing_user, databases_kit)
 
 
 @pytest.mark.case("Full agent container invocation with session databases for uid 1000, without --user", fix=_MAPPING)
-def test_databases_image_uid(bench_of_image_uid: Bench, databases_kit: Kit) -> None:
+def test_databases_image_uid(bench_of_image_uid: CaseContext, databases_kit: AgentHandle) -> None:
     converse_by_databases(bench_of_image_uid, databases_kit)
 
 
@@ -184,7 +184,7 @@ def apart(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
     fix=_ANSWER,
     against="nanoclaw's own code calls docker here, without them",
 )
-def test_own_code(bench: Bench, checkout_kit: Kit) -> None:
+def test_own_code(bench: CaseContext, checkout_kit: AgentHandle) -> None:
     image, question = checkout_kit.image(bench), checkout_kit.question(bench)
     driven = driver.drive(bench, checkout_kit.agent, image, question)
     results = [output.get("result") for output in driven.outputs]
@@ -213,7 +213,7 @@ def test_own_code(bench: Bench, checkout_kit: Kit) -> None:
 
 
 @pytest.mark.case("Agent in a folder with spaces", fix=_MAPPING)
-def test_agent_in_folder_with_spaces(bench: Bench, streams_kit: Kit) -> None:
+def test_agent_in_folder_with_spaces(bench: CaseContext, streams_kit: AgentHandle) -> None:
     # An agent of few words, which leaves its input in its group's folder.
     source = """
         import fs from 'node:fs';
@@ -231,11 +231,11 @@ def test_agent_in_folder_with_spaces(bench: Bench, streams_kit: Kit) -> None:
     expect(came == "# Global memory\n", "what its read-only mount says", came)
     left = bench.read(f"my own  nanoclaw/groups/{workspace.GROUP}/input.json")
     expect(question.prompt in left, f"its input, with “{question.prompt}”, in its group's folder", left)
-    expect(done.status == 0, "exit status 0", done.status)
+    expect(done.returncode == 0, "exit status 0", done.returncode)
 
 
 @pytest.mark.case("Agent output larger than 10MB", fix="the-container-does-not-start")
-def test_agent_output_large(bench: Bench, streams_kit: Kit) -> None:
+def test_agent_output_large(bench: CaseContext, streams_kit: AgentHandle) -> None:
     # The agent's own source, in place of which a user's group may have another: here one that talks a lot.
     size = MAX_OUTPUT + 500_000
     source = f"""
@@ -249,11 +249,11 @@ def test_agent_output_large(bench: Bench, streams_kit: Kit) -> None:
         came = agent.answer()
         done = agent.ended("its answer")
     expect(came == "x" * size, f"a result of {size} characters, unchanged", f"{len(came)} characters")
-    expect(done.status == 0, "exit status 0", done.status)
+    expect(done.returncode == 0, "exit status 0", done.returncode)
 
 
 @pytest.mark.case("5 agents at once", fix=_ANSWER)
-def test_agents_at_once(bench: Bench, streams_kit: Kit) -> None:
+def test_agents_at_once(bench: CaseContext, streams_kit: AgentHandle) -> None:
     image = streams_kit.image(bench)
     with contextlib.ExitStack() as stack:
         agents = []
@@ -265,17 +265,17 @@ def test_agents_at_once(bench: Bench, streams_kit: Kit) -> None:
         for agent in agents:
             expect_answer(agent)
         # All have answered and none was told to end: so all of them must still be there.
-        listed = bench.docker("ps", "--filter", "name=nanoclaw-", "--format", "{{.Names}}").out.split()
+        listed = bench.docker("ps", "--filter", "name=nanoclaw-", "--format", "{{.Names}}").stdout.split()
         missing = [agent.name for agent in agents if agent.name not in listed]
         expect(not missing, f"“docker ps” to list all {MAX_AGENTS} agents", f"without {missing}")
         for agent in agents:
             bench.write(f"{agent.workspace.exchange}/input/_close", "")
-        ends = [agent.ended("_close").status for agent in agents]
+        ends = [agent.ended("_close").returncode for agent in agents]
     expect(ends == [0] * MAX_AGENTS, "all of them to end with status 0", ends)
 
 
 @pytest.mark.case("Agent that hangs is stopped", fix="docker-stop-is-slow")
-def test_agent_that_hangs(bench: Bench, streams_kit: Kit) -> None:
+def test_agent_that_hangs(bench: CaseContext, streams_kit: AgentHandle) -> None:
     # As nanoclaw does it: `docker stop` and, where that fails or takes longer than 15 s, SIGKILL for the client.
     image, question = streams_kit.image(bench), streams_kit.question(bench, silent=True)
     place = workspace.for_streams(bench, streams_kit.agent)
@@ -286,10 +286,10 @@ def test_agent_that_hangs(bench: Bench, streams_kit: Kit) -> None:
             raise agent.silent()
         stop = bench.docker("stop", agent.name, within=["timeout", str(STOP_BOUND * bench.host.slowness)], timeout=30)
         bench.record.observe("stop_seconds", round(stop.seconds, 1))
-        if stop.status != 0:
+        if stop.returncode != 0:
             agent.kill_client()
         else:
-            status = agent.ended("docker stop").status
+            status = agent.ended("docker stop").returncode
             expect(status == 137, "docker run to end with 137, of SIGKILL", status)
     bench.expect_gone(agent.name)
     expect_no_new_helpers(bench, helpers)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from checks.engine.case_context import IN_A_SERVICE, Bench
+from checks.engine.case_context import IN_A_SERVICE, CaseContext
 from checks.engine.docker import run, shell
 from checks.engine.expect import expect, expect_run
 
@@ -16,20 +16,20 @@ CGROUP = "/sys/fs/cgroup"
 FIX = "limits-are-accepted-and-ignored"
 
 
-def limit(bench: Bench, flag: str, file: str, wanted: str) -> None:
+def limit(bench: CaseContext, flag: str, file: str, wanted: str) -> None:
     """Fail unless a container that was given the flag reads that limit in its own cgroup."""
     done = bench.docker(run(bench.probe, "cat", f"{CGROUP}/{file}", options=["--rm", flag]))
-    bench.record.observe(file, done.out.strip())
+    bench.record.observe(file, done.stdout.strip())
     expect(
-        done.status == 0,
+        done.returncode == 0,
         f"{flag} taken, and {file} readable inside",
-        f"status {done.status}: {done.err.strip()}",
+        f"status {done.returncode}: {done.stderr.strip()}",
     )
-    expect(done.out == f"{wanted}\n", f"{file} to be {wanted} inside, from {flag}", done.out)
+    expect(done.stdout == f"{wanted}\n", f"{file} to be {wanted} inside, from {flag}", done.stdout)
 
 
 @pytest.mark.case("--cpus", fix=FIX)
-def test_cpus(bench: Bench) -> None:
+def test_cpus(bench: CaseContext) -> None:
     limit(bench, "--cpus=2", "cpu.max", "200000 100000")
     # Two busy loops under half a processor: what they get, by the cgroup's own account and clock.
     script = (
@@ -40,8 +40,8 @@ def test_cpus(bench: Bench) -> None:
     )
     done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "--cpus=0.5"]), timeout=30)
     expect_run(done)
-    told = re.fullmatch(r"(\d+) (\d+) ([\d.]+) ([\d.]+)\n", done.out)
-    expect(told is not None, "processor time and clock, before and after", done.out)
+    told = re.fullmatch(r"(\d+) (\d+) ([\d.]+) ([\d.]+)\n", done.stdout)
+    expect(told is not None, "processor time and clock, before and after", done.stdout)
     assert told
     before, after, start, end = (float(part) for part in told.groups())
     share = (after - before) / 1e6 / (end - start)
@@ -50,7 +50,7 @@ def test_cpus(bench: Bench) -> None:
 
 
 @pytest.mark.case("--memory", fix=FIX)
-def test_memory(bench: Bench) -> None:
+def test_memory(bench: CaseContext) -> None:
     limit(bench, "--memory=4g", "memory.max", str(4 << 30))
     # Within the limit it works, far past it (and past the swap that comes with it) it is killed.
     script = (
@@ -62,20 +62,20 @@ def test_memory(bench: Bench) -> None:
 
 
 @pytest.mark.case("--pids-limit", fix=FIX)
-def test_pids_limit(bench: Bench) -> None:
+def test_pids_limit(bench: CaseContext) -> None:
     limit(bench, "--pids-limit=256", "pids.max", "256")
     # The subshell dies of its first failed fork; the rest is built into the shell and forks nothing.
     script = "(n=0; while [ $n -lt 120 ]; do sleep 60 & n=$((n+1)); echo $n > /tmp/n; done); read n < /tmp/n; echo $n"
     done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "--pids-limit=64"]), timeout=30)
     expect_run(done, stderr_has="fork")
-    expect(re.fullmatch(r"\d+\n", done.out) is not None, "a number of forks", done.out)
-    forked = int(done.out)
+    expect(re.fullmatch(r"\d+\n", done.stdout) is not None, "a number of forks", done.stdout)
+    forked = int(done.stdout)
     bench.record.observe("forked_under_64", forked)
     expect(56 <= forked <= 64, "about 62 forks under --pids-limit=64, and then no more", forked)
 
 
 @pytest.mark.case("--cpus, --memory and --pids-limit together", fix=FIX)
-def test_all_limits(bench: Bench) -> None:
+def test_all_limits(bench: CaseContext) -> None:
     # From a user's service where there can be one, as nanoclaw runs: the container's control group is another one then.
     flags = ("--cpus=2", "--memory=4g", "--pids-limit=256")
     files = [f"{CGROUP}/{file}" for file in ("cpu.max", "memory.max", "pids.max")]

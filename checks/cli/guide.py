@@ -8,7 +8,7 @@ from invoke import Context, Exit, task
 
 from checks.documents.troubleshooting import render_troubleshooting as render_troubleshooting_document
 from checks.guide.doctor import doctor as run_doctor
-from checks.guide.reproduce import Options
+from checks.guide.reproduce import ReproduceOptions
 from checks.guide.reproduce import reproduce as run_reproduce
 
 
@@ -57,5 +57,5 @@ def reproduce(
 
     Exit status: 0 all did as the guide says, 1 one did not, 2 wrong usage, 3 a host can't be used.
     """
-    options = Options(only=tuple(only or ()), host=host, list_only=list)
+    options = ReproduceOptions(only=tuple(only or ()), host=host, list_only=list)
     raise Exit(code=run_reproduce(replace(options, evidence=evidence) if evidence else options))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke import Context, Exit, task
 
 from checks.documents.security import render_security as render_security_document
-from checks.hardening.command import Options
+from checks.hardening.command import HardenOptions
 from checks.hardening.command import harden as run_harden
 
 _HOST = {
@@ -48,7 +48,7 @@ def harden(
     """
     raise Exit(
         code=run_harden(
-            Options(
+            HardenOptions(
                 each=each,
                 all=all,
                 browser=browser,
@@ -69,7 +69,7 @@ def harden_each(
     _: Context, host: str = "auto", nanoclaw: str = "", evidence: str = "", timeout_factor: str = "1"
 ) -> None:
     """Try each hardening flag alone: `invoke harden --each`."""
-    options = Options(each=True, host=host, nanoclaw=nanoclaw, evidence=evidence, timeout_factor=timeout_factor)
+    options = HardenOptions(each=True, host=host, nanoclaw=nanoclaw, evidence=evidence, timeout_factor=timeout_factor)
     raise Exit(code=run_harden(options))
 
 
@@ -78,7 +78,7 @@ def harden_all(
     _: Context, host: str = "auto", nanoclaw: str = "", evidence: str = "", timeout_factor: str = "1"
 ) -> None:
     """Try the recommended set of hardening flags: `invoke harden --all`."""
-    options = Options(all=True, host=host, nanoclaw=nanoclaw, evidence=evidence, timeout_factor=timeout_factor)
+    options = HardenOptions(all=True, host=host, nanoclaw=nanoclaw, evidence=evidence, timeout_factor=timeout_factor)
     raise Exit(code=run_harden(options))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke import Context, Exit, task
 
 from checks.documents.examples import render_examples
-from checks.hardening.injection.command import Options
+from checks.hardening.injection.command import InjectOptions
 from checks.hardening.injection.command import inject as run_inject
 
 
@@ -38,7 +38,7 @@ def inject(
     Exit status: 0 done, and seen in effect; 1 not in force, or something of yours conflicts; 2 wrong usage; 3 the host
     can't be used, or Podman does not apply all of it there: then everything is as it was.
     """
-    options = Options(list, check, install, uninstall, dry_run, accept_missing, host, nanoclaw)
+    options = InjectOptions(list, check, install, uninstall, dry_run, accept_missing, host, nanoclaw)
     raise Exit(code=run_inject(options))
 
 

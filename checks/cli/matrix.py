@@ -32,7 +32,7 @@ def matrix(
     Exit status: 0 all as expected, 1 something is not, 2 wrong usage, 3 a host can't be built or booted here, 4 all
     hosts asked for are unproven: their archives can't be reached from here.
     """
-    options = matrix_command.Options(
+    options = matrix_command.MatrixOptions(
         hosts=tuple(host or ()), at_once=at_once, html=html, evidence=evidence, timeout_factor=timeout_factor
     )
     raise Exit(code=matrix_command.matrix(options))

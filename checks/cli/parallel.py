@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from checks.capacity.command import Options
+from checks.capacity.command import ParallelOptions
 from checks.capacity.command import parallel as run_parallel
 from checks.documents.parallel import render_parallel as render_parallel_document
 
@@ -31,7 +31,7 @@ def parallel(
 
     Exit status: 0 the largest number asked for fits, 1 fewer do, 2 wrong usage, 3 the host can't be used.
     """
-    options = Options(host, most, nanoclaw, evidence, timeout_factor)
+    options = ParallelOptions(host, most, nanoclaw, evidence, timeout_factor)
     raise Exit(code=run_parallel(options))
 
 

@@ -6,9 +6,9 @@ from invoke import Context, Exit, task
 
 from checks.documents.mutation import render_trust as render_trust_document
 from checks.engine.environment import DEFAULT_GUEST
-from checks.mutation.command import Options
+from checks.mutation.command import SabotageOptions
 from checks.mutation.command import sabotage as run_sabotage
-from checks.mutation.faults.command import Options as FaultsOptions
+from checks.mutation.faults.command import FaultsOptions
 from checks.mutation.faults.command import faults as run_faults
 
 
@@ -39,7 +39,7 @@ def sabotage(
 
     Exit status: 0 all caught, 1 one was missed, 2 wrong usage, 3 the host can't be used.
     """
-    options = Options(
+    options = SabotageOptions(
         host=host, only=tuple(only or ()), list_only=list, agents=agents, slow=slow, nanoclaw=nanoclaw, json=json
     )
     raise Exit(code=run_sabotage(options))

@@ -9,7 +9,7 @@ from checks.hosts import table
 from checks.nanoclaw.discovery.patterns import patterns as find_patterns
 from checks.nanoclaw.fetch import act
 from checks.runner.cleanup import clean as clean_up
-from checks.runner.verify import Options
+from checks.runner.verify import VerifyOptions
 from checks.runner.verify import verify as run_verify
 
 
@@ -56,7 +56,7 @@ def verify(
 
     Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 the host can't be used.
     """
-    options = Options(
+    options = VerifyOptions(
         host=host,
         profile=profile,
         verbose=verbose,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from checks.capacity.wslconfig.command import Options as WslOptions
+from checks.capacity.wslconfig.command import WslconfigOptions as WslOptions
 from checks.capacity.wslconfig.command import wslconfig as run_wslconfig
 
 

@@ -11,12 +11,12 @@ from checks.core.bounded import read_json
 _FILE = "sealed.json"
 
 
-def seal(folder: Path) -> None:
+def write(folder: Path) -> None:
     """Write down that the folder is whole as it is now; nothing in it may change from here on."""
     (folder / _FILE).write_text(json.dumps(_sizes(folder)))
 
 
-def whole(folder: Path) -> bool:
+def is_complete(folder: Path) -> bool:
     """Whether the folder is there and every file of it has the size that it was sealed with."""
     with contextlib.suppress(OSError, ValueError):
         return bool(read_json(folder / _FILE) == _sizes(folder))

@@ -12,7 +12,7 @@ class Exit(IntEnum):
     CASE_FAILED = 1
     WRONG_USAGE = 2
     HOST_UNUSABLE = 3
-    UNPROVEN = 4
+    NOT_TESTED = 4
     OWN_FAULT = 70
     """A bug of this project; 70 is EX_SOFTWARE of sysexits.h."""
     INTERRUPTED = 130
@@ -33,10 +33,10 @@ class HostProblem(Problem):
     """The host can't be used: never a failed case."""
 
 
-class Unproven(HostProblem):
+class NotTested(HostProblem):
     """The host could not even be built, since nothing here reaches the archive of its distribution."""
 
-    exit = Exit.UNPROVEN
+    exit = Exit.NOT_TESTED
 
 
 class WrongUsage(Problem):

@@ -9,7 +9,7 @@ from pathlib import Path
 from checks.core.errors import WrongUsage
 
 
-def require_folder_of(option: str, path: str) -> None:
+def require_parent_directory(option: str, path: str) -> None:
     """Raise WrongUsage unless there is a folder for what ``option`` names; empty is no path."""
     if path == "-":
         raise WrongUsage(f"{option} - is not supported: nothing is written to standard output.", "Name a file.")
@@ -17,9 +17,9 @@ def require_folder_of(option: str, path: str) -> None:
         raise WrongUsage(f"{option}: the folder {folder} does not exist.")
 
 
-def require_folder(option: str, path: str) -> None:
+def require_directory(option: str, path: str) -> None:
     """Raise WrongUsage unless ``path`` is a folder that can be written to, or can be made; empty is no path."""
-    require_folder_of(option, path)
+    require_parent_directory(option, path)
     if not path:
         return
     folder = Path(path).absolute()
@@ -50,7 +50,7 @@ def foreign(path: Path) -> str:
 
 def require_file(option: str, path: str) -> None:
     """Raise WrongUsage unless the file that ``option`` names can be written at the end of a run; empty is no path."""
-    require_folder_of(option, path)
+    require_parent_directory(option, path)
     if not path:
         return
     file = Path(path).absolute()

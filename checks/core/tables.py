@@ -13,7 +13,7 @@ from checks.core.errors import WrongUsage
 from checks.core.log_patterns import Pattern, Unbounded, compiled, pattern
 
 
-class Table:
+class StrictTable:
     """A table whose keys are taken one by one. What nobody has taken at the end is not a key of it."""
 
     def __init__(self, values: dict[str, Any], source: str) -> None:
@@ -21,7 +21,7 @@ class Table:
         self.source = source
 
     @classmethod
-    def of_file(cls, path: Path) -> Table:
+    def of_file(cls, path: Path) -> StrictTable:
         """The whole of a file. Raises WrongUsage where it can't be read or is no TOML."""
         try:
             return cls(tomllib.loads(read_text(path)), str(path))
@@ -94,19 +94,19 @@ class Table:
         except Unbounded as error:
             raise self.wrong(key, f"has a pattern that can't be used: {error}") from error
 
-    def table(self, key: str) -> Table:
+    def table(self, key: str) -> StrictTable:
         """A table within this one."""
         value = self._values.pop(key, None)
         if not isinstance(value, dict):
             raise self.wrong(key, "must be a table")
-        return Table(value, f"{self.source}, {key}")
+        return StrictTable(value, f"{self.source}, {key}")
 
-    def tables(self, key: str) -> Iterator[Table]:
+    def tables(self, key: str) -> Iterator[StrictTable]:
         """A list of tables; empty where the key is not there."""
         value = self._values.pop(key, [])
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
             raise self.wrong(key, "must be a list of tables")
-        return (Table(each, f"{self.source}, {key} {at}") for at, each in enumerate(value, 1))
+        return (StrictTable(each, f"{self.source}, {key} {at}") for at, each in enumerate(value, 1))
 
     def end(self) -> None:
         """Raise WrongUsage where a key is left that nobody asked for."""

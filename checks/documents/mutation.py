@@ -12,10 +12,10 @@ from checks.core.progress import Progress
 from checks.core.rendering import deliver, render_template
 from checks.matrix.table import clock
 from checks.mutation import catalogue, stored
-from checks.mutation.catalogue import Sabotage
+from checks.mutation.catalogue import Mutation
 from checks.mutation.faults.catalogue import FAULTS
-from checks.mutation.verdict import Pair, Verdict, score
-from checks.runner.plugin import About
+from checks.mutation.verdict import Pair, MutationStatus, score
+from checks.runner.plugin import CaseInfo
 from checks.runner.verify import all_cases
 
 DOCUMENT = ROOT / "docs" / "TRUST.md"
@@ -34,13 +34,13 @@ def render_trust(*, check: bool = False) -> Exit:
     return run_and_report(render, Progress().say)
 
 
-def text(evidence: Sequence[Mapping[str, Any]], sabotages: Sequence[Sabotage], cases: Sequence[About]) -> str:
+def text(evidence: Sequence[Mapping[str, Any]], sabotages: Sequence[Mutation], cases: Sequence[CaseInfo]) -> str:
     """The document."""
     hosts = [_host(each, sabotages, cases) for each in evidence]
     return render_template("trust.md.j2", hosts=hosts, faults=FAULTS)
 
 
-def _host(seen: Mapping[str, Any], sabotages: Sequence[Sabotage], cases: Sequence[About]) -> dict[str, Any]:
+def _host(seen: Mapping[str, Any], sabotages: Sequence[Mutation], cases: Sequence[CaseInfo]) -> dict[str, Any]:
     """What one host's evidence says of every sabotage, as it is now, and every case of it."""
     results = {(each["sabotage"], each["case"]): each for each in seen["results"]}
     pairs = [
@@ -55,16 +55,16 @@ def _host(seen: Mapping[str, Any], sabotages: Sequence[Sabotage], cases: Sequenc
         "date": seen["started"][:10],
         "minutes": clock(seen["seconds"]),
         "score": score(pairs),
-        "ran": [pair for pair in faults if pair.verdict is not Verdict.NOT_RUN],
-        "left_out": [pair for pair in faults if pair.verdict is Verdict.NOT_RUN],
+        "ran": [pair for pair in faults if pair.verdict is not MutationStatus.NOT_RUN],
+        "left_out": [pair for pair in faults if pair.verdict is MutationStatus.NOT_RUN],
         "even": [pair for pair in pairs if pair.sabotage.equivalent],
     }
 
 
-def _pair(found: Mapping[str, Any] | None, sabotage: Sabotage, case: About) -> Pair:
+def _pair(found: Mapping[str, Any] | None, sabotage: Mutation, case: CaseInfo) -> Pair:
     if found is None or found["digest"] != sabotage.digest:
-        return Pair(sabotage, case.id, case.label, Verdict.NOT_RUN, came="new, or changed since")
-    verdict = Verdict(found["verdict"])
+        return Pair(sabotage, case.id, case.label, MutationStatus.NOT_RUN, came="new, or changed since")
+    verdict = MutationStatus(found["verdict"])
     return Pair(sabotage, case.id, case.label, verdict, _cell(found["expected"]), _cell(found["came"]))
 
 

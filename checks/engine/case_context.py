@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from checks.engine import probe_image
 from checks.engine.docker import Docker, Record, shell
 from checks.engine.expect import expect
-from checks.engine.leaks import Watch
+from checks.engine.leaks import LeakDetector
 from checks.hosts import base
 from checks.hosts.base import Facts, Host
 from checks.hosts.process import TimedOut
@@ -77,7 +77,7 @@ IN_A_SERVICE = ["systemd-run", "--user", "--pipe", "--wait", "--quiet"]
 
 
 @dataclass(frozen=True)
-class Owner:
+class RunScope:
     """Whose the objects are: the run, the images it uses."""
 
     run: str
@@ -97,19 +97,19 @@ def _milliseconds() -> int:
         return _latest
 
 
-class Bench:
+class CaseContext:
     """What one case needs on one account. Its folder is made when first asked for."""
 
     def __init__(
         self,
         host: Host,
-        owner: Owner,
+        owner: RunScope,
         case: str,
         record: Record,
         *,
         factor: float = 1.0,
         flags: Sequence[str] = (),
-        watch: Watch | None = None,
+        watch: LeakDetector | None = None,
     ) -> None:
         self._watch = watch
         self.host = host
@@ -138,7 +138,7 @@ class Bench:
     @property
     def has_session(self) -> bool:
         """Whether the account has a systemd user session, so that a program can run as a service of its own."""
-        return self.host.run(["systemctl", "--user", "show-environment"]).status == 0
+        return self.host.run(["systemctl", "--user", "show-environment"]).returncode == 0
 
     @property
     def folder(self) -> str:
@@ -167,11 +167,11 @@ class Bench:
     def read(self, name: str) -> str:
         """The text of a file in the case's folder, or a note that it can't be read: a case says what that means."""
         done = self.host.run(["cat", f"{self.folder}/{name}"])
-        return done.out if done.status == 0 else f"({done.err.strip()})"
+        return done.stdout if done.returncode == 0 else f"({done.stderr.strip()})"
 
     def owner_of(self, name: str) -> str:
         """uid:gid of a file in the case's folder, as the host sees it."""
-        return self.host.run(["stat", "-c", "%u:%g", f"{self.folder}/{name}"]).out.strip()
+        return self.host.run(["stat", "-c", "%u:%g", f"{self.folder}/{name}"]).stdout.strip()
 
     def name(self, group: str) -> str:
         """A container name as nanoclaw makes them: nanoclaw-GROUP-MILLISECONDS. The group carries the case's name."""
@@ -180,7 +180,7 @@ class Bench:
     def engine(self, *args: str) -> str:
         """The host's own view, past the docker under test: what the engine's own command prints."""
         engine = self.facts.engine
-        return self.host.must([engine, *args], doing=f"“{engine} {args[0]}”").out.strip()
+        return self.host.run_checked([engine, *args], doing=f"“{engine} {args[0]}”").stdout.strip()
 
     @property
     def files_of_root(self) -> str:
@@ -202,7 +202,7 @@ class Bench:
     def _beside(self, how: Sequence[str], name: str, options: Sequence[str], *command: str) -> None:
         self._bystanders.append(name)
         label = f"{probe_image.LABEL}={self._owner.run}"
-        with self._watch.aside() if self._watch else contextlib.nullcontext():
+        with self._watch.ignoring() if self._watch else contextlib.nullcontext():
             self.engine(*how, "--name", name, "--label", label, *options, self.probe, *command)
 
     def forget(self, name: str) -> None:
@@ -219,13 +219,13 @@ class Bench:
         """Fail unless, within seconds, neither a container of that name nor a process that serves it is left."""
         pattern = f"[{name[0]}]{name[1:]}"  # a regular expression that does not match the command line that carries it
         left = self.host.run(shell(_GONE, self.facts.engine, pattern), timeout=30)
-        expect(left.status == 0, f"nothing left of container {name}: no container, no client, no conmon", left.out)
+        expect(left.returncode == 0, f"nothing left of container {name}: no container, no client, no conmon", left.stdout)
 
     def await_running(self, name: str) -> None:
         """Return when the host sees a container of that very name running; fail after 15 s on ordinary hardware."""
         bound = round(15 * self.slowness)
         done = self.host.run(shell(_RUNNING, self.facts.engine, name, str(bound)), timeout=60)
-        expect(done.status == 0, f"a running container named {name}", f"none of that name after {bound} s")
+        expect(done.returncode == 0, f"a running container named {name}", f"none of that name after {bound} s")
 
 
 def remove_containers(account: Host, run: str) -> None:
@@ -240,7 +240,7 @@ def remove_objects(account: Host, run: str) -> bool:
     try:
         gone = account.remove_private_directories(directories_of(run))
         script = shell(_REMOVE, account.facts().engine, f"{probe_image.LABEL}={run}", marker(run), base.SHARED)
-        return account.run(script, timeout=60).status == 0 and gone
+        return account.run(script, timeout=60).returncode == 0 and gone
     except TimedOut:
         return False
 
@@ -255,7 +255,7 @@ def marker(run: str) -> str:
     return f"nanoclaw-verify-{run}"
 
 
-def accounts_with(accounts: Sequence[Host], *, image_uid: bool) -> Host | None:
+def accounts_for(accounts: Sequence[Host], *, image_uid: bool) -> Host | None:
     """The first account whose uid is 1000 (``image_uid``), or neither that nor 0: nanoclaw tells these two apart."""
     for account in accounts:
         uid = account.facts().uid

@@ -47,7 +47,7 @@ class Mounted:
 
 
 @dataclass(frozen=True)
-class Inside:
+class ContainerState:
     """What is in force in a container.
 
     A limit is None where there is none; one that could not be read at all is named in ``unread``.
@@ -88,14 +88,14 @@ def argv() -> list[str]:
     return shell(SCRIPT)
 
 
-def parse(text: str) -> Inside:
+def parse(text: str) -> ContainerState:
     """What the script's output says. Raises ValueError where this is not the output of the whole script."""
     sections = _sections(text)
     status = dict(line.split(":\t", 1) for line in sections["status"].splitlines() if ":\t" in line)
     mounts = dict(_mount(line) for line in sections["mounts"].splitlines())  # of two on one point, the last is seen
     try:
         uid, gid = (int(line) for line in sections["ids"].splitlines())
-        return Inside(
+        return ContainerState(
             capabilities=int(status["CapBnd"], 16),
             no_new_privileges=status["NoNewPrivs"].strip() == "1",
             seccomp=int(status["Seccomp"]),

@@ -184,11 +184,11 @@ class Talk:
         self._heard = b""
         self._ended: float | None = None
 
-    def say(self, line: str) -> None:
+    def send_line(self, line: str) -> None:
         """Type a line."""
         self.child.sendline(line)
 
-    def hear(self, pattern: str) -> str:
+    def expect(self, pattern: str) -> str:
         """Wait for a regular expression and return what matched.
 
         Raises TimedOut; EOFError at the end of the output; Mismatch where there is too much of it.
@@ -208,11 +208,11 @@ class Talk:
         self._heard += (self.child.before or b"") + after
         return after.decode(errors="replace")
 
-    def eof(self) -> None:
+    def close_stdin(self) -> None:
         """End the input."""
         self.child.sendeof()
 
-    def rest(self) -> str:
+    def read_rest(self) -> str:
         """Wait for the end and return the output that had not been heard."""
         try:
             self.child.expect(pexpect.EOF)

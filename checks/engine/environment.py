@@ -13,8 +13,8 @@ from checks.core.paths import ROOT
 from checks.core.progress import Progress
 from checks.core.run_directories import Run
 from checks.engine import probe_image
-from checks.engine.case_context import Owner, remove_objects
-from checks.engine.leaks import Watch
+from checks.engine.case_context import RunScope, remove_objects
+from checks.engine.leaks import LeakDetector
 from checks.hosts import guest, recipe
 from checks.hosts.base import Host
 from checks.hosts.guest import Guest
@@ -39,12 +39,12 @@ def profiles(what: recipe.Recipe) -> Sequence[str]:
 
 
 @dataclass(frozen=True)
-class Stage:
+class PreparedHost:
     """A host ready for cases."""
 
     host: Host
     profile: str
-    owner: Owner
+    owner: RunScope
     run: Run
     guest: Guest | None = None
     """The throwaway machine, where it is one."""
@@ -71,7 +71,7 @@ def stage(
     keep: bool = False,
     sharing: bool = False,
     echo: Echo | None = None,
-) -> Iterator[Stage]:
+) -> Iterator[PreparedHost]:
     """The stage on the host that ``spec`` names; taken down when the block ends.
 
     ``sharing``: other throwaway hosts run here at the same time.
@@ -109,7 +109,7 @@ def stage(
 
 
 @contextlib.contextmanager
-def _as_it_is(host: Host, profile: str | None, run: Run, progress: Progress, *, echo: Echo | None) -> Iterator[Stage]:
+def _as_it_is(host: Host, profile: str | None, run: Run, progress: Progress, *, echo: Echo | None) -> Iterator[PreparedHost]:
     if profile:
         raise WrongUsage(f"{host.name} is tested as it is.", "--profile is for throwaway hosts (invoke hosts).")
     with progress.step(f"Looking at {host.name}"):
@@ -118,19 +118,19 @@ def _as_it_is(host: Host, profile: str | None, run: Run, progress: Progress, *, 
         if where == host.name and remove_objects(host, dead.id):
             run_directories.remove(dead)
     run.aims_at(host.name)
-    watch = Watch(host, run.id, alone=False)
+    watch = LeakDetector(host, run.id, alone=False)
     watch.begin()
     try:
         with progress.step("Making the probe image"):
             probe_image.make([host], run.id)
         host.echo = echo
-        yield Stage(host, AS_IT_IS, Owner(run.id, run.id), run)
+        yield PreparedHost(host, AS_IT_IS, RunScope(run.id, run.id), run)
     finally:
         host.echo = None
         if not run.kept:
             with progress.step("Cleaning up"):
                 clean = remove_objects(host, run.id)
-                left = watch.left()
+                left = watch.new()
             if not clean or left:
                 images = "" if clean else f" images or containers with the label {probe_image.LABEL}={run.id}"
                 progress.say(f"Not everything could be removed from {host.name}:{images} {'; '.join(left)}".rstrip())
@@ -139,7 +139,7 @@ def _as_it_is(host: Host, profile: str | None, run: Run, progress: Progress, *, 
 @contextlib.contextmanager
 def _pinned(
     what: recipe.Recipe, profile: str, run: Run, progress: Progress, *, keep: bool, sharing: bool, echo: Echo | None
-) -> Iterator[Stage]:
+) -> Iterator[PreparedHost]:
     if profile not in profiles(what):
         raise WrongUsage(f"{what.name} has no profile “{profile}”.", f"Known: {', '.join(profiles(what))}.")
     guest.require_tools()
@@ -153,7 +153,7 @@ def _pinned(
             progress.say(f"{what.name} has no package podman-docker: docker is a link to podman there.")
         for account in machine.members:
             account.echo = echo
-        yield Stage(machine.members[0], profile, Owner(run.id, probe_image.PREPARED), run, machine, alone=True)
+        yield PreparedHost(machine.members[0], profile, RunScope(run.id, probe_image.PREPARED), run, machine, alone=True)
 
 
 def _configure(account: Host) -> None:

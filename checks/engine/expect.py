@@ -28,11 +28,11 @@ def expect(held: bool, expected: str, came: object) -> None:
 
 def expect_run(done: Completed, *, status: int = 0, stdout: str | None = None, stderr_has: str | None = None) -> None:
     """Fail the case unless the command ended with ``status``, printed exactly ``stdout``, and said ``stderr_has``."""
-    expect(done.status == status, f"exit status {status}", f"exit status {done.status}")
+    expect(done.returncode == status, f"exit status {status}", f"exit status {done.returncode}")
     if stdout is not None:
-        expect(done.stdout == stdout.encode(), f"stdout to be {stdout!r}", f"stdout {shown(done.out)}")
+        expect(done.stdout_bytes == stdout.encode(), f"stdout to be {stdout!r}", f"stdout {shown(done.stdout)}")
     if stderr_has is not None:
-        expect(stderr_has in done.err, f"stderr to have {stderr_has!r}", f"stderr {shown(done.err)}")
+        expect(stderr_has in done.stderr, f"stderr to have {stderr_has!r}", f"stderr {shown(done.stderr)}")
 
 
 def shown(value: object) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from checks.core.errors import WrongUsage
 from checks.core.paths import FIXTURES
-from checks.core.tables import Table
+from checks.core.tables import StrictTable
 
 FILE = FIXTURES / "hardening.toml"
 
@@ -101,7 +101,7 @@ class Hardening:
 
 def load(file: Path = FILE) -> Hardening:
     """Read the flags. Raises WrongUsage, with file and key, where something in there is wrong."""
-    whole = Table.of_file(file)
+    whole = StrictTable.of_file(file)
     flags = tuple(_flag(table) for table in whole.tables("flag"))
     whole.end()
     if not flags:
@@ -116,7 +116,7 @@ def load(file: Path = FILE) -> Hardening:
     return Hardening(flags)
 
 
-def _flag(table: Table) -> Flag:
+def _flag(table: StrictTable) -> Flag:
     flag = Flag(
         id=table.text("id"),
         options=_options(table),
@@ -129,7 +129,7 @@ def _flag(table: Table) -> Flag:
     return flag
 
 
-def _workarounds(table: Table) -> Iterator[Workaround]:
+def _workarounds(table: StrictTable) -> Iterator[Workaround]:
     for each in table.tables("workaround"):
         yield Workaround(
             id=each.text("id"),
@@ -140,7 +140,7 @@ def _workarounds(table: Table) -> Iterator[Workaround]:
         each.end()
 
 
-def _options(table: Table) -> tuple[str, ...]:
+def _options(table: StrictTable) -> tuple[str, ...]:
     options = table.texts("options")
     if not options or not options[0].startswith("-"):
         raise table.wrong("options", "must be options of docker run, the first word one that starts with -")

@@ -55,7 +55,7 @@ fi
 """
 
 
-class Watch:
+class LeakDetector:
     """An account of a host, watched for what was not there before.
 
     On a machine that is ours ``alone``, all that is new is the run's. On any other one only what bears the run's id.
@@ -75,13 +75,13 @@ class Watch:
         self._before = self._look()
 
     @contextlib.contextmanager
-    def aside(self) -> Iterator[None]:
+    def ignoring(self) -> Iterator[None]:
         """Take what appears within the block as what was there before: it is put there on purpose."""
         before = self._look()
         yield
         self._before |= self._look() - before
 
-    def left(self) -> list[str]:
+    def new(self) -> list[str]:
         """What is new and stays, a line each. It counts as there before from now on."""
         deadline = time.monotonic() + self._patience
         while (new := (now := self._look()) - self._before) and time.monotonic() < deadline:
@@ -92,7 +92,7 @@ class Watch:
     def _look(self) -> frozenset[str]:
         facts = self._account.facts()
         argv = ["sh", "-s", _OURS, facts.engine, facts.graph_root]
-        said = self._account.must(argv, stdin=_LOOK.encode(), doing="looking for what a case left").out
+        said = self._account.run_checked(argv, stdin=_LOOK.encode(), doing="looking for what a case left").stdout
         if _OURS not in said:  # not even itself: that is no look
             raise HostProblem(f"On {self._account.name} processes can't be listed.", "Is pgrep (procps) installed?")
         seen = found(said)

@@ -37,7 +37,7 @@ def make(accounts: Sequence[Host], owner: str = PREPARED) -> None:
 def _make(account: Host, owner: str, context: bytes) -> None:
     script = (FIXTURES / "probe" / "make.sh").read_text()
     argv = ["sh", "-c", script, "make.sh", account.facts().engine, repository(owner), f"{LABEL}={owner}", _FALLBACK]
-    account.must(argv, stdin=context, timeout=120, doing="building and starting the probe image")
+    account.run_checked(argv, stdin=context, timeout=120, doing="building and starting the probe image")
 
 
 def _context() -> bytes:

@@ -20,4 +20,4 @@ def committed(folder: Path = FOLDER) -> Sequence[Mapping[str, Any]]:
 
 def read(path: Path) -> Mapping[str, Any]:
     """One file. Raises WrongUsage where it is no evidence, or is not of the host that it names."""
-    return source.believed(path, SCHEMA, "invoke parallel")
+    return source.load_validated(path, SCHEMA, "invoke parallel")

@@ -45,5 +45,5 @@ def committed(folder: Path = FOLDER) -> Sequence[Stored]:
 
 def read(path: Path) -> Stored:
     """One file. Raises WrongUsage where it is no evidence, or is not of the host that it names."""
-    data = source.believed(path, SCHEMA, "a hardening run")
+    data = source.load_validated(path, SCHEMA, "a hardening run")
     return Stored(data["kind"], data["host"], data["started"], data["agent"], data["found"])

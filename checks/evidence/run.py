@@ -80,10 +80,10 @@ def _case(case: CaseResult) -> dict[str, Any]:
 def _command(done: Completed) -> dict[str, Any]:
     return {
         "argv": plain(done.argv),
-        "status": done.status,
+        "status": done.returncode,
         "seconds": round(done.seconds, 3),
-        "stdout": _output(done.stdout, done.out_extent),
-        "stderr": _output(done.stderr, done.err_extent),
+        "stdout": _output(done.stdout_bytes, done.stdout_extent),
+        "stderr": _output(done.stderr_bytes, done.stderr_extent),
     }
 
 

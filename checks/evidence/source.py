@@ -50,7 +50,7 @@ class Source:
         return path
 
 
-def believed(path: Path, schema: Path, what: str) -> Mapping[str, Any]:
+def load_validated(path: Path, schema: Path, what: str) -> Mapping[str, Any]:
     """What a file has. Raises WrongUsage where it is no evidence of ``what``, or is not of the host that it names."""
     try:
         data: Mapping[str, Any] = read_json(path)

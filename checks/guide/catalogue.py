@@ -11,7 +11,7 @@ from pathlib import Path
 from checks.core.errors import WrongUsage
 from checks.core.log_patterns import Pattern
 from checks.core.paths import FIXTURES
-from checks.core.tables import Table
+from checks.core.tables import StrictTable
 from checks.guide.reproduction import Commands, Reproduction, Who, commands, reproduction
 
 FOLDER = FIXTURES / "troubleshooting"
@@ -154,7 +154,7 @@ def load(folder: Path = FOLDER) -> Mapping[str, Entry]:
 
 
 def _entry(path: Path) -> Entry:
-    table = Table.of_file(path)
+    table = StrictTable.of_file(path)
     title = table.text("title")
     if anchor(title) != path.stem or not _ANCHOR.fullmatch(path.stem):
         raise table.wrong("title", f"has the anchor “{anchor(title)}”, and the file must be named after it")
@@ -189,19 +189,19 @@ def _entry(path: Path) -> Entry:
     return entry
 
 
-def _seen(table: Table) -> Seen:
+def _seen(table: StrictTable) -> Seen:
     seen = Seen(table.text("host"), table.text("podman"))
     table.end()
     return seen
 
 
-def _error(table: Table) -> Error:
+def _error(table: StrictTable) -> Error:
     error = Error(table.text("text"), tuple(_seen(each) for each in table.tables("seen")))
     table.end()
     return error
 
 
-def _link(table: Table) -> Link:
+def _link(table: StrictTable) -> Link:
     link = Link(table.text("text"), table.text("url"))
     table.end()
     if not link.url.startswith(("https://", "#", "../")):
@@ -209,7 +209,7 @@ def _link(table: Table) -> Link:
     return link
 
 
-def _step(table: Table) -> Step:
+def _step(table: StrictTable) -> Step:
     step = Step(table.text("text", ""), commands(table), table.text("show", ""))
     table.end()
     if step.commands.run and step.show:

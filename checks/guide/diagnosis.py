@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from checks.guide.catalogue import Entry
 from checks.guide.explain import found
-from checks.guide.snapshot import Look
+from checks.guide.snapshot import HostSnapshot
 
 _LEAST_FREE = 1_000_000  # KiB: an agent's image is built in three times as much, and none starts with less
 _MOST_APART = 120  # seconds between two clocks
@@ -35,7 +35,7 @@ class Finding:
     seen: str
 
 
-def findings(look: Look, entries: Mapping[str, Entry]) -> Sequence[Finding]:
+def findings(look: HostSnapshot, entries: Mapping[str, Entry]) -> Sequence[Finding]:
     """The entries that apply, worst first: what keeps Podman from working, then what agents fail by, then the rest.
 
     Where Podman says what ails it and no look has found it, the entry of that message stands in for it.
@@ -47,13 +47,13 @@ def findings(look: Look, entries: Mapping[str, Entry]) -> Sequence[Finding]:
     return sorted(seen, key=lambda each: order.index(each.entry.id) if each.entry.id in LOOKS else _after(look))
 
 
-def _told_by_podman(look: Look, entries: Mapping[str, Entry], seen: Sequence[Finding]) -> Sequence[Finding]:
+def _told_by_podman(look: HostSnapshot, entries: Mapping[str, Entry], seen: Sequence[Finding]) -> Sequence[Finding]:
     known = {each.entry.id for each in seen} | {"docker-info-fails"}
     told = [each for each in found(look.text("info_error"), entries) if each.id not in known]
     return [Finding(each, f"podman info: {_last(look.text('info_error'))}") for each in told]
 
 
-def _after(look: Look) -> float:
+def _after(look: HostSnapshot) -> float:
     # What Podman itself complains of comes before what is merely set wrongly; worst of all where it does not work.
     return list(LOOKS).index("docker-info-fails") - 0.5 if not look.one("info_ok") else len(LOOKS)
 
@@ -62,11 +62,11 @@ def _last(text: str) -> str:
     return (text.strip() or "nothing").splitlines()[-1]
 
 
-def _no_docker(look: Look) -> str:
+def _no_docker(look: HostSnapshot) -> str:
     return "" if look.one("docker") else "there is no docker on PATH"
 
 
-def _other_docker(look: Look) -> str:
+def _other_docker(look: HostSnapshot) -> str:
     told = look.text("docker_version")
     broken_alike = not look.podman and "Docker version" not in told
     if not look.one("docker") or "podman version" in told or broken_alike:
@@ -74,29 +74,29 @@ def _other_docker(look: Look) -> str:
     return f"{look.one('docker')} is not the shim: docker --version printed “{_last(told)}”"
 
 
-def _as_root(look: Look) -> str:
+def _as_root(look: HostSnapshot) -> str:
     return "it was root who looked; rootless Podman is a plain account's" if look.root else ""
 
 
-def _no_newuidmap(look: Look) -> str:
+def _no_newuidmap(look: HostSnapshot) -> str:
     missing = [name for name in ("newuidmap", "newgidmap") if not look.one(name)]
     return f"there is no {' and no '.join(missing)}" if missing and not look.root else ""
 
 
-def _no_ids(look: Look) -> str:
+def _no_ids(look: HostSnapshot) -> str:
     missing = [f"/etc/{name}" for name in ("subuid", "subgid") if not look.one(name)]
     return f"{look.one('user')} has no range in {' and '.join(missing)}" if missing and not look.root else ""
 
 
-def _v1_on_6(look: Look) -> str:
+def _v1_on_6(look: HostSnapshot) -> str:
     return f"the control groups are {look.one('cgroups')}" if look.version >= (6, 0) and not _v2(look) else ""
 
 
-def _hybrid(look: Look) -> str:
+def _hybrid(look: HostSnapshot) -> str:
     return "both cgroup hierarchies are mounted" if look.one("cgroups") == "hybrid" and look.version < (6, 0) else ""
 
 
-def _no_helper(look: Look) -> str:
+def _no_helper(look: HostSnapshot) -> str:
     if look.version == (0, 0):
         return ""
     wanted = "pasta" if look.version >= (5, 0) else "slirp4netns"
@@ -105,28 +105,28 @@ def _no_helper(look: Look) -> str:
     return "" if look.one(helper) else f"there is no {helper}, which this Podman makes networks with"
 
 
-def _slirp_on_6(look: Look) -> str:
+def _slirp_on_6(look: HostSnapshot) -> str:
     if look.version < (6, 0):
         return ""
     return "containers.conf names slirp4netns" if _chooses_slirp(look) else ""
 
 
-def _chooses_slirp(look: Look) -> bool:
+def _chooses_slirp(look: HostSnapshot) -> bool:
     return bool(look.setting("network", "default_rootless_network_cmd") == "slirp4netns")
 
 
-def _info_fails(look: Look) -> str:
+def _info_fails(look: HostSnapshot) -> str:
     asked = "info" in look.seen
     return f"podman info: {_last(look.text('info_error'))}" if asked and not look.one("info_ok") else ""
 
 
-def _full(look: Look) -> str:
+def _full(look: HostSnapshot) -> str:
     least = min(look.numbers("free"), default=_LEAST_FREE)
     where = " and ".join(line.partition(" ")[2] for line in look.all("free") if line.startswith(f"{least} "))
     return f"{least // 1000} MB are free at {where}" if least < _LEAST_FREE else ""
 
 
-def _clock(look: Look) -> str:
+def _clock(look: HostSnapshot) -> str:
     now = next(iter(look.numbers("now")), 0)
     apart = now - look.asked_at
     if abs(apart) > _MOST_APART:
@@ -135,14 +135,14 @@ def _clock(look: Look) -> str:
     return f"files were changed {newest - now} s in the future" if newest - now > _MOST_APART else ""
 
 
-def _not_mapped(look: Look) -> str:
+def _not_mapped(look: HostSnapshot) -> str:
     if look.root or look.version == (0, 0):
         return ""
     mapped = look.environment.get("PODMAN_USERNS") or look.setting("containers", "userns")
     return "" if str(mapped).startswith("keep-id") else "no setting maps the user: userns is not keep-id"
 
 
-def _wrong_section(look: Look) -> str:
+def _wrong_section(look: HostSnapshot) -> str:
     for path, table in look.settings:
         for name, value in table.items():
             for key in value if isinstance(value, dict) else [name]:
@@ -153,7 +153,7 @@ def _wrong_section(look: Look) -> str:
     return _unread(look)
 
 
-def _unread(look: Look) -> str:
+def _unread(look: HostSnapshot) -> str:
     if (0, 0) < look.version < (4, 4):
         for key in ("read_only", "cgroup_conf"):
             if look.setting("containers", key) is not None:
@@ -162,96 +162,96 @@ def _unread(look: Look) -> str:
     return f"Podman 3 does not read {drop_ins[0]}" if drop_ins and (0, 0) < look.version < (4, 0) else ""
 
 
-def _conf_replaced(look: Look) -> str:
+def _conf_replaced(look: HostSnapshot) -> str:
     file = look.environment.get("CONTAINERS_CONF")
     return f"CONTAINERS_CONF={file} replaces the distribution's settings" if file else ""
 
 
-def _opts(look: Look) -> str:
+def _opts(look: HostSnapshot) -> str:
     names = [name for name in ("DOCKER_OPTS", "DOCKER_DEFAULT_OPTS") if look.environment.get(name)]
     return f"{' and '.join(names)} is set, and nothing reads it" if names else ""
 
 
-def _no_hook(look: Look) -> str:
+def _no_hook(look: HostSnapshot) -> str:
     missing = look.all("hooks_missing")
     return f"hooks_dir names {missing[0]}, which is not there" if missing else ""
 
 
-def _vfs(look: Look) -> str:
+def _vfs(look: HostSnapshot) -> str:
     return "the storage driver is vfs" if look.driver == "vfs" else ""
 
 
-def _no_linger(look: Look) -> str:
+def _no_linger(look: HostSnapshot) -> str:
     return f"{look.one('user')} does not linger" if _systemd(look) and not look.root and not look.one("linger") else ""
 
 
-def _no_session(look: Look) -> str:
+def _no_session(look: HostSnapshot) -> str:
     if look.root or look.one("bus"):
         return ""
     why = "systemd has no session for the account" if _systemd(look) else "there is no systemd"
     return f"{why}: no /run/user/{look.one('uid')}/bus"
 
 
-def _no_cpu(look: Look) -> str:
+def _no_cpu(look: HostSnapshot) -> str:
     if not look.one("controllers"):
         return ""
     missing = {"cpu", "memory", "pids"} - set(look.one("controllers").split())
     return f"systemd does not delegate {', '.join(sorted(missing))} to the account" if missing else ""
 
 
-def _no_limits(look: Look) -> str:
+def _no_limits(look: HostSnapshot) -> str:
     return "" if _v2(look) or look.version >= (6, 0) else f"the control groups are {look.one('cgroups')}"
 
 
-def _private(look: Look) -> str:
+def _private(look: HostSnapshot) -> str:
     return "/ is mounted private" if look.one("root_mount") == "private" else ""
 
 
-def _no_gateway(look: Look) -> str:
+def _no_gateway(look: HostSnapshot) -> str:
     return _older(look, (4, 7), "host-gateway")
 
 
-def _gateway_empty(look: Look) -> str:
+def _gateway_empty(look: HostSnapshot) -> str:
     if not (5, 0) <= look.version < (5, 3) or _chooses_slirp(look):
         return ""
     return f"Podman {look.version[0]}.{look.version[1]} with pasta finds no address for host-gateway on some networks"
 
 
-def _no_label(look: Look) -> str:
+def _no_label(look: HostSnapshot) -> str:
     return _older(look, (5, 0), "{{.Label}}")
 
 
-def _older(look: Look, wanted: tuple[int, int], what: str) -> str:
+def _older(look: HostSnapshot, wanted: tuple[int, int], what: str) -> str:
     if not (0, 0) < look.version < wanted:
         return ""
     return f"Podman {look.version[0]}.{look.version[1]} is older than {wanted[0]}.{wanted[1]} and does not know {what}"
 
 
-def _unwatched(look: Look) -> str:
+def _unwatched(look: HostSnapshot) -> str:
     names = look.all("unwatched")
     return f"no client watches {', '.join(names)}" if names else ""
 
 
-def _proxy(look: Look) -> str:
+def _proxy(look: HostSnapshot) -> str:
     names = look.all("proxy")
     passed_on = look.setting("containers", "http_proxy") is not False
     return f"{', '.join(names)} names this machine's loopback" if names and passed_on else ""
 
 
-def _old_node(look: Look) -> str:
+def _old_node(look: HostSnapshot) -> str:
     found = re.match(r"v(\d+)\.", look.one("node_version"))
     return f"Node.js is {look.one('node_version')}" if found and int(found[1]) < 20 else ""
 
 
-def _systemd(look: Look) -> bool:
+def _systemd(look: HostSnapshot) -> bool:
     return look.one("init") == "systemd"
 
 
-def _v2(look: Look) -> bool:
+def _v2(look: HostSnapshot) -> bool:
     return look.one("cgroups") == "v2"
 
 
-LOOKS: Mapping[str, Callable[[Look], str]] = {
+LOOKS: Mapping[str, Callable[[HostSnapshot], str]] = {
     # Nothing runs.
     "podman-info-says-rootless-false": _as_root,
     "docker-command-not-found": _no_docker,

@@ -60,7 +60,7 @@ def _host(spec: str, profile: str, progress: Progress) -> Iterator[Host]:
                 yield ready.host
 
 
-def _report(look: snapshot.Look, found: Sequence[Finding]) -> Iterator[str]:
+def _report(look: snapshot.HostSnapshot, found: Sequence[Finding]) -> Iterator[str]:
     podman = look.podman or "no podman that tells its version"
     yield f"{look.one('user')} (uid {look.one('uid')}), {podman}"
     if "info" not in look.seen and not look.root and look.one("podman"):

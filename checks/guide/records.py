@@ -15,7 +15,7 @@ from checks.core.errors import WrongUsage
 from checks.core.paths import ROOT, SCHEMAS
 from checks.guide.catalogue import Entry, Seen
 from checks.guide.reproduction import Commands
-from checks.guide.snapshot import Look
+from checks.guide.snapshot import HostSnapshot
 
 FOLDER = ROOT / "evidence" / "reproductions"
 
@@ -69,9 +69,9 @@ class Reproduced:
         return Seen(self.host, self.podman)
 
     @property
-    def look(self) -> Look:
+    def look(self) -> HostSnapshot:
         """How the broken host looked."""
-        return Look(self.seen, self.asked_at)
+        return HostSnapshot(self.seen, self.asked_at)
 
     def path(self, folder: Path = FOLDER) -> Path:
         """Its file."""

@@ -13,12 +13,12 @@ from pathlib import Path
 from checks.core import run_directories
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.outcome import run_and_report
-from checks.core.output_paths import require_folder
+from checks.core.output_paths import require_directory
 from checks.core.progress import Progress
 from checks.core.selection import matches
 from checks.core.terminal import say
 from checks.engine import probe_image
-from checks.engine.environment import Stage, profiles, stage
+from checks.engine.environment import PreparedHost, profiles, stage
 from checks.guide import catalogue, records, snapshot
 from checks.guide.catalogue import Entry
 from checks.guide.diagnosis import LOOKS, findings
@@ -33,7 +33,7 @@ _MIRROR = re.compile(r"https?://[^/\s]+(?=/debian)")  # which one a machine uses
 
 
 @dataclass(frozen=True)
-class Options:
+class ReproduceOptions:
     """What a user may ask of a reproduction."""
 
     only: Sequence[str] = ()
@@ -46,20 +46,20 @@ class Failed(Exception):
     """An entry that is not what the guide says of it."""
 
 
-def reproduce(options: Options) -> Exit:
+def reproduce(options: ReproduceOptions) -> Exit:
     """Reproduce entries of the guide. CASE_FAILED where one does not break, is not seen, or is not mended."""
     progress = Progress()
     return run_and_report(lambda: _reproduce(options, progress), progress.say)
 
 
-def _reproduce(options: Options, progress: Progress) -> Exit:
+def _reproduce(options: ReproduceOptions, progress: Progress) -> Exit:
     entries = catalogue.load()
     chosen = _chosen(options, entries)
     if options.list_only:
         for entry, how in chosen:
             say(f"{options.host or how.host:20} {entry.id}")
         return Exit.OK
-    require_folder("--evidence", options.evidence)
+    require_directory("--evidence", options.evidence)
     folder = Path(options.evidence).absolute()
     failed, unusable = 0, 0
     with Guests(entries, progress) as guests:
@@ -88,7 +88,7 @@ def _verdict(record: Reproduced, how: Reproduction) -> str:
     return "MENDED" if record.mended else f"SEEN (not mended: {how.unmended})"
 
 
-def _chosen(options: Options, entries: Mapping[str, Entry]) -> list[tuple[Entry, Reproduction]]:
+def _chosen(options: ReproduceOptions, entries: Mapping[str, Entry]) -> list[tuple[Entry, Reproduction]]:
     """The entries that were asked for; with a host alone, those that are made for it."""
     can = [(entry, entry.reproduce) for entry in entries.values() if entry.reproduce]
     for pattern in options.only:
@@ -118,7 +118,7 @@ class Guests:
         self._progress = progress
         self._taken = contextlib.ExitStack()
         self._now: tuple[str, str] | None = None
-        self._stage: Stage | None = None
+        self._stage: PreparedHost | None = None
         self.healthy: Sequence[str] = ()
         """What the doctor names on the host as it was resumed."""
 
@@ -128,7 +128,7 @@ class Guests:
     def __exit__(self, *_: object) -> None:
         self.discard()
 
-    def take(self, host: str, profile: str) -> Stage:
+    def take(self, host: str, profile: str) -> PreparedHost:
         """An unbroken host."""
         if self._stage is None or self._now != (host, profile):
             self.discard()
@@ -168,7 +168,7 @@ class Attempt:
             guests.discard()
         return record
 
-    def _seen_through(self, ready: Stage, healthy: Sequence[str], begun: float) -> Reproduced:
+    def _seen_through(self, ready: PreparedHost, healthy: Sequence[str], begun: float) -> Reproduced:
         how, facts = self._how, ready.host.facts()
         unbroken = None
         if how.breaking:
@@ -215,20 +215,20 @@ class Attempt:
         if self._how.symptom.sign.shown(shown.status, shown.output):
             raise Failed(f"{where} shows the symptom as well. {_ended(shown)}")
 
-    def _symptom(self, ready: Stage) -> Shown:
+    def _symptom(self, ready: PreparedHost) -> Shown:
         self._do(ready, self._how.given, "what the symptom needs")
         ready.host.close()  # the next command is typed after a new login
         done = self._run(ready, self._how.symptom.commands, lambda script: script)
-        return Shown(done.status, _MIRROR.sub("http://MIRROR", f"{done.out}{done.err}")[-_KEPT:])
+        return Shown(done.returncode, _MIRROR.sub("http://MIRROR", f"{done.stdout}{done.stderr}")[-_KEPT:])
 
-    def _do(self, ready: Stage, several: Sequence[Commands], what: str) -> None:
+    def _do(self, ready: PreparedHost, several: Sequence[Commands], what: str) -> None:
         for commands in several:
             done = self._run(ready, commands, lambda script: f"set -e\n{script}")
-            if done.status != 0:
-                ended = _ended(Shown(done.status, f"{done.out}{done.err}"[-_KEPT:]))
+            if done.returncode != 0:
+                ended = _ended(Shown(done.returncode, f"{done.stdout}{done.stderr}"[-_KEPT:]))
                 raise Failed(f"{what} went wrong at “{commands.script}”. {ended}")
 
-    def _run(self, ready: Stage, commands: Commands, script: Callable[[str], str]) -> Completed:
+    def _run(self, ready: PreparedHost, commands: Commands, script: Callable[[str], str]) -> Completed:
         assert ready.guest
         host = ready.guest.root if commands.who is Who.ROOT else ready.host
         account = next(iter(ready.guest.recipe.accounts))
@@ -244,7 +244,7 @@ class Attempt:
         except TimedOut as late:
             return late.partial
 
-    def _taken_back(self, ready: Stage, healthy: Sequence[str]) -> bool:
+    def _taken_back(self, ready: PreparedHost, healthy: Sequence[str]) -> bool:
         """Whether the host is again as it was before, so that another entry may have it."""
         if not self._how.undo:
             return False
@@ -259,7 +259,7 @@ class Attempt:
             yield
 
 
-def named(ready: Stage, entries: Mapping[str, Entry]) -> list[str]:
+def named(ready: PreparedHost, entries: Mapping[str, Entry]) -> list[str]:
     """The entries that the doctor names on a host."""
     return [each.entry.id for each in findings(snapshot.look(ready.host), entries)]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from checks.core.tables import Table
+from checks.core.tables import StrictTable
 from checks.hosts import recipe
 
 
@@ -79,12 +79,12 @@ class Reproduction:
     """What takes back breaking and fix, so that another entry may have the same guest. None: it is thrown away."""
 
 
-def commands(table: Table) -> Commands:
+def commands(table: StrictTable) -> Commands:
     """Who runs what, of a table that may have more."""
     return Commands(Who(table.choice("who", list(Who), Who.ACCOUNT)), table.texts("run"))
 
 
-def reproduction(table: Table) -> Reproduction:
+def reproduction(table: StrictTable) -> Reproduction:
     """The table ``reproduce`` of an entry. Raises WrongUsage that names file, key and reason."""
     known = recipe.known()
     symptom = table.table("symptom")
@@ -105,11 +105,11 @@ def reproduction(table: Table) -> Reproduction:
     return read
 
 
-def _several(table: Table, key: str) -> tuple[Commands, ...]:
+def _several(table: StrictTable, key: str) -> tuple[Commands, ...]:
     return tuple(_on_a_host(each) for each in table.tables(key))
 
 
-def _on_a_host(table: Table) -> Commands:
+def _on_a_host(table: StrictTable) -> Commands:
     read = commands(table)
     table.end()
     if not read.run:
@@ -119,7 +119,7 @@ def _on_a_host(table: Table) -> Commands:
     return read
 
 
-def _mended(table: Table) -> Sign:
+def _mended(table: StrictTable) -> Sign:
     if not table.has("mended"):
         return Sign(0, re.compile(""))
     mended = table.table("mended")

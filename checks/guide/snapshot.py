@@ -25,7 +25,7 @@ Seen = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Look:
+class HostSnapshot:
     """What was seen of a host, as look.sh prints it."""
 
     seen: Seen
@@ -104,7 +104,7 @@ class Look:
         return found
 
 
-def look(host: Host) -> Look:
+def look(host: Host) -> HostSnapshot:
     """Look at a host, as its account. Raises HostProblem where it does not answer."""
     asked = time.time()
     try:
@@ -113,11 +113,11 @@ def look(host: Host) -> Look:
         bound = f"{_EACH_BOUND * host.slowness:g}"
         done = host.run([*shell, _LOOK.read_text(), "look.sh", bound], timeout=_WHOLE_BOUND)
     except TimedOut as late:
-        raise HostProblem(f"Looking at {host.name} did not end within {late.bound:g} s.", "Is it very busy?") from late
-    found = parse(done.out)
-    if done.status != 0 or "uid" not in found:
-        raise HostProblem(f"Looking at {host.name} failed with status {done.status}: {done.err.strip() or 'silently'}")
-    return Look(found, asked)
+        raise HostProblem(f"Looking at {host.name} did not end within {late.timeout:g} s.", "Is it very busy?") from late
+    found = parse(done.stdout)
+    if done.returncode != 0 or "uid" not in found:
+        raise HostProblem(f"Looking at {host.name} failed with status {done.returncode}: {done.stderr.strip() or 'silently'}")
+    return HostSnapshot(found, asked)
 
 
 def parse(text: str) -> dict[str, list[str]]:

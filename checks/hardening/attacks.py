@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from checks.engine import container_state
-from checks.engine.case_context import Bench
-from checks.engine.container_state import Inside
+from checks.engine.case_context import CaseContext
+from checks.engine.container_state import ContainerState
 from checks.engine.docker import run, shell
 from checks.engine.expect import shown
 from checks.hosts.process import Completed, TimedOut
@@ -24,7 +24,7 @@ ROOT_USER = "0:0"
 PLAIN_USER = "1000:1000"
 
 
-class Outcome(StrEnum):
+class AttackOutcome(StrEnum):
     """How an attack ended."""
 
     SUCCEEDED = "succeeded"
@@ -149,29 +149,29 @@ _TOLD = re.compile(r"^==attack (\S+)\n(.*?)\n==effect (\d+)\n", re.MULTILINE | r
 
 
 @dataclass(frozen=True)
-class Tried:
+class AttackAttempt:
     """How an attack ended, and what it was told."""
 
     attack: str
-    outcome: Outcome
+    outcome: AttackOutcome
     said: str
 
 
 @dataclass(frozen=True)
-class Trial:
+class AttackResult:
     """A container in which attacks were tried."""
 
     options: tuple[str, ...]
     """The flags that it had."""
-    inside: Inside | None
+    inside: ContainerState | None
     """What was in force in there; None where it did not start, or was not heard to its end."""
-    tried: Mapping[str, Tried]
+    tried: Mapping[str, AttackAttempt]
     """By the attack's id."""
     trouble: str
     """Why nothing was heard of it, where that is so; what the engine warned of otherwise."""
 
 
-def attempt(bench: Bench, image: str, attacks: Sequence[tuple[str, str]], options: Sequence[str], user: str) -> Trial:
+def attempt(bench: CaseContext, image: str, attacks: Sequence[tuple[str, str]], options: Sequence[str], user: str) -> AttackResult:
     """Try attacks, each with its value, in one container that has these options of ``docker run``.
 
     Through the docker under test: what it makes of the options is the question.
@@ -185,25 +185,25 @@ def attempt(bench: Bench, image: str, attacks: Sequence[tuple[str, str]], option
     return heard(done, [attack for attack, _ in attacks], options)
 
 
-def heard(done: Completed, attacks: Sequence[str], options: Sequence[str]) -> Trial:
+def heard(done: Completed, attacks: Sequence[str], options: Sequence[str]) -> AttackResult:
     """What a container's output says of the attacks that were tried in there."""
-    before, begun, rest = done.out.partition("==attack ")
-    seen: Inside | None = None
-    trouble = "\n".join(line for line in done.err.splitlines() if "Emulate Docker CLI" not in line).strip()
+    before, begun, rest = done.stdout.partition("==attack ")
+    seen: ContainerState | None = None
+    trouble = "\n".join(line for line in done.stderr.splitlines() if "Emulate Docker CLI" not in line).strip()
     try:
         seen = container_state.parse(before)
     except ValueError as error:
-        trouble = f"status {done.status}: {trouble or error}"
+        trouble = f"status {done.returncode}: {trouble or error}"
     told = {name: judged(ATTACKS[name], int(effect), said) for name, said, effect in _TOLD.findall(begun + rest)}
-    why = trouble if seen is None else f"the container ended before, with status {done.status}: {trouble}"
-    missing = {name: Tried(name, Outcome.BROKEN, shown(why)) for name in attacks if name not in told}
-    return Trial(tuple(options), seen, {**told, **missing}, trouble)
+    why = trouble if seen is None else f"the container ended before, with status {done.returncode}: {trouble}"
+    missing = {name: AttackAttempt(name, AttackOutcome.BROKEN, shown(why)) for name in attacks if name not in told}
+    return AttackResult(tuple(options), seen, {**told, **missing}, trouble)
 
 
-def judged(attack: Attack, effect: int, said: str) -> Tried:
+def judged(attack: Attack, effect: int, said: str) -> AttackAttempt:
     """How an attack ended: by its effect, and where there is none by what it was told."""
     said = said.strip()
     if effect == 0:
-        return Tried(attack.id, Outcome.SUCCEEDED, said)
+        return AttackAttempt(attack.id, AttackOutcome.SUCCEEDED, said)
     refused = re.search(attack.refused, said, re.MULTILINE)
-    return Tried(attack.id, Outcome.REFUSED if refused else Outcome.BROKEN, said)
+    return AttackAttempt(attack.id, AttackOutcome.REFUSED if refused else AttackOutcome.BROKEN, said)

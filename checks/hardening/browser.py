@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from checks.core.bounded import parsed
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import run
 from checks.engine.expect import shown
 from checks.hosts.process import Completed, TimedOut
@@ -21,7 +21,7 @@ _BOUND = 100.0  # seconds on ordinary hardware, where a start takes two or three
 
 
 @dataclass(frozen=True)
-class Sight:
+class BrowserResult:
     """What came of one start of Chromium."""
 
     options: tuple[str, ...]
@@ -55,7 +55,7 @@ class Sight:
         }
 
 
-def browse(bench: Bench, image: str, options: Sequence[str], starts: Sequence[Sequence[str]] = ((),)) -> list[Sight]:
+def browse(bench: CaseContext, image: str, options: Sequence[str], starts: Sequence[Sequence[str]] = ((),)) -> list[BrowserResult]:
     """Start Chromium in a container of the agent's image, run as nanoclaw runs it, with these options of docker run:
     once for each of ``starts``, which are the browser's own options."""
     token = secrets.token_hex(8)
@@ -69,24 +69,24 @@ def browse(bench: Bench, image: str, options: Sequence[str], starts: Sequence[Se
         done = bench.docker(command, stdin=_PROGRAM.read_bytes(), timeout=_BOUND * len(starts) + 20)
     except TimedOut as late:
         done = late.partial
-    lines = [line for line in done.out.splitlines() if line.startswith("{")]
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     lines += [""] * (len(starts) - len(lines))
     return [heard(done, line, token, options, start) for line, start in zip(lines, starts, strict=False)]
 
 
-def heard(done: Completed, line: str, token: str, options: Sequence[str], arguments: Sequence[str]) -> Sight:
+def heard(done: Completed, line: str, token: str, options: Sequence[str], arguments: Sequence[str]) -> BrowserResult:
     """What the program that ran in there says of one start, in a line; empty where it did not come to that."""
     try:
         told: Mapping[str, Any] = parsed(line)
     except ValueError:
         told = {}
 
-    def sight(*, rendered: bool = False, sandbox: str = "", layers: str = "", failure: str = "") -> Sight:
+    def sight(*, rendered: bool = False, sandbox: str = "", layers: str = "", failure: str = "") -> BrowserResult:
         seconds = float(told.get("seconds", done.seconds))
-        return Sight(tuple(options), tuple(arguments), rendered, sandbox, layers, failure, seconds)
+        return BrowserResult(tuple(options), tuple(arguments), rendered, sandbox, layers, failure, seconds)
 
     if not told:
-        return sight(failure=f"the container ended with status {done.status}: {shown(done.err.strip())}")
+        return sight(failure=f"the container ended with status {done.returncode}: {shown(done.stderr.strip())}")
     said = _telling(str(told.get("said", "")))
     if told["late"]:
         return sight(failure=f"no page came within {told['seconds']:.0f} s: {said}")

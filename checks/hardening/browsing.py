@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from checks.engine.flags import Flag, Hardening, Subject
-from checks.hardening.browser import NO_SANDBOX, Sight
-from checks.hardening.session import Ground
+from checks.hardening.browser import NO_SANDBOX, BrowserResult
+from checks.hardening.session import HardeningSession
 
 BARE = "no flags"
 SET = "the recommended set"
@@ -18,7 +18,7 @@ _ON_AND_OFF: tuple[list[str], ...] = ([], [NO_SANDBOX])
 
 
 @dataclass(frozen=True)
-class Browsed:
+class BrowserResults:
     """Chromium under some flags."""
 
     what: str
@@ -26,7 +26,7 @@ class Browsed:
     options: tuple[str, ...]
     needed: bool
     """Whether it has to work, with its sandbox on, for the flags to be recommended."""
-    sights: tuple[Sight, ...]
+    sights: tuple[BrowserResult, ...]
     """One with the sandbox on; one without it, where that was tried."""
 
     @property
@@ -45,13 +45,13 @@ class Browsed:
         }
 
 
-def browse_all(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> list[Browsed]:
+def browse_all(ground: HardeningSession, hardening: Hardening, flags: Sequence[Flag]) -> list[BrowserResults]:
     """Start Chromium in all of these ways."""
     ways = ways_of(hardening, flags)
 
-    def one(way: tuple[str, list[str], bool]) -> Browsed:
+    def one(way: tuple[str, list[str], bool]) -> BrowserResults:
         what, options, needed = way
-        found = Browsed(what, tuple(options), needed, tuple(ground.browse(options, _ON_AND_OFF)))
+        found = BrowserResults(what, tuple(options), needed, tuple(ground.browse(options, _ON_AND_OFF)))
         for sight in found.sights:
             ground.progress.say(f"  {what}: {in_words(sight)}")
         return found
@@ -88,7 +88,7 @@ def without_lent(hardening: Hardening) -> list[str]:
     return [word for word in hardening.recommended() if not any(word in words for words in lent)]
 
 
-def in_words(sight: Sight) -> str:
+def in_words(sight: BrowserResult) -> str:
     """What came of a start of Chromium, in a line."""
     how = "Chromium with --no-sandbox" if NO_SANDBOX in sight.arguments else "Chromium"
     return f"{how} renders, sandbox {sight.sandbox}" if sight.rendered else f"{how} fails: {sight.failure}"

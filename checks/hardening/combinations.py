@@ -8,18 +8,18 @@ from itertools import combinations
 from typing import Any
 
 from checks.engine.flags import Flag, Hardening
-from checks.hardening.browser import Sight
+from checks.hardening.browser import BrowserResult
 from checks.hardening.browsing import in_words
-from checks.hardening.session import Ground, Smoke
+from checks.hardening.session import HardeningSession, Smoke
 
 
 @dataclass(frozen=True)
-class Point:
+class FlagCombination:
     """One combination, each flag with its work-arounds, and what came of it."""
 
     flags: tuple[Flag, ...]
     smoke: Smoke
-    sight: Sight
+    sight: BrowserResult
 
     @property
     def ids(self) -> frozenset[str]:
@@ -52,13 +52,13 @@ def combinations_of(hardening: Hardening, flags: Sequence[Flag]) -> list[tuple[F
     return list(found)
 
 
-def walk(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> list[Point]:
+def walk(ground: HardeningSession, hardening: Hardening, flags: Sequence[Flag]) -> list[FlagCombination]:
     """Try every combination."""
     whole = combinations_of(hardening, flags)
 
-    def one(some: tuple[Flag, ...]) -> Point:
+    def one(some: tuple[Flag, ...]) -> FlagCombination:
         options = hardening.hardened(some)
-        point = Point(some, ground.ask(some, options), *ground.browse(options))
+        point = FlagCombination(some, ground.ask(some, options), *ground.browse(options))
         agent = "the agent answers" if point.smoke.passed else "no answer"
         ground.progress.say(f"  {' '.join(flag.id for flag in some)}: {agent}; {in_words(point.sight)}")
         return point
@@ -67,7 +67,7 @@ def walk(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> list[Po
         return ground.at_once(one, whole)
 
 
-def smallest_failing(points: Collection[Point], failed: Callable[[Point], bool]) -> list[frozenset[str]]:
+def smallest_failing(points: Collection[FlagCombination], failed: Callable[[FlagCombination], bool]) -> list[frozenset[str]]:
     """The sets that fail and have no other one that fails within them, in the order of their size."""
     failing = {point.ids for point in points if failed(point)}
     return list(_smallest(sorted(failing, key=lambda ids: (len(ids), *sorted(ids)))))

@@ -10,14 +10,14 @@ from typing import Any
 from checks.core.terminal import Console
 from checks.engine.flags import Flag, Hardening
 from checks.evidence.run import CaseResult, Evidence
-from checks.hardening.attacks import Trial
-from checks.hardening.browser import Sight
-from checks.hardening.flag_results import Row
-from checks.hardening.proofs import Cell, Plan
-from checks.hardening.session import Ground, Smoke
+from checks.hardening.attacks import AttackResult
+from checks.hardening.browser import BrowserResult
+from checks.hardening.flag_results import FlagResult
+from checks.hardening.proofs import ContainerSpec, Plan
+from checks.hardening.session import HardeningSession, Smoke
 from checks.matrix import expectations
 from checks.matrix.expectations import Known
-from checks.runner.verify import Options, session
+from checks.runner.verify import VerifyOptions, session
 
 SELECTION = (
     "Container lifecycle", "Bind mounts", "Environment and user", "Resource limits", "streams-passing-user",
@@ -28,14 +28,14 @@ flags reach neither ``docker build`` nor how containers are found and removed.""
 
 
 @dataclass
-class Together:
+class CombinedResult:
     """What was found out of the recommended set."""
 
     options: tuple[str, ...]
-    rows: list[Row]
+    rows: list[FlagResult]
     """Each flag of the set, as one of it."""
     smoke: Smoke | None = None
-    sights: list[Sight] = field(default_factory=list)
+    sights: list[BrowserResult] = field(default_factory=list)
     """Chromium under the set."""
     verified: Evidence | None = None
 
@@ -70,11 +70,11 @@ class Together:
             and all(row.ok for row in self.rows)
         )
 
-    def ask(self, ground: Ground, hardening: Hardening) -> None:
+    def ask(self, ground: HardeningSession, hardening: Hardening) -> None:
         """Ask an agent that has the set."""
         self.smoke = ground.ask(hardening.enabled, self.options)
 
-    def browse(self, ground: Ground) -> None:
+    def browse(self, ground: HardeningSession) -> None:
         """Start Chromium under the set."""
         self.sights += ground.browse(self.options)
 
@@ -102,14 +102,14 @@ class Together:
         }
 
 
-def all_together(ground: Ground, hardening: Hardening, options: Options, console: Console) -> Together:
+def run_combined(ground: HardeningSession, hardening: Hardening, options: VerifyOptions, console: Console) -> CombinedResult:
     """Try the recommended set."""
     chosen = hardening.recommended()
     plan = Plan(hardening)
     for flag in hardening.enabled:
         plan.among(flag, chosen)
     trials = ground.attack(plan.cells)
-    found = Together(tuple(chosen), [])
+    found = CombinedResult(tuple(chosen), [])
     with ground.progress.step("Asking an agent, and looking at its browser"):
         tasks: list[Callable[[], None]] = [
             lambda: found.ask(ground, hardening),
@@ -126,8 +126,8 @@ def all_together(ground: Ground, hardening: Hardening, options: Options, console
     return found
 
 
-def _row(flag: Flag, plan: Plan, chosen: list[str], trials: Mapping[Cell, Trial], smoke: Smoke) -> Row:
-    row = Row(flag, tuple(chosen))
+def _row(flag: Flag, plan: Plan, chosen: list[str], trials: Mapping[ContainerSpec, AttackResult], smoke: Smoke) -> FlagResult:
+    row = FlagResult(flag, tuple(chosen))
     row.bitten = plan.bites(flag, chosen, trials)
     row.missing, row.trouble = plan.in_force(flag, chosen, trials)
     row.smokes.append((None, smoke))

@@ -10,23 +10,23 @@ from typing import Any
 
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.outcome import run_and_report
-from checks.core.output_paths import require_folder
+from checks.core.output_paths import require_directory
 from checks.core.progress import Progress
 from checks.core.terminal import console
 from checks.engine import flags
-from checks.engine.environment import Stage
+from checks.engine.environment import PreparedHost
 from checks.engine.expect import Mismatch
 from checks.engine.flags import Flag, Hardening
 from checks.evidence.hardening import Findings
 from checks.hardening import browsing, combinations, combined, individual, removed_flags, table
-from checks.hardening.session import Ground
+from checks.hardening.session import HardeningSession
 from checks.hosts.process import TimedOut
 from checks.nanoclaw.agent_session import opened
 from checks.runner import verify
 
 
 @dataclass(frozen=True)
-class Options:
+class HardenOptions:
     """What a user may ask of a hardening run. Without any of the five it is each and all."""
 
     each: bool = False
@@ -44,27 +44,27 @@ class Options:
     timeout_factor: str = "1"
 
 
-def harden(options: Options) -> Exit:
+def harden(options: HardenOptions) -> Exit:
     """Run what is asked and print it. OK only where every flag that was tried is compatible, and bites."""
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
 
 
-def _run(options: Options, progress: Progress) -> Exit:
+def _run(options: HardenOptions, progress: Progress) -> Exit:
     hardening = flags.load()
     chosen = [hardening.flag(each) for each in options.flags] or list(hardening.flags)
     factor = verify.factor_of(options.timeout_factor)
-    require_folder("--evidence", options.evidence)
+    require_directory("--evidence", options.evidence)
     with opened(options.host, None, options.nanoclaw, progress) as (ready, kit):
         if ready.host.facts().engine != "podman":
             raise WrongUsage(f"{ready.host.name} has no Podman.", "The flags are tried on rootless Podman.")
-        return _Session(options, hardening, chosen, Ground(ready, kit, progress, factor)).run()
+        return _Session(options, hardening, chosen, HardeningSession(ready, kit, progress, factor)).run()
 
 
 class _Session:
     """What is asked, on a host that is ready."""
 
-    def __init__(self, options: Options, hardening: Hardening, chosen: Sequence[Flag], ground: Ground) -> None:
+    def __init__(self, options: HardenOptions, hardening: Hardening, chosen: Sequence[Flag], ground: HardeningSession) -> None:
         self._options = options
         self._hardening = hardening
         self._chosen = chosen
@@ -111,18 +111,18 @@ class _Session:
         return good
 
     def _each(self) -> tuple[str, Any, bool]:
-        rows = individual.each_alone(self._ground, self._hardening, self._chosen)
+        rows = individual.run_individually(self._ground, self._hardening, self._chosen)
         return table.each(rows), [row.as_json() for row in rows], all(row.ok for row in rows)
 
     def _all(self) -> tuple[str, Any, bool]:
-        wanted = verify.Options(
+        wanted = verify.VerifyOptions(
             host=self._options.host,
             only=combined.SELECTION,
             nanoclaw=self._options.nanoclaw,
             timeout_factor=self._options.timeout_factor,
             hardened=True,
         )
-        found = combined.all_together(self._ground, self._hardening, wanted, self._console)
+        found = combined.run_combined(self._ground, self._hardening, wanted, self._console)
         return table.together(found), found.as_json(), found.ok
 
     def _browser(self) -> tuple[str, Any, bool]:
@@ -139,7 +139,7 @@ class _Session:
         points = combinations.walk(self._ground, self._hardening, enabled)
         return table.lattice(points), [point.as_json() for point in points], all(point.ok for point in points)
 
-    def _introduce(self, stage: Stage) -> None:
+    def _introduce(self, stage: PreparedHost) -> None:
         facts = stage.host.facts()
         self._console.print(
             f"Hardening on {stage.host.name} ({stage.profile}): {facts.distribution}, kernel {facts.kernel}, "

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from checks.engine.container_state import CAPABILITIES, Inside
+from checks.engine.container_state import CAPABILITIES, ContainerState
 from checks.engine.flags import Flag
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -32,12 +32,12 @@ def _named_size(tmpfs: str) -> int:
     return size(tmpfs.partition("size=")[2].partition(",")[0])
 
 
-def missing(flag: Flag, seen: Inside, options: Sequence[str]) -> str:
+def missing(flag: Flag, seen: ContainerState, options: Sequence[str]) -> str:
     """What of the flag is not in force in a container that has these options, in words; empty where all of it is."""
     return _READINGS[flag.id](flag, seen, options)
 
 
-def _read_only(_: Flag, seen: Inside, options: Sequence[str]) -> str:
+def _read_only(_: Flag, seen: ContainerState, options: Sequence[str]) -> str:
     if not seen.root.read_only:
         return "the root filesystem is mounted read-write"
     return next(filter(None, (_astray(tmpfs, seen) for tmpfs in _lent(options))), "")
@@ -50,7 +50,7 @@ def _lent(options: Sequence[str]) -> Iterator[str]:
             yield following
 
 
-def _astray(tmpfs: str, seen: Inside) -> str:
+def _astray(tmpfs: str, seen: ContainerState) -> str:
     place = tmpfs.partition(":")[0]
     mounted = seen.tmpfs.get(place)
     if mounted is None:
@@ -60,7 +60,7 @@ def _astray(tmpfs: str, seen: Inside) -> str:
     return "" if mounted.size == _named_size(tmpfs) else f"the tmpfs on {place} has not the size of {tmpfs}"
 
 
-def _tmpfs(flag: Flag, seen: Inside, _: Sequence[str]) -> str:
+def _tmpfs(flag: Flag, seen: ContainerState, _: Sequence[str]) -> str:
     wanted, mode = tmpfs_size(flag), flag.options[-1].partition("mode=")[2]
     if seen.tmp is None or seen.tmp.type != "tmpfs":
         return "there is no tmpfs on /tmp"
@@ -72,21 +72,21 @@ def _tmpfs(flag: Flag, seen: Inside, _: Sequence[str]) -> str:
     return "" if seen.tmp_mode == mode else f"the folder /tmp has mode {seen.tmp_mode}, not {mode}"
 
 
-def _cap_drop(_: Flag, seen: Inside, options: Sequence[str]) -> str:
+def _cap_drop(_: Flag, seen: ContainerState, options: Sequence[str]) -> str:
     added = [value(option) for option in options if option.startswith("--cap-add=")]
     left = seen.capabilities & ~sum(1 << CAPABILITIES[name] for name in added)
     return f"capabilities are left: CapBnd {seen.capabilities:016x}" if left else ""
 
 
-def _no_new_privileges(_: Flag, seen: Inside, __: Sequence[str]) -> str:
+def _no_new_privileges(_: Flag, seen: ContainerState, __: Sequence[str]) -> str:
     return "" if seen.no_new_privileges else "NoNewPrivs is 0"
 
 
-def _unconfined(_: Flag, seen: Inside, __: Sequence[str]) -> str:
+def _unconfined(_: Flag, seen: ContainerState, __: Sequence[str]) -> str:
     return "" if seen.seccomp == 0 else f"Seccomp is {seen.seccomp}: there is a filter of system calls all the same"
 
 
-def _limit(file: str, wanted: float, came: float | None, seen: Inside) -> str:
+def _limit(file: str, wanted: float, came: float | None, seen: ContainerState) -> str:
     if file in seen.unread:
         return f"accepted, not enforced: {file} is nowhere to be read, so there is no control group"
     if came is None:
@@ -94,20 +94,20 @@ def _limit(file: str, wanted: float, came: float | None, seen: Inside) -> str:
     return "" if came == wanted else f"{file} says {came:g}, not {wanted:g}"
 
 
-def _cpus(flag: Flag, seen: Inside, _: Sequence[str]) -> str:
+def _cpus(flag: Flag, seen: ContainerState, _: Sequence[str]) -> str:
     return _limit("cpu.max", float(value(flag.options[0])), seen.cpus, seen)
 
 
-def _memory(flag: Flag, seen: Inside, _: Sequence[str]) -> str:
+def _memory(flag: Flag, seen: ContainerState, _: Sequence[str]) -> str:
     swap = "swap is without end: memory.swap.max is max" if seen.endless_swap else ""
     return _limit("memory.max", size(value(flag.options[0])), seen.memory, seen) or swap
 
 
-def _pids(flag: Flag, seen: Inside, _: Sequence[str]) -> str:
+def _pids(flag: Flag, seen: ContainerState, _: Sequence[str]) -> str:
     return _limit("pids.max", int(value(flag.options[0])), seen.pids, seen)
 
 
-_READINGS: Mapping[str, Callable[[Flag, Inside, Sequence[str]], str]] = {
+_READINGS: Mapping[str, Callable[[Flag, ContainerState, Sequence[str]], str]] = {
     "read-only": _read_only,
     "tmpfs": _tmpfs,
     "cap-drop": _cap_drop,

@@ -7,12 +7,12 @@ from enum import StrEnum
 from typing import Any
 
 from checks.engine.flags import Flag, Workaround
-from checks.hardening.attacks import Outcome
-from checks.hardening.proofs import Bite, Bitten, verdict
+from checks.hardening.attacks import AttackOutcome
+from checks.hardening.proofs import Enforcement, AttackComparison, verdict
 from checks.hardening.session import Smoke
 
 
-class Verdict(StrEnum):
+class FlagVerdict(StrEnum):
     """What a flag is to an agent."""
 
     COMPATIBLE = "compatible"
@@ -23,13 +23,13 @@ class Verdict(StrEnum):
 
 
 @dataclass
-class Row:
+class FlagResult:
     """All that was found out of one flag."""
 
     flag: Flag
     options: tuple[str, ...]
     """What set it, without work-arounds."""
-    bitten: list[Bitten] = field(default_factory=list)
+    bitten: list[AttackComparison] = field(default_factory=list)
     missing: str = ""
     """What of it was not in force in a container of the probe image."""
     trouble: str = ""
@@ -55,21 +55,21 @@ class Row:
         return next((smoke.failure for _, smoke in self.smokes if not smoke.passed), "")
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> FlagVerdict:
         """Compatible or not: by the agent's answer."""
         if self.flag.documented:
-            return Verdict.DOCUMENTED
+            return FlagVerdict.DOCUMENTED
         if self.answers:
-            return Verdict.WORKAROUND if self.mended else Verdict.COMPATIBLE
-        return Verdict.DROPPED if self.without is None or self.without.passed else Verdict.UNJUDGED
+            return FlagVerdict.WORKAROUND if self.mended else FlagVerdict.COMPATIBLE
+        return FlagVerdict.DROPPED if self.without is None or self.without.passed else FlagVerdict.UNJUDGED
 
     @property
-    def bite(self) -> Bite:
+    def bite(self) -> Enforcement:
         """Whether it holds: by the attacks, and by what was read inside, the running agent's container included."""
         if self.trouble:
-            return Bite.UNTRIED
+            return Enforcement.UNTRIED
         if self.lacking:
-            return Bite.NOT_ENFORCED
+            return Enforcement.NOT_ENFORCED
         return verdict(self.bitten)
 
     @property
@@ -84,7 +84,7 @@ class Row:
         """Whether an agent answers, and it bites; one that is only written up has to be in force."""
         if self.flag.documented:
             return not self.trouble and not self.lacking
-        return self.answers and self.bite is Bite.BITES
+        return self.answers and self.bite is Enforcement.BITES
 
     def as_json(self) -> dict[str, Any]:
         """It as evidence stores it."""
@@ -108,7 +108,7 @@ def _with(workaround: Workaround | None, what: Smoke) -> dict[str, Any]:
     return {**({"workaround": workaround.id} if workaround else {}), **what.as_json()}
 
 
-def attack_json(each: Bitten) -> dict[str, Any]:
+def attack_json(each: AttackComparison) -> dict[str, Any]:
     """An attack that was tried twice, as evidence stores it."""
     return {
         "id": each.under.attack,
@@ -118,19 +118,19 @@ def attack_json(each: Bitten) -> dict[str, Any]:
     }
 
 
-def bite_in_words(row: Row) -> str:
+def bite_in_words(row: FlagResult) -> str:
     """What a table says of a flag's bite."""
     if row.flag.documented:
         return "in force" if not row.lacking else "not in force"
-    if row.bite is Bite.BITES:
-        stopped = [each for each in row.bitten if each.bite is Bite.BITES]
+    if row.bite is Enforcement.BITES:
+        stopped = [each for each in row.bitten if each.bite is Enforcement.BITES]
         return f"yes ({', '.join(each.under.attack for each in stopped)})"
-    if row.bite is Bite.NOT_ENFORCED:
+    if row.bite is Enforcement.NOT_ENFORCED:
         return "NO: accepted, not enforced"
     return f"NO: {row.bite}"
 
 
-def remarks(row: Row) -> list[str]:
+def remarks(row: FlagResult) -> list[str]:
     """What is to be said of a row beside the table."""
     found = []
     if row.broke:
@@ -141,13 +141,13 @@ def remarks(row: Row) -> list[str]:
     if row.lacking:
         found.append(f"not in force: {row.lacking}")
     for each in row.bitten:
-        if each.bite is Bite.NOT_ENFORCED:
+        if each.bite is Enforcement.NOT_ENFORCED:
             found.append(f"{each.under.attack} succeeds all the same")
-        elif each.bite is Bite.VACUOUS:
+        elif each.bite is Enforcement.VACUOUS:
             found.append(f"{each.under.attack} is vacuous here: it is refused without the flag, too")
-        elif each.bite is Bite.UNTRIED:
-            broken = each.under if each.under.outcome is Outcome.BROKEN else each.without
+        elif each.bite is Enforcement.UNTRIED:
+            broken = each.under if each.under.outcome is AttackOutcome.BROKEN else each.without
             found.append(f"{each.under.attack} could not be tried: {broken.said}")
-    if row.verdict is Verdict.UNJUDGED and row.without:
+    if row.verdict is FlagVerdict.UNJUDGED and row.without:
         found.append(f"not judged, since no agent answers without any flag either: {row.without.failure}")
     return found

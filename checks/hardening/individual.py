@@ -6,12 +6,12 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from checks.engine.flags import Flag, Hardening, Subject, Workaround
-from checks.hardening.flag_results import Row
+from checks.hardening.flag_results import FlagResult
 from checks.hardening.proofs import Plan
-from checks.hardening.session import Ground, Smoke
+from checks.hardening.session import HardeningSession, Smoke
 
 
-def each_alone(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> list[Row]:
+def run_individually(ground: HardeningSession, hardening: Hardening, flags: Sequence[Flag]) -> list[FlagResult]:
     """Try each flag with nothing else set, but for what it needs."""
     rows = attacked(ground, hardening, flags)
     bare = _Bare(ground)
@@ -20,7 +20,7 @@ def each_alone(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> l
     return rows
 
 
-def attacked(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> list[Row]:
+def attacked(ground: HardeningSession, hardening: Hardening, flags: Sequence[Flag]) -> list[FlagResult]:
     """Each flag alone, by its attacks and by what is read inside; no agent is asked."""
     plan = Plan(hardening)
     for flag in flags:
@@ -29,7 +29,7 @@ def attacked(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> lis
     rows = []
     for flag in flags:
         options = hardening.options(flag)
-        row = Row(flag, tuple(options))
+        row = FlagResult(flag, tuple(options))
         row.bitten = plan.bites(flag, options, trials)
         row.missing, row.trouble = plan.in_force(flag, options, trials)
         rows.append(row)
@@ -39,7 +39,7 @@ def attacked(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> lis
 class _Bare:
     """The agent without any flag, asked once and only where it has to be."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: HardeningSession) -> None:
         self._ground = ground
         self._lock = threading.Lock()
         self._smoke: Smoke | None = None
@@ -50,7 +50,7 @@ class _Bare:
             return self._smoke
 
 
-def _ask(ground: Ground, hardening: Hardening, row: Row, bare: _Bare) -> None:
+def _ask(ground: HardeningSession, hardening: Hardening, row: FlagResult, bare: _Bare) -> None:
     """An agent under the flag alone; then with one work-around after another until it answers."""
     flags = [*(hardening.flag(each) for each in row.flag.needs), row.flag]
     for workaround, options in _ways(row, flags):
@@ -62,7 +62,7 @@ def _ask(ground: Ground, hardening: Hardening, row: Row, bare: _Bare) -> None:
     row.without = bare.smoke()
 
 
-def _ways(row: Row, flags: Sequence[Flag]) -> Iterator[tuple[Workaround | None, list[str]]]:
+def _ways(row: FlagResult, flags: Sequence[Flag]) -> Iterator[tuple[Workaround | None, list[str]]]:
     yield None, list(row.options)
     for flag in flags:
         for each in flag.mending(Subject.AGENT):

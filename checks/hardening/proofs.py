@@ -8,10 +8,10 @@ from enum import StrEnum
 
 from checks.engine.flags import Flag, Hardening
 from checks.hardening import enforcement
-from checks.hardening.attacks import ATTACKS, ROOT_USER, Outcome, Trial, Tried
+from checks.hardening.attacks import ATTACKS, ROOT_USER, AttackOutcome, AttackResult, AttackAttempt
 
 
-class Bite(StrEnum):
+class Enforcement(StrEnum):
     """What an attack, tried without a flag and with it, says of the flag."""
 
     BITES = "bites"
@@ -60,7 +60,7 @@ _PROOFS: Mapping[str, Callable[[Flag], Proof]] = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class ContainerSpec:
     """A container to try attacks in: what tells it from others."""
 
     options: tuple[str, ...]
@@ -73,7 +73,7 @@ class Plan:
 
     def __init__(self, hardening: Hardening) -> None:
         self._hardening = hardening
-        self.cells: dict[Cell, dict[str, str]] = {}
+        self.cells: dict[ContainerSpec, dict[str, str]] = {}
 
     def alone(self, flag: Flag) -> None:
         """Try this flag without and with it, nothing else being set but what it needs."""
@@ -83,24 +83,24 @@ class Plan:
         """Try this flag without anything but what it needs, and as one of these options."""
         self._both(flag, self._without(flag), tuple(options))
 
-    def bites(self, flag: Flag, options: Sequence[str], trials: Mapping[Cell, Trial]) -> list[Bitten]:
+    def bites(self, flag: Flag, options: Sequence[str], trials: Mapping[ContainerSpec, AttackResult]) -> list[AttackComparison]:
         """What the trials say of the flag, as one of these options."""
         found = []
         for attack, _ in proof(flag).attacks:
             user = ATTACKS[attack].user
-            without = trials[Cell(self._without(flag), user)].tried[attack]
-            under = trials[Cell(_under(flag, options), user)].tried[attack]
-            found.append(Bitten(without, under, judged(without, under)))
+            without = trials[ContainerSpec(self._without(flag), user)].tried[attack]
+            under = trials[ContainerSpec(_under(flag, options), user)].tried[attack]
+            found.append(AttackComparison(without, under, judged(without, under)))
         return found
 
-    def in_force(self, flag: Flag, options: Sequence[str], trials: Mapping[Cell, Trial]) -> tuple[str, str]:
+    def in_force(self, flag: Flag, options: Sequence[str], trials: Mapping[ContainerSpec, AttackResult]) -> tuple[str, str]:
         """What of the flag is not in force in the container that has these options, and why there is no such container;
         both empty where all is well."""
-        trial = trials[Cell(tuple(options), _reader(flag))]
+        trial = trials[ContainerSpec(tuple(options), _reader(flag))]
         if trial.inside is None:
             return "", trial.trouble
         if not proof(flag).attacks:
-            before = trials[Cell(self._without(flag), _reader(flag))].inside
+            before = trials[ContainerSpec(self._without(flag), _reader(flag))].inside
             if before and not enforcement.missing(flag, before, self._without(flag)):
                 return "it is so without the flag, too", ""
         return enforcement.missing(flag, trial.inside, options), ""
@@ -109,12 +109,12 @@ class Plan:
         return tuple(word for needed in flag.needs for word in self._hardening.flag(needed).options)
 
     def _both(self, flag: Flag, without: tuple[str, ...], options: tuple[str, ...]) -> None:
-        self.cells.setdefault(Cell(options, _reader(flag)), {})
+        self.cells.setdefault(ContainerSpec(options, _reader(flag)), {})
         if not proof(flag).attacks:  # all that can prove it is a difference in what is read
-            self.cells.setdefault(Cell(without, _reader(flag)), {})
+            self.cells.setdefault(ContainerSpec(without, _reader(flag)), {})
         for attack, value in proof(flag).attacks:
             for words in (without, _under(flag, options)):
-                self.cells.setdefault(Cell(words, ATTACKS[attack].user), {})[attack] = value
+                self.cells.setdefault(ContainerSpec(words, ATTACKS[attack].user), {})[attack] = value
 
 
 def _reader(flag: Flag) -> str:
@@ -132,30 +132,30 @@ def _under(flag: Flag, options: Sequence[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Bitten:
+class AttackComparison:
     """An attack, tried twice."""
 
-    without: Tried
-    under: Tried
-    bite: Bite
+    without: AttackAttempt
+    under: AttackAttempt
+    bite: Enforcement
 
 
-def judged(without: Tried, under: Tried) -> Bite:
+def judged(without: AttackAttempt, under: AttackAttempt) -> Enforcement:
     """What an attack's two ends say of a flag."""
-    if under.outcome is Outcome.SUCCEEDED:
-        return Bite.NOT_ENFORCED
-    if without.outcome is Outcome.REFUSED and under.outcome is Outcome.REFUSED:
-        return Bite.VACUOUS
-    if without.outcome is Outcome.SUCCEEDED and under.outcome is Outcome.REFUSED:
-        return Bite.BITES
-    return Bite.UNTRIED
+    if under.outcome is AttackOutcome.SUCCEEDED:
+        return Enforcement.NOT_ENFORCED
+    if without.outcome is AttackOutcome.REFUSED and under.outcome is AttackOutcome.REFUSED:
+        return Enforcement.VACUOUS
+    if without.outcome is AttackOutcome.SUCCEEDED and under.outcome is AttackOutcome.REFUSED:
+        return Enforcement.BITES
+    return Enforcement.UNTRIED
 
 
-def verdict(bitten: Sequence[Bitten]) -> Bite:
+def verdict(bitten: Sequence[AttackComparison]) -> Enforcement:
     """What the attacks say of a flag taken together: one that gets through is enough against it, one that is stopped
     and was not before is enough for it."""
     found = {each.bite for each in bitten}
-    for bite in (Bite.NOT_ENFORCED, Bite.BITES, Bite.UNTRIED):
+    for bite in (Enforcement.NOT_ENFORCED, Enforcement.BITES, Enforcement.UNTRIED):
         if bite in found:
             return bite
-    return Bite.VACUOUS
+    return Enforcement.VACUOUS

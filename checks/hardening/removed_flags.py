@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from checks.core.paths import FIXTURES
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import shell
 from checks.engine.flags import Flag, Hardening
-from checks.hardening.flag_results import Row
+from checks.hardening.flag_results import FlagResult
 from checks.hardening.individual import attacked
-from checks.hardening.proofs import Bite
-from checks.hardening.session import Ground
+from checks.hardening.proofs import Enforcement
+from checks.hardening.session import HardeningSession
 from checks.hosts.base import Host
-from checks.hosts.prefixed import Through
+from checks.hosts.prefixed import PrefixedHost
 
 DOCKER = FIXTURES / "hardening" / "docker"
 
@@ -23,7 +23,7 @@ _BEHIND = 'PATH=$1:$PATH LOST=$2 LOST_WORDS=$3 && export PATH LOST LOST_WORDS &&
 
 def behind(host: Host, folder: str, flag: Flag) -> Host:
     """That host, with a program of ours before docker that loses one flag of what it is given."""
-    return Through(host, shell(_BEHIND, folder, *lost(flag)))
+    return PrefixedHost(host, shell(_BEHIND, folder, *lost(flag)))
 
 
 def lost(flag: Flag) -> tuple[str, str]:
@@ -34,7 +34,7 @@ def lost(flag: Flag) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Loss:
+class RemovedFlagResult:
     """Which rows turned red when a flag was lost."""
 
     flag: Flag
@@ -47,7 +47,7 @@ class Loss:
         return set(self.red) == {self.flag.id}
 
 
-def lose(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> list[Loss]:
+def lose(ground: HardeningSession, hardening: Hardening, flags: Sequence[Flag]) -> list[RemovedFlagResult]:
     """Lose one flag after another, and try the attacks on all of them each time."""
     bench = ground.bench("sabotage")
     folder = place(bench)
@@ -57,25 +57,25 @@ def lose(ground: Ground, hardening: Hardening, flags: Sequence[Flag]) -> list[Lo
         with ground.progress.step(f"Losing {flag.text}"):
             red = {row.flag.id: said(row) for row in attacked(ground.on(stage), hardening, flags) if not holds(row)}
         ground.progress.say(f"  {flag.text} lost: red is {', '.join(red) or 'nothing'}")
-        found.append(Loss(flag, red))
+        found.append(RemovedFlagResult(flag, red))
     return found
 
 
-def place(bench: Bench) -> str:
+def place(bench: CaseContext) -> str:
     """Put the program on the bench's host; the folder that it is in."""
     folder = bench.make("first-on-path")
     bench.host.put(f"{folder}/docker", DOCKER.read_bytes(), mode=0o755)
     return folder
 
 
-def holds(row: Row) -> bool:
+def holds(row: FlagResult) -> bool:
     """Whether the flag bites; one that is only written up has nothing to bite with, and has to be in force."""
-    return row.ok if row.flag.documented else row.bite is Bite.BITES
+    return row.ok if row.flag.documented else row.bite is Enforcement.BITES
 
 
-def said(row: Row) -> str:
+def said(row: FlagResult) -> str:
     """What was said of a row that is red."""
-    through = [each.under.attack for each in row.bitten if each.bite is Bite.NOT_ENFORCED]
+    through = [each.under.attack for each in row.bitten if each.bite is Enforcement.NOT_ENFORCED]
     return "; ".join(
         [*(each for each in (row.trouble, row.lacking) if each), *(f"{attack} succeeds" for attack in through)]
     )

@@ -11,17 +11,17 @@ from typing import Any, TypeVar
 from checks.core.errors import Interrupted
 from checks.core.progress import Progress
 from checks.engine import container_state, probe_image
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
-from checks.engine.environment import Stage
+from checks.engine.environment import PreparedHost
 from checks.engine.expect import Mismatch
 from checks.engine.flags import Flag
 from checks.hardening import attacks, browser, enforcement
-from checks.hardening.attacks import Trial
-from checks.hardening.browser import Sight
-from checks.hardening.proofs import Cell
+from checks.hardening.attacks import AttackResult
+from checks.hardening.browser import BrowserResult
+from checks.hardening.proofs import ContainerSpec
 from checks.hosts.process import TimedOut
-from checks.nanoclaw.provider import Kit
+from checks.nanoclaw.provider import AgentHandle
 from checks.nanoclaw.running import RunningAgent
 from checks.nanoclaw.smoke import smoke
 
@@ -63,10 +63,10 @@ class Smoke:
         }
 
 
-class Ground:
+class HardeningSession:
     """A host to harden agents on. Its methods may be called from several threads."""
 
-    def __init__(self, stage: Stage, kit: Kit, progress: Progress, factor: float) -> None:
+    def __init__(self, stage: PreparedHost, kit: AgentHandle, progress: Progress, factor: float) -> None:
         self.stage = stage
         self.kit = kit
         self.progress = progress
@@ -75,19 +75,19 @@ class Ground:
         self._attackers = ""
         self._over = False
 
-    def on(self, stage: Stage) -> Ground:
+    def on(self, stage: PreparedHost) -> HardeningSession:
         """The same, on another view of the same host."""
-        other = Ground(stage, self.kit, self.progress, self.factor)
+        other = HardeningSession(stage, self.kit, self.progress, self.factor)
         other._named, other._attackers = self._named + 1000, self._attackers
         return other
 
-    def bench(self, case: str) -> Bench:
+    def bench(self, case: str) -> CaseContext:
         """A bench of its own for one thing that is done."""
         if self._over:
             raise Interrupted("the run is over")
         self._named += 1
         name = f"harden-{case}-{self._named}"
-        return Bench(self.stage.host, self.stage.owner, name, Record(), factor=self.factor)
+        return CaseContext(self.stage.host, self.stage.owner, name, Record(), factor=self.factor)
 
     def at_once(self, work: Callable[[S], T], items: Sequence[S]) -> list[T]:
         """What ``work`` makes of the items, in their order, some at a time.
@@ -111,7 +111,7 @@ class Ground:
         bench = self.bench("prepare")
         self._attackers = f"{probe_image.repository(self.stage.run.id)}:attackers"
         with self.progress.step("Making the attackers' image"):
-            bench.host.must(
+            bench.host.run_checked(
                 [bench.facts.engine, "build", "-q", "--label", f"{probe_image.LABEL}={self.stage.run.id}",
                  "-t", self._attackers, "-"],
                 stdin=_ATTACKERS.format(base=bench.probe).encode(), timeout=60, doing="building the attackers' image",
@@ -122,10 +122,10 @@ class Ground:
             self.kit.image(bench)
             self.kit.url(bench)
 
-    def attack(self, cells: Mapping[Cell, Mapping[str, str]]) -> dict[Cell, Trial]:
+    def attack(self, cells: Mapping[ContainerSpec, Mapping[str, str]]) -> dict[ContainerSpec, AttackResult]:
         """Try the attacks of each container."""
 
-        def one(cell: Cell) -> Trial:
+        def one(cell: ContainerSpec) -> AttackResult:
             return attacks.attempt(
                 self.bench("attack"), self._attackers, list(cells[cell].items()), cell.options, cell.user
             )
@@ -146,9 +146,9 @@ class Ground:
             argv = [agent.bench.facts.engine, "exec", agent.name, *container_state.argv()]
             done = agent.bench.host.run(argv, timeout=30)
             try:
-                seen = container_state.parse(done.out)
+                seen = container_state.parse(done.stdout)
             except ValueError as error:
-                raise Mismatch("to read in the agent's container what is in force", f"{error} {done.err}") from error
+                raise Mismatch("to read in the agent's container what is in force", f"{error} {done.stderr}") from error
             missing.update({flag.id: lack for flag in flags if (lack := enforcement.missing(flag, seen, options))})
 
         began, failure = time.monotonic(), ""
@@ -158,7 +158,7 @@ class Ground:
             failure = str(wrong)
         return Smoke(tuple(options), not failure, failure, missing, time.monotonic() - began)
 
-    def browse(self, options: Sequence[str], starts: Sequence[Sequence[str]] = ((),)) -> list[Sight]:
+    def browse(self, options: Sequence[str], starts: Sequence[Sequence[str]] = ((),)) -> list[BrowserResult]:
         """Start Chromium in a container that has these options, once for each of ``starts``: its own options."""
         bench = self.bench("browser")
         return browser.browse(bench, self.kit.image(bench), options, starts)

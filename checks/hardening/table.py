@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
-from checks.hardening.browsing import Browsed, in_words
-from checks.hardening.combinations import Point, smallest_failing
-from checks.hardening.combined import Together
-from checks.hardening.flag_results import Row, bite_in_words, remarks
-from checks.hardening.removed_flags import Loss
+from checks.hardening.browsing import BrowserResults, in_words
+from checks.hardening.combinations import FlagCombination, smallest_failing
+from checks.hardening.combined import CombinedResult
+from checks.hardening.flag_results import FlagResult, bite_in_words, remarks
+from checks.hardening.removed_flags import RemovedFlagResult
 
 _WIDTH = 60  # characters of a cell
 
 
-def each(rows: Sequence[Row]) -> str:
+def each(rows: Sequence[FlagResult]) -> str:
     """Each flag alone: flag × (smoke, bites, verdict)."""
     cells = [
         (
@@ -30,7 +30,7 @@ def each(rows: Sequence[Row]) -> str:
     return "\n".join([table, *_remarks(rows)])
 
 
-def together(found: Together) -> str:
+def together(found: CombinedResult) -> str:
     """The recommended set: flag × bites, then the agent, its browser and the verification."""
     table = tabulate(
         [(row.flag.text, bite_in_words(row)) for row in found.rows], headers=("Flag, of the whole set", "Bites")
@@ -51,7 +51,7 @@ def together(found: Together) -> str:
     return "\n".join([table, *_remarks(found.rows), "", *lines])
 
 
-def lattice(points: Sequence[Point]) -> str:
+def lattice(points: Sequence[FlagCombination]) -> str:
     """The combinations, and the smallest ones that fail."""
     cells = [
         (
@@ -71,7 +71,7 @@ def lattice(points: Sequence[Point]) -> str:
     return "\n".join([table, "\nThe smallest failing sets:", *(f"  {' + '.join(sorted(ids))}" for ids in failing)])
 
 
-def browsing(found: Sequence[Browsed]) -> str:
+def browsing(found: Sequence[BrowserResults]) -> str:
     """Chromium under each set of flags."""
     cells = [
         (each.what, "\n".join(in_words(sight) for sight in each.sights), "" if each.ok else "NOT OK") for each in found
@@ -79,7 +79,7 @@ def browsing(found: Sequence[Browsed]) -> str:
     return tabulate(cells, headers=("Flags", "Chromium", ""), maxcolwidths=_WIDTH)
 
 
-def losses(found: Sequence[Loss]) -> str:
+def losses(found: Sequence[RemovedFlagResult]) -> str:
     """Which rows turned red behind a docker that loses a flag."""
     cells = [
         (
@@ -92,7 +92,7 @@ def losses(found: Sequence[Loss]) -> str:
     return tabulate(cells, headers=("Lost behind our back", "Red", ""), maxcolwidths=_WIDTH)
 
 
-def _smoke(row: Row) -> str:
+def _smoke(row: FlagResult) -> str:
     if row.flag.documented:
         return "–"
     if not row.answers:
@@ -100,7 +100,7 @@ def _smoke(row: Row) -> str:
     return "answers, with a work-around" if row.broke else "answers"
 
 
-def _remarks(rows: Sequence[Row]) -> Iterator[str]:
+def _remarks(rows: Sequence[FlagResult]) -> Iterator[str]:
     for row in rows:
         for at, remark in enumerate(remarks(row)):
             if at == 0:

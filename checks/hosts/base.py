@@ -117,13 +117,13 @@ class Host(ABC):
     slowness: float = 1.0
     echo: Echo | None = None
     service_address = "127.0.0.1"
-    """Where, on this machine, a service has to listen that ``lend`` lends to the host."""
+    """Where, on this machine, a service has to listen that ``forward_port`` lends to the host."""
     opening = b""
     """What the far side prints on standard output right before a command's own, after whatever else it prints first."""
     _facts: Facts | None = None
 
     @abstractmethod
-    def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+    def wrap_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         """The argv to run here so that ``argv`` runs there."""
 
     @abstractmethod
@@ -138,7 +138,7 @@ class Host(ABC):
         """Raise HostProblem where the status is not the command's own but says that the host is gone."""
         return completed
 
-    def lend(self, port: int) -> int:
+    def forward_port(self, port: int) -> int:
         """Let a TCP port of this machine be reached on the host under its own addresses; the port's number there."""
         raise HostProblem(f"{self.name} can't be lent a service of this machine.")
 
@@ -159,7 +159,7 @@ class Host(ABC):
         self, argv: Sequence[str], *, stdin: bytes = b"", env: Mapping[str, str] | None = None, timeout: float = 20
     ) -> Process:
         """Start a command and go on; ``wait`` collects it. It is killed on its host after ``timeout``."""
-        carried = self.carry(self._bounded(argv, env, timeout))
+        carried = self.wrap_command(self._bounded(argv, env, timeout))
         return Process(carried, shown=argv, stdin=stdin, echo=self.echo, opening=self.opening)
 
     def wait(self, process: Process, timeout: float = 20) -> Completed:
@@ -176,17 +176,17 @@ class Host(ABC):
                 f"{bound:g} s.",
                 "Look at the host's load and console, then run again.",
             ) from late
-        if completed.seconds >= bound and completed.status in (124, 137):  # how timeout(1) ends when it killed
+        if completed.seconds >= bound and completed.returncode in (124, 137):  # how timeout(1) ends when it killed
             raise TimedOut(completed, bound)
         return completed
 
     def _answers(self) -> bool:
         """Whether the host runs a command at all."""
         try:
-            done = Process(self.carry(["true"]), opening=self.opening).wait(_GRACE * self.slowness)
+            done = Process(self.wrap_command(["true"]), opening=self.opening).wait(_GRACE * self.slowness)
         except TimedOut:
             return False
-        return done.opened and done.status == 0
+        return done.opened and done.returncode == 0
 
     def spawn(self, argv: Sequence[str], *, tty: bool, timeout: float = 20) -> Spawned:
         """Start a command to talk with: on a terminal of its own (``tty``) or on plain pipes.
@@ -194,7 +194,7 @@ class Host(ABC):
         ``timeout`` bounds each wait for an answer; the command as a whole is killed after three times that.
         """
         bound = timeout * self.slowness
-        carried = self.carry(self._bounded(argv, None, 3 * timeout, foreground=tty), tty=tty)
+        carried = self.wrap_command(self._bounded(argv, None, 3 * timeout, foreground=tty), tty=tty)
         if self.echo:
             command = Completed(tuple(argv), 0, b"", b"", 0).command
             self.echo(f"$ {redaction.redacted_text(command)}  (interactive)")
@@ -215,11 +215,11 @@ class Host(ABC):
             umask 077
             cat >"$1.part" && chmod "$2" "$1.part" && mv "$1.part" "$1"
         """
-        self.must(["sh", "-c", script, "sh", path, f"{mode:o}"], stdin=data, doing=f"writing {path}")
+        self.run_checked(["sh", "-c", script, "sh", path, f"{mode:o}"], stdin=data, doing=f"writing {path}")
 
     def make_folder(self, path: str) -> None:
         """Make a folder there, with those above it."""
-        self.must(["mkdir", "-p", path], doing=f"making {path}")
+        self.run_checked(["mkdir", "-p", path], doing=f"making {path}")
 
     def make_private_directory(self, name: str) -> str:
         """Make a directory there, outside the account's home, that only the account can enter; its path.
@@ -228,20 +228,20 @@ class Host(ABC):
         beforehand: see mktemp(1). Raises HostProblem where there can be none.
         """
         argv = ["sh", "-c", _MAKE_PRIVATE, "sh", SHARED, name]
-        return self.must(argv, doing=f"making a directory in {SHARED}").out.strip()
+        return self.run_checked(argv, doing=f"making a directory in {SHARED}").stdout.strip()
 
     def remove_private_directories(self, name: str) -> bool:
         """Remove the account's own directories whose names ``make_private_directory`` began so. Whether all are gone.
 
         What is in them may belong to any of the account's subordinate ids.
         """
-        return self.run(["sh", "-c", _REMOVE_PRIVATE, "sh", SHARED, name]).status == 0
+        return self.run(["sh", "-c", _REMOVE_PRIVATE, "sh", SHARED, name]).returncode == 0
 
     def read(self, path: str) -> bytes:
         """The content of a file there. Raises HostProblem where it can't be read."""
-        return self.must(["cat", path], doing=f"reading {path}").stdout
+        return self.run_checked(["cat", path], doing=f"reading {path}").stdout_bytes
 
-    def must(
+    def run_checked(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 20, doing: str = "a step of the run"
     ) -> Completed:
         """Run one of our own steps, which has no reason to fail on a usable host.
@@ -252,12 +252,12 @@ class Host(ABC):
             done = self.run(argv, stdin=stdin, timeout=timeout)
         except TimedOut as late:
             raise HostProblem(
-                f"On {self.name}, {doing} did not end within {late.bound:g} s.",
+                f"On {self.name}, {doing} did not end within {late.timeout:g} s.",
                 "Look at the host's load, then run again.",
             ) from late
-        if done.status != 0:
-            said = done.err.strip() or done.out.strip() or "it said nothing"
-            raise HostProblem(f"On {self.name}, {doing} failed with status {done.status}: {said}")
+        if done.returncode != 0:
+            said = done.stderr.strip() or done.stdout.strip() or "it said nothing"
+            raise HostProblem(f"On {self.name}, {doing} failed with status {done.returncode}: {said}")
         if done.cut:
             raise HostProblem(f"On {self.name}, {doing} printed more than the {HEAD // 2**20} MB that are read.")
         return done
@@ -269,7 +269,7 @@ class Host(ABC):
     def facts(self) -> Facts:
         """What this host is: asked once, then remembered."""
         if self._facts is None:
-            self._facts = parse_facts(self.must(["sh", "-c", _FACTS], doing="asking for its facts").out)
+            self._facts = parse_facts(self.run_checked(["sh", "-c", _FACTS], doing="asking for its facts").stdout)
         return self._facts
 
     def _bounded(

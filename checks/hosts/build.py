@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from checks.core.errors import HostProblem, Unproven
+from checks.core.errors import HostProblem, NotTested
 from checks.core.paths import FIXTURES
 from checks.core.run_directories import Run
 from checks.hosts import namespace, package_mirrors
@@ -50,7 +50,7 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
     except HostProblem as problem:
         if recipe.archive == "debian" or package_mirrors.mirror(recipe.archive):
             raise
-        raise Unproven(
+        raise NotTested(
             f"{recipe.name} is unproven here: its archive can't be reached, or its keys are not here. {problem}"
         ) from problem
     _make_disk(archive, into)

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from checks.core.bounded import read_json
-from checks.core.cache_manifest import seal, whole
+from checks.core import cache_manifest
 from checks.core.errors import HostProblem
 from checks.core.progress import Progress
 from checks.core.run_directories import Run, cache, locked
@@ -63,11 +63,11 @@ class GuestAccount(SshHost):
     def accounts(self) -> Sequence[Host]:
         return self._guest.members
 
-    def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
-        return super().carry([*self._guest.settings, *argv], tty=tty)
+    def wrap_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+        return super().wrap_command([*self._guest.settings, *argv], tty=tty)
 
     def check(self, completed: Completed) -> Completed:
-        if completed.status == 255 and not self._guest.machine.alive():
+        if completed.returncode == 255 and not self._guest.machine.alive():
             raise HostProblem(
                 f"The guest {self.name} lost its power: {self._guest.machine.last_words() or 'QEMU said nothing'}.",
                 "Run again; if it recurs, look at this machine's memory and disk.",
@@ -99,7 +99,7 @@ class Guest:
             if not self.machine.alive():
                 raise HostProblem(f"The guest {self.recipe.name} did not come up: {self.machine.last_words()}")
             # A resumed guest's clock stands where it was saved: setting it is also how we learn that it answers.
-            knock = [*self.root.carry(["date", "--set", f"@{time.time():.0f}"])]
+            knock = [*self.root.wrap_command(["date", "--set", f"@{time.time():.0f}"])]
             try:
                 done = subprocess.run(knock, capture_output=True, timeout=15, check=False, stdin=subprocess.DEVNULL)
             except subprocess.TimeoutExpired:
@@ -127,7 +127,7 @@ class Guest:
     def plug(self, disk: Path, label: str, folder: str) -> None:
         """Plug in a disk and mount its file system, known by its label, read-only in ``folder``."""
         self.machine.attach(disk)
-        self.root.must(["sh", "-c", _MOUNT, "sh", label, folder], doing=f"mounting the disk {label}")
+        self.root.run_checked(["sh", "-c", _MOUNT, "sh", label, folder], doing=f"mounting the disk {label}")
 
     def close(self) -> None:
         """Close the connections and pull the plug."""
@@ -169,7 +169,7 @@ def resumed(
 
 def built(recipe: Recipe) -> bool:
     """Whether the recipe's host stands in the cache as the recipe is now."""
-    return whole(_folder(recipe) / _BASE)
+    return cache_manifest.is_complete(_folder(recipe) / _BASE)
 
 
 def require_tools() -> None:
@@ -199,20 +199,20 @@ def _ready(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress) -> tu
     waiting = f"Waiting for another run that builds {recipe.name}"
     with locked(folder.parent / f"{recipe.name}.lock", progress, waiting):
         try:
-            if not whole(boot):
+            if not cache_manifest.is_complete(boot):
                 _tell_if_broken(boot, progress)
                 shutil.rmtree(folder, ignore_errors=True)
                 with progress.step(f"Building {recipe.name} from its distribution’s packages (once, 1-2 minutes)"):
                     work = run.folder / _BASE
                     work.mkdir()
                     build.build(recipe, work, run)
-                    seal(work)
+                    cache_manifest.write(work)
                     _forget_older(recipe)
                     folder.mkdir(exist_ok=True)
                     work.rename(boot)
             accelerator = usable(boot / build.KERNEL)
             ready = folder / f"ready-{accelerator.label}-{_qemu_version()}"
-            if not whole(ready):
+            if not cache_manifest.is_complete(ready):
                 _tell_if_broken(ready, progress)
                 _prepare(recipe, boot, accelerator, ready, run, prepare, progress)
         except OSError as error:
@@ -246,12 +246,12 @@ def _prepare(
         with progress.step("Making the probe image on it"):
             prepare(guest.members)
             guest.note_facts(work / _FACTS)
-        guest.root.must(["sync"], doing="writing its disk")
+        guest.root.run_checked(["sync"], doing="writing its disk")
         for account in (*guest.members, guest.root):
             account.close()
         with progress.step("Saving its state"):
             machine.save(work / "state")
-    seal(work)
+    cache_manifest.write(work)
     for old in ready.parent.glob("ready-*"):
         shutil.rmtree(old, ignore_errors=True)  # of another QEMU, or of other options: a guest that runs on it keeps it
     work.rename(ready)

@@ -13,10 +13,10 @@ class LocalHost(Host):
     name = "local"
     service_address = "0.0.0.0"  # noqa: S104 - a container reaches the host by any of its addresses but the loopback
 
-    def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+    def wrap_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         return list(argv)
 
-    def lend(self, port: int) -> int:
+    def forward_port(self, port: int) -> int:
         return port
 
     def accounts(self) -> Sequence[Host]:

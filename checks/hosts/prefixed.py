@@ -8,7 +8,7 @@ from checks.hosts.base import Facts, Host
 from checks.hosts.process import Completed
 
 
-class Through(Host):
+class PrefixedHost(Host):
     """``host``, reached through ``before``: a command that runs the one which follows it."""
 
     def __init__(self, host: Host, before: Sequence[str] = ()) -> None:
@@ -20,8 +20,8 @@ class Through(Host):
         self.service_address = host.service_address
         self.opening = host.opening
 
-    def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
-        return self.host.carry([*self.before, *argv], tty=tty)
+    def wrap_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+        return self.host.wrap_command([*self.before, *argv], tty=tty)
 
     def accounts(self) -> Sequence[Host]:
         return [self]
@@ -32,8 +32,8 @@ class Through(Host):
     def check(self, completed: Completed) -> Completed:
         return self.host.check(completed)
 
-    def lend(self, port: int) -> int:
-        return self.host.lend(port)
+    def forward_port(self, port: int) -> int:
+        return self.host.forward_port(port)
 
     def close(self) -> None:
         self.host.close()

@@ -35,7 +35,7 @@ def unusable(host: Host) -> str:
 
 
 def _reasons(host: Host) -> Iterator[str]:
-    found = pairs(host.must(["sh", "-c", _LOOK], doing="looking for docker").out)
+    found = pairs(host.run_checked(["sh", "-c", _LOOK], doing="looking for docker").stdout)
     if missing := {"uid", "docker", "podman"} - found.keys():
         raise HostProblem(f"{host.name} did not print what was asked for: {', '.join(sorted(missing))}.")
     if found["uid"] == "0":
@@ -56,11 +56,11 @@ def _not_the_shim(host: Host) -> str:
         told = host.run(["docker", "--version"], timeout=10)
     except TimedOut:
         return f"{path} hangs: “docker --version” did not answer"
-    if "podman version" in told.out:
+    if "podman version" in told.stdout:
         return ""
-    if "Docker version" in told.out:
+    if "Docker version" in told.stdout:
         return f"{path} is Docker's own client and not the podman-docker shim"
-    return f"{path} is not the podman-docker shim: “docker --version” printed {told.out.strip() or told.err.strip()!r}"
+    return f"{path} is not the podman-docker shim: “docker --version” printed {told.stdout.strip() or told.stderr.strip()!r}"
 
 
 def _info_fails(host: Host) -> str:
@@ -68,7 +68,7 @@ def _info_fails(host: Host) -> str:
         done = host.run(["podman", "info"], timeout=30)
     except TimedOut:
         return "“podman info” hangs"
-    return "" if done.status == 0 else f"“podman info” fails: {(done.err.strip() or 'without a word').splitlines()[-1]}"
+    return "" if done.returncode == 0 else f"“podman info” fails: {(done.stderr.strip() or 'without a word').splitlines()[-1]}"
 
 
 def require_usable(host: Host) -> None:

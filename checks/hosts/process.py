@@ -82,34 +82,34 @@ class Completed:
     """A command that ended by itself.
 
     ``argv`` is what was asked of the host, without what carried it there (ssh, env, timeout); ``seconds`` is wall time.
-    Of a stream of more than ``HEAD + TAIL`` bytes, the middle is left out; ``out_extent`` and ``err_extent`` are of all
+    Of a stream of more than ``HEAD + TAIL`` bytes, the middle is left out; ``stdout_extent`` and ``stderr_extent`` are of all
     of it, and None where nothing was left out.
     """
 
     argv: tuple[str, ...]
-    status: int
-    stdout: bytes
-    stderr: bytes
+    returncode: int
+    stdout_bytes: bytes
+    stderr_bytes: bytes
     seconds: float
     opened: bool = True
     """Whether the command was started at all: a far side that never prints its opening may have run something else."""
-    out_extent: Extent | None = None
-    err_extent: Extent | None = None
+    stdout_extent: Extent | None = None
+    stderr_extent: Extent | None = None
 
     @property
     def cut(self) -> bool:
         """Whether it printed more than was kept."""
-        return self.out_extent is not None or self.err_extent is not None
+        return self.stdout_extent is not None or self.stderr_extent is not None
 
     @property
-    def out(self) -> str:
+    def stdout(self) -> str:
         """Standard output as text; undecodable bytes are replaced."""
-        return self.stdout.decode(errors="replace")
+        return self.stdout_bytes.decode(errors="replace")
 
     @property
-    def err(self) -> str:
+    def stderr(self) -> str:
         """Standard error as text; undecodable bytes are replaced."""
-        return self.stderr.decode(errors="replace")
+        return self.stderr_bytes.decode(errors="replace")
 
     @property
     def command(self) -> str:
@@ -118,12 +118,12 @@ class Completed:
 
 
 class TimedOut(Exception):
-    """A command that had to be killed after ``bound`` seconds; ``partial`` holds what it had printed by then."""
+    """A command that had to be killed after ``timeout`` seconds; ``partial`` holds what it had printed by then."""
 
-    def __init__(self, partial: Completed, bound: float) -> None:
-        super().__init__(f"{partial.command} did not end within {bound:g} s")
+    def __init__(self, partial: Completed, timeout: float) -> None:
+        super().__init__(f"{partial.command} did not end within {timeout:g} s")
         self.partial = partial
-        self.bound = bound
+        self.timeout = timeout
 
 
 class Process:

@@ -61,7 +61,7 @@ class SshHost(Host):
         destination += found["host"].strip("[]")
         return cls(destination, sockets=sockets, port=port, name=url)
 
-    def carry(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+    def wrap_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         # sshd hands one string to the account's login shell. What it is given here, every shell reads alike: plain
         # words, and ASCII in single quotes without the characters that mean something there in fish or csh.
         words = " ".join(f"'{word}'" for word in [self.opening.decode(), *_encoded(shlex.join(argv))])
@@ -77,21 +77,21 @@ class SshHost(Host):
 
     def check(self, completed: Completed) -> Completed:
         # A command may end with 255 by itself.
-        if not completed.opened or (completed.status == 255 and not self._connected()):
-            said = (completed.err.strip() or completed.out.strip()).split("\n")[-1]
-            if completed.opened or completed.status == 255:
+        if not completed.opened or (completed.returncode == 255 and not self._connected()):
+            said = (completed.stderr.strip() or completed.stdout.strip()).split("\n")[-1]
+            if completed.opened or completed.returncode == 255:
                 raise HostProblem(
                     f"{self.name} can't be reached: {said or 'the connection broke'}",
                     f"Try “{self.address()} true” by hand; keys must work without a question.",
                 )
             raise HostProblem(
-                f"The login shell of {self.name} did not run /bin/sh but ended with status {completed.status}: "
+                f"The login shell of {self.name} did not run /bin/sh but ended with status {completed.returncode}: "
                 f"{said or 'it printed nothing'}.",
                 f"Try “{self.address()} /bin/sh -c true” by hand.",
             )
         return completed
 
-    def lend(self, port: int) -> int:
+    def forward_port(self, port: int) -> int:
         # By a connection of its own: the shared one ends when it has been idle. On all of the host's addresses where
         # its sshd allows (GatewayPorts clientspecified), else on its loopback alone.
         own = ["-N", "-o", "LogLevel=INFO", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes"]

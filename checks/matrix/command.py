@@ -12,7 +12,7 @@ from rich.live import Live
 from checks.core import files, run_directories, terminal
 from checks.core.errors import Exit, WrongUsage
 from checks.core.outcome import run_and_report
-from checks.core.output_paths import require_file, require_folder
+from checks.core.output_paths import require_file, require_directory
 from checks.core.progress import Progress
 from checks.core.terminal import say
 from checks.hosts import recipe
@@ -25,7 +25,7 @@ AT_MOST = 2  # at once: more guests than that slow each other down more than the
 
 
 @dataclass(frozen=True)
-class Options:
+class MatrixOptions:
     """What a user may ask of a matrix."""
 
     hosts: Sequence[str] = ()
@@ -35,16 +35,16 @@ class Options:
     timeout_factor: str = "1"
 
 
-def matrix(options: Options) -> Exit:
+def matrix(options: MatrixOptions) -> Exit:
     """Run the hosts and print the summary."""
     return run_and_report(lambda: _matrix(options), Progress().say)
 
 
-def _matrix(options: Options) -> Exit:
+def _matrix(options: MatrixOptions) -> Exit:
     if options.at_once not in [str(n) for n in range(1, AT_MOST + 1)]:
         raise WrongUsage(f"--at-once is {options.at_once}; it must be a number from 1 to {AT_MOST}.")
     require_file("--html", options.html)
-    require_folder("--evidence", options.evidence)
+    require_directory("--evidence", options.evidence)
     verify.factor_of(options.timeout_factor)
     for host in options.hosts:
         if host not in recipe.known():
@@ -70,10 +70,10 @@ def status(jobs: Sequence[Job], known: Expectations) -> Exit:
         return Exit.CASE_FAILED
     if any(job.state is State.ERROR for job in jobs):
         return Exit.HOST_UNUSABLE
-    return Exit.UNPROVEN if all(job.state is State.UNPROVEN for job in jobs) else Exit.OK
+    return Exit.NOT_TESTED if all(job.state is State.NOT_TESTED for job in jobs) else Exit.OK
 
 
-def _show_while(jobs: Sequence[Job], run: run_directories.Run, options: Options) -> None:
+def _show_while(jobs: Sequence[Job], run: run_directories.Run, options: MatrixOptions) -> None:
     console = terminal.console()
 
     def run_them(changed: Callable[[], None]) -> None:

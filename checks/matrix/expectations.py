@@ -53,7 +53,7 @@ class Verdict(StrEnum):
     SKIPPED = "skipped"
     KNOWN = "known to fail"
     FAILED = "failed"
-    SURPRISE = "passed, and is known to fail"
+    UNEXPECTED_PASS = "passed, and is known to fail"
 
     @property
     def good(self) -> bool:
@@ -78,7 +78,7 @@ class Expectations:
             return Verdict.SKIPPED
         if outcome == "failed":
             return Verdict.KNOWN if known else Verdict.FAILED
-        return Verdict.SURPRISE if known else Verdict.PASSED
+        return Verdict.UNEXPECTED_PASS if known else Verdict.PASSED
 
 
 def load(path: Path = FILE) -> Expectations:

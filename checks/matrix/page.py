@@ -17,7 +17,7 @@ _LOOKS = {
     Verdict.SKIPPED: ("skipped", "–"),
     Verdict.KNOWN: ("known", "✗"),
     Verdict.FAILED: ("failed", "✗"),
-    Verdict.SURPRISE: ("surprise", "!"),
+    Verdict.UNEXPECTED_PASS: ("surprise", "!"),
 }
 _NOT_RUN = {"kind": "none", "mark": "–", "title": "not run there"}
 

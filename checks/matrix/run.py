@@ -72,7 +72,7 @@ class State(StrEnum):
     RUNNING = "running"
     DONE = "done"
     ERROR = "error of the host"
-    UNPROVEN = "unproven"
+    NOT_TESTED = "unproven"
 
 
 @dataclass
@@ -245,7 +245,7 @@ def _run(
 def _conclude(job: Job, parts: Sequence[_Part], folder: Path) -> None:
     for part in parts:
         if part.status not in (Exit.OK, Exit.CASE_FAILED):
-            job.state = State.UNPROVEN if part.status == Exit.UNPROVEN else State.ERROR
+            job.state = State.NOT_TESTED if part.status == Exit.NOT_TESTED else State.ERROR
             job.message = part.message
             return
     folder.mkdir(exist_ok=True)

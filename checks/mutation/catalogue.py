@@ -22,7 +22,7 @@ from pathlib import Path
 
 from checks.core.errors import WrongUsage
 from checks.core.paths import FIXTURES
-from checks.core.tables import Table
+from checks.core.tables import StrictTable
 
 FOLDER = FIXTURES / "sabotage"
 LIBRARY = FOLDER / "lib.sh"
@@ -32,7 +32,7 @@ _ANY = re.compile("")
 
 
 @dataclass(frozen=True)
-class Sabotage:
+class Mutation:
     """One way for docker to misbehave."""
 
     name: str
@@ -55,18 +55,18 @@ class Sabotage:
         return (self.name, self.does, *self.cases)
 
 
-FAULTLESS = Sabotage(
+FAULTLESS = Mutation(
     "faultless", "Takes every command apart and puts it together again", (), (), _ANY, 1.0, "nothing is changed",
     'edit "$1" "$@"\n',
 )  # fmt: skip
 """No sabotage at all, and all the same a wrapper: what fails under it fails without a fault."""
 
 
-def load(folder: Path = FOLDER) -> list[Sabotage]:
+def load(folder: Path = FOLDER) -> list[Mutation]:
     """All sabotages, in the files' order. Raises WrongUsage, with file and key, where something there is wrong."""
-    found: list[Sabotage] = []
+    found: list[Mutation] = []
     for file in sorted(folder.glob("*.toml")):
-        whole = Table.of_file(file)
+        whole = StrictTable.of_file(file)
         for table in whole.tables("sabotage"):
             sabotage = _sabotage(table)
             if sabotage.name in {FAULTLESS.name, *(each.name for each in found)}:
@@ -78,7 +78,7 @@ def load(folder: Path = FOLDER) -> list[Sabotage]:
     return found
 
 
-def unknown_cases(sabotages: Sequence[Sabotage], known: Sequence[str]) -> Iterator[str]:
+def unknown_cases(sabotages: Sequence[Mutation], known: Sequence[str]) -> Iterator[str]:
     """What is said of cases that no such case has the id of."""
     for sabotage in sabotages:
         for case in sabotage.cases:
@@ -86,12 +86,12 @@ def unknown_cases(sabotages: Sequence[Sabotage], known: Sequence[str]) -> Iterat
                 yield f"The sabotage {sabotage.name} names the case {case}, and there is none."
 
 
-def _sabotage(table: Table) -> Sabotage:
+def _sabotage(table: StrictTable) -> Mutation:
     name = table.text("name")
     if not _NAME.fullmatch(name):
         raise table.wrong("name", "must be of small letters, digits and hyphens")
     equivalent = table.text("equivalent", "")
-    sabotage = Sabotage(
+    sabotage = Mutation(
         name=name,
         does=table.text("does"),
         cases=table.texts("cases"),

@@ -18,21 +18,21 @@ from checks.core.output_paths import require_file
 from checks.core.progress import Progress
 from checks.core.selection import selected
 from checks.core.terminal import say
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
-from checks.engine.environment import DEFAULT_GUEST, Stage, stage
+from checks.engine.environment import DEFAULT_GUEST, PreparedHost, stage
 from checks.hosts import recipe
 from checks.matrix.table import clock
 from checks.mutation import catalogue, stored
-from checks.mutation.catalogue import FAULTLESS, Sabotage
+from checks.mutation.catalogue import FAULTLESS, Mutation
 from checks.mutation.pool import Pool, workers
-from checks.mutation.verdict import Pair, Verdict, judge, score, status
-from checks.mutation.worker import SKIPPED, Came, Task
+from checks.mutation.verdict import Pair, MutationStatus, judge, score, status
+from checks.mutation.worker import SKIPPED, TaskOutcome, Task
 from checks.mutation.wrapped import upload
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.contract import IMAGE_UID, Design
-from checks.nanoclaw.provider import Supply
-from checks.runner.plugin import About
+from checks.nanoclaw.provider import AgentProvider
+from checks.runner.plugin import CaseInfo
 from checks.runner.verify import all_cases
 
 AGENT = {"streams_kit": Design.STREAMS, "databases_kit": Design.DATABASES, "checkout_kit": Design.STREAMS}
@@ -40,7 +40,7 @@ AGENT = {"streams_kit": Design.STREAMS, "databases_kit": Design.DATABASES, "chec
 
 
 @dataclass(frozen=True)
-class Options:
+class SabotageOptions:
     """What a user may ask of it."""
 
     host: str = DEFAULT_GUEST
@@ -52,13 +52,13 @@ class Options:
     json: str = ""
 
 
-def sabotage(options: Options) -> Exit:
+def sabotage(options: SabotageOptions) -> Exit:
     """Run the cases under each sabotage that they can see, and print which of them did."""
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
 
 
-def _run(options: Options, progress: Progress) -> Exit:
+def _run(options: SabotageOptions, progress: Progress) -> Exit:
     if options.host not in recipe.known() or recipe.load(options.host).engine != "podman":
         raise WrongUsage(
             f"“{options.host}” is no throwaway host with Podman.",
@@ -88,15 +88,15 @@ def _run(options: Options, progress: Progress) -> Exit:
 
 
 def _pairs(
-    options: Options, ready: Stage, sabotages: Sequence[Sabotage], cases: Mapping[str, About], progress: Progress
+    options: SabotageOptions, ready: PreparedHost, sabotages: Sequence[Mutation], cases: Mapping[str, CaseInfo], progress: Progress
 ) -> Iterator[Pair]:
     """Every sabotage with each of its cases, judged; in the order of the report."""
     wanted = [(each, cases[case]) for each in sabotages for case in each.cases]
     wanted.sort(key=lambda pair: list(cases).index(pair[1].id))
     left_out = {case.id: reason for _, case in wanted if (reason := not_run(case, options))}
     todo = [(each, case) for each, case in wanted if case.id not in left_out]
-    ends: dict[tuple[str, str], Came] = {
-        (FAULTLESS.name, case): Came(SKIPPED, came=why) for case, why in left_out.items()
+    ends: dict[tuple[str, str], TaskOutcome] = {
+        (FAULTLESS.name, case): TaskOutcome(SKIPPED, came=why) for case, why in left_out.items()
     }
     if todo:
         with _provided(options, ready, [case for _, case in todo], progress) as supply:
@@ -107,11 +107,11 @@ def _pairs(
             with workers(ready, wrappers, nanoclaw=options.nanoclaw, slow=options.slow, supply=supply) as pool:
                 _run_all(pool, todo, ends, progress)
     for each, case in wanted:
-        came = ends.get((each.name, case.id), Came(SKIPPED))
+        came = ends.get((each.name, case.id), TaskOutcome(SKIPPED))
         yield judge(each, case.id, case.label, came, ends[FAULTLESS.name, case.id])
 
 
-def not_run(case: About, options: Options) -> str:
+def not_run(case: CaseInfo, options: SabotageOptions) -> str:
     """Why a case is not run; empty where it is."""
     if case.id == "agent-build" and not options.slow:
         return "builds an agent's image, which takes half an hour on an emulated host: --slow"
@@ -121,7 +121,7 @@ def not_run(case: About, options: Options) -> str:
 
 
 def _run_all(
-    pool: Pool, todo: Sequence[tuple[Sabotage, About]], ends: dict[tuple[str, str], Came], progress: Progress
+    pool: Pool, todo: Sequence[tuple[Mutation, CaseInfo]], ends: dict[tuple[str, str], TaskOutcome], progress: Progress
 ) -> None:
     """Run every case without a fault and under its sabotages. Each is told of when it can be judged."""
     cases = list({case.id: case for _, case in todo}.values())
@@ -129,7 +129,7 @@ def _run_all(
     tasks = [Task(number, each.name, case.node, each.factor) for number, (each, case) in enumerate(plan)]
     untold = dict(enumerate(plan))
 
-    def noted(task: Task, came: Came) -> None:
+    def noted(task: Task, came: TaskOutcome) -> None:
         each, case = plan[task.number]
         ends[each.name, case.id] = came
         for number, (each, case) in list(untold.items()):
@@ -146,7 +146,7 @@ def _run_all(
         pool.run(tasks, on, noted)
 
 
-def suits(case: About, uid: int) -> bool:
+def suits(case: CaseInfo, uid: int) -> bool:
     """Whether a case can run on the account of that uid."""
     if "bench_of_image_uid" in case.asks:
         return uid == IMAGE_UID
@@ -154,7 +154,7 @@ def suits(case: About, uid: int) -> bool:
 
 
 @contextlib.contextmanager
-def _provided(options: Options, ready: Stage, cases: Sequence[About], progress: Progress) -> Iterator[Supply | None]:
+def _provided(options: SabotageOptions, ready: PreparedHost, cases: Sequence[CaseInfo], progress: Progress) -> Iterator[AgentProvider | None]:
     """The agents' images, on every account that runs one. Made here: workers have no hand on the machine."""
     agents = available(options.nanoclaw)
     designs = {
@@ -164,9 +164,9 @@ def _provided(options: Options, ready: Stage, cases: Sequence[About], progress: 
     if not any(designs.values()):
         yield None
         return
-    with contextlib.closing(Supply(ready, progress)) as supply:
+    with contextlib.closing(AgentProvider(ready, progress)) as supply:
         for account in ready.accounts:
-            bench = Bench(account, ready.owner, "agents", Record())
+            bench = CaseContext(account, ready.owner, "agents", Record())
             for design in sorted(designs[bench.uid]):
                 with progress.step(f"Handing the account {bench.uid} the image of {agents[design].name}"):
                     supply.image(agents[design], bench)
@@ -185,7 +185,7 @@ def report(pairs: Sequence[Pair], seconds: float) -> str:
             mine = [pair for pair in pairs if pair.sabotage.name == name]
             result = ", ".join(f"{pair.case} {pair.verdict}" for pair in mine)
             lines.append(f"  {name}: {mine[0].sabotage.does}: {mine[0].sabotage.equivalent} ({result})")
-    left_out = {pair.case: pair.came for pair in pairs if pair.verdict is Verdict.NOT_RUN}
+    left_out = {pair.case: pair.came for pair in pairs if pair.verdict is MutationStatus.NOT_RUN}
     if left_out:
         lines += ["", "Not run:"]
         lines += [f"  {case}: {reason}" for case, reason in left_out.items()]

@@ -14,10 +14,10 @@ from dataclasses import asdict
 from checks.core.bounded import parsed
 from checks.core.errors import HostProblem
 from checks.core.paths import ROOT
-from checks.engine.environment import Stage
+from checks.engine.environment import PreparedHost
 from checks.hosts.ssh import SshHost
-from checks.mutation.worker import PASSED, Came, Description, Task
-from checks.nanoclaw.provider import Supply
+from checks.mutation.worker import PASSED, TaskOutcome, Description, Task
+from checks.nanoclaw.provider import AgentProvider
 
 _END_BOUND = 3.0  # seconds
 
@@ -33,7 +33,7 @@ class Pool:
         self._workers: dict[int, subprocess.Popen[str]] = {}
 
     def start(
-        self, stage: Stage, wrappers: Mapping[int, str], *, nanoclaw: str, slow: bool, supply: Supply | None
+        self, stage: PreparedHost, wrappers: Mapping[int, str], *, nanoclaw: str, slow: bool, supply: AgentProvider | None
     ) -> None:
         """Start a worker for every account of the host. ``wrappers``: what ``upload`` returned, by uid."""
         images = [(context, uid, name) for (context, uid), name in (supply.images if supply else {}).items()]
@@ -58,7 +58,7 @@ class Pool:
             if (answer := self._ask(uid, asdict(about))).outcome != PASSED:
                 raise HostProblem(answer.came)
 
-    def run(self, tasks: Sequence[Task], suits: Suits, came: Callable[[Task, Came], None]) -> None:
+    def run(self, tasks: Sequence[Task], suits: Suits, came: Callable[[Task, TaskOutcome], None]) -> None:
         """Run all tasks, in their order; ``came`` is told of each. Raises HostProblem where a worker is gone."""
         left = list(tasks)
 
@@ -96,7 +96,7 @@ class Pool:
                 worker.kill()
                 worker.wait()
 
-    def _ask(self, uid: int, what: object) -> Came:
+    def _ask(self, uid: int, what: object) -> TaskOutcome:
         worker = self._workers[uid]
         assert worker.stdin
         assert worker.stdout
@@ -107,12 +107,12 @@ class Pool:
             line = worker.stdout.readline()
         if not line:
             raise HostProblem(f"The worker of the account {uid} ended with status {worker.wait()}.")
-        return Came(**parsed(line))
+        return TaskOutcome(**parsed(line))
 
 
 @contextlib.contextmanager
 def workers(
-    stage: Stage, wrappers: Mapping[int, str], *, nanoclaw: str, slow: bool, supply: Supply | None
+    stage: PreparedHost, wrappers: Mapping[int, str], *, nanoclaw: str, slow: bool, supply: AgentProvider | None
 ) -> Iterator[Pool]:
     """Workers for every account of a throwaway host, until the block ends."""
     pool = Pool()

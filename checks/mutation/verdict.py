@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from checks.core.errors import Exit
-from checks.mutation.catalogue import Sabotage
-from checks.mutation.worker import BROKEN, FAILED, PASSED, SKIPPED, UNUSABLE, Came
+from checks.mutation.catalogue import Mutation
+from checks.mutation.worker import BROKEN, FAILED, PASSED, SKIPPED, UNUSABLE, TaskOutcome
 
 
-class Verdict(StrEnum):
+class MutationStatus(StrEnum):
     """How a case did against a sabotage."""
 
     CAUGHT = "caught"
@@ -31,54 +31,54 @@ class Verdict(StrEnum):
     @property
     def good(self) -> bool:
         """Whether a project can be content with it."""
-        return self in (Verdict.CAUGHT, Verdict.TOLERATED, Verdict.NOT_RUN)
+        return self in (MutationStatus.CAUGHT, MutationStatus.TOLERATED, MutationStatus.NOT_RUN)
 
 
 @dataclass(frozen=True)
 class Pair:
     """A sabotage and a case that is to see it, with what came."""
 
-    sabotage: Sabotage
+    sabotage: Mutation
     case: str
     label: str
-    verdict: Verdict
+    verdict: MutationStatus
     expected: str = ""
     came: str = ""
     """What the case said; of one that was not run, why."""
     seconds: float = 0.0
 
 
-def judge(sabotage: Sabotage, case: str, label: str, came: Came, faultless: Came) -> Pair:
+def judge(sabotage: Mutation, case: str, label: str, came: TaskOutcome, faultless: TaskOutcome) -> Pair:
     """The verdict on a case that was run under a sabotage and, before, under a wrapper without a fault."""
     if faultless.outcome == SKIPPED:
-        return Pair(sabotage, case, label, Verdict.NOT_RUN, came=faultless.came)
+        return Pair(sabotage, case, label, MutationStatus.NOT_RUN, came=faultless.came)
     if faultless.outcome != PASSED:
-        return Pair(sabotage, case, label, Verdict.FAILS_ANYWAY, faultless.expected, faultless.came)
+        return Pair(sabotage, case, label, MutationStatus.FAILS_ANYWAY, faultless.expected, faultless.came)
     if sabotage.equivalent:
-        verdict = Verdict.TOLERATED if came.outcome == PASSED else Verdict.REFUSED
+        verdict = MutationStatus.TOLERATED if came.outcome == PASSED else MutationStatus.REFUSED
     else:
         verdict = {
-            FAILED: Verdict.CAUGHT if sabotage.tells.search(came.words) else Verdict.OTHERWISE,
-            PASSED: Verdict.MISSED,
-            SKIPPED: Verdict.MISSED,  # it was not skipped without the fault
-            BROKEN: Verdict.BROKEN,
-            UNUSABLE: Verdict.HOST,
+            FAILED: MutationStatus.CAUGHT if sabotage.tells.search(came.words) else MutationStatus.OTHERWISE,
+            PASSED: MutationStatus.MISSED,
+            SKIPPED: MutationStatus.MISSED,  # it was not skipped without the fault
+            BROKEN: MutationStatus.BROKEN,
+            UNUSABLE: MutationStatus.HOST,
         }[came.outcome]
     return Pair(sabotage, case, label, verdict, came.expected, came.came, came.seconds)
 
 
 def score(pairs: Sequence[Pair]) -> str:
     """How many were caught, of those that were run and are faults."""
-    ran = [pair for pair in pairs if not pair.sabotage.equivalent and pair.verdict is not Verdict.NOT_RUN]
-    caught = sum(pair.verdict is Verdict.CAUGHT for pair in ran)
+    ran = [pair for pair in pairs if not pair.sabotage.equivalent and pair.verdict is not MutationStatus.NOT_RUN]
+    caught = sum(pair.verdict is MutationStatus.CAUGHT for pair in ran)
     names = {pair.sabotage.name for pair in ran}
-    whole = names - {pair.sabotage.name for pair in ran if pair.verdict is not Verdict.CAUGHT}
+    whole = names - {pair.sabotage.name for pair in ran if pair.verdict is not MutationStatus.CAUGHT}
     return f"caught {len(whole)}/{len(names)} sabotages ({caught}/{len(ran)} by case)"
 
 
 def status(pairs: Sequence[Pair]) -> Exit:
     """What all of it comes to: a host that was held for unusable weighs less than what was missed."""
     bad = [pair.verdict for pair in pairs if not pair.verdict.good]
-    if any(verdict is not Verdict.HOST for verdict in bad):
+    if any(verdict is not MutationStatus.HOST for verdict in bad):
         return Exit.CASE_FAILED
     return Exit.HOST_UNUSABLE if bad else Exit.OK

@@ -1,7 +1,7 @@
 """One account's worker, a process of its own: runs single cases with one docker or another first on PATH.
 
 Two of them work on a host at once. A line of JSON in, the description (``Description``); then a line for every case
-(``Task``) and a line back (``Came``), until the input ends.
+(``Task``) and a line back (``TaskOutcome``), until the input ends.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from checks.core.paths import ROOT
 from checks.core.progress import Progress
 from checks.core.run_directories import Run
 from checks.core.terminal import console
-from checks.engine.case_context import Owner
-from checks.engine.environment import Stage
+from checks.engine.case_context import RunScope
+from checks.engine.environment import PreparedHost
 from checks.engine.probe_image import PREPARED
 from checks.evidence.run import CaseResult
 from checks.hosts.base import Facts
 from checks.hosts.ssh import SshHost
-from checks.mutation.wrapped import Wrapped
+from checks.mutation.wrapped import WrappedHost
 from checks.nanoclaw.agent import available
-from checks.nanoclaw.provider import Supply
+from checks.nanoclaw.provider import AgentProvider
 from checks.runner.agent_plugin import Integration
-from checks.runner.plugin import CRASHED, Verification, run_pytest
+from checks.runner.plugin import CRASHED, VerificationPlugin, run_pytest
 from checks.runner.report import Report
 from checks.runner.verify import CASES
 
@@ -52,7 +52,7 @@ class Description:
     profile: str
     run: str
     alone: bool
-    """As ``Stage.alone``."""
+    """As ``PreparedHost.alone``."""
     wrappers: str
     """The folder there that has a folder with a ``docker`` for each sabotage."""
     settings: list[str]
@@ -75,7 +75,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Came:
+class TaskOutcome:
     """How the case ended.
 
     ``outcome``: failed (a mismatch or a time-out), passed, skipped, broken (the case itself broke, by an error in
@@ -105,19 +105,19 @@ class Worker:
         account.remember(Facts(**about.facts))
         self._about = about
         self.account = account
-        self._wrapped = Wrapped(account, about.settings)
+        self._wrapped = WrappedHost(account, about.settings)
         self._agents = available(about.nanoclaw)
 
-    def run(self, task: Task) -> Came:
+    def run(self, task: Task) -> TaskOutcome:
         """Run a case to its end."""
         about = self._about
         host = self._wrapped.at(f"{about.wrappers}/{task.docker}")
         run = Run(about.run, Path(about.sockets), Path(about.sockets))
-        stage = Stage(host, about.profile, Owner(f"{about.run}{task.number:03}", PREPARED), run, alone=about.alone)
+        stage = PreparedHost(host, about.profile, RunScope(f"{about.run}{task.number:03}", PREPARED), run, alone=about.alone)
         quiet = console(file=io.StringIO())
-        plugin = Verification(lambda: contextlib.nullcontext(stage), Report(quiet), Progress(quiet), factor=task.factor)
+        plugin = VerificationPlugin(lambda: contextlib.nullcontext(stage), Report(quiet), Progress(quiet), factor=task.factor)
         images = {(context, uid): name for context, uid, name in about.images}
-        supply = Supply(stage, Progress(quiet), images=images)
+        supply = AgentProvider(stage, Progress(quiet), images=images)
         integration = Integration(plugin, self._agents, Progress(quiet), slow=about.slow, supply=supply)
         arguments = [
             str(ROOT / task.node),
@@ -126,18 +126,18 @@ class Worker:
         with contextlib.closing(supply):
             status = run_pytest(arguments, plugins=[plugin, integration])
         if plugin.problem:
-            return Came(UNUSABLE, came=str(plugin.problem))
+            return TaskOutcome(UNUSABLE, came=str(plugin.problem))
         if plugin.crash or plugin.evidence is None or len(plugin.evidence.cases) != 1:
-            return Came(BROKEN, came=str(plugin.crash or "\n".join(plugin.broken) or f"pytest ended with {status!r}"))
+            return TaskOutcome(BROKEN, came=str(plugin.crash or "\n".join(plugin.broken) or f"pytest ended with {status!r}"))
         return judged(plugin.evidence.cases[0])
 
 
-def judged(case: CaseResult) -> Came:
+def judged(case: CaseResult) -> TaskOutcome:
     """What a case's result says here."""
     if case.outcome == SKIPPED:
-        return Came(SKIPPED, came=case.reason, seconds=case.seconds)
+        return TaskOutcome(SKIPPED, came=case.reason, seconds=case.seconds)
     outcome = BROKEN if case.expected == CRASHED else case.outcome
-    return Came(outcome, case.expected, case.came, case.seconds)
+    return TaskOutcome(outcome, case.expected, case.came, case.seconds)
 
 
 def main() -> None:
@@ -151,11 +151,11 @@ def main() -> None:
             try:
                 if worker is None:
                     worker = Worker(Description(**said))
-                    came = Came(PASSED)
+                    came = TaskOutcome(PASSED)
                 else:
                     came = worker.run(Task(**said))
             except Problem as problem:
-                came = Came(UNUSABLE, came=str(problem))
+                came = TaskOutcome(UNUSABLE, came=str(problem))
             answers.write(json.dumps(asdict(came)) + "\n")
     finally:
         if worker:

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 from checks.engine.case_context import directories_of
 from checks.hosts.base import Facts, Host
-from checks.hosts.prefixed import Through
-from checks.mutation.catalogue import LIBRARY, Sabotage
+from checks.hosts.prefixed import PrefixedHost
+from checks.mutation.catalogue import LIBRARY, Mutation
 
 _HEAD = '#!/bin/sh\n. "${0%/*}/lib.sh"\n'
 
 
-def upload(account: Host, run: str, sabotages: Sequence[Sabotage]) -> str:
+def upload(account: Host, run: str, sabotages: Sequence[Mutation]) -> str:
     """Put the wrappers on an account, each in a directory that it may write into; the path of the one above them."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -27,20 +27,20 @@ def upload(account: Host, run: str, sabotages: Sequence[Sabotage]) -> str:
                 tar.addfile(entry, io.BytesIO(text.encode()))
     folder = account.make_private_directory(f"{directories_of(run)}-docker")
     argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", folder]
-    account.must(argv, stdin=buffer.getvalue(), doing="laying out the sabotages")
+    account.run_checked(argv, stdin=buffer.getvalue(), doing="laying out the sabotages")
     return folder
 
 
-class Wrapped(Through):
+class WrappedHost(PrefixedHost):
     """An account that has wrappers, one of them first on its PATH."""
 
     def __init__(self, account: Host, settings: Sequence[str] = ()) -> None:
         super().__init__(account)
         self._settings = settings
-        self._path = account.must(["printenv", "PATH"], doing="asking for its PATH").out.strip()
+        self._path = account.run_checked(["printenv", "PATH"], doing="asking for its PATH").stdout.strip()
         self._folder = ""
 
-    def at(self, folder: str) -> Wrapped:
+    def at(self, folder: str) -> WrappedHost:
         """The same account with another folder first."""
         self._folder = folder
         self.before = ["env", *self._settings, f"PATH={folder}:{self._path}"]

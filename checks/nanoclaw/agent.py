@@ -47,7 +47,7 @@ class Agent:
         return "nanoclaw-agent:latest"
 
 
-def stand_in() -> Mapping[Design, Agent]:
+def stub_agent() -> Mapping[Design, Agent]:
     """The project's own agent, for both designs: one image, two sources."""
     return {
         design: Agent(design, "the project's stand-in agent, not nanoclaw's own", STAND_IN, STAND_IN / design)
@@ -106,6 +106,6 @@ def available(option: str) -> Mapping[Design, Agent]:
     """The agents that a session can run: a checkout's, or the stand-in's where there is no checkout."""
     folder = find(option)
     if folder is None:
-        return stand_in()
+        return stub_agent()
     agent = of_checkout(folder)
     return {agent.design: agent}

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from checks.core import run_directories
 from checks.core.progress import Progress
-from checks.engine.environment import Stage, stage
+from checks.engine.environment import PreparedHost, stage
 from checks.nanoclaw.agent import available
-from checks.nanoclaw.provider import Kit, Supply
+from checks.nanoclaw.provider import AgentHandle, AgentProvider
 
 
 @contextlib.contextmanager
-def opened(spec: str, profile: str | None, nanoclaw: str, progress: Progress) -> Iterator[tuple[Stage, Kit]]:
+def opened(spec: str, profile: str | None, nanoclaw: str, progress: Progress) -> Iterator[tuple[PreparedHost, AgentHandle]]:
     """A run of its own: the stage on the host that ``spec`` names, and the kit of the first agent that there is.
 
     ``nanoclaw`` is a checkout's folder, or empty. Raises as ``stage`` does.
@@ -22,6 +22,6 @@ def opened(spec: str, profile: str | None, nanoclaw: str, progress: Progress) ->
     with (
         run_directories.new_run() as run,
         stage(spec, profile, run, progress) as ready,
-        contextlib.closing(Supply(ready, progress)) as supply,
+        contextlib.closing(AgentProvider(ready, progress)) as supply,
     ):
-        yield ready, Kit(next(iter(agents.values())), supply)
+        yield ready, AgentHandle(next(iter(agents.values())), supply)

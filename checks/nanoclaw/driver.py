@@ -10,7 +10,7 @@ from typing import Any
 
 from checks.core.bounded import parsed
 from checks.core.paths import FIXTURES
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import shell
 from checks.engine.expect import Mismatch, expect
 from checks.hosts.process import Completed, TimedOut
@@ -66,7 +66,7 @@ class Driven:
     calls: Sequence[Call]
 
 
-def drive(bench: Bench, agent: Agent, image: str, question: Question) -> Driven:
+def drive(bench: CaseContext, agent: Agent, image: str, question: Question) -> Driven:
     """Lay out a copy of the checkout in the case's folder, and let its code run an agent there."""
     assert agent.checkout
     tree = Tree()
@@ -80,7 +80,7 @@ def drive(bench: Bench, agent: Agent, image: str, question: Question) -> Driven:
     tree.lay_out(bench)
     bench.host.put(f"{bench.folder}/bin/docker", (_FIXTURES / "docker").read_bytes(), mode=0o755)
     tools = bench.host.run(shell(_TOOLS, f"{bench.folder}/tools", image), timeout=60)
-    expect(tools.status == 0, "Node.js 22 and TypeScript, in the agent's image at least", tools.err.strip())
+    expect(tools.returncode == 0, "Node.js 22 and TypeScript, in the agent's image at least", tools.stderr.strip())
     script = 'cd "$1/$2" && PATH="$1/bin:$PATH" exec "$1/tools/$3" "$1/driver.mjs" "$1/tools/$4" "$1/group.json"'
     try:
         done = bench.host.run(
@@ -95,11 +95,11 @@ def drive(bench: Bench, agent: Agent, image: str, question: Question) -> Driven:
             timeout=3 * ANSWER_BOUND,
         )
     except TimedOut as late:
-        raise _failure(late.partial, f"it did not within {late.bound:g} s") from None
+        raise _failure(late.partial, f"it did not within {late.timeout:g} s") from None
     try:
-        said = parsed(done.out.strip().splitlines()[-1])
+        said = parsed(done.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):
-        raise _failure(done, f"node ended with status {done.status}") from None
+        raise _failure(done, f"node ended with status {done.returncode}") from None
     return Driven(said["outputs"], said["end"], _calls(bench))
 
 
@@ -108,8 +108,8 @@ def _failure(done: Completed, came: str) -> Mismatch:
     return Mismatch("runContainerAgent() to return", f"{came}; node said: {said or 'nothing'}", fix=entry_on(said))
 
 
-def _calls(bench: Bench) -> list[Call]:
-    told = bench.host.must(shell(_CALLS, f"{bench.folder}/record"), doing="reading what docker was called with").out
+def _calls(bench: CaseContext) -> list[Call]:
+    told = bench.host.run_checked(shell(_CALLS, f"{bench.folder}/record"), doing="reading what docker was called with").stdout
     return [_call(line) for line in told.splitlines()]
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from checks.core.bounded import parsed
 from checks.core.progress import Progress
 from checks.engine import probe_image
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import build, shell
-from checks.engine.environment import Stage
+from checks.engine.environment import PreparedHost
 from checks.engine.expect import Mismatch
 from checks.hosts.guest import Guest
 from checks.hosts.process import TimedOut
@@ -29,10 +29,10 @@ ENTRY = "an-image-does-not-build"
 _DISKS = "/var/lib/agent-images"
 
 
-class Kit:
+class AgentHandle:
     """What a case needs to run agents of one design."""
 
-    def __init__(self, agent: Agent, supply: Supply) -> None:
+    def __init__(self, agent: Agent, supply: AgentProvider) -> None:
         self.agent = agent
         self.supply = supply
 
@@ -41,19 +41,19 @@ class Kit:
         """Which agent it is, and how the base of its image came, once it is there; as evidence has it."""
         return f"{self.agent.name}; {self.supply.image_base}"
 
-    def image(self, bench: Bench) -> str:
+    def image(self, bench: CaseContext) -> str:
         """The agent's image, on the bench's account; its name."""
         return self.supply.image(self.agent, bench)
 
-    def build(self, bench: Bench) -> str:
+    def build(self, bench: CaseContext) -> str:
         """Build the agent's image through docker on the bench's account, whatever is there already; its name."""
         return self.supply.build(self.agent, bench)
 
-    def url(self, bench: Bench) -> str:
+    def url(self, bench: CaseContext) -> str:
         """Where a container on the bench's host finds the service."""
         return self.supply.url(bench)
 
-    def question(self, bench: Bench, *, silent: bool = False) -> Question:
+    def question(self, bench: CaseContext, *, silent: bool = False) -> Question:
         """A question that nobody has asked before, and an answer that nobody can guess."""
         text = f"The answer is {secrets.token_hex(12)}."
         if self.supply.live_key and not silent:
@@ -63,12 +63,12 @@ class Kit:
         return Question(f"What is the answer? {secrets.token_hex(12)}", text, conversation, self.url(bench))
 
 
-class Supply:
+class AgentProvider:
     """Images and service of one session; made when first asked for."""
 
     def __init__(
         self,
-        stage: Stage,
+        stage: PreparedHost,
         progress: Progress,
         *,
         live_key: str = "",
@@ -83,24 +83,24 @@ class Supply:
         self.images: dict[tuple[str, int], str] = dict(images or {})
         """The images that are there already: their names, by the agent's context and the account's uid."""
         self._failed: dict[str, Mismatch] = {}
-        self._lent_to: list[Bench] = []
+        self._lent_to: list[CaseContext] = []
         self.image_base = ""
         """How the base of the agents' images came, once one is there."""
 
-    def service(self, bench: Bench) -> Service:
+    def service(self, bench: CaseContext) -> Service:
         """The service, listening."""
         if self._service is None:
             self._service = Service(bench.host.service_address)
         return self._service
 
-    def url(self, bench: Bench) -> str:
+    def url(self, bench: CaseContext) -> str:
         """Where containers find the service; worked out once, since accounts of a host share their kind of network."""
         if not self._url:
             with self._failing_once("url"):
                 self._url = service_url.find(bench, self.service(bench))
         return self._url
 
-    def image(self, agent: Agent, bench: Bench) -> str:
+    def image(self, agent: Agent, bench: CaseContext) -> str:
         """The agent's image on the bench's account."""
         key = (str(agent.context), bench.uid)
         if key not in self.images:
@@ -108,7 +108,7 @@ class Supply:
             self.images[key] = self._plug(agent, bench, guest) if guest else self.build(agent, bench)
         return self.images[key]
 
-    def build(self, agent: Agent, bench: Bench) -> str:
+    def build(self, agent: Agent, bench: CaseContext) -> str:
         """``docker build`` of the agent's Dockerfile on the bench's account. Raises Mismatch where it fails."""
         tag = f"{probe_image.repository(self._stage.run.id)}:nanoclaw-agent"
         with self._failing_once(f"image of {agent.context} for {bench.uid}"):
@@ -119,8 +119,8 @@ class Supply:
             self.image_base = self.image_base or how  # a disk that is plugged in has said it already
             with self._progress.step(f"docker build of {agent.name} (minutes)"):
                 done = bench.docker(build(f"{bench.folder}/container", options=["-t", tag]), timeout=900)
-            if done.status != 0:
-                came = f"status {done.status}: {done.err.strip()[-600:]}"
+            if done.returncode != 0:
+                came = f"status {done.returncode}: {done.stderr.strip()[-600:]}"
                 raise Mismatch("docker build to end with status 0", came, fix=ENTRY)
         self.images[str(agent.context), bench.uid] = tag
         return tag
@@ -133,28 +133,28 @@ class Supply:
         try:
             yield
         except TimedOut as late:
-            self._failed[what] = Mismatch(f"an end within {late.bound:g} s", str(late))
+            self._failed[what] = Mismatch(f"an end within {late.timeout:g} s", str(late))
             raise
         except Mismatch as failure:
             self._failed[what] = failure
             raise
 
-    def _provide_base(self, bench: Bench) -> str:
+    def _provide_base(self, bench: CaseContext) -> str:
         """See that the account has the base image: its own, its registry's, or else a stand-in. How it came."""
         with contextlib.suppress(TimedOut):
             script = 'podman image exists "$1" || podman pull -q "$1"'
-            if bench.host.run(shell(script, base.NAME), timeout=300).status == 0:
+            if bench.host.run(shell(script, base.NAME), timeout=300).returncode == 0:
                 return base.FROM_REGISTRY
         archive = disks.base_archive(self._stage.run, self._progress)
         with self._progress.step("Loading a stand-in for the base image"):
-            bench.host.must(["podman", "load"], stdin=archive, timeout=300, doing="loading a base image")
+            bench.host.run_checked(["podman", "load"], stdin=archive, timeout=300, doing="loading a base image")
         self._lent_to.append(bench)
         return base.STAND_IN
 
-    def _plug(self, agent: Agent, bench: Bench, guest: Guest) -> str:
+    def _plug(self, agent: Agent, bench: CaseContext, guest: Guest) -> str:
         """Hand a guest's account the image on a disk."""
         accounts = guest.recipe.accounts
-        source = disks.Source(agent.slug, agent.name, f"localhost/{agent.image}", agent.context, agent.root)
+        source = disks.ImageSource(agent.slug, agent.name, f"localhost/{agent.image}", agent.context, agent.root)
         image = disks.ready(source, accounts, guest.run, self._progress)
         folder = f"{_DISKS}/{bench.uid}"
         guest.plug(image.disks[bench.uid], disks.label(bench.uid), folder)
@@ -165,7 +165,7 @@ class Supply:
             settings += f'[storage.options.overlay]\nmount_program = "{program}"\n'
         if guest.recipe.init == "plain":
             # Where / is not shared, the mount does not reach the namespace in which the account's Podman lives by now.
-            bench.host.must(["podman", "system", "migrate"], timeout=60, doing="letting Podman see the disk")
+            bench.host.run_checked(["podman", "system", "migrate"], timeout=60, doing="letting Podman see the disk")
         bench.host.put(f"{bench.facts.home}/.config/containers/storage.conf", settings.encode())
         self.image_base = image.base
         return agent.image

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import Started, shell
 from checks.engine.expect import Mismatch, expect
 from checks.hosts.process import HEAD, Completed
@@ -79,7 +79,7 @@ class RunningAgent(ABC):
     """
 
     def __init__(
-        self, bench: Bench, workspace: Workspace, question: Question, name: str, client: Started, patience: float = 1
+        self, bench: CaseContext, workspace: Workspace, question: Question, name: str, client: Started, patience: float = 1
     ) -> None:
         self.bench = bench
         self.workspace = workspace
@@ -125,13 +125,13 @@ class RunningAgent(ABC):
     def silent(self) -> Mismatch:
         """What to say of an agent that does not answer."""
         done = self.client.so_far()
-        ended = "is still running" if self.client.running() else f"ended with status {done.status}"
+        ended = "is still running" if self.client.running() else f"ended with status {done.returncode}"
         return self.failure("an answer from the agent", f"none; docker {ended}", done)
 
     def failure(self, expected: str, came: str, done: Completed) -> Mismatch:
         """What to say of an agent that fails, with what it said of it itself: its stderr, its debug log."""
         said = last_words(done)
-        log = self.bench.host.run(shell(_DEBUG_LOG, self.workspace.path(self.workspace.claude))).out.strip()
+        log = self.bench.host.run(shell(_DEBUG_LOG, self.workspace.path(self.workspace.claude))).stdout.strip()
         came += (f"\nIts stderr ends: {said}" if said else "") + (f"\nIts debug log: {log}" if log else "")
         return Mismatch(expected, came, fix=entry_on(came))
 
@@ -140,7 +140,7 @@ class StreamsAgent(RunningAgent):
     """An agent of the first design."""
 
     def __init__(
-        self, bench: Bench, workspace: Workspace, question: Question, name: str, client: Started, patience: float = 1
+        self, bench: CaseContext, workspace: Workspace, question: Question, name: str, client: Started, patience: float = 1
     ) -> None:
         super().__init__(bench, workspace, question, name, client, patience)
         self._markers = Markers()
@@ -150,10 +150,10 @@ class StreamsAgent(RunningAgent):
     def outputs(self) -> list[Output]:
         """What it has said so far. Raises Mismatch where something between markers is no output."""
         done = self.client.so_far()
-        if done.out_extent:
+        if done.stdout_extent:
             most = f"no more than {HEAD // 2**20} MB of output from the agent"
-            raise Mismatch(most, f"{done.out_extent.bytes} bytes")
-        heard = done.stdout
+            raise Mismatch(most, f"{done.stdout_extent.bytes} bytes")
+        heard = done.stdout_bytes
         self._outputs += self._markers.feed(heard[self._read :])
         self._read = len(heard)
         if self._markers.malformed:
@@ -200,13 +200,13 @@ class DatabasesAgent(RunningAgent):
 
     def close(self) -> Completed:
         stopped = self.bench.docker("stop", "-t", "1", self.name, timeout=30)
-        expect(stopped.status == 0, "“docker stop -t 1” to end with status 0", stopped.err.strip())
+        expect(stopped.returncode == 0, "“docker stop -t 1” to end with status 0", stopped.stderr.strip())
         return self.ended("docker stop")
 
 
 def last_words(done: Completed) -> str:
     """The end of what a command said on stderr, without npm's advertisements and a stack's frames."""
-    said = [line[:_WIDTH] for line in done.err.strip().splitlines() if not line.startswith(_NOISE)]
+    said = [line[:_WIDTH] for line in done.stderr.strip().splitlines() if not line.startswith(_NOISE)]
     return "\n".join(said[-8:])
 
 
@@ -229,7 +229,7 @@ def expect_answer(agent: RunningAgent) -> None:
 
 @contextlib.contextmanager
 def streams(
-    bench: Bench,
+    bench: CaseContext,
     workspace: Workspace,
     image: str,
     question: Question,
@@ -254,7 +254,7 @@ def streams(
 
 @contextlib.contextmanager
 def databases(
-    bench: Bench, workspace: Workspace, image: str, question: Question, *, flags: Sequence[str] = ()
+    bench: CaseContext, workspace: Workspace, image: str, question: Question, *, flags: Sequence[str] = ()
 ) -> Iterator[DatabasesAgent]:
     """An agent of the second design, its question waiting in its inbound database."""
     name = bench.name(f"v2-{GROUP}")
@@ -280,7 +280,7 @@ def addressed(text: str) -> str:
 
 @contextlib.contextmanager
 def started(
-    bench: Bench, agent: Agent, image: str, question: Question, *, flags: Sequence[str] = ()
+    bench: CaseContext, agent: Agent, image: str, question: Question, *, flags: Sequence[str] = ()
 ) -> Iterator[RunningAgent]:
     """An agent of either design, in a workspace of its own, asked."""
     if agent.design is Design.STREAMS:

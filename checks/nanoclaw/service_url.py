@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import run, shell
 from checks.engine.expect import Mismatch
 from checks.nanoclaw.service import Service
@@ -35,18 +35,18 @@ exit 1
 """
 
 
-def find(bench: Bench, service: Service) -> str:
+def find(bench: CaseContext, service: Service) -> str:
     """The URL by which a container on this host reaches the service. Raises Mismatch, with the reason, if none is."""
-    port = bench.host.lend(service.port)
-    candidates = [*_CANDIDATES, *bench.host.run(["sh", "-c", _OWN]).out.split()]
+    port = bench.host.forward_port(service.port)
+    candidates = [*_CANDIDATES, *bench.host.run(["sh", "-c", _OWN]).stdout.split()]
     command = shell(_TRY, str(port), service.token, *candidates)
     done = bench.docker(run(bench.probe, *command, options=["--rm"]), timeout=40)
-    if done.status != 0:
+    if done.returncode != 0:
         raise Mismatch(
             "a way from a container to a service on its host",
             f"none of {', '.join(candidates)} led there (network: {bench.facts.network or 'unknown'}); "
             f"the host offers it on port {port}"
-            + (f"; stderr: {done.err.strip()}" if done.status not in (0, 1) else ""),
+            + (f"; stderr: {done.stderr.strip()}" if done.returncode not in (0, 1) else ""),
             fix=ENTRY,
         )
-    return f"http://{done.out.strip()}:{port}"
+    return f"http://{done.stdout.strip()}:{port}"

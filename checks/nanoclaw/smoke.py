@@ -9,14 +9,14 @@ from checks.core.errors import Exit, WrongUsage
 from checks.core.outcome import run_and_report
 from checks.core.progress import Progress
 from checks.core.terminal import say
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
-from checks.engine.environment import Stage
+from checks.engine.environment import PreparedHost
 from checks.engine.expect import Mismatch
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import running
 from checks.nanoclaw.agent_session import opened
-from checks.nanoclaw.provider import Kit
+from checks.nanoclaw.provider import AgentHandle
 from checks.nanoclaw.running import RunningAgent
 
 _OPTIONS = ("--host", "--nanoclaw")
@@ -24,8 +24,8 @@ _USAGE = "tests/smoke.sh [--host HOST] [--nanoclaw DIR] [FLAG OF docker run]..."
 
 
 def smoke(
-    stage: Stage,
-    kit: Kit,
+    stage: PreparedHost,
+    kit: AgentHandle,
     flags: Sequence[str] = (),
     *,
     case: str = "smoke",
@@ -38,7 +38,7 @@ def smoke(
     answered still runs. Raises Mismatch or TimedOut where the answer does not come; no container is left then.
     """
     record = Record()
-    bench = Bench(stage.host, stage.owner, case, record, factor=factor)
+    bench = CaseContext(stage.host, stage.owner, case, record, factor=factor)
     image, question = kit.image(bench), kit.question(bench)
     with running.started(bench, kit.agent, image, question, flags=flags) as agent:
         try:

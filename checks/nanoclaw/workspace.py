@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checks.core.bounded import parsed
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.checkout import entries
 from checks.nanoclaw.contract import Mount
@@ -60,7 +60,7 @@ CREATE TABLE container_state (
 class Workspace:
     """A project folder on the host, laid out for one agent."""
 
-    bench: Bench
+    bench: CaseContext
     name: str
     """The project folder's name in the case's folder."""
     mounts: Sequence[Mount]
@@ -121,15 +121,15 @@ class Tree:
                 link.type, link.linkname = tarfile.SYMTYPE, each.target
                 self._tar.addfile(link)
 
-    def lay_out(self, bench: Bench) -> None:
+    def lay_out(self, bench: CaseContext) -> None:
         """Make all of it in the case's folder."""
         self._tar.close()
         argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", bench.folder]
-        bench.host.must(argv, stdin=self._buffer.getvalue(), doing="laying out the agent's folders")
+        bench.host.run_checked(argv, stdin=self._buffer.getvalue(), doing="laying out the agent's folders")
 
 
 def for_streams(
-    bench: Bench, agent: Agent, *, project: str = PROJECT, is_main: bool = False, source: str = ""
+    bench: CaseContext, agent: Agent, *, project: str = PROJECT, is_main: bool = False, source: str = ""
 ) -> Workspace:
     """The folders of an agent of the first design. ``source`` is an agent's program in place of its own."""
     tree = Tree()
@@ -171,7 +171,7 @@ def for_streams(
     return Workspace(bench, project, mounts, claude, ipc)
 
 
-def for_databases(bench: Bench, agent: Agent, *, prompt: str) -> Workspace:
+def for_databases(bench: CaseContext, agent: Agent, *, prompt: str) -> Workspace:
     """The folders of an agent of the second design, with a message waiting for it."""
     tree = Tree()
     group, sessions = f"{PROJECT}/groups/{GROUP}", f"{PROJECT}/data/v2-sessions/{AGENT_GROUP}"

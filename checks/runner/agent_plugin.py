@@ -9,22 +9,22 @@ import pytest
 from checks.core.progress import Progress
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.contract import Design
-from checks.nanoclaw.provider import Kit, Supply
-from checks.runner.plugin import Verification
+from checks.nanoclaw.provider import AgentHandle, AgentProvider
+from checks.runner.plugin import VerificationPlugin
 
 
 class Integration:
-    """One session's plugin, beside ``Verification``."""
+    """One session's plugin, beside ``VerificationPlugin``."""
 
     def __init__(
         self,
-        verification: Verification,
+        verification: VerificationPlugin,
         available: Mapping[Design, Agent],
         progress: Progress,
         *,
         slow: bool = False,
         live_key: str = "",
-        supply: Supply | None = None,
+        supply: AgentProvider | None = None,
     ) -> None:
         self._verification = verification
         self._available = available
@@ -34,11 +34,11 @@ class Integration:
         self._given = supply
 
     @pytest.fixture(scope="session")
-    def supply(self) -> Iterator[Supply]:
+    def supply(self) -> Iterator[AgentProvider]:
         """Images and service: those that the session was given, which outlive it, or its own."""
         if self._verification.stage.host.facts().engine == "docker":
             pytest.skip("its agent comes on a disk that only Podman can read")
-        supply = self._given or Supply(self._verification.stage, self._progress, live_key=self._live_key)
+        supply = self._given or AgentProvider(self._verification.stage, self._progress, live_key=self._live_key)
         yield supply
         if self._verification.evidence and supply.image_base:
             self._verification.evidence.agent = f"{next(iter(self._available.values())).name}; {supply.image_base}"
@@ -51,19 +51,19 @@ class Integration:
         return self._slow
 
     @pytest.fixture
-    def streams_kit(self, supply: Supply) -> Kit:
+    def streams_kit(self, supply: AgentProvider) -> AgentHandle:
         """For agents of the first design."""
         return self._kit(Design.STREAMS, supply)
 
     @pytest.fixture
-    def databases_kit(self, supply: Supply) -> Kit:
+    def databases_kit(self, supply: AgentProvider) -> AgentHandle:
         """For agents of the second design."""
         if self._live_key:
             pytest.skip("needs nanoclaw's credential gateway for a real key: its second design never hands one out")
         return self._kit(Design.DATABASES, supply)
 
     @pytest.fixture
-    def checkout_kit(self, supply: Supply) -> Kit:
+    def checkout_kit(self, supply: AgentProvider) -> AgentHandle:
         """For a checkout of the first design, whose own code can be run as well."""
         kit = self._kit(Design.STREAMS, supply)
         if kit.agent.checkout is None:
@@ -71,12 +71,12 @@ class Integration:
         return kit
 
     @pytest.fixture
-    def streams_or_databases_kit(self, supply: Supply) -> Kit:
+    def streams_or_databases_kit(self, supply: AgentProvider) -> AgentHandle:
         """For whichever agents there are."""
-        return Kit(next(iter(self._available.values())), supply)
+        return AgentHandle(next(iter(self._available.values())), supply)
 
-    def _kit(self, design: Design, supply: Supply) -> Kit:
+    def _kit(self, design: Design, supply: AgentProvider) -> AgentHandle:
         if design not in self._available:
             other = next(iter(self._available.values()))
             pytest.skip(f"{other.name} is of nanoclaw's other design ({other.design})")
-        return Kit(self._available[design], supply)
+        return AgentHandle(self._available[design], supply)

@@ -15,10 +15,10 @@ from checks.core.errors import HostProblem, Problem
 from checks.core.paths import GUIDE
 from checks.core.progress import Progress
 from checks.core.selection import selected
-from checks.engine.case_context import Bench, accounts_with, directories_of, remove_containers
+from checks.engine.case_context import CaseContext, accounts_for, directories_of, remove_containers
 from checks.engine.docker import Record
 from checks.engine.expect import Mismatch, expect
-from checks.engine.leaks import Watch
+from checks.engine.leaks import LeakDetector
 from checks.evidence.run import CaseResult, Evidence
 from checks.guide import catalogue
 from checks.guide.explain import found
@@ -27,7 +27,7 @@ from checks.hosts.process import TimedOut
 from checks.runner.report import Report
 
 if TYPE_CHECKING:
-    from checks.engine.environment import Stage
+    from checks.engine.environment import PreparedHost
 
 CRASHED = "the case to run to its end"
 """What was expected of a case that broke by itself: it neither held nor found a mismatch."""
@@ -35,7 +35,7 @@ CRASHED = "the case to run to its end"
 _NO_ENTRY = "a-case-fails-that-has-no-entry-here"
 _RECORD = pytest.StashKey[Record]()
 
-StageFactory = Callable[[], contextlib.AbstractContextManager["Stage"]]
+StageFactory = Callable[[], contextlib.AbstractContextManager["PreparedHost"]]
 
 
 def run_pytest(arguments: Sequence[str], plugins: Sequence[object]) -> int:
@@ -49,7 +49,7 @@ def run_pytest(arguments: Sequence[str], plugins: Sequence[object]) -> int:
 
 
 @dataclass(frozen=True)
-class About:
+class CaseInfo:
     """What a case's module and marker say of it."""
 
     id: str
@@ -70,7 +70,7 @@ class About:
         return (self.id, self.label, self.group)
 
 
-def about(item: pytest.Item) -> About:
+def about(item: pytest.Item) -> CaseInfo:
     """A case's own description. A case without a label is a mistake in the project."""
     marker = item.get_closest_marker("case")
     if marker is None:
@@ -81,10 +81,10 @@ def about(item: pytest.Item) -> About:
     against = str(marker.kwargs.get("against", ""))
     asks = frozenset(getattr(item, "fixturenames", ()))
     name = item.name.removeprefix("test_").replace("_", "-")
-    return About(name, group, str(marker.args[0]), fix, against, item.nodeid, asks)
+    return CaseInfo(name, group, str(marker.args[0]), fix, against, item.nodeid, asks)
 
 
-class Verification:
+class VerificationPlugin:
     """One session's plugin. ``stage`` is opened when the cases are known, and only if one is to run."""
 
     def __init__(
@@ -107,12 +107,12 @@ class Verification:
         self._factor = factor
         self._keep = keep
         self._verbose = verbose
-        self._stage: Stage | None = None
-        self._watches: dict[int, Watch] = {}
+        self._stage: PreparedHost | None = None
+        self._watches: dict[int, LeakDetector] = {}
         self.problem: Problem | None = None
         self.evidence: Evidence | None = None
-        self.kept: list[Bench] = []
-        self.listed: list[About] = []
+        self.kept: list[CaseContext] = []
+        self.listed: list[CaseInfo] = []
         self.broken: list[str] = []
         self.crash: BaseException | None = None
         self._catalogue = catalogue.load()  # now: a malformed one is told before anything runs
@@ -234,11 +234,11 @@ class Verification:
         A warning stands beside what failed, and is not it.
         """
         last = failed.record.commands[-1:]
-        said = [failed.came, *(done.err for done in last if done.status != 0)]
+        said = [failed.came, *(done.stderr for done in last if done.returncode != 0)]
         return next((entry.id for text in said for entry in found(text, self._catalogue) if not entry.warning), "")
 
     @property
-    def stage(self) -> Stage:
+    def stage(self) -> PreparedHost:
         """The stage; open while cases run."""
         assert self._stage
         return self._stage
@@ -251,37 +251,37 @@ class Verification:
         return request.node.stash.setdefault(_RECORD, Record())  # type: ignore[no-any-return]
 
     @pytest.fixture
-    def bench(self, request: pytest.FixtureRequest, record: Record) -> Iterator[Bench]:
+    def bench(self, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
         """The default account's bench."""
         assert self._stage
         yield from self._bench(self._stage.host, request, record)
 
     @pytest.fixture
-    def bench_passing_user(self, request: pytest.FixtureRequest, record: Record) -> Iterator[Bench]:
+    def bench_passing_user(self, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
         """A bench of an account for which nanoclaw passes --user: its uid is neither 0 nor 1000."""
         yield from self._bench(self._account(image_uid=False), request, record)
 
     @pytest.fixture
-    def bench_of_image_uid(self, request: pytest.FixtureRequest, record: Record) -> Iterator[Bench]:
+    def bench_of_image_uid(self, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
         """A bench of an account for which nanoclaw passes no --user: its uid is 1000, the image's own."""
         yield from self._bench(self._account(image_uid=True), request, record)
 
     def _account(self, *, image_uid: bool) -> Host:
         assert self._stage
-        account = accounts_with(self._stage.accounts, image_uid=image_uid)
+        account = accounts_for(self._stage.accounts, image_uid=image_uid)
         if account is None:
             uid = self._stage.host.facts().uid
             wanted = "1000" if image_uid else "neither 0 nor 1000"
             pytest.skip(f"needs an account whose uid is {wanted}; this host's is {uid}")
         return account
 
-    def _bench(self, account: Host, request: pytest.FixtureRequest, record: Record) -> Iterator[Bench]:
+    def _bench(self, account: Host, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
         assert self._stage
         what = about(request.node)
         if self._flags and what.against:
             pytest.skip(f"not with the hardening flags on: {what.against}")
         watch = self._watch(account)
-        bench = Bench(account, self._stage.owner, what.id, record, factor=self._factor, flags=self._flags, watch=watch)
+        bench = CaseContext(account, self._stage.owner, what.id, record, factor=self._factor, flags=self._flags, watch=watch)
         failed_before = request.session.testsfailed
         yield bench
         if self._stage is None:
@@ -290,7 +290,7 @@ class Verification:
         if request.session.testsfailed == failed_before:
             if self._stage.guest is None:  # a throwaway host takes its bystanders along
                 bench.clear()
-            left = watch.left()
+            left = watch.new()
             if not left:
                 return
         del self._watches[bench.uid]  # what a failed case leaves is no fault of the next one
@@ -301,13 +301,13 @@ class Verification:
             remove_containers(account, self._stage.owner.run)
         expect(not left, "nothing of the case left on the host", "\n".join(left))
 
-    def _watch(self, account: Host) -> Watch:
+    def _watch(self, account: Host) -> LeakDetector:
         """The account's watch, which goes on from case to case; it begins anew where it is no longer to be trusted."""
         assert self._stage
         uid = account.facts().uid
         if uid not in self._watches:
             owner = self._stage.owner
-            self._watches[uid] = Watch(
+            self._watches[uid] = LeakDetector(
                 account,
                 owner.run,
                 alone=self._stage.alone,
@@ -323,7 +323,7 @@ def _explained(error: BaseException | None, report: pytest.TestReport) -> tuple[
     if isinstance(error, Mismatch):
         return error.expected, error.came
     if isinstance(error, TimedOut):
-        return f"an end within {error.bound:g} s", "none: it was killed"
+        return f"an end within {error.timeout:g} s", "none: it was killed"
     if isinstance(error, EOFError):
         return "more output", str(error)
     return CRASHED, report.longreprtext

@@ -83,10 +83,10 @@ def failure(case: CaseResult) -> list[str]:
 
 
 def _command(done: Completed) -> list[str]:
-    words = Completed(tuple(plain(done.argv)), done.status, b"", b"", done.seconds)
+    words = Completed(tuple(plain(done.argv)), done.returncode, b"", b"", done.seconds)
     lines = _field("ran:", words.command)
-    lines.append(f"status:   {done.status} after {done.seconds:.1f} s")
-    for name, text in (("stdout:", done.out), ("stderr:", done.err)):
+    lines.append(f"status:   {done.returncode} after {done.seconds:.1f} s")
+    for name, text in (("stdout:", done.stdout), ("stderr:", done.stderr)):
         if text.strip():
             cut = f"{text[:_SHOWN]}… ({len(text)} characters)" if len(text) > _SHOWN else text
             lines += _field(name, cut.strip())

@@ -21,15 +21,15 @@ from checks.core.paths import ROOT
 from checks.core.progress import Progress
 from checks.core.terminal import Console, clean
 from checks.engine import flags
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.environment import stage
 from checks.engine.probe_image import LABEL
 from checks.evidence.run import Evidence
 from checks.hosts.preflight import require_known
 from checks.nanoclaw.agent import available
-from checks.nanoclaw.provider import Supply
+from checks.nanoclaw.provider import AgentProvider
 from checks.runner.agent_plugin import Integration
-from checks.runner.plugin import About, StageFactory, Verification, run_pytest
+from checks.runner.plugin import CaseInfo, StageFactory, VerificationPlugin, run_pytest
 from checks.runner.report import Report
 
 CASES = ROOT / "checks" / "cases"
@@ -41,7 +41,7 @@ ORDER = (
 
 
 @dataclass(frozen=True)
-class Options:
+class VerifyOptions:
     """What a user may ask of a verification."""
 
     host: str = "auto"
@@ -65,13 +65,13 @@ class Options:
     """Whether every ``docker run`` gets the recommended hardening flags."""
 
 
-def verify(options: Options) -> Exit:
+def verify(options: VerifyOptions) -> Exit:
     """Run the cases and print the report. Every problem becomes one line on standard error and an exit status."""
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
 
 
-def _run(options: Options, progress: Progress) -> Exit:
+def _run(options: VerifyOptions, progress: Progress) -> Exit:
     _check(options)
     with run_directories.new_run() as run:
         console = terminal.console()
@@ -94,7 +94,7 @@ def _run(options: Options, progress: Progress) -> Exit:
 
 
 def session(
-    options: Options, opened: StageFactory, console: Console, progress: Progress, *, supply: Supply | None = None
+    options: VerifyOptions, opened: StageFactory, console: Console, progress: Progress, *, supply: AgentProvider | None = None
 ) -> tuple[Exit, Evidence | None]:
     """Run the cases on the stage that ``opened`` opens, and print the report; what was seen, where a case ran.
 
@@ -103,7 +103,7 @@ def session(
     Raises the Problem that kept the cases from running.
     """
     report = Report(console)
-    plugin = Verification(
+    plugin = VerificationPlugin(
         opened,
         report,
         progress,
@@ -145,16 +145,16 @@ def session(
     return Exit.CASE_FAILED if failed else Exit.OK, plugin.evidence
 
 
-def all_cases() -> list[About]:
+def all_cases() -> list[CaseInfo]:
     """Every case, in the report's order. Needs no host."""
-    plugin = Verification(contextlib.nullcontext, Report(), Progress())  # type: ignore[arg-type]
-    arguments = [*_arguments(Options(list_only=True)), "-p", "no:cacheprovider"]
+    plugin = VerificationPlugin(contextlib.nullcontext, Report(), Progress())  # type: ignore[arg-type]
+    arguments = [*_arguments(VerifyOptions(list_only=True)), "-p", "no:cacheprovider"]
     if run_pytest(arguments, plugins=[plugin]) != pytest.ExitCode.OK:
         raise plugin.crash or RuntimeError("\n".join(plugin.broken))
     return plugin.listed
 
 
-def how_to_look(bench: Bench) -> str:
+def how_to_look(bench: CaseContext) -> str:
     """What to type to see a failed case's containers and folder."""
     shell = bench.host.address()
     live = " (removed under --live, with all containers: it may have held the key)"
@@ -169,7 +169,7 @@ def how_to_look(bench: Bench) -> str:
     )
 
 
-def _arguments(options: Options, junit: str = "") -> list[str]:
+def _arguments(options: VerifyOptions, junit: str = "") -> list[str]:
     return [
         *(str(CASES / f"{group}.py") for group in ORDER),
         "-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(CASES.parent.parent),
@@ -181,7 +181,7 @@ def _arguments(options: Options, junit: str = "") -> list[str]:
 
 
 @contextlib.contextmanager
-def _reported(options: Options) -> Iterator[str]:
+def _reported(options: VerifyOptions) -> Iterator[str]:
     """Where pytest is to write its JUnit XML: a file that nobody else can read. It is cleaned before it is delivered.
 
     pytest escapes what XML can't have. What only a terminal or a reader's eye would obey it leaves, and secrets.
@@ -198,7 +198,7 @@ def _reported(options: Options) -> Iterator[str]:
                 files.replace(Path(options.junit), clean(file.read_text()).encode(), private=options.live)
 
 
-def _check(options: Options) -> None:
+def _check(options: VerifyOptions) -> None:
     require_known(options.host)
     factor_of(options.timeout_factor)
     _live_key(options)
@@ -210,7 +210,7 @@ def _check(options: Options) -> None:
         raise WrongUsage("--json and --junit name the same file.", "Name two.")
 
 
-def _live_key(options: Options) -> str:
+def _live_key(options: VerifyOptions) -> str:
     """The user's key, which is shown nowhere from now on; empty without ``--live``. Raises WrongUsage."""
     if not options.live:
         return ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checks.capacity.wslconfig import files, render
-from checks.capacity.wslconfig.files import Source
+from checks.capacity.wslconfig.files import ConfigText
 from checks.capacity.wslconfig.lines import Setting, read
 from checks.capacity.wslconfig.machine import known
 from checks.capacity.wslconfig.plan import Machine, Plan, count_of, largest, plan, spoken
@@ -19,7 +19,7 @@ EXAMPLE = ROOT / "examples" / "wslconfig.example"
 
 
 @dataclass(frozen=True)
-class Options:
+class WslconfigOptions:
     """What a user may ask of this command, as it was typed; "" where nothing was."""
 
     containers: str = ""
@@ -33,7 +33,7 @@ class Options:
     check: bool = False
 
 
-def wslconfig(options: Options) -> Exit:
+def wslconfig(options: WslconfigOptions) -> Exit:
     """Do what the options ask for. CASE_FAILED where a checked file has findings, or the example is stale."""
     try:
         if options.validate:
@@ -49,7 +49,7 @@ def wslconfig(options: Options) -> Exit:
         return problem.exit
 
 
-def _alone(options: Options, what: str) -> None:
+def _alone(options: WslconfigOptions, what: str) -> None:
     """Raise WrongUsage where an option was given that does not go with what was asked for."""
     of_containers = {
         "--host-memory": options.host_memory, "--host-cpus": options.host_cpus, "--no-browser": not options.browser,
@@ -100,7 +100,7 @@ def _validate(name: str) -> Exit:
     return Exit.OK
 
 
-def _compute(options: Options) -> Exit:
+def _compute(options: WslconfigOptions) -> Exit:
     containers = count_of("--containers", options.containers)
     path = files.located("--output", options.output) if options.output else None
     host = known(options.host_memory, options.host_cpus)
@@ -137,7 +137,7 @@ def _too_many(wanted: Plan, machine: Machine) -> WrongUsage:
     return WrongUsage(what, remedy)
 
 
-def _write(path: Path, wanted: Plan, machine: Machine, options: Options) -> None:
+def _write(path: Path, wanted: Plan, machine: Machine, options: WslconfigOptions) -> None:
     if path.is_dir():
         raise WrongUsage(f"{path} is a folder.", f"Name the file in it: --output {path / '.wslconfig'}")
     if options.update:
@@ -162,10 +162,10 @@ def _update(path: Path, wanted: Plan) -> None:
     else:
         files.replace(path, source.encode(text))
         say(f"Updated {path}: {_told(wanted)}. Everything else is as it was.")
-    _mention_findings(path, Source(text, source.encoding, source.bom, source.remarks))
+    _mention_findings(path, ConfigText(text, source.encoding, source.bom, source.remarks))
 
 
-def _mention_findings(path: Path, source: Source) -> None:
+def _mention_findings(path: Path, source: ConfigText) -> None:
     wrong = sum(not finding.harmless for finding in validate(source))
     if wrong:
         say(f"There is something else in it that WSL ignores: invoke wslconfig --validate {path}", error=True)

@@ -32,7 +32,7 @@ class Remark:
 
 
 @dataclass(frozen=True)
-class Source:
+class ConfigText:
     """A file that was read."""
 
     text: str
@@ -52,7 +52,7 @@ class Source:
         return self.bom + text.encode(self.encoding)
 
 
-def decode(data: bytes) -> Source:
+def decode(data: bytes) -> ConfigText:
     """A file's bytes as text, with what is to be said of its encoding.
 
     Microsoft documents no encoding of .wslconfig. What is said here follows from how WSL's source opens it and what
@@ -83,11 +83,11 @@ def decode(data: bytes) -> Source:
         line = data[: error.start].count(b"\n") + 1
         wrong = f"the file is not {encoding.upper()}: the first byte that does not fit is in line {line}. {_REMEDY}"
         remarks.append(Remark(wrong, harmless=False))
-    return Source(text, encoding, bom, tuple(remarks))
+    return ConfigText(text, encoding, bom, tuple(remarks))
 
 
-def _illegible(what: str) -> Source:
-    return Source("", "utf-8", b"", (Remark(f"{what}. {_REMEDY}", harmless=False),), legible=False)
+def _illegible(what: str) -> ConfigText:
+    return ConfigText("", "utf-8", b"", (Remark(f"{what}. {_REMEDY}", harmless=False),), legible=False)
 
 
 def located(option: str, name: str) -> Path:
@@ -122,7 +122,7 @@ def line_end(path: Path) -> str:
     return "\n"
 
 
-def load(path: Path) -> Source:
+def load(path: Path) -> ConfigText:
     """Read a file. Raises WrongUsage where that is not possible."""
     try:
         return decode(read(path, _LARGEST))

@@ -10,13 +10,13 @@ import re
 from dataclasses import dataclass
 
 from checks.capacity.wslconfig import values
-from checks.capacity.wslconfig.files import Source
+from checks.capacity.wslconfig.files import ConfigText
 from checks.capacity.wslconfig.keys import Catalogue, Key, catalogue, nearest
 from checks.capacity.wslconfig.lines import Line, Section, Setting, Unreadable, read
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnostic:
     """Something in a file that its author should hear of."""
 
     line: int
@@ -26,9 +26,9 @@ class Finding:
     """Whether WSL reads the line as it was meant all the same."""
 
 
-def validate(source: Source) -> list[Finding]:
+def validate(source: ConfigText) -> list[Diagnostic]:
     """All findings of a file, by line."""
-    found = [Finding(1, remark.message, remark.harmless) for remark in source.remarks]
+    found = [Diagnostic(1, remark.message, remark.harmless) for remark in source.remarks]
     if source.legible:
         found += Checker(catalogue()).check(source.text)
     return sorted(found, key=lambda each: each.line)
@@ -42,9 +42,9 @@ class Checker:
         self._section: str | None = ""
         """"" before the first header, None under one that WSL does not know."""
         self._set: dict[Key, int] = {}
-        self._found: list[Finding] = []
+        self._found: list[Diagnostic] = []
 
-    def check(self, text: str) -> list[Finding]:
+    def check(self, text: str) -> list[Diagnostic]:
         """The findings of a whole text."""
         for line in read(text):
             self._line(line)
@@ -59,7 +59,7 @@ class Checker:
             self._setting(line)
 
     def _tell(self, line: int, message: str, *, harmless: bool = False) -> None:
-        self._found.append(Finding(line, message, harmless))
+        self._found.append(Diagnostic(line, message, harmless))
 
     def _header(self, header: Section) -> None:
         sections = self._known.sections

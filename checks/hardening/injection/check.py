@@ -9,16 +9,16 @@ from typing import Any
 
 from checks.core.errors import HostProblem
 from checks.engine import container_state
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import Docker, Record
-from checks.engine.environment import Stage
+from checks.engine.environment import PreparedHost
 from checks.engine.expect import Mismatch, expect
 from checks.hardening.injection import state
 from checks.hardening.injection.settings import Setting, Settings, in_force, seen
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import contract, running
 from checks.nanoclaw.agent import Agent
-from checks.nanoclaw.provider import Kit
+from checks.nanoclaw.provider import AgentHandle
 from checks.nanoclaw.running import Question, RunningAgent, StreamsAgent
 from checks.nanoclaw.service import Conversation
 
@@ -27,7 +27,7 @@ _NOWHERE = "http://127.0.0.1:9"
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One thing that was looked at: whether it is as it is to be, and what was seen."""
 
     what: str
@@ -40,16 +40,16 @@ class Finding:
         return f"  [{'PASS' if self.held else 'FAIL'}] {self.what}: {self.seen}"
 
 
-def check(stage: Stage, kit: Kit) -> list[Finding]:
+def check(stage: PreparedHost, kit: AgentHandle) -> list[CheckResult]:
     """Look at the files, run an agent exactly as nanoclaw does, look into its container, hear its answer."""
     found = state.look(stage.host)
     wrong = state.problems(found)
-    findings = [Finding("The configuration is in place", not wrong, " ".join(wrong) or "every file as installed")]
-    bench = Bench(stage.host, stage.owner, "injection", Record())
+    findings = [CheckResult("The configuration is in place", not wrong, " ".join(wrong) or "every file as installed")]
+    bench = CaseContext(stage.host, stage.owner, "injection", Record())
     try:
         image = kit.image(bench)
     except (Mismatch, TimedOut) as failure:
-        return [*findings, Finding("The agent's image is there", False, str(failure))]
+        return [*findings, CheckResult("The agent's image is there", False, str(failure))]
     unasked = ""
     try:
         question = kit.question(bench)
@@ -61,13 +61,13 @@ def check(stage: Stage, kit: Kit) -> list[Finding]:
     return findings
 
 
-def missing(stage: Stage) -> Mapping[Setting, str]:
+def missing(stage: PreparedHost) -> Mapping[Setting, str]:
     """What of the recommended set this host can't set, each with the reason."""
     gone = state.look(stage.host).settings.missing()
     return {setting: f"it gives users no controller “{name}”" for name, setting in gone.items()}
 
 
-def as_json(findings: list[Finding], left_out: Mapping[Setting, str]) -> dict[str, Any]:
+def as_json(findings: list[CheckResult], left_out: Mapping[Setting, str]) -> dict[str, Any]:
     """The findings as evidence has them."""
     return {
         "findings": [{"what": each.what, "held": each.held, "seen": each.seen} for each in findings],
@@ -76,22 +76,22 @@ def as_json(findings: list[Finding], left_out: Mapping[Setting, str]) -> dict[st
 
 
 def _of_agent(
-    bench: Bench, which: Agent, image: str, question: Question, settings: Settings, unasked: str
-) -> Iterator[Finding]:
+    bench: CaseContext, which: Agent, image: str, question: Question, settings: Settings, unasked: str
+) -> Iterator[CheckResult]:
     name = ""
     try:
         with running.started(bench, which, image, question) as agent:
             name = agent.name
             yield _unmodified(agent, image)
             yield from _inside(bench, agent, settings)
-            yield Finding("The agent answers", False, unasked) if unasked else _answered(agent)
+            yield CheckResult("The agent answers", False, unasked) if unasked else _answered(agent)
     finally:
         if name:
             with contextlib.suppress(HostProblem):
                 bench.host.run([bench.facts.engine, "rm", "-f", name], timeout=30)
 
 
-def _unmodified(agent: RunningAgent, image: str) -> Finding:
+def _unmodified(agent: RunningAgent, image: str) -> CheckResult:
     """Whether what was run is what nanoclaw runs: no label, no option of ours, and the docker of the account's PATH."""
     bench, sent = agent.bench, list(agent.client.so_far().argv)
     own = [
@@ -103,46 +103,46 @@ def _unmodified(agent: RunningAgent, image: str) -> Finding:
     ]  # fmt: skip
     if not isinstance(agent, StreamsAgent):  # the second design's command has the gateway's options besides
         own = [word for word in sent if not word.startswith(("--label=nanoclaw-verify", "nanoclaw-verify="))]
-    return Finding("The invocation is nanoclaw's own", sent == own, " ".join(sent[:6]) + " …")
+    return CheckResult("The invocation is nanoclaw's own", sent == own, " ".join(sent[:6]) + " …")
 
 
-def _inside(bench: Bench, agent: RunningAgent, settings: Settings) -> Iterator[Finding]:
+def _inside(bench: CaseContext, agent: RunningAgent, settings: Settings) -> Iterator[CheckResult]:
     """What is in force for the agent's own first process: what is exec'd beside it gets its rights from Podman anew."""
     try:
         bench.await_running(agent.name)
         done = bench.host.run([bench.facts.engine, "exec", agent.name, *container_state.argv()], timeout=30)
-        now = container_state.parse(done.out)
+        now = container_state.parse(done.stdout)
     except (Mismatch, ValueError, TimedOut) as failure:
         why = running.last_words(agent.client.so_far()) or str(failure)
         for setting in settings.wanted():
-            yield Finding(setting.capitalize(), False, "can't be seen: no container of the agent's is running")
-        yield Finding("The agent's container starts", False, why)
+            yield CheckResult(setting.capitalize(), False, "can't be seen: no container of the agent's is running")
+        yield CheckResult("The agent's container starts", False, why)
         return
     for setting in settings.wanted():
-        yield Finding(setting.capitalize(), in_force(setting, settings, now, bench.uid), seen(setting, now))
+        yield CheckResult(setting.capitalize(), in_force(setting, settings, now, bench.uid), seen(setting, now))
 
 
-def _answered(agent: RunningAgent) -> Finding:
+def _answered(agent: RunningAgent) -> CheckResult:
     try:
         running.expect_answer(agent)
         agent.close()
     except (Mismatch, TimedOut) as failure:
-        return Finding("The agent answers", False, str(failure))
-    return Finding("The agent answers", True, "the service's own words")
+        return CheckResult("The agent answers", False, str(failure))
+    return CheckResult("The agent answers", True, "the service's own words")
 
 
-def _of_others(bench: Bench, settings: Settings) -> Finding:
+def _of_others(bench: CaseContext, settings: Settings) -> CheckResult:
     """Another container of the same user, with a mount, that is not nanoclaw's: only its user namespace is another."""
     what = "Other containers are left alone"
     folder = bench.make("others")
     argv = [bench.facts.engine, "run", "--rm", "-v", f"{folder}:/data", bench.probe, *container_state.argv()]
     try:
         done = bench.host.run(argv, timeout=40)
-        expect(done.status == 0, "another container to run", done.err.strip()[-300:])
-        now = container_state.parse(done.out)
+        expect(done.returncode == 0, "another container to run", done.stderr.strip()[-300:])
+        now = container_state.parse(done.stdout)
     except (Mismatch, ValueError, TimedOut) as failure:
-        return Finding(what, False, str(failure))
+        return CheckResult(what, False, str(failure))
     touched = [
         each for each in settings.wanted() if each is not Setting.USER and in_force(each, settings, now, bench.uid)
     ]
-    return Finding(what, not touched, ", ".join(touched) or "a writable root, capabilities and limits as before")
+    return CheckResult(what, not touched, ", ".join(touched) or "a writable root, capabilities and limits as before")

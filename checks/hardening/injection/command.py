@@ -14,7 +14,7 @@ from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
 from checks.core.progress import Progress
 from checks.core.terminal import say
-from checks.engine.environment import Stage, stage
+from checks.engine.environment import PreparedHost, stage
 from checks.hardening.injection import check as proof
 from checks.hardening.injection import install, stored, table
 from checks.hardening.injection.measure import measured
@@ -29,7 +29,7 @@ _ACTIONS = "--list, --check, --install or --uninstall"
 
 
 @dataclass(frozen=True)
-class Options:
+class InjectOptions:
     """What a user may ask of this command."""
 
     list: bool = False
@@ -42,13 +42,13 @@ class Options:
     nanoclaw: str = ""
 
 
-def inject(options: Options) -> Exit:
+def inject(options: InjectOptions) -> Exit:
     """Do what was asked for. CASE_FAILED where something is not in force or missing, or stands in the way."""
     progress = Progress()
     return run_and_report(lambda: _do(options, progress), progress.say)
 
 
-def _do(options: Options, progress: Progress) -> Exit:
+def _do(options: InjectOptions, progress: Progress) -> Exit:
     asked = [name for name in ("list", "check", "install", "uninstall") if getattr(options, name)]
     if len(asked) != 1:
         raise WrongUsage(f"Ask for one of {_ACTIONS}.", "See invoke --help inject.")
@@ -100,7 +100,7 @@ def _list(spec: str, progress: Progress) -> Exit:
     return Exit.OK
 
 
-def _refuse_configured(ready: Stage, found: Found) -> None:
+def _refuse_configured(ready: PreparedHost, found: Found) -> None:
     """Each option is tried alone: what an account is configured with already would be taken for the option's doing."""
     if ready.guest is None and (own := [path for path in found.files if "/.config/containers/" in path]):
         raise WrongUsage(
@@ -109,7 +109,7 @@ def _refuse_configured(ready: Stage, found: Found) -> None:
         )
 
 
-def _check(options: Options, progress: Progress) -> Exit:
+def _check(options: InjectOptions, progress: Progress) -> Exit:
     spec = options.host or "auto"
     with opened(spec, _plain(spec), options.nanoclaw, progress) as (ready, kit):
         if ready.guest is not None:
@@ -133,7 +133,7 @@ def _check(options: Options, progress: Progress) -> Exit:
     return _report(evidence, findings, accept_missing=options.accept_missing)
 
 
-def _report(evidence: dict[str, Any], findings: list[proof.Finding], *, accept_missing: bool) -> Exit:
+def _report(evidence: dict[str, Any], findings: list[proof.CheckResult], *, accept_missing: bool) -> Exit:
     for finding in findings:
         say(finding.line)
     for what, why in evidence["missing"].items():

@@ -16,7 +16,7 @@ from checks.core.errors import HostProblem, WrongUsage
 from checks.core.paths import FIXTURES
 from checks.core.terminal import say
 from checks.engine import container_state
-from checks.engine.container_state import CAPABILITIES, Inside, Mounted
+from checks.engine.container_state import CAPABILITIES, ContainerState, Mounted
 from checks.engine.docker import shell
 from checks.hardening.injection import configuration
 from checks.hardening.injection.configuration import File, settings_folder
@@ -41,15 +41,15 @@ _SAID = 400  # characters of Podman's own words in a message
 class Effect:
     """What became of one container."""
 
-    inside: Inside | None
+    inside: ContainerState | None
     """What the running container saw of itself; None where it did not run."""
-    handed: Inside | None
+    handed: ContainerState | None
     """The configuration that Podman gave to its OCI runtime; None where it came to none."""
     said: str
     """Podman's own words where no container ran."""
 
     @property
-    def known(self) -> Inside | None:
+    def known(self) -> ContainerState | None:
         """The best that is known of the container."""
         return self.inside or self.handed
 
@@ -60,7 +60,7 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class EffectCheck:
     """Whether the recommended configuration is in effect on an account."""
 
     effect: Effect
@@ -94,17 +94,17 @@ class Verdict:
         return f"{self.context}{'; '.join(parts)}"
 
 
-def placed(host: Host, found: Found, wanted: Settings) -> Verdict:
+def placed(host: Host, found: Found, wanted: Settings) -> EffectCheck:
     """What Podman makes of the configuration as it stands on the account now."""
     return _worst(host, found, wanted, None)
 
 
-def staged(host: Host, found: Found, wanted: Settings) -> Verdict:
+def staged(host: Host, found: Found, wanted: Settings) -> EffectCheck:
     """What Podman would make of the configuration with our files in it. The account itself stays unchanged."""
     return _worst(host, found, wanted, lambda folder: configuration.files(folder, found.version, wanted))
 
 
-def _worst(host: Host, found: Found, wanted: Settings, files: _Files | None) -> Verdict:
+def _worst(host: Host, found: Found, wanted: Settings, files: _Files | None) -> EffectCheck:
     """The verdict in this environment, without its variables of Podman's, and in that of the account's services.
 
     The first that does not hold. A variable of one shell may do what a file does not, and nanoclaw's service lacks it.
@@ -122,7 +122,7 @@ def _worst(host: Host, found: Found, wanted: Settings, files: _Files | None) -> 
         breaks = False
         if effect.inside is None:
             breaks = _effect(host, found, lambda _: [], carrier).inside is not None
-        verdict = Verdict(effect, tuple(effect.lacking(wanted, found.uid)), breaks, context)
+        verdict = EffectCheck(effect, tuple(effect.lacking(wanted, found.uid)), breaks, context)
         if not verdict.holds:
             return verdict
     return verdict
@@ -142,8 +142,8 @@ def _effect(host: Host, found: Found, files: _Files | None, carrier: Sequence[st
         try:
             done = host.run([*carrier, *shell(script, *argv)], stdin=stdin, timeout=_TIMEOUT)
         except TimedOut as late:
-            return Effect(None, None, f"a container did not end within {late.bound:g} s")
-    told = dict(line.split("\t", 1) for line in done.out.splitlines() if "\t" in line)
+            return Effect(None, None, f"a container did not end within {late.timeout:g} s")
+    told = dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
     try:
         values = {key: base64.b64decode(value).decode(errors="replace") for key, value in told.items()}
     except ValueError as error:
@@ -153,7 +153,7 @@ def _effect(host: Host, found: Found, files: _Files | None, carrier: Sequence[st
         values["error"] = values["error"].replace(copy, settings_folder(found.home))
     if "error" not in values:
         raise HostProblem(
-            f"On {host.name}, Podman could not be asked what it applies: {_words(done.err) or f'status {done.status}'}."
+            f"On {host.name}, Podman could not be asked what it applies: {_words(done.stderr) or f'status {done.returncode}'}."
         )
     seen_inside, handed = None, None
     said = _words(values["error"])
@@ -195,7 +195,7 @@ def _words(text: str) -> str:
     return flat if len(flat) <= _SAID else f"… {flat[-_SAID:]}"
 
 
-def of_config(config: Mapping[str, Any]) -> Inside:
+def of_config(config: Mapping[str, Any]) -> ContainerState:
     """A container as its config.json describes it (OCI runtime specification).
 
     Raises ValueError, KeyError, TypeError or AttributeError where this is none.
@@ -208,7 +208,7 @@ def of_config(config: Mapping[str, Any]) -> Inside:
     tmp = mounts.get("/tmp")  # noqa: S108 - the container's
     words = dict(word.partition("=")[::2] for word in (tmp or {}).get("options") or ())
     cpu = resources.get("cpu") or {}
-    return Inside(
+    return ContainerState(
         capabilities=sum(1 << bit for bit in bits),
         no_new_privileges=process.get("noNewPrivileges") is True,
         seccomp=2 if linux.get("seccomp") else 0,

@@ -19,7 +19,7 @@ from checks.core.terminal import say
 from checks.engine.docker import shell
 from checks.hardening.injection import effect
 from checks.hardening.injection.configuration import ASIDE, DROP_IN, HOOK, REFUSAL, File, settings_folder
-from checks.hardening.injection.effect import Verdict
+from checks.hardening.injection.effect import EffectCheck
 from checks.hardening.injection.settings import Setting, seen
 from checks.hardening.injection.state import Found, look, obstacles, require_account, require_writable, rivals
 from checks.hosts.base import Host
@@ -53,11 +53,11 @@ class Placed:
     def settle(self) -> None:
         """Keep what was written."""
         argv = ["settle", *(file.path for file in self.files)]
-        self.host.must(_script(*argv), doing="giving up what was there before")
+        self.host.run_checked(_script(*argv), doing="giving up what was there before")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Installation:
     """What came of an attempt to install."""
 
     found: Found
@@ -66,7 +66,7 @@ class Outcome:
     """What of the user's own stands in the way; then nothing was written."""
     due: Sequence[File]
     """What was missing or of another version."""
-    verdict: Verdict | None
+    verdict: EffectCheck | None
     """What Podman made of it, with everything in force that is not missing; None only with obstacles."""
 
     @property
@@ -115,7 +115,7 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
     return Exit.OK
 
 
-def bring(host: Host, *, dry_run: bool = False, accept_missing: bool = False) -> Outcome:
+def bring(host: Host, *, dry_run: bool = False, accept_missing: bool = False) -> Installation:
     """Write what is missing, unless something of the user's stands in the way, and ask Podman what it then applies.
 
     Podman is asked before, with a copy of the configuration, and after: with ``dry_run`` only before. Where it does not
@@ -126,7 +126,7 @@ def bring(host: Host, *, dry_run: bool = False, accept_missing: bool = False) ->
     with locked(host):
         found = look(host)
         if why := obstacles(found):
-            return Outcome(found, why, (), None)
+            return Installation(found, why, (), None)
         if (gone := found.settings.missing()) and not accept_missing:
             raise HostProblem(
                 f"On {host.name}, {', '.join(gone.values())} can't be set: its users have no controllers "
@@ -138,14 +138,14 @@ def bring(host: Host, *, dry_run: bool = False, accept_missing: bool = False) ->
             verdict = effect.placed(host, found, found.settings)
             _require(verdict, found, accept_missing, "It is installed, and was left as it is.")
             _clear(host, found, dry_run=dry_run)
-            return Outcome(found, (), due, verdict)
+            return Installation(found, (), due, verdict)
         require_writable(found, "installed")
         verdict = effect.staged(host, found, found.settings)
         _require(verdict, found, accept_missing, "Nothing was installed.")
         _clear(host, found, dry_run=dry_run)
         if not dry_run:
             verdict = _place_and_ask(host, found, due, accept_missing)
-        return Outcome(found, (), due, verdict)
+        return Installation(found, (), due, verdict)
 
 
 def _clear(host: Host, found: Found, *, dry_run: bool) -> None:
@@ -156,7 +156,7 @@ def _clear(host: Host, found: Found, *, dry_run: bool) -> None:
         say(f"{'Would remove' if dry_run else 'Removed'} {path}, left by an install that was interrupted.")
 
 
-def _place_and_ask(host: Host, found: Found, due: Sequence[File], accept_missing: bool) -> Verdict:
+def _place_and_ask(host: Host, found: Found, due: Sequence[File], accept_missing: bool) -> EffectCheck:
     written = place(host, due)
     try:
         verdict = effect.placed(host, found, found.settings)
@@ -168,7 +168,7 @@ def _place_and_ask(host: Host, found: Found, due: Sequence[File], accept_missing
     return verdict
 
 
-def _require(verdict: Verdict, found: Found, accept_missing: bool, left: str) -> None:
+def _require(verdict: EffectCheck, found: Found, accept_missing: bool, left: str) -> None:
     """Raise HostProblem unless Podman applies everything, or all but limits where those may be missing."""
     if verdict.holds or (accept_missing and verdict.only_limits):
         return
@@ -183,7 +183,7 @@ def _require(verdict: Verdict, found: Found, accept_missing: bool, left: str) ->
     )
 
 
-def _report(verdict: Verdict, outcome: Outcome) -> None:
+def _report(verdict: EffectCheck, outcome: Installation) -> None:
     wanted = [each for each in outcome.found.settings.wanted() if each not in verdict.lacking]
     known = verdict.effect.known
     if known is None:
@@ -278,18 +278,18 @@ def remove(host: Host, found: Found, paths: Sequence[str]) -> str:
     folder = settings_folder(found.home)
     own = f"{folder}/{HOOK.partition('/')[0]}"
     refusal = f"{folder}/{REFUSAL}"
-    told = [refusal] if host.run(["grep", "-qs", "nanoclaw hardening", refusal]).status == 0 else []
+    told = [refusal] if host.run(["grep", "-qs", "nanoclaw hardening", refusal]).returncode == 0 else []
     emptied = [folder, f"{folder}/{DROP_IN.partition('/')[0]}", own]
     emptied += [above for path in paths if (above := str(PurePosixPath(path).parent)) not in emptied]
     _files(host, "remove", emptied, [*paths, *told], doing="removing the configuration")
-    return own if host.run(["test", "-e", own]).status == 0 else ""
+    return own if host.run(["test", "-e", own]).returncode == 0 else ""
 
 
 def _files(
     host: Host, action: str, directories: Sequence[str], paths: Sequence[str], *, stdin: bytes = b"", doing: str
 ) -> str:
     argv = _script(action, str(len(directories)), *directories, *paths)
-    return host.must(argv, stdin=stdin, doing=doing).out
+    return host.run_checked(argv, stdin=stdin, doing=doing).stdout
 
 
 def _script(*argv: str) -> list[str]:

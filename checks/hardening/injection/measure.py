@@ -10,9 +10,9 @@ from typing import Any
 
 from checks.core.progress import Progress
 from checks.engine import container_state, probe_image
-from checks.engine.case_context import Bench
+from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
-from checks.engine.environment import Stage
+from checks.engine.environment import PreparedHost
 from checks.hardening.injection import install
 from checks.hardening.injection.options import NOTHING, Arrangement, Option, known
 from checks.hardening.injection.settings import Setting, in_force, seen
@@ -25,18 +25,18 @@ _AGENT, _OTHER = "agent", "other"
 
 
 @dataclass(frozen=True)
-class Trial:
+class InjectionTrial:
     """One container under an arrangement: what it saw of itself, or how docker ended without."""
 
-    inside: container_state.Inside | None
+    inside: container_state.ContainerState | None
     said: str = ""
 
 
-class Trials:
+class InjectionTrials:
     """Containers on the default account of a stage."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.bench = Bench(stage.host, stage.owner, "injection", Record())
+    def __init__(self, stage: PreparedHost) -> None:
+        self.bench = CaseContext(stage.host, stage.owner, "injection", Record())
         self.found: Found = look(stage.host)
         folder = self.bench.make("group")
         self._mounts = {
@@ -45,7 +45,7 @@ class Trials:
         }
         self._made = 0
 
-    def run(self, arrangement: Arrangement, kind: str = _AGENT, more: Sequence[Mount] = ()) -> Trial:
+    def run(self, arrangement: Arrangement, kind: str = _AGENT, more: Sequence[Mount] = ()) -> InjectionTrial:
         """A container of nanoclaw's, or of someone else's; ``more`` mounts than usual."""
         self._made += 1
         name = f"{'nanoclaw-family' if kind == _AGENT else 'someone-else'}-{time.time_ns() // 1_000_000 + self._made}"
@@ -60,16 +60,16 @@ class Trials:
         try:
             done = self.bench.host.run(["sh", "-c", script, "sh", arrangement.path, *env, *argv], timeout=40)
         except TimedOut as late:
-            return Trial(None, f"did not end within {late.bound:g} s")
+            return InjectionTrial(None, f"did not end within {late.timeout:g} s")
         try:
-            return Trial(container_state.parse(done.out))
+            return InjectionTrial(container_state.parse(done.stdout))
         except ValueError:
-            return Trial(None, _last_line(done))
+            return InjectionTrial(None, _last_line(done))
 
 
-def measured(stage: Stage, progress: Progress) -> dict[str, Any]:
+def measured(stage: PreparedHost, progress: Progress) -> dict[str, Any]:
     """Every option on this host, as evidence has it."""
-    trials = Trials(stage)
+    trials = InjectionTrials(stage)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with progress.step("Measuring without any option"):
         plain = {kind: trials.run(Arrangement(), kind) for kind in (_AGENT, _OTHER)}
@@ -83,7 +83,7 @@ def measured(stage: Stage, progress: Progress) -> dict[str, Any]:
     return {"host": host, "started": started, "options": rows, "failing": failing}
 
 
-def _failing(trials: Trials) -> dict[str, str]:
+def _failing(trials: InjectionTrials) -> dict[str, str]:
     """What becomes of an agent's container when the hook can't do its work."""
     hook, hook_json, drop_in = trials.found.wanted
     broken = {
@@ -105,7 +105,7 @@ def _failing(trials: Trials) -> dict[str, str]:
     return told
 
 
-def _outcome(trials: Trials, trial: Trial) -> str:
+def _outcome(trials: InjectionTrials, trial: InjectionTrial) -> str:
     if trial.inside is None:
         return f"no container starts: {trial.said}"
     lacking = [
@@ -116,7 +116,7 @@ def _outcome(trials: Trials, trial: Trial) -> str:
     return f"the container starts without {', '.join(lacking)}" if lacking else "the container starts, hardened"
 
 
-def _option(trials: Trials, option: Option, untouched: Trial) -> dict[str, Any]:
+def _option(trials: InjectionTrials, option: Option, untouched: InjectionTrial) -> dict[str, Any]:
     wanted = trials.found.settings.wanted()
     with Arranged(trials, option.arrange(trials.found, wanted)) as arrangement:
         whole = trials.run(arrangement)
@@ -139,7 +139,7 @@ def _option(trials: Trials, option: Option, untouched: Trial) -> dict[str, Any]:
     return {**row, "settings": {**absent, **parts}, "others": "not tried"}
 
 
-def _row(trials: Trials, option: Option, trial: Trial, other: Trial, untouched: Trial) -> dict[str, Any]:
+def _row(trials: InjectionTrials, option: Option, trial: InjectionTrial, other: InjectionTrial, untouched: InjectionTrial) -> dict[str, Any]:
     return {
         "id": option.id,
         "title": option.title,
@@ -149,14 +149,14 @@ def _row(trials: Trials, option: Option, trial: Trial, other: Trial, untouched: 
     }
 
 
-def _cell(trials: Trials, setting: Setting, trial: Trial) -> Mapping[str, Any]:
+def _cell(trials: InjectionTrials, setting: Setting, trial: InjectionTrial) -> Mapping[str, Any]:
     if trial.inside is None:
         return {"in_force": False, "seen": "", "refused": trial.said}
     held = in_force(setting, trials.found.settings, trial.inside, trials.bench.uid)
     return {"in_force": held, "seen": seen(setting, trial.inside)}
 
 
-def _others(other: Trial, untouched: Trial) -> str:
+def _others(other: InjectionTrial, untouched: InjectionTrial) -> str:
     """What the option does to a container that is not nanoclaw's, beside what it is without any option."""
     if other.inside is None:
         return f"refused: {other.said}"
@@ -166,15 +166,15 @@ def _others(other: Trial, untouched: Trial) -> str:
 
 
 def _last_line(done: Completed) -> str:
-    lines = [line for line in (done.err.strip() or done.out.strip()).splitlines() if not line.startswith("Emulate")]
+    lines = [line for line in (done.stderr.strip() or done.stdout.strip()).splitlines() if not line.startswith("Emulate")]
     ours = [line for line in lines if line.startswith("nanoclaw hardening: ")]
-    return f"status {done.status}: {(ours or lines or ['without a word'])[-1][:300]}"
+    return f"status {done.returncode}: {(ours or lines or ['without a word'])[-1][:300]}"
 
 
 class Arranged:
     """An arrangement, in place within the block."""
 
-    def __init__(self, trials: Trials, arrangement: Arrangement) -> None:
+    def __init__(self, trials: InjectionTrials, arrangement: Arrangement) -> None:
         self._trials = trials
         self._arrangement = arrangement
 

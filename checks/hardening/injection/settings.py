@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from checks.core.errors import WrongUsage
 from checks.engine import flags as hardening
-from checks.engine.container_state import Inside, Mounted
+from checks.engine.container_state import ContainerState, Mounted
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -139,7 +139,7 @@ def size(text: str) -> int:
     return int(found[1]) * _UNITS[found[2]]
 
 
-def in_force(setting: Setting, wanted: Settings, inside: Inside, uid: int) -> bool:
+def in_force(setting: Setting, wanted: Settings, inside: ContainerState, uid: int) -> bool:
     """Whether a container is as wanted in that respect, by what it sees of itself; ``uid`` is the host user's."""
     match setting:
         case Setting.CAPABILITIES:
@@ -179,7 +179,7 @@ def _is(mounted: Mounted | None, mode: str, wanted: Settings) -> bool:
     )
 
 
-def seen(setting: Setting, inside: Inside) -> str:
+def seen(setting: Setting, inside: ContainerState) -> str:
     """What a container sees of itself in that respect, as a table shows it."""
     match setting:
         case Setting.CAPABILITIES:
@@ -204,7 +204,7 @@ def seen(setting: Setting, inside: Inside) -> str:
             return f"uid_map {ranges}"
 
 
-def _limit(value: float | None, file: str, inside: Inside) -> str:
+def _limit(value: float | None, file: str, inside: ContainerState) -> str:
     if file in inside.unread:
         return "unreadable"
     return "max" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

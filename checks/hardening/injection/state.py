@@ -143,7 +143,7 @@ def look(host: Host) -> Found:
     """Look at an account. Raises HostProblem where it does not answer."""
     told: dict[str, str] = {}
     files: dict[str, bytes] = {}
-    for line in host.must(shell(_LOOK), doing="looking at its configuration of containers").out.splitlines():
+    for line in host.run_checked(shell(_LOOK), doing="looking at its configuration of containers").stdout.splitlines():
         key, _, value = line.partition("\t")
         if key.startswith("file "):
             files[os.fsdecode(base64.b64decode(key.removeprefix("file ")))] = base64.b64decode(value)

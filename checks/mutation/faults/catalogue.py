@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checks.core import run_directories
-from checks.core.cache_manifest import whole
+from checks.core.cache_manifest import is_complete
 from checks.core.errors import Exit
 from checks.core.paths import ROOT
 from checks.hosts import recipe
@@ -33,7 +33,7 @@ _STALL = 8.0  # seconds
 
 
 @dataclass
-class Came:
+class RunOutcome:
     """How a run ended that something happened to."""
 
     status: int
@@ -41,7 +41,7 @@ class Came:
     left: list[str]
 
     @classmethod
-    def of(cls, run: Running) -> Came:
+    def of(cls, run: Running) -> RunOutcome:
         """The end of that run."""
         return cls(run.await_end(), run.said, run.left())
 
@@ -56,10 +56,10 @@ class Fault:
     """How the run may end."""
     says: str
     """A regular expression for what it has to say."""
-    happen: Callable[[str], Iterator[Came]]
+    happen: Callable[[str], Iterator[RunOutcome]]
     """Runs on a host, lets it happen, and gives the end of each run that was to end so."""
 
-    def wrong(self, came: Came) -> list[str]:
+    def wrong(self, came: RunOutcome) -> list[str]:
         """What is wrong with how a run ended."""
         found = [f"left behind: {each}" for each in came.left]
         if came.status not in self.statuses:
@@ -71,21 +71,21 @@ class Fault:
         return found
 
 
-def _under_way(host: str, act: Callable[[Running], None], *only: str) -> Iterator[Came]:
+def _under_way(host: str, act: Callable[[Running], None], *only: str) -> Iterator[RunOutcome]:
     with running(host, *(only or (WAITS,))) as run:
         run.await_line(_STARTED)
         act(run)
-        yield Came.of(run)
+        yield RunOutcome.of(run)
 
 
-def _runner_killed(host: str) -> Iterator[Came]:
+def _runner_killed(host: str) -> Iterator[RunOutcome]:
     with running(host, WAITS) as run:
         run.await_line(_STARTED)
         run.signal(signal.SIGKILL)
         run.await_end()
         # What it could not remove itself, the next command does.
         subprocess.run([sys.executable, "-m", "invoke", "clean"], cwd=ROOT, capture_output=True, check=False)
-        yield Came.of(run)
+        yield RunOutcome.of(run)
 
 
 def _frozen(run: Running) -> None:
@@ -99,16 +99,16 @@ def _stalled(run: Running) -> None:
     os.kill(qemu, signal.SIGCONT)
 
 
-def _before_a_container(script: str) -> Callable[[str], Iterator[Came]]:
+def _before_a_container(script: str) -> Callable[[str], Iterator[RunOutcome]]:
     """Change the guest while the run stands still between two cases."""
 
-    def happen(host: str) -> Iterator[Came]:
+    def happen(host: str) -> Iterator[RunOutcome]:
         with running(host, _QUICK, "docker build again", "docker run -i --rm") as run:
             run.await_line("[PASS]")
             run.signal(signal.SIGSTOP)
             run.on_guest(script)
             run.signal(signal.SIGCONT)
-            yield Came.of(run)
+            yield RunOutcome.of(run)
 
     return happen
 
@@ -118,12 +118,12 @@ def _other(host: str) -> str:
     return next(each for each in ("debian-13", "debian-12") if each != host)
 
 
-def _two_runs(hosts: Sequence[str]) -> Iterator[Came]:
+def _two_runs(hosts: Sequence[str]) -> Iterator[RunOutcome]:
     with ExitStack() as both:
         started = [both.enter_context(running(host, WAITS, _QUICK)) for host in hosts]
         for run in started:
             run.await_line(_STARTED)
-        ends = [Came.of(run) for run in started]
+        ends = [RunOutcome.of(run) for run in started]
         if len({run.id for run in started}) != 2:
             ends[0].left.append("one run's id, which the other one had as well")
         yield from ends
@@ -142,15 +142,15 @@ def _cache_with(host: str) -> Iterator[tuple[Path, Path]]:
         yield Path(cache), hosts / name
 
 
-def _cut_short(file: str) -> Callable[[str], Iterator[Came]]:
-    def happen(host: str) -> Iterator[Came]:
+def _cut_short(file: str) -> Callable[[str], Iterator[RunOutcome]]:
+    def happen(host: str) -> Iterator[RunOutcome]:
         with _cache_with(host) as (cache, folder):
             path = next(folder.glob(f"*/{file}"))
             os.truncate(path, path.stat().st_size // 2)
             with running(host, _QUICK, settings={"XDG_CACHE_HOME": str(cache)}) as run:
                 run.await_line(_STARTED)
-                came = Came.of(run)
-            came.left += [f"{folder}/{each.name}, not whole" for each in _folders(folder) if not whole(each)]
+                came = RunOutcome.of(run)
+            came.left += [f"{folder}/{each.name}, not whole" for each in _folders(folder) if not is_complete(each)]
             yield came
 
     return happen
@@ -160,16 +160,16 @@ def _folders(folder: Path) -> Sequence[Path]:
     return sorted(each for each in folder.iterdir() if each.is_dir())
 
 
-def _cache_full(host: str) -> Iterator[Came]:
+def _cache_full(host: str) -> Iterator[RunOutcome]:
     with tempfile.TemporaryDirectory() as cache:
         small = 'mount -t tmpfs -o size=64m tmpfs "$1" && shift && exec "$@"'
         namespace = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
         settings = {"XDG_CACHE_HOME": cache}
         with running(host, _QUICK, settings=settings, before=[*namespace, "sh", "-c", small, "sh", cache]) as run:
-            yield Came.of(run)
+            yield RunOutcome.of(run)
 
 
-def _recipe_edited(host: str) -> Iterator[Came]:
+def _recipe_edited(host: str) -> Iterator[RunOutcome]:
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "evidence", "__pycache__"))
@@ -177,7 +177,7 @@ def _recipe_edited(host: str) -> Iterator[Came]:
         with running(host, WAITS, root=project) as run:
             run.await_line(_STARTED)
             edited.write_text(edited.read_text().replace('suite = "', 'suite = "no-such-'))
-            yield Came.of(run)
+            yield RunOutcome.of(run)
 
 
 _NO_SPACE = 'fallocate -l "$(df --output=avail -B1 / | tail -n 1)" /full'

@@ -21,7 +21,7 @@ from checks.mutation.faults.catalogue import FAULTS, Fault
 
 
 @dataclass(frozen=True)
-class Options:
+class FaultsOptions:
     """What a user may ask of it."""
 
     host: str = DEFAULT_GUEST
@@ -29,13 +29,13 @@ class Options:
     list_only: bool = False
 
 
-def faults(options: Options) -> Exit:
+def faults(options: FaultsOptions) -> Exit:
     """Let every fault happen to a run, and print how it took it."""
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
 
 
-def _run(options: Options, progress: Progress) -> Exit:
+def _run(options: FaultsOptions, progress: Progress) -> Exit:
     chosen = selected(options.only, [(each.name, each.does) for each in FAULTS], kind="fault",
                       listing="invoke faults --list")  # fmt: skip
     wanted = [fault for fault, runs in zip(FAULTS, chosen, strict=True) if runs]

@@ -25,8 +25,8 @@ with entering():
     """One account: a disk for a second one is made in the same way, and takes another minute."""
 
     def _main() -> Exit:
-        of = agent.of_checkout(Path(sys.argv[1]).absolute()) if sys.argv[1:] else agent.stand_in()[Design.STREAMS]
-        source = disks.Source(of.slug, of.name, f"localhost/{of.image}", of.context, of.root)
+        of = agent.of_checkout(Path(sys.argv[1]).absolute()) if sys.argv[1:] else agent.stub_agent()[Design.STREAMS]
+        source = disks.ImageSource(of.slug, of.name, f"localhost/{of.image}", of.context, of.root)
         with new_run() as run:
             made = disks.ready(source, _ACCOUNTS, run, Progress())
         say(f"{made.tag}: {made.base}")

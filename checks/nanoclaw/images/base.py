@@ -36,11 +36,11 @@ def provide(store: Store, cached: Path, work: Path, progress: Progress) -> str:
     if cached.exists():
         store.load(cached)
     else:
-        stand_in(store, cached, work, progress)
+        stub_agent(store, cached, work, progress)
     return STAND_IN
 
 
-def stand_in(store: Store, cached: Path, work: Path, progress: Progress) -> None:
+def stub_agent(store: Store, cached: Path, work: Path, progress: Progress) -> None:
     """Make the stand-in in ``store``, and keep it in ``cached``."""
     with progress.step(f"No registry was reached: making a stand-in for {NAME} (once, 1 minute)"):
         context = work / "base"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checks.core.bounded import read_json
-from checks.core.cache_manifest import seal, whole
+from checks.core import cache_manifest
 from checks.core.errors import HostProblem
 from checks.core.paths import FIXTURES
 from checks.core.progress import Progress
@@ -46,7 +46,7 @@ def label(uid: int) -> str:
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """What an image is made of."""
 
     slug: str
@@ -60,13 +60,13 @@ class Source:
     """The directory that nothing in the context may lead out of."""
 
 
-def ready(source: Source, accounts: Mapping[str, Account], run: Run, progress: Progress) -> ImageDisks:
+def ready(source: ImageSource, accounts: Mapping[str, Account], run: Run, progress: Progress) -> ImageDisks:
     """The disks of an image; made where the cache has none. Raises HostProblem where this machine can't make them."""
     images = cache() / "images"
     images.mkdir(parents=True, exist_ok=True)
     folder = images / f"{source.slug}-{_digest(source, accounts)}"
     with locked(images / "lock", progress, "Waiting for another run that makes an agent image"):
-        if not whole(folder):
+        if not cache_manifest.is_complete(folder):
             shutil.rmtree(folder, ignore_errors=True)
             _make(source, accounts, folder, run, progress)
             _forget_older_bases(images)
@@ -88,7 +88,7 @@ def base_archive(run: Run, progress: Progress) -> bytes:
             work = run.folder / "base-image"
             work.mkdir()
             with Store(work / "store", run.scratch) as store:
-                base.stand_in(store, _base_file(images), work, progress)
+                base.stub_agent(store, _base_file(images), work, progress)
             _forget_older_bases(images)
         return _base_file(images).read_bytes()
 
@@ -102,7 +102,7 @@ def _require_tools() -> None:
     namespace.require()
 
 
-def _make(source: Source, accounts: Mapping[str, Account], folder: Path, run: Run, progress: Progress) -> None:
+def _make(source: ImageSource, accounts: Mapping[str, Account], folder: Path, run: Run, progress: Progress) -> None:
     _require_tools()
     if shutil.disk_usage(run.folder).free < _ROOM:
         raise HostProblem(
@@ -124,11 +124,11 @@ def _make(source: Source, accounts: Mapping[str, Account], folder: Path, run: Ru
                 mapped.map_for(source.tag, account.uid)
                 disk.make(mapped, label(account.uid), account.uid, account.subordinate, made / f"{account.uid}.ext4")
     (made / _NOTE).write_text(json.dumps({"name": source.name, "base": how}))
-    seal(made)
+    cache_manifest.write(made)
     made.rename(folder)
 
 
-def _digest(source: Source, accounts: Mapping[str, Account]) -> str:
+def _digest(source: ImageSource, accounts: Mapping[str, Account]) -> str:
     ids = sorted((account.uid, account.subordinate) for account in accounts.values())
     whole = hashlib.sha256(f"{_FORMAT} {source.tag} {ids}".encode())
     for piece in (*_contents(source.context, source.root), *_contents(FIXTURES / "base", FIXTURES)):
