@@ -31,7 +31,7 @@ from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
 from checks.core.progress import Progress
 from checks.core.terminal import console, say
-from checks.engine.environment import DEFAULT_GUEST, PreparedHost, stage
+from checks.engine.prepared_host import DEFAULT_GUEST, PreparedHost, prepared
 from checks.evidence.run import Evidence
 from checks.runner.verify import VerifyOptions, session
 
@@ -93,7 +93,7 @@ def main() -> int:
 
 
 def _against_floor(host: str, rounds: int, progress: Progress) -> Iterator[FlagResult]:
-    with run_directories.new_run() as run, stage(host, None, run, progress) as ready:
+    with run_directories.new_run() as run, prepared(host, None, run, progress) as ready:
         _verified(ready, SELECTION[:1], host)  # whatever is slow for the first time only
         whole, halves, floor = [], [], []
         middle = len(SELECTION) // 2
@@ -154,7 +154,9 @@ def _starts(host: str, second: str, *, cold: bool, progress: Progress) -> Iterat
         )
     with progress.step(f"Starting {host} from its saved state"):
         alone = _to_first_case(host, {})
-    yield FlagResult(f"warm: {host} resumed, first case", f"{alone:.1f} s", f"under {WARM_GOAL:.0f} s", alone < WARM_GOAL)
+    yield FlagResult(
+        f"warm: {host} resumed, first case", f"{alone:.1f} s", f"under {WARM_GOAL:.0f} s", alone < WARM_GOAL
+    )
     if second:
         with progress.step(f"Starting {host} and {second} at the same time"), ThreadPoolExecutor() as pool:
             both = max(pool.map(lambda each: _to_first_case(each, {}, "--sharing"), (host, second)))

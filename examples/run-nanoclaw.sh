@@ -1,11 +1,11 @@
 #!/bin/sh
-# run-nanoclaw.sh [NANOCLAW_FOLDER]
+# run-nanoclaw.sh [NANOCLAW_DIRECTORY]
 #
-# Starts nanoclaw's host process for agents on rootless Podman, after looking at what it needs. The folder is a built checkout
+# Starts nanoclaw's host process for agents on rootless Podman, after looking at what it needs. The directory is a built checkout
 # (npm ci && npm run build); default: $NANOCLAW_DIR, then ~/nanoclaw. Exit status 3: something is missing, and is named.
 set -eu
 
-folder=${1:-${NANOCLAW_DIR:-$HOME/nanoclaw}}
+directory=${1:-${NANOCLAW_DIR:-$HOME/nanoclaw}}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 missing=0
 
@@ -63,11 +63,11 @@ for controller in cpu memory pids; do
 done
 
 command -v node >/dev/null || lacks "node, version 20 or newer" "see https://nodejs.org"
-if [ ! -f "$folder/src/container-runner.ts" ]; then
-    lacks "a nanoclaw checkout in $folder" "name it: $0 FOLDER"
+if [ ! -f "$directory/src/container-runner.ts" ]; then
+    lacks "a nanoclaw checkout in $directory" "name it: $0 DIRECTORY"
 else
-    [ -f "$folder/dist/index.js" ] || lacks "a built nanoclaw in $folder" "(cd $folder && npm ci && npm run build)"
-    [ -f "$folder/.env" ] || warns "$folder has no .env, from which nanoclaw takes its settings" "run its set-up"
+    [ -f "$directory/dist/index.js" ] || lacks "a built nanoclaw in $directory" "(cd $directory && npm ci && npm run build)"
+    [ -f "$directory/.env" ] || warns "$directory has no .env, from which nanoclaw takes its settings" "run its set-up"
 fi
 
 [ "$missing" -eq 0 ] || exit 3
@@ -78,7 +78,7 @@ fi
 # "The recommended set", with what each was seen to do, and on which Podman.
 #
 # To enable them without a fork: `invoke inject --install`, once; nothing is to be set here then. Or, where userns = "keep-id"
-# is not to hold for every container of this user: put examples/injection/docker into a folder of its own, name that folder
+# is not to hold for every container of this user: put examples/injection/docker into a directory of its own, name that directory
 # here, and take the # away:
 #
 # PATH=$HOME/.local/share/nanoclaw-hardening:$PATH
@@ -86,5 +86,5 @@ fi
 #
 # With a fork: examples/injection/container-runner.patch.
 
-cd "$folder"
+cd "$directory"
 exec node dist/index.js

@@ -19,11 +19,11 @@ DOCKER = replace(DEBIAN_13, engine="docker", version="26.1.5", network="bridge",
 
 
 def case(
-    name: str, outcome: str = "passed", *, out: str = "", err: str = "", status: int = 0, came: str = "", **seen: Any
+    name: str, outcome: str = "passed", *, out: str = "", err: str = "", status: int = 0, got: str = "", **seen: Any
 ) -> CaseResult:
     """A case of one command."""
     ran = Completed(("docker", "run", "image", name), status, out.encode(), err.encode(), 0.5)
-    expected = {"expected": "something", "came": came or "nothing"} if outcome == "failed" else {}
+    expected = {"expected": "something", "got": got or "nothing"} if outcome == "failed" else {}
     reason = {"reason": "no such thing here"} if outcome == "skipped" else {}
     record = Record([ran], seen)
     return CaseResult(name, "Group", f"Case {name}", outcome, 1.0, record, **expected, **reason)
@@ -35,9 +35,9 @@ def stored(name: str, *cases: CaseResult, profile: str = "recommended", facts: A
     return Stored(data["host"], data["started"], tuple(json.loads(json.dumps(data["cases"]))))
 
 
-def write(folder: Path, name: str, *cases: CaseResult, profile: str = "recommended", facts: Any = DEBIAN_13) -> Path:
+def write(directory: Path, name: str, *cases: CaseResult, profile: str = "recommended", facts: Any = DEBIAN_13) -> Path:
     """The file of a run's evidence."""
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{name}-{profile}.json"
+    directory.mkdir(exist_ok=True)
+    path = directory / f"{name}-{profile}.json"
     Evidence(name, profile, facts, cases=list(cases)).write(path)
     return path

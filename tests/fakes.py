@@ -21,8 +21,8 @@ class FakeHost(Host):
 
     name = "fake"
 
-    def __init__(self, folder: Path, programs: dict[str, str] | None = None) -> None:
-        self._bin = folder / "bin"
+    def __init__(self, directory: Path, programs: dict[str, str] | None = None) -> None:
+        self._bin = directory / "bin"
         self._bin.mkdir()
         for name, script in (programs or {}).items():
             program = self._bin / name

@@ -23,9 +23,9 @@ UID = 1500
 """The user, as the tests have it."""
 
 
-def install(folder: Path) -> None:
+def install(directory: Path) -> None:
     """Put it there under its name."""
-    program = folder / "podman"
+    program = directory / "podman"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} {__file__} "$@"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
@@ -108,10 +108,10 @@ def plain(mounts: list[str], userns: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def hooked(config: dict[str, Any], folders: list[str]) -> dict[str, Any]:
+def hooked(config: dict[str, Any], directories: list[str]) -> dict[str, Any]:
     """What the precreate hooks make of it."""
-    for folder in folders:
-        for file in sorted(Path(folder).glob("*.json")):
+    for directory in directories:
+        for file in sorted(Path(directory).glob("*.json")):
             hook = json.loads(file.read_text())["hook"]
             done = subprocess.run(
                 [hook["path"], *hook["args"][1:]], input=json.dumps(config), capture_output=True, text=True, check=False

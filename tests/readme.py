@@ -1,4 +1,4 @@
-"""The commands of README.md: found, told what stands for its placeholders, run in a copy of the project's folder.
+"""The commands of README.md: found, told what stands for its placeholders, run in a copy of the project's directory.
 
 In that copy no command finds podman, docker, QEMU or mmdebstrap, no package manager installs anything, and git reaches
 no network; everything else is this machine's own.
@@ -78,11 +78,11 @@ class Outcome:
 class Copy:
     """A copy of the project in which commands may do what they do."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.root = folder / "project"
-        self._path = folder / "bin"
-        self._homes = folder / "homes"
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.root = directory / "project"
+        self._path = directory / "bin"
+        self._homes = directory / "homes"
         self._homes.mkdir()
         self._copy()
         self._hide()
@@ -93,11 +93,11 @@ class Copy:
         self._git("-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "as it was")
 
     def changes(self) -> str:
-        """What is no longer as it was in the project's folder, as git tells it."""
+        """What is no longer as it was in the project's directory, as git tells it."""
         return self._git("status", "--porcelain", "--untracked-files=all")
 
     def run(self, command: str, suffix: str = "", timeout: float = 120) -> Outcome:
-        """Run a command of the document from the project's folder, with a home of its own.
+        """Run a command of the document from the project's directory, with a home of its own.
 
         ``suffix`` is put behind it. It is killed after ``timeout`` seconds.
         """
@@ -105,7 +105,8 @@ class Copy:
         typed = f"{_filled(command, home)} {suffix}".strip()
         environment = {
             "PATH": f"{self.root / '.venv' / 'bin'}:{self._path}", "HOME": str(home),
-            "XDG_CACHE_HOME": str(home / "cache"), "LANG": "C.UTF-8", "PYTHONPYCACHEPREFIX": str(self.folder / "pyc"),
+            "XDG_CACHE_HOME": str(home / "cache"), "LANG": "C.UTF-8",
+            "PYTHONPYCACHEPREFIX": str(self.directory / "pyc"),
             "GIT_ALLOW_PROTOCOL": "none", "COVERAGE_CORE": os.environ.get("COVERAGE_CORE", ""),
         }  # fmt: skip
         child = subprocess.Popen(
@@ -132,10 +133,10 @@ class Copy:
                 target.chmod(source.stat().st_mode & 0o777)
 
     def _hide(self) -> None:
-        """A folder for PATH that has what this machine's PATH has, but for what is not to be found."""
+        """A directory for PATH that has what this machine's PATH has, but for what is not to be found."""
         self._path.mkdir()
-        for folder in os.environ["PATH"].split(os.pathsep):
-            for program in Path(folder).glob("*"):
+        for directory in os.environ["PATH"].split(os.pathsep):
+            for program in Path(directory).glob("*"):
                 link = self._path / program.name
                 if not _HIDDEN.fullmatch(program.name) and not link.is_symlink() and os.access(program, os.X_OK):
                     link.symlink_to(program)
@@ -184,15 +185,15 @@ def _wslconfig(home: Path) -> str:
 
 def _checkout(home: Path) -> str:
     """The least that is taken for a nanoclaw checkout, of the first design."""
-    folder = home / "nanoclaw"
+    directory = home / "nanoclaw"
     for name, content in {
         "package.json": '{"version": "1.2.0"}',
         "src/container-runner.ts": "// ---NANOCLAW_OUTPUT_START---\nspawn('docker', ['run', '-i', '--rm']);\n",
         "container/Dockerfile": "FROM node:22-slim\n",
         "container/agent-runner/src/index.ts": "console.log('hello');\n",
     }.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(content)
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(content)
     return "~/nanoclaw"
 
 

@@ -9,16 +9,16 @@ from checks.nanoclaw.fetch import fetch
 from checks.nanoclaw.smoke import _parsed
 
 
-def checkout(folder: Path, runner: str, *, databases: bool = False, version: str = '{"version": "9.9"}') -> Path:
-    source = folder / "container" / "agent-runner" / "src"
+def checkout(directory: Path, runner: str, *, databases: bool = False, version: str = '{"version": "9.9"}') -> Path:
+    source = directory / "container" / "agent-runner" / "src"
     source.mkdir(parents=True)
-    (folder / "src").mkdir()
-    (folder / "src" / "container-runner.ts").write_text(runner)
-    (folder / "container" / "Dockerfile").write_text("FROM node:22-slim\n")
-    (folder / "package.json").write_text(version)
+    (directory / "src").mkdir()
+    (directory / "src" / "container-runner.ts").write_text(runner)
+    (directory / "container" / "Dockerfile").write_text("FROM node:22-slim\n")
+    (directory / "package.json").write_text(version)
     if databases:
         (source / "db").mkdir()
-    return folder
+    return directory
 
 
 def test_the_design_of_a_checkout_is_read_off_its_sources(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_the_design_of_a_checkout_is_read_off_its_sources(tmp_path: Path) -> Non
     assert one.context == tmp_path / "1" / "container"
 
 
-def test_a_folder_that_is_no_checkout_is_refused_with_what_is_missing(tmp_path: Path) -> None:
+def test_a_directory_that_is_no_checkout_is_refused_with_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(WrongUsage, match=r"is no nanoclaw checkout: src/container-runner\.ts is missing"):
         agent.of_checkout(tmp_path)
 
@@ -55,7 +55,7 @@ def test_a_checkout_is_looked_for_where_it_is_said_to_be(tmp_path: Path, monkeyp
     assert agent.find("~/asked") == tmp_path / "asked"
 
 
-def test_a_folder_that_only_has_the_usual_name_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_only_has_the_usual_name_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("NANOCLAW_DIR", raising=False)
     (tmp_path / "nanoclaw").mkdir()

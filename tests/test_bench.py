@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.engine.case_context import CaseContext, RunScope, accounts_for, directories_of, remove_containers, remove_objects
+from checks.engine.case_context import (
+    CaseContext,
+    RunScope,
+    accounts_for,
+    directories_of,
+    remove_containers,
+    remove_objects,
+)
 from checks.engine.docker import Docker, Record, build, plain, run
 from checks.engine.expect import Mismatch, expect_run
 from checks.hosts.local import LocalHost
@@ -32,12 +39,12 @@ def test_cleaning_up_removes_what_the_run_made_and_only_that(tmp_path: Path) -> 
     host = FakeHost(tmp_path, {"podman": PODMAN}).pretend()
     (tmp_path / "containers").write_text("mine nanoclaw-verify=run1\ntheirs nanoclaw-verify=run2\nforeign other=1\n")
     (tmp_path / "images").write_text("image1 nanoclaw-verify=run1\nimage2 -\n")
-    folder = Path(host.make_private_directory(directories_of("run1")))
-    (folder / "case").mkdir()
+    directory = Path(host.make_private_directory(directories_of("run1")))
+    (directory / "case").mkdir()
     assert remove_objects(host, "run1")
     assert (tmp_path / "containers").read_text() == "theirs nanoclaw-verify=run2\nforeign other=1\n"
     assert (tmp_path / "images").read_text() == "image2 -\n"
-    assert not folder.exists()
+    assert not directory.exists()
 
 
 @pytest.mark.parametrize("file", ["containers.json", "volatile-containers.json"])
@@ -77,13 +84,13 @@ def test_cleaning_up_says_when_something_stays(tmp_path: Path) -> None:
     assert not remove_objects(host, "run1")
 
 
-def bench(tmp_path: Path, docker: str) -> CaseContext:
+def ctx(tmp_path: Path, docker: str) -> CaseContext:
     host = FakeHost(tmp_path, {"docker": docker}).pretend()
     return CaseContext(host, RunScope("run1", "run1"), "a case", Record(), factor=1.0)
 
 
 def test_every_container_and_image_is_labelled_with_the_run(tmp_path: Path) -> None:
-    docker = bench(tmp_path, "").docker
+    docker = ctx(tmp_path, "").docker
     label = ["--label", "nanoclaw-verify=run1"]
     assert docker.argv(run("x", "-v", options=["-i", "-v", "/a:/b"])) == [
         "docker", "run", "-i", "-v", "/a:/b", *label, "x", "-v",
@@ -102,7 +109,7 @@ def test_every_container_and_image_is_labelled_with_the_run(tmp_path: Path) -> N
 
 
 def test_nanoclaws_own_words_come_first_and_the_label_stands_before_the_image(tmp_path: Path) -> None:
-    docker, mounts = bench(tmp_path, "").docker, [Mount("/a", "/b")]
+    docker, mounts = ctx(tmp_path, "").docker, [Mount("/a", "/b")]
     label = ["--label", "nanoclaw-verify=run1"]
     for command in (
         run_streams(name="n", zone="UTC", uid=1500, gid=1500, mounts=mounts, image="image"),
@@ -138,14 +145,14 @@ def test_a_flat_list_of_words_makes_nothing(subcommand: str) -> None:
 
 
 def test_a_docker_that_hangs_is_killed_and_recorded(tmp_path: Path) -> None:
-    desk = bench(tmp_path, "echo begun; exec sleep 60")
+    desk = ctx(tmp_path, "echo begun; exec sleep 60")
     with pytest.raises(TimedOut):
         desk.docker("ps", timeout=0.5)
     assert desk.record.commands[0].stdout == "begun\n"
 
 
 def test_a_talk_hears_says_and_ends(tmp_path: Path) -> None:
-    desk = bench(tmp_path, "echo ready; read -r line; echo got $line; cat; echo over; exit 5")
+    desk = ctx(tmp_path, "echo ready; read -r line; echo got $line; cat; echo over; exit 5")
     with desk.docker.talking(run("image")) as talk:
         assert talk.expect("ready\n") == "ready\n"
         talk.send_line("a word")
@@ -160,13 +167,13 @@ def test_a_talk_hears_says_and_ends(tmp_path: Path) -> None:
 def test_a_talk_that_hears_the_end_instead_fails(tmp_path: Path) -> None:
     with (
         pytest.raises(EOFError, match="ended before"),
-        bench(tmp_path, "echo other").docker.talking(run("image")) as talk,
+        ctx(tmp_path, "echo other").docker.talking(run("image")) as talk,
     ):
         talk.expect("ready")
 
 
 def test_the_clients_process_id_is_left_where_asked(tmp_path: Path) -> None:
-    with bench(tmp_path, 'echo "$$"').docker.talking(run("image"), pidfile=str(tmp_path / "pid")) as talk:
+    with ctx(tmp_path, 'echo "$$"').docker.talking(run("image"), pidfile=str(tmp_path / "pid")) as talk:
         assert talk.read_rest().strip() == (tmp_path / "pid").read_text().strip()
 
 

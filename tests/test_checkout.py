@@ -20,19 +20,19 @@ from tests.fakes import FakeHost
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Path:
     """A checkout beside a secret of its user's."""
     (tmp_path / "home" / ".ssh").mkdir(parents=True)
     (tmp_path / "home" / ".ssh" / "id").write_text("a private key")
-    folder = tmp_path / "home" / "nanoclaw"
-    source = folder / "container" / "agent-runner" / "src"
+    directory = tmp_path / "home" / "nanoclaw"
+    source = directory / "container" / "agent-runner" / "src"
     source.mkdir(parents=True)
     (source / "index.ts").write_text("")
-    (folder / "container" / "Dockerfile").write_text("FROM node:22-slim\n")
-    (folder / "src").mkdir()
-    (folder / "src" / "container-runner.ts").write_text("'---NANOCLAW_OUTPUT_START---'")
-    (folder / "package.json").write_text('{"version": "1.2.0"}')
-    return folder
+    (directory / "container" / "Dockerfile").write_text("FROM node:22-slim\n")
+    (directory / "src").mkdir()
+    (directory / "src" / "container-runner.ts").write_text("'---NANOCLAW_OUTPUT_START---'")
+    (directory / "package.json").write_text('{"version": "1.2.0"}')
+    return directory
 
 
 def link(path: Path, target: str) -> None:
@@ -47,7 +47,7 @@ LEAVING = {
     "a file's link": {"container/key": "../../.ssh/id"},
     "an absolute one": {"container/key": "/etc/passwd"},
     "an absolute one that stays inside, here": {"container/key": "{checkout}/package.json"},
-    "a link to a folder": {"container/keys": "../../.ssh"},
+    "a link to a directory": {"container/keys": "../../.ssh"},
     "a link to another link that leaves": {"out": "..", "container/key": "../out/.ssh/id"},
     "a link whose way is deeper than it looks": {
         "container/agent-runner/up": "../..",
@@ -63,34 +63,34 @@ LEAVING = {
 
 
 @pytest.mark.parametrize("links", LEAVING.values(), ids=LEAVING)
-def test_a_link_that_leaves_the_checkout_is_refused(folder: Path, links: dict[str, str]) -> None:
-    elsewhere = folder.parent / "elsewhere" / "container" / "agent-runner" / "src"
+def test_a_link_that_leaves_the_checkout_is_refused(directory: Path, links: dict[str, str]) -> None:
+    elsewhere = directory.parent / "elsewhere" / "container" / "agent-runner" / "src"
     elsewhere.mkdir(parents=True)
     (elsewhere.parents[1] / "Dockerfile").write_text("FROM node:22-slim\n")
     for name, target in links.items():
-        link(folder / name, target.format(checkout=folder))
+        link(directory / name, target.format(checkout=directory))
     with pytest.raises(WrongUsage, match="outside of the checkout"):
-        agent.of_checkout(folder)
+        agent.of_checkout(directory)
 
 
-def test_a_link_that_is_planted_later_is_refused_when_the_checkout_is_copied(folder: Path) -> None:
-    (folder / "container" / "key").symlink_to("../../.ssh/id")
+def test_a_link_that_is_planted_later_is_refused_when_the_checkout_is_copied(directory: Path) -> None:
+    (directory / "container" / "key").symlink_to("../../.ssh/id")
     with pytest.raises(WrongUsage, match="outside of the checkout"):
-        Tree().copy(folder / "container", "container", folder)
+        Tree().copy(directory / "container", "container", directory)
     with pytest.raises(WrongUsage, match="outside of the checkout"):
-        _digest(ImageSource("x", "x", "x", folder / "container", folder), {})
+        _digest(ImageSource("x", "x", "x", directory / "container", directory), {})
 
 
-def test_a_link_within_the_checkout_is_copied_as_a_link(folder: Path, tmp_path: Path) -> None:
-    (folder / "container" / "same").symlink_to("Dockerfile")
-    (folder / "container" / "up").symlink_to("../package.json")
-    (folder / "container" / "empty").mkdir()
-    bench = CaseContext(FakeHost(tmp_path).pretend(), RunScope("run", "run"), "case", Record())
-    bench._folder = str(tmp_path / "case")
+def test_a_link_within_the_checkout_is_copied_as_a_link(directory: Path, tmp_path: Path) -> None:
+    (directory / "container" / "same").symlink_to("Dockerfile")
+    (directory / "container" / "up").symlink_to("../package.json")
+    (directory / "container" / "empty").mkdir()
+    ctx = CaseContext(FakeHost(tmp_path).pretend(), RunScope("run", "run"), "case", Record())
+    ctx._directory = str(tmp_path / "case")
     (tmp_path / "case").mkdir()
     tree = Tree()
-    tree.copy(agent.of_checkout(folder).context, "container", folder)
-    tree.lay_out(bench)
+    tree.copy(agent.of_checkout(directory).context, "container", directory)
+    tree.lay_out(ctx)
     copy = tmp_path / "case" / "container"
     assert (copy / "same").readlink() == Path("Dockerfile")
     assert (copy / "up").readlink() == Path("../package.json")
@@ -98,48 +98,48 @@ def test_a_link_within_the_checkout_is_copied_as_a_link(folder: Path, tmp_path: 
     assert (copy / "agent-runner" / "src" / "index.ts").is_file()
 
 
-def test_a_checkout_that_is_itself_named_by_a_link_is_one(folder: Path) -> None:
-    (folder.parent / "link").symlink_to("nanoclaw")
-    assert agent.of_checkout(folder.parent / "link").name.startswith("nanoclaw 1.2.0")
+def test_a_checkout_that_is_itself_named_by_a_link_is_one(directory: Path) -> None:
+    (directory.parent / "link").symlink_to("nanoclaw")
+    assert agent.of_checkout(directory.parent / "link").name.startswith("nanoclaw 1.2.0")
 
 
-def test_a_pipe_or_a_socket_is_refused_and_not_waited_for(folder: Path) -> None:
-    os.mkfifo(folder / "container" / "pipe")
+def test_a_pipe_or_a_socket_is_refused_and_not_waited_for(directory: Path) -> None:
+    os.mkfifo(directory / "container" / "pipe")
     with pytest.raises(WrongUsage, match="neither a file nor a directory"):
-        agent.of_checkout(folder)
-    (folder / "container" / "pipe").unlink()
-    (folder / "package.json").unlink()
-    os.mkfifo(folder / "package.json")
+        agent.of_checkout(directory)
+    (directory / "container" / "pipe").unlink()
+    (directory / "package.json").unlink()
+    os.mkfifo(directory / "package.json")
     with pytest.raises(WrongUsage, match="not a regular file"):
-        agent.of_checkout(folder)
+        agent.of_checkout(directory)
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(folder / "container" / "s"))
+        listening.bind(str(directory / "container" / "s"))
     with pytest.raises(WrongUsage, match="neither a file nor a directory"):
-        list(entries(folder / "container", folder))
+        list(entries(directory / "container", directory))
 
 
-def test_a_file_is_read_up_to_a_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with (folder / "package.json").open("wb") as file:
+def test_a_file_is_read_up_to_a_size(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (directory / "package.json").open("wb") as file:
         file.truncate(1 << 40)  # sparse
     with pytest.raises(WrongUsage, match="larger than the 4194304 bytes"):
-        read(folder / "package.json", folder)
-    with (folder / "container" / "large").open("wb") as file:
+        read(directory / "package.json", directory)
+    with (directory / "container" / "large").open("wb") as file:
         file.truncate(1 << 40)
     monkeypatch.setattr(checkout, "LARGEST", 1000)
     with pytest.raises(WrongUsage, match="larger than the"):
-        list(entries(folder / "container", folder))
+        list(entries(directory / "container", directory))
 
 
-def test_a_folder_of_too_many_files_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_of_too_many_files_is_refused(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkout, "MOST", 3)
-    (folder / "container" / "one").touch()
+    (directory / "container" / "one").touch()
     with pytest.raises(WrongUsage, match="more than 3 files"):
-        list(entries(folder / "container", folder))
+        list(entries(directory / "container", directory))
 
 
-def test_links_are_not_followed_in_search_of_docker_commands(folder: Path) -> None:
-    (folder.parent / ".ssh" / "deploy.sh").write_text("docker run secret-image\n")
-    (folder / "scripts").mkdir()
-    (folder / "scripts" / "deploy.sh").symlink_to("../../.ssh/deploy.sh")
-    (folder / "outside").symlink_to("../.ssh")
-    assert discover(folder) == []
+def test_links_are_not_followed_in_search_of_docker_commands(directory: Path) -> None:
+    (directory.parent / ".ssh" / "deploy.sh").write_text("docker run secret-image\n")
+    (directory / "scripts").mkdir()
+    (directory / "scripts" / "deploy.sh").symlink_to("../../.ssh/deploy.sh")
+    (directory / "outside").symlink_to("../.ssh")
+    assert discover(directory) == []

@@ -32,7 +32,7 @@ def test_what_was_kept_and_built_is_removed(own_cache: Path, capsys: pytest.Capt
     told = capsys.readouterr().err
     assert f"Removed run {run.id}." in told
     assert f"Removed {own_cache / 'images'}." in told
-    assert not run.folder.exists()
+    assert not run.directory.exists()
     assert not (own_cache / "images").exists()
 
 
@@ -48,12 +48,12 @@ def test_a_run_whose_objects_stay_is_not_called_removed_and_stays_known(
     assert [each.id for each, _ in run_directories.kept_runs()] == [run.id]
 
 
-def test_a_folder_that_stays_is_not_called_removed(
+def test_a_directory_that_stays_is_not_called_removed(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (own_cache / "images").mkdir()
-    monkeypatch.setattr(run_directories, "remove_tree", lambda folder: None)
+    monkeypatch.setattr(run_directories, "remove_tree", lambda directory: None)
     assert clean(cache=True) == Exit.HOST_UNUSABLE
     told = capsys.readouterr().err
     assert f"Removed {own_cache / 'images'}" not in told
-    assert f"Still there: folder {own_cache / 'images'}." in told
+    assert f"Still there: directory {own_cache / 'images'}." in told

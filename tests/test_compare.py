@@ -32,7 +32,7 @@ def test_what_is_new_in_every_run_is_no_difference() -> None:
         (case("x", out="one"), case("x", out="two"), "stdout"),
         (case("x", err="one"), case("x", err="two"), "stderr"),
         (case("x", owner="0:0"), case("x", owner="1500:1500"), "effect owner"),
-        (case("x"), case("x", "failed", came="an error"), "outcome"),
+        (case("x"), case("x", "failed", got="an error"), "outcome"),
     ],
 )
 def test_each_kind_of_difference_is_seen(left: object, right: object, field: str) -> None:
@@ -81,7 +81,7 @@ def test_a_failure_that_is_expected_explains_its_difference_and_another_one_does
     expected = Expectations([Known(("x",), "Known from 4.7 on.", "an-entry", {"engine": "podman"}, below="4.7")])
     a = stored("docker-engine", case("x"), profile="stock", facts=DOCKER)
     for facts, why in ((DEBIAN_12, Reason("Known from 4.7 on.", "an-entry")), (FACTS, None)):
-        b = stored("b", case("x", "failed", came="an error"), facts=facts)
+        b = stored("b", case("x", "failed", got="an error"), facts=facts)
         for left, right in ((a, b), (b, a)):
             assert reason(between(left, right)[0], left, right, [], expected) == why
 
@@ -115,7 +115,7 @@ def test_the_document_tells_versions_reasons_and_differences() -> None:
     evidence = [
         stored("docker-engine", case("x"), profile="stock", facts=DOCKER),
         stored("debian-13", case("x")),
-        stored("debian-12", case("x", "failed", came="invalid IP address"), facts=DEBIAN_12),
+        stored("debian-12", case("x", "failed", got="invalid IP address"), facts=DEBIAN_12),
     ]
     known = Expectations([Known(("x",), "Known from 4.7 on.", "an-entry", {"engine": "podman"}, below="4.7")])
     told = compatibility.text(evidence, known, [])
@@ -136,4 +136,4 @@ def test_the_document_tells_versions_reasons_and_differences() -> None:
     ids=["now", "in older evidence"],
 )
 def test_a_cases_directory_is_the_same_in_every_run(path: str) -> None:
-    assert normal.text(f"-v {path}:/agent") == "-v <folder>/read-only-file/agent:/agent"
+    assert normal.text(f"-v {path}:/agent") == "-v <directory>/read-only-file/agent:/agent"

@@ -7,12 +7,12 @@ from checks.nanoclaw.discovery.invocation import shape_of
 from checks.nanoclaw.discovery.patterns import catalogue, cover, told
 
 
-def found(folder: Path, name: str, text: str, **others: str) -> list[str]:
+def found(directory: Path, name: str, text: str, **others: str) -> list[str]:
     for each, content in {name: text, **others}.items():
-        path = folder / each
+        path = directory / each
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-    return [each.shape.text for each in discover(folder) if each.file == name]
+    return [each.shape.text for each in discover(directory) if each.file == name]
 
 
 @pytest.mark.parametrize(

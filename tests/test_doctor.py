@@ -206,7 +206,7 @@ def test_a_look_sees_the_hosts_own_programs_and_files(tmp_path: Path, monkeypatc
     home = tmp_path / "home"
     drop_ins = home / ".config/containers/containers.conf.d"
     drop_ins.mkdir(parents=True)
-    (drop_ins / "50-x.conf").write_text('[engine]\nhooks_dir = ["/no/such/folder", "/usr"]\n')
+    (drop_ins / "50-x.conf").write_text('[engine]\nhooks_dir = ["/no/such/directory", "/usr"]\n')
     (home / ".local/share/containers/storage").mkdir(parents=True)
     for key, value in {"HOME": str(home), "DOCKER_OPTS": "--x", "HTTPS_PROXY": "http://127.0.0.1:1"}.items():
         monkeypatch.setenv(key, value)
@@ -218,8 +218,8 @@ def test_a_look_sees_the_hosts_own_programs_and_files(tmp_path: Path, monkeypatc
     done = look(host)
     assert done.one("docker").endswith("/bin/docker")
     assert done.version == (5, 4)
-    assert done.all("hooks_missing") == ["/no/such/folder"]
-    assert done.setting("engine", "hooks_dir") == ["/no/such/folder", "/usr"]
+    assert done.all("hooks_missing") == ["/no/such/directory"]
+    assert done.setting("engine", "hooks_dir") == ["/no/such/directory", "/usr"]
     assert done.environment["DOCKER_OPTS"] == "--x"
     assert list(done.all("proxy")) == ["HTTPS_PROXY"]
     assert (done.one("info"), done.one("info_ok"), done.text("info_error")) == ("{}", "yes", "careful")

@@ -30,7 +30,7 @@ def validator() -> jsonschema.Draft202012Validator:
 
 def test_evidence_of_every_outcome_fits_the_schema(tmp_path: Path) -> None:
     path = tmp_path / "evidence.json"
-    evidence(case("passed"), case("failed", expected="a", came="b"), case("skipped", reason="c")).write(path)
+    evidence(case("passed"), case("failed", expected="a", got="b"), case("skipped", reason="c")).write(path)
     validator().validate(json.loads(path.read_text()))
     assert [entry.name for entry in tmp_path.iterdir()] == ["evidence.json"]
 
@@ -45,7 +45,7 @@ def test_long_outputs_are_kept_by_their_digest() -> None:
 @pytest.mark.parametrize(
     "broken",
     [
-        case("passed", expected="a", came="b"),
+        case("passed", expected="a", got="b"),
         case("failed"),
         case("skipped"),
         case("perhaps"),

@@ -1,6 +1,6 @@
 import signal
 
-from checks.mutation.faults.catalogue import FAULTS, RunOutcome, Fault
+from checks.mutation.faults.catalogue import FAULTS, Fault, RunOutcome
 
 FAULT = Fault("name", "what happens", (3,), "lost its power", lambda host: iter(()))
 

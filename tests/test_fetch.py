@@ -9,33 +9,33 @@ from checks.nanoclaw import fetch
 URL = "https://nanoclaw.example/nanoclaw"
 
 
-def git(folder: Path, *args: str) -> str:
+def git(directory: Path, *args: str) -> str:
     identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
     return subprocess.run(
-        ["git", "-C", str(folder), *identity, *args], check=True, capture_output=True, text=True
+        ["git", "-C", str(directory), *identity, *args], check=True, capture_output=True, text=True
     ).stdout.strip()
 
 
 @pytest.fixture
 def upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with the tag v1, which git finds where it is told to go to URL; and a cache of the test's own."""
-    folder = tmp_path / "upstream"
+    directory = tmp_path / "upstream"
     for name, value in {
         "GIT_CONFIG_GLOBAL": "/dev/null",  # not what this account has set, to sign commits for example
         "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"url.file://{folder}.insteadOf",
+        "GIT_CONFIG_KEY_0": f"url.file://{directory}.insteadOf",
         "GIT_CONFIG_VALUE_0": URL,
         "GIT_ALLOW_PROTOCOL": "file",
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
     }.items():
         monkeypatch.setenv(name, value)
-    folder.mkdir()
-    git(folder, "init", "--quiet", "--initial-branch", "main")
-    (folder / "package.json").write_text('{"version": "1.0.0"}\n')
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "--message", "One")
-    git(folder, "tag", "v1")
-    return folder
+    directory.mkdir()
+    git(directory, "init", "--quiet", "--initial-branch", "main")
+    (directory / "package.json").write_text('{"version": "1.0.0"}\n')
+    git(directory, "add", ".")
+    git(directory, "commit", "--quiet", "--message", "One")
+    git(directory, "tag", "v1")
+    return directory
 
 
 def pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: str) -> None:
@@ -46,13 +46,13 @@ def pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: str) -> None:
 
 def test_the_pinned_commit_is_cloned_once(upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pin(tmp_path, monkeypatch, git(upstream, "rev-parse", "v1"))
-    folder = fetch.fetch()
-    assert folder.is_relative_to(tmp_path / "cache")
-    assert (folder / "package.json").read_text() == '{"version": "1.0.0"}\n'
-    assert git(folder, "rev-parse", "HEAD") == git(upstream, "rev-parse", "v1")
-    (folder / "mine").touch()
-    assert fetch.fetch() == folder
-    assert (folder / "mine").exists()
+    directory = fetch.fetch()
+    assert directory.is_relative_to(tmp_path / "cache")
+    assert (directory / "package.json").read_text() == '{"version": "1.0.0"}\n'
+    assert git(directory, "rev-parse", "HEAD") == git(upstream, "rev-parse", "v1")
+    (directory / "mine").touch()
+    assert fetch.fetch() == directory
+    assert (directory / "mine").exists()
 
 
 def test_a_pinned_tag_that_was_moved_is_refused(
@@ -98,16 +98,16 @@ def test_a_ref_that_is_no_name_of_a_branch_or_tag_is_refused(
     assert str(tmp_path) not in capsys.readouterr().out
 
 
-def test_refs_that_differ_in_a_slash_have_folders_of_their_own(
+def test_refs_that_differ_in_a_slash_have_directories_of_their_own(
     upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pin(tmp_path, monkeypatch, "0" * 40)
     git(upstream, "branch", "a/b")
     git(upstream, "branch", "a_b")
     git(upstream, "branch", "a%2Fb")
-    folders = {fetch.fetch(ref) for ref in ("a/b", "a_b", "a%2Fb")}
-    assert len(folders) == 3
-    assert {folder.parent for folder in folders} == {tmp_path / "cache" / "nanoclaw-verify" / "nanoclaw"}
+    directories = {fetch.fetch(ref) for ref in ("a/b", "a_b", "a%2Fb")}
+    assert len(directories) == 3
+    assert {directory.parent for directory in directories} == {tmp_path / "cache" / "nanoclaw-verify" / "nanoclaw"}
     assert {path.name for path in (tmp_path / "cache" / "nanoclaw-verify" / "nanoclaw").iterdir()} == {
-        folder.name for folder in folders
+        directory.name for directory in directories
     }

@@ -11,19 +11,19 @@ from checks.core.errors import WrongUsage
 from checks.core.output_paths import require_file
 
 
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
 
 
 @given(first=st.binary(), second=st.binary())
 def test_a_file_holds_what_was_written_last_and_nothing_lies_beside_it(
     tmp_path_factory: pytest.TempPathFactory, first: bytes, second: bytes
 ) -> None:
-    folder = tmp_path_factory.mktemp("files")
+    directory = tmp_path_factory.mktemp("files")
     for data in (first, second):
-        files.replace(folder / "a", data)
-        assert (folder / "a").read_bytes() == data
-        assert names(folder) == ["a"]
+        files.replace(directory / "a", data)
+        assert (directory / "a").read_bytes() == data
+        assert names(directory) == ["a"]
 
 
 def test_a_new_file_can_be_read_by_all_and_an_old_one_keeps_its_mode(tmp_path: Path) -> None:
@@ -46,12 +46,12 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 def test_what_is_no_file_is_written_to_and_stays(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    came: list[bytes] = []
-    reader = threading.Thread(target=lambda: came.append(pipe.read_bytes()), daemon=True)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()), daemon=True)
     reader.start()
     files.replace(pipe, b"through")
     reader.join(10)
-    assert came == [b"through"]
+    assert got == [b"through"]
     assert pipe.is_fifo()
     assert names(tmp_path) == ["pipe"]
 
@@ -75,9 +75,9 @@ def test_json_is_written_for_people_too(tmp_path: Path) -> None:
 
 
 def test_a_file_that_can_not_be_written_is_told_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(WrongUsage, match=r"^--json: the folder \S+/none does not exist\.$"):
+    with pytest.raises(WrongUsage, match=r"^--json: the directory \S+/none does not exist\.$"):
         require_file("--json", str(tmp_path / "none" / "a"))
-    with pytest.raises(WrongUsage, match=r"^--json: \S+ is a folder; name a file in it\.$"):
+    with pytest.raises(WrongUsage, match=r"^--json: \S+ is a directory; name a file in it\.$"):
         require_file("--json", str(tmp_path))
     refused: list[Path] = []
 

@@ -24,15 +24,15 @@ from tests.test_hardening_verdicts import ANSWER, KNOWN, SILENCE, rows
 SIGHT = BrowserResult((), (), True, "on", "renderers: 2 and 2; the browser: 1 and 1", "", 2.0)
 
 
-def findings_of(folder: Path, kind: str, found: Any, *, facts: Any = DEBIAN_13, host: str = "debian-13") -> Path:
+def findings_of(directory: Path, kind: str, found: Any, *, facts: Any = DEBIAN_13, host: str = "debian-13") -> Path:
     told = Findings(host, "recommended", facts, "the stand-in", datetime(2026, 1, 2, tzinfo=UTC))
-    return told.write(folder, kind, found, 61.4)
+    return told.write(directory, kind, found, 61.4)
 
 
-def each(folder: Path, **options: Any) -> Path:
+def each(directory: Path, **options: Any) -> Path:
     some = rows()
     some[0].smokes = [(None, SILENCE), (some[0].flag.workarounds[0], ANSWER)]
-    return findings_of(folder, "each", [row.as_json() for row in some], **options)
+    return findings_of(directory, "each", [row.as_json() for row in some], **options)
 
 
 def together(*, failed: str = "", options: list[str] | None = None) -> dict[str, Any]:
@@ -44,8 +44,8 @@ def together(*, failed: str = "", options: list[str] | None = None) -> dict[str,
     return CombinedResult(chosen, rows(), ANSWER, [SIGHT], verified).as_json()
 
 
-def read_all(folder: Path) -> list[Stored]:
-    return [findings.read(path) for path in sorted(folder.glob("*.json"))]
+def read_all(directory: Path) -> list[Stored]:
+    return [findings.read(path) for path in sorted(directory.glob("*.json"))]
 
 
 def test_what_was_found_is_written_read_and_rendered(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_what_was_found_is_written_read_and_rendered(tmp_path: Path) -> None:
     text = security.text(read_all(tmp_path), KNOWN)
     assert "Tried as a whole on debian-13 (Podman 5.4.2, 2026-01-02)" in text
     assert "| `--cap-drop=ALL` |" in text
-    assert "came EROFS" in text
+    assert "got EROFS" in text
     line = " ".join(re.findall(r"^  (-.*) \\$", text, re.MULTILINE))
     assert line == " ".join(KNOWN.recommended())
 

@@ -11,14 +11,14 @@ import pytest
 from checks.engine import container_state, flags
 from checks.engine.flags import Flag
 from checks.hardening import enforcement, removed_flags
-from checks.hardening.attacks import ATTACKS, AttackOutcome, AttackResult, AttackAttempt, heard, judged
+from checks.hardening.attacks import ATTACKS, AttackAttempt, AttackOutcome, AttackResult, heard, judged
 from checks.hardening.browser import BrowserResult
 from checks.hardening.browser import heard as browser_heard
 from checks.hardening.browser import judged as sandbox
 from checks.hardening.browsing import in_words, ways_of
 from checks.hardening.combinations import FlagCombination, combinations_of, smallest_failing
 from checks.hardening.flag_results import FlagResult, FlagVerdict, bite_in_words, remarks
-from checks.hardening.proofs import Enforcement, ContainerSpec, Plan, verdict
+from checks.hardening.proofs import ContainerSpec, Enforcement, Plan, verdict
 from checks.hardening.proofs import judged as bite_of
 from checks.hardening.removed_flags import lost
 from checks.hardening.session import Smoke
@@ -79,7 +79,7 @@ def rows(losing: str = "") -> list[FlagResult]:
 
 
 ANSWER = Smoke((), True, "", {}, 1.0)
-SILENCE = Smoke((), False, "expected an answer; came EROFS", {}, 1.0)
+SILENCE = Smoke((), False, "expected an answer; got EROFS", {}, 1.0)
 
 
 def test_every_flag_bites_where_the_engine_does_what_it_is_told() -> None:
@@ -115,9 +115,9 @@ def test_what_makes_up_for_a_read_only_root_is_in_force_with_its_size() -> None:
         seen = replace(
             BARE, root=container_state.Mounted("overlay", True, None), tmpfs={"/home/node": mounted} if mounted else {}
         )
-        came = enforcement.missing(flag, seen, options)
-        assert came.startswith(said)
-        assert bool(came) == bool(said)
+        got = enforcement.missing(flag, seen, options)
+        assert got.startswith(said)
+        assert bool(got) == bool(said)
 
 
 def test_memory_with_swap_without_end_is_not_limited() -> None:
@@ -133,7 +133,8 @@ def test_vacuous_attacks_are_told() -> None:
 
 def test_what_two_ends_of_an_attack_say() -> None:
     got, stopped, broken = (
-        AttackAttempt("chown", outcome, "") for outcome in (AttackOutcome.SUCCEEDED, AttackOutcome.REFUSED, AttackOutcome.BROKEN)
+        AttackAttempt("chown", outcome, "")
+        for outcome in (AttackOutcome.SUCCEEDED, AttackOutcome.REFUSED, AttackOutcome.BROKEN)
     )
     assert bite_of(got, stopped) is Enforcement.BITES
     assert bite_of(got, got) is Enforcement.NOT_ENFORCED
@@ -318,5 +319,5 @@ def test_a_docker_that_loses_a_flag_passes_the_rest_on(tmp_path: Path, flag: Fla
     behind = removed_flags.behind(host, f"{tmp_path}/first", flag)
     words = ["run", "--rm", *KNOWN.together([each for each in ENABLED if each is not flag]), "image", "two words", ""]
     given = [*words[:2], *flag.options, *words[2:]]
-    came = behind.run(["docker", *given]).stdout
-    assert came == "".join(f"<{word}>" for word in words)
+    got = behind.run(["docker", *given]).stdout
+    assert got == "".join(f"<{word}>" for word in words)

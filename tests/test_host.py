@@ -84,7 +84,7 @@ def test_a_file_is_put_as_it_is_whatever_its_name(
 ) -> None:
     if len(name.encode()) > 200:
         return
-    path = tmp_path_factory.mktemp("put") / "new folder" / name
+    path = tmp_path_factory.mktemp("put") / "new directory" / name
     LocalHost().put(str(path), data, mode=0o600)
     assert path.read_bytes() == data
     assert path.stat().st_mode & 0o777 == 0o600
@@ -129,6 +129,6 @@ def test_facts_of_a_host_without_podman_are_empty_and_not_an_error() -> None:
     assert (facts.version, facts.docker, facts.rootless) == ("", "", False)
 
 
-def test_a_folder_is_made_with_those_above_it(tmp_path: Path) -> None:
-    LocalHost().make_folder(f"{tmp_path}/new  folder/in it")
-    assert (tmp_path / "new  folder" / "in it").is_dir()
+def test_a_directory_is_made_with_those_above_it(tmp_path: Path) -> None:
+    LocalHost().make_directory(f"{tmp_path}/new  directory/in it")
+    assert (tmp_path / "new  directory" / "in it").is_dir()

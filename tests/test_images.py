@@ -39,17 +39,17 @@ def source(tmp_path: Path) -> ImageSource:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The folders that were made, without anything being built."""
-    folders: list[Path] = []
+    """The directories that were made, without anything being built."""
+    directories: list[Path] = []
 
-    def make(source: ImageSource, accounts: object, folder: Path, run: object, progress: object) -> None:
-        folders.append(folder)
-        folder.mkdir()
-        (folder / "image.json").write_text('{"base": "built on sand"}')
-        write(folder)
+    def make(source: ImageSource, accounts: object, directory: Path, run: object, progress: object) -> None:
+        directories.append(directory)
+        directory.mkdir()
+        (directory / "image.json").write_text('{"base": "built on sand"}')
+        write(directory)
 
     monkeypatch.setattr(disks, "_make", make)
-    return folders
+    return directories
 
 
 def test_an_image_is_made_once(run: run_directories.Run, source: ImageSource, made: list[Path]) -> None:
@@ -60,7 +60,9 @@ def test_an_image_is_made_once(run: run_directories.Run, source: ImageSource, ma
     assert {uid: disk.name for uid, disk in first.disks.items()} == {1500: "1500.ext4", 1000: "1000.ext4"}
 
 
-def test_an_image_that_was_cut_short_is_made_anew(run: run_directories.Run, source: ImageSource, made: list[Path]) -> None:
+def test_an_image_that_was_cut_short_is_made_anew(
+    run: run_directories.Run, source: ImageSource, made: list[Path]
+) -> None:
     disks.ready(source, ACCOUNTS, run, Progress())
     (made[0] / "image.json").write_text("{")
     assert disks.ready(source, ACCOUNTS, run, Progress()).base == "built on sand"
@@ -75,7 +77,7 @@ def test_a_changed_image_takes_the_place_of_the_older_one(
     disks.ready(source, ACCOUNTS, run, Progress())
     (source.context / "new.txt").write_text("")
     disks.ready(source, ACCOUNTS, run, Progress())
-    assert [folder.is_dir() for folder in made] == [True, False, True]
+    assert [directory.is_dir() for directory in made] == [True, False, True]
 
 
 def test_other_accounts_need_other_disks(run: run_directories.Run, source: ImageSource, made: list[Path]) -> None:
@@ -131,7 +133,7 @@ class FakeStore:
 def test_a_stand_in_is_for_who_reaches_no_registry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: bool, cached: bool, done: list[str], how: str
 ) -> None:
-    monkeypatch.setattr(base, "_context", lambda folder, scratch: folder.mkdir())
+    monkeypatch.setattr(base, "_context", lambda directory, scratch: directory.mkdir())
     archive = tmp_path / "base-1.tar"
     if cached:
         archive.write_text("a stand-in")
@@ -143,8 +145,8 @@ def test_a_stand_in_is_for_who_reaches_no_registry(
 def test_an_older_stand_in_goes_when_a_new_one_is_made(
     run: run_directories.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base, "_context", lambda folder, scratch: folder.mkdir())
-    monkeypatch.setattr(disks, "Store", lambda folder, scratch: FakeStore())
+    monkeypatch.setattr(base, "_context", lambda directory, scratch: directory.mkdir())
+    monkeypatch.setattr(disks, "Store", lambda directory, scratch: FakeStore())
     images = run_directories.cache() / "images"
     images.mkdir()
     for name in ("base-0123456789abcdef.tar", "base-0123456789abcdef.part", "lock"):

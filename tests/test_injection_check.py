@@ -68,7 +68,7 @@ NoNewPrivs:\t1
 """
 
 
-def bench(out: str, *, gone: bool = False) -> Any:
+def ctx(out: str, *, gone: bool = False) -> Any:
     """A bench on whose host every command prints ``out``; ``gone``: no container ever runs."""
 
     def await_running(name: str) -> None:
@@ -82,16 +82,14 @@ def bench(out: str, *, gone: bool = False) -> Any:
     )  # fmt: skip
 
 
-def agent(argv: list[str], bench: Any, said: str = "") -> Any:
+def agent(argv: list[str], ctx: Any, said: str = "") -> Any:
     done = Completed(tuple(argv), -1, b"", said.encode(), 1)
     place = SimpleNamespace(mounts=[])
-    return SimpleNamespace(
-        name="nanoclaw-a-1", bench=bench, workspace=place, client=SimpleNamespace(so_far=lambda: done)
-    )
+    return SimpleNamespace(name="nanoclaw-a-1", ctx=ctx, workspace=place, client=SimpleNamespace(so_far=lambda: done))
 
 
 def inside(out: str, *, gone: bool = False, said: str = "") -> dict[str, bool]:
-    stand = bench(out, gone=gone)
+    stand = ctx(out, gone=gone)
     return {each.what: each.held for each in check._inside(stand, agent([], stand, said), WANTED)}
 
 
@@ -113,7 +111,7 @@ def test_a_container_that_can_not_be_read_fails_in_every_respect(out: str) -> No
 
 
 def test_a_container_that_does_not_start_says_why() -> None:
-    stand = bench(HARDENED, gone=True)
+    stand = ctx(HARDENED, gone=True)
     said = "nanoclaw hardening: the container was not started: x."
     findings = list(check._inside(stand, agent([], stand, said), WANTED))
     assert not any(each.held for each in findings)
@@ -121,17 +119,17 @@ def test_a_container_that_does_not_start_says_why() -> None:
 
 
 def test_another_container_that_is_hardened_too_is_told() -> None:
-    assert check._of_others(bench(PLAIN), WANTED).held
-    touched = check._of_others(bench(HARDENED), WANTED)
+    assert check._of_others(ctx(PLAIN), WANTED).held
+    touched = check._of_others(ctx(HARDENED), WANTED)
     assert not touched.held
     assert "read-only root" in touched.seen
-    assert not check._of_others(bench(""), WANTED).held
+    assert not check._of_others(ctx(""), WANTED).held
 
 
 def test_an_option_more_is_not_nanoclaws_own_invocation() -> None:
     class Streams(running.StreamsAgent):
         def __init__(self, argv: list[str]) -> None:
-            self.__dict__.update(vars(agent(argv, bench(""))))
+            self.__dict__.update(vars(agent(argv, ctx(""))))
 
     own = ["docker", "run", "-i", "--rm", "--name", "nanoclaw-a-1", "-e", "TZ=America/New_York", "--user", "1500:1500",
            "-e", "HOME=/home/node", "image"]  # fmt: skip

@@ -48,8 +48,8 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(tmp_path_factory.mktemp("hook"), of_options(WORDS))
 
 
-def written(folder: Path, wanted: Settings) -> Path:
-    path = folder / "harden"
+def written(directory: Path, wanted: Settings) -> Path:
+    path = directory / "harden"
     path.write_bytes(hook(wanted))
     return path
 
@@ -273,14 +273,14 @@ def test_a_result_that_lacks_something_is_refused(tmp_path: Path, line: str, lac
     assert lack in said
 
 
-def with_awk(folder: Path, text: str) -> Path:
+def with_awk(directory: Path, text: str) -> Path:
     """The hook with an awk of the test's own."""
-    script = folder / "harden"
+    script = directory / "harden"
     script.write_bytes(
-        hook(of_options(WORDS)).replace(b'PATH="/usr/bin:/bin:$PATH"', f'PATH="{folder}:$PATH"'.encode())
+        hook(of_options(WORDS)).replace(b'PATH="/usr/bin:/bin:$PATH"', f'PATH="{directory}:$PATH"'.encode())
     )
-    (folder / "awk").write_text(f"#!/bin/sh\n{text}\n")
-    (folder / "awk").chmod(0o755)
+    (directory / "awk").write_text(f"#!/bin/sh\n{text}\n")
+    (directory / "awk").chmod(0o755)
     return script
 
 

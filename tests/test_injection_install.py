@@ -25,9 +25,9 @@ from tests.fakes import FakeHost
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home whose user is no root, has Podman 5 and all controllers, whoever runs the tests on whatever machine."""
-    folder = tmp_path / 'a "home" of CORP\\user'
-    folder.mkdir()
-    monkeypatch.setenv("HOME", str(folder))
+    directory = tmp_path / 'a "home" of CORP\\user'
+    directory.mkdir()
+    monkeypatch.setenv("HOME", str(directory))
     for name in ("XDG_CONFIG_HOME", "CONTAINERS_CONF", "CONTAINERS_CONF_OVERRIDE", "PODMAN_USERNS", "FAKE_PODMAN"):
         monkeypatch.delenv(name, raising=False)
     programs = tmp_path / "bin"
@@ -35,7 +35,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     podman.install(programs)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setattr(install, "look", lambda host: plain(look(host)))
-    return folder
+    return directory
 
 
 def plain(found: Found, **more: object) -> Found:
@@ -158,8 +158,8 @@ def test_the_users_other_files_stay(home: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[engine]\nhooks_dir = ['/x']\n", "hook folders of its own"),
-        ("[ENGINE]\nHooks_Dir = ['/x']\n", "hook folders of its own"),
+        ("[engine]\nhooks_dir = ['/x']\n", "hook directories of its own"),
+        ("[ENGINE]\nHooks_Dir = ['/x']\n", "hook directories of its own"),
         ("[containers]\nUserNS = 'auto'\n", "sets userns"),
         ("[containers]\nuserns = 'host'\n", "sets userns"),
     ],
@@ -330,10 +330,10 @@ def test_a_limit_that_is_not_enforced_must_be_accepted(
 
 
 @pytest.mark.parametrize("name", ["CORP\\bob", "CORP\\user", 'a"b', "a'b", "a]b#", "ü$(x)`y`", "a\tb"])
-def test_the_drop_in_names_the_hooks_folder_whatever_the_home_is_called(name: str) -> None:
-    folder = f"/home/{name}/.config/containers"
-    conf = tomllib.loads(configuration.drop_in(folder).decode())
-    assert conf == {"containers": {"userns": "keep-id"}, "engine": {"hooks_dir": [f"{folder}/nanoclaw-hardening"]}}
+def test_the_drop_in_names_the_hooks_directory_whatever_the_home_is_called(name: str) -> None:
+    directory = f"/home/{name}/.config/containers"
+    conf = tomllib.loads(configuration.drop_in(directory).decode())
+    assert conf == {"containers": {"userns": "keep-id"}, "engine": {"hooks_dir": [f"{directory}/nanoclaw-hardening"]}}
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\x1bb", "\udcff"])
@@ -435,12 +435,12 @@ def test_a_home_that_is_not_there_is_refused(home: Path) -> None:
         require_account(here(owner=""))
 
 
-def test_another_folder_of_settings_is_refused(home: Path) -> None:
+def test_another_directory_of_settings_is_refused(home: Path) -> None:
     with pytest.raises(WrongUsage, match="XDG_CONFIG_HOME"):
         require_account(here(elsewhere="/elsewhere/containers"))
 
 
-def test_a_folder_that_can_not_be_written_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_can_not_be_written_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "look", lambda host: here(locked=str(home)))
     for dry_run in (True, False):
         with pytest.raises(HostProblem, match="nothing was installed"):
@@ -482,7 +482,7 @@ def test_a_digest_tells_whose_a_file_is(home: Path) -> None:
 
 def test_the_shipped_examples_are_what_is_installed() -> None:
     for name, text in examples.rendered().items():
-        assert (examples.FOLDER / name).read_text() == text, f"{name} is stale: invoke render-injection"
+        assert (examples.DIRECTORY / name).read_text() == text, f"{name} is stale: invoke render-injection"
 
 
 def test_the_patch_of_a_fork_puts_the_options_before_the_image(tmp_path: Path) -> None:
@@ -492,7 +492,7 @@ def test_the_patch_of_a_fork_puts_the_options_before_the_image(tmp_path: Path) -
     runner.write_text(
         f"import fs from 'fs';\n\nfunction buildContainerArgs() {{\n  const args = ['run'];\n{body}// end\n"
     )
-    patch = examples.FOLDER / "container-runner.patch"
+    patch = examples.DIRECTORY / "container-runner.patch"
     done = subprocess.run(["git", "apply", str(patch)], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     text = runner.read_text()
@@ -500,10 +500,10 @@ def test_the_patch_of_a_fork_puts_the_options_before_the_image(tmp_path: Path) -
 
 
 def test_the_version_is_known_whatever_podman_thinks_of_a_broken_file(home: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "programs"
-    folder.mkdir()
+    directory = tmp_path / "programs"
+    directory.mkdir()
     broken = '[ "$CONTAINERS_CONF" = /dev/null ] && echo podman version 5.4.2 || exit 1'
-    assert look(FakeHost(folder, {"podman": broken})).version == "5.4.2"
+    assert look(FakeHost(directory, {"podman": broken})).version == "5.4.2"
 
 
 @pytest.mark.parametrize("name", ["registries.conf.nanoclaw-before", "containers.conf.nanoclaw-part"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from checks.core.paths import ROOT
-from checks.documents.examples import FOLDER
+from checks.documents.examples import DIRECTORY
 from checks.engine import flags
 from checks.hardening.injection.settings import recommended
 
@@ -20,13 +20,13 @@ FULL = ["--userns=keep-id", *SET]
 
 
 def test_the_wrapper_adds_the_recommended_set() -> None:
-    line = re.search(r'exec "\$real" run (.*) "\$@"', (FOLDER / "docker").read_text())
+    line = re.search(r'exec "\$real" run (.*) "\$@"', (DIRECTORY / "docker").read_text())
     assert line
     assert shlex.split(line[1]) == FULL
 
 
 def test_the_patch_adds_the_recommended_set() -> None:
-    text = (FOLDER / "container-runner.patch").read_text()
+    text = (DIRECTORY / "container-runner.patch").read_text()
     assert re.findall(r"^\+    '(.*)',$", text, re.MULTILINE) == FULL
 
 

@@ -15,12 +15,12 @@ ADDED = ["--userns=keep-id", "--tmpfs", "/tmp:rw,size=512m"]
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """A PATH with the wrapper's folder first, named in three ways, and then one with a docker that prints its words."""
+    """A PATH with the wrapper's directory first, named in three ways, then one with a docker that prints its words."""
     for name, text in (("first", wrapper(ADDED)), ("se cond", '#!/bin/sh\nprintf "%s\\n" "$@"\ncat\nexit 7\n')):
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "docker").write_text(text)
-        (folder / "docker").chmod(0o755)
+        directory = tmp_path / name
+        directory.mkdir()
+        (directory / "docker").write_text(text)
+        (directory / "docker").chmod(0o755)
     (tmp_path / "link").symlink_to(tmp_path / "first")
     first = tmp_path / "first"
     return f"{first}:{first}/:{tmp_path / 'link'}:{tmp_path / 'nothing'}:{tmp_path / 'se cond'}:/usr/bin:/bin"

@@ -22,15 +22,15 @@ from tests.test_agent import checkout
 QUESTION = Question("?", "an answer", Conversation("key", "an answer"))
 
 
-def bench(tmp_path: Path, **programs: str) -> CaseContext:
+def ctx(tmp_path: Path, **programs: str) -> CaseContext:
     desk = CaseContext(FakeHost(tmp_path, programs).pretend(), RunScope("run", "run"), "case", Record())
-    desk._folder = str(tmp_path / "case")
+    desk._directory = str(tmp_path / "case")
     (tmp_path / "case").mkdir()
     return desk
 
 
 def test_an_agent_that_is_gone_fails_its_case_and_not_the_host(tmp_path: Path) -> None:
-    desk = bench(tmp_path, docker="exit 0", podman='echo "Error: no container $2" >&2; exit 125')
+    desk = ctx(tmp_path, docker="exit 0", podman='echo "Error: no container $2" >&2; exit 125')
     place = workspace.for_streams(desk, stub_agent()[Design.STREAMS])
     with (
         running.streams(desk, place, "image", QUESTION) as agent,
@@ -45,20 +45,20 @@ PROCESSES = (
 
 
 def test_network_helpers_are_those_of_the_account(tmp_path: Path) -> None:
-    assert cases.network_helpers(bench(tmp_path, grep=PROCESSES)) == {"pasta.avx2 7"}
+    assert cases.network_helpers(ctx(tmp_path, grep=PROCESSES)) == {"pasta.avx2 7"}
 
 
 def test_a_network_helper_that_stays_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cases, "_HELPERS_BOUND", 0)
-    desk = bench(tmp_path, grep=PROCESSES)
+    desk = ctx(tmp_path, grep=PROCESSES)
     cases.expect_no_new_helpers(desk, {"pasta.avx2 7"})
-    with pytest.raises(Mismatch, match=r"no network helper of the agent's left; came pasta\.avx2 7"):
+    with pytest.raises(Mismatch, match=r"no network helper of the agent's left; got pasta\.avx2 7"):
         cases.expect_no_new_helpers(desk, set())
 
 
 def test_processes_that_can_not_be_looked_at_are_not_none(tmp_path: Path) -> None:
     with pytest.raises(Mismatch, match="the host's processes in /proc"):
-        cases.network_helpers(bench(tmp_path, grep="exit 127"))
+        cases.network_helpers(ctx(tmp_path, grep="exit 127"))
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_processes_that_can_not_be_looked_at_are_not_none(tmp_path: Path) -> Non
     ],
 )
 def test_an_agents_failure_links_to_what_it_said(tmp_path: Path, stderr: str, fix: str) -> None:
-    desk = bench(tmp_path, docker=f"cat <<'end' >&2\n{stderr}\nend\nexit 125")
+    desk = ctx(tmp_path, docker=f"cat <<'end' >&2\n{stderr}\nend\nexit 125")
     place = workspace.for_databases(desk, stub_agent()[Design.DATABASES], prompt="?")
     with running.databases(desk, place, "image", QUESTION) as agent, pytest.raises(Mismatch) as failure:
         agent.answer()
-    assert "status 125" in failure.value.came
-    assert stderr in failure.value.came
+    assert "status 125" in failure.value.got
+    assert stderr in failure.value.got
     assert failure.value.fix == fix
 
 
@@ -87,7 +87,7 @@ def test_last_words_are_without_the_frames_of_a_stack() -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "came"),
+    ("script", "got"),
     [
         ("echo 'Error: no pino' >&2; exit 1", "node ended with status 1; node said: Error: no pino"),
         ("exit 13", "node ended with status 13; node said: nothing"),
@@ -96,7 +96,7 @@ def test_last_words_are_without_the_frames_of_a_stack() -> None:
     ids=["an error", "without a word", "without an end"],
 )
 def test_nanoclaws_own_code_fails_with_what_node_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, came: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, got: str
 ) -> None:
     monkeypatch.setattr(driver, "ANSWER_BOUND", 0.3)
     image = tmp_path / "image"
@@ -104,9 +104,9 @@ def test_nanoclaws_own_code_fails_with_what_node_said(
         (image / name).parent.mkdir(parents=True)
         (image / name).write_text(content)
         (image / name).chmod(0o755)
-    desk = bench(tmp_path, node="echo 18", podman=f"exec tar -C {image} -cf - .")
+    desk = ctx(tmp_path, node="echo 18", podman=f"exec tar -C {image} -cf - .")
     own = of_checkout(checkout(tmp_path / "nanoclaw", "const START = '---NANOCLAW_OUTPUT_START---';"))
-    with pytest.raises(Mismatch, match=f"runContainerAgent\\(\\) to return; came {came}"):
+    with pytest.raises(Mismatch, match=f"runContainerAgent\\(\\) to return; got {got}"):
         driver.drive(desk, own, "image", QUESTION)
 
 

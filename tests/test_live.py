@@ -21,7 +21,7 @@ from checks.core.progress import Progress
 from checks.core.run_directories import Run
 from checks.core.terminal import console
 from checks.engine.case_context import RunScope, directories_of
-from checks.engine.environment import AS_IT_IS, PreparedHost
+from checks.engine.prepared_host import AS_IT_IS, PreparedHost
 from checks.hosts.base import SHARED
 from checks.runner import verify
 from checks.runner.verify import CASES, VerifyOptions, session
@@ -40,10 +40,10 @@ GROUP = "Echoes"
 @pytest.mark.case("An agent that tells all", fix="of-the-case")
 def test_tells_all(bench):
     key = os.environ["ANTHROPIC_API_KEY"]
-    bench.host.put(f"{bench.folder}/.env", f"ANTHROPIC_API_KEY={key}\\n".encode(), mode=0o600)
-    bench.host.put(f"{bench.folder}/deep/state.db", b"SQLite\\0" + key[-20:].encode() + b"\\0")
-    bench.host.put(f"{bench.folder}/{key[:40]}/empty", b"")
-    bench.host.put(f"{bench.folder}/harmless", b"nothing")
+    bench.host.put(f"{ctx.directory}/.env", f"ANTHROPIC_API_KEY={key}\\n".encode(), mode=0o600)
+    bench.host.put(f"{ctx.directory}/deep/state.db", b"SQLite\\0" + key[-20:].encode() + b"\\0")
+    bench.host.put(f"{ctx.directory}/{key[:40]}/empty", b"")
+    bench.host.put(f"{ctx.directory}/harmless", b"nothing")
     done = bench.docker("exec", key, stdin=key.encode())
     raise Mismatch(f"no key, as in {key}", done.stdout + done.stderr)
 
@@ -89,11 +89,11 @@ def verified(tmp_path: Path, *, live: bool, keep: bool) -> str:
     host = FakeHost(tmp_path, {"docker": DOCKER, "podman": PODMAN}).pretend()
     host.echo = screen.print
     run = Run(RUN, tmp_path, tmp_path)
-    stage = PreparedHost(host, AS_IT_IS, RunScope(RUN, RUN), run)
+    prepared = PreparedHost(host, AS_IT_IS, RunScope(RUN, RUN), run)
     options = VerifyOptions(
         live=live, keep=keep, verbose=True, host="fake", json=str(tmp_path / "a.json"), junit=str(tmp_path / "a.xml")
     )
-    status, _ = session(options, lambda: contextlib.nullcontext(stage), screen, Progress(screen))
+    status, _ = session(options, lambda: contextlib.nullcontext(prepared), screen, Progress(screen))
     assert status == 1
     return shown.getvalue()
 

@@ -94,13 +94,13 @@ def test_a_matrix_has_one_exit_status(jobs: list[Job], wanted: Exit) -> None:
 def test_the_summary_tells_known_failures_apart_from_others_and_says_why() -> None:
     told = table.summary(
         [
-            job(case("host-gateway", "failed"), case("a", "failed", came="a surprise"), case("b", "skipped")),
+            job(case("host-gateway", "failed"), case("a", "failed", got="a surprise"), case("b", "skipped")),
             Job("debian-11", "stock", State.ERROR, message="no disk"),
         ],
         KNOWN,
     )
     assert "Case host-gateway: known to fail: known from 4.7 on (docs/TROUBLESHOOTING.md#an-entry)" in told
-    assert "Case a: failed: expected something; came a surprise" in told
+    assert "Case a: failed: expected something; got a surprise" in told
     assert "Case b: skipped: no such thing here" in told
     assert "debian-11 (stock) was not tested: no disk" in told
     assert "unexpected" in told
@@ -119,8 +119,8 @@ def test_a_docker_host_is_run_with_its_one_profile_and_others_with_both() -> Non
         MatrixOptions(hosts=["nonsense"]),
         MatrixOptions(at_once="3"),
         MatrixOptions(at_once="x"),
-        MatrixOptions(html="/no/such/folder/x.html"),
-        MatrixOptions(evidence="/no/such/folder/evidence"),
+        MatrixOptions(html="/no/such/directory/x.html"),
+        MatrixOptions(evidence="/no/such/directory/evidence"),
     ],
 )
 def test_wrong_usage_of_the_matrix_is_a_line_and_its_status(
@@ -143,7 +143,7 @@ def test_without_a_terminal_each_step_and_each_end_is_told_once(capsys: pytest.C
 
 
 def test_the_picture_shows_the_report_of_the_evidence_and_calls_nobody() -> None:
-    one = stored("debian-13", case("x"), case("y", "failed", came="another end"))
+    one = stored("debian-13", case("x"), case("y", "failed", got="another end"))
     drawn = picture.svg(one)
     assert drawn == picture.svg(one)
     words = re.sub(r"<[^>]+>", " ", html.unescape(drawn)).replace("\xa0", " ")

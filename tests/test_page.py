@@ -13,7 +13,7 @@ from checks.matrix.run import Job, State
 from tests.evidence import DEBIAN_12, case, stored
 
 CHROMIUM = shutil.which("chromium")
-FAILED = (case("gateway", "failed", came="invalid <IP>"), case("stop", "skipped"))
+FAILED = (case("gateway", "failed", got="invalid <IP>"), case("stop", "skipped"))
 JOBS = [
     Job("debian-13", "recommended", State.DONE, evidence=stored("debian-13", case("gateway"), case("stop"))),
     Job("debian-12", "recommended", State.DONE, evidence=stored("debian-12", *FAILED, facts=DEBIAN_12)),

@@ -23,8 +23,8 @@ from checks.documents import parallel
 from checks.engine import flags
 from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
-from checks.engine.environment import PreparedHost
 from checks.engine.expect import Mismatch
+from checks.engine.prepared_host import PreparedHost
 from checks.evidence import capacity as findings
 from checks.evidence.source import Source
 from checks.hosts.process import Completed, TimedOut
@@ -85,9 +85,9 @@ def test_a_host_without_control_groups_of_containers_counts_nothing_of_them() ->
 
 
 def bench_of(host: FakeHost, tmp_path: Path) -> CaseContext:
-    bench = CaseContext(host.pretend(), RunScope("run", "run"), "parallel", Record())
-    bench._folder = str(tmp_path)
-    return bench
+    ctx = CaseContext(host.pretend(), RunScope("run", "run"), "parallel", Record())
+    ctx._directory = str(tmp_path)
+    return ctx
 
 
 def test_the_sampler_reads_the_counts_of_the_container_whose_id_docker_left(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_the_largest_that_fits_is_found_whatever_it_is(most: int, limit: int) ->
 
 
 @pytest.fixture
-def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadSession:
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadSession:
     """A host on which agents are made by the test's own smoke, and on which a sampler sees nothing of them."""
     host = FakeHost(tmp_path).pretend()
 
@@ -149,15 +149,17 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadSession:
         def another(self) -> Samples:
             return Samples(rounds=3, total=3, available=2, least_available=1, containers={"0": Usage(5, 4, 3)})
 
-    monkeypatch.setattr(measure, "sampling", lambda bench, bound: contextlib.nullcontext(Nothing()))
-    stage = PreparedHost(host, "recommended", RunScope("run", "run"), cast("Any", None))
-    return LoadSession(stage, cast("AgentHandle", None), Progress(), ["--read-only"])
+    monkeypatch.setattr(measure, "sampling", lambda ctx, bound: contextlib.nullcontext(Nothing()))
+    prepared = PreparedHost(host, "recommended", RunScope("run", "run"), cast("Any", None))
+    return LoadSession(prepared, cast("AgentHandle", None), Progress(), ["--read-only"])
 
 
 def agents_that(monkeypatch: pytest.MonkeyPatch, behave: Any) -> list[list[str]]:
     asked = []
 
-    def smoke(stage: PreparedHost, kit: AgentHandle, flags: list[str], *, case: str, factor: float, look: Any) -> None:
+    def smoke(
+        prepared: PreparedHost, handle: AgentHandle, flags: list[str], *, case: str, factor: float, look: Any
+    ) -> None:
         asked.append(flags)
         behave(int(case.rpartition("-")[2]), lambda: look(SimpleNamespace(began=time.monotonic())))
 
@@ -165,7 +167,7 @@ def agents_that(monkeypatch: pytest.MonkeyPatch, behave: Any) -> list[list[str]]
     return asked
 
 
-def test_agents_live_until_all_have_answered(ground: LoadSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agents_live_until_all_have_answered(session: LoadSession, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
 
     def behave(at: int, look: Any) -> None:
@@ -175,7 +177,7 @@ def test_agents_live_until_all_have_answered(ground: LoadSession, monkeypatch: p
         events.append("ended")
 
     asked = agents_that(monkeypatch, behave)
-    step = ground.agents(3)
+    step = session.agents(3)
     assert events == ["answered"] * 3 + ["ended"] * 3
     assert step.fits
     assert step.turns[0].usage == Usage(5, 4, 3)
@@ -183,31 +185,31 @@ def test_agents_live_until_all_have_answered(ground: LoadSession, monkeypatch: p
     assert step.bound == 1800
 
 
-def test_an_agent_that_fails_keeps_nobody_waiting(ground: LoadSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_that_fails_keeps_nobody_waiting(session: LoadSession, monkeypatch: pytest.MonkeyPatch) -> None:
     def behave(at: int, look: Any) -> None:
         if at == 1:
             raise Mismatch("an answer from the agent", "none; docker ended with status 137")
         look()
 
     agents_that(monkeypatch, behave)
-    step = ground.agents(3)
+    step = session.agents(3)
     assert (step.fits, step.answered) == (False, 2)
     assert "status 137" in step.turns[1].failure
 
 
 def test_an_agent_that_does_not_end_after_its_answer_does_not_fit(
-    ground: LoadSession, monkeypatch: pytest.MonkeyPatch
+    session: LoadSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def behave(at: int, look: Any) -> None:
         look()
         raise TimedOut(Completed(("docker", "run"), -1, b"", b"", 9), 9)
 
     agents_that(monkeypatch, behave)
-    assert not ground.agents(1).fits
+    assert not session.agents(1).fits
 
 
 def test_a_host_that_fell_silent_under_the_load_and_is_back_is_a_finding(
-    ground: LoadSession, monkeypatch: pytest.MonkeyPatch
+    session: LoadSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def behave(at: int, look: Any) -> None:
         if at == 1:
@@ -215,18 +217,18 @@ def test_a_host_that_fell_silent_under_the_load_and_is_back_is_a_finding(
         look()
 
     agents_that(monkeypatch, behave)
-    step = ground.agents(2)
+    step = session.agents(2)
     assert (step.fits, step.trouble, step.answered) == (False, "fake stopped answering.", 1)
 
 
-def test_a_host_that_does_not_come_back_is_unusable(ground: LoadSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_does_not_come_back_is_unusable(session: LoadSession, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*args: Any, **options: Any) -> None:
         raise HostProblem("it is gone")
 
     agents_that(monkeypatch, gone)
     monkeypatch.setattr(FakeHost, "run_checked", lambda self, argv, **options: gone() if argv == ["true"] else None)
     with pytest.raises(HostProblem, match="it is gone"):
-        ground.agents(1)
+        session.agents(1)
 
 
 def test_all_answers_with_a_process_killed_for_want_of_memory_do_not_fit() -> None:
@@ -241,7 +243,7 @@ def a_step(number: int, *, answered: int | None = None) -> dict[str, Any]:
     failures = number - (number if answered is None else answered)
     turns = [
         Turn(
-            "expected an answer, came none" if at < failures else "",
+            "expected an answer, got none" if at < failures else "",
             60.0 + at,
             Usage(200 * MIB, 150 * MIB, 41, ("memory",)),
         )
@@ -255,7 +257,7 @@ def a_step(number: int, *, answered: int | None = None) -> dict[str, Any]:
 
 
 def evidence(
-    folder: Path, *steps: dict[str, Any], facts: Any = DEBIAN_13, slowness: float = 3, flags: Any = FLAGS
+    directory: Path, *steps: dict[str, Any], facts: Any = DEBIAN_13, slowness: float = 3, flags: Any = FLAGS
 ) -> Path:
     found = {
         "slowness": slowness,
@@ -268,7 +270,7 @@ def evidence(
         },
         "steps": list(steps),
     }
-    return Source("debian-13", "recommended", facts, "the stand-in").leave(folder / "debian-13.json", found, 500)
+    return Source("debian-13", "recommended", facts, "the stand-in").leave(directory / "debian-13.json", found, 500)
 
 
 def test_what_was_measured_is_written_read_and_rendered(tmp_path: Path) -> None:
@@ -329,7 +331,7 @@ def test_evidence_of_another_host_or_of_nothing_is_refused(tmp_path: Path) -> No
         (ParallelOptions(most="0"), "--most is “0”"),
         (ParallelOptions(most="many"), "--most is “many”"),
         (ParallelOptions(most="101"), "100 agents at once are the most"),
-        (ParallelOptions(evidence="/no/such/folder"), "the folder /no/such does not exist"),
+        (ParallelOptions(evidence="/no/such/directory"), "the directory /no/such does not exist"),
         (ParallelOptions(host="debian-99"), "debian-99"),
         (ParallelOptions(timeout_factor="0"), "--timeout-factor"),
     ],

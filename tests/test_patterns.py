@@ -143,9 +143,9 @@ def test_of_a_long_log_both_ends_are_read_and_that_is_said(
     began = time.process_time()
     assert explain.explain(True) is Exit.OK
     assert time.process_time() - began < 3 * BOUND
-    came = capsys.readouterr()
-    assert "A file cannot be written" in came.out or ENTRIES["permission-denied-in-the-workspace"].title in came.out
-    assert "the first 4 MB and the last 4 MB were read, 278." in came.err
+    got = capsys.readouterr()
+    assert "A file cannot be written" in got.out or ENTRIES["permission-denied-in-the-workspace"].title in got.out
+    assert "the first 4 MB and the last 4 MB were read, 278." in got.err
     assert stdin.read_in_one <= 4 * 2**20
 
 

@@ -13,8 +13,8 @@ from checks.core.progress import Progress
 from checks.core.run_directories import Run
 from checks.core.terminal import console
 from checks.engine.case_context import RunScope
-from checks.engine.environment import AS_IT_IS, PreparedHost
 from checks.engine.leaks import LeakDetector
+from checks.engine.prepared_host import AS_IT_IS, PreparedHost
 from checks.runner.plugin import VerificationPlugin
 from checks.runner.report import Report
 from checks.runner.verify import CASES
@@ -46,13 +46,13 @@ def verified(tmp_path: Path, cases: str) -> tuple[VerificationPlugin, int]:
     """The plugin after a run of these cases, and the status of pytest."""
 
     @contextlib.contextmanager
-    def stage() -> Iterator[PreparedHost]:
+    def prepared() -> Iterator[PreparedHost]:
         host = FakeHost(tmp_path, {"podman": "exit 0"}).pretend()
         yield PreparedHost(host, AS_IT_IS, RunScope("run", "run"), Run("run", tmp_path, tmp_path))
 
     file = tmp_path / f"{tmp_path.name}.py"  # a name of its own, as modules have
     file.write_text(cases)
-    plugin = VerificationPlugin(stage, Report(console(file=io.StringIO())), Progress())
+    plugin = VerificationPlugin(prepared, Report(console(file=io.StringIO())), Progress())
     settings = str(CASES.parent / "pytest.ini")
     options = ["-c", settings, "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
     return plugin, pytest.main([str(file), *options], plugins=[plugin])

@@ -10,13 +10,13 @@ import pytest
 from checks.core.errors import HostProblem
 from checks.core.run_directories import Run
 from checks.engine.case_context import RunScope, directories_of
-from checks.engine.environment import PreparedHost
+from checks.engine.prepared_host import PreparedHost
 from checks.hosts.base import SHARED
 from checks.hosts.ssh import SshHost
 from checks.mutation import catalogue
 from checks.mutation.catalogue import FAULTLESS
 from checks.mutation.pool import workers
-from checks.mutation.worker import FAILED, PASSED, TaskOutcome, Task
+from checks.mutation.worker import FAILED, PASSED, Task, TaskOutcome
 from checks.mutation.wrapped import upload
 from checks.runner.plugin import CaseInfo
 from tests.fakes import FACTS
@@ -35,7 +35,7 @@ PROGRAMS = {
 
 
 @pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PreparedHost:
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PreparedHost:
     """A stage on this machine, with programs of the test's own."""
     programs = tmp_path / "programs"
     programs.mkdir()
@@ -49,7 +49,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PreparedHost:
     return PreparedHost(host, "recommended", RunScope(run.id, "prepared"), run)
 
 
-def test_a_case_is_run_under_each_docker_and_its_words_come_back(stage: PreparedHost, cases: list[CaseInfo]) -> None:
+def test_a_case_is_run_under_each_docker_and_its_words_come_back(prepared: PreparedHost, cases: list[CaseInfo]) -> None:
     by_id = {case.id: case for case in cases}
     known = {each.name: each for each in catalogue.load()}
     wrong = [known["version-of-another"], known["inspect-always-succeeds"]]
@@ -61,20 +61,20 @@ def test_a_case_is_run_under_each_docker_and_its_words_come_back(stage: Prepared
     ]
     ends: dict[int, TaskOutcome] = {}
     try:
-        wrappers = {FACTS.uid: upload(stage.host, stage.run.id, [FAULTLESS, *wrong])}
-        with workers(stage, wrappers, nanoclaw="", slow=False, supply=None) as pool:
-            pool.run(tasks, lambda task, uid: uid == FACTS.uid, lambda task, came: ends.update({task.number: came}))
+        wrappers = {FACTS.uid: upload(prepared.host, prepared.run.id, [FAULTLESS, *wrong])}
+        with workers(prepared, wrappers, nanoclaw="", slow=False, provider=None) as pool:
+            pool.run(tasks, lambda task, uid: uid == FACTS.uid, lambda task, got: ends.update({task.number: got}))
     finally:
-        assert stage.host.remove_private_directories(directories_of(stage.run.id))
-        assert not list(Path(SHARED).glob(f"{directories_of(stage.run.id)}*"))
+        assert prepared.host.remove_private_directories(directories_of(prepared.run.id))
+        assert not list(Path(SHARED).glob(f"{directories_of(prepared.run.id)}*"))
     assert [ends[number].outcome for number in range(4)] == [PASSED, FAILED, PASSED, FAILED]
-    assert "28.2.2" in ends[1].came
+    assert "28.2.2" in ends[1].got
     assert known["inspect-always-succeeds"].tells.search(ends[3].words)
 
 
-def test_a_worker_that_dies_is_a_problem_of_the_host(stage: PreparedHost, cases: list[CaseInfo]) -> None:
+def test_a_worker_that_dies_is_a_problem_of_the_host(prepared: PreparedHost, cases: list[CaseInfo]) -> None:
     task = Task(0, FAULTLESS.name, "checks/cases/no_such_file.py::test_none", 1.0)
-    with workers(stage, {FACTS.uid: "/nowhere"}, nanoclaw="", slow=False, supply=None) as pool:
+    with workers(prepared, {FACTS.uid: "/nowhere"}, nanoclaw="", slow=False, provider=None) as pool:
         pool.end()
         with pytest.raises(HostProblem, match="The worker of the account 1500 ended"):
-            pool.run([task], lambda task, uid: True, lambda task, came: None)
+            pool.run([task], lambda task, uid: True, lambda task, got: None)

@@ -61,7 +61,7 @@ def private(path: Path) -> bool:
 
 def places(account: FakeHost, run: str) -> Iterator[tuple[str, Path]]:
     """Every directory that a run makes in the shared one, by what it is for."""
-    yield "a case's", Path(CaseContext(account, RunScope(run, run), "case", Record()).folder)
+    yield "a case's", Path(CaseContext(account, RunScope(run, run), "case", Record()).directory)
     yield "the sabotages'", Path(upload(account, run, load()[:1]))
 
 

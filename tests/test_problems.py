@@ -8,7 +8,7 @@ import pytest
 
 from checks.core.errors import Exit, HostProblem, Interrupted, ReaderGone, WrongUsage
 from checks.core.outcome import run_and_report
-from checks.core.output_paths import require_file, require_directory
+from checks.core.output_paths import require_directory, require_file
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ def test_what_keeps_a_command_from_an_answer_is_one_line_and_a_status(
 
     said: list[str] = []
     assert run_and_report(fails, said.append) == status
-    (came,) = said
-    assert came.endswith(line)
+    (got,) = said
+    assert got.endswith(line)
 
 
 def test_an_answer_is_passed_on_without_a_word() -> None:
@@ -81,13 +81,13 @@ def test_output_that_nobody_reads_any_more_ends_without_a_word(error: BaseExcept
     assert run_and_report(fails, pytest.fail) == Exit.INTERRUPTED
 
 
-def test_a_file_named_as_standard_output_or_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_file_named_as_standard_output_or_a_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for check in (require_file, require_directory):
         with pytest.raises(WrongUsage, match="--x - is not supported"):
             check("--x", "-")
         check("--x", "")
         check("--x", str(tmp_path / "new"))
-    with pytest.raises(WrongUsage, match="is not a folder"):
+    with pytest.raises(WrongUsage, match="is not a directory"):
         require_directory("--x", str(tmp_path / "file"))
     require_directory("--x", str(tmp_path))

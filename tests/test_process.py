@@ -38,10 +38,10 @@ def test_a_death_by_signal_is_told_as_a_shell_tells_it() -> None:
 
 def test_past_its_bound_it_is_killed_with_its_children_and_what_it_printed_is_kept() -> None:
     started = time.monotonic()
-    with pytest.raises(TimedOut) as late:
+    with pytest.raises(TimedOut) as error:
         run("echo begun; sleep 77.5 & echo $!; wait", timeout=0.5)
     assert time.monotonic() - started < 5
-    begun, pid = late.value.partial.stdout.split()
+    begun, pid = error.value.partial.stdout.split()
     assert begun == "begun"
     deadline = time.monotonic() + 5
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:

@@ -60,12 +60,12 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("spelled", SPELLINGS.values(), ids=SPELLINGS)
 def test_every_spelling_is_masked(spelled: bytes) -> None:
-    came = redacted(b"before " + spelled + b" after")
-    assert not shows(came)
+    got = redacted(b"before " + spelled + b" after")
+    assert not shows(got)
     assert redacted(b"before ") == b"before "
-    assert came.startswith(b"before ")
-    assert came.endswith(b" after")
-    assert len(came) == len(spelled) + 13
+    assert got.startswith(b"before ")
+    assert got.endswith(b" after")
+    assert len(got) == len(spelled) + 13
 
 
 @pytest.mark.parametrize("program", [["xxd"], ["od", "-c"], ["od", "-An", "-tx1"], ["rev"], ["base64", "-w", "30"]])
@@ -74,17 +74,17 @@ def test_what_programs_make_of_it_is_masked(program: list[str], before: bytes) -
     if not shutil.which(program[0]):
         pytest.skip(f"{program[0]} is not installed")
     plain = subprocess.run(program, input=before + RAW, capture_output=True, check=True).stdout
-    came = redacted(plain)
-    assert came.count(b"*") >= len(RAW)
-    assert not shows(came)
+    got = redacted(plain)
+    assert got.count(b"*") >= len(RAW)
+    assert not shows(got)
 
 
 @pytest.mark.parametrize("before", range(3))
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes])
 def test_no_base64_of_a_text_with_it_decodes_to_it(before: int, encode: object) -> None:
     assert callable(encode)
-    came = redacted(encode(b"x" * before + RAW + b"tail")).replace(b"*", b"A").replace(b"\n", b"")
-    assert not shows(base64.urlsafe_b64decode(came.replace(b"+", b"-").replace(b"/", b"_")))
+    got = redacted(encode(b"x" * before + RAW + b"tail")).replace(b"*", b"A").replace(b"\n", b"")
+    assert not shows(base64.urlsafe_b64decode(got.replace(b"+", b"-").replace(b"/", b"_")))
 
 
 @given(st.lists(st.integers(0, 400), max_size=6), st.binary(max_size=150), st.binary(max_size=150))
@@ -93,9 +93,9 @@ def test_however_the_stream_is_cut_it_is_masked_as_a_whole(cuts: list[int], befo
     redactor = Redactor()
     edges = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
     pieces = [redactor.feed(whole[start:end]) for start, end in itertools.pairwise(edges)]
-    came = b"".join([*pieces, redactor.end()])
-    assert len(came) == len(whole)
-    assert not shows(came)
+    got = b"".join([*pieces, redactor.end()])
+    assert len(got) == len(whole)
+    assert not shows(got)
 
 
 @given(st.integers(0, len(RAW)))
@@ -103,9 +103,9 @@ def test_wherever_it_is_split_no_more_than_its_first_characters_pass(at: int) ->
     redactor = Redactor()
     first = redactor.feed(b"said: " + RAW[:at])
     assert len(first.removeprefix(b"said: ").replace(b"*", b"")) < 14  # “sk-ant-api03-” is in every key
-    came = first + redactor.feed(RAW[at:] + b"\n") + redactor.end()
-    assert not shows(came)
-    assert len(came) == len(RAW) + 7
+    got = first + redactor.feed(RAW[at:] + b"\n") + redactor.end()
+    assert not shows(got)
+    assert len(got) == len(RAW) + 7
 
 
 @pytest.mark.parametrize("prompt", [b"ready", b"name? ", b"---NANOCLAW_OUTPUT_END---\n", b"$ "])

@@ -53,7 +53,7 @@ def test_the_layout_is_the_plans() -> None:
 
 
 def test_a_failure_tells_what_was_run_expected_and_came_and_where_the_fix_is() -> None:
-    text = printed(result("failed", "Read-write bind mount", expected="a file", came="none"))
+    text = printed(result("failed", "Read-write bind mount", expected="a file", got="none"))
     details = text.split("[FAIL] Read-write bind mount\n", 1)[1].split("\n\n")[0]
     assert [line.strip() for line in details.splitlines()] == [
         "ran:      docker run -v '/a b:/c' image",
@@ -61,14 +61,14 @@ def test_a_failure_tells_what_was_run_expected_and_came_and_where_the_fix_is() -
         "stdout:   out",
         "stderr:   denied",
         "expected: a file",
-        "came:     none",
+        "got:      none",
         "fix:      docs/TROUBLESHOOTING.md#here",
     ]
     assert "Results: 0/1 passed" in text
 
 
 def test_a_flood_of_output_is_cut_in_the_report() -> None:
-    flood = result("failed", "x", expected="a", came="b")
+    flood = result("failed", "x", expected="a", got="b")
     flood.record.commands[0] = Completed(("docker",), 1, b"0123456789\n" * 100_000, b"", 1.0)
     text = printed(flood)
     assert "(1100000 characters)" in text

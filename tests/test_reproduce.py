@@ -18,7 +18,7 @@ from checks.core.errors import Exit, WrongUsage
 from checks.core.progress import Progress
 from checks.documents import troubleshooting
 from checks.engine.case_context import RunScope
-from checks.engine.environment import PreparedHost
+from checks.engine.prepared_host import PreparedHost
 from checks.guide import catalogue, records, reproduce, snapshot
 from checks.guide.catalogue import Step
 from checks.guide.diagnosis import LOOKS, findings
@@ -32,7 +32,7 @@ from tests.fakes import FACTS, FakeHost
 ENTRIES = catalogue.load()
 RECORDED = records.load(ENTRIES)
 ALL = [record for several in RECORDED.values() for record in several]
-BY_FILE = [records.read(path) for path in sorted(records.FOLDER.glob("*/*.json"))]
+BY_FILE = [records.read(path) for path in sorted(records.DIRECTORY.glob("*/*.json"))]
 
 
 # What is committed
@@ -111,7 +111,9 @@ class FakeGuests(Guests):
         super().__init__(ENTRIES, Progress())
         self.thrown = 0
         guest = SimpleNamespace(root=host, recipe=SimpleNamespace(accounts={"nanoclaw": None}))
-        self._ready = PreparedHost(host, "recommended", RunScope("run", "prepared"), cast("Any", None), cast("Any", guest))
+        self._ready = PreparedHost(
+            host, "recommended", RunScope("run", "prepared"), cast("Any", None), cast("Any", guest)
+        )
 
     def take(self, host: str, profile: str) -> PreparedHost:
         return self._ready
@@ -296,7 +298,7 @@ def test_a_list_is_printed_and_nothing_started(capsys: pytest.CaptureFixture[str
         (ReproduceOptions(host="docker-engine"), "has no Podman to break"),
         (ReproduceOptions(host="ubuntu-24.04"), "No entry is made for"),
         (ReproduceOptions(host="local"), "There is no host"),
-        (ReproduceOptions(evidence="/no/such/folder"), "does not exist"),
+        (ReproduceOptions(evidence="/no/such/directory"), "does not exist"),
     ],
 )
 def test_wrong_usage_is_told(options: ReproduceOptions, reason: str, capsys: pytest.CaptureFixture[str]) -> None:

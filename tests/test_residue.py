@@ -17,8 +17,8 @@ from checks.core.run_directories import Run
 from checks.core.terminal import console
 from checks.engine import leaks
 from checks.engine.case_context import RunScope
-from checks.engine.environment import AS_IT_IS, PreparedHost
 from checks.engine.leaks import LeakDetector, found
+from checks.engine.prepared_host import AS_IT_IS, PreparedHost
 from checks.evidence.run import Evidence
 from checks.runner.verify import VerifyOptions, session
 from tests.fakes import FACTS, FakeHost
@@ -37,8 +37,8 @@ def run() -> str:
 @pytest.fixture
 def account(tmp_path: Path) -> FakeHost:
     store = tmp_path / "store"
-    for folder in ("volumes", "networks", "vfs-containers"):
-        (store / folder).mkdir(parents=True)
+    for directory in ("volumes", "networks", "vfs-containers"):
+        (store / directory).mkdir(parents=True)
     return FakeHost(tmp_path).pretend(replace(FACTS, store=str(store)))
 
 
@@ -146,10 +146,10 @@ def test_a_store_without_containers_has_none(containers: str) -> None:
 
 
 def verified(host: FakeHost, run: str, tmp_path: Path) -> Evidence:
-    stage = PreparedHost(host, AS_IT_IS, RunScope(run, run), Run(run, tmp_path, tmp_path))
+    prepared = PreparedHost(host, AS_IT_IS, RunScope(run, run), Run(run, tmp_path, tmp_path))
     quiet = console(file=io.StringIO())
     options = VerifyOptions(only=("docker --version",), host=run)
-    _, evidence = session(options, lambda: contextlib.nullcontext(stage), quiet, Progress(quiet))
+    _, evidence = session(options, lambda: contextlib.nullcontext(prepared), quiet, Progress(quiet))
     assert evidence
     return evidence
 
@@ -161,4 +161,4 @@ def test_a_case_whose_docker_leaves_something_fails_and_says_what(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     docker = f"echo podman version 5.4.2; {f'touch {litter}' if leaves else ':'}"
     case = verified(FakeHost(tmp_path, {"docker": docker}).pretend(), run, tmp_path).cases[0]
-    assert (case.outcome, case.came) == (("failed", f"file {litter}") if leaves else ("passed", ""))
+    assert (case.outcome, case.got) == (("failed", f"file {litter}") if leaves else ("passed", ""))

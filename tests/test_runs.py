@@ -30,9 +30,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def dead_runs() -> list[tuple[run_directories.Run, str]]:
-    """Those of the test's own cache: the scratch folders of all caches stand side by side."""
+    """Those of the test's own cache: the scratch directories of all caches stand side by side."""
     own = run_directories.cache()
-    return [(run, where) for run, where in run_directories.dead_runs() if run.folder.is_relative_to(own)]
+    return [(run, where) for run, where in run_directories.dead_runs() if run.directory.is_relative_to(own)]
 
 
 def killed_run() -> run_directories.Run:
@@ -42,11 +42,11 @@ def killed_run() -> run_directories.Run:
     return run
 
 
-def test_a_run_takes_its_folders_with_it() -> None:
+def test_a_run_takes_its_directories_with_it() -> None:
     with run_directories.new_run() as run:
-        assert run.folder.is_dir()
+        assert run.directory.is_dir()
         assert run.sockets.stat().st_mode & 0o777 == 0o700
-    assert not run.folder.exists()
+    assert not run.directory.exists()
     assert not run.scratch.exists()
     assert run_directories.MARK not in os.environ
 
@@ -59,12 +59,12 @@ def test_a_living_run_is_not_dead() -> None:
 def test_a_kept_run_stays_and_is_not_dead() -> None:
     with run_directories.new_run() as run:
         run.keep("debian-13")
-    assert run.folder.is_dir()
+    assert run.directory.is_dir()
     assert dead_runs() == []
     ((kept, where),) = run_directories.kept_runs()
     assert (kept.id, where) == (run.id, "debian-13")
     run_directories.remove(kept)
-    assert not run.folder.exists()
+    assert not run.directory.exists()
 
 
 def test_a_killed_run_is_dead_and_removed_with_its_processes_while_others_stay() -> None:
@@ -74,8 +74,8 @@ def test_a_killed_run_is_dead_and_removed_with_its_processes_while_others_stay()
         assert len(run_directories.processes_of(dead.id)) == 1
         run_directories.remove(dead)
         assert run_directories.processes_of(dead.id) == []
-        assert living.folder.is_dir()
-    assert not dead.folder.exists()
+        assert living.directory.is_dir()
+    assert not dead.directory.exists()
     assert not dead.scratch.exists()
     assert bystander.poll() is None
     bystander.kill()
@@ -94,7 +94,10 @@ def test_a_dead_run_whose_cache_was_removed_is_still_found_and_removed(own_cache
 def test_what_a_run_leaves_is_told_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(run_directories, "remove", lambda run: None)
-        with pytest.raises(HostProblem, match=r"left behind: folder \S+; folder"), run_directories.new_run() as run:
+        with (
+            pytest.raises(HostProblem, match=r"left behind: directory \S+; directory"),
+            run_directories.new_run() as run,
+        ):
             pass
     run_directories.remove(run)
 
@@ -104,7 +107,7 @@ def test_a_run_that_is_asked_to_end_does_so_cleanly(number: signal.Signals) -> N
     before = signal.getsignal(number)
     with pytest.raises(Interrupted, match=number.name) as ended, run_directories.new_run() as run:
         os.kill(os.getpid(), number)
-    assert not run.folder.exists()
+    assert not run.directory.exists()
     assert not run.scratch.exists()
     assert signal.getsignal(number) == before
     assert ended.value.__notes__ == ["everything that the run had made was removed"]
@@ -163,7 +166,7 @@ def test_a_cache_of_another_account_is_refused(own_cache: Path) -> None:
 
 def test_a_cache_that_can_not_be_made_is_the_hosts_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/cache")
-    with pytest.raises(HostProblem, match=r"cache folder /dev/null/cache/nanoclaw-verify can't be made"):
+    with pytest.raises(HostProblem, match=r"cache directory /dev/null/cache/nanoclaw-verify can't be made"):
         run_directories.cache()
 
 
@@ -174,7 +177,7 @@ def test_a_relative_cache_is_ignored(relative: str, tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     assert run_directories.cache() == tmp_path / ".cache" / "nanoclaw-verify"
     with run_directories.new_run() as run:
-        assert run.folder.is_dir()
+        assert run.directory.is_dir()
     assert not (tmp_path / "cache").exists()
 
 

@@ -27,21 +27,21 @@ DOCKER = '#!/bin/sh\nprintf "%s\\0" "$@"\necho told >&2\nexit 3\n'
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wrappers, as they are on a host, beside a docker."""
     base = tmp_path_factory.mktemp("wrappers")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("checks.hosts.base.SHARED", str(base))
-        folder = Path(wrapped.upload(FakeHost(base), "run", [FAULTLESS, *KNOWN.values()]))
-    (folder / "bin").mkdir()
-    (folder / "bin" / "docker").write_text(DOCKER)
-    (folder / "bin" / "docker").chmod(0o755)
-    return folder
+        directory = Path(wrapped.upload(FakeHost(base), "run", [FAULTLESS, *KNOWN.values()]))
+    (directory / "bin").mkdir()
+    (directory / "bin" / "docker").write_text(DOCKER)
+    (directory / "bin" / "docker").chmod(0o755)
+    return directory
 
 
-def asked(folder: Path, name: str, *argv: str, stdin: bytes = b"") -> tuple[list[str], int]:
+def asked(directory: Path, name: str, *argv: str, stdin: bytes = b"") -> tuple[list[str], int]:
     """What the real docker was asked under a sabotage, and the status that came of it."""
-    path = f"{folder / name}:{folder / 'bin'}:{os.environ['PATH']}"
+    path = f"{directory / name}:{directory / 'bin'}:{os.environ['PATH']}"
     done = subprocess.run(
         ["docker", *argv], env={**os.environ, "PATH": path}, input=stdin, capture_output=True, check=False, timeout=20
     )
@@ -53,9 +53,9 @@ OPTIONS = st.sampled_from(["-i", "-it", "--rm", "--name", "-e", "-v", "--memory=
 
 
 @given(st.sampled_from(["run", "build", "stop", "rm", "ps", "image", "info", "--version"]), st.data())
-def test_without_a_fault_every_word_arrives(folder: Path, subcommand: str, data: st.DataObject) -> None:
+def test_without_a_fault_every_word_arrives(directory: Path, subcommand: str, data: st.DataObject) -> None:
     argv = [subcommand, *data.draw(st.lists(OPTIONS | WORDS, max_size=8))]
-    assert asked(folder, FAULTLESS.name, *argv) == (argv, 3)
+    assert asked(directory, FAULTLESS.name, *argv) == (argv, 3)
 
 
 RUN = [
@@ -115,28 +115,28 @@ RUN = [
     ],
 )  # fmt: skip
 def test_a_sabotage_changes_what_it_says_and_nothing_else(
-    folder: Path, name: str, argv: Sequence[str], wanted: Sequence[str]
+    directory: Path, name: str, argv: Sequence[str], wanted: Sequence[str]
 ) -> None:
-    assert asked(folder, name, *argv) == (list(wanted), 3)
+    assert asked(directory, name, *argv) == (list(wanted), 3)
 
 
 @pytest.mark.parametrize(
     ("name", "status"),
     [("status-always-0", 0), ("status-125-for-any", 125), ("stdout-cut-1mb", 3), ("one-more-pipe", 3), ("banner", 3)],
 )
-def test_the_exit_status_is_lost_only_where_that_is_the_fault(folder: Path, name: str, status: int) -> None:
-    assert asked(folder, name, "run", "image")[1] == status
+def test_the_exit_status_is_lost_only_where_that_is_the_fault(directory: Path, name: str, status: int) -> None:
+    assert asked(directory, name, "run", "image")[1] == status
 
 
-def test_two_containers_at_once_get_each_others_output(folder: Path) -> None:
-    path = f"{folder / 'outputs-swapped'}:{folder / 'bin'}:{os.environ['PATH']}"
+def test_two_containers_at_once_get_each_others_output(directory: Path) -> None:
+    path = f"{directory / 'outputs-swapped'}:{directory / 'bin'}:{os.environ['PATH']}"
     started = [
         subprocess.Popen(["docker", "run", each], env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, text=True)
         for each in ("one", "two")
     ]
     assert [each.communicate(timeout=20)[0].split("\0")[1] for each in started] == ["two", "one"]
     assert [each.returncode for each in started] == [3, 3]
-    assert asked(folder, "outputs-swapped", "run", "three") == (["run", "three"], 3)
+    assert asked(directory, "outputs-swapped", "run", "three") == (["run", "three"], 3)
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")
@@ -210,10 +210,10 @@ def test_a_catalogue_that_is_wrong_is_told_by_file_and_key(tmp_path: Path, text:
         catalogue.load(tmp_path)
 
 
-def test_the_real_docker_is_found_where_path_has_no_wrapper(folder: Path) -> None:
+def test_the_real_docker_is_found_where_path_has_no_wrapper(directory: Path) -> None:
     """systemd gives a service its own PATH, and the wrapper is called by its whole name."""
-    env = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    env = {"PATH": f"{directory / 'bin'}:{os.environ['PATH']}"}
     done = subprocess.run(
-        [folder / FAULTLESS.name / "docker", "info"], env=env, capture_output=True, check=False, timeout=20
+        [directory / FAULTLESS.name / "docker", "info"], env=env, capture_output=True, check=False, timeout=20
     )
     assert done.stdout == b"info\0"

@@ -18,17 +18,17 @@ PIP = 'case "$*" in *"-m pip"*) exit "${PIP_STATUS-0}" ;; esac'
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The scripts, what they read, and programs of the test's own first on PATH: no package is installed."""
-    folder = tmp_path / "copy"
-    shutil.copytree(ROOT / "scripts", folder / "scripts")
-    (folder / "tests").mkdir()
+    directory = tmp_path / "copy"
+    shutil.copytree(ROOT / "scripts", directory / "scripts")
+    (directory / "tests").mkdir()
     for name in ("tests/smoke.sh", "requirements.txt", "constraints.txt"):
-        shutil.copy(ROOT / name, folder / name)
-    (folder / "tasks.py").write_text("import os, sys\nprint(os.getcwd(), *sys.argv)\n")
+        shutil.copy(ROOT / name, directory / name)
+    (directory / "tasks.py").write_text("import os, sys\nprint(os.getcwd(), *sys.argv)\n")
     # A python3 whose venv holds a python that does as it is told.
     program(
         tmp_path / "bin" / "python3",
         f"""case "$*" in
-*"-m venv"*) for folder; do :; done; set -- "$folder"
+*"-m venv"*) for directory; do :; done; set -- "$directory"
     mkdir -p "$1/bin" && printf '#!/bin/sh\\n{PIP}\\nexec {sys.executable} "$@"\\n' >"$1/bin/python"
     chmod +x "$1/bin/python" ;;
 *) exec {sys.executable} "$@" ;;
@@ -37,7 +37,7 @@ esac""",
     program(tmp_path / "bin" / "dpkg-query", "exit 1")
     program(tmp_path / "bin" / "sudo", '"$@"')
     program(tmp_path / "bin" / "apt-get", "echo 'E: Could not get lock /var/lib/dpkg/lock-frontend.' >&2; exit 100")
-    return folder
+    return directory
 
 
 def program(path: Path, script: str) -> None:

@@ -27,44 +27,46 @@ KEY = "sk-ant-the-users-own-key"
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> CaseContext:
+def ctx(tmp_path: Path) -> CaseContext:
     host = FakeHost(tmp_path, {"docker": f'printf "%s\\n" "$@" >{tmp_path}/argv; cat >/dev/null'})
-    bench = CaseContext(host.pretend(replace(FACTS, docker=f"{tmp_path}/bin/docker")), RunScope("run", "run"), "case", Record())
-    bench._folder = str(tmp_path)
-    return bench
+    ctx = CaseContext(
+        host.pretend(replace(FACTS, docker=f"{tmp_path}/bin/docker")), RunScope("run", "run"), "case", Record()
+    )
+    ctx._directory = str(tmp_path)
+    return ctx
 
 
-def asked(bench: CaseContext, design: Design) -> list[str]:
+def asked(ctx: CaseContext, design: Design) -> list[str]:
     """What was shown of everything that was run to ask an agent of that design, with a key of the real service."""
     shown: list[str] = []
-    bench.host.echo = shown.append
+    ctx.host.echo = shown.append
     question = Question("What?", "That.", Conversation(KEY, "That."))
     agent = stub_agent()[design]
     if design is Design.STREAMS:
-        with running.streams(bench, workspace.for_streams(bench, agent), "image", question) as started:
+        with running.streams(ctx, workspace.for_streams(ctx, agent), "image", question) as started:
             started.client.end()
     else:
-        place = workspace.for_databases(bench, agent, prompt="What?")
-        with running.databases(bench, place, "image", question) as started:
+        place = workspace.for_databases(ctx, agent, prompt="What?")
+        with running.databases(ctx, place, "image", question) as started:
             started.client.end()
     return shown
 
 
 @pytest.mark.parametrize("design", Design)
 def test_the_users_key_is_on_no_command_line_and_in_no_evidence(
-    bench: CaseContext, tmp_path: Path, design: Design, monkeypatch: pytest.MonkeyPatch
+    ctx: CaseContext, tmp_path: Path, design: Design, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = asked(bench, design)
+    shown = asked(ctx, design)
     assert shown
     assert KEY not in "\n".join(shown)
     assert KEY not in (tmp_path / "argv").read_text()
     evidence = Evidence("h", "p", FACTS)
-    evidence.cases.append(CaseResult("id", "group", "label", "passed", 1.0, bench.record))
+    evidence.cases.append(CaseResult("id", "group", "label", "passed", 1.0, ctx.record))
     assert KEY not in json.dumps(evidence.as_json())
 
 
-def test_the_second_designs_key_comes_by_a_file(bench: CaseContext, tmp_path: Path) -> None:
-    asked(bench, Design.DATABASES)
+def test_the_second_designs_key_comes_by_a_file(ctx: CaseContext, tmp_path: Path) -> None:
+    asked(ctx, Design.DATABASES)
     words = (tmp_path / "argv").read_text().splitlines()
     assert Path(words[words.index("--env-file") + 1]).read_text() == f"ANTHROPIC_API_KEY={KEY}\n"
 

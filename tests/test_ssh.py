@@ -109,10 +109,12 @@ def test_deep_json_of_the_far_side_is_no_fault_of_ours(reached: Callable[..., Ss
         parse_facts("uid=many\n")
 
 
-def test_a_control_socket_of_a_long_name_in_a_long_folder_fits(tmp_path: Path) -> None:
+def test_a_control_socket_of_a_long_name_in_a_long_directory_fits(tmp_path: Path) -> None:
     sockets = Path("/var/tmp/nanoclaw-verify-0123456789/s")
     long = "a-user-with-a-rather-long-name@a-host-with-a-rather-long-name-of.example.org" * 2
-    (path,) = [word for word in SshHost(long, sockets=sockets).wrap_command(["true"]) if word.startswith("ControlPath=")]
+    (path,) = [
+        word for word in SshHost(long, sockets=sockets).wrap_command(["true"]) if word.startswith("ControlPath=")
+    ]
     assert len(path.removeprefix("ControlPath=")) + 17 < 108
     alone = SshHost(long, sockets=sockets / ("x" * 80)).wrap_command(["true"])
     assert "ControlPath=none" in alone

@@ -9,8 +9,8 @@ from checks.core import run_directories
 from checks.core.progress import Progress
 from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
-from checks.engine.environment import AS_IT_IS, PreparedHost
 from checks.engine.expect import Mismatch
+from checks.engine.prepared_host import AS_IT_IS, PreparedHost
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import provider, service_url
 from checks.nanoclaw.agent import stub_agent
@@ -38,9 +38,9 @@ class Desk:
         docker = f'echo "$1" >>{self._calls}; {docker}'
         host = FakeHost(tmp_path, {"docker": docker, "podman": podman}).pretend()
         owner = RunScope(run.id, run.id)
-        self.bench = CaseContext(host, owner, "case", Record(), factor=0.05)
-        self.bench._folder = str(tmp_path)
-        self.supply = AgentProvider(PreparedHost(host, AS_IT_IS, owner, run), Progress())
+        self.ctx = CaseContext(host, owner, "case", Record(), factor=0.05)
+        self.ctx._directory = str(tmp_path)
+        self.provider = AgentProvider(PreparedHost(host, AS_IT_IS, owner, run), Progress())
 
     def calls(self) -> list[str]:
         return self._calls.read_text().split()
@@ -50,7 +50,7 @@ def test_a_build_that_failed_is_not_tried_again(tmp_path: Path, run: run_directo
     desk = Desk(tmp_path, run, docker="echo no such file >&2; exit 125", podman="exit 0")
     for _ in range(2):
         with pytest.raises(Mismatch, match="status 125: no such file") as failure:
-            desk.supply.image(AGENT, desk.bench)
+            desk.provider.image(AGENT, desk.ctx)
         assert failure.value.fix == provider.ENTRY
     assert desk.calls() == ["build"]
 
@@ -59,19 +59,19 @@ def test_a_service_that_was_not_reached_is_not_asked_for_again(tmp_path: Path, r
     desk = Desk(tmp_path, run, docker="exit 1", podman="exit 0")
     for _ in range(2):
         with pytest.raises(Mismatch, match="led there") as failure:
-            desk.supply.url(desk.bench)
+            desk.provider.url(desk.ctx)
         assert failure.value.fix == service_url.ENTRY
-    desk.supply.close()
+    desk.provider.close()
     assert desk.calls() == ["run"]
 
 
 def test_what_did_not_end_is_not_waited_for_again(tmp_path: Path, run: run_directories.Run) -> None:
     desk = Desk(tmp_path, run, docker="exec sleep 60", podman="exit 0")
     with pytest.raises(TimedOut):
-        desk.supply.url(desk.bench)
+        desk.provider.url(desk.ctx)
     with pytest.raises(Mismatch, match="did not end within 2 s"):
-        desk.supply.url(desk.bench)
-    desk.supply.close()
+        desk.provider.url(desk.ctx)
+    desk.provider.close()
 
 
 @pytest.mark.parametrize(
@@ -88,12 +88,12 @@ def test_the_base_is_told_as_it_came(
 ) -> None:
     monkeypatch.setattr(disks, "base_archive", lambda run, progress: b"")
     desk = Desk(tmp_path, run, docker="exit 0", podman=podman)
-    assert desk.supply.build(AGENT, desk.bench).endswith(":nanoclaw-agent")
-    assert desk.supply.image_base == how
+    assert desk.provider.build(AGENT, desk.ctx).endswith(":nanoclaw-agent")
+    assert desk.provider.image_base == how
 
 
 def test_what_a_disk_said_of_its_base_stands(tmp_path: Path, run: run_directories.Run) -> None:
     desk = Desk(tmp_path, run, docker="exit 0", podman="exit 0")
-    desk.supply.image_base = base.STAND_IN
-    desk.supply.build(AGENT, desk.bench)
-    assert desk.supply.image_base == base.STAND_IN
+    desk.provider.image_base = base.STAND_IN
+    desk.provider.build(AGENT, desk.ctx)
+    assert desk.provider.image_base == base.STAND_IN

@@ -35,7 +35,7 @@ def test_a_flood_ends_the_wait(tmp_path: Path, tty: bool) -> None:
     desk, record = talker(tmp_path, f"exec {sys.executable} -c \"while True: print('x' * 1000)\"")
     with (
         desk.talking(docker.run("image"), tty=tty) as talk,
-        pytest.raises(Mismatch, match="within 4 MB of output; came more output"),
+        pytest.raises(Mismatch, match="within 4 MB of output; got more output"),
     ):
         talk.expect("never")
     assert len(record.commands[0].stdout_bytes) <= 5 * 2**20

@@ -43,11 +43,11 @@ def test_the_list_is_what_unicode_has() -> None:
 
 @given(st.text(st.characters(categories=None)))
 def test_what_was_cleaned_is_harmless_and_is_not_changed_again(text: str) -> None:
-    came = clean(text)
-    assert obeyed(came) == []
-    assert clean(came) == came
+    got = clean(text)
+    assert obeyed(got) == []
+    assert clean(got) == got
     if not obeyed(text):
-        assert came == text
+        assert got == text
 
 
 def test_lines_and_columns_stay() -> None:
@@ -65,7 +65,7 @@ def test_no_console_shows_what_a_terminal_obeys(text: str) -> None:
         pass
     evidence = Evidence(text, text, FACTS, agent=text)
     ran = Completed(("docker", text), 1, text.encode("utf-8", "replace"), text.encode("utf-8", "replace"), 1.0)
-    failed = CaseResult("id", text, text, "failed", 1.0, Record([ran]), expected=text, came=text, fix=text)
+    failed = CaseResult("id", text, text, "failed", 1.0, Record([ran]), expected=text, got=text, fix=text)
     report = Report(shown)
     report.host(evidence)
     report.case(failed)
@@ -86,9 +86,9 @@ def test_a_spinner_on_a_terminal_shows_only_its_own_control_sequences() -> None:
 def test_lines_are_cleaned(capsys: pytest.CaptureFixture[str]) -> None:
     say(HOSTILE)
     say(HOSTILE, error=True, end="")
-    came = capsys.readouterr()
-    assert obeyed(came.out) == obeyed(came.err) == []
-    assert "\\x1b]0;title\\x07" in came.out
+    got = capsys.readouterr()
+    assert obeyed(got.out) == obeyed(got.err) == []
+    assert "\\x1b]0;title\\x07" in got.out
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])

@@ -71,13 +71,13 @@ REPORTED = {
 }  # fmt: skip
 
 
-def written(folder: Path, text: str, name: str = "it-breaks") -> Path:
-    (folder / f"{name}.toml").write_text(text)
-    return folder
+def written(directory: Path, text: str, name: str = "it-breaks") -> Path:
+    (directory / f"{name}.toml").write_text(text)
+    return directory
 
 
-def entry(folder: Path, text: str) -> Entry:
-    return catalogue.load(written(folder, text))["it-breaks"]
+def entry(directory: Path, text: str) -> Entry:
+    return catalogue.load(written(directory, text))["it-breaks"]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_without_a_text_nothing_is_explained(option: str | bool, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    ("came", "commands", "wanted"),
+    ("got", "commands", "wanted"),
     [
         ("exit status 125", [(125, GATEWAY)], "host-gateway-is-an-invalid-ip-address"),
         ("EROFS: read-only file system, open '/home/node/.claude.j'", [], "--read-only-makes-the-agent-fail-silently"),
@@ -285,10 +285,10 @@ def test_without_a_text_nothing_is_explained(option: str | bool, capsys: pytest.
         ("nothing", [(125, SHIM)], ""),
     ],
 )
-def test_a_failed_case_is_linked_by_what_it_says(came: str, commands: list[tuple[int, str]], wanted: str) -> None:
+def test_a_failed_case_is_linked_by_what_it_says(got: str, commands: list[tuple[int, str]], wanted: str) -> None:
     plugin = VerificationPlugin(lambda: pytest.fail("no host is needed"), Report(), Progress())
     record = Record([Completed(("docker", "run"), status, b"", err.encode(), 1.0) for status, err in commands])
-    assert plugin._looked_up(CaseResult("id", "Group", "Label", "failed", 1.0, record, came=came)) == wanted
+    assert plugin._looked_up(CaseResult("id", "Group", "Label", "failed", 1.0, record, got=got)) == wanted
 
 
 def test_a_fix_makes_the_directory_that_it_writes_into() -> None:

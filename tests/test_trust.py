@@ -19,7 +19,7 @@ from checks.evidence.run import CaseResult
 from checks.mutation import catalogue, stored
 from checks.mutation.catalogue import Mutation
 from checks.mutation.command import SabotageOptions, not_run, report, suits
-from checks.mutation.verdict import Pair, MutationStatus, judge, score, status
+from checks.mutation.verdict import MutationStatus, Pair, judge, score, status
 from checks.mutation.worker import BROKEN, FAILED, PASSED, SKIPPED, UNUSABLE, TaskOutcome, judged
 from checks.runner.plugin import CRASHED, CaseInfo
 from tests.fakes import FACTS
@@ -31,29 +31,35 @@ GOOD = TaskOutcome(PASSED)
 CAUGHT = TaskOutcome(FAILED, "all four attempts refused", "two")
 
 
-def pair(came: TaskOutcome, faultless: TaskOutcome = GOOD, sabotage: Mutation = FAULT) -> Pair:
-    return judge(sabotage, "read-only", "Read-only bind mount", came, faultless)
+def pair(got: TaskOutcome, faultless: TaskOutcome = GOOD, sabotage: Mutation = FAULT) -> Pair:
+    return judge(sabotage, "read-only", "Read-only bind mount", got, faultless)
 
 
 @pytest.mark.parametrize(
-    ("came", "faultless", "sabotage", "verdict", "end"),
+    ("got", "faultless", "sabotage", "verdict", "end"),
     [
         (CAUGHT, GOOD, FAULT, MutationStatus.CAUGHT, Exit.OK),
         (GOOD, GOOD, FAULT, MutationStatus.MISSED, Exit.CASE_FAILED),
-        (TaskOutcome(SKIPPED, came="no session"), GOOD, FAULT, MutationStatus.MISSED, Exit.CASE_FAILED),
-        (TaskOutcome(FAILED, "exit status 0", "exit status 1"), GOOD, FAULT, MutationStatus.OTHERWISE, Exit.CASE_FAILED),
+        (TaskOutcome(SKIPPED, got="no session"), GOOD, FAULT, MutationStatus.MISSED, Exit.CASE_FAILED),
+        (
+            TaskOutcome(FAILED, "exit status 0", "exit status 1"),
+            GOOD,
+            FAULT,
+            MutationStatus.OTHERWISE,
+            Exit.CASE_FAILED,
+        ),
         (TaskOutcome(BROKEN, CRASHED, "Traceback … refused"), GOOD, FAULT, MutationStatus.BROKEN, Exit.CASE_FAILED),
-        (TaskOutcome(UNUSABLE, came="connection refused"), GOOD, FAULT, MutationStatus.HOST, Exit.HOST_UNUSABLE),
+        (TaskOutcome(UNUSABLE, got="connection refused"), GOOD, FAULT, MutationStatus.HOST, Exit.HOST_UNUSABLE),
         (CAUGHT, TaskOutcome(FAILED, "x", "y"), FAULT, MutationStatus.FAILS_ANYWAY, Exit.CASE_FAILED),
-        (CAUGHT, TaskOutcome(SKIPPED, came="no such account"), FAULT, MutationStatus.NOT_RUN, Exit.OK),
+        (CAUGHT, TaskOutcome(SKIPPED, got="no such account"), FAULT, MutationStatus.NOT_RUN, Exit.OK),
         (GOOD, GOOD, EVEN, MutationStatus.TOLERATED, Exit.OK),
         (CAUGHT, GOOD, EVEN, MutationStatus.REFUSED, Exit.CASE_FAILED),
     ],
 )
 def test_only_a_case_that_names_the_fault_has_caught_it(
-    came: TaskOutcome, faultless: TaskOutcome, sabotage: Mutation, verdict: MutationStatus, end: Exit
+    got: TaskOutcome, faultless: TaskOutcome, sabotage: Mutation, verdict: MutationStatus, end: Exit
 ) -> None:
-    found = pair(came, faultless, sabotage)
+    found = pair(got, faultless, sabotage)
     assert found.verdict is verdict
     assert status([found]) == end
     assert verdict in report([found], 61.0)
@@ -67,7 +73,7 @@ def test_a_sabotage_is_caught_when_every_case_named_has_caught_it() -> None:
 
 
 def test_what_was_not_run_counts_neither_way() -> None:
-    pairs = [pair(CAUGHT), pair(CAUGHT, TaskOutcome(SKIPPED, came="runs an agent"), replace(FAULT, name="other"))]
+    pairs = [pair(CAUGHT), pair(CAUGHT, TaskOutcome(SKIPPED, got="runs an agent"), replace(FAULT, name="other"))]
     assert score(pairs) == "caught 1/1 sabotages (1/1 by case)"
     assert "read-only: runs an agent" in report(pairs, 1.0)
 
@@ -79,11 +85,11 @@ def test_a_missed_sabotage_is_told_with_what_docker_does() -> None:
 
 
 def test_a_case_that_breaks_has_not_failed() -> None:
-    result = CaseResult("x", "g", "l", "failed", 1.0, Record(), expected=CRASHED, came="IndexError")
+    result = CaseResult("x", "g", "l", "failed", 1.0, Record(), expected=CRASHED, got="IndexError")
     assert judged(result).outcome == BROKEN
     assert judged(replace(result, expected="exit status 0")).outcome == FAILED
     assert judged(replace(result, outcome="skipped", reason="no account")) == TaskOutcome(
-        SKIPPED, came="no account", seconds=1.0
+        SKIPPED, got="no account", seconds=1.0
     )
 
 
@@ -109,7 +115,7 @@ def test_the_document_says_what_was_seen_and_what_has_changed_since(tmp_path: Pa
     told = mutation.text([stored.read(file)], [FAULT], cases)
     assert "**Caught 1/1 sabotages (1/1 by case)**" in told
     assert (
-        "| Read-only bind mount | `ro-dropped` | Drops :ro | caught | expected all four attempts refused; came two |"
+        "| Read-only bind mount | `ro-dropped` | Drops :ro | caught | expected all four attempts refused; got two |"
         in told
     )
     changed = mutation.text([stored.read(file)], [replace(FAULT, script="go again\n")], cases)
@@ -138,7 +144,7 @@ def test_what_is_no_evidence_is_told(tmp_path: Path) -> None:
         (["--host", "local"], "“local” is no throwaway host with Podman."),
         (["--host", "docker-engine"], "“docker-engine” is no throwaway host with Podman."),
         (["--only", "nonsense"], "No sabotage matches “nonsense”."),
-        (["--json", "/no/such/folder/x.json"], "--json: the folder /no/such/folder does not exist."),
+        (["--json", "/no/such/directory/x.json"], "--json: the directory /no/such/directory does not exist."),
     ],
 )
 def test_wrong_usage_is_one_clear_line(args: list[str], line: str) -> None:

@@ -28,15 +28,15 @@ def verify(
     wait: bool = True,
     module: Sequence[str] = VERIFY,
 ) -> subprocess.Popen[str]:
-    folder = tmp_path / "programs"
-    folder.mkdir()
+    directory = tmp_path / "programs"
+    directory.mkdir()
     for name, script in (programs or {}).items():
-        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-        (folder / name).chmod(0o755)
+        (directory / name).write_text(f"#!/bin/sh\n{script}\n")
+        (directory / name).chmod(0o755)
     env = {
         **os.environ,
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "PATH": f"{folder}:{os.environ['PATH']}",
+        "PATH": f"{directory}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
     }
     child = subprocess.Popen(
@@ -68,13 +68,13 @@ def left_behind(tmp_path: Path) -> list[str]:
         (["--only", "nonsense", "--list"], 2, "No case matches “nonsense”."),
         (["--timeout-factor", "0"], 2, "--timeout-factor is 0"),
         (["--timeout-factor", "x"], 2, "--timeout-factor"),
-        (["--json", "/no/such/folder/x.json"], 2, "--json: the folder /no/such/folder does not exist."),
+        (["--json", "/no/such/directory/x.json"], 2, "--json: the directory /no/such/directory does not exist."),
         (["--host", "ssh://nobody@127.0.0.1:1"], 3, "ssh://nobody@127.0.0.1:1 can't be reached"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_its_status(tmp_path: Path, args: list[str], status: int, line: str) -> None:
-    came, _, err = told(verify(tmp_path, *args))
-    assert came == status
+    got, _, err = told(verify(tmp_path, *args))
+    assert got == status
     assert line in err
     assert "Traceback" not in err
     assert left_behind(tmp_path) == []
@@ -129,8 +129,8 @@ def test_a_signal_ends_the_run_and_leaves_nothing(
         time.sleep(0.05)
     time.sleep(0.5)
     child.send_signal(number)
-    came, _, err = told(child)
-    assert came == 130
+    got, _, err = told(child)
+    assert got == 130
     assert "Interrupted" in err
     assert "Traceback" not in err
     assert left_behind(tmp_path) == []

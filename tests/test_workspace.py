@@ -13,44 +13,44 @@ from tests.fakes import FakeHost
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> CaseContext:
-    bench = CaseContext(FakeHost(tmp_path).pretend(), RunScope("run", "run"), "case", Record())
-    bench._folder = str(tmp_path)
-    return bench
+def ctx(tmp_path: Path) -> CaseContext:
+    ctx = CaseContext(FakeHost(tmp_path).pretend(), RunScope("run", "run"), "case", Record())
+    ctx._directory = str(tmp_path)
+    return ctx
 
 
 def targets(place: workspace.Workspace) -> list[str]:
     return [f"{mount.target}{':ro' if mount.readonly else ''}" for mount in place.mounts]
 
 
-def test_the_first_design_mounts_in_nanoclaws_order(bench: CaseContext) -> None:
+def test_the_first_design_mounts_in_nanoclaws_order(ctx: CaseContext) -> None:
     agent = stub_agent()[Design.STREAMS]
     last = ["/home/node/.claude", "/workspace/ipc", "/app/src"]
-    assert targets(workspace.for_streams(bench, agent)) == ["/workspace/group", "/workspace/global:ro", *last]
-    assert targets(workspace.for_streams(bench, agent, is_main=True)) == [
+    assert targets(workspace.for_streams(ctx, agent)) == ["/workspace/group", "/workspace/global:ro", *last]
+    assert targets(workspace.for_streams(ctx, agent, is_main=True)) == [
         "/workspace/project:ro", "/workspace/project/.env:ro", "/workspace/group", *last,
     ]  # fmt: skip
 
 
-def test_every_source_of_a_mount_exists(bench: CaseContext) -> None:
+def test_every_source_of_a_mount_exists(ctx: CaseContext) -> None:
     agents = stub_agent()
     for place in (
-        workspace.for_streams(bench, agents[Design.STREAMS], project="a b"),
-        workspace.for_databases(bench, agents[Design.DATABASES], prompt="?"),
+        workspace.for_streams(ctx, agents[Design.STREAMS], project="a b"),
+        workspace.for_databases(ctx, agents[Design.DATABASES], prompt="?"),
     ):
         for mount in place.mounts:
             assert Path(mount.source).exists(), mount
 
 
-def test_the_agents_source_can_be_another_one(bench: CaseContext) -> None:
-    place = workspace.for_streams(bench, stub_agent()[Design.STREAMS], source="console.log(1)")
+def test_the_agents_source_can_be_another_one(ctx: CaseContext) -> None:
+    place = workspace.for_streams(ctx, stub_agent()[Design.STREAMS], source="console.log(1)")
     (source,) = (mount.source for mount in place.mounts if mount.target == "/app/src")
     assert [path.name for path in Path(source).iterdir()] == ["index.ts"]
     assert Path(source, "index.ts").read_text() == "console.log(1)"
 
 
-def test_a_message_waits_in_the_inbound_database(bench: CaseContext) -> None:
-    place = workspace.for_databases(bench, stub_agent()[Design.DATABASES], prompt="Who?")
+def test_a_message_waits_in_the_inbound_database(ctx: CaseContext) -> None:
+    place = workspace.for_databases(ctx, stub_agent()[Design.DATABASES], prompt="Who?")
     with sqlite3.connect(place.path(f"{place.exchange}/inbound.db")) as database:
         ((content, status),) = database.execute("SELECT content, status FROM messages_in")
         assert json.loads(content)["text"] == "Who?"
@@ -59,8 +59,8 @@ def test_a_message_waits_in_the_inbound_database(bench: CaseContext) -> None:
         assert database.execute("PRAGMA journal_mode").fetchone() != ("wal",)
 
 
-def test_answers_are_read_from_a_copy_of_the_outbound_database(bench: CaseContext) -> None:
-    place = workspace.for_databases(bench, stub_agent()[Design.DATABASES], prompt="Who?")
+def test_answers_are_read_from_a_copy_of_the_outbound_database(ctx: CaseContext) -> None:
+    place = workspace.for_databases(ctx, stub_agent()[Design.DATABASES], prompt="Who?")
     file = Path(place.path(f"{place.exchange}/outbound.db"))
     assert workspace.answers(file.read_bytes()) == ([], False)
     with sqlite3.connect(file) as database:
@@ -76,17 +76,17 @@ def test_answers_are_read_from_a_copy_of_the_outbound_database(bench: CaseContex
         workspace.answers(file.read_bytes()[:5000])
 
 
-def test_what_the_engine_makes_inside_a_mount_is_known(bench: CaseContext) -> None:
-    place = workspace.for_databases(bench, stub_agent()[Design.DATABASES], prompt="?")
+def test_what_the_engine_makes_inside_a_mount_is_known(ctx: CaseContext) -> None:
+    place = workspace.for_databases(ctx, stub_agent()[Design.DATABASES], prompt="?")
     session = place.path(place.exchange)
     assert {f"{session}/agent", f"{session}/global", f"{session}/group"} <= place.mount_points()
 
 
-def test_a_copied_program_can_still_be_run(bench: CaseContext, tmp_path: Path) -> None:
+def test_a_copied_program_can_still_be_run(ctx: CaseContext, tmp_path: Path) -> None:
     (tmp_path / "from").mkdir()
     (tmp_path / "from" / "run.sh").write_text("#!/bin/sh\n")
     (tmp_path / "from" / "run.sh").chmod(0o755)
     tree = workspace.Tree()
     tree.copy(tmp_path / "from", "to", tmp_path / "from")
-    tree.lay_out(bench)
+    tree.lay_out(ctx)
     assert (tmp_path / "to" / "run.sh").stat().st_mode & 0o777 == 0o755

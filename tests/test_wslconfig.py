@@ -156,7 +156,10 @@ def test_the_largest_number_fits_and_one_more_does_not(host: Machine, browser: b
             WslconfigOptions("1", "32"),
             "--host-memory is “32”; it must be an amount of memory with its unit, such as 32GB.",
         ),
-        (WslconfigOptions("1", "0GB"), "--host-memory is “0GB”; it must be an amount of memory with its unit, such as 32GB."),
+        (
+            WslconfigOptions("1", "0GB"),
+            "--host-memory is “0GB”; it must be an amount of memory with its unit, such as 32GB.",
+        ),
         (WslconfigOptions("1", "32GB", "many"), "--host-cpus is “many”; it must be a whole number of 1 or more."),
         (
             WslconfigOptions("9", "32GB", "16"),
@@ -172,7 +175,10 @@ def test_the_largest_number_fits_and_one_more_does_not(host: Machine, browser: b
                 "and 4. Not even one fits. Without a browser: --containers 1 --no-browser."
             ),
         ),
-        (WslconfigOptions(output="x"), "--output needs --containers N. For how many containers at once is the file to be?"),
+        (
+            WslconfigOptions(output="x"),
+            "--output needs --containers N. For how many containers at once is the file to be?",
+        ),
         (
             WslconfigOptions(browser=False),
             "--no-browser needs --containers N. For how many containers at once is the file to be?",

@@ -225,9 +225,9 @@ def test_a_path_that_only_windows_knows_is_refused(
     assert message in str(refused.value)
 
 
-def test_a_folder_and_a_file_in_none_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_directory_and_a_file_in_none_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert write(tmp_path) == Exit.WRONG_USAGE
-    assert f"{tmp_path} is a folder. Name the file in it: --output {tmp_path}/.wslconfig" in capsys.readouterr().err
+    assert f"{tmp_path} is a directory. Name the file in it: --output {tmp_path}/.wslconfig" in capsys.readouterr().err
     for force in (False, True):
         assert write(tmp_path / "no/file", force=force) == Exit.WRONG_USAGE
         assert "can't be written: No such file or directory." in capsys.readouterr().err

@@ -35,7 +35,7 @@ class ParallelOptions:
     most: str = "5"
     nanoclaw: str = ""
     evidence: str = ""
-    """A folder to leave evidence in; empty for none."""
+    """A directory to leave evidence in; empty for none."""
     timeout_factor: str = "1"
 
 
@@ -50,23 +50,23 @@ def _run(options: ParallelOptions, progress: Progress) -> Exit:
     if most > _MOST:
         raise WrongUsage(f"--most is {most}; {_MOST} agents at once are the most that are tried.")
     factor = verify.factor_of(options.timeout_factor)
-    folder = Path(options.evidence).absolute() if options.evidence else None
+    directory = Path(options.evidence).absolute() if options.evidence else None
     require_directory("--evidence", options.evidence)
     console = terminal.console()
-    with opened(options.host, None, options.nanoclaw, progress) as (ready, kit):
-        ground = LoadSession(ready, kit, progress, flags.load().recommended(), factor)
+    with opened(options.host, None, options.nanoclaw, progress) as (ready, handle):
+        session = LoadSession(ready, handle, progress, flags.load().recommended(), factor)
         try:
-            ground.prepare()
+            session.prepare()
         except (Mismatch, TimedOut) as failure:
             raise HostProblem(f"On {ready.host.name} no agent can be started at all: {failure}.") from failure
-        source = Source(ready.host.name, ready.profile, ready.host.facts(), kit.described)
+        source = Source(ready.host.name, ready.profile, ready.host.facts(), handle.described)
         began = time.monotonic()
-        for found in _measured(ground, most):
+        for found in _measured(session, most):
             seconds = time.monotonic() - began
-            if folder:
-                findings.read(source.leave(folder / f"{source.stem}.json", found, seconds))
-    if folder:
-        progress.say(f"Evidence: {folder / source.stem}.json")
+            if directory:
+                findings.read(source.leave(directory / f"{source.stem}.json", found, seconds))
+    if directory:
+        progress.say(f"Evidence: {directory / source.stem}.json")
     facts = source.facts
     console.print(
         f"{source.host} ({source.profile}): {facts.distribution}, kernel {facts.kernel}, {facts.engine} "
@@ -75,12 +75,12 @@ def _run(options: ParallelOptions, progress: Progress) -> Exit:
     return Exit.OK if table.largest(found) == most else Exit.CASE_FAILED
 
 
-def _measured(ground: LoadSession, most: int) -> Iterator[dict[str, Any]]:
+def _measured(session: LoadSession, most: int) -> Iterator[dict[str, Any]]:
     """All that was measured so far, as evidence has it, after every step: a run that is interrupted has that much.
 
     A host that was overloaded to silence is not asked for more.
     """
-    sight, usage = ground.browser()
+    sight, usage = session.browser()
     browser = {
         "rendered": sight.rendered,
         **({"failure": sight.failure} if sight.failure else {}),
@@ -89,11 +89,11 @@ def _measured(ground: LoadSession, most: int) -> Iterator[dict[str, Any]]:
     }
     steps: list[Step] = []
     for number in climb(most, lambda _: steps[-1].fits):
-        steps.append(ground.agents(number))
-        ground.progress.say(f"  {table.sentence(steps[-1].as_json())}")
+        steps.append(session.agents(number))
+        session.progress.say(f"  {table.sentence(steps[-1].as_json())}")
         yield {
-            "slowness": ground.stage.host.slowness,
-            "flags": list(ground.flags),
+            "slowness": session.prepared.host.slowness,
+            "flags": list(session.flags),
             "most": most,
             "browser": browser,
             "steps": [step.as_json() for step in sorted(steps, key=lambda step: step.agents)],

@@ -14,8 +14,8 @@ from checks.core.errors import HostProblem
 from checks.core.progress import Progress
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
-from checks.engine.environment import PreparedHost
 from checks.engine.expect import Mismatch
+from checks.engine.prepared_host import PreparedHost
 from checks.hardening.browser import BrowserResult, browse
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import contract
@@ -93,8 +93,8 @@ def told(counts: Samples | Usage) -> dict[str, Any]:
 class LoadSession:
     """A host that is ready, and an agent's kit."""
 
-    stage: PreparedHost
-    kit: AgentHandle
+    prepared: PreparedHost
+    handle: AgentHandle
     progress: Progress
     flags: Sequence[str]
     """Options that every container has."""
@@ -108,16 +108,16 @@ class LoadSession:
 
     def prepare(self) -> None:
         """Bring the agent's image and find its service. Raises Mismatch where one can't be had."""
-        bench = self._bench("prepare")
+        ctx = self._context("prepare")
         with self.progress.step("Bringing the agent's image"):
-            self.kit.image(bench)
-            self.kit.url(bench)
+            self.handle.image(ctx)
+            self.handle.url(ctx)
 
     def browser(self) -> tuple[BrowserResult, Usage]:
         """One start of Chromium, and what its container took."""
-        bench = self._bench("browser")
-        with self.progress.step("Starting a browser"), sampling(bench, _BROWSER_BOUND * self.factor) as sampler:
-            [sight] = browse(bench, self.kit.image(bench), [*self.flags, *sampler.options("browser")])
+        ctx = self._context("browser")
+        with self.progress.step("Starting a browser"), sampling(ctx, _BROWSER_BOUND * self.factor) as sampler:
+            [sight] = browse(ctx, self.handle.image(ctx), [*self.flags, *sampler.options("browser")])
             seen = sampler.samples().containers.get("browser", Usage())
         return replace(sight, options=tuple(self.flags)), seen
 
@@ -126,13 +126,13 @@ class LoadSession:
 
         Raises HostProblem where the host is gone.
         """
-        bench = self._bench(f"{number}-agents")
+        ctx = self._context(f"{number}-agents")
         meeting = _Meeting(number)
         what = f"Asking {number} {'agent' if number == 1 else 'agents at once'}"
-        with self.progress.step(what), sampling(bench, 2 * self.bound / bench.host.slowness) as sampler:
+        with self.progress.step(what), sampling(ctx, 2 * self.bound / ctx.host.slowness) as sampler:
 
             def one(at: int) -> Turn:
-                return self._turn(meeting, f"{bench.case}-{at}", at, sampler.options(str(at)))
+                return self._turn(meeting, f"{ctx.case}-{at}", at, sampler.options(str(at)))
 
             pool = ThreadPoolExecutor(number)
             try:
@@ -149,7 +149,7 @@ class LoadSession:
         turns = [replace(turn, usage=seen.containers.get(str(at), Usage())) for at, (turn, _) in enumerate(outcomes)]
         trouble = next((problem for _, problem in outcomes if problem), "")
         if trouble:
-            bench.host.run_checked(["true"], timeout=_BACK_BOUND, doing="asking whether it is back")
+            ctx.host.run_checked(["true"], timeout=_BACK_BOUND, doing="asking whether it is back")
         return Step(number, self.bound, tuple(turns), seen, trouble)
 
     def _turn(self, meeting: _Meeting, case: str, at: int, options: Sequence[str]) -> Turn:
@@ -163,17 +163,17 @@ class LoadSession:
 
         failure = ""
         # The bounds of an agent grow with its host's slowness; the one that counts here is nanoclaw's own.
-        factor = self.bound / (ANSWER_BOUND * self.stage.host.slowness)
+        factor = self.bound / (ANSWER_BOUND * self.prepared.host.slowness)
         try:
-            smoke(self.stage, self.kit, [*self.flags, *options], case=case, factor=factor, look=look)
+            smoke(self.prepared, self.handle, [*self.flags, *options], case=case, factor=factor, look=look)
         except (Mismatch, TimedOut) as wrong:
             failure = str(wrong)
         finally:
             meeting.arrive(at)
         return Turn(failure, answered[0] if answered else time.monotonic() - began)
 
-    def _bench(self, case: str) -> CaseContext:
-        return CaseContext(self.stage.host, self.stage.owner, f"parallel-{case}", Record(), factor=self.factor)
+    def _context(self, case: str) -> CaseContext:
+        return CaseContext(self.prepared.host, self.prepared.owner, f"parallel-{case}", Record(), factor=self.factor)
 
 
 class _Meeting:

@@ -17,7 +17,7 @@ from checks.engine.docker import shell
 from checks.hosts.base import Host
 from checks.hosts.process import Process, TimedOut
 
-# $1 is a folder in which `docker run --cidfile` leaves each container's id, in NAME.cid, as long as it is there.
+# $1 is a directory in which `docker run --cidfile` leaves each container's id, in NAME.cid, as long as it is there.
 _SCRIPT = r"""
 cd "$1" || exit
 while [ ! -e stop ]; do
@@ -147,14 +147,14 @@ def _most(most: int | None, values: Sequence[int | None]) -> int | None:
 class Sampler:
     """Samples a host until its block ends. Containers are told apart by ``options``."""
 
-    def __init__(self, host: Host, folder: str, process: Process) -> None:
+    def __init__(self, host: Host, directory: str, process: Process) -> None:
         self._host = host
-        self._folder = folder
+        self._directory = directory
         self._process = process
 
     def options(self, name: str) -> list[str]:
         """Options for ``docker run`` by which the container's counts are found."""
-        return ["--cidfile", f"{self._folder}/{name}.cid"]
+        return ["--cidfile", f"{self._directory}/{name}.cid"]
 
     def samples(self) -> Samples:
         """What was seen so far."""
@@ -170,19 +170,19 @@ class Sampler:
 
 
 @contextlib.contextmanager
-def sampling(bench: CaseContext, bound: float) -> Iterator[Sampler]:
+def sampling(ctx: CaseContext, bound: float) -> Iterator[Sampler]:
     """A sampler on the bench's host, at work; ``bound`` is after how many seconds it ends by itself at the latest.
 
     Raises HostProblem where nothing can be read.
     """
-    folder = bench.make("ids")
-    process = bench.host.start(shell(_SCRIPT, folder), timeout=bound)
-    sampler = Sampler(bench.host, folder, process)
+    directory = ctx.make("ids")
+    process = ctx.host.start(shell(_SCRIPT, directory), timeout=bound)
+    sampler = Sampler(ctx.host, directory, process)
     try:
         if not sampler.another().rounds:
-            raise HostProblem(f"On {bench.host.name}, no memory could be read: {process.so_far().stderr.strip()}")
+            raise HostProblem(f"On {ctx.host.name}, no memory could be read: {process.so_far().stderr.strip()}")
         yield sampler
     finally:
         with contextlib.suppress(TimedOut, HostProblem):  # it ends by itself as well
-            bench.host.run(["touch", f"{folder}/stop"], timeout=3)
+            ctx.host.run(["touch", f"{directory}/stop"], timeout=3)
         process.kill()

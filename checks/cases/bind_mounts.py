@@ -16,90 +16,94 @@ READ_ONLY = "Read-only file system"
 
 
 @pytest.mark.case("Read-write bind mount", fix="permission-denied-in-the-workspace")
-def test_read_write(bench: CaseContext) -> None:
+def test_read_write(ctx: CaseContext) -> None:
     before, during = secrets.token_hex(8), secrets.token_hex(8)
-    folder = bench.make("data")
-    bench.write("data/before", before)
+    directory = ctx.make("data")
+    ctx.write("data/before", before)
     # Both sides write while the container runs: a mount, and not a copy that is brought back at the end.
     script = (
         "cat /data/before; echo; until [ -s /data/during ]; do sleep 0.2; done;"
         "cp /data/during /data/answer; echo done; cat"
     )
-    with bench.docker.talking(
-        run(bench.probe, "sh", "-c", script, options=["-i", "--rm", "-v", f"{folder}:/data"])
+    with ctx.docker.talking(
+        run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", "-v", f"{directory}:/data"])
     ) as talk:
         talk.expect(f"{before}\n")
-        bench.write("data/during", during)
+        ctx.write("data/during", during)
         talk.expect("done\n")
-        came = bench.read("data/answer")
-        expect(came == during, f"what the container wrote, {during}, on the host at once", came)
-        owner = bench.owner_of("data/answer")
-        bench.record.observe("owner", owner)
-        wanted = bench.files_of_root
+        got = ctx.read("data/answer")
+        expect(got == during, f"what the container wrote, {during}, on the host at once", got)
+        owner = ctx.owner_of("data/answer")
+        ctx.record.observe("owner", owner)
+        wanted = ctx.files_of_root
         expect(owner == wanted, f"the container's file to belong to {wanted}", owner)
         talk.close_stdin()
         talk.read_rest()
 
 
 @pytest.mark.case("Read-only bind mount", fix="permission-denied-in-the-workspace")
-def test_read_only(bench: CaseContext) -> None:
+def test_read_only(ctx: CaseContext) -> None:
     kept = secrets.token_hex(8)
-    folder = bench.make("data")
-    bench.write("data/kept", kept)
+    directory = ctx.make("data")
+    ctx.write("data/kept", kept)
     script = (
         "cat /data/kept; echo broken > /data/kept; echo new > /data/new; rm -f /data/kept; chmod 777 /data/kept; true"
     )
-    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "-v", f"{folder}:/data:ro"]))
+    done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=["--rm", "-v", f"{directory}:/data:ro"]))
     expect_run(done, stdout=kept, stderr_has=READ_ONLY)
     expect(done.stderr.count(READ_ONLY) == 4, f"all four attempts refused with “{READ_ONLY}”", done.stderr)
-    came = bench.host.run(["sh", "-c", 'cd "$1" && ls && cat kept', "sh", folder]).stdout
-    expect(came == f"kept\n{kept}", "the host's folder as it was", came)
-    # Read-only to the container, and still the host's own folder and file: what the host writes is seen inside.
+    got = ctx.host.run(["sh", "-c", 'cd "$1" && ls && cat kept', "sh", directory]).stdout
+    expect(got == f"kept\n{kept}", "the host's directory as it was", got)
+    # Read-only to the container, and still the host's own directory and file: what the host writes is seen inside.
     script = "echo ready; until grep -q new /data/kept && grep -q new /file; do sleep 0.2; done; echo seen; cat"
-    mounts = ("-v", f"{folder}:/data:ro", "-v", f"{folder}/kept:/file:ro")
-    with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=["-i", "--rm", *mounts])) as talk:
+    mounts = ("-v", f"{directory}:/data:ro", "-v", f"{directory}/kept:/file:ro")
+    with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", *mounts])) as talk:
         talk.expect("ready\n")
-        bench.host.run_checked(["sh", "-c", 'echo new >>"$1"', "sh", f"{folder}/kept"], doing="writing the mounted file")
+        ctx.host.run_checked(
+            ["sh", "-c", 'echo new >>"$1"', "sh", f"{directory}/kept"], doing="writing the mounted file"
+        )
         talk.expect("seen\n")
         talk.close_stdin()
         talk.read_rest()
 
 
-@pytest.mark.case("Read-only file over a read-write folder", fix="permission-denied-in-the-workspace")
-def test_read_only_file_in_folder(bench: CaseContext) -> None:
-    # The second design's workspace: the agent may write its folder, but not its own settings there.
-    folder = bench.make("agent")
-    settings = bench.write("agent/container.json", '{"kept": true}')
-    fragments = bench.make("agent/.claude-fragments")
-    bench.write("agent/.claude-fragments/one.md", "kept")
+@pytest.mark.case("Read-only file over a read-write directory", fix="permission-denied-in-the-workspace")
+def test_read_only_file_in_directory(ctx: CaseContext) -> None:
+    # The second design's workspace: the agent may write its directory, but not its own settings there.
+    directory = ctx.make("agent")
+    settings = ctx.write("agent/container.json", '{"kept": true}')
+    fragments = ctx.make("agent/.claude-fragments")
+    ctx.write("agent/.claude-fragments/one.md", "kept")
     script = (
         "cd /workspace/agent; echo written > note && cat container.json .claude-fragments/one.md;"
         "echo broken > container.json; echo broken > .claude-fragments/one.md;"
         "rm -f container.json; mv container.json x; true"
     )
     options = [
-        "--rm", "-v", f"{folder}:/workspace/agent", "-v", f"{settings}:/workspace/agent/container.json:ro",
+        "--rm", "-v", f"{directory}:/workspace/agent", "-v", f"{settings}:/workspace/agent/container.json:ro",
         "-v", f"{fragments}:/workspace/agent/.claude-fragments:ro",
     ]  # fmt: skip
-    done = bench.docker(run(bench.probe, "sh", "-c", script, options=options))
+    done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=options))
     expect_run(done, stdout='{"kept": true}kept', stderr_has=READ_ONLY)
-    came = bench.host.run(["sh", "-c", 'cd "$1" && cat note container.json .claude-fragments/one.md', "sh", folder]).stdout
-    expect(came == 'written\n{"kept": true}kept', "the note written, settings and fragments as they were", came)
+    got = ctx.host.run(
+        ["sh", "-c", 'cd "$1" && cat note container.json .claude-fragments/one.md', "sh", directory]
+    ).stdout
+    expect(got == 'written\n{"kept": true}kept', "the note written, settings and fragments as they were", got)
 
 
 @pytest.mark.case("/dev/null over a file", fix="permission-denied-in-the-workspace")
-def test_dev_null_over_file(bench: CaseContext) -> None:
+def test_dev_null_over_file(ctx: CaseContext) -> None:
     # How the first design hides the project's secrets from its main agent.
-    project = bench.make("project")
+    project = ctx.make("project")
     secret = secrets.token_hex(8)
-    bench.write("project/.env", f"ANTHROPIC_API_KEY={secret}")
-    bench.write("project/README", "visible\n")
+    ctx.write("project/.env", f"ANTHROPIC_API_KEY={secret}")
+    ctx.write("project/README", "visible\n")
     script = 'cat /workspace/project/README; cat /workspace/project/.env && echo "read"'
     options = ["--rm", "-v", f"{project}:/workspace/project:ro", "-v", "/dev/null:/workspace/project/.env:ro"]
-    done = bench.docker(run(bench.probe, "sh", "-c", script, options=options))
+    done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=options))
     expect_run(done, stdout="visible\nread\n")
-    came = bench.read("project/.env")
-    expect(secret in came, "the host's .env as it was", came)
+    got = ctx.read("project/.env")
+    expect(secret in got, "the host's .env as it was", got)
 
 
 def last_line(text: str) -> str:
@@ -107,17 +111,17 @@ def last_line(text: str) -> str:
     return (text.strip().splitlines() or ["nothing"])[-1]
 
 
-def run_as_nanoclaw_does(bench: CaseContext, image: str, *user: str) -> None:
+def run_as_nanoclaw_does(ctx: CaseContext, image: str, *user: str) -> None:
     """The first design's whole combination of flags, and the workspace as an agent uses it."""
-    name = bench.name("combined")
-    group, sessions, project = bench.make("group"), bench.make("sessions"), bench.make("project")
-    bench.write("group/CLAUDE.md", "kept\n")
-    bench.write("project/README", "read\n")
+    name = ctx.name("combined")
+    group, sessions, project = ctx.make("group"), ctx.make("sessions"), ctx.make("project")
+    ctx.write("group/CLAUDE.md", "kept\n")
+    ctx.write("project/README", "read\n")
     script = (
         "echo $HOME; id -u; id -g; date +%Z; cat; cat /workspace/project/README;"
         "echo more >> /workspace/group/CLAUDE.md && mkdir /workspace/group/new && echo made > /workspace/group/new/file"
         " && mkdir /home/node/.claude/debug && echo log > /home/node/.claude/debug/log"
-        # And in the image's own file system: Claude Code keeps a file beside its folder, nanoclaw compiles into /tmp.
+        # And in the image's own file system: Claude Code keeps a file there, nanoclaw compiles into /tmp.
         " && echo {} > /home/node/.claude.json && echo > /tmp/dist && echo workspace is writable;"
         # An agent runs the scripts that it writes.
         "cd /workspace/group && printf '#!/bin/sh\\necho a script runs\\n' >run && chmod +x run && ./run;"
@@ -127,9 +131,9 @@ def run_as_nanoclaw_does(bench: CaseContext, image: str, *user: str) -> None:
         "-i", "--rm", "--name", name, "-e", "TZ=America/New_York", *user, "-v", f"{group}:/workspace/group",
         "-v", f"{sessions}:/home/node/.claude", "-v", f"{project}:/workspace/project:ro",
     ]  # fmt: skip
-    done = bench.docker(run(image, "sh", "-c", script, options=options), stdin=b'{"prompt": "hello"}\n')
-    uid, gid = bench.uid, bench.facts.gid
-    bench.record.observe("workspace_writable", "workspace is writable" in done.stdout)
+    done = ctx.docker(run(image, "sh", "-c", script, options=options), stdin=b'{"prompt": "hello"}\n')
+    uid, gid = ctx.uid, ctx.facts.gid
+    ctx.record.observe("workspace_writable", "workspace is writable" in done.stdout)
     expect("workspace is writable" in done.stdout, "the agent's workspace to be writable", last_line(done.stderr))
     zone = done.stdout.split("\n")[3:4]
     expect(zone in (["EST"], ["EDT"]), "the time zone that was asked for", done.stdout)
@@ -149,19 +153,19 @@ def run_as_nanoclaw_does(bench: CaseContext, image: str, *user: str) -> None:
         'cd "$1" && cat group/CLAUDE.md group/new/file sessions/debug/log project/README &&'
         "stat -c %u:%g group/new/file sessions/debug"
     )
-    came = bench.host.run(["sh", "-c", script, "sh", bench.folder])
+    got = ctx.host.run(["sh", "-c", script, "sh", ctx.directory])
     wanted = f"kept\nmore\nmade\nlog\nread\n{uid}:{gid}\n{uid}:{gid}\n"
-    expect(came.stdout == wanted, f"the files on the host, owned by the host user: {wanted!r}", came.stdout + came.stderr)
-    bench.expect_gone(name)
+    expect(got.stdout == wanted, f"the files on the host, owned by the host user: {wanted!r}", got.stdout + got.stderr)
+    ctx.expect_gone(name)
 
 
 @pytest.mark.case("Writable workspace with --user of the host user", fix="permission-denied-in-the-workspace")
-def test_workspace_passing_user(bench_passing_user: CaseContext) -> None:
-    bench = bench_passing_user
-    user = f"{bench.uid}:{bench.facts.gid}"
-    run_as_nanoclaw_does(bench, bench.agent, "--user", user, "-e", "HOME=/home/node")
+def test_workspace_passing_user(ctx_passing_user: CaseContext) -> None:
+    ctx = ctx_passing_user
+    user = f"{ctx.uid}:{ctx.facts.gid}"
+    run_as_nanoclaw_does(ctx, ctx.agent, "--user", user, "-e", "HOME=/home/node")
 
 
 @pytest.mark.case("Writable workspace for uid 1000 without --user", fix="permission-denied-in-the-workspace")
-def test_workspace_of_image_uid(bench_of_image_uid: CaseContext) -> None:
-    run_as_nanoclaw_does(bench_of_image_uid, bench_of_image_uid.agent)
+def test_workspace_of_image_uid(ctx_of_image_uid: CaseContext) -> None:
+    run_as_nanoclaw_does(ctx_of_image_uid, ctx_of_image_uid.agent)

@@ -22,102 +22,102 @@ GRACE = 10  # seconds that `docker stop` waits before it kills
 
 
 @pytest.mark.case("docker run -i --rm", fix="the-container-does-not-start")
-def test_run(bench: CaseContext) -> None:
-    name = bench.name("run")
+def test_run(ctx: CaseContext) -> None:
+    name = ctx.name("run")
     script = 'echo "to stdout"; echo "to stderr" >&2; exit 1'
-    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name]))
+    done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name]))
     expect_run(done, status=1, stdout="to stdout\n", stderr_has="to stderr\n")
     expect("to stdout" not in done.stderr, "stdout and stderr apart", done.stderr)
-    bench.expect_gone(name)
+    ctx.expect_gone(name)
 
 
 @pytest.mark.case("docker run --name", fix="the-container-does-not-start")
-def test_run_name(bench: CaseContext) -> None:
-    name = bench.name("named")
-    with bench.docker.talking(run(bench.probe, "cat", options=["-i", "--rm", "--name", name])) as talk:
-        bench.await_running(name)
+def test_run_name(ctx: CaseContext) -> None:
+    name = ctx.name("named")
+    with ctx.docker.talking(run(ctx.probe, "cat", options=["-i", "--rm", "--name", name])) as talk:
+        ctx.await_running(name)
         # A name that is taken stays with its container.
-        expect_run(bench.docker(run(bench.probe, "true", options=["--rm", "--name", name])), status=125)
-        bench.await_running(name)
+        expect_run(ctx.docker(run(ctx.probe, "true", options=["--rm", "--name", name])), status=125)
+        ctx.await_running(name)
         talk.close_stdin()
         talk.read_rest()
-    bench.expect_gone(name)
+    ctx.expect_gone(name)
 
 
 @pytest.mark.case("docker run passes the exit status on", fix="the-container-does-not-start")
-def test_run_status(bench: CaseContext) -> None:
+def test_run_status(ctx: CaseContext) -> None:
     wanted = {
         0: ["true"],
         125: ["sh", "-c", "exit 125"],  # which is also what podman ends with when it fails itself
         127: ["/no/such/command"],
         143: ["sh", "-c", "sh -c 'kill -TERM $$'; exit $?"],
     }
-    ends = bench.docker.at_once(*(run(bench.probe, *command, options=["--rm"]) for command in wanted.values()))
+    ends = ctx.docker.at_once(*(run(ctx.probe, *command, options=["--rm"]) for command in wanted.values()))
     for status, done in zip(wanted, ends, strict=True):
         expect_run(done, status=status, stdout="")
 
 
 @pytest.mark.case("docker run of an image that does not exist", fix="the-container-does-not-start")
-def test_run_missing_image(bench: CaseContext) -> None:
-    done = bench.docker(run("localhost/nanoclaw-verify/no-such-image:latest", "true", options=["--rm", "--pull=never"]))
+def test_run_missing_image(ctx: CaseContext) -> None:
+    done = ctx.docker(run("localhost/nanoclaw-verify/no-such-image:latest", "true", options=["--rm", "--pull=never"]))
     expect_run(done, status=125, stdout="")
     expect("no-such-image" in done.stderr, "a message that names the image", done.stderr)
 
 
 @pytest.mark.case("docker run with stdin piping", fix="the-container-does-not-start")
-def test_stdin(bench: CaseContext) -> None:
+def test_stdin(ctx: CaseContext) -> None:
     text = 'first line\n{"second": "line, “with” ümlauts\\u0000"}\n\n  the last, without an end'
-    name = bench.name("stdin")
-    done = bench.docker(run(bench.probe, "cat", options=["-i", "--rm", "--name", name]), stdin=text.encode())
+    name = ctx.name("stdin")
+    done = ctx.docker(run(ctx.probe, "cat", options=["-i", "--rm", "--name", name]), stdin=text.encode())
     expect_run(done, stdout=text)
-    bench.expect_gone(name)
+    ctx.expect_gone(name)
     data = b"a\r\nb\rc\0d\x04\x1b[1me\xff"  # what a terminal or a decoder in between would change
-    done = bench.docker(run(bench.probe, "cat", options=["-i", "--rm"]), stdin=data)
+    done = ctx.docker(run(ctx.probe, "cat", options=["-i", "--rm"]), stdin=data)
     expect(done.returncode == 0 and done.stdout_bytes == data, f"{data!r} unchanged", repr(done.stdout_bytes))
 
 
 @pytest.mark.case("docker run with 1 MB of JSON on stdin", fix="the-container-does-not-start")
-def test_stdin_large(bench: CaseContext) -> None:
+def test_stdin_large(ctx: CaseContext) -> None:
     data = json.dumps({"prompt": "".join(f"{n} “é”\n" for n in range(90_000)), "end": secrets.token_hex(8)}).encode()
     assert len(data) > 1_000_000
-    done = bench.docker(run(bench.probe, "sha256sum", options=["-i", "--rm"]), stdin=data, timeout=30)
+    done = ctx.docker(run(ctx.probe, "sha256sum", options=["-i", "--rm"]), stdin=data, timeout=30)
     expect_run(done)
-    came = done.stdout.split()[:1]
-    expect(came == [hashlib.sha256(data).hexdigest()], f"all {len(data)} bytes unchanged, by their SHA-256", done.stdout)
+    got = done.stdout.split()[:1]
+    expect(got == [hashlib.sha256(data).hexdigest()], f"all {len(data)} bytes unchanged, by their SHA-256", done.stdout)
 
 
 @pytest.mark.case("docker run without -i leaves stdin alone", fix="the-container-does-not-start")
-def test_stdin_ignored(bench: CaseContext) -> None:
+def test_stdin_ignored(ctx: CaseContext) -> None:
     # nanoclaw's second design runs without -i: a container that reads stdin sees its end, and goes on.
-    done = bench.docker(
-        run(bench.probe, "sh", "-c", "cat; echo went on", options=["--rm"]), stdin=b"not for the container\n"
+    done = ctx.docker(
+        run(ctx.probe, "sh", "-c", "cat; echo went on", options=["--rm"]), stdin=b"not for the container\n"
     )
     expect_run(done, stdout="went on\n")
 
 
 @pytest.mark.case("docker run shows stdout and stderr as they come", fix="the-container-does-not-start")
-def test_output_as_it_comes(bench: CaseContext) -> None:
+def test_output_as_it_comes(ctx: CaseContext) -> None:
     # Without -i, as the second design runs; nanoclaw reads its agents' output while they work.
-    name, word = bench.name("live"), secrets.token_hex(4)
+    name, word = ctx.name("live"), secrets.token_hex(4)
     script = f"trap exit TERM; echo out {word}; echo err {word} >&2; sleep 600 & wait"
-    with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=["--rm", "--name", name])) as talk:
+    with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=["--rm", "--name", name])) as talk:
         talk.expect(f"(out|err) {word}\n")
         talk.expect(f"(out|err) {word}\n")
-        bench.await_running(name)
-        expect_run(bench.docker("stop", name, timeout=30))
+        ctx.await_running(name)
+        expect_run(ctx.docker("stop", name, timeout=30))
         talk.read_rest()
-    done = bench.docker(run(bench.probe, "sh", "-c", "seq -s , 1 30000 >&2", options=["--rm"]))
+    done = ctx.docker(run(ctx.probe, "sh", "-c", "seq -s , 1 30000 >&2", options=["--rm"]))
     wanted = ",".join(str(n) for n in range(1, 30001)) + "\n"
     expect(done.stderr.endswith(wanted), f"all {len(wanted)} bytes of stderr", f"{len(done.stderr)}")
 
 
 @pytest.mark.case("docker run -i, line by line", fix="the-container-does-not-start")
-def test_interactive(bench: CaseContext) -> None:
-    name, word = bench.name("lines"), secrets.token_hex(4)
+def test_interactive(ctx: CaseContext) -> None:
+    name, word = ctx.name("lines"), secrets.token_hex(4)
     script = (
         '[ -t 0 ] && echo terminal || echo pipe; while read -r line; do echo "answer to $line"; done; echo end of input'
     )
-    with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
+    with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
         talk.expect("pipe\n")
         for turn in ("one", "two"):  # answered while the input is still open: nothing waits for its end
             talk.send_line(f"{word} {turn}")
@@ -126,14 +126,14 @@ def test_interactive(bench: CaseContext) -> None:
         rest = talk.read_rest()
         expect(rest == "end of input\n", "“end of input” after EOF, and nothing else", rest)
         expect(talk.status() == 0, "exit status 0", talk.status())
-    bench.expect_gone(name)
+    ctx.expect_gone(name)
 
 
 @pytest.mark.case("docker run -it sees a terminal, -i does not", fix="the-container-does-not-start")
-def test_terminal(bench: CaseContext) -> None:
+def test_terminal(ctx: CaseContext) -> None:
     script = "for fd in 0 1 2; do [ -t $fd ] && echo $fd=terminal || echo $fd=none; done; read -r line; echo got $line"
     for flags, wanted in ((("-it",), "terminal"), (("-i",), "none")):
-        with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=[*flags, "--rm"]), tty=True) as talk:
+        with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=[*flags, "--rm"]), tty=True) as talk:
             for fd in (0, 1, 2):
                 told = talk.expect(f"{fd}=(terminal|none)\r?\n").strip()
                 expect(told == f"{fd}={wanted}", f"{fd}={wanted} with {' '.join(flags)}", told)
@@ -144,13 +144,13 @@ def test_terminal(bench: CaseContext) -> None:
 
 
 @pytest.mark.case("docker run --entrypoint", fix="the-container-does-not-start")
-def test_entrypoint(bench: CaseContext) -> None:
+def test_entrypoint(ctx: CaseContext) -> None:
     # The second design starts its agent so.
     told = 'echo "entrypoint ${PROBE_ENTRYPOINT:-replaced}'
-    replaced, kept, ran = bench.docker.at_once(
-        run(bench.probe, "-c", f'{told}, argument $1"', "bash", "two words", options=["--rm", "--entrypoint", "bash"]),
+    replaced, kept, ran = ctx.docker.at_once(
+        run(ctx.probe, "-c", f'{told}, argument $1"', "bash", "two words", options=["--rm", "--entrypoint", "bash"]),
         run(
-            bench.probe,
+            ctx.probe,
             "sh",
             "-c",
             'printf "<%s>" "$@"',
@@ -164,7 +164,7 @@ def test_entrypoint(bench: CaseContext) -> None:
             "",
             options=["--rm"],
         ),
-        run(bench.probe, "sh", "-c", f'{told}"', options=["--rm"]),
+        run(ctx.probe, "sh", "-c", f'{told}"', options=["--rm"]),
     )
     expect_run(replaced, stdout="entrypoint replaced, argument two words\n")
     expect_run(kept, stdout="<><a  b><--rm><-v><-e><A=b><>")  # docker's own options no longer, behind the image
@@ -172,13 +172,13 @@ def test_entrypoint(bench: CaseContext) -> None:
 
 
 @pytest.mark.case("docker run --entrypoint /bin/echo with unread input", fix="the-output-of-a-short-command-is-lost")
-def test_entrypoint_reads_nothing(bench: CaseContext) -> None:
+def test_entrypoint_reads_nothing(ctx: CaseContext) -> None:
     # How nanoclaw's set-up tests its image. Podman can lose such a command's output, when it ends before its input was
     # read: up to three tries, and how many of them lost it is evidence.
     flags = ("-i", "--rm", "--entrypoint", "/bin/echo")
     for lost in range(3):
-        done = bench.docker(run(bench.probe, "Container OK", options=flags), stdin=b"{}\n")
-        bench.record.observe("outputs_lost", lost)
+        done = ctx.docker(run(ctx.probe, "Container OK", options=flags), stdin=b"{}\n")
+        ctx.record.observe("outputs_lost", lost)
         expect(done.returncode == 0, "exit status 0", f"exit status {done.returncode}")
         expect(done.stdout in ("Container OK\n", ""), "Container OK", done.stdout)
         if done.stdout:
@@ -186,36 +186,36 @@ def test_entrypoint_reads_nothing(bench: CaseContext) -> None:
     expect(False, "Container OK in one of three runs", "nothing in all three")
 
 
-def pid_of(bench: CaseContext, name: str) -> str:
+def pid_of(ctx: CaseContext, name: str) -> str:
     """The host's process id of a container's first process."""
-    told = bench.host.run([bench.facts.engine, "container", "inspect", "--format", "{{.State.Pid}}", name])
+    told = ctx.host.run([ctx.facts.engine, "container", "inspect", "--format", "{{.State.Pid}}", name])
     expect(told.returncode == 0, f"a container named {name}", told.stderr)
     return told.stdout.strip()
 
 
-def expect_stopped(bench: CaseContext, done: Completed, name: str) -> None:
+def expect_stopped(ctx: CaseContext, done: Completed, name: str) -> None:
     """Fail the case unless a `docker stop` ended well and printed what it stopped, as Docker does."""
     expect_run(done)
     # Before 4.0 Podman printed its id, whatever it had been called by.
-    form = "[0-9a-f]{64}" if bench.facts.engine == "podman" and bench.facts.version.startswith("3.") else name
+    form = "[0-9a-f]{64}" if ctx.facts.engine == "podman" and ctx.facts.version.startswith("3.") else name
     expect(re.fullmatch(f"{form}\n", done.stdout) is not None, f"stdout to be {form}", f"stdout {shown(done.stdout)}")
 
 
 @pytest.mark.case("docker stop", fix="docker-stop-is-slow")
-def test_stop(bench: CaseContext) -> None:
-    name = bench.name("stop")
+def test_stop(ctx: CaseContext) -> None:
+    name = ctx.name("stop")
     longer = f"{name}-longer"
-    bench.sleeper(longer)
+    ctx.sleeper(longer)
     nobody = longer[:-4]  # what a name begins with is no name
-    expect(bench.docker("stop", nobody).returncode not in (0, 124, 137), "a failure to stop what is not", "exit status 0")
+    expect(ctx.docker("stop", nobody).returncode not in (0, 124, 137), "a failure to stop what is not", "exit status 0")
     # Takes its time over SIGTERM, so that a stop that returns at once is seen.
     script = 'trap "echo stopping; sleep 2; echo stopped; exit 42" TERM; echo ready; sleep 600 & wait'
-    with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
+    with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
         talk.expect("ready\n")
-        pid = pid_of(bench, name)
-        done = bench.docker("stop", name, timeout=30)
-        gone = bench.host.run(["test", "!", "-e", f"/proc/{pid}"]).returncode == 0
-        expect_stopped(bench, done, name)
+        pid = pid_of(ctx, name)
+        done = ctx.docker("stop", name, timeout=30)
+        gone = ctx.host.run(["test", "!", "-e", f"/proc/{pid}"]).returncode == 0
+        expect_stopped(ctx, done, name)
         expect(gone, "the container's process gone when `docker stop` returns", f"process {pid} alive")
         expect(
             done.seconds < GRACE, f"an end before the {GRACE} s after which it would be killed", f"{done.seconds:.1f} s"
@@ -223,51 +223,51 @@ def test_stop(bench: CaseContext) -> None:
         rest = talk.read_rest()
         expect(rest == "stopping\nstopped\n", "the container's own words on SIGTERM", rest)
         expect(talk.status() == 42, "the container's own exit status, 42", talk.status())
-    left = bench.engine("ps", "--format", "{{.Names}}").split()
+    left = ctx.engine("ps", "--format", "{{.Names}}").split()
     expect(longer in left, "the other container to run on", left)
-    bench.clear()
-    bench.expect_gone(name)
+    ctx.clear()
+    ctx.expect_gone(name)
 
 
 @pytest.mark.case("docker stop -t 1", fix="docker-stop-is-slow")
-def test_stop_in_one_second(bench: CaseContext) -> None:
-    name = bench.name("stubborn")
+def test_stop_in_one_second(ctx: CaseContext) -> None:
+    name = ctx.name("stubborn")
     script = 'trap "echo not yet" TERM; echo ready; while :; do sleep 600 & wait $!; done'
-    with bench.docker.talking(run(bench.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
+    with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
         talk.expect("ready\n")
-        done = bench.docker("stop", "-t", "1", name, timeout=30)
-        expect_stopped(bench, done, name)
-        bound = 1 + 2 * bench.slowness
+        done = ctx.docker("stop", "-t", "1", name, timeout=30)
+        expect_stopped(ctx, done, name)
+        bound = 1 + 2 * ctx.slowness
         expect(1 <= done.seconds < bound, f"SIGKILL after 1 s, an end within {bound:g}", f"{done.seconds:.1f} s")
         rest = talk.read_rest()
         expect(rest == "not yet\n", "SIGTERM first: the container's “not yet”", rest)
         expect(talk.status() == 137, "exit status 137, of SIGKILL", talk.status())
-    bench.expect_gone(name)
+    ctx.expect_gone(name)
 
 
 @pytest.mark.case("docker rm -f", fix="docker-stop-is-slow")
-def test_remove(bench: CaseContext) -> None:
-    name, idle = bench.name("removed"), bench.name("idle")
-    bench.created(idle)
-    with bench.docker.talking(
-        run(bench.probe, "sh", "-c", "trap exit TERM; echo ready; sleep 600 & wait", options=["-i", "--name", name])
+def test_remove(ctx: CaseContext) -> None:
+    name, idle = ctx.name("removed"), ctx.name("idle")
+    ctx.created(idle)
+    with ctx.docker.talking(
+        run(ctx.probe, "sh", "-c", "trap exit TERM; echo ready; sleep 600 & wait", options=["-i", "--name", name])
     ) as talk:
         talk.expect("ready\n")
-        bench.await_running(name)
-        pid = pid_of(bench, name)
-        done = bench.docker("rm", "-f", name, timeout=30)
-        gone = bench.host.run(["test", "!", "-e", f"/proc/{pid}"]).returncode == 0
+        ctx.await_running(name)
+        pid = pid_of(ctx, name)
+        done = ctx.docker("rm", "-f", name, timeout=30)
+        gone = ctx.host.run(["test", "!", "-e", f"/proc/{pid}"]).returncode == 0
         expect_run(done)
         expect(gone, "the container's process gone when `docker rm -f` returns", f"process {pid} alive")
         expect(done.seconds < GRACE, f"an end within {GRACE} s", f"{done.seconds:.1f} s")
         talk.read_rest()
-    bench.expect_gone(name)
-    left = bench.engine("ps", "-a", "--format", "{{.Names}}").split()
+    ctx.expect_gone(name)
+    left = ctx.engine("ps", "-a", "--format", "{{.Names}}").split()
     expect(idle in left, "the other container to be left alone", left)
-    expect_run(bench.docker("rm", "-f", idle))  # one that does not run
-    left = bench.engine("ps", "-a", "--format", "{{.Names}}").split()
+    expect_run(ctx.docker("rm", "-f", idle))  # one that does not run
+    left = ctx.engine("ps", "-a", "--format", "{{.Names}}").split()
     expect(idle not in left, f"{idle}, which did not run, removed", left)
-    bench.forget(idle)
+    ctx.forget(idle)
 
 
 class Herd:
@@ -276,7 +276,7 @@ class Herd:
     The agent is started through the shim, as nanoclaw does it; the others past it.
     """
 
-    def __init__(self, bench: CaseContext) -> None:
+    def __init__(self, ctx: CaseContext) -> None:
         tag = secrets.token_hex(4)
         stamp = time.time_ns() // 1_000_000
         self.slug = f"slug-{tag}"
@@ -286,67 +286,67 @@ class Herd:
         self.other = f"other-{tag}"
         self.idle = f"nanoclaw-{tag}-idle"
         self.agent_flags = ("--label", f"nanoclaw-install={self.slug}")
-        bench.sleeper(self.inner, "--label", f"nanoclaw-install={self.slug}-longer")
-        bench.sleeper(self.other)
-        bench.created(self.idle, "--label", f"nanoclaw-install={self.slug}")
+        ctx.sleeper(self.inner, "--label", f"nanoclaw-install={self.slug}-longer")
+        ctx.sleeper(self.other)
+        ctx.created(self.idle, "--label", f"nanoclaw-install={self.slug}")
 
 
-def names(bench: CaseContext, *args: str) -> Sequence[str]:
+def names(ctx: CaseContext, *args: str) -> Sequence[str]:
     """The names that `docker ps ARGS --format '{{.Names}}'` prints."""
-    done = bench.docker("ps", *args, "--format", "{{.Names}}")
+    done = ctx.docker("ps", *args, "--format", "{{.Names}}")
     expect_run(done)
     return sorted(done.stdout.split())
 
 
 @pytest.mark.case("docker ps --filter", fix="docker-ps-shows-the-wrong-containers")
-def test_ps_filters(bench: CaseContext) -> None:
-    herd = Herd(bench)
-    with bench.docker.talking(
-        run(bench.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", herd.agent, *herd.agent_flags])
+def test_ps_filters(ctx: CaseContext) -> None:
+    herd = Herd(ctx)
+    with ctx.docker.talking(
+        run(ctx.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", herd.agent, *herd.agent_flags])
     ) as talk:
         talk.expect("ready\n")
         wanted = sorted([herd.agent, herd.inner])
-        came = names(bench, "--filter", f"name={herd.filter}")
-        expect(came == wanted, f"the running containers with {herd.filter} in their name: {wanted}", came)
-        came = names(bench, "-a", "--filter", f"name={herd.filter}")
-        expect(came == sorted([*wanted, herd.idle]), "with -a the one that does not run too", came)
+        got = names(ctx, "--filter", f"name={herd.filter}")
+        expect(got == wanted, f"the running containers with {herd.filter} in their name: {wanted}", got)
+        got = names(ctx, "-a", "--filter", f"name={herd.filter}")
+        expect(got == sorted([*wanted, herd.idle]), "with -a the one that does not run too", got)
         # The image of every one of them has the first design's own filter in its name.
-        came = names(bench, "--filter", "name=nanoclaw-")
-        named = all("nanoclaw-" in name for name in came) and {herd.agent, herd.inner} <= set(came)
-        expect(named, f"running containers by their names alone, {wanted} among them", came)
+        got = names(ctx, "--filter", "name=nanoclaw-")
+        named = all("nanoclaw-" in name for name in got) and {herd.agent, herd.inner} <= set(got)
+        expect(named, f"running containers by their names alone, {wanted} among them", got)
         talk.close_stdin()
         talk.read_rest()
 
 
 @pytest.mark.case("docker ps --filter label=", fix="docker-ps-shows-the-wrong-containers")
-def test_ps_label(bench: CaseContext) -> None:
-    herd = Herd(bench)
+def test_ps_label(ctx: CaseContext) -> None:
+    herd = Herd(ctx)
     label = f"label=nanoclaw-install={herd.slug}"
-    with bench.docker.talking(
-        run(bench.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", herd.agent, *herd.agent_flags])
+    with ctx.docker.talking(
+        run(ctx.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", herd.agent, *herd.agent_flags])
     ) as talk:
         talk.expect("ready\n")
-        came = names(bench, "--filter", label)
-        expect(came == [herd.agent], f"the one running container with that very label: {herd.agent}", came)
-        came = names(bench, "-a", "--filter", label)
-        expect(came == sorted([herd.agent, herd.idle]), "with -a the one that does not run too", came)
+        got = names(ctx, "--filter", label)
+        expect(got == [herd.agent], f"the one running container with that very label: {herd.agent}", got)
+        got = names(ctx, "-a", "--filter", label)
+        expect(got == sorted([herd.agent, herd.idle]), "with -a the one that does not run too", got)
         talk.close_stdin()
         talk.read_rest()
-    came = names(bench, "--filter", label)
-    expect(came == [], "none once it has ended", came)
+    got = names(ctx, "--filter", label)
+    expect(got == [], "none once it has ended", got)
 
 
 @pytest.mark.case("docker ps --format with .Label", fix="docker-ps---format-does-not-know-label")
-def test_ps_label_column(bench: CaseContext) -> None:
-    name = bench.name("label")
+def test_ps_label_column(ctx: CaseContext) -> None:
+    name = ctx.name("label")
     project, service = "com.docker.compose.project", "com.docker.compose.service"
     flags = ("--label", f"{project}={name}", "--label", f"{service}=agent one")
-    with bench.docker.talking(
-        run(bench.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", name, *flags])
+    with ctx.docker.talking(
+        run(ctx.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", name, *flags])
     ) as talk:
         talk.expect("ready\n")
         form = f'{{{{.Names}}}}|{{{{.Label "{service}"}}}}'
-        done = bench.docker("ps", "-a", "--filter", f"label={project}={name}", "--format", form)
+        done = ctx.docker("ps", "-a", "--filter", f"label={project}={name}", "--format", form)
         expect_run(done, stdout=f"{name}|agent one\n")
         talk.close_stdin()
         talk.read_rest()

@@ -23,48 +23,46 @@ READS_ON = ("sh", "-c", "echo ready; cat")
 
 
 @pytest.mark.case("Mount path with spaces", fix="permission-denied-in-the-workspace")
-def test_mount_path_with_spaces(bench: CaseContext) -> None:
+def test_mount_path_with_spaces(ctx: CaseContext) -> None:
     word = secrets.token_hex(8)
-    folder = bench.make("My Group's  Földer $HOME")
-    bench.write("My Group's  Földer $HOME/in", word)
+    directory = ctx.make("My Group's  Földer $HOME")
+    ctx.write("My Group's  Földer $HOME/in", word)
     script = 'cat "/work space/in" && cp "/work space/in" "/work space/out file"'
-    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "-v", f"{folder}:/work space"]))
+    done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=["--rm", "-v", f"{directory}:/work space"]))
     expect_run(done, stdout=word)
-    came = bench.read("My Group's  Földer $HOME/out file")
-    expect(came == word, f"what the container wrote there, {word}", came)
+    got = ctx.read("My Group's  Földer $HOME/out file")
+    expect(got == word, f"what the container wrote there, {word}", got)
 
 
 @pytest.mark.case("Container name with timestamp", fix="docker-ps-shows-the-wrong-containers")
-def test_name_with_timestamp(bench: CaseContext) -> None:
+def test_name_with_timestamp(ctx: CaseContext) -> None:
     # Two of a group, a moment apart: told apart by their milliseconds, found by the part they share.
-    group = "Family-Chat-" + "x" * 52  # a group's folder has up to 64 characters, capitals among them
-    first, second = bench.name(group), bench.name(group)
+    group = "Family-Chat-" + "x" * 52  # a group's directory has up to 64 characters, capitals among them
+    first, second = ctx.name(group), ctx.name(group)
     shared = first.rsplit("-", 1)[0]
     with contextlib.ExitStack() as talks:
         clients = [
-            talks.enter_context(
-                bench.docker.talking(run(bench.probe, *command, options=["-i", "--rm", "--name", name]))
-            )
+            talks.enter_context(ctx.docker.talking(run(ctx.probe, *command, options=["-i", "--rm", "--name", name])))
             for name, command in ((first, ("sh", "-c", IGNORES_TERM)), (second, READS_ON))
         ]
         for talk in clients:
             talk.expect("ready\n")
-        done = bench.docker("ps", "--filter", f"name={shared}-", "--format", "{{.Names}}")
+        done = ctx.docker("ps", "--filter", f"name={shared}-", "--format", "{{.Names}}")
         expect_run(done)
         expect(sorted(done.stdout.split()) == sorted([first, second]), f"both names: {first}, {second}", done.stdout)
-        expect_run(bench.docker("stop", "-t", "1", first, timeout=30))
-        running = bench.engine("ps", "--format", "{{.Names}}").split()
+        expect_run(ctx.docker("stop", "-t", "1", first, timeout=30))
+        running = ctx.engine("ps", "--format", "{{.Names}}").split()
         expect(first not in running and second in running, f"{first} stopped and {second} running", running)
         clients[1].close_stdin()
         for talk in clients:
             talk.read_rest()
-    bench.expect_gone(first)
-    bench.expect_gone(second)
+    ctx.expect_gone(first)
+    ctx.expect_gone(second)
 
 
 @pytest.mark.case("Multiple simultaneous containers", fix="the-container-does-not-start")
-def test_simultaneous(bench: CaseContext) -> None:
-    shared = bench.make("shared")
+def test_simultaneous(ctx: CaseContext) -> None:
+    shared = ctx.make("shared")
     words = [secrets.token_hex(8) for _ in range(AT_ONCE)]
     # Each waits until all of them are there: if they did not run at the same time, none would end.
     script = (
@@ -75,23 +73,23 @@ def test_simultaneous(bench: CaseContext) -> None:
     with contextlib.ExitStack() as stack:
         agents = []
         for n, word in enumerate(words):
-            own = bench.make(f"own-{n}")
-            bench.write(f"own-{n}/word", word)
+            own = ctx.make(f"own-{n}")
+            ctx.write(f"own-{n}/word", word)
             options = [
-                "-i", "--rm", "--name", bench.name(f"agent{n}"), "-e", f"N={n}", "-v", f"{own}:/own",
+                "-i", "--rm", "--name", ctx.name(f"agent{n}"), "-e", f"N={n}", "-v", f"{own}:/own",
                 "-v", f"{shared}:/shared",
             ]  # fmt: skip
-            asked = run(bench.probe, "sh", "-c", script, "sh", str(statuses[n]), options=options)
-            agents.append(stack.enter_context(bench.docker.started(asked, stdin=f"to {n}: {word}".encode())))
+            asked = run(ctx.probe, "sh", "-c", script, "sh", str(statuses[n]), options=options)
+            agents.append(stack.enter_context(ctx.docker.started(asked, stdin=f"to {n}: {word}".encode())))
         for n, (agent, word) in enumerate(zip(agents, words, strict=True)):
             done = agent.end()
             expect_run(done, status=statuses[n], stdout=f"{n} to {n}: {word} {word}\n", stderr_has=f"err {n}\n")
-            came = bench.read(f"own-{n}/answer")
-            expect(came == f"{n}\n", f"agent {n}'s answer in its own folder", came)
+            got = ctx.read(f"own-{n}/answer")
+            expect(got == f"{n}\n", f"agent {n}'s answer in its own directory", got)
 
 
 @pytest.mark.case("Container output larger than 10MB", fix="the-container-does-not-start")
-def test_large_output(bench: CaseContext) -> None:
+def test_large_output(ctx: CaseContext) -> None:
     # Twelve long lines, as an agent's JSON is: Podman logs every line by itself, a million short ones take minutes.
     lines, numbers = 12, 121_000
     wanted = b"".join(
@@ -100,23 +98,21 @@ def test_large_output(bench: CaseContext) -> None:
     assert len(wanted) > MAX_OUTPUT
     script = "line=0; while [ $line -lt $1 ]; do seq -s , $((line*$2)) $((line*$2+$2-1)); line=$((line+1)); done"
     command = ("sh", "-c", script, "sh", str(lines), str(numbers))
-    done = bench.docker(run(bench.probe, *command, options=["-i", "--rm"]), timeout=60)
+    done = ctx.docker(run(ctx.probe, *command, options=["-i", "--rm"]), timeout=60)
     expect(done.returncode == 0, "exit status 0", f"exit status {done.returncode}")
     same = hashlib.sha256(done.stdout_bytes).digest() == hashlib.sha256(wanted).digest()
     expect(same, f"all {len(wanted)} bytes unchanged", f"{len(done.stdout_bytes)} bytes")
 
 
 @pytest.mark.case("Container timeout", fix="docker-stop-is-slow")
-def test_timeout(bench: CaseContext) -> None:
+def test_timeout(ctx: CaseContext) -> None:
     # nanoclaw's own way with an agent that hangs: `docker stop`, given 15 s. Podman kills after 10.
-    name = bench.name("hangs")
-    with bench.docker.talking(
-        run(bench.probe, "sh", "-c", IGNORES_TERM, options=["-i", "--rm", "--name", name])
-    ) as talk:
+    name = ctx.name("hangs")
+    with ctx.docker.talking(run(ctx.probe, "sh", "-c", IGNORES_TERM, options=["-i", "--rm", "--name", name])) as talk:
         talk.expect("ready\n")
-        done = bench.docker("stop", name, timeout=30)
-        expect_stopped(bench, done, name)
-        bench.record.observe("stop_seconds", round(done.seconds, 1))
+        done = ctx.docker("stop", name, timeout=30)
+        expect_stopped(ctx, done, name)
+        ctx.record.observe("stop_seconds", round(done.seconds, 1))
         expect(done.seconds >= 9, "no SIGKILL before the 10 s of grace", f"{done.seconds:.1f} s")
         expect(
             done.seconds < STOP_BOUND,
@@ -125,40 +121,40 @@ def test_timeout(bench: CaseContext) -> None:
         )
         talk.read_rest()
         expect(talk.status() == 137, "the client to end with 137, of SIGKILL", talk.status())
-    bench.expect_gone(name)
+    ctx.expect_gone(name)
 
 
-def kill_client(bench: CaseContext, talk: Talk, pidfile: str) -> None:
+def kill_client(ctx: CaseContext, talk: Talk, pidfile: str) -> None:
     """SIGKILL the docker client, as nanoclaw does after its time-out. Node then closes the input; so do we."""
-    killed = bench.host.run(shell('kill -KILL "$(cat "$1")"', pidfile))
+    killed = ctx.host.run(shell('kill -KILL "$(cat "$1")"', pidfile))
     expect(killed.returncode == 0, "a client that still runs, to be killed", killed.stderr)
     talk.close_stdin()
 
 
 @pytest.mark.case("Killed client leaves no container", fix="a-killed-client-leaves-its-container")
-def test_killed_client(bench: CaseContext) -> None:
+def test_killed_client(ctx: CaseContext) -> None:
     # An agent that waits for input ends when its client is gone, since its input ends.
-    name = bench.name("orphan")
-    pidfile = f"{bench.folder}/client.pid"
+    name = ctx.name("orphan")
+    pidfile = f"{ctx.directory}/client.pid"
     flags = ("-i", "--rm", "--name", name)
-    with bench.docker.talking(run(bench.probe, *READS_ON, options=flags), pidfile=pidfile) as talk:
+    with ctx.docker.talking(run(ctx.probe, *READS_ON, options=flags), pidfile=pidfile) as talk:
         talk.expect("ready\n")
-        kill_client(bench, talk, pidfile)
-        bench.expect_gone(name)
+        kill_client(ctx, talk, pidfile)
+        ctx.expect_gone(name)
 
 
 @pytest.mark.case("Orphan of a killed client is found and stopped", fix="a-killed-client-leaves-its-container")
-def test_orphan_clean_up(bench: CaseContext) -> None:
+def test_orphan_clean_up(ctx: CaseContext) -> None:
     # An agent that does not read on outlives its client, on Docker as well. nanoclaw looks for such at its start. It
     # ignores SIGTERM, because older Podmans pass one on to the container when their client is killed.
-    name = bench.name("deaf-orphan")
-    pidfile = f"{bench.folder}/client.pid"
+    name = ctx.name("deaf-orphan")
+    pidfile = f"{ctx.directory}/client.pid"
     flags = ("-i", "--rm", "--name", name)
-    with bench.docker.talking(run(bench.probe, "sh", "-c", IGNORES_TERM, options=flags), pidfile=pidfile) as talk:
+    with ctx.docker.talking(run(ctx.probe, "sh", "-c", IGNORES_TERM, options=flags), pidfile=pidfile) as talk:
         talk.expect("ready\n")
-        kill_client(bench, talk, pidfile)
-        bench.await_running(name)
-        done = bench.docker("ps", "--filter", f"name={name.rsplit('-', 1)[0]}-", "--format", "{{.Names}}")
+        kill_client(ctx, talk, pidfile)
+        ctx.await_running(name)
+        done = ctx.docker("ps", "--filter", f"name={name.rsplit('-', 1)[0]}-", "--format", "{{.Names}}")
         expect_run(done, stdout=f"{name}\n")
-        expect_stopped(bench, bench.docker("stop", "-t", "1", done.stdout.strip(), timeout=30), name)
-        bench.expect_gone(name)
+        expect_stopped(ctx, ctx.docker("stop", "-t", "1", done.stdout.strip(), timeout=30), name)
+        ctx.expect_gone(name)

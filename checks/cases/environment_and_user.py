@@ -30,15 +30,17 @@ VALUES = {
 
 
 @pytest.mark.case("Environment variable passing", fix="the-container-does-not-start")
-def test_environment(bench: CaseContext) -> None:
+def test_environment(ctx: CaseContext) -> None:
     values = {**VALUES, "NONCE": secrets.token_hex(8)}
     flags = [part for key, value in values.items() for part in ("-e", f"{key}={value}")]
     leak = secrets.token_hex(8)
     own = dict.fromkeys(("NOT_PASSED", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"), leak)
-    done = bench.docker(run(bench.probe, "cat", "/proc/self/environ", options=["--rm", *flags]), env=own)
+    done = ctx.docker(run(ctx.probe, "cat", "/proc/self/environ", options=["--rm", *flags]), env=own)
     expect_run(done)
     entries = [entry for entry in done.stdout.split("\0") if entry]
-    expect(all("=" in entry and "\n" not in entry.split("=")[0] for entry in entries), "a list of variables", done.stdout)
+    expect(
+        all("=" in entry and "\n" not in entry.split("=")[0] for entry in entries), "a list of variables", done.stdout
+    )
     seen = dict(entry.split("=", 1) for entry in entries)
     for key, value in values.items():
         expect(seen.get(key) == value, f"{key} to be {value!r}", seen.get(key, "not set"))
@@ -47,9 +49,9 @@ def test_environment(bench: CaseContext) -> None:
 
 
 @pytest.mark.case("Timezone environment variable", fix="the-container-does-not-start")
-def test_timezone(bench: CaseContext) -> None:
+def test_timezone(ctx: CaseContext) -> None:
     form = "%Y-%m-%d %H:%M:%S %Z"
-    done = bench.docker(run(bench.probe, "date", f"+%s {form}", options=["--rm", "-e", "TZ=America/New_York"]))
+    done = ctx.docker(run(ctx.probe, "date", f"+%s {form}", options=["--rm", "-e", "TZ=America/New_York"]))
     expect_run(done)
     epoch, _, told = done.stdout.strip().partition(" ")
     expect(epoch.isdigit(), "seconds since 1970 and a local time", done.stdout)
@@ -58,41 +60,41 @@ def test_timezone(bench: CaseContext) -> None:
 
 
 @pytest.mark.case("--user flag", fix="permission-denied-in-the-workspace")
-def test_user(bench: CaseContext) -> None:
+def test_user(ctx: CaseContext) -> None:
     script = "id -u; id -g; grep -E '^(Uid|Gid):' /proc/self/status; grep ^Groups: /proc/self/status >&2"
     users = ((1000, 1000), (1234, 4321))
-    ends = bench.docker.at_once(
-        *(run(bench.probe, "sh", "-c", script, options=["--rm", "--user", f"{uid}:{gid}"]) for uid, gid in users)
+    ends = ctx.docker.at_once(
+        *(run(ctx.probe, "sh", "-c", script, options=["--rm", "--user", f"{uid}:{gid}"]) for uid, gid in users)
     )
     for (uid, gid), done in zip(users, ends, strict=True):
         uids, gids = "\t".join([str(uid)] * 4), "\t".join([str(gid)] * 4)
         expect_run(done, stdout=f"{uid}\n{gid}\nUid:\t{uids}\nGid:\t{gids}\n", stderr_has="Groups:")
         groups = done.stderr.split("Groups:")[-1].split()
         # Under keep-id Podman gives a container the host user's own group as well.
-        own = {str(gid), str(bench.facts.gid)} if bench.facts.engine == "podman" else {str(gid)}
+        own = {str(gid), str(ctx.facts.gid)} if ctx.facts.engine == "podman" else {str(gid)}
         expect(set(groups) <= own, f"no further groups than {', '.join(sorted(own))}", groups)
 
 
 @pytest.mark.case("--add-host=host.docker.internal:host-gateway", fix="host-gateway-is-an-invalid-ip-address")
-def test_host_gateway(bench: CaseContext) -> None:
+def test_host_gateway(ctx: CaseContext) -> None:
     # A service of the host's, reached by that name. The listener is a container on the host's own network: every host
     # has the image, and not every host has nc.
     word = secrets.token_hex(8)
-    name = bench.name("listener")
+    name = ctx.name("listener")
     port = str(20000 + secrets.randbelow(12000))
-    bench.sleeper(name, "--network=host", script=f"while :; do echo {word} | nc -l -p {port}; done")
+    ctx.sleeper(name, "--network=host", script=f"while :; do echo {word} | nc -l -p {port}; done")
     ask = (
         "grep host.docker.internal /etc/hosts;"
         f"for i in 1 2 3 4 5; do nc -w 3 host.docker.internal {port} </dev/null && exit; sleep 0.5; done; exit 1"
     )
-    done = bench.docker(
-        run(bench.probe, "sh", "-c", ask, options=["--rm", "--add-host=host.docker.internal:host-gateway"])
-    )
+    done = ctx.docker(run(ctx.probe, "sh", "-c", ask, options=["--rm", "--add-host=host.docker.internal:host-gateway"]))
     expect_run(done)
     address = done.stdout.split()[0] if done.stdout.split() else ""
-    bench.record.observe("host_gateway", address)
+    ctx.record.observe("host_gateway", address)
     expect(
-        word in done.stdout, f"an answer from the host's port {port} by the name host.docker.internal", done.stdout + done.stderr
+        word in done.stdout,
+        f"an answer from the host's port {port} by the name host.docker.internal",
+        done.stdout + done.stderr,
     )
 
 
@@ -119,7 +121,7 @@ umask
 cd /sys/fs/cgroup && grep -s . memory.max memory.high memory.swap.max cpu.max cpu.weight cpuset.cpus pids.max io.max
 true
 """
-FOLDERS = """
+DIRECTORIES = """
 stat -L -c '%d:%i %n' / /home "$HOME" /etc /root /run /tmp /usr /var /var/tmp "/run/user/$(id -u)" 2>/dev/null
 true
 """
@@ -127,16 +129,16 @@ CAPABILITIES = 0xA80425FB  # what Docker leaves a container that asks for nothin
 
 
 @pytest.mark.case("Isolation from the host", fix="the-container-does-not-start")
-def test_isolation(bench: CaseContext) -> None:
+def test_isolation(ctx: CaseContext) -> None:
     # What nobody asked for is not there: the host's processes, its network, its files, its privileges.
     secret = secrets.token_hex(8)
-    path = bench.write("secret", secret)
-    asked = run(bench.probe, "sh", "-c", ISOLATION, "sh", path, options=["--rm"])
-    done = bench.docker(asked)
+    path = ctx.write("secret", secret)
+    asked = run(ctx.probe, "sh", "-c", ISOLATION, "sh", path, options=["--rm"])
+    done = ctx.docker(asked)
     expect_run(done)
-    expect(done.stdout.startswith("/\n"), "the image's own working folder, /", done.stdout)
+    expect(done.stdout.startswith("/\n"), "the image's own working directory, /", done.stdout)
     kinds = ("pid", "net", "mnt", "ipc", "uts")
-    spaces = bench.host.run(["readlink", *(f"/proc/self/ns/{kind}" for kind in kinds)]).stdout.split()
+    spaces = ctx.host.run(["readlink", *(f"/proc/self/ns/{kind}" for kind in kinds)]).stdout.split()
     own = done.stdout.split()[1 : 1 + len(kinds)]
     told = tuple(space.split(":")[0] for space in own)
     expect(told == kinds, f"its namespaces told: {', '.join(kinds)}", own)
@@ -146,19 +148,21 @@ def test_isolation(bench: CaseContext) -> None:
     expect(beyond == 0, "no capability beyond those that Docker leaves a container", bounding[0] if bounding else "")
     expect(re.search(r"Seccomp:\s*2\n", done.stdout) is not None, "a filter of system calls (Seccomp: 2)", done.stdout)
     expect("routed" in done.stdout, "a network with a way out", "no default route")
-    folders = dict(line.split(" ", 1) for line in bench.host.run(["sh", "-c", FOLDERS]).stdout.splitlines())
-    seen = [folders[each] for each in re.findall(r"^at (\d+:\d+)$", done.stdout, re.MULTILINE) if each in folders]
-    expect(not seen, "the host's own folders to be out of reach", f"mounted inside: {', '.join(seen)}")
+    directories = dict(line.split(" ", 1) for line in ctx.host.run(["sh", "-c", DIRECTORIES]).stdout.splitlines())
+    seen = [
+        directories[each] for each in re.findall(r"^at (\d+:\d+)$", done.stdout, re.MULTILINE) if each in directories
+    ]
+    expect(not seen, "the host's own directories to be out of reach", f"mounted inside: {', '.join(seen)}")
     expect(secret not in done.stdout, "a host file that was not mounted to be out of reach", "its content")
     # And nothing else: what the engine gives such a container when it is asked past the shim is all there is.
-    came, wanted = given(done.stdout), given(bench.engine(*asked.with_options(bench.docker.flags).words))
+    got, wanted = given(done.stdout), given(ctx.engine(*asked.with_options(ctx.docker.flags).words))
     differing = [
-        *(f"also “{line}”" for line in came if line not in wanted),
-        *(f"not “{line}”" for line in wanted if line not in came),
+        *(f"also “{line}”" for line in got if line not in wanted),
+        *(f"not “{line}”" for line in wanted if line not in got),
     ]
     expect(
-        came == wanted,
-        f"mounts, devices, environment, names and limits as {bench.facts.engine} itself gives them",
+        got == wanted,
+        f"mounts, devices, environment, names and limits as {ctx.facts.engine} itself gives them",
         "; ".join(differing) or "the same ones in another order, or twice",
     )
 

@@ -18,96 +18,98 @@ from checks.hosts.process import Completed
 GROUP = "Image operations"
 
 
-def image(bench: CaseContext, name: str) -> str:
+def image(ctx: CaseContext, name: str) -> str:
     """A tag of the run's own, a short name as nanoclaw's are."""
-    return f"nanoclaw-verify-{bench.run}-{name}:{name}"
+    return f"nanoclaw-verify-{ctx.run}-{name}:{name}"
 
 
-def build_image(bench: CaseContext, tag: str, *args: str, timeout: float = 60) -> Completed:
-    """`docker build -t TAG ARGS .` in the case's folder, as nanoclaw's set-up runs it."""
-    done = bench.docker(build(".", options=["-t", tag, *args]), within=["env", "-C", bench.folder], timeout=timeout)
+def build_image(ctx: CaseContext, tag: str, *args: str, timeout: float = 60) -> Completed:
+    """`docker build -t TAG ARGS .` in the case's directory, as nanoclaw's set-up runs it."""
+    done = ctx.docker(build(".", options=["-t", tag, *args]), within=["env", "-C", ctx.directory], timeout=timeout)
     expect_run(done)
     return done
 
 
-def content(bench: CaseContext, tag: str, path: str) -> str:
+def content(ctx: CaseContext, tag: str, path: str) -> str:
     """What a file of an image says, from inside."""
-    done = bench.docker(run(tag, "cat", path, options=["--rm"]))
+    done = ctx.docker(run(tag, "cat", path, options=["--rm"]))
     expect_run(done)
     return done.stdout
 
 
 @pytest.mark.case("docker build", fix="an-image-does-not-build")
-def test_build(bench: CaseContext) -> None:
-    tag, nonce = image(bench, "test-image"), secrets.token_hex(8)
-    bench.write("copied.txt", nonce)
-    bench.write(
+def test_build(ctx: CaseContext) -> None:
+    tag, nonce = image(ctx, "test-image"), secrets.token_hex(8)
+    ctx.write("copied.txt", nonce)
+    ctx.write(
         "Dockerfile",
-        f"FROM {bench.probe}\nCOPY copied.txt /copied.txt\nRUN {{ echo built with $(cat /copied.txt);"
+        f"FROM {ctx.probe}\nCOPY copied.txt /copied.txt\nRUN {{ echo built with $(cat /copied.txt);"
         # Whether there is a network: nanoclaw's own steps are apt's and npm's.
         " awk '$2 == 00000000 { print $3 }' /proc/net/route | grep -q . && echo and a network; true; } > /built\n",
     )
-    build_image(bench, tag)
-    came = content(bench, tag, "/built")
+    build_image(ctx, tag)
+    got = content(ctx, tag, "/built")
     wanted = f"built with {nonce}\nand a network\n"
-    expect(came == wanted, f"the image to hold what its RUN wrote, with {nonce}, having a network with a way out", came)
+    expect(got == wanted, f"the image to hold what its RUN wrote, with {nonce}, having a network with a way out", got)
 
 
 @pytest.mark.case("docker build again under the same tag", fix="an-image-does-not-build")
-def test_build_again(bench: CaseContext) -> None:
-    tag, nonce = image(bench, "again"), secrets.token_hex(8)
-    bench.write("Dockerfile", f"FROM {bench.probe}\nCOPY copied.txt /copied.txt\n")
+def test_build_again(ctx: CaseContext) -> None:
+    tag, nonce = image(ctx, "again"), secrets.token_hex(8)
+    ctx.write("Dockerfile", f"FROM {ctx.probe}\nCOPY copied.txt /copied.txt\n")
     for word in ("what the first build copies", nonce):
-        bench.write("copied.txt", word)
-        build_image(bench, tag)
-    came = content(bench, tag, "/copied.txt")
-    expect(came == nonce, f"the tag to be the image just built, with {nonce}", came)
+        ctx.write("copied.txt", word)
+        build_image(ctx, tag)
+    got = content(ctx, tag, "/copied.txt")
+    expect(got == nonce, f"the tag to be the image just built, with {nonce}", got)
 
 
 @pytest.mark.case("docker build that fails", fix="an-image-does-not-build")
-def test_build_fails(bench: CaseContext) -> None:
-    tag = image(bench, "broken")
-    bench.engine("tag", bench.probe, tag)
-    bench.write("Dockerfile", f"FROM {bench.probe}\nRUN echo half > /tmp/half && exit 3\n")
-    done = bench.docker(build(".", options=["-t", tag]), within=["env", "-C", bench.folder], timeout=60)
-    expect(done.returncode not in (0, 124, 137), "a failure of a build whose RUN fails", f"exit status {done.returncode}")
-    done = bench.docker(run(tag, "sh", "-c", "ls /tmp", options=["--rm"]))
+def test_build_fails(ctx: CaseContext) -> None:
+    tag = image(ctx, "broken")
+    ctx.engine("tag", ctx.probe, tag)
+    ctx.write("Dockerfile", f"FROM {ctx.probe}\nRUN echo half > /tmp/half && exit 3\n")
+    done = ctx.docker(build(".", options=["-t", tag]), within=["env", "-C", ctx.directory], timeout=60)
+    expect(
+        done.returncode not in (0, 124, 137), "a failure of a build whose RUN fails", f"exit status {done.returncode}"
+    )
+    done = ctx.docker(run(tag, "sh", "-c", "ls /tmp", options=["--rm"]))
     expect_run(done, stdout="")  # the tag stays with the last good image
 
 
 @pytest.mark.case("docker build --build-arg", fix="an-image-does-not-build")
-def test_build_argument(bench: CaseContext) -> None:
-    tag = image(bench, "argument")
+def test_build_argument(ctx: CaseContext) -> None:
+    tag = image(ctx, "argument")
     nonce = secrets.token_hex(8)
     steps = 'ARG FONTS=false\nARG BROWSER=default\nENV ARGUMENTS="$FONTS $BROWSER"\n'
-    bench.write("Dockerfile", f"FROM {bench.probe}\n{steps}")
-    build_image(bench, tag, "--build-arg", f"FONTS={nonce}")
-    done = bench.docker(run(tag, "sh", "-c", 'echo "$ARGUMENTS"', options=["--rm"]))
+    ctx.write("Dockerfile", f"FROM {ctx.probe}\n{steps}")
+    build_image(ctx, tag, "--build-arg", f"FONTS={nonce}")
+    done = ctx.docker(run(tag, "sh", "-c", 'echo "$ARGUMENTS"', options=["--rm"]))
     expect_run(done, stdout=f"{nonce} default\n")  # what was not given has its default
 
 
 @pytest.mark.case("docker build -f", fix="an-image-does-not-build")
-def test_build_file(bench: CaseContext) -> None:
-    tag = image(bench, "file")
-    bench.write("Dockerfile", f"FROM {bench.probe}\nCOPY Dockerfile /which\n")
-    other = f"FROM {bench.probe}\nCOPY container/Other.Dockerfile /which\n"
-    bench.write("container/Other.Dockerfile", other)
-    build_image(bench, tag, "-f", f"{bench.folder}/container/Other.Dockerfile")
-    came = content(bench, tag, "/which")
-    expect(came == other, "the image of the file that -f names", came)
+def test_build_file(ctx: CaseContext) -> None:
+    tag = image(ctx, "file")
+    ctx.write("Dockerfile", f"FROM {ctx.probe}\nCOPY Dockerfile /which\n")
+    other = f"FROM {ctx.probe}\nCOPY container/Other.Dockerfile /which\n"
+    ctx.write("container/Other.Dockerfile", other)
+    build_image(ctx, tag, "-f", f"{ctx.directory}/container/Other.Dockerfile")
+    got = content(ctx, tag, "/which")
+    expect(got == other, "the image of the file that -f names", got)
 
 
 @pytest.mark.case("docker build with RUN --mount=type=cache", fix="an-image-does-not-build")
-def test_build_cache_mount(bench: CaseContext) -> None:
-    tag, own = image(bench, "cache"), marker(bench.run)
+def test_build_cache_mount(ctx: CaseContext) -> None:
+    tag, own = image(ctx, "cache"), marker(ctx.run)
     mount = f"RUN --mount=type=cache,id={own},target=/cache,sharing=locked"
     step = f"touch /cache/{own}; echo x >> /cache/runs; wc -l < /cache/runs > /seen"
     # Two steps, so that no layer is taken for the other; --no-cache would empty BuildKit's cache.
     for turn in ("first", "second"):
-        bench.write("Dockerfile", f"FROM {bench.probe}\n{mount} {step}; echo {turn}\n")
-        build_image(bench, tag)
+        ctx.write("Dockerfile", f"FROM {ctx.probe}\n{mount} {step}; echo {turn}\n")
+        build_image(ctx, tag)
     script = "cat /seen; ls /cache 2>/dev/null"
-    done = bench.docker(run(tag, "sh", "-c", f"{script}; true", options=["--rm"]))
+    done = ctx.docker(run(tag, "sh", "-c", f"{script}; true", options=["--rm"]))
     expect_run(done)
     expect(
         done.stdout.strip() == "2",
@@ -126,45 +128,45 @@ def images(text: str) -> int:
 
 
 @pytest.mark.case("docker image inspect", fix="an-image-does-not-build")
-def test_image_inspect(bench: CaseContext) -> None:
+def test_image_inspect(ctx: CaseContext) -> None:
     # A size alone could be any number: two images that differ by known bytes.
-    bench.write("Dockerfile", f"FROM {bench.probe}\nCOPY payload /payload\n")
+    ctx.write("Dockerfile", f"FROM {ctx.probe}\nCOPY payload /payload\n")
     sizes = []
     for name, payload in (("small", 1_000_000), ("large", 4_000_000)):
-        tag = image(bench, name)
-        bench.write("payload", os.urandom(payload))
-        build_image(bench, tag)
-        sizes.append(size_of(bench, tag))
+        tag = image(ctx, name)
+        ctx.write("payload", os.urandom(payload))
+        build_image(ctx, tag)
+        sizes.append(size_of(ctx, tag))
         expect(sizes[-1] >= payload, f"at least the {payload} bytes of its payload", sizes[-1])
     grown = sizes[1] - sizes[0]
-    bench.record.observe("grown_by_bytes", grown)
-    described = bench.docker("image", "inspect", image(bench, "large"))
+    ctx.record.observe("grown_by_bytes", grown)
+    described = ctx.docker("image", "inspect", image(ctx, "large"))
     expect_run(described)
     expect(images(described.stdout) == 1, "one image described, as JSON", described.stdout)
     expect(2_900_000 <= grown <= 3_300_000, "the second image to be larger by about 3000000 bytes", f"{grown} bytes")
 
 
-def size_of(bench: CaseContext, tag: str) -> int:
+def size_of(ctx: CaseContext, tag: str) -> int:
     """How many bytes an image has, as nanoclaw asks for it."""
-    done = bench.docker("image", "inspect", tag, "--format", "{{.Size}}")
+    done = ctx.docker("image", "inspect", tag, "--format", "{{.Size}}")
     expect_run(done)
     expect(re.fullmatch(r"\d+\n", done.stdout) is not None, "a number of bytes", done.stdout)
     return int(done.stdout)
 
 
 @pytest.mark.case("docker image inspect of a missing image", fix="an-image-does-not-build")
-def test_image_inspect_missing(bench: CaseContext) -> None:
+def test_image_inspect_missing(ctx: CaseContext) -> None:
     # nanoclaw's set-up decides by this whether to build.
-    done = bench.docker("image", "inspect", "localhost/nanoclaw-verify/no-such-image:latest")
+    done = ctx.docker("image", "inspect", "localhost/nanoclaw-verify/no-such-image:latest")
     expect(done.returncode not in (0, 124, 137), "a failure", f"exit status {done.returncode}")
     expect(bool(done.stderr.strip()), "a reason on stderr", "nothing")
 
 
 @pytest.mark.case("docker --version", fix="docker-is-not-the-shim")
-def test_version(bench: CaseContext) -> None:
-    done = bench.docker("--version")
+def test_version(ctx: CaseContext) -> None:
+    done = ctx.docker("--version")
     expect_run(done)
-    wanted = version_line(bench.facts)
+    wanted = version_line(ctx.facts)
     expect(re.fullmatch(wanted, done.stdout) is not None, f"a line of the form {wanted}", done.stdout)
 
 
@@ -177,7 +179,7 @@ def version_line(facts: Facts) -> str:
     return rf"{'docker' if facts.version.startswith('3.') else 'podman'} version {version}\n"
 
 
-def expect_live_info(bench: CaseContext, done: Completed, running: int) -> None:
+def expect_live_info(ctx: CaseContext, done: Completed, running: int) -> None:
     """Fail unless the output of `docker info` describes this host as it is now."""
     expect_run(done)
     found = re.search(r"^\s*running:\s*(\d+)\s*$", done.stdout, re.IGNORECASE | re.MULTILINE)
@@ -186,37 +188,37 @@ def expect_live_info(bench: CaseContext, done: Completed, running: int) -> None:
         f"{running} running containers",
         found[0].strip() if found else done.stdout,
     )
-    expect(bench.facts.kernel in done.stdout, f"this host's kernel, {bench.facts.kernel}", done.stdout)
+    expect(ctx.facts.kernel in done.stdout, f"this host's kernel, {ctx.facts.kernel}", done.stdout)
 
 
-def running_containers(bench: CaseContext) -> int:
+def running_containers(ctx: CaseContext) -> int:
     """How many containers run on the account, past the shim."""
-    return len(bench.engine("ps", "-q").split())
+    return len(ctx.engine("ps", "-q").split())
 
 
 @pytest.mark.case("docker info", fix="docker-info-fails")
-def test_info(bench: CaseContext) -> None:
+def test_info(ctx: CaseContext) -> None:
     # A live figure, so that a canned answer is seen: one container more than a moment ago.
-    bench.sleeper(bench.name("bystander"))
-    expect_live_info(bench, bench.docker("info", timeout=10), running_containers(bench))
+    ctx.sleeper(ctx.name("bystander"))
+    expect_live_info(ctx, ctx.docker("info", timeout=10), running_containers(ctx))
 
 
 @pytest.mark.case("docker info fails when the engine is broken", fix="docker-info-fails")
-def test_info_of_a_broken_engine(bench: CaseContext) -> None:
+def test_info_of_a_broken_engine(ctx: CaseContext) -> None:
     # nanoclaw refuses to start on this status alone: it has to tell a broken engine from a good one.
     broken = {
-        "podman": {"CONTAINERS_STORAGE_CONF": bench.write("storage.conf", "this is not TOML\n")},
-        "docker": {"DOCKER_HOST": f"unix://{bench.folder}/nobody-listens-here"},
-    }[bench.facts.engine]
-    done = bench.docker("info", env=broken, timeout=10)
+        "podman": {"CONTAINERS_STORAGE_CONF": ctx.write("storage.conf", "this is not TOML\n")},
+        "docker": {"DOCKER_HOST": f"unix://{ctx.directory}/nobody-listens-here"},
+    }[ctx.facts.engine]
+    done = ctx.docker("info", env=broken, timeout=10)
     expect(done.returncode not in (0, 124, 137), f"a failure, with {broken}", f"exit status {done.returncode}")
 
 
 @pytest.mark.case("systemd-run --user --pipe --wait docker info", fix="docker-info-fails")
-def test_info_under_systemd(bench: CaseContext) -> None:
+def test_info_under_systemd(ctx: CaseContext) -> None:
     # How nanoclaw's set-up finds out whether docker will work from its service.
-    if not bench.has_session:
+    if not ctx.has_session:
         pytest.skip("this account has no systemd user session, so nanoclaw can't run as its service")
-    bench.sleeper(bench.name("bystander"))
-    done = bench.docker("info", within=IN_A_SERVICE, timeout=30)
-    expect_live_info(bench, done, running_containers(bench))
+    ctx.sleeper(ctx.name("bystander"))
+    done = ctx.docker("info", within=IN_A_SERVICE, timeout=30)
+    expect_live_info(ctx, done, running_containers(ctx))

@@ -48,125 +48,131 @@ _PROCESS = re.compile(r"Name:\t(.+)\nPid:\t(\d+)\nUid:\t\d+\t(\d+)\t")  # the se
 _HELPERS_BOUND = 5.0  # seconds on ordinary hardware: they end by themselves, a moment after their container
 
 
-def expect_at_home(bench: CaseContext, agent: RunningAgent, place: Workspace) -> None:
+def expect_at_home(ctx: CaseContext, agent: RunningAgent, place: Workspace) -> None:
     """Fail unless the running agent has its identity, can write what it may and can't what it may not."""
     mounts = [f"{'ro' if each.readonly else 'rw'}:{each.target}" for each in place.mounts]
-    done = bench.host.run([bench.facts.engine, "exec", agent.name, *shell(_INSIDE, *mounts)])
-    uid, gid = (IMAGE_UID, IMAGE_UID) if bench.uid == IMAGE_UID else (bench.uid, bench.facts.gid)
+    done = ctx.host.run([ctx.facts.engine, "exec", agent.name, *shell(_INSIDE, *mounts)])
+    uid, gid = (IMAGE_UID, IMAGE_UID) if ctx.uid == IMAGE_UID else (ctx.uid, ctx.facts.gid)
     wanted = f"uid {uid} gid {gid} HOME /home/node TZ {running.ZONE}"
-    came = done.stdout.strip() if done.returncode == 0 else f"status {done.returncode}: {done.stderr.strip()}"
-    expect(came == wanted, f"{wanted}, rw mounts written, ro mounts refused", came)
+    got = done.stdout.strip() if done.returncode == 0 else f"status {done.returncode}: {done.stderr.strip()}"
+    expect(got == wanted, f"{wanted}, rw mounts written, ro mounts refused", got)
     for mount in place.mounts:
         if not mount.readonly:
-            left = bench.host.run(["cat", f"{mount.source}/.verify"])
-            expect(left.stdout == "here\n", f"what was written to {mount.target} in {mount.source}", left.stdout or left.stderr)
+            left = ctx.host.run(["cat", f"{mount.source}/.verify"])
+            expect(
+                left.stdout == "here\n",
+                f"what was written to {mount.target} in {mount.source}",
+                left.stdout or left.stderr,
+            )
 
 
-def expect_ours(bench: CaseContext, place: Workspace) -> None:
+def expect_ours(ctx: CaseContext, place: Workspace) -> None:
     """Fail unless all that is in the writable mounts belongs to the host user."""
-    folders = [mount.source for mount in place.mounts if not mount.readonly]
-    found = bench.host.run(shell(_FOREIGN, *folders))
+    directories = [mount.source for mount in place.mounts if not mount.readonly]
+    found = ctx.host.run(shell(_FOREIGN, *directories))
     engines = place.mount_points()
     foreign = [line for line in found.stdout.splitlines() if line.rpartition(" ")[0] not in engines]
-    expect(found.returncode == 0 and not foreign, "every file to belong to the host user", "\n".join(foreign) or found.stderr)
+    expect(
+        found.returncode == 0 and not foreign,
+        "every file to belong to the host user",
+        "\n".join(foreign) or found.stderr,
+    )
 
 
-def expect_transcript(bench: CaseContext, question: Question, place: Workspace) -> None:
+def expect_transcript(ctx: CaseContext, question: Question, place: Workspace) -> None:
     """Fail unless the session's transcript is on the host: without it the next message would find no memory."""
     script = 'grep -r -l -F -- "$2" "$1"/projects'
-    found = bench.host.run(shell(script, place.path(place.claude), question.answer))
+    found = ctx.host.run(shell(script, place.path(place.claude), question.answer))
     expect(found.returncode == 0, f"a transcript with the answer in {place.claude}/projects", found.stderr or "none")
 
 
-def network_helpers(bench: CaseContext) -> set[str]:
+def network_helpers(ctx: CaseContext) -> set[str]:
     """The network helpers that the account runs, each by its name and process id."""
-    told = bench.host.run(shell(_PROCESSES))
+    told = ctx.host.run(shell(_PROCESSES))
     processes = _PROCESS.findall(told.stdout)
     expect(bool(processes), "the host's processes in /proc", told.stderr.strip() or "none")
     return {
-        f"{name} {pid}"
-        for name, pid, uid in processes
-        if int(uid) == bench.uid and re.search("pasta|slirp4netns", name)
+        f"{name} {pid}" for name, pid, uid in processes if int(uid) == ctx.uid and re.search("pasta|slirp4netns", name)
     }
 
 
-def expect_no_new_helpers(bench: CaseContext, before: set[str]) -> None:
+def expect_no_new_helpers(ctx: CaseContext, before: set[str]) -> None:
     """Fail unless, within seconds, no network helper is left that was not there before."""
-    deadline = time.monotonic() + _HELPERS_BOUND * bench.slowness
-    while left := network_helpers(bench) - before:
+    deadline = time.monotonic() + _HELPERS_BOUND * ctx.slowness
+    while left := network_helpers(ctx) - before:
         expect(time.monotonic() < deadline, "no network helper of the agent's left", ", ".join(sorted(left)))
         time.sleep(0.5)
 
 
-def converse_by_streams(bench: CaseContext, kit: AgentHandle, *, is_main: bool = False) -> None:
+def converse_by_streams(ctx: CaseContext, handle: AgentHandle, *, is_main: bool = False) -> None:
     """An agent of the first design from its start to its end."""
-    image, question = kit.image(bench), kit.question(bench)
-    place = workspace.for_streams(bench, kit.agent, is_main=is_main)
-    with running.streams(bench, place, image, question, is_main=is_main) as agent:
+    image, question = handle.image(ctx), handle.question(ctx)
+    place = workspace.for_streams(ctx, handle.agent, is_main=is_main)
+    with running.streams(ctx, place, image, question, is_main=is_main) as agent:
         expect_answer(agent)
-        expect_at_home(bench, agent, place)
+        expect_at_home(ctx, agent, place)
         done = agent.close()
     if done.returncode != 0:
         raise agent.failure("the agent to end with status 0 after _close", f"status {done.returncode}", done)
     sessions = {output.session for output in agent.outputs()}
     expect(all(sessions), "a session id in every output", repr(sessions))
-    bench.expect_gone(agent.name)
-    left = bench.host.run(["ls", bench.folder + f"/{place.exchange}/input"]).stdout
+    ctx.expect_gone(agent.name)
+    left = ctx.host.run(["ls", ctx.directory + f"/{place.exchange}/input"]).stdout
     expect("_close" not in left, "_close taken by the agent", left)
-    expect_transcript(bench, question, place)
-    expect_ours(bench, place)
+    expect_transcript(ctx, question, place)
+    expect_ours(ctx, place)
 
 
-def converse_by_databases(bench: CaseContext, kit: AgentHandle) -> None:
+def converse_by_databases(ctx: CaseContext, handle: AgentHandle) -> None:
     """An agent of the second design from its start to its end."""
-    image, question = kit.image(bench), kit.question(bench)
-    place = workspace.for_databases(bench, kit.agent, prompt=question.prompt)
-    with running.databases(bench, place, image, question) as agent:
+    image, question = handle.image(ctx), handle.question(ctx)
+    place = workspace.for_databases(ctx, handle.agent, prompt=question.prompt)
+    with running.databases(ctx, place, image, question) as agent:
         expect_answer(agent)
-        expect_at_home(bench, agent, place)
-        listed = bench.docker("ps", "--filter", f"label=nanoclaw-install={bench.run}", "--format", "{{.Names}}")
+        expect_at_home(ctx, agent, place)
+        listed = ctx.docker("ps", "--filter", f"label=nanoclaw-install={ctx.run}", "--format", "{{.Names}}")
         expect(agent.name in listed.stdout.split(), f"“docker ps” by its label to list {agent.name}", listed.stdout)
         agent.close()
-    bench.expect_gone(agent.name)
-    expect_transcript(bench, question, place)
-    expect_ours(bench, place)
+    ctx.expect_gone(agent.name)
+    expect_transcript(ctx, question, place)
+    expect_ours(ctx, place)
 
 
 @pytest.mark.case("Service on the host reached from a container", fix="a-container-does-not-reach-the-host")
-def test_reach(bench: CaseContext, streams_or_databases_kit: AgentHandle) -> None:
-    bench.record.observe("url", streams_or_databases_kit.url(bench))
+def test_reach(ctx: CaseContext, streams_or_databases_handle: AgentHandle) -> None:
+    ctx.record.observe("url", streams_or_databases_handle.url(ctx))
 
 
 @pytest.mark.case("docker build of the agent's own Dockerfile", fix="an-image-does-not-build")
-def test_agent_build(bench: CaseContext, streams_or_databases_kit: AgentHandle, slow: bool) -> None:
-    if bench.host.slowness > 1 and not slow:
+def test_agent_build(ctx: CaseContext, streams_or_databases_handle: AgentHandle, slow: bool) -> None:
+    if ctx.host.slowness > 1 and not slow:
         pytest.skip("takes half an hour on an emulated host, where agents come on disks; --slow runs it")
-    image = streams_or_databases_kit.build(bench)
+    image = streams_or_databases_handle.build(ctx)
     # What an agent of either design needs of its image, each asked for a sign of life.
     script = "node --version && git --version && bash --version | head -1 && id -un && ls -d /workspace/group"
-    done = bench.docker(run(image, "-c", script, options=["--rm", "--entrypoint", "sh"]))
+    done = ctx.docker(run(image, "-c", script, options=["--rm", "--entrypoint", "sh"]))
     expect(done.returncode == 0, "node, git, bash and /workspace/group in the image", done.stderr or done.stdout)
     expect(done.stdout.splitlines()[-2:] == ["node", "/workspace/group"], "the image's user to be node", done.stdout)
 
 
 @pytest.mark.case("Full agent container invocation", fix=_MAPPING)
-def test_streams_passing_user(bench_passing_user: CaseContext, streams_kit: AgentHandle) -> None:
-    converse_by_streams(bench_passing_user, streams_kit, is_main=True)
+def test_streams_passing_user(ctx_passing_user: CaseContext, streams_handle: AgentHandle) -> None:
+    converse_by_streams(ctx_passing_user, streams_handle, is_main=True)
 
 
 @pytest.mark.case("Full agent container invocation for uid 1000, without --user", fix=_MAPPING)
-def test_streams_image_uid(bench_of_image_uid: CaseContext, streams_kit: AgentHandle) -> None:
-    converse_by_streams(bench_of_image_uid, streams_kit)
+def test_streams_image_uid(ctx_of_image_uid: CaseContext, streams_handle: AgentHandle) -> None:
+    converse_by_streams(ctx_of_image_uid, streams_handle)
 
 
 @pytest.mark.case("Full agent container invocation with session databases", fix=_MAPPING)
-def test_databases_passing_user(bench_passing_user: CaseContext, databases_kit: AgentHandle) -> None:
-    converse_by_databases(bench_passing_user, databases_kit)
+def test_databases_passing_user(ctx_passing_user: CaseContext, databases_handle: AgentHandle) -> None:
+    converse_by_databases(ctx_passing_user, databases_handle)
 
 
 @pytest.mark.case("Full agent container invocation with session databases for uid 1000, without --user", fix=_MAPPING)
-def test_databases_image_uid(bench_of_image_uid: CaseContext, databases_kit: AgentHandle) -> None:
-    converse_by_databases(bench_of_image_uid, databases_kit)
+def test_databases_image_uid(ctx_of_image_uid: CaseContext, databases_handle: AgentHandle) -> None:
+    converse_by_databases(ctx_of_image_uid, databases_handle)
 
 
 def apart(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
@@ -184,9 +190,9 @@ def apart(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
     fix=_ANSWER,
     against="nanoclaw's own code calls docker here, without them",
 )
-def test_own_code(bench: CaseContext, checkout_kit: AgentHandle) -> None:
-    image, question = checkout_kit.image(bench), checkout_kit.question(bench)
-    driven = driver.drive(bench, checkout_kit.agent, image, question)
+def test_own_code(ctx: CaseContext, checkout_handle: AgentHandle) -> None:
+    image, question = checkout_handle.image(ctx), checkout_handle.question(ctx)
+    driven = driver.drive(ctx, checkout_handle.agent, image, question)
     results = [output.get("result") for output in driven.outputs]
     expect(
         question.answer in results,
@@ -200,21 +206,21 @@ def test_own_code(bench: CaseContext, checkout_kit: AgentHandle) -> None:
     name = runs[0].argv[runs[0].argv.index("--name") + 1]
     known = re.fullmatch(rf"nanoclaw-{workspace.GROUP}-\d{{13}}", name)
     expect(known is not None, f"a name nanoclaw-{workspace.GROUP}-MILLISECONDS", name)
-    place = workspace.for_streams(bench, checkout_kit.agent)
+    place = workspace.for_streams(ctx, checkout_handle.agent)
     ours = contract.run_streams(
-        name=name, zone=running.ZONE, uid=bench.uid, gid=bench.facts.gid, mounts=place.mounts, image=image
+        name=name, zone=running.ZONE, uid=ctx.uid, gid=ctx.facts.gid, mounts=place.mounts, image=image
     ).words
     asks = list(runs[0].argv)
     expect(asks == ours, f"what we replay: {ours}", f"nanoclaw's own: {'; '.join(apart(ours, asks))}")
     told = contract.input_of(prompt=question.prompt, group=workspace.GROUP, is_main=False, secrets=question.secrets)
     expect(runs[0].stdin == hashlib.sha256(told).hexdigest(), "the stdin that we replay", "another one")
-    bench.record.observe("docker_seconds", round(runs[0].seconds, 1))
-    bench.expect_gone(name)
+    ctx.record.observe("docker_seconds", round(runs[0].seconds, 1))
+    ctx.expect_gone(name)
 
 
-@pytest.mark.case("Agent in a folder with spaces", fix=_MAPPING)
-def test_agent_in_folder_with_spaces(bench: CaseContext, streams_kit: AgentHandle) -> None:
-    # An agent of few words, which leaves its input in its group's folder.
+@pytest.mark.case("Agent in a directory with spaces", fix=_MAPPING)
+def test_agent_in_directory_with_spaces(ctx: CaseContext, streams_handle: AgentHandle) -> None:
+    # An agent of few words, which leaves its input in its group's directory.
     source = """
         import fs from 'node:fs';
         const input = fs.readFileSync(0, 'utf8');
@@ -223,19 +229,19 @@ def test_agent_in_folder_with_spaces(bench: CaseContext, streams_kit: AgentHandl
         const said = JSON.stringify({ status: 'success', result });
         console.log(`---NANOCLAW_OUTPUT_START---\\n${said}\\n---NANOCLAW_OUTPUT_END---`);
     """
-    image, question = streams_kit.image(bench), streams_kit.question(bench)
-    place = workspace.for_streams(bench, streams_kit.agent, project="my own  nanoclaw", source=source)
-    with running.streams(bench, place, image, question) as agent:
-        came = agent.answer()
+    image, question = streams_handle.image(ctx), streams_handle.question(ctx)
+    place = workspace.for_streams(ctx, streams_handle.agent, project="my own  nanoclaw", source=source)
+    with running.streams(ctx, place, image, question) as agent:
+        got = agent.answer()
         done = agent.ended("its answer")
-    expect(came == "# Global memory\n", "what its read-only mount says", came)
-    left = bench.read(f"my own  nanoclaw/groups/{workspace.GROUP}/input.json")
-    expect(question.prompt in left, f"its input, with “{question.prompt}”, in its group's folder", left)
+    expect(got == "# Global memory\n", "what its read-only mount says", got)
+    left = ctx.read(f"my own  nanoclaw/groups/{workspace.GROUP}/input.json")
+    expect(question.prompt in left, f"its input, with “{question.prompt}”, in its group's directory", left)
     expect(done.returncode == 0, "exit status 0", done.returncode)
 
 
 @pytest.mark.case("Agent output larger than 10MB", fix="the-container-does-not-start")
-def test_agent_output_large(bench: CaseContext, streams_kit: AgentHandle) -> None:
+def test_agent_output_large(ctx: CaseContext, streams_handle: AgentHandle) -> None:
     # The agent's own source, in place of which a user's group may have another: here one that talks a lot.
     size = MAX_OUTPUT + 500_000
     source = f"""
@@ -243,53 +249,53 @@ def test_agent_output_large(bench: CaseContext, streams_kit: AgentHandle) -> Non
         const said = JSON.stringify({{ status: 'success', result, newSessionId: 'none' }});
         process.stdout.write(`---NANOCLAW_OUTPUT_START---\\n${{said}}\\n---NANOCLAW_OUTPUT_END---\\n`);
     """
-    image, question = streams_kit.image(bench), streams_kit.question(bench)
-    place = workspace.for_streams(bench, streams_kit.agent, source=source)
-    with running.streams(bench, place, image, question) as agent:
-        came = agent.answer()
+    image, question = streams_handle.image(ctx), streams_handle.question(ctx)
+    place = workspace.for_streams(ctx, streams_handle.agent, source=source)
+    with running.streams(ctx, place, image, question) as agent:
+        got = agent.answer()
         done = agent.ended("its answer")
-    expect(came == "x" * size, f"a result of {size} characters, unchanged", f"{len(came)} characters")
+    expect(got == "x" * size, f"a result of {size} characters, unchanged", f"{len(got)} characters")
     expect(done.returncode == 0, "exit status 0", done.returncode)
 
 
 @pytest.mark.case("5 agents at once", fix=_ANSWER)
-def test_agents_at_once(bench: CaseContext, streams_kit: AgentHandle) -> None:
-    image = streams_kit.image(bench)
+def test_agents_at_once(ctx: CaseContext, streams_handle: AgentHandle) -> None:
+    image = streams_handle.image(ctx)
     with contextlib.ExitStack() as stack:
         agents = []
         for n in range(MAX_AGENTS):
-            place = workspace.for_streams(bench, streams_kit.agent, project=f"agent-{n}")
-            question = streams_kit.question(bench)
-            asked = running.streams(bench, place, image, question, at_once=MAX_AGENTS)
+            place = workspace.for_streams(ctx, streams_handle.agent, project=f"agent-{n}")
+            question = streams_handle.question(ctx)
+            asked = running.streams(ctx, place, image, question, at_once=MAX_AGENTS)
             agents.append(stack.enter_context(asked))
         for agent in agents:
             expect_answer(agent)
         # All have answered and none was told to end: so all of them must still be there.
-        listed = bench.docker("ps", "--filter", "name=nanoclaw-", "--format", "{{.Names}}").stdout.split()
+        listed = ctx.docker("ps", "--filter", "name=nanoclaw-", "--format", "{{.Names}}").stdout.split()
         missing = [agent.name for agent in agents if agent.name not in listed]
         expect(not missing, f"“docker ps” to list all {MAX_AGENTS} agents", f"without {missing}")
         for agent in agents:
-            bench.write(f"{agent.workspace.exchange}/input/_close", "")
+            ctx.write(f"{agent.workspace.exchange}/input/_close", "")
         ends = [agent.ended("_close").returncode for agent in agents]
     expect(ends == [0] * MAX_AGENTS, "all of them to end with status 0", ends)
 
 
 @pytest.mark.case("Agent that hangs is stopped", fix="docker-stop-is-slow")
-def test_agent_that_hangs(bench: CaseContext, streams_kit: AgentHandle) -> None:
+def test_agent_that_hangs(ctx: CaseContext, streams_handle: AgentHandle) -> None:
     # As nanoclaw does it: `docker stop` and, where that fails or takes longer than 15 s, SIGKILL for the client.
-    image, question = streams_kit.image(bench), streams_kit.question(bench, silent=True)
-    place = workspace.for_streams(bench, streams_kit.agent)
-    helpers = network_helpers(bench)
-    with running.streams(bench, place, image, question) as agent:
-        bound = running.ANSWER_BOUND * bench.slowness
+    image, question = streams_handle.image(ctx), streams_handle.question(ctx, silent=True)
+    place = workspace.for_streams(ctx, streams_handle.agent)
+    helpers = network_helpers(ctx)
+    with running.streams(ctx, place, image, question) as agent:
+        bound = running.ANSWER_BOUND * ctx.slowness
         if not question.conversation.heard.wait(bound):
             raise agent.silent()
-        stop = bench.docker("stop", agent.name, within=["timeout", str(STOP_BOUND * bench.host.slowness)], timeout=30)
-        bench.record.observe("stop_seconds", round(stop.seconds, 1))
+        stop = ctx.docker("stop", agent.name, within=["timeout", str(STOP_BOUND * ctx.host.slowness)], timeout=30)
+        ctx.record.observe("stop_seconds", round(stop.seconds, 1))
         if stop.returncode != 0:
             agent.kill_client()
         else:
             status = agent.ended("docker stop").returncode
             expect(status == 137, "docker run to end with 137, of SIGKILL", status)
-    bench.expect_gone(agent.name)
-    expect_no_new_helpers(bench, helpers)
+    ctx.expect_gone(agent.name)
+    expect_no_new_helpers(ctx, helpers)

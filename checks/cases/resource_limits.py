@@ -16,10 +16,10 @@ CGROUP = "/sys/fs/cgroup"
 FIX = "limits-are-accepted-and-ignored"
 
 
-def limit(bench: CaseContext, flag: str, file: str, wanted: str) -> None:
+def limit(ctx: CaseContext, flag: str, file: str, wanted: str) -> None:
     """Fail unless a container that was given the flag reads that limit in its own cgroup."""
-    done = bench.docker(run(bench.probe, "cat", f"{CGROUP}/{file}", options=["--rm", flag]))
-    bench.record.observe(file, done.stdout.strip())
+    done = ctx.docker(run(ctx.probe, "cat", f"{CGROUP}/{file}", options=["--rm", flag]))
+    ctx.record.observe(file, done.stdout.strip())
     expect(
         done.returncode == 0,
         f"{flag} taken, and {file} readable inside",
@@ -29,8 +29,8 @@ def limit(bench: CaseContext, flag: str, file: str, wanted: str) -> None:
 
 
 @pytest.mark.case("--cpus", fix=FIX)
-def test_cpus(bench: CaseContext) -> None:
-    limit(bench, "--cpus=2", "cpu.max", "200000 100000")
+def test_cpus(ctx: CaseContext) -> None:
+    limit(ctx, "--cpus=2", "cpu.max", "200000 100000")
     # Two busy loops under half a processor: what they get, by the cgroup's own account and clock.
     script = (
         "spent() { sed -n 's/^usage_usec //p' /sys/fs/cgroup/cpu.stat; }; now() { cut -d' ' -f1 /proc/uptime; };"
@@ -38,50 +38,50 @@ def test_cpus(bench: CaseContext) -> None:
         "a=$(spent); s=$(now); sleep 4; b=$(spent); e=$(now);"
         "kill %1 %2; echo $a $b $s $e"
     )
-    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "--cpus=0.5"]), timeout=30)
+    done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=["--rm", "--cpus=0.5"]), timeout=30)
     expect_run(done)
     told = re.fullmatch(r"(\d+) (\d+) ([\d.]+) ([\d.]+)\n", done.stdout)
     expect(told is not None, "processor time and clock, before and after", done.stdout)
     assert told
     before, after, start, end = (float(part) for part in told.groups())
     share = (after - before) / 1e6 / (end - start)
-    bench.record.observe("share_of_half_a_cpu", round(share, 2))
+    ctx.record.observe("share_of_half_a_cpu", round(share, 2))
     expect(0.35 <= share <= 0.65, "two busy loops under --cpus=0.5 to get about 0.5 processors", f"{share:.2f}")
 
 
 @pytest.mark.case("--memory", fix=FIX)
-def test_memory(bench: CaseContext) -> None:
-    limit(bench, "--memory=4g", "memory.max", str(4 << 30))
+def test_memory(ctx: CaseContext) -> None:
+    limit(ctx, "--memory=4g", "memory.max", str(4 << 30))
     # Within the limit it works, far past it (and past the swap that comes with it) it is killed.
     script = (
         "dd if=/dev/zero of=/dev/null bs=40M count=1 2>/dev/null && echo 40 MiB fit;"
         "exec dd if=/dev/zero of=/dev/null bs=256M count=1"
     )
-    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "--memory=64m"]), timeout=30)
+    done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=["--rm", "--memory=64m"]), timeout=30)
     expect_run(done, status=137, stdout="40 MiB fit\n")
 
 
 @pytest.mark.case("--pids-limit", fix=FIX)
-def test_pids_limit(bench: CaseContext) -> None:
-    limit(bench, "--pids-limit=256", "pids.max", "256")
+def test_pids_limit(ctx: CaseContext) -> None:
+    limit(ctx, "--pids-limit=256", "pids.max", "256")
     # The subshell dies of its first failed fork; the rest is built into the shell and forks nothing.
     script = "(n=0; while [ $n -lt 120 ]; do sleep 60 & n=$((n+1)); echo $n > /tmp/n; done); read n < /tmp/n; echo $n"
-    done = bench.docker(run(bench.probe, "sh", "-c", script, options=["--rm", "--pids-limit=64"]), timeout=30)
+    done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=["--rm", "--pids-limit=64"]), timeout=30)
     expect_run(done, stderr_has="fork")
     expect(re.fullmatch(r"\d+\n", done.stdout) is not None, "a number of forks", done.stdout)
     forked = int(done.stdout)
-    bench.record.observe("forked_under_64", forked)
+    ctx.record.observe("forked_under_64", forked)
     expect(56 <= forked <= 64, "about 62 forks under --pids-limit=64, and then no more", forked)
 
 
 @pytest.mark.case("--cpus, --memory and --pids-limit together", fix=FIX)
-def test_all_limits(bench: CaseContext) -> None:
+def test_all_limits(ctx: CaseContext) -> None:
     # From a user's service where there can be one, as nanoclaw runs: the container's control group is another one then.
     flags = ("--cpus=2", "--memory=4g", "--pids-limit=256")
     files = [f"{CGROUP}/{file}" for file in ("cpu.max", "memory.max", "pids.max")]
     script = 'cat "$@"; [ "$(cat /sys/fs/cgroup/memory.swap.max 2>/dev/null)" != max ] || echo swap without end'
-    done = bench.docker(
-        run(bench.probe, *shell(script, *files), options=["--rm", *flags]),
-        within=IN_A_SERVICE if bench.has_session else None,
+    done = ctx.docker(
+        run(ctx.probe, *shell(script, *files), options=["--rm", *flags]),
+        within=IN_A_SERVICE if ctx.has_session else None,
     )
     expect_run(done, stdout=f"200000 100000\n{4 << 30}\n256\n")

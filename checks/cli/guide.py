@@ -42,7 +42,7 @@ def doctor(_: Context, host: str = "", profile: str = "", explain: str | bool | 
     help={
         "only": "entries whose id or title has this in it; repeatable (default: all that can be reproduced)",
         "host": "a throwaway host (default: each entry's own; without --only, the entries made for that host)",
-        "evidence": "the folder that takes what was seen (default: evidence/reproductions)",
+        "evidence": "the directory that takes what was seen (default: evidence/reproductions)",
         "list": "print the entries that would be reproduced, each with its host, and stop",
     },
 )

@@ -11,7 +11,7 @@ from checks.hardening.command import harden as run_harden
 _HOST = {
     "host": "auto (default), local, ssh://user@host[:port], or a throwaway host (invoke hosts)",
     "nanoclaw": "a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw, else a stand-in agent)",
-    "evidence": "the folder to leave evidence in (default: none is left)",
+    "evidence": "the directory to leave evidence in (default: none is left)",
     "timeout_factor": "multiply every time limit, for slow machines",
 }
 

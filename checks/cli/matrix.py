@@ -15,7 +15,7 @@ from checks.matrix.compare import compare as compare_evidence
         "host": "a throwaway host; repeatable (default: all, see invoke hosts)",
         "at_once": "how many guests run at a time: 1 (default), or 2, where a host's cases run on two copies of it",
         "html": "write the matrix as a page to this file",
-        "evidence": "the folder that each run's evidence is left in (default: evidence)",
+        "evidence": "the directory that each run's evidence is left in (default: evidence)",
         "timeout_factor": "multiply every time limit, for slow machines",
     },
 )

@@ -15,7 +15,7 @@ from checks.documents.parallel import render_parallel as render_parallel_documen
         "host": "auto (default), local, ssh://user@host[:port], or a throwaway host (invoke hosts)",
         "most": "the largest number of agents to try at once (default: 5, as many as nanoclaw runs)",
         "nanoclaw": "a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw, else a stand-in agent)",
-        "evidence": "the folder to leave evidence in (default: none is left)",
+        "evidence": "the directory to leave evidence in (default: none is left)",
         "timeout_factor": "multiply every time limit; an agent is given 30 minutes, as nanoclaw gives it",
     },
 )

@@ -26,20 +26,20 @@ _NO_EFFECT = ("command-timeout", "dry", "echo", "hide", "prompt-for-sudo-passwor
 T = TypeVar("T")
 
 
-def _guarded(stage: Callable[..., T], *, parses: bool = False) -> Callable[..., T]:
+def _guarded(prepared: Callable[..., T], *, parses: bool = False) -> Callable[..., T]:
     """A stage of the program from which only its result comes back; everything else ends the process.
 
     ``parses``: the stage runs Invoke's parser alone, so that its errors are about what was typed.
     """
 
-    @wraps(stage)
+    @wraps(prepared)
     def guarded(self: FrontDoor, *args: Any, **kwargs: Any) -> T:
         results: list[T] = []
         ended: list[int] = []
 
         def run() -> errors.Exit:
             try:
-                results.append(stage(self, *args, **kwargs))
+                results.append(prepared(self, *args, **kwargs))
             except Exit as asked:  # how a task hands its status on, and how Invoke ends after --help
                 if asked.message:
                     raise WrongUsage(asked.message) from asked

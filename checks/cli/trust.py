@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke import Context, Exit, task
 
 from checks.documents.mutation import render_trust as render_trust_document
-from checks.engine.environment import DEFAULT_GUEST
+from checks.engine.prepared_host import DEFAULT_GUEST
 from checks.mutation.command import SabotageOptions
 from checks.mutation.command import sabotage as run_sabotage
 from checks.mutation.faults.command import FaultsOptions

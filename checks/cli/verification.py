@@ -31,7 +31,7 @@ from checks.runner.verify import verify as run_verify
         "live": "let the agent ask the real service, with the key in $ANTHROPIC_API_KEY",
         "sharing": "another throwaway host runs here at the same time: this one makes do with one processor",
         "hardened": "give every docker run the recommended hardening flags (docs/SECURITY.md)",
-        "keep": "leave a failed case's containers and folder, and say how to look at them",
+        "keep": "leave a failed case's containers and directory, and say how to look at them",
     },
 )
 def verify(
@@ -90,7 +90,7 @@ def patterns(_: Context, nanoclaw: str = "") -> None:
     help={"action": "fetch", "ref": "a tag or branch (default: the pinned one, fixtures/nanoclaw.toml)"},
 )
 def nanoclaw(_: Context, action: str, ref: str = "") -> None:
-    """Bring a nanoclaw checkout: `invoke nanoclaw fetch`. Prints its folder."""
+    """Bring a nanoclaw checkout: `invoke nanoclaw fetch`. Prints its directory."""
     raise Exit(code=act(action, ref))
 
 

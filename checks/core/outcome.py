@@ -59,15 +59,15 @@ def _fault(error: Exception) -> str:
 def _written(error: Exception) -> Path:
     text = redaction.redacted_text("".join(traceback.format_exception(error))).encode(errors="backslashreplace")
     try:
-        folder = cache() / "faults"
-        folder.mkdir(exist_ok=True)
-        return _private(text, folder)
+        directory = cache() / "faults"
+        directory.mkdir(exist_ok=True)
+        return _private(text, directory)
     except (Problem, OSError):
         return _private(text, Path(tempfile.gettempdir()))
 
 
-def _private(text: bytes, folder: Path) -> Path:
-    descriptor, name = tempfile.mkstemp(prefix="nanoclaw-verify-", suffix=".traceback", dir=folder)  # 0600
+def _private(text: bytes, directory: Path) -> Path:
+    descriptor, name = tempfile.mkstemp(prefix="nanoclaw-verify-", suffix=".traceback", dir=directory)  # 0600
     with os.fdopen(descriptor, "wb") as file:
         file.write(text)
     return Path(name)

@@ -10,22 +10,22 @@ from checks.core.errors import WrongUsage
 
 
 def require_parent_directory(option: str, path: str) -> None:
-    """Raise WrongUsage unless there is a folder for what ``option`` names; empty is no path."""
+    """Raise WrongUsage unless there is a directory for what ``option`` names; empty is no path."""
     if path == "-":
         raise WrongUsage(f"{option} - is not supported: nothing is written to standard output.", "Name a file.")
-    if path and not (folder := Path(path).absolute().parent).is_dir():
-        raise WrongUsage(f"{option}: the folder {folder} does not exist.")
+    if path and not (directory := Path(path).absolute().parent).is_dir():
+        raise WrongUsage(f"{option}: the directory {directory} does not exist.")
 
 
 def require_directory(option: str, path: str) -> None:
-    """Raise WrongUsage unless ``path`` is a folder that can be written to, or can be made; empty is no path."""
+    """Raise WrongUsage unless ``path`` is a directory that can be written to, or can be made; empty is no path."""
     require_parent_directory(option, path)
     if not path:
         return
-    folder = Path(path).absolute()
-    if folder.exists() and not folder.is_dir():
-        raise WrongUsage(f"{option}: {folder} is not a folder.")
-    written = folder if folder.exists() else folder.parent
+    directory = Path(path).absolute()
+    if directory.exists() and not directory.is_dir():
+        raise WrongUsage(f"{option}: {directory} is not a directory.")
+    written = directory if directory.exists() else directory.parent
     if not os.access(written, os.W_OK | os.X_OK):
         raise WrongUsage(f"{option}: {written} can't be written.")
 
@@ -55,10 +55,10 @@ def require_file(option: str, path: str) -> None:
         return
     file = Path(path).absolute()
     if file.is_dir():
-        raise WrongUsage(f"{option}: {file} is a folder; name a file in it.")
+        raise WrongUsage(f"{option}: {file} is a directory; name a file in it.")
     if why := foreign(file):
         raise WrongUsage(f"{option}: {why}.", "Name another file.")
-    # A file is written aside and renamed, which is up to its folder; a device or a pipe is written to.
+    # A file is written aside and renamed, which is up to its directory; a device or a pipe is written to.
     written = file if file.exists() and not file.is_file() else file.resolve().parent
     if not os.access(written, os.W_OK):
         raise WrongUsage(f"{option}: {written} can't be written.")

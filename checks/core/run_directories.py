@@ -1,4 +1,4 @@
-"""A run and what belongs to it: its id, its folders, its lock; and what runs left that died without cleaning."""
+"""A run and what belongs to it: its id, its directories, its lock; and what runs left that died without cleaning."""
 
 from __future__ import annotations
 
@@ -29,29 +29,33 @@ MARK = "NANOCLAW_VERIFY_RUN"
 
 _SHARED = Path("/var/tmp")  # noqa: S108 - only mkdtemp makes anything in it
 _OWNER = "run"
-"""In the scratch folder: a link to the run's folder in the cache."""
-_OWN_CACHE = "Set XDG_CACHE_HOME to a folder of your own."
+"""In the scratch directory: a link to the run's directory in the cache."""
+_OWN_CACHE = "Set XDG_CACHE_HOME to a directory of your own."
 _KILL_BOUND = 5.0  # seconds; a killed process takes a moment to go
 
 
 def cache() -> Path:
-    """This project's folder in the user's cache, made when missing.
+    """This project's directory in the user's cache, made when missing.
 
-    A relative XDG_CACHE_HOME is ignored, as the XDG specification wants: it would be another folder in every directory.
+    A relative XDG_CACHE_HOME is ignored, as the XDG specification requires.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
-    folder = (Path(base) if Path(base).is_absolute() else _home() / ".cache") / PROGRAM
+    directory = (Path(base) if Path(base).is_absolute() else _home() / ".cache") / PROGRAM
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        seen = folder.stat()
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        seen = directory.stat()
     except OSError as error:
-        raise HostProblem(f"The cache folder {folder} can't be made: {error.strerror}.", _OWN_CACHE) from error
+        raise HostProblem(f"The cache directory {directory} can't be made: {error.strerror}.", _OWN_CACHE) from error
     # Programs, disks and private keys are taken from there: whoever can write it can run code as this account.
     if seen.st_uid != os.geteuid():
-        raise HostProblem(f"The cache folder {folder} belongs to another account (uid {seen.st_uid}).", _OWN_CACHE)
+        raise HostProblem(
+            f"The cache directory {directory} belongs to another account (uid {seen.st_uid}).", _OWN_CACHE
+        )
     if seen.st_mode & 0o002:
-        raise HostProblem(f"The cache folder {folder} is one that other accounts can write.", f"chmod o-w {folder}")
-    return folder
+        raise HostProblem(
+            f"The cache directory {directory} is one that other accounts can write.", f"chmod o-w {directory}"
+        )
+    return directory
 
 
 def _home() -> Path:
@@ -63,7 +67,7 @@ def _home() -> Path:
         except KeyError:
             home = Path()
     if not home.is_absolute():
-        raise HostProblem("This account has no home directory.", "Set XDG_CACHE_HOME to a folder of your own.")
+        raise HostProblem("This account has no home directory.", "Set XDG_CACHE_HOME to a directory of your own.")
     return home
 
 
@@ -71,44 +75,44 @@ def _home() -> Path:
 class Run:
     """One run of this program.
 
-    ``folder`` (in the cache) holds its disks, ``scratch`` (short path, outside the home) its sockets and what other
+    ``directory`` (in the cache) holds its disks, ``scratch`` (short path, outside the home) its sockets and what other
     users' ids must be able to enter. Both go with the run, unless it is kept.
     """
 
     id: str
-    folder: Path
+    directory: Path
     scratch: Path
     kept: bool = False
 
     @property
     def sockets(self) -> Path:
-        """A folder that only this account can enter, for control sockets."""
+        """A directory that only this account can enter, for control sockets."""
         return self.scratch / "s"
 
     def keep(self, host: str) -> None:
         """Leave everything of this run where it is when it ends, until ``invoke clean``."""
         self.kept = True
-        _note(self.folder, host, kept=True)
+        _note(self.directory, host, kept=True)
 
     def aims_at(self, host: str) -> None:
         """Write down which host the run leaves objects on, before it makes any."""
-        _note(self.folder, host, kept=False)
+        _note(self.directory, host, kept=False)
 
 
 @contextlib.contextmanager
 def new_run() -> Iterator[Run]:
-    """A run of its own id, locked while it lives. Its folders are removed at the end, unless it was kept.
+    """A run of its own id, locked while it lives. Its directories are removed at the end, unless it was kept.
 
     A signal that asks for its end raises Interrupted in the block.
     """
     run_id = secrets.token_hex(5)
-    folder = cache() / "runs" / run_id
+    directory = cache() / "runs" / run_id
     with _signals_raise():
-        folder.mkdir(parents=True)
-        with (folder / "lock").open("w") as lock:
+        directory.mkdir(parents=True)
+        with (directory / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            _note(folder, "", kept=False)
-            run = Run(run_id, folder, _make_scratch(run_id, folder))
+            _note(directory, "", kept=False)
+            run = Run(run_id, directory, _make_scratch(run_id, directory))
             run.sockets.mkdir(mode=0o700)
             os.environ[MARK] = run.id
             ending: BaseException | None = None
@@ -186,17 +190,17 @@ def stop(run: Run) -> None:
 
 
 def remove(run: Run) -> None:
-    """End what a run left running here, and remove its folders."""
+    """End what a run left running here, and remove its directories."""
     stop(run)
-    for folder in (run.scratch, run.folder):
-        remove_tree(folder)
+    for directory in (run.scratch, run.directory):
+        remove_tree(directory)
 
 
-def remove_tree(folder: Path) -> None:
-    """Remove a folder and all in it, as far as that is possible; it may not be there."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():  # files of subordinate ids, from a build by a plain user: only its namespace may remove them
-        argv = ["unshare", "--map-auto", "--map-root-user", "rm", "-rf", "--", str(folder)]
+def remove_tree(directory: Path) -> None:
+    """Remove a directory and all in it, as far as that is possible; it may not be there."""
+    shutil.rmtree(directory, ignore_errors=True)
+    if directory.exists():  # files of subordinate ids, from a build by a plain user: only its namespace may remove them
+        argv = ["unshare", "--map-auto", "--map-root-user", "rm", "-rf", "--", str(directory)]
         subprocess.run(argv, capture_output=True, check=False)
 
 
@@ -219,7 +223,11 @@ def leftovers(run_id: str, where: Path) -> list[str]:
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if run_id in line]
     return [
         *(f"process {pid}: {' '.join(words(pid))[:80]}" for pid in processes),
-        *(f"folder {folder}" for folder in (where / "runs" / run_id, *_scratch_of(run_id)) if folder.exists()),
+        *(
+            f"directory {directory}"
+            for directory in (where / "runs" / run_id, *_scratch_of(run_id))
+            if directory.exists()
+        ),
         *(f"mount {mount}" for mount in mounts),
     ]
 
@@ -231,16 +239,16 @@ def words(pid: int) -> list[str]:
     return []
 
 
-def _make_scratch(run_id: str, folder: Path) -> Path:
-    """A run's scratch folder, which was not there before and whose name nobody could know; it tells of ``folder``."""
+def _make_scratch(run_id: str, directory: Path) -> Path:
+    """Make a run's scratch directory, with a name that nobody can predict; a file in it names ``directory``."""
     scratch = Path(tempfile.mkdtemp(prefix=f"{PROGRAM}-{run_id}.", dir=_SHARED))
-    (scratch / _OWNER).symlink_to(folder)
+    (scratch / _OWNER).symlink_to(directory)
     scratch.chmod(0o711)  # other users' ids may pass, and neither list nor write
     return scratch
 
 
 def _scratch_of(run_id: str) -> list[Path]:
-    """The scratch folders that this account has for runs of that id (a pattern). Anyone can make one of such a name."""
+    """The scratch directories that this account owns, for runs of that id (a glob pattern)."""
     return [
         path
         for path in sorted(_SHARED.glob(f"{PROGRAM}-{run_id}.*"))
@@ -254,31 +262,31 @@ def _run(run_id: str) -> Run:
 
 
 def _unlocked() -> Iterator[tuple[Run, dict[str, object]]]:
-    for folder in sorted((cache() / "runs").glob("*")):
-        with contextlib.suppress(OSError), (folder / "lock").open() as lock:
+    for directory in sorted((cache() / "runs").glob("*")):
+        with contextlib.suppress(OSError), (directory / "lock").open() as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue  # it lives
-            if (note := _read(folder)) or not any(folder.glob("run.json")):
-                yield _run(folder.name), note
+            if (note := _read(directory)) or not any(directory.glob("run.json")):
+                yield _run(directory.name), note
 
 
 def _orphans() -> Iterator[Run]:
-    """Runs of which only the scratch folder is left: their cache was removed."""
+    """Runs of which only the scratch directory is left: their cache was removed."""
     for scratch in _scratch_of("[0-9a-f]" * 10):
         owner = scratch / _OWNER
         if owner.is_symlink() and not owner.exists():
             yield Run(scratch.stem.removeprefix(f"{PROGRAM}-"), owner.readlink(), scratch)
 
 
-def _note(folder: Path, host: str, *, kept: bool) -> None:
-    files.replace_json(folder / "run.json", {"pid": os.getpid(), "host": host, "kept": kept})
+def _note(directory: Path, host: str, *, kept: bool) -> None:
+    files.replace_json(directory / "run.json", {"pid": os.getpid(), "host": host, "kept": kept})
 
 
-def _read(folder: Path) -> dict[str, object]:
+def _read(directory: Path) -> dict[str, object]:
     try:
-        note = read_json(folder / "run.json")
+        note = read_json(directory / "run.json")
     except (OSError, ValueError):
         return {}
     return note if isinstance(note, dict) else {}

@@ -13,7 +13,7 @@ from checks.core.paths import ROOT
 from checks.core.progress import Progress
 from checks.core.rendering import deliver, render_template
 from checks.documents.picture import svg
-from checks.engine.environment import DEFAULT_GUEST, profiles
+from checks.engine.prepared_host import DEFAULT_GUEST, profiles
 from checks.evidence import stored
 from checks.evidence.stored import Stored
 from checks.hosts import recipe

@@ -8,10 +8,10 @@ from checks.core.errors import Exit
 from checks.core.paths import ROOT
 from checks.core.rendering import deliver
 from checks.hardening.injection import configuration
-from checks.hardening.injection.configuration import DROP_IN, HOOK, HOOK_JSON, settings_folder
+from checks.hardening.injection.configuration import DROP_IN, HOOK, HOOK_JSON, settings_directory
 from checks.hardening.injection.settings import command_line, recommended
 
-FOLDER = ROOT / "examples" / "injection"
+DIRECTORY = ROOT / "examples" / "injection"
 _HOME = "/home/YOU"
 
 
@@ -19,7 +19,7 @@ def rendered() -> Mapping[str, str]:
     """Each file's text, by its name there."""
     wanted = recommended()
     options = command_line()
-    hook, hook_json, drop_in = configuration.files(settings_folder(_HOME), "5", wanted)
+    hook, hook_json, drop_in = configuration.files(settings_directory(_HOME), "5", wanted)
     return {
         DROP_IN.rpartition("/")[2]: drop_in.data.decode(),
         HOOK: hook.data.decode(),
@@ -33,7 +33,7 @@ def render_examples(*, check: bool) -> Exit:
     """Write them, or with ``check`` say whether they are what the sources say."""
     told = []
     for name, text in rendered().items():
-        path = FOLDER / name
+        path = DIRECTORY / name
         path.parent.mkdir(parents=True, exist_ok=True)
         told.append(deliver(path, text, check=check, command="invoke render-injection"))
         if not check and text.startswith("#!"):

@@ -14,7 +14,7 @@ from checks.matrix.table import clock
 from checks.mutation import catalogue, stored
 from checks.mutation.catalogue import Mutation
 from checks.mutation.faults.catalogue import FAULTS
-from checks.mutation.verdict import Pair, MutationStatus, score
+from checks.mutation.verdict import MutationStatus, Pair, score
 from checks.runner.plugin import CaseInfo
 from checks.runner.verify import all_cases
 
@@ -63,9 +63,9 @@ def _host(seen: Mapping[str, Any], sabotages: Sequence[Mutation], cases: Sequenc
 
 def _pair(found: Mapping[str, Any] | None, sabotage: Mutation, case: CaseInfo) -> Pair:
     if found is None or found["digest"] != sabotage.digest:
-        return Pair(sabotage, case.id, case.label, MutationStatus.NOT_RUN, came="new, or changed since")
+        return Pair(sabotage, case.id, case.label, MutationStatus.NOT_RUN, got="new, or changed since")
     verdict = MutationStatus(found["verdict"])
-    return Pair(sabotage, case.id, case.label, verdict, _cell(found["expected"]), _cell(found["came"]))
+    return Pair(sabotage, case.id, case.label, verdict, _cell(found["expected"]), _cell(found["got"]))
 
 
 def _cell(said: str) -> str:

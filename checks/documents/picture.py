@@ -38,7 +38,7 @@ def evidence(stored: Stored) -> Evidence:
     cases = [
         CaseResult(
             case["id"], case["group"], case["label"], case["outcome"], case["seconds"], Record(),
-            case.get("expected", ""), case.get("came", ""), case.get("reason", ""),
+            case.get("expected", ""), case.get("got", ""), case.get("reason", ""),
         )
         for case in stored.cases
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""A case's workbench: docker under test on one account, a folder of its own there, and the host's own view."""
+"""A case's workbench: docker under test on one account, a directory of its own there, and the host's own view."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _milliseconds() -> int:
 
 
 class CaseContext:
-    """What one case needs on one account. Its folder is made when first asked for."""
+    """What one case needs on one account. Its directory is made when first asked for."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class CaseContext:
         self.agent = f"{probe_image.repository(owner.images)}:agent"
         self._owner = owner
         self.case = case
-        self._folder = ""
+        self._directory = ""
         self._bystanders: list[str] = []
 
     @property
@@ -141,37 +141,37 @@ class CaseContext:
         return self.host.run(["systemctl", "--user", "show-environment"]).returncode == 0
 
     @property
-    def folder(self) -> str:
-        """An empty folder of the case's own, on the host."""
-        if not self._folder:
-            self._folder = self.host.make_private_directory(f"{directories_of(self.run)}-{self.case}")
-        return self._folder
+    def directory(self) -> str:
+        """An empty directory of the case's own, on the host."""
+        if not self._directory:
+            self._directory = self.host.make_private_directory(f"{directories_of(self.run)}-{self.case}")
+        return self._directory
 
     @property
     def made(self) -> str:
-        """The case's folder where it has asked for one; else empty."""
-        return self._folder
+        """The case's directory where it has asked for one; else empty."""
+        return self._directory
 
     def make(self, name: str) -> str:
-        """Make a folder in the case's folder; its path."""
-        path = f"{self.folder}/{name}"
-        self.host.make_folder(path)
+        """Make a directory in the case's directory; its path."""
+        path = f"{self.directory}/{name}"
+        self.host.make_directory(path)
         return path
 
     def write(self, name: str, content: str | bytes) -> str:
-        """Write a file in the case's folder; its path."""
-        path = f"{self.folder}/{name}"
+        """Write a file in the case's directory; its path."""
+        path = f"{self.directory}/{name}"
         self.host.put(path, content.encode() if isinstance(content, str) else content)
         return path
 
     def read(self, name: str) -> str:
-        """The text of a file in the case's folder, or a note that it can't be read: a case says what that means."""
-        done = self.host.run(["cat", f"{self.folder}/{name}"])
+        """The text of a file in the case's directory, or a note that it can't be read: a case says what that means."""
+        done = self.host.run(["cat", f"{self.directory}/{name}"])
         return done.stdout if done.returncode == 0 else f"({done.stderr.strip()})"
 
     def owner_of(self, name: str) -> str:
-        """uid:gid of a file in the case's folder, as the host sees it."""
-        return self.host.run(["stat", "-c", "%u:%g", f"{self.folder}/{name}"]).stdout.strip()
+        """uid:gid of a file in the case's directory, as the host sees it."""
+        return self.host.run(["stat", "-c", "%u:%g", f"{self.directory}/{name}"]).stdout.strip()
 
     def name(self, group: str) -> str:
         """A container name as nanoclaw makes them: nanoclaw-GROUP-MILLISECONDS. The group carries the case's name."""
@@ -219,7 +219,9 @@ class CaseContext:
         """Fail unless, within seconds, neither a container of that name nor a process that serves it is left."""
         pattern = f"[{name[0]}]{name[1:]}"  # a regular expression that does not match the command line that carries it
         left = self.host.run(shell(_GONE, self.facts.engine, pattern), timeout=30)
-        expect(left.returncode == 0, f"nothing left of container {name}: no container, no client, no conmon", left.stdout)
+        expect(
+            left.returncode == 0, f"nothing left of container {name}: no container, no client, no conmon", left.stdout
+        )
 
     def await_running(self, name: str) -> None:
         """Return when the host sees a container of that very name running; fail after 15 s on ordinary hardware."""
@@ -236,7 +238,7 @@ def remove_containers(account: Host, run: str) -> None:
 
 
 def remove_objects(account: Host, run: str) -> bool:
-    """Remove what a run left on an account: containers, images, build caches, folders. Whether nothing is left."""
+    """Remove what a run left on an account: containers, images, build caches, directories. Whether nothing is left."""
     try:
         gone = account.remove_private_directories(directories_of(run))
         script = shell(_REMOVE, account.facts().engine, f"{probe_image.LABEL}={run}", marker(run), base.SHARED)

@@ -60,7 +60,7 @@ class ContainerState:
     """0 no filter, 2 a filter of system calls."""
     root: Mounted
     tmp: Mounted | None
-    """What is mounted on /tmp; None where it is a folder of the root filesystem."""
+    """What is mounted on /tmp; None where it is a directory of the root filesystem."""
     tmp_mode: str
     """The permissions of /tmp, in octal digits."""
     pids: int | None

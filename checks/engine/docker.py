@@ -98,14 +98,14 @@ class Docker:
     ) -> Completed:
         """Run a command to its end and record it.
 
-        ``within`` is a command that carries it (``env -C FOLDER``, ``systemd-run …``). Raises TimedOut, recorded as
+        ``within`` is a command that carries it (``env -C DIRECTORY``, ``systemd-run …``). Raises TimedOut, recorded as
         well, after ``timeout`` seconds on ordinary hardware.
         """
         argv = [*(within or []), *self.argv(first, *words)]
         try:
             done = self._host.run(argv, stdin=stdin, env=env, timeout=timeout * self._factor)
-        except TimedOut as late:
-            self._record.commands.append(late.partial)
+        except TimedOut as error:
+            self._record.commands.append(error.partial)
             raise
         self._record.commands.append(done)
         return done
@@ -167,8 +167,8 @@ class Started:
         """Wait for its end; recorded."""
         try:
             done = self._host.wait(self._process, self._timeout)
-        except TimedOut as late:
-            self._record.commands.append(late.partial)
+        except TimedOut as error:
+            self._record.commands.append(error.partial)
             raise
         self._record.commands.append(done)
         return done
@@ -197,9 +197,9 @@ class Talk:
             self.child.expect(pattern)
         except Flood as flood:
             raise _flooded(f"“{pattern}”") from flood
-        except pexpect.TIMEOUT as late:
+        except pexpect.TIMEOUT as error:
             self._heard += self.child.before or b""
-            raise TimedOut(self.completed(), self.child.timeout or 0) from late
+            raise TimedOut(self.completed(), self.child.timeout or 0) from error
         except pexpect.EOF as ended:
             self._heard += self.child.before or b""
             raise EOFError(f"the output ended before {pattern!r} came") from ended
@@ -218,9 +218,9 @@ class Talk:
             self.child.expect(pexpect.EOF)
         except Flood as flood:
             raise _flooded("the end of the output") from flood
-        except pexpect.TIMEOUT as late:
+        except pexpect.TIMEOUT as error:
             self._heard += self.child.before or b""
-            raise TimedOut(self.completed(), self.child.timeout or 0) from late
+            raise TimedOut(self.completed(), self.child.timeout or 0) from error
         self._heard += self.child.before or b""
         self.status()
         return str((self.child.before or b"").decode(errors="replace"))

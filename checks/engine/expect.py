@@ -13,17 +13,17 @@ class Mismatch(AssertionError):
     ``fix`` is the guide's entry on it, where what came tells that better than the case does.
     """
 
-    def __init__(self, expected: str, came: str, *, fix: str = "") -> None:
-        super().__init__(f"expected {expected}; came {came}")
+    def __init__(self, expected: str, got: str, *, fix: str = "") -> None:
+        super().__init__(f"expected {expected}; got {got}")
         self.expected = expected
-        self.came = came
+        self.got = got
         self.fix = fix
 
 
-def expect(held: bool, expected: str, came: object) -> None:
+def expect(held: bool, expected: str, got: object) -> None:
     """Fail the case unless ``held``; the two texts are what its report says."""
     if not held:
-        raise Mismatch(expected, shown(came))
+        raise Mismatch(expected, shown(got))
 
 
 def expect_run(done: Completed, *, status: int = 0, stdout: str | None = None, stderr_has: str | None = None) -> None:

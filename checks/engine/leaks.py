@@ -15,8 +15,8 @@ _OURS = "nanoclaw-verify-look"
 """A word in the command lines that look, by which they are told from what they look for."""
 _PATIENCE = 5.0  # seconds, times the slowness: an engine clears up behind a container that has ended
 _POLL = 0.3
-# What an engine or a session makes and keeps by itself: the folder of build caches, whose content goes with the images;
-# a folder that Podman 3.0 leaves of every container until the next boot; the message bus that systemd starts when it is
+# What an engine or a session makes and keeps by itself: the directory of build caches (emptied with the images);
+# a directory that Podman 3.0 leaves of every container until the next boot; the message bus that systemd starts when
 # first needed; the store itself, mounted onto itself.
 _LASTING = re.compile(r"(?:/var)?/tmp/buildah-cache(-\d+)?|/run/user/\d+/(libpod/tmp/socket/|dbus-1).*")
 _PASSING = ("sshd", "(sd-pam)", "pgrep ", "/lib/systemd/", "/usr/lib/systemd/", "/usr/bin/dbus-daemon ")
@@ -127,8 +127,8 @@ def found(said: str) -> Iterator[str]:
 
 
 def _file(path: str) -> str:
-    for kind, folder in (("volume", "/volumes/"), ("network", "/networks/"), ("network", "/cni/net.d/")):
-        if folder in path:
+    for kind, directory in (("volume", "/volumes/"), ("network", "/networks/"), ("network", "/cni/net.d/")):
+        if directory in path:
             return f"{kind} {path.rpartition('/')[2]}"
     return f"file {path}"
 

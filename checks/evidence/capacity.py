@@ -9,13 +9,13 @@ from typing import Any
 from checks.core.paths import ROOT
 from checks.evidence import source
 
-FOLDER = ROOT / "evidence" / "parallel"
+DIRECTORY = ROOT / "evidence" / "parallel"
 SCHEMA = Path(__file__).with_name("capacity.schema.json")
 
 
-def committed(folder: Path = FOLDER) -> Sequence[Mapping[str, Any]]:
-    """All evidence in the folder, by name. Raises WrongUsage where some can't be believed."""
-    return [read(path) for path in sorted(folder.glob("*.json"))]
+def committed(directory: Path = DIRECTORY) -> Sequence[Mapping[str, Any]]:
+    """All evidence in the directory, by name. Raises WrongUsage where some can't be believed."""
+    return [read(path) for path in sorted(directory.glob("*.json"))]
 
 
 def read(path: Path) -> Mapping[str, Any]:

@@ -10,16 +10,16 @@ from typing import Any
 from checks.core.paths import ROOT
 from checks.evidence import source
 
-FOLDER = ROOT / "evidence" / "hardening"
+DIRECTORY = ROOT / "evidence" / "hardening"
 SCHEMA = Path(__file__).with_name("hardening.schema.json")
 
 
 class Findings(source.Source):
     """What one hardening run found out on a host."""
 
-    def write(self, folder: Path, kind: str, found: Any, seconds: float) -> Path:
-        """Leave what was found in a file of the host's and the kind's own in ``folder``; its path."""
-        return self.leave(folder / f"{self.stem}-{kind}.json", {"kind": kind, "found": found}, seconds)
+    def write(self, directory: Path, kind: str, found: Any, seconds: float) -> Path:
+        """Leave what was found in a file of the host's and the kind's own in ``directory``; its path."""
+        return self.leave(directory / f"{self.stem}-{kind}.json", {"kind": kind, "found": found}, seconds)
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Stored:
         return str(self.host["name"])
 
 
-def committed(folder: Path = FOLDER) -> Sequence[Stored]:
-    """All evidence in the folder, by name."""
-    return [read(path) for path in sorted(folder.glob("*.json"))]
+def committed(directory: Path = DIRECTORY) -> Sequence[Stored]:
+    """All evidence in the directory, by name."""
+    return [read(path) for path in sorted(directory.glob("*.json"))]
 
 
 def read(path: Path) -> Stored:

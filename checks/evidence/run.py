@@ -30,7 +30,7 @@ class CaseResult:
     seconds: float
     record: Record
     expected: str = ""
-    came: str = ""
+    got: str = ""
     reason: str = ""
     """Why it was skipped."""
     fix: str = ""
@@ -64,7 +64,7 @@ class Evidence:
 
 
 def _case(case: CaseResult) -> dict[str, Any]:
-    optional = {"expected": case.expected, "came": case.came, "reason": case.reason}
+    optional = {"expected": case.expected, "got": case.got, "reason": case.reason}
     return {
         "id": case.id,
         "group": case.group,

@@ -36,7 +36,7 @@ class Source:
         return self.host.replace("/", "_")
 
     def leave(self, path: Path, found: Mapping[str, Any], seconds: float) -> Path:
-        """Write what was found, making the folder; the path."""
+        """Write what was found, making the directory; the path."""
         path.parent.mkdir(parents=True, exist_ok=True)
         data = {
             "version": VERSION,

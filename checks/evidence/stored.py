@@ -13,11 +13,11 @@ from checks.core import files
 from checks.core.bounded import read_json
 from checks.core.errors import WrongUsage
 from checks.core.paths import ROOT
-from checks.engine.environment import profiles
+from checks.engine.prepared_host import profiles
 from checks.evidence.run import SCHEMA
 from checks.hosts import identity, recipe
 
-FOLDER = ROOT / "evidence"
+DIRECTORY = ROOT / "evidence"
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,19 @@ class Stored:
         return next((case for case in self.cases if case["id"] == wanted), None)
 
 
-def path_of(host: str, profile: str, folder: Path = FOLDER) -> Path:
+def path_of(host: str, profile: str, directory: Path = DIRECTORY) -> Path:
     """Where the evidence of that host and profile stands."""
-    return folder / f"{host}-{profile}.json"
+    return directory / f"{host}-{profile}.json"
 
 
-def find(name: str, folder: Path = FOLDER) -> Stored:
+def find(name: str, directory: Path = DIRECTORY) -> Stored:
     """The evidence that ``name`` means: a file's path, or a host (its default profile), or HOST-PROFILE.
 
     Raises WrongUsage where there is none, or where it can't be believed.
     """
-    candidates = [Path(name)] if name.endswith(".json") else [folder / f"{name}.json"]
+    candidates = [Path(name)] if name.endswith(".json") else [directory / f"{name}.json"]
     if name in recipe.known():
-        candidates = [path_of(name, profile, folder) for profile in profiles(recipe.load(name))]
+        candidates = [path_of(name, profile, directory) for profile in profiles(recipe.load(name))]
     for path in candidates:
         if path.is_file():
             return read(path)
@@ -65,9 +65,9 @@ def find(name: str, folder: Path = FOLDER) -> Stored:
     )
 
 
-def committed(folder: Path = FOLDER) -> list[Stored]:
-    """All evidence in the folder, by name."""
-    return [read(path) for path in sorted(folder.glob("*.json"))]
+def committed(directory: Path = DIRECTORY) -> list[Stored]:
+    """All evidence in the directory, by name."""
+    return [read(path) for path in sorted(directory.glob("*.json"))]
 
 
 def read(path: Path) -> Stored:

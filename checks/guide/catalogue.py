@@ -14,7 +14,7 @@ from checks.core.paths import FIXTURES
 from checks.core.tables import StrictTable
 from checks.guide.reproduction import Commands, Reproduction, Who, commands, reproduction
 
-FOLDER = FIXTURES / "troubleshooting"
+DIRECTORY = FIXTURES / "troubleshooting"
 
 _LINK = re.compile(r"\]\(([^)]+)\)")
 _ANCHOR = re.compile(r"[a-z0-9_-]+")
@@ -140,16 +140,16 @@ def anchor(title: str) -> str:
     return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
-def load(folder: Path = FOLDER) -> Mapping[str, Entry]:
+def load(directory: Path = DIRECTORY) -> Mapping[str, Entry]:
     """All entries by their ids, the likeliest first. Raises WrongUsage that names file, key and reason."""
-    entries = sorted((_entry(path) for path in sorted(folder.glob("*.toml"))), key=lambda entry: entry.rank)
+    entries = sorted((_entry(path) for path in sorted(directory.glob("*.toml"))), key=lambda entry: entry.rank)
     if not entries:
-        raise WrongUsage(f"{folder} has no entries.")
+        raise WrongUsage(f"{directory} has no entries.")
     known = {entry.id: entry for entry in entries}
     for entry in entries:
         for target in [*_LINK.findall("\n".join(entry.texts())), *(link.url for link in entry.links)]:
             if target.startswith("#") and target[1:] not in known:
-                raise WrongUsage(f"{folder / entry.id}.toml: “{target}” is linked to, and is no entry.")
+                raise WrongUsage(f"{directory / entry.id}.toml: “{target}” is linked to, and is no entry.")
     return known
 
 

@@ -11,7 +11,7 @@ from checks.core.outcome import run_and_report
 from checks.core.paths import GUIDE
 from checks.core.progress import Progress
 from checks.core.terminal import say
-from checks.engine.environment import stage
+from checks.engine.prepared_host import prepared
 from checks.guide import catalogue, snapshot
 from checks.guide.diagnosis import Finding, findings
 from checks.guide.explain import explain as explain_text
@@ -56,7 +56,7 @@ def _host(spec: str, profile: str, progress: Progress) -> Iterator[Host]:
             with contextlib.closing(SshHost.parse(spec, sockets=run.sockets)) as host:
                 yield host
         else:
-            with stage(spec, profile or None, run, progress) as ready:
+            with prepared(spec, profile or None, run, progress) as ready:
                 yield ready.host
 
 

@@ -17,7 +17,7 @@ from checks.guide.catalogue import Entry, Seen
 from checks.guide.reproduction import Commands
 from checks.guide.snapshot import HostSnapshot
 
-FOLDER = ROOT / "evidence" / "reproductions"
+DIRECTORY = ROOT / "evidence" / "reproductions"
 
 _VERSION = 1
 _SCHEMA = SCHEMAS / "reproduction.schema.json"
@@ -73,13 +73,13 @@ class Reproduced:
         """How the broken host looked."""
         return HostSnapshot(self.seen, self.asked_at)
 
-    def path(self, folder: Path = FOLDER) -> Path:
+    def path(self, directory: Path = DIRECTORY) -> Path:
         """Its file."""
-        return folder / self.host / f"{self.entry}.json"
+        return directory / self.host / f"{self.entry}.json"
 
-    def write(self, folder: Path = FOLDER) -> Path:
+    def write(self, directory: Path = DIRECTORY) -> Path:
         """Write it."""
-        path = self.path(folder)
+        path = self.path(directory)
         path.parent.mkdir(parents=True, exist_ok=True)
         files.replace_json(path, {"version": _VERSION, **asdict(self)})
         return path
@@ -98,13 +98,13 @@ def scripts(entry: Entry) -> dict[str, list[str]]:
     }
 
 
-def load(entries: Mapping[str, Entry], folder: Path = FOLDER) -> Mapping[str, Sequence[Reproduced]]:
+def load(entries: Mapping[str, Entry], directory: Path = DIRECTORY) -> Mapping[str, Sequence[Reproduced]]:
     """What was reproduced, by entry: only what ran the very commands that the catalogue has now.
 
     Raises WrongUsage where a file can't be one that ``invoke reproduce`` wrote.
     """
     found: dict[str, list[Reproduced]] = {}
-    for path in sorted(folder.glob("*/*.json")):
+    for path in sorted(directory.glob("*/*.json")):
         record = read(path)
         if record.entry in entries and record.ran == scripts(entries[record.entry]):
             found.setdefault(record.entry, []).append(record)

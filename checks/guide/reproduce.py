@@ -18,7 +18,7 @@ from checks.core.progress import Progress
 from checks.core.selection import matches
 from checks.core.terminal import say
 from checks.engine import probe_image
-from checks.engine.environment import PreparedHost, profiles, stage
+from checks.engine.prepared_host import PreparedHost, prepared, profiles
 from checks.guide import catalogue, records, snapshot
 from checks.guide.catalogue import Entry
 from checks.guide.diagnosis import LOOKS, findings
@@ -38,7 +38,7 @@ class ReproduceOptions:
 
     only: Sequence[str] = ()
     host: str = ""
-    evidence: str = str(records.FOLDER)
+    evidence: str = str(records.DIRECTORY)
     list_only: bool = False
 
 
@@ -60,7 +60,7 @@ def _reproduce(options: ReproduceOptions, progress: Progress) -> Exit:
             say(f"{options.host or how.host:20} {entry.id}")
         return Exit.OK
     require_directory("--evidence", options.evidence)
-    folder = Path(options.evidence).absolute()
+    directory = Path(options.evidence).absolute()
     failed, unusable = 0, 0
     with Guests(entries, progress) as guests:
         for at, (entry, how) in enumerate(chosen, 1):
@@ -76,7 +76,7 @@ def _reproduce(options: ReproduceOptions, progress: Progress) -> Exit:
                 guests.discard()
                 say(f"ERROR {entry.id} on {host}: {problem}")
             else:
-                record.write(folder)
+                record.write(directory)
                 say(f"{_verdict(record, how)}  {entry.id} on {record.place}, {record.seconds:.0f} s")
     say(f"{len(chosen) - failed - unusable} of {len(chosen)} reproduced.")
     if failed:
@@ -118,7 +118,7 @@ class Guests:
         self._progress = progress
         self._taken = contextlib.ExitStack()
         self._now: tuple[str, str] | None = None
-        self._stage: PreparedHost | None = None
+        self._prepared: PreparedHost | None = None
         self.healthy: Sequence[str] = ()
         """What the doctor names on the host as it was resumed."""
 
@@ -130,17 +130,17 @@ class Guests:
 
     def take(self, host: str, profile: str) -> PreparedHost:
         """An unbroken host."""
-        if self._stage is None or self._now != (host, profile):
+        if self._prepared is None or self._now != (host, profile):
             self.discard()
             run = self._taken.enter_context(run_directories.new_run())
-            self._stage = self._taken.enter_context(stage(host, profile, run, self._progress))
+            self._prepared = self._taken.enter_context(prepared(host, profile, run, self._progress))
             self._now = (host, profile)
-            self.healthy = named(self._stage, self._entries)
-        return self._stage
+            self.healthy = named(self._prepared, self._entries)
+        return self._prepared
 
     def discard(self) -> None:
         """Throw the host away."""
-        self._stage = None
+        self._prepared = None
         self._taken.close()
 
 
@@ -241,8 +241,8 @@ class Attempt:
         }
         try:
             return host.run(["bash", "-lc", script(commands.script)], env=values, timeout=_BOUND)
-        except TimedOut as late:
-            return late.partial
+        except TimedOut as error:
+            return error.partial
 
     def _taken_back(self, ready: PreparedHost, healthy: Sequence[str]) -> bool:
         """Whether the host is again as it was before, so that another entry may have it."""

@@ -112,11 +112,15 @@ def look(host: Host) -> HostSnapshot:
         shell = ["sh", "-lc" if isinstance(host, SshHost) else "-c"]
         bound = f"{_EACH_BOUND * host.slowness:g}"
         done = host.run([*shell, _LOOK.read_text(), "look.sh", bound], timeout=_WHOLE_BOUND)
-    except TimedOut as late:
-        raise HostProblem(f"Looking at {host.name} did not end within {late.timeout:g} s.", "Is it very busy?") from late
+    except TimedOut as error:
+        raise HostProblem(
+            f"Looking at {host.name} did not end within {error.timeout:g} s.", "Is it very busy?"
+        ) from error
     found = parse(done.stdout)
     if done.returncode != 0 or "uid" not in found:
-        raise HostProblem(f"Looking at {host.name} failed with status {done.returncode}: {done.stderr.strip() or 'silently'}")
+        raise HostProblem(
+            f"Looking at {host.name} failed with status {done.returncode}: {done.stderr.strip() or 'silently'}"
+        )
     return HostSnapshot(found, asked)
 
 

@@ -171,7 +171,9 @@ class AttackResult:
     """Why nothing was heard of it, where that is so; what the engine warned of otherwise."""
 
 
-def attempt(bench: CaseContext, image: str, attacks: Sequence[tuple[str, str]], options: Sequence[str], user: str) -> AttackResult:
+def attempt(
+    ctx: CaseContext, image: str, attacks: Sequence[tuple[str, str]], options: Sequence[str], user: str
+) -> AttackResult:
     """Try attacks, each with its value, in one container that has these options of ``docker run``.
 
     Through the docker under test: what it makes of the options is the question.
@@ -179,9 +181,9 @@ def attempt(bench: CaseContext, image: str, attacks: Sequence[tuple[str, str]], 
     words = [f"{attack}={value}" for attack, value in attacks]
     command = run(image, *shell(_SCRIPT, *words), options=["--rm", "--user", user, *options])
     try:
-        done = bench.docker(command, timeout=60)
-    except TimedOut as late:
-        done = late.partial
+        done = ctx.docker(command, timeout=60)
+    except TimedOut as error:
+        done = error.partial
     return heard(done, [attack for attack, _ in attacks], options)
 
 

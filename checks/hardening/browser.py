@@ -55,20 +55,22 @@ class BrowserResult:
         }
 
 
-def browse(bench: CaseContext, image: str, options: Sequence[str], starts: Sequence[Sequence[str]] = ((),)) -> list[BrowserResult]:
+def browse(
+    ctx: CaseContext, image: str, options: Sequence[str], starts: Sequence[Sequence[str]] = ((),)
+) -> list[BrowserResult]:
     """Start Chromium in a container of the agent's image, run as nanoclaw runs it, with these options of docker run:
     once for each of ``starts``, which are the browser's own options."""
     token = secrets.token_hex(8)
-    bound = _BOUND * bench.slowness
-    who = contract.user_options(bench.uid, bench.facts.gid)
+    bound = _BOUND * ctx.slowness
+    who = contract.user_options(ctx.uid, ctx.facts.gid)
     command = run(
         image, "--input-type=module", "-", token, *(" ".join(start) for start in starts),
         options=["-i", "--rm", *who, "-e", f"VERIFY_BOUND={bound:.0f}", *options, "--entrypoint", "node"],
     )  # fmt: skip
     try:
-        done = bench.docker(command, stdin=_PROGRAM.read_bytes(), timeout=_BOUND * len(starts) + 20)
-    except TimedOut as late:
-        done = late.partial
+        done = ctx.docker(command, stdin=_PROGRAM.read_bytes(), timeout=_BOUND * len(starts) + 20)
+    except TimedOut as error:
+        done = error.partial
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     lines += [""] * (len(starts) - len(lines))
     return [heard(done, line, token, options, start) for line, start in zip(lines, starts, strict=False)]

@@ -45,19 +45,19 @@ class BrowserResults:
         }
 
 
-def browse_all(ground: HardeningSession, hardening: Hardening, flags: Sequence[Flag]) -> list[BrowserResults]:
+def browse_all(session: HardeningSession, hardening: Hardening, flags: Sequence[Flag]) -> list[BrowserResults]:
     """Start Chromium in all of these ways."""
     ways = ways_of(hardening, flags)
 
     def one(way: tuple[str, list[str], bool]) -> BrowserResults:
         what, options, needed = way
-        found = BrowserResults(what, tuple(options), needed, tuple(ground.browse(options, _ON_AND_OFF)))
+        found = BrowserResults(what, tuple(options), needed, tuple(session.browse(options, _ON_AND_OFF)))
         for sight in found.sights:
-            ground.progress.say(f"  {what}: {in_words(sight)}")
+            session.progress.say(f"  {what}: {in_words(sight)}")
         return found
 
-    with ground.progress.step(f"Starting Chromium under {len(ways)} sets of flags"):
-        return ground.at_once(one, ways)
+    with session.progress.step(f"Starting Chromium under {len(ways)} sets of flags"):
+        return session.at_once(one, ways)
 
 
 def ways_of(hardening: Hardening, flags: Sequence[Flag]) -> list[tuple[str, list[str], bool]]:

@@ -52,22 +52,24 @@ def combinations_of(hardening: Hardening, flags: Sequence[Flag]) -> list[tuple[F
     return list(found)
 
 
-def walk(ground: HardeningSession, hardening: Hardening, flags: Sequence[Flag]) -> list[FlagCombination]:
+def walk(session: HardeningSession, hardening: Hardening, flags: Sequence[Flag]) -> list[FlagCombination]:
     """Try every combination."""
     whole = combinations_of(hardening, flags)
 
     def one(some: tuple[Flag, ...]) -> FlagCombination:
         options = hardening.hardened(some)
-        point = FlagCombination(some, ground.ask(some, options), *ground.browse(options))
+        point = FlagCombination(some, session.ask(some, options), *session.browse(options))
         agent = "the agent answers" if point.smoke.passed else "no answer"
-        ground.progress.say(f"  {' '.join(flag.id for flag in some)}: {agent}; {in_words(point.sight)}")
+        session.progress.say(f"  {' '.join(flag.id for flag in some)}: {agent}; {in_words(point.sight)}")
         return point
 
-    with ground.progress.step(f"Trying {len(whole)} combinations"):
-        return ground.at_once(one, whole)
+    with session.progress.step(f"Trying {len(whole)} combinations"):
+        return session.at_once(one, whole)
 
 
-def smallest_failing(points: Collection[FlagCombination], failed: Callable[[FlagCombination], bool]) -> list[frozenset[str]]:
+def smallest_failing(
+    points: Collection[FlagCombination], failed: Callable[[FlagCombination], bool]
+) -> list[frozenset[str]]:
     """The sets that fail and have no other one that fails within them, in the order of their size."""
     failing = {point.ids for point in points if failed(point)}
     return list(_smallest(sorted(failing, key=lambda ids: (len(ids), *sorted(ids)))))

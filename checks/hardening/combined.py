@@ -17,7 +17,8 @@ from checks.hardening.proofs import ContainerSpec, Plan
 from checks.hardening.session import HardeningSession, Smoke
 from checks.matrix import expectations
 from checks.matrix.expectations import Known
-from checks.runner.verify import VerifyOptions, session
+from checks.runner import verify
+from checks.runner.verify import VerifyOptions
 
 SELECTION = (
     "Container lifecycle", "Bind mounts", "Environment and user", "Resource limits", "streams-passing-user",
@@ -70,13 +71,13 @@ class CombinedResult:
             and all(row.ok for row in self.rows)
         )
 
-    def ask(self, ground: HardeningSession, hardening: Hardening) -> None:
+    def ask(self, session: HardeningSession, hardening: Hardening) -> None:
         """Ask an agent that has the set."""
-        self.smoke = ground.ask(hardening.enabled, self.options)
+        self.smoke = session.ask(hardening.enabled, self.options)
 
-    def browse(self, ground: HardeningSession) -> None:
+    def browse(self, session: HardeningSession) -> None:
         """Start Chromium under the set."""
-        self.sights += ground.browse(self.options)
+        self.sights += session.browse(self.options)
 
     def as_json(self) -> dict[str, Any]:
         """It as evidence stores it."""
@@ -94,7 +95,7 @@ class CombinedResult:
                     "outcome": case.outcome,
                     "seconds": round(case.seconds, 1),
                     **({"reason": case.reason} if case.reason else {}),
-                    **({"came": case.came} if case.came else {}),
+                    **({"got": case.got} if case.got else {}),
                     **({"known": dict(self.known)[case.label]} if case.label in dict(self.known) else {}),
                 }
                 for case in cases
@@ -102,31 +103,39 @@ class CombinedResult:
         }
 
 
-def run_combined(ground: HardeningSession, hardening: Hardening, options: VerifyOptions, console: Console) -> CombinedResult:
+def run_combined(
+    session: HardeningSession, hardening: Hardening, options: VerifyOptions, console: Console
+) -> CombinedResult:
     """Try the recommended set."""
     chosen = hardening.recommended()
     plan = Plan(hardening)
     for flag in hardening.enabled:
         plan.among(flag, chosen)
-    trials = ground.attack(plan.cells)
+    trials = session.attack(plan.cells)
     found = CombinedResult(tuple(chosen), [])
-    with ground.progress.step("Asking an agent, and looking at its browser"):
+    with session.progress.step("Asking an agent, and looking at its browser"):
         tasks: list[Callable[[], None]] = [
-            lambda: found.ask(ground, hardening),
-            lambda: found.browse(ground),
+            lambda: found.ask(session, hardening),
+            lambda: found.browse(session),
         ]
-        ground.at_once(lambda task: task(), tasks)
+        session.at_once(lambda task: task(), tasks)
     assert found.smoke
     for flag in hardening.enabled:
         found.rows.append(_row(flag, plan, chosen, trials, found.smoke))
     console.print("\nThe verification, with these flags on every docker run:")
-    _, found.verified = session(
-        options, lambda: contextlib.nullcontext(ground.stage), console, ground.progress, supply=ground.kit.supply
+    _, found.verified = verify.session(
+        options,
+        lambda: contextlib.nullcontext(session.prepared),
+        console,
+        session.progress,
+        provider=session.handle.provider,
     )
     return found
 
 
-def _row(flag: Flag, plan: Plan, chosen: list[str], trials: Mapping[ContainerSpec, AttackResult], smoke: Smoke) -> FlagResult:
+def _row(
+    flag: Flag, plan: Plan, chosen: list[str], trials: Mapping[ContainerSpec, AttackResult], smoke: Smoke
+) -> FlagResult:
     row = FlagResult(flag, tuple(chosen))
     row.bitten = plan.bites(flag, chosen, trials)
     row.missing, row.trouble = plan.in_force(flag, chosen, trials)

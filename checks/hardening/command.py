@@ -14,9 +14,9 @@ from checks.core.output_paths import require_directory
 from checks.core.progress import Progress
 from checks.core.terminal import console
 from checks.engine import flags
-from checks.engine.environment import PreparedHost
 from checks.engine.expect import Mismatch
 from checks.engine.flags import Flag, Hardening
+from checks.engine.prepared_host import PreparedHost
 from checks.evidence.hardening import Findings
 from checks.hardening import browsing, combinations, combined, individual, removed_flags, table
 from checks.hardening.session import HardeningSession
@@ -40,7 +40,7 @@ class HardenOptions:
     """Ids: each and lattice are of these flags only."""
     nanoclaw: str = ""
     evidence: str = ""
-    """A folder to leave evidence in; empty for none."""
+    """A directory to leave evidence in; empty for none."""
     timeout_factor: str = "1"
 
 
@@ -55,31 +55,33 @@ def _run(options: HardenOptions, progress: Progress) -> Exit:
     chosen = [hardening.flag(each) for each in options.flags] or list(hardening.flags)
     factor = verify.factor_of(options.timeout_factor)
     require_directory("--evidence", options.evidence)
-    with opened(options.host, None, options.nanoclaw, progress) as (ready, kit):
+    with opened(options.host, None, options.nanoclaw, progress) as (ready, handle):
         if ready.host.facts().engine != "podman":
             raise WrongUsage(f"{ready.host.name} has no Podman.", "The flags are tried on rootless Podman.")
-        return _Session(options, hardening, chosen, HardeningSession(ready, kit, progress, factor)).run()
+        return _Session(options, hardening, chosen, HardeningSession(ready, handle, progress, factor)).run()
 
 
 class _Session:
     """What is asked, on a host that is ready."""
 
-    def __init__(self, options: HardenOptions, hardening: Hardening, chosen: Sequence[Flag], ground: HardeningSession) -> None:
+    def __init__(
+        self, options: HardenOptions, hardening: Hardening, chosen: Sequence[Flag], session: HardeningSession
+    ) -> None:
         self._options = options
         self._hardening = hardening
         self._chosen = chosen
-        self._ground = ground
+        self._session = session
         self._console = console()
 
     def run(self) -> Exit:
         """Do it, print it, write it down."""
         asked = self._options
-        stage = self._ground.stage
+        prepared = self._session.prepared
         try:
-            self._ground.prepare(agent=not asked.lose)
+            self._session.prepare(agent=not asked.lose)
         except (Mismatch, TimedOut) as failure:
-            raise HostProblem(f"On {stage.host.name} no agent can be started at all: {failure}.") from failure
-        self._introduce(stage)
+            raise HostProblem(f"On {prepared.host.name} no agent can be started at all: {failure}.") from failure
+        self._introduce(prepared)
         if asked.lose:
             return self._lose()
         both = not (asked.each or asked.all or asked.browser or asked.lattice)
@@ -97,10 +99,10 @@ class _Session:
     def _do(self, kind: str, work: Callable[[], tuple[str, Any, bool]]) -> bool:
         began = time.monotonic()
         told = Findings(
-            self._ground.stage.host.name,
-            self._ground.stage.profile,
-            self._ground.stage.host.facts(),
-            self._ground.kit.described,
+            self._session.prepared.host.name,
+            self._session.prepared.profile,
+            self._session.prepared.host.facts(),
+            self._session.handle.described,
         )
         text, found, good = work()
         seconds = time.monotonic() - began
@@ -111,7 +113,7 @@ class _Session:
         return good
 
     def _each(self) -> tuple[str, Any, bool]:
-        rows = individual.run_individually(self._ground, self._hardening, self._chosen)
+        rows = individual.run_individually(self._session, self._hardening, self._chosen)
         return table.each(rows), [row.as_json() for row in rows], all(row.ok for row in rows)
 
     def _all(self) -> tuple[str, Any, bool]:
@@ -122,26 +124,27 @@ class _Session:
             timeout_factor=self._options.timeout_factor,
             hardened=True,
         )
-        found = combined.run_combined(self._ground, self._hardening, wanted, self._console)
+        found = combined.run_combined(self._session, self._hardening, wanted, self._console)
         return table.together(found), found.as_json(), found.ok
 
     def _browser(self) -> tuple[str, Any, bool]:
-        found = browsing.browse_all(self._ground, self._hardening, self._chosen)
+        found = browsing.browse_all(self._session, self._hardening, self._chosen)
         return table.browsing(found), [each.as_json() for each in found], all(each.ok for each in found)
 
     def _lose(self) -> Exit:
-        losses = removed_flags.lose(self._ground, self._hardening, self._chosen)
+        losses = removed_flags.lose(self._session, self._hardening, self._chosen)
         self._console.print(f"\n{table.losses(losses)}")
         return Exit.OK if all(loss.seen for loss in losses) else Exit.CASE_FAILED
 
     def _lattice(self) -> tuple[str, Any, bool]:
         enabled = [flag for flag in self._chosen if not flag.documented]
-        points = combinations.walk(self._ground, self._hardening, enabled)
+        points = combinations.walk(self._session, self._hardening, enabled)
         return table.lattice(points), [point.as_json() for point in points], all(point.ok for point in points)
 
-    def _introduce(self, stage: PreparedHost) -> None:
-        facts = stage.host.facts()
+    def _introduce(self, prepared: PreparedHost) -> None:
+        facts = prepared.host.facts()
         self._console.print(
-            f"Hardening on {stage.host.name} ({stage.profile}): {facts.distribution}, kernel {facts.kernel}, "
-            f"Podman {facts.version} ({facts.runtime}), cgroups {facts.cgroups}\nAgent: {self._ground.kit.agent.name}"
+            f"Hardening on {prepared.host.name} ({prepared.profile}): {facts.distribution}, kernel {facts.kernel}, "
+            f"Podman {facts.version} ({facts.runtime}), cgroups {facts.cgroups}\n"
+            f"Agent: {self._session.handle.agent.name}"
         )

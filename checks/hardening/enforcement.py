@@ -44,7 +44,7 @@ def _read_only(_: Flag, seen: ContainerState, options: Sequence[str]) -> str:
 
 
 def _lent(options: Sequence[str]) -> Iterator[str]:
-    """What the options mount in the place of folders that can't be written any more; /tmp is a flag of its own."""
+    """What the options mount in the place of directories that can't be written any more; /tmp is a flag of its own."""
     for option, following in itertools.pairwise(options):
         if option == "--tmpfs" and not following.startswith("/tmp:"):  # noqa: S108 - the container's
             yield following
@@ -69,7 +69,7 @@ def _tmpfs(flag: Flag, seen: ContainerState, _: Sequence[str]) -> str:
     if seen.tmp.size != wanted:
         given = "no size of its own" if seen.tmp.size is None else f"a size of {seen.tmp.size >> 20} MiB"
         return f"the tmpfs on /tmp has {given}, not {wanted >> 20} MiB"
-    return "" if seen.tmp_mode == mode else f"the folder /tmp has mode {seen.tmp_mode}, not {mode}"
+    return "" if seen.tmp_mode == mode else f"the directory /tmp has mode {seen.tmp_mode}, not {mode}"
 
 
 def _cap_drop(_: Flag, seen: ContainerState, options: Sequence[str]) -> str:
@@ -86,12 +86,12 @@ def _unconfined(_: Flag, seen: ContainerState, __: Sequence[str]) -> str:
     return "" if seen.seccomp == 0 else f"Seccomp is {seen.seccomp}: there is a filter of system calls all the same"
 
 
-def _limit(file: str, wanted: float, came: float | None, seen: ContainerState) -> str:
+def _limit(file: str, wanted: float, got: float | None, seen: ContainerState) -> str:
     if file in seen.unread:
         return f"accepted, not enforced: {file} is nowhere to be read, so there is no control group"
-    if came is None:
+    if got is None:
         return f"accepted, not enforced: {file} is max"
-    return "" if came == wanted else f"{file} says {came:g}, not {wanted:g}"
+    return "" if got == wanted else f"{file} says {got:g}, not {wanted:g}"
 
 
 def _cpus(flag: Flag, seen: ContainerState, _: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from checks.engine.flags import Flag, Workaround
 from checks.hardening.attacks import AttackOutcome
-from checks.hardening.proofs import Enforcement, AttackComparison, verdict
+from checks.hardening.proofs import AttackComparison, Enforcement, verdict
 from checks.hardening.session import Smoke
 
 

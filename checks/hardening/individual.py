@@ -11,21 +11,23 @@ from checks.hardening.proofs import Plan
 from checks.hardening.session import HardeningSession, Smoke
 
 
-def run_individually(ground: HardeningSession, hardening: Hardening, flags: Sequence[Flag]) -> list[FlagResult]:
+def run_individually(session: HardeningSession, hardening: Hardening, flags: Sequence[Flag]) -> list[FlagResult]:
     """Try each flag with nothing else set, but for what it needs."""
-    rows = attacked(ground, hardening, flags)
-    bare = _Bare(ground)
-    with ground.progress.step("Asking agents"):
-        ground.at_once(lambda row: _ask(ground, hardening, row, bare), [row for row in rows if not row.flag.documented])
+    rows = attacked(session, hardening, flags)
+    bare = _Bare(session)
+    with session.progress.step("Asking agents"):
+        session.at_once(
+            lambda row: _ask(session, hardening, row, bare), [row for row in rows if not row.flag.documented]
+        )
     return rows
 
 
-def attacked(ground: HardeningSession, hardening: Hardening, flags: Sequence[Flag]) -> list[FlagResult]:
+def attacked(session: HardeningSession, hardening: Hardening, flags: Sequence[Flag]) -> list[FlagResult]:
     """Each flag alone, by its attacks and by what is read inside; no agent is asked."""
     plan = Plan(hardening)
     for flag in flags:
         plan.alone(flag)
-    trials = ground.attack(plan.cells)
+    trials = session.attack(plan.cells)
     rows = []
     for flag in flags:
         options = hardening.options(flag)
@@ -39,24 +41,24 @@ def attacked(ground: HardeningSession, hardening: Hardening, flags: Sequence[Fla
 class _Bare:
     """The agent without any flag, asked once and only where it has to be."""
 
-    def __init__(self, ground: HardeningSession) -> None:
-        self._ground = ground
+    def __init__(self, session: HardeningSession) -> None:
+        self._session = session
         self._lock = threading.Lock()
         self._smoke: Smoke | None = None
 
     def smoke(self) -> Smoke:
         with self._lock:
-            self._smoke = self._smoke or self._ground.ask([], [])
+            self._smoke = self._smoke or self._session.ask([], [])
             return self._smoke
 
 
-def _ask(ground: HardeningSession, hardening: Hardening, row: FlagResult, bare: _Bare) -> None:
+def _ask(session: HardeningSession, hardening: Hardening, row: FlagResult, bare: _Bare) -> None:
     """An agent under the flag alone; then with one work-around after another until it answers."""
     flags = [*(hardening.flag(each) for each in row.flag.needs), row.flag]
     for workaround, options in _ways(row, flags):
-        smoke = ground.ask(flags, options)
+        smoke = session.ask(flags, options)
         row.smokes.append((workaround, smoke))
-        ground.progress.say(f"  {' '.join(options)}: {'the agent answers' if smoke.passed else 'no answer'}")
+        session.progress.say(f"  {' '.join(options)}: {'the agent answers' if smoke.passed else 'no answer'}")
         if smoke.passed:
             return
     row.without = bare.smoke()

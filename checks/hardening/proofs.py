@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from checks.engine.flags import Flag, Hardening
 from checks.hardening import enforcement
-from checks.hardening.attacks import ATTACKS, ROOT_USER, AttackOutcome, AttackResult, AttackAttempt
+from checks.hardening.attacks import ATTACKS, ROOT_USER, AttackAttempt, AttackOutcome, AttackResult
 
 
 class Enforcement(StrEnum):
@@ -83,7 +83,9 @@ class Plan:
         """Try this flag without anything but what it needs, and as one of these options."""
         self._both(flag, self._without(flag), tuple(options))
 
-    def bites(self, flag: Flag, options: Sequence[str], trials: Mapping[ContainerSpec, AttackResult]) -> list[AttackComparison]:
+    def bites(
+        self, flag: Flag, options: Sequence[str], trials: Mapping[ContainerSpec, AttackResult]
+    ) -> list[AttackComparison]:
         """What the trials say of the flag, as one of these options."""
         found = []
         for attack, _ in proof(flag).attacks:
@@ -93,7 +95,9 @@ class Plan:
             found.append(AttackComparison(without, under, judged(without, under)))
         return found
 
-    def in_force(self, flag: Flag, options: Sequence[str], trials: Mapping[ContainerSpec, AttackResult]) -> tuple[str, str]:
+    def in_force(
+        self, flag: Flag, options: Sequence[str], trials: Mapping[ContainerSpec, AttackResult]
+    ) -> tuple[str, str]:
         """What of the flag is not in force in the container that has these options, and why there is no such container;
         both empty where all is well."""
         trial = trials[ContainerSpec(tuple(options), _reader(flag))]

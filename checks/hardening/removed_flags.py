@@ -21,9 +21,9 @@ DOCKER = FIXTURES / "hardening" / "docker"
 _BEHIND = 'PATH=$1:$PATH LOST=$2 LOST_WORDS=$3 && export PATH LOST LOST_WORDS && shift 3 && exec "$@"'
 
 
-def behind(host: Host, folder: str, flag: Flag) -> Host:
+def behind(host: Host, directory: str, flag: Flag) -> Host:
     """That host, with a program of ours before docker that loses one flag of what it is given."""
-    return PrefixedHost(host, shell(_BEHIND, folder, *lost(flag)))
+    return PrefixedHost(host, shell(_BEHIND, directory, *lost(flag)))
 
 
 def lost(flag: Flag) -> tuple[str, str]:
@@ -47,25 +47,25 @@ class RemovedFlagResult:
         return set(self.red) == {self.flag.id}
 
 
-def lose(ground: HardeningSession, hardening: Hardening, flags: Sequence[Flag]) -> list[RemovedFlagResult]:
+def lose(session: HardeningSession, hardening: Hardening, flags: Sequence[Flag]) -> list[RemovedFlagResult]:
     """Lose one flag after another, and try the attacks on all of them each time."""
-    bench = ground.bench("sabotage")
-    folder = place(bench)
+    ctx = session.ctx("sabotage")
+    directory = place(ctx)
     found = []
     for flag in flags:
-        stage = replace(ground.stage, host=behind(ground.stage.host, folder, flag))
-        with ground.progress.step(f"Losing {flag.text}"):
-            red = {row.flag.id: said(row) for row in attacked(ground.on(stage), hardening, flags) if not holds(row)}
-        ground.progress.say(f"  {flag.text} lost: red is {', '.join(red) or 'nothing'}")
+        prepared = replace(session.prepared, host=behind(session.prepared.host, directory, flag))
+        with session.progress.step(f"Losing {flag.text}"):
+            red = {row.flag.id: said(row) for row in attacked(session.on(prepared), hardening, flags) if not holds(row)}
+        session.progress.say(f"  {flag.text} lost: red is {', '.join(red) or 'nothing'}")
         found.append(RemovedFlagResult(flag, red))
     return found
 
 
-def place(bench: CaseContext) -> str:
-    """Put the program on the bench's host; the folder that it is in."""
-    folder = bench.make("first-on-path")
-    bench.host.put(f"{folder}/docker", DOCKER.read_bytes(), mode=0o755)
-    return folder
+def place(ctx: CaseContext) -> str:
+    """Put the program on the bench's host; the directory that it is in."""
+    directory = ctx.make("first-on-path")
+    ctx.host.put(f"{directory}/docker", DOCKER.read_bytes(), mode=0o755)
+    return directory
 
 
 def holds(row: FlagResult) -> bool:

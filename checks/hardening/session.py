@@ -13,9 +13,9 @@ from checks.core.progress import Progress
 from checks.engine import container_state, probe_image
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
-from checks.engine.environment import PreparedHost
 from checks.engine.expect import Mismatch
 from checks.engine.flags import Flag
+from checks.engine.prepared_host import PreparedHost
 from checks.hardening import attacks, browser, enforcement
 from checks.hardening.attacks import AttackResult
 from checks.hardening.browser import BrowserResult
@@ -66,28 +66,28 @@ class Smoke:
 class HardeningSession:
     """A host to harden agents on. Its methods may be called from several threads."""
 
-    def __init__(self, stage: PreparedHost, kit: AgentHandle, progress: Progress, factor: float) -> None:
-        self.stage = stage
-        self.kit = kit
+    def __init__(self, prepared: PreparedHost, handle: AgentHandle, progress: Progress, factor: float) -> None:
+        self.prepared = prepared
+        self.handle = handle
         self.progress = progress
         self.factor = factor
         self._named = 0
         self._attackers = ""
         self._over = False
 
-    def on(self, stage: PreparedHost) -> HardeningSession:
+    def on(self, prepared: PreparedHost) -> HardeningSession:
         """The same, on another view of the same host."""
-        other = HardeningSession(stage, self.kit, self.progress, self.factor)
+        other = HardeningSession(prepared, self.handle, self.progress, self.factor)
         other._named, other._attackers = self._named + 1000, self._attackers
         return other
 
-    def bench(self, case: str) -> CaseContext:
+    def ctx(self, case: str) -> CaseContext:
         """A bench of its own for one thing that is done."""
         if self._over:
             raise Interrupted("the run is over")
         self._named += 1
         name = f"harden-{case}-{self._named}"
-        return CaseContext(self.stage.host, self.stage.owner, name, Record(), factor=self.factor)
+        return CaseContext(self.prepared.host, self.prepared.owner, name, Record(), factor=self.factor)
 
     def at_once(self, work: Callable[[S], T], items: Sequence[S]) -> list[T]:
         """What ``work`` makes of the items, in their order, some at a time.
@@ -108,26 +108,26 @@ class HardeningSession:
 
     def prepare(self, *, agent: bool = True) -> None:
         """Make the attackers' image and bring the agent's. Raises Mismatch where the agent's can't be had."""
-        bench = self.bench("prepare")
-        self._attackers = f"{probe_image.repository(self.stage.run.id)}:attackers"
+        ctx = self.ctx("prepare")
+        self._attackers = f"{probe_image.repository(self.prepared.run.id)}:attackers"
         with self.progress.step("Making the attackers' image"):
-            bench.host.run_checked(
-                [bench.facts.engine, "build", "-q", "--label", f"{probe_image.LABEL}={self.stage.run.id}",
+            ctx.host.run_checked(
+                [ctx.facts.engine, "build", "-q", "--label", f"{probe_image.LABEL}={self.prepared.run.id}",
                  "-t", self._attackers, "-"],
-                stdin=_ATTACKERS.format(base=bench.probe).encode(), timeout=60, doing="building the attackers' image",
+                stdin=_ATTACKERS.format(base=ctx.probe).encode(), timeout=60, doing="building the attackers' image",
             )  # fmt: skip
         if not agent:
             return
         with self.progress.step("Bringing the agent's image"):
-            self.kit.image(bench)
-            self.kit.url(bench)
+            self.handle.image(ctx)
+            self.handle.url(ctx)
 
     def attack(self, cells: Mapping[ContainerSpec, Mapping[str, str]]) -> dict[ContainerSpec, AttackResult]:
         """Try the attacks of each container."""
 
         def one(cell: ContainerSpec) -> AttackResult:
             return attacks.attempt(
-                self.bench("attack"), self._attackers, list(cells[cell].items()), cell.options, cell.user
+                self.ctx("attack"), self._attackers, list(cells[cell].items()), cell.options, cell.user
             )
 
         # Those that measure processors are not to share them with others.
@@ -139,12 +139,12 @@ class HardeningSession:
 
     def ask(self, flags: Sequence[Flag], options: Sequence[str]) -> Smoke:
         """Ask an agent that has these options, and read in its container whether these flags are in force."""
-        bench = self.bench("smoke")
+        ctx = self.ctx("smoke")
         missing: dict[str, str] = {}
 
         def look(agent: RunningAgent) -> None:
-            argv = [agent.bench.facts.engine, "exec", agent.name, *container_state.argv()]
-            done = agent.bench.host.run(argv, timeout=30)
+            argv = [agent.ctx.facts.engine, "exec", agent.name, *container_state.argv()]
+            done = agent.ctx.host.run(argv, timeout=30)
             try:
                 seen = container_state.parse(done.stdout)
             except ValueError as error:
@@ -153,12 +153,12 @@ class HardeningSession:
 
         began, failure = time.monotonic(), ""
         try:
-            smoke(self.stage, self.kit, options, case=bench.case, factor=self.factor, look=look)
+            smoke(self.prepared, self.handle, options, case=ctx.case, factor=self.factor, look=look)
         except (Mismatch, TimedOut) as wrong:
             failure = str(wrong)
         return Smoke(tuple(options), not failure, failure, missing, time.monotonic() - began)
 
     def browse(self, options: Sequence[str], starts: Sequence[Sequence[str]] = ((),)) -> list[BrowserResult]:
         """Start Chromium in a container that has these options, once for each of ``starts``: its own options."""
-        bench = self.bench("browser")
-        return browser.browse(bench, self.kit.image(bench), options, starts)
+        ctx = self.ctx("browser")
+        return browser.browse(ctx, self.handle.image(ctx), options, starts)

@@ -98,11 +98,11 @@ class Facts:
 
     @property
     def graph_root(self) -> str:
-        """Podman's folder of images and containers."""
+        """Podman's directory of images and containers."""
         return self.store or f"{self.home}/.local/share/containers/storage"
 
     def as_json(self) -> dict[str, str | int | bool]:
-        """The facts as evidence stores them: without the account's folders, which are nobody's business."""
+        """The facts as evidence stores them: without the account's directories, which are nobody's business."""
         return {key: value for key, value in asdict(self).items() if key not in ("home", "store")}
 
 
@@ -167,15 +167,15 @@ class Host(ABC):
         bound = timeout * self.slowness
         try:
             completed = self.check(process.wait(bound + _GRACE * self.slowness))
-        except TimedOut as late:
-            if late.partial.opened and self._answers():
+        except TimedOut as error:
+            if error.partial.opened and self._answers():
                 # timeout(1) has killed it there, and something that it had started lives on and holds its pipes open.
-                raise TimedOut(late.partial, bound) from late
+                raise TimedOut(error.partial, bound) from error
             raise HostProblem(
-                f"{self.name} stopped answering: “{late.partial.command}” was not even killed at its bound of "
+                f"{self.name} stopped answering: “{error.partial.command}” was not even killed at its bound of "
                 f"{bound:g} s.",
                 "Look at the host's load and console, then run again.",
-            ) from late
+            ) from error
         if completed.seconds >= bound and completed.returncode in (124, 137):  # how timeout(1) ends when it killed
             raise TimedOut(completed, bound)
         return completed
@@ -209,7 +209,7 @@ class Host(ABC):
         return child
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
-        """Write a file there, making its folder. Written aside and renamed: nobody sees half of it."""
+        """Write a file there, making its directory. Written aside and renamed: nobody sees half of it."""
         script = """
             [ -d "${1%/*}/" ] || mkdir -p "${1%/*}" || exit
             umask 077
@@ -217,8 +217,8 @@ class Host(ABC):
         """
         self.run_checked(["sh", "-c", script, "sh", path, f"{mode:o}"], stdin=data, doing=f"writing {path}")
 
-    def make_folder(self, path: str) -> None:
-        """Make a folder there, with those above it."""
+    def make_directory(self, path: str) -> None:
+        """Make a directory there, with those above it."""
         self.run_checked(["mkdir", "-p", path], doing=f"making {path}")
 
     def make_private_directory(self, name: str) -> str:
@@ -250,11 +250,11 @@ class Host(ABC):
         """
         try:
             done = self.run(argv, stdin=stdin, timeout=timeout)
-        except TimedOut as late:
+        except TimedOut as error:
             raise HostProblem(
-                f"On {self.name}, {doing} did not end within {late.timeout:g} s.",
+                f"On {self.name}, {doing} did not end within {error.timeout:g} s.",
                 "Look at the host's load, then run again.",
-            ) from late
+            ) from error
         if done.returncode != 0:
             said = done.stderr.strip() or done.stdout.strip() or "it said nothing"
             raise HostProblem(f"On {self.name}, {doing} failed with status {done.returncode}: {said}")

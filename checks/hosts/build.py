@@ -32,7 +32,7 @@ _COMPONENTS = {"debian": "main", "ubuntu": "main,universe"}
 
 
 def build(recipe: Recipe, into: Path, run: Run) -> None:
-    """Install the recipe's host into the folder ``into``: disk, kernel, initial ramdisk, keys.
+    """Install the recipe's host into the directory ``into``: disk, kernel, initial ramdisk, keys.
 
     Raises HostProblem where a tool is missing, the disk is full or an archive can't be reached; Unproven where that
     archive is none of this machine's own.
@@ -40,7 +40,7 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
     if shutil.disk_usage(into).free < NEEDED:
         raise HostProblem(
             f"Building {recipe.name} needs {NEEDED >> 30} GiB of free disk in {into.parent}.",
-            "Free some, or set XDG_CACHE_HOME to a folder with more room.",
+            "Free some, or set XDG_CACHE_HOME to a directory with more room.",
         )
     namespace.require()
     make_keys(into)

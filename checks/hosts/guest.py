@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from checks.core.bounded import read_json
 from checks.core import cache_manifest
+from checks.core.bounded import read_json
 from checks.core.errors import HostProblem
 from checks.core.progress import Progress
 from checks.core.run_directories import Run, cache, locked
@@ -52,7 +52,7 @@ class GuestAccount(SshHost):
             port=guest.machine.port,
             options=[
                 "-F", "none", "-i", str(guest.boot / build.CLIENT_KEY), "-o", "IdentitiesOnly=yes",
-                "-o", "StrictHostKeyChecking=yes", "-o", f"UserKnownHostsFile={guest.run.folder / 'known_hosts'}",
+                "-o", "StrictHostKeyChecking=yes", "-o", f"UserKnownHostsFile={guest.run.directory / 'known_hosts'}",
                 "-o", "HostKeyAlias=guest", "-o", "GlobalKnownHostsFile=none",
             ],
             name=guest.recipe.name,
@@ -88,7 +88,7 @@ class Guest:
         self.run = run
         self.settings = ("env", *accelerator.thrift) if sharing and accelerator.thrift else ()
         key = (boot / f"{build.HOST_KEY}.pub").read_text().split()
-        (run.folder / "known_hosts").write_text(f"guest {key[0]} {key[1]}\n")
+        (run.directory / "known_hosts").write_text(f"guest {key[0]} {key[1]}\n")
         self.root = GuestAccount("root", self)
         self.members: list[Host] = [GuestAccount(account, self) for account in recipe.accounts]
 
@@ -124,10 +124,10 @@ class Guest:
         for account, facts in zip(self.members, read_json(file), strict=True):
             account.remember(Facts(**facts))
 
-    def plug(self, disk: Path, label: str, folder: str) -> None:
-        """Plug in a disk and mount its file system, known by its label, read-only in ``folder``."""
+    def plug(self, disk: Path, label: str, directory: str) -> None:
+        """Plug in a disk and mount its file system, known by its label, read-only in ``directory``."""
         self.machine.attach(disk)
-        self.root.run_checked(["sh", "-c", _MOUNT, "sh", label, folder], doing=f"mounting the disk {label}")
+        self.root.run_checked(["sh", "-c", _MOUNT, "sh", label, directory], doing=f"mounting the disk {label}")
 
     def close(self) -> None:
         """Close the connections and pull the plug."""
@@ -145,11 +145,11 @@ def resumed(
     ``sharing``: other guests run at the same time.
     """
     boot, accelerator, ready = _ready(recipe, run, prepare, progress)
-    disk = run.folder / "disk.qcow2"
+    disk = run.directory / "disk.qcow2"
     with progress.step(f"Resuming {recipe.name} ({accelerator.name})"):
         overlay(disk, ready / "disk.qcow2")
         machine = Machine(
-            boot=boot, disk=disk, console=run.folder / "console.log", memory=recipe.memory,
+            boot=boot, disk=disk, console=run.directory / "console.log", memory=recipe.memory,
             accelerator=accelerator, kernel=_kernel(recipe), resume=ready / "state", outlive=outlive,
             sharing=sharing,
         )  # fmt: skip
@@ -169,7 +169,7 @@ def resumed(
 
 def built(recipe: Recipe) -> bool:
     """Whether the recipe's host stands in the cache as the recipe is now."""
-    return cache_manifest.is_complete(_folder(recipe) / _BASE)
+    return cache_manifest.is_complete(_directory(recipe) / _BASE)
 
 
 def require_tools() -> None:
@@ -187,57 +187,57 @@ def tools_missing() -> list[str]:
     return namespace.missing(*programs, *namespace.programs())
 
 
-def _folder(recipe: Recipe) -> Path:
+def _directory(recipe: Recipe) -> Path:
     return cache() / "hosts" / f"{recipe.name}-{recipe.digest}"
 
 
 def _ready(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress) -> tuple[Path, Accelerator, Path]:
-    """The folders of the built and of the prepared guest; what is missing is made, by one run at a time."""
-    folder = _folder(recipe)
-    boot = folder / _BASE
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """The directories of the built and of the prepared guest; what is missing is made, by one run at a time."""
+    directory = _directory(recipe)
+    boot = directory / _BASE
+    directory.parent.mkdir(parents=True, exist_ok=True)
     waiting = f"Waiting for another run that builds {recipe.name}"
-    with locked(folder.parent / f"{recipe.name}.lock", progress, waiting):
+    with locked(directory.parent / f"{recipe.name}.lock", progress, waiting):
         try:
             if not cache_manifest.is_complete(boot):
                 _tell_if_broken(boot, progress)
-                shutil.rmtree(folder, ignore_errors=True)
+                shutil.rmtree(directory, ignore_errors=True)
                 with progress.step(f"Building {recipe.name} from its distribution’s packages (once, 1-2 minutes)"):
-                    work = run.folder / _BASE
+                    work = run.directory / _BASE
                     work.mkdir()
                     build.build(recipe, work, run)
                     cache_manifest.write(work)
                     _forget_older(recipe)
-                    folder.mkdir(exist_ok=True)
+                    directory.mkdir(exist_ok=True)
                     work.rename(boot)
             accelerator = usable(boot / build.KERNEL)
-            ready = folder / f"ready-{accelerator.label}-{_qemu_version()}"
+            ready = directory / f"ready-{accelerator.label}-{_qemu_version()}"
             if not cache_manifest.is_complete(ready):
                 _tell_if_broken(ready, progress)
                 _prepare(recipe, boot, accelerator, ready, run, prepare, progress)
         except OSError as error:
             raise HostProblem(
-                f"{recipe.name} could not be built in {folder.parent}: {error.strerror or error}.",
-                "Look at the disk's free room and at the folder's owner.",
+                f"{recipe.name} could not be built in {directory.parent}: {error.strerror or error}.",
+                "Look at the disk's free room and at the directory's owner.",
             ) from error
     return boot, accelerator, ready
 
 
-def _tell_if_broken(folder: Path, progress: Progress) -> None:
-    if folder.is_dir():
-        progress.say(f"{folder} is not whole: a file of it was cut short or is gone. It is made anew.")
+def _tell_if_broken(directory: Path, progress: Progress) -> None:
+    if directory.is_dir():
+        progress.say(f"{directory} is not whole: a file of it was cut short or is gone. It is made anew.")
 
 
 def _prepare(
     recipe: Recipe, boot: Path, accelerator: Accelerator, ready: Path, run: Run, prepare: Prepare, progress: Progress
 ) -> None:
-    work = run.folder / "ready"
+    work = run.directory / "ready"
     work.mkdir()
     overlay(work / "disk.qcow2", boot / build.DISK)
     with (
         progress.step(f"Booting {recipe.name} for the first time ({accelerator.name})"),
         Machine(
-            boot=boot, disk=work / "disk.qcow2", console=run.folder / "first-boot.log", memory=recipe.memory,
+            boot=boot, disk=work / "disk.qcow2", console=run.directory / "first-boot.log", memory=recipe.memory,
             accelerator=accelerator, kernel=_kernel(recipe),
         ) as machine,
     ):  # fmt: skip
@@ -264,7 +264,7 @@ def _kernel(recipe: Recipe) -> str:
 
 def _forget_older(recipe: Recipe) -> None:
     """Remove what older recipes of the same name left in the cache."""
-    for old in _folder(recipe).parent.glob(f"{recipe.name}-*"):
+    for old in _directory(recipe).parent.glob(f"{recipe.name}-*"):
         if old.is_dir() and old.name.removeprefix(f"{recipe.name}-").isalnum():
             shutil.rmtree(old, ignore_errors=True)
 

@@ -60,7 +60,8 @@ def _not_the_shim(host: Host) -> str:
         return ""
     if "Docker version" in told.stdout:
         return f"{path} is Docker's own client and not the podman-docker shim"
-    return f"{path} is not the podman-docker shim: “docker --version” printed {told.stdout.strip() or told.stderr.strip()!r}"
+    printed = told.stdout.strip() or told.stderr.strip()
+    return f"{path} is not the podman-docker shim: “docker --version” printed {printed!r}"
 
 
 def _info_fails(host: Host) -> str:
@@ -68,7 +69,11 @@ def _info_fails(host: Host) -> str:
         done = host.run(["podman", "info"], timeout=30)
     except TimedOut:
         return "“podman info” hangs"
-    return "" if done.returncode == 0 else f"“podman info” fails: {(done.stderr.strip() or 'without a word').splitlines()[-1]}"
+    return (
+        ""
+        if done.returncode == 0
+        else f"“podman info” fails: {(done.stderr.strip() or 'without a word').splitlines()[-1]}"
+    )
 
 
 def require_usable(host: Host) -> None:

@@ -82,8 +82,8 @@ class Completed:
     """A command that ended by itself.
 
     ``argv`` is what was asked of the host, without what carried it there (ssh, env, timeout); ``seconds`` is wall time.
-    Of a stream of more than ``HEAD + TAIL`` bytes, the middle is left out; ``stdout_extent`` and ``stderr_extent`` are of all
-    of it, and None where nothing was left out.
+    Of a stream of more than ``HEAD + TAIL`` bytes, the middle is left out. ``stdout_extent`` and ``stderr_extent`` then
+    describe all of it; they are None where nothing was left out.
     """
 
     argv: tuple[str, ...]
@@ -243,20 +243,20 @@ class Process:
 
     def _await_opening(self, pipe: IO[bytes]) -> bytes:
         """Read up to the opening's end and no further; the end of what came where the output ends without it."""
-        came = bytearray()
+        got = bytearray()
         try:
-            while not came.endswith(self._opening):
+            while not got.endswith(self._opening):
                 byte = os.read(pipe.fileno(), 1)
                 if not byte:
                     break
-                came += byte
-                del came[:-_UNOPENED]
+                got += byte
+                del got[:-_UNOPENED]
             else:
                 self._opened = True
-                came.clear()
+                got.clear()
         finally:
             self._may_feed.set()
-        return bytes(came)
+        return bytes(got)
 
 
 def completed(

@@ -100,8 +100,8 @@ def parse(name: str, table: dict[str, Any], source: str, digest: str) -> Recipe:
     def take(key: str, kind: type, default: Any = None) -> Any:
         value = table.pop(key, default)
         if value is None or type(value) is not kind:
-            came = "is missing" if value is None else f"is {value!r}"
-            raise WrongUsage(f"{source}: “{key}” {came}; it must be a {kind.__name__}.")
+            got = "is missing" if value is None else f"is {value!r}"
+            raise WrongUsage(f"{source}: “{key}” {got}; it must be a {kind.__name__}.")
         return value
 
     def choice(key: str, *known: str) -> str:
@@ -164,9 +164,9 @@ def _accounts(uids: dict[str, Any], source: str) -> dict[str, Account]:
 
 def _digest(recipe: bytes) -> str:
     whole = hashlib.sha256(b"%d\0" % _BUILDER + recipe)
-    for folder in (FIXTURES / "guest", FIXTURES / "probe"):
-        for path in sorted(folder.rglob("*")):
+    for directory in (FIXTURES / "guest", FIXTURES / "probe"):
+        for path in sorted(directory.rglob("*")):
             # Some scripts are for some recipes alone: a change in one must not build all hosts anew.
             if path.is_file() and (path.name not in _ONLY_WITH or _ONLY_WITH[path.name] in recipe):
-                whole.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
+                whole.update(str(path.relative_to(directory)).encode() + b"\0" + path.read_bytes() + b"\0")
     return whole.hexdigest()[:16]

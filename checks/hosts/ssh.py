@@ -30,7 +30,7 @@ _SOCKET = 108 - 1 - 17  # bytes that a control socket's path may have: ssh binds
 class SshHost(Host):
     """One account on another machine, whatever its login shell is and prints.
 
-    ``sockets`` is a folder of this run's own for the control socket. Where its path is too long for a socket, each
+    ``sockets`` is a directory of this run's own for the control socket. Where its path is too long for a socket, each
     command has a connection of its own.
     """
 

@@ -12,7 +12,7 @@ from rich.live import Live
 from checks.core import files, run_directories, terminal
 from checks.core.errors import Exit, WrongUsage
 from checks.core.outcome import run_and_report
-from checks.core.output_paths import require_file, require_directory
+from checks.core.output_paths import require_directory, require_file
 from checks.core.progress import Progress
 from checks.core.terminal import say
 from checks.hosts import recipe
@@ -77,8 +77,8 @@ def _show_while(jobs: Sequence[Job], run: run_directories.Run, options: MatrixOp
     console = terminal.console()
 
     def run_them(changed: Callable[[], None]) -> None:
-        folder, at_once = Path(options.evidence).absolute(), int(options.at_once)
-        run_all(jobs, run, folder, at_once=at_once, factor=options.timeout_factor, changed=changed)
+        directory, at_once = Path(options.evidence).absolute(), int(options.at_once)
+        run_all(jobs, run, directory, at_once=at_once, factor=options.timeout_factor, changed=changed)
 
     if not console.is_terminal:
         run_them(Lines(jobs, Progress()).tell)

@@ -110,7 +110,7 @@ def _of_case(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]
 
 
 def _outcome(case: Mapping[str, Any]) -> str:
-    return f"failed: {normal.text(case['came'])}" if case["outcome"] == "failed" else str(case["outcome"])
+    return f"failed: {normal.text(case['got'])}" if case["outcome"] == "failed" else str(case["outcome"])
 
 
 def _asked(command: Mapping[str, Any] | None) -> str:

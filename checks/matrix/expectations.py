@@ -53,7 +53,7 @@ class Verdict(StrEnum):
     SKIPPED = "skipped"
     KNOWN = "known to fail"
     FAILED = "failed"
-    UNEXPECTED_PASS = "passed, and is known to fail"
+    UNEXPECTED_PASS = "passed, and is known to fail"  # noqa: S105 - no password
 
     @property
     def good(self) -> bool:

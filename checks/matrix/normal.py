@@ -9,9 +9,9 @@ from typing import Any
 _BANNER = re.compile(r"^Emulate Docker CLI using podman\..*\n?", re.MULTILINE)
 _REPLACED = (
     (re.compile(r"\x1b\[[0-9;?]*[A-Za-z]"), ""),
-    (re.compile(r"/var/tmp/nanoclaw-verify-[0-9a-f]+-([a-z0-9-]+?)-[A-Za-z0-9]{10}\b"), r"<folder>/\1"),  # noqa: S108 - read
+    (re.compile(r"/var/tmp/nanoclaw-verify-[0-9a-f]+-([a-z0-9-]+?)-[A-Za-z0-9]{10}\b"), r"<directory>/\1"),  # noqa: S108 - read
     # As evidence of earlier runs has it: one directory for all cases.
-    (re.compile(r"/var/tmp/nanoclaw-verify-[0-9a-f]+-work-\d+"), "<folder>"),  # noqa: S108 - read
+    (re.compile(r"/var/tmp/nanoclaw-verify-[0-9a-f]+-work-\d+"), "<directory>"),  # noqa: S108 - read
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| ?[+-]\d\d:?\d\d)?( [A-Z]{3,4})?"), "<time>"),
     (re.compile(r"\bsha256:[0-9a-f]{12,64}\b"), "<id>"),
     # Names and secrets of a run: eight hexadecimal digits or more, with a digit among them.
@@ -25,7 +25,7 @@ _BEGINNING = 1800  # characters; a banner and a few ids less than what evidence 
 
 
 def text(raw: str) -> str:
-    """An output without the shim's banner, ids, names, times and folders of a run, and white space at line ends."""
+    """An output without the shim's banner, ids, names, times and directories of a run, and white space at line ends."""
     raw = _BANNER.sub("", raw)
     for pattern, replacement in _REPLACED:
         raw = pattern.sub(replacement, raw)

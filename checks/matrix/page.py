@@ -66,7 +66,7 @@ def _cell(job: Job, wanted: str, expectations: Expectations) -> dict[str, str]:
     verdict = expectations.judge(case, job.evidence.host)
     kind, mark = _LOOKS[verdict]
     known = expectations.of(wanted, job.evidence.host)
-    reason = known.because if known else case.get("reason") or case.get("came", "")
+    reason = known.because if known else case.get("reason") or case.get("got", "")
     return {"kind": kind, "mark": mark, "title": f"{verdict}: {reason}" if reason else str(verdict)}
 
 
@@ -89,7 +89,7 @@ def _failures(jobs: Sequence[Job], expectations: Expectations) -> Iterator[dict[
                 "because": known.because if known else "",
                 "entry": known.entry if known else "",
                 "expected": case.get("expected", "a failure"),
-                "came": case.get("came", "none: it passed"),
+                "got": case.get("got", "none: it passed"),
                 "commands": [_command(command) for command in case["commands"][-3:]],
             }
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from checks.core.errors import Exit, Problem
 from checks.core.paths import ROOT
 from checks.core.run_directories import Run
-from checks.engine.environment import profiles
+from checks.engine.prepared_host import profiles
 from checks.evidence import stored
 from checks.evidence.stored import Stored
 from checks.hosts import recipe
@@ -132,16 +132,16 @@ class _Part:
 
 
 def run_all(
-    jobs: Sequence[Job], run: Run, folder: Path, *, at_once: int, factor: str, changed: Callable[[], None]
+    jobs: Sequence[Job], run: Run, directory: Path, *, at_once: int, factor: str, changed: Callable[[], None]
 ) -> None:
-    """Run the jobs and leave their evidence in ``folder``; ``changed`` is called whenever one has got on.
+    """Run the jobs and leave their evidence in ``directory``; ``changed`` is called whenever one has got on.
 
     A job that gives no evidence is noted as such; an interrupt ends them all.
     """
     further = ["--timeout-factor", factor, *(["--sharing"] if at_once > 1 else [])]
     with _children() as children, ThreadPoolExecutor(at_once) as pool:
         started = [
-            pool.submit(_run, part, parts, folder, further, children, changed)
+            pool.submit(_run, part, parts, directory, further, children, changed)
             for job in jobs
             for parts in [_split(job, run, at_once)]
             for part in parts
@@ -159,7 +159,8 @@ def run_all(
 def _split(job: Job, run: Run, at_once: int) -> Sequence[_Part]:
     chosen = parts_of(job.host, job.profile) if at_once > 1 else [selection(job.host, job.profile)]
     return [
-        _Part(job, patterns, run.folder / f"{job.host}-{job.profile}-{at}.json") for at, patterns in enumerate(chosen)
+        _Part(job, patterns, run.directory / f"{job.host}-{job.profile}-{at}.json")
+        for at, patterns in enumerate(chosen)
     ]
 
 
@@ -206,7 +207,7 @@ def _children() -> Iterator[_Children]:
 def _run(
     part: _Part,
     parts: Sequence[_Part],
-    folder: Path,
+    directory: Path,
     further: Sequence[str],
     children: _Children,
     changed: Callable[[], None],
@@ -238,18 +239,18 @@ def _run(
         job.seconds = time.monotonic() - job.began
         if all(each.status is not None for each in parts):
             job.phase = ""
-            _conclude(job, parts, folder)
+            _conclude(job, parts, directory)
     changed()
 
 
-def _conclude(job: Job, parts: Sequence[_Part], folder: Path) -> None:
+def _conclude(job: Job, parts: Sequence[_Part], directory: Path) -> None:
     for part in parts:
         if part.status not in (Exit.OK, Exit.CASE_FAILED):
             job.state = State.NOT_TESTED if part.status == Exit.NOT_TESTED else State.ERROR
             job.message = part.message
             return
-    folder.mkdir(exist_ok=True)
-    aside = folder / f".{job.host}-{job.profile}.part"
+    directory.mkdir(exist_ok=True)
+    aside = directory / f".{job.host}-{job.profile}.part"
     try:
         stored.join([part.written for part in parts], aside)
         job.evidence = stored.read(aside)
@@ -258,4 +259,4 @@ def _conclude(job: Job, parts: Sequence[_Part], folder: Path) -> None:
         job.state, job.message = State.ERROR, str(problem)
         return
     job.state = State.DONE
-    aside.replace(stored.path_of(job.host, job.profile, folder))
+    aside.replace(stored.path_of(job.host, job.profile, directory))

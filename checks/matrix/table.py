@@ -73,6 +73,6 @@ def _notes(jobs: Sequence[Job], expectations: Expectations) -> Iterator[str]:
             if known:
                 yield f"{told}: {known.because} ({GUIDE}#{known.entry})"
             elif verdict is Verdict.FAILED:
-                yield f"{told}: expected {case['expected']}; came {case['came']}"
+                yield f"{told}: expected {case['expected']}; got {case['got']}"
             elif verdict is Verdict.SKIPPED:
                 yield f"{told}: {case['reason']}"

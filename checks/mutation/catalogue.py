@@ -2,7 +2,7 @@
 
 A file is a list of ``[[sabotage]]`` tables:
 
-    name        unique; also its folder's name on the host
+    name        unique; also its directory's name on the host
     does        one line: what docker does wrong
     cases       the ids of the cases that can see it (``invoke verify --list``); each of them has to
     flags       the subcommands' options that it tampers with, e.g. ``run --rm``
@@ -24,8 +24,8 @@ from checks.core.errors import WrongUsage
 from checks.core.paths import FIXTURES
 from checks.core.tables import StrictTable
 
-FOLDER = FIXTURES / "sabotage"
-LIBRARY = FOLDER / "lib.sh"
+DIRECTORY = FIXTURES / "sabotage"
+LIBRARY = DIRECTORY / "lib.sh"
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _ANY = re.compile("")
@@ -62,10 +62,10 @@ FAULTLESS = Mutation(
 """No sabotage at all, and all the same a wrapper: what fails under it fails without a fault."""
 
 
-def load(folder: Path = FOLDER) -> list[Mutation]:
+def load(directory: Path = DIRECTORY) -> list[Mutation]:
     """All sabotages, in the files' order. Raises WrongUsage, with file and key, where something there is wrong."""
     found: list[Mutation] = []
-    for file in sorted(folder.glob("*.toml")):
+    for file in sorted(directory.glob("*.toml")):
         whole = StrictTable.of_file(file)
         for table in whole.tables("sabotage"):
             sabotage = _sabotage(table)
@@ -74,7 +74,7 @@ def load(folder: Path = FOLDER) -> list[Mutation]:
             found.append(sabotage)
         whole.end()
     if not found:
-        raise WrongUsage(f"{folder} has no sabotages.")
+        raise WrongUsage(f"{directory} has no sabotages.")
     return found
 
 

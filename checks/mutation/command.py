@@ -20,14 +20,14 @@ from checks.core.selection import selected
 from checks.core.terminal import say
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
-from checks.engine.environment import DEFAULT_GUEST, PreparedHost, stage
+from checks.engine.prepared_host import DEFAULT_GUEST, PreparedHost, prepared
 from checks.hosts import recipe
 from checks.matrix.table import clock
 from checks.mutation import catalogue, stored
 from checks.mutation.catalogue import FAULTLESS, Mutation
 from checks.mutation.pool import Pool, workers
-from checks.mutation.verdict import Pair, MutationStatus, judge, score, status
-from checks.mutation.worker import SKIPPED, TaskOutcome, Task
+from checks.mutation.verdict import MutationStatus, Pair, judge, score, status
+from checks.mutation.worker import SKIPPED, Task, TaskOutcome
 from checks.mutation.wrapped import upload
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.contract import IMAGE_UID, Design
@@ -77,7 +77,7 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
         say(tabulate(rows, headers=("Sabotage", "What docker does", "Cases that see it")))
         return Exit.OK
     began, started = time.monotonic(), datetime.now(UTC)
-    with run_directories.new_run() as run, stage(options.host, None, run, progress) as ready:
+    with run_directories.new_run() as run, prepared(options.host, None, run, progress) as ready:
         pairs = list(_pairs(options, ready, sabotages, cases, progress))
         facts = ready.host.facts()
     seconds = time.monotonic() - began
@@ -88,7 +88,11 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
 
 
 def _pairs(
-    options: SabotageOptions, ready: PreparedHost, sabotages: Sequence[Mutation], cases: Mapping[str, CaseInfo], progress: Progress
+    options: SabotageOptions,
+    ready: PreparedHost,
+    sabotages: Sequence[Mutation],
+    cases: Mapping[str, CaseInfo],
+    progress: Progress,
 ) -> Iterator[Pair]:
     """Every sabotage with each of its cases, judged; in the order of the report."""
     wanted = [(each, cases[case]) for each in sabotages for case in each.cases]
@@ -96,19 +100,19 @@ def _pairs(
     left_out = {case.id: reason for _, case in wanted if (reason := not_run(case, options))}
     todo = [(each, case) for each, case in wanted if case.id not in left_out]
     ends: dict[tuple[str, str], TaskOutcome] = {
-        (FAULTLESS.name, case): TaskOutcome(SKIPPED, came=why) for case, why in left_out.items()
+        (FAULTLESS.name, case): TaskOutcome(SKIPPED, got=why) for case, why in left_out.items()
     }
     if todo:
-        with _provided(options, ready, [case for _, case in todo], progress) as supply:
+        with _provided(options, ready, [case for _, case in todo], progress) as provider:
             wrappers = {
                 account.facts().uid: upload(account, ready.run.id, [FAULTLESS, *sabotages])
                 for account in ready.accounts
             }
-            with workers(ready, wrappers, nanoclaw=options.nanoclaw, slow=options.slow, supply=supply) as pool:
+            with workers(ready, wrappers, nanoclaw=options.nanoclaw, slow=options.slow, provider=provider) as pool:
                 _run_all(pool, todo, ends, progress)
     for each, case in wanted:
-        came = ends.get((each.name, case.id), TaskOutcome(SKIPPED))
-        yield judge(each, case.id, case.label, came, ends[FAULTLESS.name, case.id])
+        got = ends.get((each.name, case.id), TaskOutcome(SKIPPED))
+        yield judge(each, case.id, case.label, got, ends[FAULTLESS.name, case.id])
 
 
 def not_run(case: CaseInfo, options: SabotageOptions) -> str:
@@ -129,9 +133,9 @@ def _run_all(
     tasks = [Task(number, each.name, case.node, each.factor) for number, (each, case) in enumerate(plan)]
     untold = dict(enumerate(plan))
 
-    def noted(task: Task, came: TaskOutcome) -> None:
+    def noted(task: Task, got: TaskOutcome) -> None:
         each, case = plan[task.number]
-        ends[each.name, case.id] = came
+        ends[each.name, case.id] = got
         for number, (each, case) in list(untold.items()):
             ended = [ends.get((name, case.id)) for name in (each.name, FAULTLESS.name)]
             if ended[0] and ended[1]:
@@ -154,7 +158,9 @@ def suits(case: CaseInfo, uid: int) -> bool:
 
 
 @contextlib.contextmanager
-def _provided(options: SabotageOptions, ready: PreparedHost, cases: Sequence[CaseInfo], progress: Progress) -> Iterator[AgentProvider | None]:
+def _provided(
+    options: SabotageOptions, ready: PreparedHost, cases: Sequence[CaseInfo], progress: Progress
+) -> Iterator[AgentProvider | None]:
     """The agents' images, on every account that runs one. Made here: workers have no hand on the machine."""
     agents = available(options.nanoclaw)
     designs = {
@@ -164,13 +170,13 @@ def _provided(options: SabotageOptions, ready: PreparedHost, cases: Sequence[Cas
     if not any(designs.values()):
         yield None
         return
-    with contextlib.closing(AgentProvider(ready, progress)) as supply:
+    with contextlib.closing(AgentProvider(ready, progress)) as provider:
         for account in ready.accounts:
-            bench = CaseContext(account, ready.owner, "agents", Record())
-            for design in sorted(designs[bench.uid]):
-                with progress.step(f"Handing the account {bench.uid} the image of {agents[design].name}"):
-                    supply.image(agents[design], bench)
-        yield supply
+            ctx = CaseContext(account, ready.owner, "agents", Record())
+            for design in sorted(designs[ctx.uid]):
+                with progress.step(f"Handing the account {ctx.uid} the image of {agents[design].name}"):
+                    provider.image(agents[design], ctx)
+        yield provider
 
 
 def report(pairs: Sequence[Pair], seconds: float) -> str:
@@ -185,13 +191,13 @@ def report(pairs: Sequence[Pair], seconds: float) -> str:
             mine = [pair for pair in pairs if pair.sabotage.name == name]
             result = ", ".join(f"{pair.case} {pair.verdict}" for pair in mine)
             lines.append(f"  {name}: {mine[0].sabotage.does}: {mine[0].sabotage.equivalent} ({result})")
-    left_out = {pair.case: pair.came for pair in pairs if pair.verdict is MutationStatus.NOT_RUN}
+    left_out = {pair.case: pair.got for pair in pairs if pair.verdict is MutationStatus.NOT_RUN}
     if left_out:
         lines += ["", "Not run:"]
         lines += [f"  {case}: {reason}" for case, reason in left_out.items()]
     for pair in pairs:
         if not pair.verdict.good:
             lines += ["", f"{pair.case} under {pair.sabotage.name}: {pair.verdict}", f"  {pair.sabotage.does}"]
-            if pair.expected or pair.came:
-                lines += [f"  expected: {pair.expected}", f"  came:     {pair.came}"]
+            if pair.expected or pair.got:
+                lines += [f"  expected: {pair.expected}", f"  got:      {pair.got}"]
     return "\n".join([*lines, "", f"Result: {score(pairs)} in {clock(seconds)}"])

@@ -14,9 +14,9 @@ from dataclasses import asdict
 from checks.core.bounded import parsed
 from checks.core.errors import HostProblem
 from checks.core.paths import ROOT
-from checks.engine.environment import PreparedHost
+from checks.engine.prepared_host import PreparedHost
 from checks.hosts.ssh import SshHost
-from checks.mutation.worker import PASSED, TaskOutcome, Description, Task
+from checks.mutation.worker import PASSED, Description, Task, TaskOutcome
 from checks.nanoclaw.provider import AgentProvider
 
 _END_BOUND = 3.0  # seconds
@@ -33,21 +33,28 @@ class Pool:
         self._workers: dict[int, subprocess.Popen[str]] = {}
 
     def start(
-        self, stage: PreparedHost, wrappers: Mapping[int, str], *, nanoclaw: str, slow: bool, supply: AgentProvider | None
+        self,
+        prepared: PreparedHost,
+        wrappers: Mapping[int, str],
+        *,
+        nanoclaw: str,
+        slow: bool,
+        provider: AgentProvider | None,
     ) -> None:
         """Start a worker for every account of the host. ``wrappers``: what ``upload`` returned, by uid."""
-        images = [(context, uid, name) for (context, uid), name in (supply.images if supply else {}).items()]
+        images = [(context, uid, name) for (context, uid), name in (provider.images if provider else {}).items()]
         described: dict[int, Description] = {}
-        for account in stage.accounts:
+        for account in prepared.accounts:
             assert isinstance(account, SshHost)
             assert account.port
             facts = account.facts()
             about = Description(
                 destination=account.destination, port=account.port, options=account.options,
-                sockets=str(stage.run.scratch / f"w{facts.uid}"), host=account.name, slowness=account.slowness,
-                facts=asdict(facts), profile=stage.profile, run=stage.run.id, alone=stage.alone, nanoclaw=nanoclaw,
+                sockets=str(prepared.run.scratch / f"w{facts.uid}"), host=account.name, slowness=account.slowness,
+                facts=asdict(facts), profile=prepared.profile, run=prepared.run.id, alone=prepared.alone,
+                nanoclaw=nanoclaw,
                 slow=slow, wrappers=wrappers[facts.uid], images=images,
-                settings=list(stage.guest.accelerator.thrift) if stage.guest else [],
+                settings=list(prepared.guest.accelerator.thrift) if prepared.guest else [],
             )  # fmt: skip
             self._workers[facts.uid] = subprocess.Popen(
                 [sys.executable, "-m", "checks.mutation.worker"], cwd=ROOT, stdin=subprocess.PIPE,
@@ -56,10 +63,10 @@ class Pool:
             described[facts.uid] = about
         for uid, about in described.items():  # only now: they have started side by side
             if (answer := self._ask(uid, asdict(about))).outcome != PASSED:
-                raise HostProblem(answer.came)
+                raise HostProblem(answer.got)
 
-    def run(self, tasks: Sequence[Task], suits: Suits, came: Callable[[Task, TaskOutcome], None]) -> None:
-        """Run all tasks, in their order; ``came`` is told of each. Raises HostProblem where a worker is gone."""
+    def run(self, tasks: Sequence[Task], suits: Suits, got: Callable[[Task, TaskOutcome], None]) -> None:
+        """Run all tasks, in their order; ``got`` is told of each. Raises HostProblem where a worker is gone."""
         left = list(tasks)
 
         def next_for(uid: int) -> Task | None:
@@ -71,7 +78,7 @@ class Pool:
             while task := next_for(uid):
                 answer = self._ask(uid, asdict(task))
                 with self._lock:
-                    came(task, answer)
+                    got(task, answer)
 
         with ThreadPoolExecutor(len(self._workers)) as pool:
             started = [pool.submit(work, uid) for uid in self._workers]
@@ -112,12 +119,12 @@ class Pool:
 
 @contextlib.contextmanager
 def workers(
-    stage: PreparedHost, wrappers: Mapping[int, str], *, nanoclaw: str, slow: bool, supply: AgentProvider | None
+    prepared: PreparedHost, wrappers: Mapping[int, str], *, nanoclaw: str, slow: bool, provider: AgentProvider | None
 ) -> Iterator[Pool]:
     """Workers for every account of a throwaway host, until the block ends."""
     pool = Pool()
     try:
-        pool.start(stage, wrappers, nanoclaw=nanoclaw, slow=slow, supply=supply)
+        pool.start(prepared, wrappers, nanoclaw=nanoclaw, slow=slow, provider=provider)
         yield pool
     finally:
         pool.end()

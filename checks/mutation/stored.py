@@ -27,7 +27,7 @@ def write(path: Path, host: str, facts: Facts, pairs: Sequence[Pair], *, started
         "results": [
             {
                 "sabotage": pair.sabotage.name, "digest": pair.sabotage.digest, "case": pair.case, "label": pair.label,
-                "verdict": str(pair.verdict), "expected": pair.expected[:_KEPT], "came": pair.came[:_KEPT],
+                "verdict": str(pair.verdict), "expected": pair.expected[:_KEPT], "got": pair.got[:_KEPT],
                 "seconds": round(pair.seconds, 1),
             }
             for pair in pairs

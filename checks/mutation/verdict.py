@@ -43,28 +43,28 @@ class Pair:
     label: str
     verdict: MutationStatus
     expected: str = ""
-    came: str = ""
+    got: str = ""
     """What the case said; of one that was not run, why."""
     seconds: float = 0.0
 
 
-def judge(sabotage: Mutation, case: str, label: str, came: TaskOutcome, faultless: TaskOutcome) -> Pair:
+def judge(sabotage: Mutation, case: str, label: str, got: TaskOutcome, faultless: TaskOutcome) -> Pair:
     """The verdict on a case that was run under a sabotage and, before, under a wrapper without a fault."""
     if faultless.outcome == SKIPPED:
-        return Pair(sabotage, case, label, MutationStatus.NOT_RUN, came=faultless.came)
+        return Pair(sabotage, case, label, MutationStatus.NOT_RUN, got=faultless.got)
     if faultless.outcome != PASSED:
-        return Pair(sabotage, case, label, MutationStatus.FAILS_ANYWAY, faultless.expected, faultless.came)
+        return Pair(sabotage, case, label, MutationStatus.FAILS_ANYWAY, faultless.expected, faultless.got)
     if sabotage.equivalent:
-        verdict = MutationStatus.TOLERATED if came.outcome == PASSED else MutationStatus.REFUSED
+        verdict = MutationStatus.TOLERATED if got.outcome == PASSED else MutationStatus.REFUSED
     else:
         verdict = {
-            FAILED: MutationStatus.CAUGHT if sabotage.tells.search(came.words) else MutationStatus.OTHERWISE,
+            FAILED: MutationStatus.CAUGHT if sabotage.tells.search(got.words) else MutationStatus.OTHERWISE,
             PASSED: MutationStatus.MISSED,
             SKIPPED: MutationStatus.MISSED,  # it was not skipped without the fault
             BROKEN: MutationStatus.BROKEN,
             UNUSABLE: MutationStatus.HOST,
-        }[came.outcome]
-    return Pair(sabotage, case, label, verdict, came.expected, came.came, came.seconds)
+        }[got.outcome]
+    return Pair(sabotage, case, label, verdict, got.expected, got.got, got.seconds)
 
 
 def score(pairs: Sequence[Pair]) -> str:

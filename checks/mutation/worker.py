@@ -22,7 +22,7 @@ from checks.core.progress import Progress
 from checks.core.run_directories import Run
 from checks.core.terminal import console
 from checks.engine.case_context import RunScope
-from checks.engine.environment import PreparedHost
+from checks.engine.prepared_host import PreparedHost
 from checks.engine.probe_image import PREPARED
 from checks.evidence.run import CaseResult
 from checks.hosts.base import Facts
@@ -54,7 +54,7 @@ class Description:
     alone: bool
     """As ``PreparedHost.alone``."""
     wrappers: str
-    """The folder there that has a folder with a ``docker`` for each sabotage."""
+    """The directory there that has a directory with a ``docker`` for each sabotage."""
     settings: list[str]
     """Of the commands' environment there: workers compete."""
     nanoclaw: str
@@ -84,13 +84,13 @@ class TaskOutcome:
 
     outcome: str
     expected: str = ""
-    came: str = ""
+    got: str = ""
     seconds: float = 0.0
 
     @property
     def words(self) -> str:
         """What the failure says."""
-        return f"expected {self.expected}; came {self.came}"
+        return f"expected {self.expected}; got {self.got}"
 
 
 class Worker:
@@ -113,31 +113,37 @@ class Worker:
         about = self._about
         host = self._wrapped.at(f"{about.wrappers}/{task.docker}")
         run = Run(about.run, Path(about.sockets), Path(about.sockets))
-        stage = PreparedHost(host, about.profile, RunScope(f"{about.run}{task.number:03}", PREPARED), run, alone=about.alone)
+        prepared = PreparedHost(
+            host, about.profile, RunScope(f"{about.run}{task.number:03}", PREPARED), run, alone=about.alone
+        )
         quiet = console(file=io.StringIO())
-        plugin = VerificationPlugin(lambda: contextlib.nullcontext(stage), Report(quiet), Progress(quiet), factor=task.factor)
+        plugin = VerificationPlugin(
+            lambda: contextlib.nullcontext(prepared), Report(quiet), Progress(quiet), factor=task.factor
+        )
         images = {(context, uid): name for context, uid, name in about.images}
-        supply = AgentProvider(stage, Progress(quiet), images=images)
-        integration = Integration(plugin, self._agents, Progress(quiet), slow=about.slow, supply=supply)
+        provider = AgentProvider(prepared, Progress(quiet), images=images)
+        integration = Integration(plugin, self._agents, Progress(quiet), slow=about.slow, provider=provider)
         arguments = [
             str(ROOT / task.node),
             *("-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(ROOT), "-p", "no:cacheprovider"),
         ]
-        with contextlib.closing(supply):
+        with contextlib.closing(provider):
             status = run_pytest(arguments, plugins=[plugin, integration])
         if plugin.problem:
-            return TaskOutcome(UNUSABLE, came=str(plugin.problem))
+            return TaskOutcome(UNUSABLE, got=str(plugin.problem))
         if plugin.crash or plugin.evidence is None or len(plugin.evidence.cases) != 1:
-            return TaskOutcome(BROKEN, came=str(plugin.crash or "\n".join(plugin.broken) or f"pytest ended with {status!r}"))
+            return TaskOutcome(
+                BROKEN, got=str(plugin.crash or "\n".join(plugin.broken) or f"pytest ended with {status!r}")
+            )
         return judged(plugin.evidence.cases[0])
 
 
 def judged(case: CaseResult) -> TaskOutcome:
     """What a case's result says here."""
     if case.outcome == SKIPPED:
-        return TaskOutcome(SKIPPED, came=case.reason, seconds=case.seconds)
+        return TaskOutcome(SKIPPED, got=case.reason, seconds=case.seconds)
     outcome = BROKEN if case.expected == CRASHED else case.outcome
-    return TaskOutcome(outcome, case.expected, case.came, case.seconds)
+    return TaskOutcome(outcome, case.expected, case.got, case.seconds)
 
 
 def main() -> None:
@@ -151,12 +157,12 @@ def main() -> None:
             try:
                 if worker is None:
                     worker = Worker(Description(**said))
-                    came = TaskOutcome(PASSED)
+                    got = TaskOutcome(PASSED)
                 else:
-                    came = worker.run(Task(**said))
+                    got = worker.run(Task(**said))
             except Problem as problem:
-                came = TaskOutcome(UNUSABLE, came=str(problem))
-            answers.write(json.dumps(asdict(came)) + "\n")
+                got = TaskOutcome(UNUSABLE, got=str(problem))
+            answers.write(json.dumps(asdict(got)) + "\n")
     finally:
         if worker:
             worker.account.close()

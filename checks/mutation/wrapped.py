@@ -25,10 +25,10 @@ def upload(account: Host, run: str, sabotages: Sequence[Mutation]) -> str:
                 entry.size = len(text.encode())
                 entry.mode = 0o755 if name == "docker" else 0o644
                 tar.addfile(entry, io.BytesIO(text.encode()))
-    folder = account.make_private_directory(f"{directories_of(run)}-docker")
-    argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", folder]
+    directory = account.make_private_directory(f"{directories_of(run)}-docker")
+    argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", directory]
     account.run_checked(argv, stdin=buffer.getvalue(), doing="laying out the sabotages")
-    return folder
+    return directory
 
 
 class WrappedHost(PrefixedHost):
@@ -38,13 +38,13 @@ class WrappedHost(PrefixedHost):
         super().__init__(account)
         self._settings = settings
         self._path = account.run_checked(["printenv", "PATH"], doing="asking for its PATH").stdout.strip()
-        self._folder = ""
+        self._directory = ""
 
-    def at(self, folder: str) -> WrappedHost:
-        """The same account with another folder first."""
-        self._folder = folder
-        self.before = ["env", *self._settings, f"PATH={folder}:{self._path}"]
+    def at(self, directory: str) -> WrappedHost:
+        """The same account with another directory first."""
+        self._directory = directory
+        self.before = ["env", *self._settings, f"PATH={directory}:{self._path}"]
         return self
 
     def facts(self) -> Facts:
-        return replace(super().facts(), docker=f"{self._folder}/docker")
+        return replace(super().facts(), docker=f"{self._directory}/docker")

@@ -28,9 +28,9 @@ class Agent:
     name: str
     """What the report calls it."""
     context: Path
-    """The folder that ``docker build`` is given."""
+    """The directory that ``docker build`` is given."""
     source: Path
-    """The folder that is mounted at /app/src."""
+    """The directory that is mounted at /app/src."""
     slug: str = "stand-in"
     """Its name in the cache: a new image takes the place of an older one of that name."""
     checkout: Path | None = None
@@ -64,48 +64,48 @@ def find(option: str) -> Path | None:
     return usual if (usual / _RUNNER).is_file() else None
 
 
-def of_checkout(folder: Path) -> Agent:
+def of_checkout(directory: Path) -> Agent:
     """The agent of a nanoclaw checkout. Raises WrongUsage, which says what is missing, where it is none."""
-    runner = folder / _RUNNER
-    container = folder / "container"
+    runner = directory / _RUNNER
+    container = directory / "container"
     source = container / "agent-runner" / "src"
     for needed in (runner, container / "Dockerfile", source):
         if not needed.exists():
             raise WrongUsage(
-                f"{folder} is no nanoclaw checkout: {needed.relative_to(folder)} is missing.",
+                f"{directory} is no nanoclaw checkout: {needed.relative_to(directory)} is missing.",
                 "Name one with --nanoclaw DIR, or bring one: invoke nanoclaw fetch",
             )
     try:
-        text = read(runner, folder).decode()
-        version = str(parsed(read(folder / "package.json", folder)).get("version", "unknown"))[:40]
+        text = read(runner, directory).decode()
+        version = str(parsed(read(directory / "package.json", directory)).get("version", "unknown"))[:40]
         for part in (container, source):  # now: a link that leads out of it is reported before anything is built
-            for _ in entries(part, folder):
+            for _ in entries(part, directory):
                 pass
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise WrongUsage(f"The nanoclaw checkout {folder} can't be read: {error}.") from error
+        raise WrongUsage(f"The nanoclaw checkout {directory} can't be read: {error}.") from error
     if "---NANOCLAW_OUTPUT_START---" in text:
         design = Design.STREAMS
     elif "/app/src/index.ts" in text and (source / "db").is_dir():
         design = Design.DATABASES
     else:
         raise WrongUsage(
-            f"nanoclaw {version} in {folder} talks to its agents in a way that is not known here.",
+            f"nanoclaw {version} in {directory} talks to its agents in a way that is not known here.",
             "Known: JSON on stdin and markers on stdout (1.x), session databases (2.x).",
         )
     return Agent(
         design,
-        f"nanoclaw {version} ({folder})",
+        f"nanoclaw {version} ({directory})",
         container,
         source,
         f"nanoclaw-{re.sub(r'[^0-9A-Za-z.]+', '-', version)}",
-        folder,
+        directory,
     )
 
 
 def available(option: str) -> Mapping[Design, Agent]:
     """The agents that a session can run: a checkout's, or the stand-in's where there is no checkout."""
-    folder = find(option)
-    if folder is None:
+    directory = find(option)
+    if directory is None:
         return stub_agent()
-    agent = of_checkout(folder)
+    agent = of_checkout(directory)
     return {agent.design: agent}

@@ -66,50 +66,52 @@ class Driven:
     calls: Sequence[Call]
 
 
-def drive(bench: CaseContext, agent: Agent, image: str, question: Question) -> Driven:
-    """Lay out a copy of the checkout in the case's folder, and let its code run an agent there."""
+def drive(ctx: CaseContext, agent: Agent, image: str, question: Question) -> Driven:
+    """Lay out a copy of the checkout in the case's directory, and let its code run an agent there."""
     assert agent.checkout
     tree = Tree()
     for part in ("src", "container"):
         tree.copy(agent.checkout / part, f"{PROJECT}/{part}", agent.root)
     tree.file(f"{PROJECT}/package.json", read(agent.checkout / "package.json", agent.root))
     tree.file(f"{PROJECT}/.env", question.env_file, mode=0o600)
-    tree.folder(f"{PROJECT}/groups/global", "record", "tools")
+    tree.directory(f"{PROJECT}/groups/global", "record", "tools")
     tree.file("driver.mjs", (_FIXTURES / "driver.mjs").read_bytes())
-    tree.file("group.json", json.dumps({"name": GROUP, "folder": GROUP, "trigger": "@Andy", "added_at": ""}))
-    tree.lay_out(bench)
-    bench.host.put(f"{bench.folder}/bin/docker", (_FIXTURES / "docker").read_bytes(), mode=0o755)
-    tools = bench.host.run(shell(_TOOLS, f"{bench.folder}/tools", image), timeout=60)
+    tree.file("group.json", json.dumps({"name": GROUP, "directory": GROUP, "trigger": "@Andy", "added_at": ""}))
+    tree.lay_out(ctx)
+    ctx.host.put(f"{ctx.directory}/bin/docker", (_FIXTURES / "docker").read_bytes(), mode=0o755)
+    tools = ctx.host.run(shell(_TOOLS, f"{ctx.directory}/tools", image), timeout=60)
     expect(tools.returncode == 0, "Node.js 22 and TypeScript, in the agent's image at least", tools.stderr.strip())
     script = 'cd "$1/$2" && PATH="$1/bin:$PATH" exec "$1/tools/$3" "$1/driver.mjs" "$1/tools/$4" "$1/group.json"'
     try:
-        done = bench.host.run(
-            shell(script, bench.folder, PROJECT, _NODE, _TYPESCRIPT),
+        done = ctx.host.run(
+            shell(script, ctx.directory, PROJECT, _NODE, _TYPESCRIPT),
             stdin=json.dumps(contract.message(prompt=question.prompt, group=GROUP, is_main=False)).encode(),
             env={
-                "RECORD": f"{bench.folder}/record",
-                "REAL_DOCKER": bench.facts.docker,
+                "RECORD": f"{ctx.directory}/record",
+                "REAL_DOCKER": ctx.facts.docker,
                 "TZ": ZONE,
                 "CONTAINER_IMAGE": image,
             },
             timeout=3 * ANSWER_BOUND,
         )
-    except TimedOut as late:
-        raise _failure(late.partial, f"it did not within {late.timeout:g} s") from None
+    except TimedOut as error:
+        raise _failure(error.partial, f"it did not within {error.timeout:g} s") from None
     try:
         said = parsed(done.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):
         raise _failure(done, f"node ended with status {done.returncode}") from None
-    return Driven(said["outputs"], said["end"], _calls(bench))
+    return Driven(said["outputs"], said["end"], _calls(ctx))
 
 
-def _failure(done: Completed, came: str) -> Mismatch:
+def _failure(done: Completed, got: str) -> Mismatch:
     said = last_words(done)
-    return Mismatch("runContainerAgent() to return", f"{came}; node said: {said or 'nothing'}", fix=entry_on(said))
+    return Mismatch("runContainerAgent() to return", f"{got}; node said: {said or 'nothing'}", fix=entry_on(said))
 
 
-def _calls(bench: CaseContext) -> list[Call]:
-    told = bench.host.run_checked(shell(_CALLS, f"{bench.folder}/record"), doing="reading what docker was called with").stdout
+def _calls(ctx: CaseContext) -> list[Call]:
+    told = ctx.host.run_checked(
+        shell(_CALLS, f"{ctx.directory}/record"), doing="reading what docker was called with"
+    ).stdout
     return [_call(line) for line in told.splitlines()]
 
 

@@ -16,7 +16,7 @@ from checks.core.run_directories import cache
 from checks.core.terminal import say
 
 PIN = FIXTURES / "nanoclaw.toml"
-_LONGEST = 200  # characters of a folder's name; file systems take 255 bytes
+_LONGEST = 200  # characters of a directory's name; file systems take 255 bytes
 
 
 def act(action: str, ref: str) -> Exit:
@@ -32,7 +32,7 @@ def act(action: str, ref: str) -> Exit:
 
 
 def fetch(ref: str = "") -> Path:
-    """Clone nanoclaw at ``ref``, or at the pinned commit, and return the folder; one that is there already is kept.
+    """Clone nanoclaw at ``ref``, or at the pinned commit, and return the directory; one that is there already is kept.
 
     Raises WrongUsage where ``ref`` can't be the name of a branch or tag, HostProblem where git or the network fails, or
     where the pinned ref is no longer the pinned commit.
@@ -40,9 +40,9 @@ def fetch(ref: str = "") -> Path:
     pin = tomllib.loads(PIN.read_text())
     wanted = ref or str(pin["ref"])
     checkouts = cache() / "nanoclaw"
-    folder = checkouts / _folder_name(wanted)
-    if folder.is_dir():
-        return folder
+    directory = checkouts / _directory_name(wanted)
+    if directory.is_dir():
+        return directory
     checkouts.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=checkouts) as aside:  # no ref begins with a dot
         clone = Path(aside) / "clone"
@@ -54,15 +54,15 @@ def fetch(ref: str = "") -> Path:
                 f"Look at what changed; then correct {PIN}.",
             )
         try:
-            clone.rename(folder)
+            clone.rename(directory)
         except OSError:
-            if not folder.is_dir():  # another run may have cloned it meanwhile
+            if not directory.is_dir():  # another run may have cloned it meanwhile
                 raise
-    return folder
+    return directory
 
 
-def _folder_name(ref: str) -> str:
-    """The name of a ref's folder, another one for each ref. Raises WrongUsage for what git allows no ref to be."""
+def _directory_name(ref: str) -> str:
+    """The name of a ref's directory, another one for each ref. Raises WrongUsage for what git allows no ref to be."""
     name = quote(ref, safe="")
     if ref.startswith("-") or "\0" in ref or len(name) > _LONGEST or not _git_allows(ref):
         raise WrongUsage(f"--ref {ref!r} can't be the name of a branch or a tag.", "Name one: --ref v1.2.0")

@@ -79,16 +79,22 @@ class RunningAgent(ABC):
     """
 
     def __init__(
-        self, bench: CaseContext, workspace: Workspace, question: Question, name: str, client: Started, patience: float = 1
+        self,
+        ctx: CaseContext,
+        workspace: Workspace,
+        question: Question,
+        name: str,
+        client: Started,
+        patience: float = 1,
     ) -> None:
-        self.bench = bench
+        self.ctx = ctx
         self.workspace = workspace
         self.question = question
         self.name = name
         self.client = client
         self.began = time.monotonic()
         """When its client had been started."""
-        self._slowness = bench.slowness * patience
+        self._slowness = ctx.slowness * patience
         self._deadline = time.monotonic() + ANSWER_BOUND * self._slowness
         self._asked = False
 
@@ -120,7 +126,7 @@ class RunningAgent(ABC):
     def kill_client(self) -> None:
         """SIGKILL for the docker client on its host, as nanoclaw gives it after a stop that failed."""
         pattern = f"--name [{self.name[0]}]{self.name[1:]}"  # does not match the command line that carries it
-        self.bench.host.run(["pkill", "-KILL", "-f", "--", pattern])
+        self.ctx.host.run(["pkill", "-KILL", "-f", "--", pattern])
 
     def silent(self) -> Mismatch:
         """What to say of an agent that does not answer."""
@@ -128,21 +134,27 @@ class RunningAgent(ABC):
         ended = "is still running" if self.client.running() else f"ended with status {done.returncode}"
         return self.failure("an answer from the agent", f"none; docker {ended}", done)
 
-    def failure(self, expected: str, came: str, done: Completed) -> Mismatch:
+    def failure(self, expected: str, got: str, done: Completed) -> Mismatch:
         """What to say of an agent that fails, with what it said of it itself: its stderr, its debug log."""
         said = last_words(done)
-        log = self.bench.host.run(shell(_DEBUG_LOG, self.workspace.path(self.workspace.claude))).stdout.strip()
-        came += (f"\nIts stderr ends: {said}" if said else "") + (f"\nIts debug log: {log}" if log else "")
-        return Mismatch(expected, came, fix=entry_on(came))
+        log = self.ctx.host.run(shell(_DEBUG_LOG, self.workspace.path(self.workspace.claude))).stdout.strip()
+        got += (f"\nIts stderr ends: {said}" if said else "") + (f"\nIts debug log: {log}" if log else "")
+        return Mismatch(expected, got, fix=entry_on(got))
 
 
 class StreamsAgent(RunningAgent):
     """An agent of the first design."""
 
     def __init__(
-        self, bench: CaseContext, workspace: Workspace, question: Question, name: str, client: Started, patience: float = 1
+        self,
+        ctx: CaseContext,
+        workspace: Workspace,
+        question: Question,
+        name: str,
+        client: Started,
+        patience: float = 1,
     ) -> None:
-        super().__init__(bench, workspace, question, name, client, patience)
+        super().__init__(ctx, workspace, question, name, client, patience)
         self._markers = Markers()
         self._read = 0
         self._outputs: list[Output] = []
@@ -170,14 +182,14 @@ class StreamsAgent(RunningAgent):
             time.sleep(_POLL)
         first = said[0]
         if first.status != "success" or first.result is None:
-            came = f"status {first.status}, result {json.dumps(first.result)}" + (
+            got = f"status {first.status}, result {json.dumps(first.result)}" + (
                 f", error {first.error}" if first.error else ""
             )
-            raise self.failure("status success and a result", came, self.client.so_far())
+            raise self.failure("status success and a result", got, self.client.so_far())
         return first.result
 
     def close(self) -> Completed:
-        self.bench.write(f"{self.workspace.exchange}/input/_close", "")
+        self.ctx.write(f"{self.workspace.exchange}/input/_close", "")
         return self.ended("_close")
 
 
@@ -188,18 +200,16 @@ class DatabasesAgent(RunningAgent):
         while True:
             running = self.client.running()
             with contextlib.suppress(sqlite3.Error):  # looked at in the middle of a write
-                said, done = answers(
-                    self.bench.host.read(self.workspace.path(f"{self.workspace.exchange}/outbound.db"))
-                )
+                said, done = answers(self.ctx.host.read(self.workspace.path(f"{self.workspace.exchange}/outbound.db")))
                 if said:
                     return said[0]
                 running = running and not done
             if not running or self.overdue():
                 raise self.silent()
-            time.sleep(_POLL * self.bench.host.slowness)
+            time.sleep(_POLL * self.ctx.host.slowness)
 
     def close(self) -> Completed:
-        stopped = self.bench.docker("stop", "-t", "1", self.name, timeout=30)
+        stopped = self.ctx.docker("stop", "-t", "1", self.name, timeout=30)
         expect(stopped.returncode == 0, "“docker stop -t 1” to end with status 0", stopped.stderr.strip())
         return self.ended("docker stop")
 
@@ -218,8 +228,8 @@ def entry_on(said: str) -> str:
 def expect_answer(agent: RunningAgent) -> None:
     """Fail unless the agent gives the very answer that the service sent, to the very question that it was asked."""
     question = agent.question
-    came = agent.answer()
-    expect(came == question.answer, f"the service's own words, “{question.answer}”", came)
+    got = agent.answer()
+    expect(got == question.answer, f"the service's own words, “{question.answer}”", got)
     expect(
         not question.url or any(question.prompt in asked for asked in question.conversation.asked),
         f"the service to be asked “{question.prompt}”",
@@ -229,7 +239,7 @@ def expect_answer(agent: RunningAgent) -> None:
 
 @contextlib.contextmanager
 def streams(
-    bench: CaseContext,
+    ctx: CaseContext,
     workspace: Workspace,
     image: str,
     question: Question,
@@ -242,35 +252,35 @@ def streams(
 
     ``flags`` are further options of ``docker run``; ``at_once`` is how many agents share the host.
     """
-    patience = max(1.0, at_once / bench.facts.cpus)
-    name = bench.name(GROUP)
+    patience = max(1.0, at_once / ctx.facts.cpus)
+    name = ctx.name(GROUP)
     command = contract.run_streams(
-        name=name, zone=ZONE, uid=bench.uid, gid=bench.facts.gid, mounts=workspace.mounts, image=image
+        name=name, zone=ZONE, uid=ctx.uid, gid=ctx.facts.gid, mounts=workspace.mounts, image=image
     )
     told = contract.input_of(prompt=question.prompt, group=GROUP, is_main=is_main, secrets=question.secrets)
-    with bench.docker.started(command.with_options(flags), stdin=told, timeout=3 * ANSWER_BOUND * patience) as client:
-        yield StreamsAgent(bench, workspace, question, name, client, patience)
+    with ctx.docker.started(command.with_options(flags), stdin=told, timeout=3 * ANSWER_BOUND * patience) as client:
+        yield StreamsAgent(ctx, workspace, question, name, client, patience)
 
 
 @contextlib.contextmanager
 def databases(
-    bench: CaseContext, workspace: Workspace, image: str, question: Question, *, flags: Sequence[str] = ()
+    ctx: CaseContext, workspace: Workspace, image: str, question: Question, *, flags: Sequence[str] = ()
 ) -> Iterator[DatabasesAgent]:
     """An agent of the second design, its question waiting in its inbound database."""
-    name = bench.name(f"v2-{GROUP}")
+    name = ctx.name(f"v2-{GROUP}")
     # By a file: with --live the key is somebody's own, and a command line is anyone's to read.
-    told = f"{bench.folder}/{workspace.name}.env"
-    bench.host.put(told, question.env_file.encode(), mode=0o600)
+    told = f"{ctx.directory}/{workspace.name}.env"
+    ctx.host.put(told, question.env_file.encode(), mode=0o600)
     gateway = [
         "--env-file", told,
         "-v", f"{workspace.path(workspace.name)}/container/ca.pem:/tmp/onecli-gateway-ca.pem:ro",
     ]  # fmt: skip
     command = contract.run_databases(
-        name=name, install=bench.run, zone=ZONE, gateway=gateway, uid=bench.uid, gid=bench.facts.gid,
+        name=name, install=ctx.run, zone=ZONE, gateway=gateway, uid=ctx.uid, gid=ctx.facts.gid,
         mounts=workspace.mounts, image=image,
     )  # fmt: skip
-    with bench.docker.started(command.with_options(flags), timeout=3 * ANSWER_BOUND) as client:
-        yield DatabasesAgent(bench, workspace, question, name, client)
+    with ctx.docker.started(command.with_options(flags), timeout=3 * ANSWER_BOUND) as client:
+        yield DatabasesAgent(ctx, workspace, question, name, client)
 
 
 def addressed(text: str) -> str:
@@ -280,14 +290,14 @@ def addressed(text: str) -> str:
 
 @contextlib.contextmanager
 def started(
-    bench: CaseContext, agent: Agent, image: str, question: Question, *, flags: Sequence[str] = ()
+    ctx: CaseContext, agent: Agent, image: str, question: Question, *, flags: Sequence[str] = ()
 ) -> Iterator[RunningAgent]:
     """An agent of either design, in a workspace of its own, asked."""
     if agent.design is Design.STREAMS:
-        place = workspace.for_streams(bench, agent)
-        with streams(bench, place, image, question, flags=flags) as running:
+        place = workspace.for_streams(ctx, agent)
+        with streams(ctx, place, image, question, flags=flags) as running:
             yield running
     else:
-        place = workspace.for_databases(bench, agent, prompt=question.prompt)
-        with databases(bench, place, image, question, flags=flags) as running:
+        place = workspace.for_databases(ctx, agent, prompt=question.prompt)
+        with databases(ctx, place, image, question, flags=flags) as running:
             yield running

@@ -160,9 +160,9 @@ class _Incoming(io.RawIOBase):
             raise TimeoutError
         self._connection.settimeout(left)
         try:
-            came = self._connection.recv_into(buffer)
-            self._room -= came
-            return came
+            got = self._connection.recv_into(buffer)
+            self._room -= got
+            return got
         finally:
             self._connection.settimeout(_PATIENCE)  # each answer's own
 

@@ -35,16 +35,16 @@ exit 1
 """
 
 
-def find(bench: CaseContext, service: Service) -> str:
+def find(ctx: CaseContext, service: Service) -> str:
     """The URL by which a container on this host reaches the service. Raises Mismatch, with the reason, if none is."""
-    port = bench.host.forward_port(service.port)
-    candidates = [*_CANDIDATES, *bench.host.run(["sh", "-c", _OWN]).stdout.split()]
+    port = ctx.host.forward_port(service.port)
+    candidates = [*_CANDIDATES, *ctx.host.run(["sh", "-c", _OWN]).stdout.split()]
     command = shell(_TRY, str(port), service.token, *candidates)
-    done = bench.docker(run(bench.probe, *command, options=["--rm"]), timeout=40)
+    done = ctx.docker(run(ctx.probe, *command, options=["--rm"]), timeout=40)
     if done.returncode != 0:
         raise Mismatch(
             "a way from a container to a service on its host",
-            f"none of {', '.join(candidates)} led there (network: {bench.facts.network or 'unknown'}); "
+            f"none of {', '.join(candidates)} led there (network: {ctx.facts.network or 'unknown'}); "
             f"the host offers it on port {port}"
             + (f"; stderr: {done.stderr.strip()}" if done.returncode not in (0, 1) else ""),
             fix=ENTRY,

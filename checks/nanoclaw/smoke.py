@@ -11,8 +11,8 @@ from checks.core.progress import Progress
 from checks.core.terminal import say
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
-from checks.engine.environment import PreparedHost
 from checks.engine.expect import Mismatch
+from checks.engine.prepared_host import PreparedHost
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import running
 from checks.nanoclaw.agent_session import opened
@@ -24,8 +24,8 @@ _USAGE = "tests/smoke.sh [--host HOST] [--nanoclaw DIR] [FLAG OF docker run]..."
 
 
 def smoke(
-    stage: PreparedHost,
-    kit: AgentHandle,
+    prepared: PreparedHost,
+    handle: AgentHandle,
     flags: Sequence[str] = (),
     *,
     case: str = "smoke",
@@ -34,19 +34,19 @@ def smoke(
 ) -> Record:
     """Start an agent with these further flags of ``docker run``, hear its answer, end it; what was done.
 
-    ``case`` names its folder: of two at the same time each needs its own. ``look`` is called while the agent that has
+    ``case`` names its directory: two at the same time need one each. ``look`` is called while the agent that has
     answered still runs. Raises Mismatch or TimedOut where the answer does not come; no container is left then.
     """
     record = Record()
-    bench = CaseContext(stage.host, stage.owner, case, record, factor=factor)
-    image, question = kit.image(bench), kit.question(bench)
-    with running.started(bench, kit.agent, image, question, flags=flags) as agent:
+    ctx = CaseContext(prepared.host, prepared.owner, case, record, factor=factor)
+    image, question = handle.image(ctx), handle.question(ctx)
+    with running.started(ctx, handle.agent, image, question, flags=flags) as agent:
         try:
             running.expect_answer(agent)
             look(agent)
             agent.close()
         except (Mismatch, TimedOut):
-            bench.host.run([bench.facts.engine, "rm", "-f", agent.name], timeout=60)
+            ctx.host.run([ctx.facts.engine, "rm", "-f", agent.name], timeout=60)
             raise
     return record
 
@@ -61,10 +61,10 @@ def _answer(argv: Sequence[str], progress: Progress) -> Exit:
     options, flags = _parsed(argv)
     try:
         with (
-            opened(options.get("--host", "auto"), None, options.get("--nanoclaw", ""), progress) as (ready, kit),
-            progress.step(f"Asking {kit.agent.name}"),
+            opened(options.get("--host", "auto"), None, options.get("--nanoclaw", ""), progress) as (ready, handle),
+            progress.step(f"Asking {handle.agent.name}"),
         ):
-            smoke(ready, kit, flags)
+            smoke(ready, handle, flags)
     except (Mismatch, TimedOut) as failure:
         say(f"FAIL: {failure}")
         return Exit.CASE_FAILED
@@ -88,8 +88,8 @@ def _parsed(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         if name in options:
             raise WrongUsage(f"{name} is given twice.", _USAGE)
         options[name] = value
-    if late := next((flag for flag in flags if flag.partition("=")[0] in _OPTIONS), ""):
-        raise WrongUsage(f"{late.partition('=')[0]} has to stand before the flags of docker run.", _USAGE)
+    if error := next((flag for flag in flags if flag.partition("=")[0] in _OPTIONS), ""):
+        raise WrongUsage(f"{error.partition('=')[0]} has to stand before the flags of docker run.", _USAGE)
     if flags and not flags[0].startswith("-"):
         raise WrongUsage(f"“{flags[0]}” is no flag.", _USAGE)
     return options, flags

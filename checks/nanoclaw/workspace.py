@@ -1,4 +1,4 @@
-"""The folders that nanoclaw lays out for an agent, and the mounts that it makes of them, in its own order."""
+"""The directories that nanoclaw lays out for an agent, and the mounts that it makes of them, in its own order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from checks.nanoclaw.checkout import entries
 from checks.nanoclaw.contract import Mount
 
 PROJECT = "nanoclaw"
-"""The project folder's name in a case's folder, where a case does not want another one."""
+"""The project directory's name in a case's directory, where a case does not want another one."""
 GROUP = "family"
 SESSION = "sess-1"
 AGENT_GROUP = "ag-1"
@@ -58,19 +58,19 @@ CREATE TABLE container_state (
 
 @dataclass(frozen=True)
 class Workspace:
-    """A project folder on the host, laid out for one agent."""
+    """A project directory on the host, laid out for one agent."""
 
-    bench: CaseContext
+    ctx: CaseContext
     name: str
-    """The project folder's name in the case's folder."""
+    """The project directory's name in the case's directory."""
     mounts: Sequence[Mount]
     claude: str
-    """Where Claude Code keeps its state, debug log included; a name in the case's folder."""
+    """Where Claude Code keeps its state, debug log included; a name in the case's directory."""
     exchange: str
-    """Where messages are exchanged: the ipc folder, or the session's."""
+    """Where messages are exchanged: the ipc directory, or the session's."""
 
     def mount_points(self) -> set[str]:
-        """The paths on the host where the engine itself makes an empty file or folder: for a mount inside another one,
+        """The host's paths where the engine itself makes an empty file or directory: for a mount inside another one,
         and for the image's working directory. Theirs is the owner that the engine gives them, with Docker too."""
         targets = [*(mount.target for mount in self.mounts), _WORKING_DIRECTORY]
         return {
@@ -81,19 +81,19 @@ class Workspace:
         }
 
     def path(self, name: str) -> str:
-        """The whole path of a name in the case's folder."""
-        return f"{self.bench.folder}/{name}"
+        """The whole path of a name in the case's directory."""
+        return f"{self.ctx.directory}/{name}"
 
 
 class Tree:
-    """Folders and files to be laid out on a host in one go."""
+    """Directories and files to be laid out on a host in one go."""
 
     def __init__(self) -> None:
         self._buffer = io.BytesIO()
         self._tar = tarfile.TarFile(fileobj=self._buffer, mode="w")
 
-    def folder(self, *names: str) -> None:
-        """Folders, with those above them."""
+    def directory(self, *names: str) -> None:
+        """Directories, with those above them."""
         for name in names:
             entry = tarfile.TarInfo(name)
             entry.type = tarfile.DIRTYPE
@@ -108,34 +108,34 @@ class Tree:
         entry.mode = mode
         self._tar.addfile(entry, io.BytesIO(data))
 
-    def copy(self, folder: Path, name: str, root: Path) -> None:
-        """A copy of a folder of the checkout ``root`` on this machine; links stay links. Raises as ``entries`` does."""
-        for each in entries(folder, root):
+    def copy(self, directory: Path, name: str, root: Path) -> None:
+        """Copy a directory of the checkout ``root`` on this machine; links stay links. Raises as ``entries`` does."""
+        for each in entries(directory, root):
             path = f"{name}/{each.name}"
             if stat.S_ISREG(each.mode):
                 self.file(path, each.data, each.mode & 0o777)
             elif stat.S_ISDIR(each.mode):
-                self.folder(path)
+                self.directory(path)
             else:
                 link = tarfile.TarInfo(path)
                 link.type, link.linkname = tarfile.SYMTYPE, each.target
                 self._tar.addfile(link)
 
-    def lay_out(self, bench: CaseContext) -> None:
-        """Make all of it in the case's folder."""
+    def lay_out(self, ctx: CaseContext) -> None:
+        """Make all of it in the case's directory."""
         self._tar.close()
-        argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", bench.folder]
-        bench.host.run_checked(argv, stdin=self._buffer.getvalue(), doing="laying out the agent's folders")
+        argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", ctx.directory]
+        ctx.host.run_checked(argv, stdin=self._buffer.getvalue(), doing="laying out the agent's directories")
 
 
 def for_streams(
-    bench: CaseContext, agent: Agent, *, project: str = PROJECT, is_main: bool = False, source: str = ""
+    ctx: CaseContext, agent: Agent, *, project: str = PROJECT, is_main: bool = False, source: str = ""
 ) -> Workspace:
-    """The folders of an agent of the first design. ``source`` is an agent's program in place of its own."""
+    """The directories of an agent of the first design. ``source`` is an agent's program in place of its own."""
     tree = Tree()
     groups, sessions, ipc = f"{project}/groups", f"{project}/data/sessions/{GROUP}", f"{project}/data/ipc/{GROUP}"
     claude, runner = f"{sessions}/.claude", f"{sessions}/agent-runner-src"
-    tree.folder(
+    tree.directory(
         f"{groups}/{GROUP}/logs", f"{groups}/global", *(f"{ipc}/{each}" for each in ("messages", "tasks", "input"))
     )
     tree.file(f"{groups}/global/CLAUDE.md", "# Global memory\n")
@@ -146,10 +146,10 @@ def for_streams(
         tree.file(f"{runner}/index.ts", source)
     else:
         tree.copy(agent.source, runner, agent.root)
-    tree.lay_out(bench)
+    tree.lay_out(ctx)
 
     def at(name: str) -> str:
-        return f"{bench.folder}/{name}"
+        return f"{ctx.directory}/{name}"
 
     if is_main:
         first = [
@@ -168,15 +168,15 @@ def for_streams(
         Mount(at(ipc), "/workspace/ipc"),
         Mount(at(runner), "/app/src"),
     ]
-    return Workspace(bench, project, mounts, claude, ipc)
+    return Workspace(ctx, project, mounts, claude, ipc)
 
 
-def for_databases(bench: CaseContext, agent: Agent, *, prompt: str) -> Workspace:
-    """The folders of an agent of the second design, with a message waiting for it."""
+def for_databases(ctx: CaseContext, agent: Agent, *, prompt: str) -> Workspace:
+    """The directories of an agent of the second design, with a message waiting for it."""
     tree = Tree()
     group, sessions = f"{PROJECT}/groups/{GROUP}", f"{PROJECT}/data/v2-sessions/{AGENT_GROUP}"
     session, claude, container = f"{sessions}/{SESSION}", f"{sessions}/.claude-shared", f"{PROJECT}/container"
-    tree.folder(f"{session}/outbox", f"{group}/.claude-fragments", f"{PROJECT}/groups/global", f"{claude}/skills")
+    tree.directory(f"{session}/outbox", f"{group}/.claude-fragments", f"{PROJECT}/groups/global", f"{claude}/skills")
     tree.file(f"{group}/container.json", json.dumps({
         "mcpServers": {}, "packages": {"apt": [], "npm": []}, "additionalMounts": [], "skills": [],
         "provider": "claude", "groupName": GROUP, "assistantName": "Andy", "agentGroupId": AGENT_GROUP,
@@ -192,10 +192,10 @@ def for_databases(bench: CaseContext, agent: Agent, *, prompt: str) -> Workspace
     tree.copy(agent.source, f"{container}/agent-runner/src", agent.root)
     tree.file(f"{session}/inbound.db", _database(_INBOUND, _waiting(prompt)))
     tree.file(f"{session}/outbound.db", _database(_OUTBOUND))
-    tree.lay_out(bench)
+    tree.lay_out(ctx)
 
     def at(name: str) -> str:
-        return f"{bench.folder}/{name}"
+        return f"{ctx.directory}/{name}"
 
     mounts = [
         Mount(at(session), "/workspace"),
@@ -209,7 +209,7 @@ def for_databases(bench: CaseContext, agent: Agent, *, prompt: str) -> Workspace
         Mount(at(f"{container}/agent-runner/src"), "/app/src", readonly=True),
         Mount(at(f"{container}/skills"), "/app/skills", readonly=True),
     ]
-    return Workspace(bench, PROJECT, mounts, claude, session)
+    return Workspace(ctx, PROJECT, mounts, claude, session)
 
 
 def answers(database: bytes) -> tuple[list[str], bool]:

@@ -24,26 +24,26 @@ class Integration:
         *,
         slow: bool = False,
         live_key: str = "",
-        supply: AgentProvider | None = None,
+        provider: AgentProvider | None = None,
     ) -> None:
         self._verification = verification
         self._available = available
         self._progress = progress
         self._slow = slow
         self._live_key = live_key
-        self._given = supply
+        self._given = provider
 
     @pytest.fixture(scope="session")
-    def supply(self) -> Iterator[AgentProvider]:
+    def provider(self) -> Iterator[AgentProvider]:
         """Images and service: those that the session was given, which outlive it, or its own."""
-        if self._verification.stage.host.facts().engine == "docker":
+        if self._verification.prepared.host.facts().engine == "docker":
             pytest.skip("its agent comes on a disk that only Podman can read")
-        supply = self._given or AgentProvider(self._verification.stage, self._progress, live_key=self._live_key)
-        yield supply
-        if self._verification.evidence and supply.image_base:
-            self._verification.evidence.agent = f"{next(iter(self._available.values())).name}; {supply.image_base}"
-        if supply is not self._given:
-            supply.close()
+        provider = self._given or AgentProvider(self._verification.prepared, self._progress, live_key=self._live_key)
+        yield provider
+        if self._verification.evidence and provider.image_base:
+            self._verification.evidence.agent = f"{next(iter(self._available.values())).name}; {provider.image_base}"
+        if provider is not self._given:
+            provider.close()
 
     @pytest.fixture
     def slow(self) -> bool:
@@ -51,32 +51,32 @@ class Integration:
         return self._slow
 
     @pytest.fixture
-    def streams_kit(self, supply: AgentProvider) -> AgentHandle:
+    def streams_handle(self, provider: AgentProvider) -> AgentHandle:
         """For agents of the first design."""
-        return self._kit(Design.STREAMS, supply)
+        return self._handle(Design.STREAMS, provider)
 
     @pytest.fixture
-    def databases_kit(self, supply: AgentProvider) -> AgentHandle:
+    def databases_handle(self, provider: AgentProvider) -> AgentHandle:
         """For agents of the second design."""
         if self._live_key:
             pytest.skip("needs nanoclaw's credential gateway for a real key: its second design never hands one out")
-        return self._kit(Design.DATABASES, supply)
+        return self._handle(Design.DATABASES, provider)
 
     @pytest.fixture
-    def checkout_kit(self, supply: AgentProvider) -> AgentHandle:
+    def checkout_handle(self, provider: AgentProvider) -> AgentHandle:
         """For a checkout of the first design, whose own code can be run as well."""
-        kit = self._kit(Design.STREAMS, supply)
-        if kit.agent.checkout is None:
+        handle = self._handle(Design.STREAMS, provider)
+        if handle.agent.checkout is None:
             pytest.skip("needs a nanoclaw checkout: --nanoclaw DIR")
-        return kit
+        return handle
 
     @pytest.fixture
-    def streams_or_databases_kit(self, supply: AgentProvider) -> AgentHandle:
+    def streams_or_databases_handle(self, provider: AgentProvider) -> AgentHandle:
         """For whichever agents there are."""
-        return AgentHandle(next(iter(self._available.values())), supply)
+        return AgentHandle(next(iter(self._available.values())), provider)
 
-    def _kit(self, design: Design, supply: AgentProvider) -> AgentHandle:
+    def _handle(self, design: Design, provider: AgentProvider) -> AgentHandle:
         if design not in self._available:
             other = next(iter(self._available.values()))
             pytest.skip(f"{other.name} is of nanoclaw's other design ({other.design})")
-        return AgentHandle(self._available[design], supply)
+        return AgentHandle(self._available[design], provider)

@@ -31,12 +31,12 @@ def clean(*, cache: bool) -> Exit:
         else:
             progress.say(f"Removed run {run.id}.")
     for built in ("hosts", "images") if cache else ():
-        folder = run_directories.cache() / built
-        run_directories.remove_tree(folder)
-        if folder.exists():
-            left.append(f"folder {folder}")
+        directory = run_directories.cache() / built
+        run_directories.remove_tree(directory)
+        if directory.exists():
+            left.append(f"directory {directory}")
         else:
-            progress.say(f"Removed {folder}.")
+            progress.say(f"Removed {directory}.")
     if left:
         progress.say(f"Still there: {'; '.join(left)}.")
     return Exit.HOST_UNUSABLE if left else Exit.OK

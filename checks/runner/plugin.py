@@ -27,7 +27,7 @@ from checks.hosts.process import TimedOut
 from checks.runner.report import Report
 
 if TYPE_CHECKING:
-    from checks.engine.environment import PreparedHost
+    from checks.engine.prepared_host import PreparedHost
 
 CRASHED = "the case to run to its end"
 """What was expected of a case that broke by itself: it neither held nor found a mismatch."""
@@ -85,11 +85,11 @@ def about(item: pytest.Item) -> CaseInfo:
 
 
 class VerificationPlugin:
-    """One session's plugin. ``stage`` is opened when the cases are known, and only if one is to run."""
+    """One session's plugin. ``prepared`` is opened when the cases are known, and only if one is to run."""
 
     def __init__(
         self,
-        stage: StageFactory,
+        prepared: StageFactory,
         report: Report,
         progress: Progress,
         *,
@@ -100,14 +100,14 @@ class VerificationPlugin:
         flags: Sequence[str] = (),
     ) -> None:
         self._flags = flags
-        self._open = stage
+        self._open = prepared
         self._report = report
         self._progress = progress
         self._only = only
         self._factor = factor
         self._keep = keep
         self._verbose = verbose
-        self._stage: PreparedHost | None = None
+        self._prepared: PreparedHost | None = None
         self._watches: dict[int, LeakDetector] = {}
         self.problem: Problem | None = None
         self.evidence: Evidence | None = None
@@ -154,8 +154,8 @@ class VerificationPlugin:
             return (yield)
         with contextlib.ExitStack() as stack:
             try:
-                stage = self._stage = stack.enter_context(self._open())
-                self.evidence = Evidence(stage.host.name, stage.profile, stage.host.facts())
+                prepared = self._prepared = stack.enter_context(self._open())
+                self.evidence = Evidence(prepared.host.name, prepared.profile, prepared.host.facts())
                 self._report.begin()
                 self._report.host(self.evidence)
             except Problem as problem:
@@ -165,15 +165,15 @@ class VerificationPlugin:
                 return (yield)
             finally:
                 self._scrub()
-                self._stage = None  # from here on it is taken down
+                self._prepared = None  # from here on it is taken down
 
     def _scrub(self) -> None:
         """Keep nothing on a host that was told a secret: an agent can write it in any form, also into a file's name."""
-        assert self._stage
-        if not self._stage.run.kept or not redaction.protecting():
+        assert self._prepared
+        if not self._prepared.run.kept or not redaction.protecting():
             return
-        for account in self._stage.accounts:
-            run = self._stage.owner.run
+        for account in self._prepared.accounts:
+            run = self._prepared.owner.run
             remove_containers(account, run)
             if not account.remove_private_directories(directories_of(run)):
                 self.problem = HostProblem(
@@ -219,7 +219,7 @@ class VerificationPlugin:
         result = CaseResult(what.id, what.group, what.label, report.outcome, seconds, record)
         fix = what.fix
         if report.outcome == "failed":
-            result.expected, result.came = map(redaction.redacted_text, _explained(error, report))
+            result.expected, result.got = map(redaction.redacted_text, _explained(error, report))
             told = error.fix if isinstance(error, Mismatch) else ""
             fix = told or self._looked_up(result) or fix
         result.fix = f"{GUIDE}#{fix}"
@@ -234,14 +234,14 @@ class VerificationPlugin:
         A warning stands beside what failed, and is not it.
         """
         last = failed.record.commands[-1:]
-        said = [failed.came, *(done.stderr for done in last if done.returncode != 0)]
+        said = [failed.got, *(done.stderr for done in last if done.returncode != 0)]
         return next((entry.id for text in said for entry in found(text, self._catalogue) if not entry.warning), "")
 
     @property
-    def stage(self) -> PreparedHost:
+    def prepared(self) -> PreparedHost:
         """The stage; open while cases run."""
-        assert self._stage
-        return self._stage
+        assert self._prepared
+        return self._prepared
 
     # Fixtures
 
@@ -251,66 +251,68 @@ class VerificationPlugin:
         return request.node.stash.setdefault(_RECORD, Record())  # type: ignore[no-any-return]
 
     @pytest.fixture
-    def bench(self, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
+    def ctx(self, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
         """The default account's bench."""
-        assert self._stage
-        yield from self._bench(self._stage.host, request, record)
+        assert self._prepared
+        yield from self._context(self._prepared.host, request, record)
 
     @pytest.fixture
-    def bench_passing_user(self, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
+    def ctx_passing_user(self, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
         """A bench of an account for which nanoclaw passes --user: its uid is neither 0 nor 1000."""
-        yield from self._bench(self._account(image_uid=False), request, record)
+        yield from self._context(self._account(image_uid=False), request, record)
 
     @pytest.fixture
-    def bench_of_image_uid(self, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
+    def ctx_of_image_uid(self, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
         """A bench of an account for which nanoclaw passes no --user: its uid is 1000, the image's own."""
-        yield from self._bench(self._account(image_uid=True), request, record)
+        yield from self._context(self._account(image_uid=True), request, record)
 
     def _account(self, *, image_uid: bool) -> Host:
-        assert self._stage
-        account = accounts_for(self._stage.accounts, image_uid=image_uid)
+        assert self._prepared
+        account = accounts_for(self._prepared.accounts, image_uid=image_uid)
         if account is None:
-            uid = self._stage.host.facts().uid
+            uid = self._prepared.host.facts().uid
             wanted = "1000" if image_uid else "neither 0 nor 1000"
             pytest.skip(f"needs an account whose uid is {wanted}; this host's is {uid}")
         return account
 
-    def _bench(self, account: Host, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
-        assert self._stage
+    def _context(self, account: Host, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
+        assert self._prepared
         what = about(request.node)
         if self._flags and what.against:
             pytest.skip(f"not with the hardening flags on: {what.against}")
         watch = self._watch(account)
-        bench = CaseContext(account, self._stage.owner, what.id, record, factor=self._factor, flags=self._flags, watch=watch)
+        ctx = CaseContext(
+            account, self._prepared.owner, what.id, record, factor=self._factor, flags=self._flags, watch=watch
+        )
         failed_before = request.session.testsfailed
-        yield bench
-        if self._stage is None:
+        yield ctx
+        if self._prepared is None:
             return  # the case was interrupted: pytest tears it down when its host is gone already
         left = []
         if request.session.testsfailed == failed_before:
-            if self._stage.guest is None:  # a throwaway host takes its bystanders along
-                bench.clear()
+            if self._prepared.guest is None:  # a throwaway host takes its bystanders along
+                ctx.clear()
             left = watch.new()
             if not left:
                 return
-        del self._watches[bench.uid]  # what a failed case leaves is no fault of the next one
+        del self._watches[ctx.uid]  # what a failed case leaves is no fault of the next one
         if self._keep:
-            self._stage.keep()
-            self.kept.append(bench)
+            self._prepared.keep()
+            self.kept.append(ctx)
         else:
-            remove_containers(account, self._stage.owner.run)
+            remove_containers(account, self._prepared.owner.run)
         expect(not left, "nothing of the case left on the host", "\n".join(left))
 
     def _watch(self, account: Host) -> LeakDetector:
         """The account's watch, which goes on from case to case; it begins anew where it is no longer to be trusted."""
-        assert self._stage
+        assert self._prepared
         uid = account.facts().uid
         if uid not in self._watches:
-            owner = self._stage.owner
+            owner = self._prepared.owner
             self._watches[uid] = LeakDetector(
                 account,
                 owner.run,
-                alone=self._stage.alone,
+                alone=self._prepared.alone,
                 apart=f"{SHARED}/{directories_of(owner.run)}-",
                 factor=self._factor,
             )
@@ -321,7 +323,7 @@ class VerificationPlugin:
 def _explained(error: BaseException | None, report: pytest.TestReport) -> tuple[str, str]:
     """What was expected and what came, of any way for a case to fail."""
     if isinstance(error, Mismatch):
-        return error.expected, error.came
+        return error.expected, error.got
     if isinstance(error, TimedOut):
         return f"an end within {error.timeout:g} s", "none: it was killed"
     if isinstance(error, EOFError):

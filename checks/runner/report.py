@@ -78,7 +78,7 @@ def failure(case: CaseResult) -> list[str]:
     for done in case.record.commands[-_LAST:]:
         lines += _command(done)
     lines += _field("expected:", case.expected)
-    lines += _field("came:", case.came)
+    lines += _field("got:", case.got)
     return [*lines, f"fix:      {case.fix}"]
 
 

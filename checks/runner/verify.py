@@ -22,7 +22,7 @@ from checks.core.progress import Progress
 from checks.core.terminal import Console, clean
 from checks.engine import flags
 from checks.engine.case_context import CaseContext
-from checks.engine.environment import stage
+from checks.engine.prepared_host import prepared
 from checks.engine.probe_image import LABEL
 from checks.evidence.run import Evidence
 from checks.hosts.preflight import require_known
@@ -78,7 +78,7 @@ def _run(options: VerifyOptions, progress: Progress) -> Exit:
         echo = (lambda line: console.print(f"    {line}")) if options.verbose else None
         status, _ = session(
             options,
-            lambda: stage(
+            lambda: prepared(
                 options.host,
                 options.profile or None,
                 run,
@@ -94,11 +94,16 @@ def _run(options: VerifyOptions, progress: Progress) -> Exit:
 
 
 def session(
-    options: VerifyOptions, opened: StageFactory, console: Console, progress: Progress, *, supply: AgentProvider | None = None
+    options: VerifyOptions,
+    opened: StageFactory,
+    console: Console,
+    progress: Progress,
+    *,
+    provider: AgentProvider | None = None,
 ) -> tuple[Exit, Evidence | None]:
     """Run the cases on the stage that ``opened`` opens, and print the report; what was seen, where a case ran.
 
-    ``supply`` is what agents on that stage have already been given.
+    ``provider`` is what agents on that stage have already been given.
 
     Raises the Problem that kept the cases from running.
     """
@@ -114,12 +119,12 @@ def session(
         flags=flags.load().recommended() if options.hardened else (),
     )
     integration = Integration(
-        plugin, available(options.nanoclaw), progress, slow=options.slow, live_key=_live_key(options), supply=supply
+        plugin, available(options.nanoclaw), progress, slow=options.slow, live_key=_live_key(options), provider=provider
     )
     with _reported(options) as junit:
         status = run_pytest(_arguments(options, junit), plugins=[plugin, integration])
-    for bench in plugin.kept:
-        report.note(how_to_look(bench))
+    for ctx in plugin.kept:
+        report.note(how_to_look(ctx))
     if plugin.problem:
         raise plugin.problem
     if plugin.crash:
@@ -154,16 +159,16 @@ def all_cases() -> list[CaseInfo]:
     return plugin.listed
 
 
-def how_to_look(bench: CaseContext) -> str:
-    """What to type to see a failed case's containers and folder."""
-    shell = bench.host.address()
+def how_to_look(ctx: CaseContext) -> str:
+    """What to type to see a failed case's containers and directory."""
+    shell = ctx.host.address()
     live = " (removed under --live, with all containers: it may have held the key)"
     return "\n".join(
         [
-            f"\nKept of {bench.case}, to look at:",
+            f"\nKept of {ctx.case}, to look at:",
             *([f"  a shell:     {shell}"] if shell else []),
-            f"  containers:  podman ps -a --filter label={LABEL}={bench.run}",
-            f"  its folder:  {bench.made or 'none'}{live if redaction.protecting() else ''}",
+            f"  containers:  podman ps -a --filter label={LABEL}={ctx.run}",
+            f"  its directory:  {ctx.made or 'none'}{live if redaction.protecting() else ''}",
             "  remove all:  invoke clean",
         ]
     )

@@ -139,7 +139,7 @@ def _too_many(wanted: Plan, machine: Machine) -> WrongUsage:
 
 def _write(path: Path, wanted: Plan, machine: Machine, options: WslconfigOptions) -> None:
     if path.is_dir():
-        raise WrongUsage(f"{path} is a folder.", f"Name the file in it: --output {path / '.wslconfig'}")
+        raise WrongUsage(f"{path} is a directory.", f"Name the file in it: --output {path / '.wslconfig'}")
     if options.update:
         _update(path, wanted)
     else:

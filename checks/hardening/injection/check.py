@@ -11,8 +11,8 @@ from checks.core.errors import HostProblem
 from checks.engine import container_state
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Docker, Record
-from checks.engine.environment import PreparedHost
 from checks.engine.expect import Mismatch, expect
+from checks.engine.prepared_host import PreparedHost
 from checks.hardening.injection import state
 from checks.hardening.injection.settings import Setting, Settings, in_force, seen
 from checks.hosts.process import TimedOut
@@ -40,30 +40,30 @@ class CheckResult:
         return f"  [{'PASS' if self.held else 'FAIL'}] {self.what}: {self.seen}"
 
 
-def check(stage: PreparedHost, kit: AgentHandle) -> list[CheckResult]:
+def check(prepared: PreparedHost, handle: AgentHandle) -> list[CheckResult]:
     """Look at the files, run an agent exactly as nanoclaw does, look into its container, hear its answer."""
-    found = state.look(stage.host)
+    found = state.look(prepared.host)
     wrong = state.problems(found)
     findings = [CheckResult("The configuration is in place", not wrong, " ".join(wrong) or "every file as installed")]
-    bench = CaseContext(stage.host, stage.owner, "injection", Record())
+    ctx = CaseContext(prepared.host, prepared.owner, "injection", Record())
     try:
-        image = kit.image(bench)
+        image = handle.image(ctx)
     except (Mismatch, TimedOut) as failure:
         return [*findings, CheckResult("The agent's image is there", False, str(failure))]
     unasked = ""
     try:
-        question = kit.question(bench)
+        question = handle.question(ctx)
     except (Mismatch, TimedOut) as failure:  # its container can be looked into all the same
         unasked, question = str(failure), Question("none", "none", Conversation("none", "none"), _NOWHERE)
-    bench.docker = Docker(stage.host, "", bench.record)  # from here on: nanoclaw sets no label of ours
-    findings += _of_agent(bench, kit.agent, image, question, found.settings, unasked)
-    findings.append(_of_others(bench, found.settings))
+    ctx.docker = Docker(prepared.host, "", ctx.record)  # from here on: nanoclaw sets no label of ours
+    findings += _of_agent(ctx, handle.agent, image, question, found.settings, unasked)
+    findings.append(_of_others(ctx, found.settings))
     return findings
 
 
-def missing(stage: PreparedHost) -> Mapping[Setting, str]:
+def missing(prepared: PreparedHost) -> Mapping[Setting, str]:
     """What of the recommended set this host can't set, each with the reason."""
-    gone = state.look(stage.host).settings.missing()
+    gone = state.look(prepared.host).settings.missing()
     return {setting: f"it gives users no controller “{name}”" for name, setting in gone.items()}
 
 
@@ -76,28 +76,28 @@ def as_json(findings: list[CheckResult], left_out: Mapping[Setting, str]) -> dic
 
 
 def _of_agent(
-    bench: CaseContext, which: Agent, image: str, question: Question, settings: Settings, unasked: str
+    ctx: CaseContext, which: Agent, image: str, question: Question, settings: Settings, unasked: str
 ) -> Iterator[CheckResult]:
     name = ""
     try:
-        with running.started(bench, which, image, question) as agent:
+        with running.started(ctx, which, image, question) as agent:
             name = agent.name
             yield _unmodified(agent, image)
-            yield from _inside(bench, agent, settings)
+            yield from _inside(ctx, agent, settings)
             yield CheckResult("The agent answers", False, unasked) if unasked else _answered(agent)
     finally:
         if name:
             with contextlib.suppress(HostProblem):
-                bench.host.run([bench.facts.engine, "rm", "-f", name], timeout=30)
+                ctx.host.run([ctx.facts.engine, "rm", "-f", name], timeout=30)
 
 
 def _unmodified(agent: RunningAgent, image: str) -> CheckResult:
     """Whether what was run is what nanoclaw runs: no label, no option of ours, and the docker of the account's PATH."""
-    bench, sent = agent.bench, list(agent.client.so_far().argv)
+    ctx, sent = agent.ctx, list(agent.client.so_far().argv)
     own = [
         "docker",
         *contract.run_streams(
-            name=agent.name, zone=running.ZONE, uid=bench.uid, gid=bench.facts.gid,
+            name=agent.name, zone=running.ZONE, uid=ctx.uid, gid=ctx.facts.gid,
             mounts=agent.workspace.mounts, image=image,
         ).words,
     ]  # fmt: skip
@@ -106,11 +106,11 @@ def _unmodified(agent: RunningAgent, image: str) -> CheckResult:
     return CheckResult("The invocation is nanoclaw's own", sent == own, " ".join(sent[:6]) + " …")
 
 
-def _inside(bench: CaseContext, agent: RunningAgent, settings: Settings) -> Iterator[CheckResult]:
+def _inside(ctx: CaseContext, agent: RunningAgent, settings: Settings) -> Iterator[CheckResult]:
     """What is in force for the agent's own first process: what is exec'd beside it gets its rights from Podman anew."""
     try:
-        bench.await_running(agent.name)
-        done = bench.host.run([bench.facts.engine, "exec", agent.name, *container_state.argv()], timeout=30)
+        ctx.await_running(agent.name)
+        done = ctx.host.run([ctx.facts.engine, "exec", agent.name, *container_state.argv()], timeout=30)
         now = container_state.parse(done.stdout)
     except (Mismatch, ValueError, TimedOut) as failure:
         why = running.last_words(agent.client.so_far()) or str(failure)
@@ -119,7 +119,7 @@ def _inside(bench: CaseContext, agent: RunningAgent, settings: Settings) -> Iter
         yield CheckResult("The agent's container starts", False, why)
         return
     for setting in settings.wanted():
-        yield CheckResult(setting.capitalize(), in_force(setting, settings, now, bench.uid), seen(setting, now))
+        yield CheckResult(setting.capitalize(), in_force(setting, settings, now, ctx.uid), seen(setting, now))
 
 
 def _answered(agent: RunningAgent) -> CheckResult:
@@ -131,18 +131,18 @@ def _answered(agent: RunningAgent) -> CheckResult:
     return CheckResult("The agent answers", True, "the service's own words")
 
 
-def _of_others(bench: CaseContext, settings: Settings) -> CheckResult:
+def _of_others(ctx: CaseContext, settings: Settings) -> CheckResult:
     """Another container of the same user, with a mount, that is not nanoclaw's: only its user namespace is another."""
     what = "Other containers are left alone"
-    folder = bench.make("others")
-    argv = [bench.facts.engine, "run", "--rm", "-v", f"{folder}:/data", bench.probe, *container_state.argv()]
+    directory = ctx.make("others")
+    argv = [ctx.facts.engine, "run", "--rm", "-v", f"{directory}:/data", ctx.probe, *container_state.argv()]
     try:
-        done = bench.host.run(argv, timeout=40)
+        done = ctx.host.run(argv, timeout=40)
         expect(done.returncode == 0, "another container to run", done.stderr.strip()[-300:])
         now = container_state.parse(done.stdout)
     except (Mismatch, ValueError, TimedOut) as failure:
         return CheckResult(what, False, str(failure))
     touched = [
-        each for each in settings.wanted() if each is not Setting.USER and in_force(each, settings, now, bench.uid)
+        each for each in settings.wanted() if each is not Setting.USER and in_force(each, settings, now, ctx.uid)
     ]
     return CheckResult(what, not touched, ", ".join(touched) or "a writable root, capabilities and limits as before")

@@ -14,7 +14,7 @@ from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
 from checks.core.progress import Progress
 from checks.core.terminal import say
-from checks.engine.environment import PreparedHost, stage
+from checks.engine.prepared_host import PreparedHost, prepared
 from checks.hardening.injection import check as proof
 from checks.hardening.injection import install, stored, table
 from checks.hardening.injection.measure import measured
@@ -91,7 +91,7 @@ def _list(spec: str, progress: Progress) -> Exit:
             raise WrongUsage("Nothing has been measured yet.", "Measure a host: invoke inject --list --host debian-13")
         say("\n\n".join(table.of_host(evidence) for evidence in known))
         return Exit.OK
-    with run_directories.new_run() as run, stage(spec, _plain(spec), run, progress) as ready:
+    with run_directories.new_run() as run, prepared(spec, _plain(spec), run, progress) as ready:
         _refuse_configured(ready, _looked_at(ready.host))
         evidence = measured(ready, progress)
     say(table.of_host(evidence))
@@ -111,7 +111,7 @@ def _refuse_configured(ready: PreparedHost, found: Found) -> None:
 
 def _check(options: InjectOptions, progress: Progress) -> Exit:
     spec = options.host or "auto"
-    with opened(spec, _plain(spec), options.nanoclaw, progress) as (ready, kit):
+    with opened(spec, _plain(spec), options.nanoclaw, progress) as (ready, handle):
         if ready.guest is not None:
             _install_there(ready.host)
         elif not _looked_at(ready.host).installed:
@@ -120,14 +120,14 @@ def _check(options: InjectOptions, progress: Progress) -> Exit:
             return Exit.CASE_FAILED
         facts = ready.host.facts()
         say(f"Host: {ready.host.name}: {facts.distribution}, Podman {facts.version}, uid {facts.uid}")
-        say(f"Agent: {kit.agent.name}\n")
+        say(f"Agent: {handle.agent.name}\n")
         with progress.step("Asking an agent, and looking into its container"):
-            findings = proof.check(ready, kit)
+            findings = proof.check(ready, handle)
         left_out = proof.missing(ready)
         evidence = {
             "host": {"name": ready.host.name, "profile": ready.profile, **facts.as_json()},
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "agent": kit.agent.name,
+            "agent": handle.agent.name,
             **proof.as_json(findings, left_out),
         }
     return _report(evidence, findings, accept_missing=options.accept_missing)

@@ -20,14 +20,14 @@ _SEAL = re.compile(rb"nanoclaw-podman-verify sha256:([0-9a-f]{64})")
 _NO_SEAL = "0" * 64
 """Stands where the digest will, when the digest is made."""
 
-FOLDER = "nanoclaw-hardening"
-"""The hook's folder, below the user's own configuration of containers."""
+DIRECTORY = "nanoclaw-hardening"
+"""The hook's directory, below the user's own configuration of containers."""
 
 DROP_IN = "containers.conf.d/60-nanoclaw-hardening.conf"
 OLD_FILE = "containers.conf"
 """What takes the drop-in's place before Podman 4, which reads no drop-ins of a user."""
 
-HOOK, HOOK_JSON, REFUSAL = f"{FOLDER}/harden", f"{FOLDER}/harden.json", f"{FOLDER}/last-refusal"
+HOOK, HOOK_JSON, REFUSAL = f"{DIRECTORY}/harden", f"{DIRECTORY}/harden.json", f"{DIRECTORY}/last-refusal"
 _TIMEOUT = 60  # seconds; the hook takes a tenth of one, and two where the processor is emulated
 
 ASIDE, BEFORE = ".nanoclaw-part", ".nanoclaw-before"
@@ -77,35 +77,35 @@ def _sealed(text: str) -> bytes:
     return text.replace(f"{MARK} sha256:{_NO_SEAL}", f"{MARK} sha256:{digest}", 1).encode()
 
 
-def settings_folder(home: str) -> str:
-    """The folder of the user's own configuration of containers."""
+def settings_directory(home: str) -> str:
+    """The directory of the user's own configuration of containers."""
     return f"{home}/.config/containers"
 
 
 def drop_in_name(version: str) -> str:
-    """The file that names the hook's folder, for that version of Podman."""
+    """The file that names the hook's directory, for that version of Podman."""
     return OLD_FILE if version.startswith(("1.", "2.", "3.")) else DROP_IN
 
 
-def files(folder: str, version: str, settings: Settings) -> list[File]:
-    """What makes up the recommended configuration below ``folder``, the user's directory of container settings.
+def files(directory: str, version: str, settings: Settings) -> list[File]:
+    """What makes up the recommended configuration below ``directory``, the user's directory of container settings.
 
     In the order in which it is to be written: last of all the drop-in, which sets the rest in motion.
     """
     return [
-        File(f"{folder}/{HOOK}", hook(settings), 0o755),
-        File(f"{folder}/{HOOK_JSON}", hook_json(folder), 0o644),
-        File(f"{folder}/{drop_in_name(version)}", drop_in(folder), 0o644),
+        File(f"{directory}/{HOOK}", hook(settings), 0o755),
+        File(f"{directory}/{HOOK_JSON}", hook_json(directory), 0o644),
+        File(f"{directory}/{drop_in_name(version)}", drop_in(directory), 0o644),
     ]
 
 
-def drop_in(folder: str) -> bytes:
+def drop_in(directory: str) -> bytes:
     """The drop-in of containers.conf."""
-    tables = {"containers": {"userns": "keep-id"}, "engine": {"hooks_dir": [f"{folder}/{FOLDER}"]}}
+    tables = {"containers": {"userns": "keep-id"}, "engine": {"hooks_dir": [f"{directory}/{DIRECTORY}"]}}
     return _sealed(_HEAD + tomli_w.dumps(tables))
 
 
-def hook_json(folder: str) -> bytes:
+def hook_json(directory: str) -> bytes:
     """What tells Podman of the hook.
 
     A hook whose program is missing is skipped without a word, so the program is the shell: a shell that does not find
@@ -113,7 +113,7 @@ def hook_json(folder: str) -> bytes:
     the last one tells where that is. It is called for every container: which one is an agent's, the hook alone decides,
     by everything that is mounted, from wherever that comes.
     """
-    args = ["sh", f"{folder}/{HOOK}", "nanoclaw hardening:", f"why it refuses is said in {folder}/{REFUSAL}"]
+    args = ["sh", f"{directory}/{HOOK}", "nanoclaw hardening:", f"why it refuses is said in {directory}/{REFUSAL}"]
     env = ["PATH=/usr/local/bin:/usr/bin:/bin", f"MADE_BY={MARK} sha256:{_NO_SEAL}"]
     what = {
         "version": "1.0.0",

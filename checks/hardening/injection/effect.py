@@ -19,7 +19,7 @@ from checks.engine import container_state
 from checks.engine.container_state import CAPABILITIES, ContainerState, Mounted
 from checks.engine.docker import shell
 from checks.hardening.injection import configuration
-from checks.hardening.injection.configuration import File, settings_folder
+from checks.hardening.injection.configuration import File, settings_directory
 from checks.hardening.injection.settings import CONTROLLERS, Setting, Settings, in_force, seen, size
 from checks.hardening.injection.state import Found
 from checks.hosts.base import Host
@@ -101,7 +101,7 @@ def placed(host: Host, found: Found, wanted: Settings) -> EffectCheck:
 
 def staged(host: Host, found: Found, wanted: Settings) -> EffectCheck:
     """What Podman would make of the configuration with our files in it. The account itself stays unchanged."""
-    return _worst(host, found, wanted, lambda folder: configuration.files(folder, found.version, wanted))
+    return _worst(host, found, wanted, lambda directory: configuration.files(directory, found.version, wanted))
 
 
 def _worst(host: Host, found: Found, wanted: Settings, files: _Files | None) -> EffectCheck:
@@ -130,13 +130,13 @@ def _worst(host: Host, found: Found, wanted: Settings, files: _Files | None) -> 
 
 def _effect(host: Host, found: Found, files: _Files | None, carrier: Sequence[str]) -> Effect:
     """One container. ``files``: what a copy of the account's settings has of ours; None: the settings themselves."""
-    with _scratch(host) as folder:
+    with _scratch(host) as directory:
         if files is None:
-            argv, stdin = [folder, "", container_state.SCRIPT], b""
+            argv, stdin = [directory, "", container_state.SCRIPT], b""
         else:
-            ours = [file.path.removeprefix(f"{settings_folder(found.home)}/") for file in found.wanted]
-            config = f"{folder}/config/containers"
-            argv = [folder, settings_folder(found.home), container_state.SCRIPT, *ours]
+            ours = [file.path.removeprefix(f"{settings_directory(found.home)}/") for file in found.wanted]
+            config = f"{directory}/config/containers"
+            argv = [directory, settings_directory(found.home), container_state.SCRIPT, *ours]
             stdin = _archive(files(config), config)
         script = (FIXTURES / "injection" / "effect.sh").read_text()
         try:
@@ -149,11 +149,12 @@ def _effect(host: Host, found: Found, files: _Files | None, carrier: Sequence[st
     except ValueError as error:
         raise HostProblem(f"On {host.name}, what Podman printed can't be read: {error}.") from error
     if files is not None and "error" in values:  # the user knows the original of a copy
-        copy = f"{folder}/config/containers"
-        values["error"] = values["error"].replace(copy, settings_folder(found.home))
+        copy = f"{directory}/config/containers"
+        values["error"] = values["error"].replace(copy, settings_directory(found.home))
     if "error" not in values:
         raise HostProblem(
-            f"On {host.name}, Podman could not be asked what it applies: {_words(done.stderr) or f'status {done.returncode}'}."
+            f"On {host.name}, Podman could not be asked what it applies: "
+            f"{_words(done.stderr) or f'status {done.returncode}'}."
         )
     seen_inside, handed = None, None
     said = _words(values["error"])
@@ -171,12 +172,12 @@ def _effect(host: Host, found: Found, files: _Files | None, carrier: Sequence[st
 @contextlib.contextmanager
 def _scratch(host: Host) -> Iterator[str]:
     name = f"nanoclaw-verify-{secrets.token_hex(5)}"
-    folder = host.make_private_directory(name)
+    directory = host.make_private_directory(name)
     try:
-        yield folder
+        yield directory
     finally:
         if not host.remove_private_directories(name):
-            say(f"{folder} on {host.name} could not be removed.")
+            say(f"{directory} on {host.name} could not be removed.")
 
 
 def _archive(files: Sequence[File], below: str) -> bytes:

@@ -18,7 +18,7 @@ from checks.core.paths import FIXTURES
 from checks.core.terminal import say
 from checks.engine.docker import shell
 from checks.hardening.injection import effect
-from checks.hardening.injection.configuration import ASIDE, DROP_IN, HOOK, REFUSAL, File, settings_folder
+from checks.hardening.injection.configuration import ASIDE, DROP_IN, HOOK, REFUSAL, File, settings_directory
 from checks.hardening.injection.effect import EffectCheck
 from checks.hardening.injection.settings import Setting, seen
 from checks.hardening.injection.state import Found, look, obstacles, require_account, require_writable, rivals
@@ -266,8 +266,8 @@ def place(host: Host, files: Sequence[File]) -> Placed:
             entry = tarfile.TarInfo(f"{file.path}{ASIDE}")
             entry.size, entry.mode = len(file.data), file.mode
             tar.addfile(entry, io.BytesIO(file.data))
-    above = {str(folder) for file in files for folder in PurePosixPath(file.path).parents}
-    outer_first = sorted(above, key=lambda folder: folder.count("/") if folder != "/" else 0)
+    above = {str(directory) for file in files for directory in PurePosixPath(file.path).parents}
+    outer_first = sorted(above, key=lambda directory: directory.count("/") if directory != "/" else 0)
     paths = [file.path for file in files]
     made = _files(host, "place", outer_first, paths, stdin=buffer.getvalue(), doing="writing the configuration")
     return Placed(host, files, made.splitlines())
@@ -275,11 +275,11 @@ def place(host: Host, files: Sequence[File]) -> Placed:
 
 def remove(host: Host, found: Found, paths: Sequence[str]) -> str:
     """Remove these files, and the directories that they leave empty; our own directory, where it has something else."""
-    folder = settings_folder(found.home)
-    own = f"{folder}/{HOOK.partition('/')[0]}"
-    refusal = f"{folder}/{REFUSAL}"
+    directory = settings_directory(found.home)
+    own = f"{directory}/{HOOK.partition('/')[0]}"
+    refusal = f"{directory}/{REFUSAL}"
     told = [refusal] if host.run(["grep", "-qs", "nanoclaw hardening", refusal]).returncode == 0 else []
-    emptied = [folder, f"{folder}/{DROP_IN.partition('/')[0]}", own]
+    emptied = [directory, f"{directory}/{DROP_IN.partition('/')[0]}", own]
     emptied += [above for path in paths if (above := str(PurePosixPath(path).parent)) not in emptied]
     _files(host, "remove", emptied, [*paths, *told], doing="removing the configuration")
     return own if host.run(["test", "-e", own]).returncode == 0 else ""

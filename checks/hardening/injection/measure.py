@@ -12,7 +12,7 @@ from checks.core.progress import Progress
 from checks.engine import container_state, probe_image
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
-from checks.engine.environment import PreparedHost
+from checks.engine.prepared_host import PreparedHost
 from checks.hardening.injection import install
 from checks.hardening.injection.options import NOTHING, Arrangement, Option, known
 from checks.hardening.injection.settings import Setting, in_force, seen
@@ -35,13 +35,13 @@ class InjectionTrial:
 class InjectionTrials:
     """Containers on the default account of a stage."""
 
-    def __init__(self, stage: PreparedHost) -> None:
-        self.bench = CaseContext(stage.host, stage.owner, "injection", Record())
-        self.found: Found = look(stage.host)
-        folder = self.bench.make("group")
+    def __init__(self, prepared: PreparedHost) -> None:
+        self.ctx = CaseContext(prepared.host, prepared.owner, "injection", Record())
+        self.found: Found = look(prepared.host)
+        directory = self.ctx.make("group")
         self._mounts = {
-            _AGENT: [Mount(folder, "/workspace/group"), Mount(self.bench.make("claude"), "/home/node/.claude")],
-            _OTHER: [Mount(folder, "/data")],
+            _AGENT: [Mount(directory, "/workspace/group"), Mount(self.ctx.make("claude"), "/home/node/.claude")],
+            _OTHER: [Mount(directory, "/data")],
         }
         self._made = 0
 
@@ -50,15 +50,15 @@ class InjectionTrials:
         self._made += 1
         name = f"{'nanoclaw-family' if kind == _AGENT else 'someone-else'}-{time.time_ns() // 1_000_000 + self._made}"
         asked = contract.run_streams(
-            name=name, zone="America/New_York", uid=self.bench.uid, gid=self.bench.facts.gid,
-            mounts=[*self._mounts[kind], *more], image=self.bench.agent,
+            name=name, zone="America/New_York", uid=self.ctx.uid, gid=self.ctx.facts.gid,
+            mounts=[*self._mounts[kind], *more], image=self.ctx.agent,
         )  # fmt: skip
-        words = asked.with_options(["--label", f"{probe_image.LABEL}={self.bench.run}", *arrangement.options]).words
+        words = asked.with_options(["--label", f"{probe_image.LABEL}={self.ctx.run}", *arrangement.options]).words
         env = [f"{name}={value}" for name, value in arrangement.env.items()]
         argv = [*arrangement.engine, *words, *container_state.argv()]
         script = 'PATH=${1:+$1:}$PATH; export PATH; shift; exec env "$@"'
         try:
-            done = self.bench.host.run(["sh", "-c", script, "sh", arrangement.path, *env, *argv], timeout=40)
+            done = self.ctx.host.run(["sh", "-c", script, "sh", arrangement.path, *env, *argv], timeout=40)
         except TimedOut as late:
             return InjectionTrial(None, f"did not end within {late.timeout:g} s")
         try:
@@ -67,9 +67,9 @@ class InjectionTrials:
             return InjectionTrial(None, _last_line(done))
 
 
-def measured(stage: PreparedHost, progress: Progress) -> dict[str, Any]:
+def measured(prepared: PreparedHost, progress: Progress) -> dict[str, Any]:
     """Every option on this host, as evidence has it."""
-    trials = InjectionTrials(stage)
+    trials = InjectionTrials(prepared)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with progress.step("Measuring without any option"):
         plain = {kind: trials.run(Arrangement(), kind) for kind in (_AGENT, _OTHER)}
@@ -79,7 +79,7 @@ def measured(stage: PreparedHost, progress: Progress) -> dict[str, Any]:
             rows.append(_option(trials, option, plain[_OTHER]))
     with progress.step("Measuring what happens when a part of E is missing or broken"):
         failing = _failing(trials)
-    host = {"name": stage.host.name, "profile": stage.profile, **trials.bench.facts.as_json()}
+    host = {"name": prepared.host.name, "profile": prepared.profile, **trials.ctx.facts.as_json()}
     return {"host": host, "started": started, "options": rows, "failing": failing}
 
 
@@ -92,7 +92,7 @@ def _failing(trials: InjectionTrials) -> dict[str, str]:
         "the hook's script prints nothing": [replace(hook, data=b"exit 0\n"), hook_json, drop_in],
         "the hook's JSON is broken": [hook, replace(hook_json, data=b"{"), drop_in],
         "the hook's JSON is missing": [hook, drop_in],
-        "the hook's folder is missing": [drop_in],
+        "the hook's directory is missing": [drop_in],
         "the drop-in is broken": [hook, hook_json, replace(drop_in, data=b"[engine")],
     }
     told = {}
@@ -100,8 +100,8 @@ def _failing(trials: InjectionTrials) -> dict[str, str]:
         with Arranged(trials, Arrangement(files=files)) as arrangement:
             told[what] = _outcome(trials, trials.run(arrangement))
     with Arranged(trials, Arrangement(files=trials.found.wanted)) as arrangement:
-        clash = Mount(trials.bench.make("tmp"), "/tmp")  # noqa: S108 - the container's
-        told["a folder of the host is mounted at /tmp"] = _outcome(trials, trials.run(arrangement, more=[clash]))
+        clash = Mount(trials.ctx.make("tmp"), "/tmp")  # noqa: S108 - the container's
+        told["a directory of the host is mounted at /tmp"] = _outcome(trials, trials.run(arrangement, more=[clash]))
     return told
 
 
@@ -111,7 +111,7 @@ def _outcome(trials: InjectionTrials, trial: InjectionTrial) -> str:
     lacking = [
         setting
         for setting in trials.found.settings.wanted()
-        if not in_force(setting, trials.found.settings, trial.inside, trials.bench.uid)
+        if not in_force(setting, trials.found.settings, trial.inside, trials.ctx.uid)
     ]
     return f"the container starts without {', '.join(lacking)}" if lacking else "the container starts, hardened"
 
@@ -139,7 +139,9 @@ def _option(trials: InjectionTrials, option: Option, untouched: InjectionTrial) 
     return {**row, "settings": {**absent, **parts}, "others": "not tried"}
 
 
-def _row(trials: InjectionTrials, option: Option, trial: InjectionTrial, other: InjectionTrial, untouched: InjectionTrial) -> dict[str, Any]:
+def _row(
+    trials: InjectionTrials, option: Option, trial: InjectionTrial, other: InjectionTrial, untouched: InjectionTrial
+) -> dict[str, Any]:
     return {
         "id": option.id,
         "title": option.title,
@@ -152,7 +154,7 @@ def _row(trials: InjectionTrials, option: Option, trial: InjectionTrial, other: 
 def _cell(trials: InjectionTrials, setting: Setting, trial: InjectionTrial) -> Mapping[str, Any]:
     if trial.inside is None:
         return {"in_force": False, "seen": "", "refused": trial.said}
-    held = in_force(setting, trials.found.settings, trial.inside, trials.bench.uid)
+    held = in_force(setting, trials.found.settings, trial.inside, trials.ctx.uid)
     return {"in_force": held, "seen": seen(setting, trial.inside)}
 
 
@@ -166,7 +168,9 @@ def _others(other: InjectionTrial, untouched: InjectionTrial) -> str:
 
 
 def _last_line(done: Completed) -> str:
-    lines = [line for line in (done.stderr.strip() or done.stdout.strip()).splitlines() if not line.startswith("Emulate")]
+    lines = [
+        line for line in (done.stderr.strip() or done.stdout.strip()).splitlines() if not line.startswith("Emulate")
+    ]
     ours = [line for line in lines if line.startswith("nanoclaw hardening: ")]
     return f"status {done.returncode}: {(ours or lines or ['without a word'])[-1][:300]}"
 
@@ -180,10 +184,10 @@ class Arranged:
 
     def __enter__(self) -> Arrangement:
         if self._arrangement.files:
-            install.place(self._trials.bench.host, list(self._arrangement.files)).settle()
+            install.place(self._trials.ctx.host, list(self._arrangement.files)).settle()
         return self._arrangement
 
     def __exit__(self, *_: object) -> None:
         if self._arrangement.files:
             paths = [file.path for file in self._arrangement.files]
-            install.remove(self._trials.bench.host, self._trials.found, paths)
+            install.remove(self._trials.ctx.host, self._trials.found, paths)

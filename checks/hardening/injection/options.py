@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from checks.core.paths import FIXTURES
 from checks.hardening.injection import configuration
-from checks.hardening.injection.configuration import FOLDER, File, drop_in_name, settings_folder
+from checks.hardening.injection.configuration import DIRECTORY, File, drop_in_name, settings_directory
 from checks.hardening.injection.settings import Setting, Settings
 from checks.hardening.injection.state import Found
 
@@ -24,7 +24,7 @@ class Arrangement:
     options: Sequence[str] = ()
     """What stands behind it."""
     path: str = ""
-    """A folder that stands first on PATH."""
+    """A directory that stands first on PATH."""
 
 
 @dataclass(frozen=True)
@@ -111,18 +111,18 @@ def _userns_variable(_: Found, __: Sequence[Setting]) -> Arrangement:
 
 
 def _override(found: Found, _: Sequence[Setting]) -> Arrangement:
-    hook, hook_json, drop_in = configuration.files(settings_folder(found.home), found.version, found.settings)
-    apart = File(f"{settings_folder(found.home)}/{FOLDER}/override.conf", drop_in.data, drop_in.mode)
+    hook, hook_json, drop_in = configuration.files(settings_directory(found.home), found.version, found.settings)
+    apart = File(f"{settings_directory(found.home)}/{DIRECTORY}/override.conf", drop_in.data, drop_in.mode)
     return Arrangement(files=[hook, hook_json, apart], env={"CONTAINERS_CONF_OVERRIDE": apart.path})
 
 
 def _replace(found: Found, _: Sequence[Setting]) -> Arrangement:
-    empty = File(f"{settings_folder(found.home)}/{FOLDER}/replaces.conf", b"[containers]\n", 0o644)
+    empty = File(f"{settings_directory(found.home)}/{DIRECTORY}/replaces.conf", b"[containers]\n", 0o644)
     return Arrangement(files=[empty], env={"CONTAINERS_CONF": empty.path})
 
 
 def _drop_in(found: Found, chosen: Sequence[Setting]) -> Arrangement:
-    path = f"{settings_folder(found.home)}/{drop_in_name(found.version)}"
+    path = f"{settings_directory(found.home)}/{drop_in_name(found.version)}"
     return Arrangement(files=[File(path, _conf(found.settings, chosen), 0o644)])
 
 
@@ -131,9 +131,9 @@ def _fork(found: Found, chosen: Sequence[Setting]) -> Arrangement:
 
 
 def _wrapper(found: Found, chosen: Sequence[Setting]) -> Arrangement:
-    folder = f"{settings_folder(found.home)}/{FOLDER}/bin"
-    file = File(f"{folder}/docker", configuration.wrapper(_words(found.settings, chosen)).encode(), 0o755)
-    return Arrangement(files=[file], path=folder)
+    directory = f"{settings_directory(found.home)}/{DIRECTORY}/bin"
+    file = File(f"{directory}/docker", configuration.wrapper(_words(found.settings, chosen)).encode(), 0o755)
+    return Arrangement(files=[file], path=directory)
 
 
 def _hook(found: Found, _: Sequence[Setting]) -> Arrangement:
@@ -141,14 +141,16 @@ def _hook(found: Found, _: Sequence[Setting]) -> Arrangement:
 
 
 def _module(found: Found, chosen: Sequence[Setting]) -> Arrangement:
-    path = f"{settings_folder(found.home)}/{FOLDER}/module.conf"
+    path = f"{settings_directory(found.home)}/{DIRECTORY}/module.conf"
     return Arrangement(files=[File(path, _conf(found.settings, chosen), 0o644)], engine=("docker", f"--module={path}"))
 
 
 def _runtime(found: Found, _: Sequence[Setting]) -> Arrangement:
-    folder = settings_folder(found.home)
+    directory = settings_directory(found.home)
     hook = found.wanted[0]
-    runtime = File(f"{folder}/{FOLDER}/crun-hardened", (FIXTURES / "injection" / "runtime.sh").read_bytes(), 0o755)
+    runtime = File(
+        f"{directory}/{DIRECTORY}/crun-hardened", (FIXTURES / "injection" / "runtime.sh").read_bytes(), 0o755
+    )
     engine = f'[engine]\nruntime = "hardened"\n[engine.runtimes]\nhardened = ["{runtime.path}"]\n'
-    conf = File(f"{folder}/{drop_in_name(found.version)}", _conf(found.settings, [Setting.USER], engine), 0o644)
+    conf = File(f"{directory}/{drop_in_name(found.version)}", _conf(found.settings, [Setting.USER], engine), 0o644)
     return Arrangement(files=[hook, runtime, conf])

@@ -19,7 +19,7 @@ from checks.hardening.injection.configuration import (
     OLD_FILE,
     File,
     Whose,
-    settings_folder,
+    settings_directory,
     whose,
 )
 from checks.hardening.injection.settings import Settings, recommended
@@ -46,9 +46,9 @@ for group in "$services" "$own"; do
     [ ! -w "/sys/fs/cgroup/$group" ] || say controllers "$(cat "/sys/fs/cgroup/$group/cgroup.controllers")"
 done
 for name in nanoclaw-hardening containers.conf.d .; do
-    folder=$settings/$name
-    while [ ! -e "$folder" ]; do folder=$(dirname "$folder"); done
-    { [ -d "$folder" ] && [ -w "$folder" ] && [ -x "$folder" ]; } || say "locked $name" "${folder%/.}"
+    directory=$settings/$name
+    while [ ! -e "$directory" ]; do directory=$(dirname "$directory"); done
+    { [ -d "$directory" ] && [ -w "$directory" ] && [ -x "$directory" ]; } || say "locked $name" "${directory%/.}"
 done
 for file in /usr/share/containers/containers.conf /etc/containers/containers.conf \
     /etc/containers/containers.conf.d/*.conf "$settings/containers.conf" "$settings"/containers.conf.d/*.conf \
@@ -69,9 +69,9 @@ class Found:
     user: str
     home: str
     owner: str
-    """``UID NAME`` of whom the home belongs to; empty where there is no such folder."""
+    """``UID NAME`` of whom the home belongs to; empty where there is no such directory."""
     elsewhere: str
-    """The folder of settings that XDG_CONFIG_HOME makes; empty where it is not set."""
+    """The directory of settings that XDG_CONFIG_HOME makes; empty where it is not set."""
     own: tuple[str, ...]
     """The variables that Podman goes by, in the account's own environment: ``NAME=VALUE`` each."""
     services: tuple[str, ...] | None
@@ -83,7 +83,7 @@ class Found:
     locked: str
     """The first path on the way to our files that is no directory or can't be written; empty where all can."""
     files: Mapping[str, bytes]
-    """Every file that Podman reads its configuration from, and those in our own folder."""
+    """Every file that Podman reads its configuration from, and those in our own directory."""
 
     @property
     def settings(self) -> Settings:
@@ -93,7 +93,7 @@ class Found:
     @property
     def wanted(self) -> list[File]:
         """The files as they would be installed here."""
-        return configuration.files(settings_folder(self.home), self.version, self.settings)
+        return configuration.files(settings_directory(self.home), self.version, self.settings)
 
     @property
     def replaced(self) -> str:
@@ -123,8 +123,8 @@ class Found:
     @property
     def ours(self) -> list[str]:
         """Every file of ours that is there, of whatever version; those first that set the rest in motion."""
-        folder = settings_folder(self.home)
-        known = [path for path, data in self.files.items() if path.startswith(f"{folder}/")]
+        directory = settings_directory(self.home)
+        known = [path for path, data in self.files.items() if path.startswith(f"{directory}/")]
         own = [path for path in known if path in self.leftovers or whose(self.files[path]) is not Whose.THEIRS]
         return sorted(own, key=lambda path: not path.endswith(".conf"))
 
@@ -177,7 +177,7 @@ def require_account(found: Found) -> None:
             f"HOME is {found.home}, which belongs to {found.owner.split()[1]} and not to {found.user}.",
             "Run this as the user that runs nanoclaw, with a HOME of its own (su - USER, or machinectl shell).",
         )
-    if found.elsewhere and found.elsewhere != settings_folder(found.home):
+    if found.elsewhere and found.elsewhere != settings_directory(found.home):
         raise WrongUsage(
             f"XDG_CONFIG_HOME makes Podman read {found.elsewhere} here, and nanoclaw's service has no such variable.",
             "Unset it, and run this again.",
@@ -257,8 +257,8 @@ def _conflicts(found: Found) -> Iterator[str]:
             continue  # what Podman makes of such a file, Podman alone can tell
         if _get(table, "engine", "hooks_dir"):
             yield (
-                f"{path} names hook folders of its own (hooks_dir), and Podman takes one file's list alone. "
-                "Move its hooks into one folder with ours, or take the line away."
+                f"{path} names hook directories of its own (hooks_dir), and Podman takes one file's list alone. "
+                "Move its hooks into one directory with ours, or take the line away."
             )
         userns = _get(table, "containers", "userns")
         if isinstance(userns, str) and userns and not str(userns).startswith("keep-id"):

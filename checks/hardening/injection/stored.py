@@ -12,11 +12,11 @@ import jsonschema
 from checks.core import files
 from checks.core.bounded import read_json
 from checks.core.errors import WrongUsage
-from checks.evidence.stored import FOLDER
+from checks.evidence.stored import DIRECTORY
 from checks.hardening.injection.settings import Setting
 from checks.hosts import identity, recipe
 
-OPTIONS, CHECK = FOLDER / "injection" / "options", FOLDER / "injection" / "check"
+OPTIONS, CHECK = DIRECTORY / "injection" / "options", DIRECTORY / "injection" / "check"
 
 _CELL = {
     "type": "object",

@@ -59,14 +59,14 @@ class Fault:
     happen: Callable[[str], Iterator[RunOutcome]]
     """Runs on a host, lets it happen, and gives the end of each run that was to end so."""
 
-    def wrong(self, came: RunOutcome) -> list[str]:
+    def wrong(self, got: RunOutcome) -> list[str]:
         """What is wrong with how a run ended."""
-        found = [f"left behind: {each}" for each in came.left]
-        if came.status not in self.statuses:
-            found.append(f"exit status {came.status}, not {' or '.join(map(str, self.statuses))}")
-        if not re.search(self.says, came.said):
-            found.append(f"it does not say “{self.says}”: {came.said.strip()[-300:]}")
-        if "Traceback (most recent call last)" in came.said:
+        found = [f"left behind: {each}" for each in got.left]
+        if got.status not in self.statuses:
+            found.append(f"exit status {got.status}, not {' or '.join(map(str, self.statuses))}")
+        if not re.search(self.says, got.said):
+            found.append(f"it does not say “{self.says}”: {got.said.strip()[-300:]}")
+        if "Traceback (most recent call last)" in got.said:
             found.append("it printed a traceback")
         return found
 
@@ -131,7 +131,7 @@ def _two_runs(hosts: Sequence[str]) -> Iterator[RunOutcome]:
 
 @contextmanager
 def _cache_with(host: str) -> Iterator[tuple[Path, Path]]:
-    """A cache of its own that has a copy of the host's folder: the cache and that folder."""
+    """A cache of its own that has a copy of the host's directory: the cache and that directory."""
     what = recipe.load(host)
     name = f"{what.name}-{what.digest}"
     with tempfile.TemporaryDirectory(dir=run_directories.cache()) as cache:
@@ -144,20 +144,22 @@ def _cache_with(host: str) -> Iterator[tuple[Path, Path]]:
 
 def _cut_short(file: str) -> Callable[[str], Iterator[RunOutcome]]:
     def happen(host: str) -> Iterator[RunOutcome]:
-        with _cache_with(host) as (cache, folder):
-            path = next(folder.glob(f"*/{file}"))
+        with _cache_with(host) as (cache, directory):
+            path = next(directory.glob(f"*/{file}"))
             os.truncate(path, path.stat().st_size // 2)
             with running(host, _QUICK, settings={"XDG_CACHE_HOME": str(cache)}) as run:
                 run.await_line(_STARTED)
-                came = RunOutcome.of(run)
-            came.left += [f"{folder}/{each.name}, not whole" for each in _folders(folder) if not is_complete(each)]
-            yield came
+                got = RunOutcome.of(run)
+            got.left += [
+                f"{directory}/{each.name}, not whole" for each in _directories(directory) if not is_complete(each)
+            ]
+            yield got
 
     return happen
 
 
-def _folders(folder: Path) -> Sequence[Path]:
-    return sorted(each for each in folder.iterdir() if each.is_dir())
+def _directories(directory: Path) -> Sequence[Path]:
+    return sorted(each for each in directory.iterdir() if each.is_dir())
 
 
 def _cache_full(host: str) -> Iterator[RunOutcome]:
@@ -170,8 +172,8 @@ def _cache_full(host: str) -> Iterator[RunOutcome]:
 
 
 def _recipe_edited(host: str) -> Iterator[RunOutcome]:
-    with tempfile.TemporaryDirectory() as folder:
-        project = Path(folder) / "project"
+    with tempfile.TemporaryDirectory() as directory:
+        project = Path(directory) / "project"
         shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "evidence", "__pycache__"))
         edited = project / RECIPES.relative_to(ROOT) / f"{host}.toml"
         with running(host, WAITS, root=project) as run:

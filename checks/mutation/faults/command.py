@@ -13,7 +13,7 @@ from checks.core.outcome import run_and_report
 from checks.core.progress import Progress
 from checks.core.selection import selected
 from checks.core.terminal import say
-from checks.engine.environment import DEFAULT_GUEST
+from checks.engine.prepared_host import DEFAULT_GUEST
 from checks.hosts import recipe
 from checks.hosts.guest import require_tools
 from checks.matrix.table import clock
@@ -65,4 +65,4 @@ def _run(options: FaultsOptions, progress: Progress) -> Exit:
 def _tried(fault: Fault, host: str) -> tuple[list[str], str]:
     """What was wrong, and the exit statuses."""
     ends = list(fault.happen(host))
-    return [each for came in ends for each in fault.wrong(came)], ", ".join(str(came.status) for came in ends)
+    return [each for got in ends for each in fault.wrong(got)], ", ".join(str(got.status) for got in ends)

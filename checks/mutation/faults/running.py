@@ -64,9 +64,9 @@ class Running:
         """Its exit status; -9 as Python tells a death by SIGKILL. Raises HostProblem where it does not end."""
         try:
             status = self.child.wait(_BOUND)
-        except subprocess.TimeoutExpired as late:
+        except subprocess.TimeoutExpired as error:
             self.end()
-            raise HostProblem(f"The run did not end within {_BOUND:g} s.") from late
+            raise HostProblem(f"The run did not end within {_BOUND:g} s.") from error
         self._reader.join(5)
         return status
 
@@ -106,7 +106,7 @@ class Running:
         self.child.wait()
 
     def left(self) -> list[str]:
-        """What it left on this machine: processes, folders, mounts."""
+        """What it left on this machine: processes, directories, mounts."""
         return run_directories.leftovers(self.id, self._cache) if self.id else []
 
     def _read(self) -> None:

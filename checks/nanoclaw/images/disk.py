@@ -18,7 +18,8 @@ def make(store: Store, label: str, uid: int, subordinate: int, disk: Path) -> No
     size = store.size()
     room = size + size // 5 + (256 << 20)
     done = namespace.run(
-        ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-L", label, "-d", str(store.folder), str(disk),
+        ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-L", label,
+         "-d", str(store.directory), str(disk),
          f"{room >> 10}k"],
         own=uid, rest=subordinate,
     )  # fmt: skip

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from checks.core.bounded import read_json
 from checks.core import cache_manifest
+from checks.core.bounded import read_json
 from checks.core.errors import HostProblem
 from checks.core.paths import FIXTURES
 from checks.core.progress import Progress
@@ -55,7 +55,7 @@ class ImageSource:
     """Its name for people."""
     tag: str
     context: Path
-    """The folder of its Dockerfile."""
+    """The directory of its Dockerfile."""
     root: Path
     """The directory that nothing in the context may lead out of."""
 
@@ -64,17 +64,17 @@ def ready(source: ImageSource, accounts: Mapping[str, Account], run: Run, progre
     """The disks of an image; made where the cache has none. Raises HostProblem where this machine can't make them."""
     images = cache() / "images"
     images.mkdir(parents=True, exist_ok=True)
-    folder = images / f"{source.slug}-{_digest(source, accounts)}"
+    directory = images / f"{source.slug}-{_digest(source, accounts)}"
     with locked(images / "lock", progress, "Waiting for another run that makes an agent image"):
-        if not cache_manifest.is_complete(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            _make(source, accounts, folder, run, progress)
+        if not cache_manifest.is_complete(directory):
+            shutil.rmtree(directory, ignore_errors=True)
+            _make(source, accounts, directory, run, progress)
             _forget_older_bases(images)
             for old in images.glob(f"{source.slug}-*"):
-                if old != folder and old.name.removeprefix(f"{source.slug}-").isalnum():
+                if old != directory and old.name.removeprefix(f"{source.slug}-").isalnum():
                     shutil.rmtree(old, ignore_errors=True)  # a guest that has it plugged in keeps it
-    note = read_json(folder / _NOTE)
-    disks = {account.uid: folder / f"{account.uid}.ext4" for account in accounts.values()}
+    note = read_json(directory / _NOTE)
+    disks = {account.uid: directory / f"{account.uid}.ext4" for account in accounts.values()}
     return ImageDisks(source.tag, note["base"], disks)
 
 
@@ -85,7 +85,7 @@ def base_archive(run: Run, progress: Progress) -> bytes:
     with locked(images / "lock", progress, "Waiting for another run that makes an agent image"):
         if not _base_file(images).exists():
             _require_tools()
-            work = run.folder / "base-image"
+            work = run.directory / "base-image"
             work.mkdir()
             with Store(work / "store", run.scratch) as store:
                 base.stub_agent(store, _base_file(images), work, progress)
@@ -102,18 +102,18 @@ def _require_tools() -> None:
     namespace.require()
 
 
-def _make(source: ImageSource, accounts: Mapping[str, Account], folder: Path, run: Run, progress: Progress) -> None:
+def _make(source: ImageSource, accounts: Mapping[str, Account], directory: Path, run: Run, progress: Progress) -> None:
     _require_tools()
-    if shutil.disk_usage(run.folder).free < _ROOM:
+    if shutil.disk_usage(run.directory).free < _ROOM:
         raise HostProblem(
             f"Making an agent image needs {_ROOM >> 30} GiB of free disk in {cache()}.",
-            "Free some, or set XDG_CACHE_HOME to a folder with more room.",
+            "Free some, or set XDG_CACHE_HOME to a directory with more room.",
         )
-    work = run.folder / "images"
+    work = run.directory / "images"
     made = work / "made"
     made.mkdir(parents=True)
     with Store(work / "store", run.scratch) as store:
-        how = base.provide(store, _base_file(folder.parent), work, progress)
+        how = base.provide(store, _base_file(directory.parent), work, progress)
         with progress.step(f"Building the image of {source.name} (once, 2-3 minutes)"):
             store.build(source.context, source.tag)
         for account in accounts.values():
@@ -125,7 +125,7 @@ def _make(source: ImageSource, accounts: Mapping[str, Account], folder: Path, ru
                 disk.make(mapped, label(account.uid), account.uid, account.subordinate, made / f"{account.uid}.ext4")
     (made / _NOTE).write_text(json.dumps({"name": source.name, "base": how}))
     cache_manifest.write(made)
-    made.rename(folder)
+    made.rename(directory)
 
 
 def _digest(source: ImageSource, accounts: Mapping[str, Account]) -> str:
@@ -150,8 +150,8 @@ def _forget_older_bases(images: Path) -> None:
             old.unlink()
 
 
-def _contents(folder: Path, root: Path) -> Iterator[bytes]:
-    for each in entries(folder, root):
+def _contents(directory: Path, root: Path) -> Iterator[bytes]:
+    for each in entries(directory, root):
         yield b"\0".join(
             (each.name.encode(), str(stat.S_IFMT(each.mode)).encode(), each.target.encode(), each.data, b"")
         )

@@ -13,38 +13,38 @@ from checks.nanoclaw.images.surroundings import Surroundings
 _PULL_BOUND = 120.0  # seconds
 
 # Podman 4.3.1 leaves out of a layer what has a cache mount's name, at the root of the file system, if the store lies in
-# the folder that the cache mount is in as well: nanoclaw's /pnpm is lost where the store is in /root/.cache, as its
+# the directory that the cache mount is in as well: nanoclaw's /pnpm is lost where the store is in /root/.cache, as its
 # build mounts /root/.cache/pnpm. So Podman sees the store elsewhere.
 _ELSEWHERE = 'mount --no-mtab --bind "$1" "$2" && shift 2 && exec "$@"'
 
 
 class Store:
-    """Images in a folder that nobody else uses; gone with the block."""
+    """Images in a directory that nobody else uses; gone with the block."""
 
-    def __init__(self, folder: Path, scratch: Path) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path, scratch: Path) -> None:
+        self.directory = directory
         self.scratch = scratch
-        self._surroundings = Surroundings(scratch / f"{folder.name}-podman")
-        self._runroot = scratch / folder.name
-        self._seen_at = scratch / f"{folder.name}-store"
+        self._surroundings = Surroundings(scratch / f"{directory.name}-podman")
+        self._runroot = scratch / directory.name
+        self._seen_at = scratch / f"{directory.name}-store"
 
     def __enter__(self) -> Store:
-        self.folder.mkdir(exist_ok=True)
+        self.directory.mkdir(exist_ok=True)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._run("rm", "-rf", "--", str(self.folder), str(self._runroot))
+        self._run("rm", "-rf", "--", str(self.directory), str(self._runroot))
 
-    def twin(self, folder: Path) -> Store:
+    def twin(self, directory: Path) -> Store:
         """A second store with the same images, which takes no room of its own."""
-        # Podman's own database is bound to its folder, and knows nothing that images need.
+        # Podman's own database is bound to its directory, and knows nothing that images need.
         script = 'cp -al -- "$1" "$2" && rm -rf -- "$2/libpod" "$2/db.sql"'
-        done = self._run("sh", "-c", script, "sh", str(self.folder), str(folder))
+        done = self._run("sh", "-c", script, "sh", str(self.directory), str(directory))
         if done.returncode != 0:
             raise HostProblem(f"The image store could not be copied: {done.stderr.strip()}")
-        return Store(folder, self.scratch)
+        return Store(directory, self.scratch)
 
     def build(self, context: Path, tag: str) -> None:
         """Build a Dockerfile's image. Raises HostProblem with the end of the build's output where it fails."""
@@ -58,7 +58,7 @@ class Store:
     def load(self, archive: Path) -> None:
         """Take the image out of an archive that ``save`` wrote."""
         # ``podman load`` unpacks the archive in a shared directory before it reads it. A colon in a path would end it.
-        link = self.scratch / f"{self.folder.name}-archive"
+        link = self.scratch / f"{self.directory.name}-archive"
         link.symlink_to(archive)
         self._podman("pull", "--quiet", f"docker-archive:{link}", doing=f"loading {archive.name}")
         link.unlink()
@@ -79,7 +79,7 @@ class Store:
 
     def size(self) -> int:
         """Bytes on disk."""
-        return int(self._run("du", "-s", "-B1", str(self.folder)).stdout.split()[0])
+        return int(self._run("du", "-s", "-B1", str(self.directory)).stdout.split()[0])
 
     def _podman(self, *args: str, doing: str) -> None:
         done = self._run(*self._command(*args))
@@ -90,7 +90,7 @@ class Store:
     def _command(self, *args: str) -> list[str]:
         self._seen_at.mkdir(exist_ok=True)
         return [
-            "sh", "-c", _ELSEWHERE, "sh", str(self.folder), str(self._seen_at),
+            "sh", "-c", _ELSEWHERE, "sh", str(self.directory), str(self._seen_at),
             "podman", "--root", str(self._seen_at), "--runroot", str(self._runroot), "--storage-driver", "overlay",
             *args,
         ]  # fmt: skip

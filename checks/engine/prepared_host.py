@@ -62,7 +62,7 @@ class PreparedHost:
 
 
 @contextlib.contextmanager
-def stage(
+def prepared(
     spec: str,
     profile: str | None,
     run: Run,
@@ -109,7 +109,9 @@ def stage(
 
 
 @contextlib.contextmanager
-def _as_it_is(host: Host, profile: str | None, run: Run, progress: Progress, *, echo: Echo | None) -> Iterator[PreparedHost]:
+def _as_it_is(
+    host: Host, profile: str | None, run: Run, progress: Progress, *, echo: Echo | None
+) -> Iterator[PreparedHost]:
     if profile:
         raise WrongUsage(f"{host.name} is tested as it is.", "--profile is for throwaway hosts (invoke hosts).")
     with progress.step(f"Looking at {host.name}"):
@@ -153,7 +155,9 @@ def _pinned(
             progress.say(f"{what.name} has no package podman-docker: docker is a link to podman there.")
         for account in machine.members:
             account.echo = echo
-        yield PreparedHost(machine.members[0], profile, RunScope(run.id, probe_image.PREPARED), run, machine, alone=True)
+        yield PreparedHost(
+            machine.members[0], profile, RunScope(run.id, probe_image.PREPARED), run, machine, alone=True
+        )
 
 
 def _configure(account: Host) -> None:
