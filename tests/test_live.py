@@ -33,22 +33,22 @@ RUN = f"live{os.getpid()}"
 CASE = """
 import os
 import pytest
-from checks.expect import Mismatch
+from checks.engine.expect import Mismatch
 
 GROUP = "Echoes"
 
 @pytest.mark.case("An agent that tells all", fix="of-the-case")
-def test_tells_all(bench):
+def test_tells_all(ctx):
     key = os.environ["ANTHROPIC_API_KEY"]
-    bench.host.put(f"{ctx.directory}/.env", f"ANTHROPIC_API_KEY={key}\\n".encode(), mode=0o600)
-    bench.host.put(f"{ctx.directory}/deep/state.db", b"SQLite\\0" + key[-20:].encode() + b"\\0")
-    bench.host.put(f"{ctx.directory}/{key[:40]}/empty", b"")
-    bench.host.put(f"{ctx.directory}/harmless", b"nothing")
-    done = bench.docker("exec", key, stdin=key.encode())
+    ctx.host.put(f"{ctx.directory}/.env", f"ANTHROPIC_API_KEY={key}\\n".encode(), mode=0o600)
+    ctx.host.put(f"{ctx.directory}/deep/state.db", b"SQLite\\0" + key[-20:].encode() + b"\\0")
+    ctx.host.put(f"{ctx.directory}/{key[:40]}/empty", b"")
+    ctx.host.put(f"{ctx.directory}/harmless", b"nothing")
+    done = ctx.docker("exec", key, stdin=key.encode())
     raise Mismatch(f"no key, as in {key}", done.stdout + done.stderr)
 
 @pytest.mark.case("A case that breaks", fix="of-the-case")
-def test_breaks(bench):
+def test_breaks(ctx):
     def inner(key):
         raise ValueError(f"unknown: {key}")
     inner(os.environ["ANTHROPIC_API_KEY"])

@@ -364,7 +364,7 @@ def test_the_exit_status_says_whether_the_number_asked_for_fits(
         yield PreparedHost(host, "recommended", RunScope("run", "run"), cast("Any", None))
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(agent_session, "stage", ready)
+    monkeypatch.setattr(agent_session, "prepared", ready)
     monkeypatch.setattr(LoadSession, "prepare", lambda self: None)
     monkeypatch.setattr(LoadSession, "browser", lambda self: (sight, Usage()))
     monkeypatch.setattr(LoadSession, "agents", lambda self, number: Told(number))

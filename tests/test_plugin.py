@@ -22,14 +22,14 @@ from tests.fakes import FakeHost
 
 FAILING = """
 import pytest
-from checks.expect import Mismatch
+from checks.engine.expect import Mismatch
 
 @pytest.mark.case("Knows better", fix="of-the-case")
-def test_knows_better(bench):
+def test_knows_better(ctx):
     raise Mismatch("this", "that", fix="of-the-failure")
 
 @pytest.mark.case("Knows no better", fix="of-the-case")
-def test_knows_no_better(bench):
+def test_knows_no_better(ctx):
     raise Mismatch("this", "that")
 """
 
@@ -37,7 +37,7 @@ ENDING = """
 import pytest
 
 @pytest.mark.case("Ends", fix="of-the-case")
-def test_ends(bench):
+def test_ends(ctx):
     {how}
 """
 
@@ -79,7 +79,7 @@ def test_what_a_case_left_is_looked_for_unless_it_was_interrupted_and_its_host_i
         return []
 
     monkeypatch.setattr(LeakDetector, "begin", lambda watch: None)
-    monkeypatch.setattr(LeakDetector, "left", left)
+    monkeypatch.setattr(LeakDetector, "new", left)
     plugin, ended = verified(tmp_path, ENDING.format(how=how))
     assert (ended, len(looked)) == (status, looks)
     assert plugin.problem is None

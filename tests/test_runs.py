@@ -14,8 +14,8 @@ from checks.core.errors import HostProblem, Interrupted
 
 DIES = """
 import os, subprocess, sys
-from checks import runs
-with runs.new_run() as run:
+from checks.core import run_directories
+with run_directories.new_run() as run:
     run.aims_at("local")
     print(run.id, flush=True)
     subprocess.Popen(["sleep", "300"], stdout=subprocess.DEVNULL)

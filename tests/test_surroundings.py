@@ -24,7 +24,7 @@ ROOTS_PLACES = "/var/cache /var/lib /run"
 BUILD = """
 import sys
 from pathlib import Path
-from checks.images.store import Store
+from checks.nanoclaw.images.store import Store
 
 work, scratch = map(Path, sys.argv[1:])
 with Store(work / "store", scratch) as store:

@@ -94,7 +94,7 @@ def test_lines_are_cleaned(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_what_others_print_is_cleaned_once_the_streams_are_guarded(encoding: str) -> None:
     script = (
-        "import sys; from checks import terminal; terminal.guard(); terminal.guard()\n"
+        "import sys; from checks.core import terminal; terminal.guard(); terminal.guard()\n"
         "text = '\\x1b]0;x\\x07\\u202e'\n"
         "print(text + '\\x1b[2J é'); sys.stderr.write(text + '\\x9b'); sys.stderr.writelines([text])\n"
         "terminal.console().print(text); raise SystemExit(text)"
@@ -138,7 +138,7 @@ def test_a_rendered_document_is_harmless(tmp_path: Path, monkeypatch: pytest.Mon
 
 def modules() -> list[Path]:
     """All but the helper itself, and what prepares the streams that it guards."""
-    return [path for path in (ROOT / "checks").rglob("*.py") if path.name not in ("terminal.py", "entrance.py")]
+    return [path for path in (ROOT / "checks").rglob("*.py") if path.name not in ("terminal.py", "entry_point.py")]
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
