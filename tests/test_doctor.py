@@ -200,7 +200,7 @@ def test_the_report_has_the_observation_the_fix_and_the_link(
     assert doctor.doctor() is Exit.CASE_FAILED
     printed = capsys.readouterr().out
     assert "me (uid 1500), podman version 5.4.2\n2 known problems found, worst first:\n" in printed
-    assert "newuidmap is missing\n  Found: newuidmap not found\n  Fix:   install `uidmap`\n" in printed
+    assert "newuidmap is missing\n  Found: newuidmap not found\n  Fix:   Install `uidmap`\n" in printed
     assert "  More:  docs/TROUBLESHOOTING.md#newuidmap-is-missing" in printed
     monkeypatch.setattr(snapshot, "take", lambda _: taken(HEALTHY))
     assert doctor.doctor("local") is Exit.OK

@@ -252,7 +252,7 @@ def test_explaining_prints_title_fix_and_link(capsys: pytest.CaptureFixture[str]
     assert doctor(explain='Error: invalid IP address in add-host: "host-gateway"') is Exit.OK
     printed = capsys.readouterr().out
     assert printed.startswith("host-gateway is an invalid IP address\n")
-    assert "Fix: Podman 4.7 or newer" in printed
+    assert "Fix: Use Podman 4.7 or newer" in printed
     assert "docs/TROUBLESHOOTING.md#host-gateway-is-an-invalid-ip-address" in printed
 
 
