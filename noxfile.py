@@ -64,6 +64,7 @@ def docs(session: nox.Session) -> None:
     session.run("invoke", "render-troubleshooting", "--check")
     session.run("invoke", "render-security", "--check")
     session.run("invoke", "render-trust", "--check")
+    session.run("invoke", "render-schema", "--check")
 
 
 @nox.session(venv_backend="none")

@@ -7,5 +7,4 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"
 EVIDENCE = ROOT / "evidence"
-SCHEMAS = Path(__file__).resolve().parents[1] / "evidence"
 GUIDE = "docs/TROUBLESHOOTING.md"

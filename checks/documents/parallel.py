@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from checks.capacity import table
 from checks.capacity.wslconfig.plan import BASE, CONTAINER, GB, Machine, plan, spoken
 from checks.capacity.wslconfig.render import PRESETS
@@ -14,7 +16,8 @@ from checks.core.paths import ROOT
 from checks.core.progress import Progress
 from checks.core.rendering import deliver, render_template
 from checks.engine import flags
-from checks.evidence import capacity as findings
+from checks.evidence import store
+from checks.evidence.model import Capacity
 from checks.hosts.base import TITLES
 from checks.nanoclaw import contract
 
@@ -27,7 +30,7 @@ def render_parallel(*, check: bool = False) -> Exit:
     """Render the document, or with ``check`` say whether the one that stands there is stale."""
 
     def render() -> Exit:
-        rendered = text(findings.committed(), flags.load().recommended())
+        rendered = text([msgspec.to_builtins(each) for each in store.committed(Capacity)], flags.load().recommended())
         return deliver(DOCUMENT, rendered, check=check, command="invoke render-parallel")
 
     return run_and_report(render, Progress().say)
