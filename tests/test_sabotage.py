@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from checks.core.errors import WrongUsage
 from checks.mutation import catalogue, wrapped
 from checks.mutation.catalogue import NO_FAULT, Mutation
+from checks.mutation.faults.catalogue import FAULTS
 from checks.runner.plugin import CaseInfo
 from tests.fakes import FakeHost
 
@@ -181,6 +183,39 @@ def test_every_option_that_cases_pass_is_tampered_with() -> None:
     used -= {"build --no-cache"}  # of evidence from when a case still passed it
     assert used - {flag for each in KNOWN.values() for flag in each.flags} == set()
     assert len(used) > 20
+
+
+def messages() -> str:
+    """Every string of the project outside the mutations, a line each; a value in a string is a NUL."""
+    found = []
+    for path in sorted((ROOT / "checks").rglob("*.py")):
+        if path.parent != Path(catalogue.__file__).parent:
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    parts = (part.value if isinstance(part, ast.Constant) else "\0" for part in node.values)
+                    found.append("".join(map(str, parts)))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.append(node.value)
+    return "\n".join(found)
+
+
+def test_patterns_quote_messages_that_the_project_has() -> None:
+    """A reworded message would otherwise show only on a guest, as a mutation that failed for another reason."""
+    text = messages()
+    patterns = {each.name: each.failure.pattern for each in KNOWN.values() if each.failure}
+    patterns |= {each.name: each.says for each in FAULTS}
+    unknown = [
+        (name, words)
+        for name, pattern in patterns.items()
+        for alternative in pattern.split("|")
+        for words in re.findall(
+            r"[A-Za-z][A-Za-z' ]{7,}[A-Za-z]", alternative.removeprefix("expected ").split("; got ")[0]
+        )
+        if " " in words
+        and words.split(" ", 1)[1] not in text  # its first word may be a value in the message
+        and words != "no space left"  # which the kernel prints
+    ]
+    assert unknown == []
 
 
 def test_there_are_forty_and_each_has_its_words() -> None:

@@ -48,8 +48,10 @@ class Mutation(Table):
 
     @property
     def digest(self) -> str:
-        """Of everything that runs: with another digest it is another mutation."""
-        return hashlib.sha256(f"{LIBRARY.read_text()}\n{self.script}\n".encode()).hexdigest()[:16]
+        """Of everything that runs, without comments: with another digest it is another mutation."""
+        lines = f"{LIBRARY.read_text()}\n{self.script}".splitlines()
+        code = [line for line in lines if not line.lstrip().startswith("#")]
+        return hashlib.sha256("\n".join(code).encode()).hexdigest()[:16]
 
     @property
     def names(self) -> Sequence[str]:
