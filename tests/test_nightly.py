@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tomllib
 
+from checks.cli.tasks import namespace
 from checks.core.paths import FIXTURES, ROOT
 from checks.hosts import recipe
-from tasks import namespace
 
 NIGHTLY = tomllib.loads((FIXTURES / "nightly.toml").read_text())
 RUN = {each["name"]: each["command"] for each in NIGHTLY["run"]}

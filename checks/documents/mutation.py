@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from checks.core.errors import Exit
-from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
-from checks.core.progress import Progress
-from checks.core.rendering import deliver, render_template
+from checks.core.rendering import render_template
 from checks.matrix.table import clock
 from checks.mutation import catalogue, stored
 from checks.mutation.catalogue import Mutation
@@ -20,18 +18,12 @@ from checks.runner.verify import all_cases
 
 DOCUMENT = ROOT / "docs" / "TRUST.md"
 EVIDENCE = ROOT / "evidence" / "trust"
-COMMAND = "invoke render-trust"
 
 
-def render_trust(*, check: bool = False) -> Exit:
-    """Render the document, or with ``check`` say whether the one that stands there is stale."""
-
-    def render() -> Exit:
-        evidence = [stored.read(file) for file in sorted(EVIDENCE.glob("*.json"))]
-        rendered = text(evidence, catalogue.load(), all_cases())
-        return deliver(DOCUMENT, rendered, check=check, command=COMMAND)
-
-    return run_and_report(render, Progress().say)
+def files() -> Mapping[Path, str]:
+    """The document."""
+    evidence = [stored.read(file) for file in sorted(EVIDENCE.glob("*.json"))]
+    return {DOCUMENT: text(evidence, catalogue.load(), all_cases())}
 
 
 def text(evidence: Sequence[Mapping[str, Any]], sabotages: Sequence[Mutation], cases: Sequence[CaseInfo]) -> str:

@@ -8,11 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 from tabulate import tabulate
 
 from checks.core import run_directories
 from checks.core.errors import Exit, WrongUsage
+from checks.core.options import ThrowawayHostOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_file
 from checks.core.progress import Progress
@@ -41,19 +43,25 @@ AGENT = {"streams_kit": Design.STREAMS, "databases_kit": Design.DATABASES, "chec
 
 @dataclass(frozen=True)
 class SabotageOptions:
-    """What a user may ask of it."""
+    """The options of ``invoke sabotage``."""
 
-    host: str = DEFAULT_GUEST
-    only: Sequence[str] = ()
-    list_only: bool = False
-    agents: bool = False
-    slow: bool = False
-    nanoclaw: str = ""
-    json: str = ""
+    host: ThrowawayHostOption = DEFAULT_GUEST
+    only: Annotated[
+        Sequence[str],
+        "run mutations whose name, description or cases contain this text; '!PATTERN' excludes; repeatable",
+    ] = ()
+    list: Annotated[bool, "print the mutations and exit"] = False
+    agents: Annotated[bool, "also run the cases that start an agent (minutes)"] = False
+    slow: Annotated[bool, "also run the case that builds an agent's image (half an hour)"] = False
+    nanoclaw: Annotated[str, "a nanoclaw checkout, for the case that runs nanoclaw's own code"] = ""
+    json: Annotated[str, "write the results to this file"] = ""
 
 
 def sabotage(options: SabotageOptions) -> Exit:
-    """Run the cases under each sabotage that they can see, and print which of them did."""
+    """Run the cases against a docker command with one injected fault at a time, and print which cases detect it.
+
+    Exit status: 0 every fault was detected; 1 at least one was missed; 2 wrong usage; 3 the host can't be used.
+    """
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
 
@@ -72,7 +80,7 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
     listing = "invoke sabotage --list"
     chosen = selected(options.only, [each.names for each in known], kind="sabotage", listing=listing)
     sabotages = [each for each, wanted in zip(known, chosen, strict=True) if wanted]
-    if options.list_only:
+    if options.list:
         rows = [(each.name, each.does, ", ".join(each.cases)) for each in sabotages]
         say(tabulate(rows, headers=("Sabotage", "What docker does", "Cases that see it")))
         return Exit.OK
