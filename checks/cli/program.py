@@ -19,7 +19,7 @@ from checks.core.entry_point import leave, require_utf8, say
 from checks.core.errors import WrongUsage
 from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
-from checks.core.version import NAME, VERSION
+from checks.core.version import version
 
 _NO_EFFECT = ("command-timeout", "dry", "echo", "hide", "prompt-for-sudo-password", "pty", "warn-only")
 """Invoke's options for its own shell commands. No task here runs any."""
@@ -89,6 +89,11 @@ class ProjectProgram(Program):
     update_config = _guarded(Program.update_config, parses=True)
     _make_parser = _guarded(Program._make_parser)  # noqa: SLF001
 
+    def print_version(self) -> None:
+        """Print the version of this project, not that of Invoke."""
+        number, _, _ = version().partition("+")  # without the commit
+        print(f"nanoclaw-podman-verify {number}")
+
     def _parse_tasks(self) -> None:
         require_utf8(sys.argv)
         self.core.unparsed[:] = with_option_names(self.core.unparsed)
@@ -139,9 +144,7 @@ class _OwnConfig(Config):
 
 def main() -> None:
     """Run ``invoke`` with this project's tasks, from any directory."""
-    ProjectProgram(
-        name=NAME, binary="inv[oke]", binary_names=["invoke", "inv"], version=VERSION, config_class=_OwnConfig
-    ).run()
+    ProjectProgram(name="Invoke", binary="inv[oke]", binary_names=["invoke", "inv"], config_class=_OwnConfig).run()
 
 
 def take_over() -> None:
