@@ -107,7 +107,6 @@ def test_an_unknown_task_or_program_has_no_rule() -> None:
     assert rule("./scripts/dance.sh --now") is None
     assert rule("nox -s dance") is None
     assert rule("""nox -s "integration(host='x')" """) is IN_NOX
-    assert rule("invoke render-dance") is DONE
     assert rule("invoke verify --list") is DONE
     assert rule("./scripts/verify-podman-compat.sh --install") is NO_HOST
     assert rule("git clone somewhere") is None
