@@ -5,6 +5,8 @@ Run as a program, this file is `invoke` itself, from any directory (scripts/invo
 
 from __future__ import annotations
 
+import sys
+
 from checks.core.entry_point import entering
 
 with entering():
@@ -14,6 +16,6 @@ with entering():
         program.main()
     program.take_over()
 
-    from checks.cli.tasks import namespace
+    from checks.cli.tasks import collection
 
-__all__ = ["namespace"]
+    namespace = collection(sys.argv[1:])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from checks.cli.tasks import namespace
+from checks.cli.tasks import collection
 from checks.core.errors import Exit
 from tests.readme import DONE, IN_NOX, NO_HOST, README, Copy, Outcome, blocks, commands, complaints, rule, title
 
@@ -62,7 +62,7 @@ def test_a_block_of_commands_has_nothing_else_in_it() -> None:
 
 def test_every_option_in_its_table_is_one_of_verify() -> None:
     table = re.findall(r"^\| `(--[a-z-]+)", TEXT, re.MULTILINE)
-    options = {f"--{option.name.replace('_', '-')}" for option in namespace["verify"].get_arguments()}
+    options = {f"--{option.name.replace('_', '-')}" for option in collection()["verify"].get_arguments()}
     assert len(table) > 8
     assert [option for option in table if option not in options] == []
 

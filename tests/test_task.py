@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from invoke import Context, Task
 from invoke import Exit as TaskExit
 
 from checks.cli.task import make_task
-from checks.cli.tasks import TASKS
+from checks.cli.tasks import TASKS, collection, function_of
 from checks.core.errors import Exit
 
 
@@ -56,9 +56,14 @@ def test_the_arguments_of_a_function_declare_them_too() -> None:
     assert status(task, a="one", text=True) == Exit.OK
 
 
-@pytest.mark.parametrize("run", TASKS, ids=lambda run: run.__name__)
-def test_every_task_and_option_has_a_help(run: Callable[..., Exit]) -> None:
-    task = make_task(run)
+def test_only_the_tasks_that_are_named_are_loaded() -> None:
+    assert set(collection(["verify", "--only", "x", "clean"]).task_names) == {"verify", "clean"}
+    assert collection(["--list"]).task_names.keys() == TASKS.keys()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_and_option_has_a_help(name: str) -> None:
+    task = make_task(function_of(name))
     summary, _, rest = str(task.__doc__).partition("\n")
     assert summary.endswith(".")
     assert len(summary) <= 110

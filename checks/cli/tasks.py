@@ -1,57 +1,60 @@
-"""Every task of ``invoke --list``. The options and the help of each are declared by the function that it calls."""
+"""The tasks of ``invoke --list``. The function of each declares its options and its help: see ``make_task``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+import importlib
+from collections.abc import Callable, Collection
+from typing import Annotated, Any
 
-from invoke import Collection
+import invoke
 
-from checks.capacity.command import parallel
-from checks.capacity.wslconfig.command import wslconfig
 from checks.cli.task import make_task
 from checks.core.errors import Exit
-from checks.core.terminal import say
 from checks.documents.render import DOCUMENTS, render
-from checks.guide.doctor import doctor
-from checks.guide.reproduce import reproduce
-from checks.hardening.command import harden, harden_all, harden_each
-from checks.hardening.injection.command import inject
-from checks.hosts import table
-from checks.matrix.command import matrix
-from checks.matrix.compare import compare
-from checks.mutation.command import sabotage
-from checks.mutation.faults.command import faults
-from checks.nanoclaw.discovery.patterns import patterns
-from checks.nanoclaw.fetch import nanoclaw
-from checks.runner.cleanup import clean
-from checks.runner.verify import verify
+
+TASKS = {
+    "verify": "checks.runner.verify",
+    "matrix": "checks.matrix.command",
+    "compare": "checks.matrix.compare",
+    "hosts": "checks.hosts.table",
+    "clean": "checks.runner.cleanup",
+    "doctor": "checks.guide.doctor",
+    "reproduce": "checks.guide.reproduce",
+    "harden": "checks.hardening.command",
+    "harden-each": "checks.hardening.command",
+    "harden-all": "checks.hardening.command",
+    "inject": "checks.hardening.injection.command",
+    "parallel": "checks.capacity.command",
+    "wslconfig": "checks.capacity.wslconfig.command",
+    "nanoclaw": "checks.nanoclaw.fetch",
+    "patterns": "checks.nanoclaw.discovery.patterns",
+    "sabotage": "checks.mutation.command",
+    "faults": "checks.mutation.faults.command",
+    "render": "checks.documents.render",
+    **{f"render-{document}": "" for document in DOCUMENTS},
+}
+"""Each task, and the module of the function with its name."""
 
 
-def hosts() -> Exit:
-    """List the known hosts: the version of Podman, whether the host is built, and whether it can run here."""
-    say(table.table())
-    return Exit.OK
+def function_of(name: str) -> Callable[..., Exit]:
+    """The function that a task calls."""
+    if not TASKS[name]:
+        return _render_alias(name.removeprefix("render-"))
+    function: Callable[..., Exit] = getattr(importlib.import_module(TASKS[name]), name.replace("-", "_"))
+    return function
 
 
-def _render_alias(name: str) -> Callable[..., Exit]:
+def _render_alias(document: str) -> Callable[..., Exit]:
     def alias(
         check: Annotated[bool, "write nothing; exit with status 1 if the document is out of date"] = False,
     ) -> Exit:
-        return render([name], check=check)
+        return render([document], check=check)
 
-    alias.__name__, alias.__doc__ = f"render_{name}", f"The same as `invoke render {name}`."
+    alias.__name__, alias.__doc__ = f"render_{document}", f"The same as `invoke render {document}`."
     return alias
 
 
-TASKS = (
-    verify, matrix, compare, hosts, clean,
-    patterns, nanoclaw,
-    harden, harden_each, harden_all, inject,
-    parallel, wslconfig,
-    doctor, reproduce,
-    sabotage, faults,
-    render, *map(_render_alias, DOCUMENTS),
-)  # fmt: skip
-
-namespace = Collection(*map(make_task, TASKS))
+def collection(words: Collection[str] = ()) -> Any:
+    """The tasks that a command line names, or all if it names none. Importing the modules of all takes a second."""
+    named = [name for name in TASKS if name in words]
+    return invoke.Collection(*(make_task(function_of(name)) for name in named or TASKS))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,18 +13,17 @@ from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
 from checks.core.progress import Progress
 from checks.core.terminal import say
-from checks.documents import compatibility, examples, mutation, parallel, security, troubleshooting, wslconfig
 
-DOCUMENTS: Mapping[str, Callable[[], Mapping[Path, str]]] = {
-    "compatibility": compatibility.files,
-    "injection": examples.files,
-    "parallel": parallel.files,
-    "security": security.files,
-    "troubleshooting": troubleshooting.files,
-    "trust": mutation.files,
-    "wslconfig": wslconfig.files,
+DOCUMENTS = {
+    "compatibility": "compatibility",
+    "injection": "examples",
+    "parallel": "parallel",
+    "security": "security",
+    "troubleshooting": "troubleshooting",
+    "trust": "mutation",
+    "wslconfig": "wslconfig",
 }
-"""Each document's name, and the function that returns the text of each of its files."""
+"""Each document, and its module in this package: ``files()`` returns the text of each of its files."""
 
 
 def render(
@@ -43,9 +43,15 @@ def render(
     return run_and_report(run, Progress().say)
 
 
+def files_of(name: str) -> Mapping[Path, str]:
+    """The text of each file of a document."""
+    rendered: Mapping[Path, str] = importlib.import_module(f"checks.documents.{DOCUMENTS[name]}").files()
+    return rendered
+
+
 def _deliver(name: str, *, check: bool) -> Exit:
     status = Exit.OK
-    for path, text in DOCUMENTS[name]().items():
+    for path, text in files_of(name).items():
         shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
         if not check:
             path.parent.mkdir(parents=True, exist_ok=True)
