@@ -6,15 +6,12 @@ from dataclasses import replace
 
 from invoke import Context, Exit, task
 
-from checks.documents.troubleshooting import render_troubleshooting as render_troubleshooting_document
-from checks.guide.doctor import doctor as run_doctor
-from checks.guide.reproduce import ReproduceOptions
-from checks.guide.reproduce import reproduce as run_reproduce
-
 
 @task(help={"check": "only say whether the document is stale (exit status 1)"})
 def render_troubleshooting(_: Context, check: bool = False) -> None:
     """Render docs/TROUBLESHOOTING.md from fixtures/troubleshooting/."""
+    from checks.documents.troubleshooting import render_troubleshooting as render_troubleshooting_document
+
     raise Exit(code=render_troubleshooting_document(check=check))
 
 
@@ -33,6 +30,8 @@ def doctor(_: Context, host: str = "", profile: str = "", explain: str | bool | 
     Exit status: 0 nothing found (or the error's entry found), 1 something found (or no entry), 2 wrong usage,
     3 the host can't be reached.
     """
+    from checks.guide.doctor import doctor as run_doctor
+
     raise Exit(code=run_doctor(host, profile, explain))
 
 
@@ -57,5 +56,8 @@ def reproduce(
 
     Exit status: 0 all did as the guide says, 1 one did not, 2 wrong usage, 3 a host can't be used.
     """
+    from checks.guide.reproduce import ReproduceOptions
+    from checks.guide.reproduce import reproduce as run_reproduce
+
     options = ReproduceOptions(only=tuple(only or ()), host=host, list_only=list)
     raise Exit(code=run_reproduce(replace(options, evidence=evidence) if evidence else options))

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from checks.documents.security import render_security as render_security_document
-from checks.hardening.command import HardenOptions
-from checks.hardening.command import harden as run_harden
-
 _HOST = {
     "host": "auto (default), local, ssh://user@host[:port], or a throwaway host (invoke hosts)",
     "nanoclaw": "a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw, else a stand-in agent)",
@@ -46,6 +42,9 @@ def harden(
 
     Exit status: 0 every flag is compatible and bites, 1 not so, 2 wrong usage, 3 the host can't be used.
     """
+    from checks.hardening.command import HardenOptions
+    from checks.hardening.command import harden as run_harden
+
     raise Exit(
         code=run_harden(
             HardenOptions(
@@ -69,6 +68,9 @@ def harden_each(
     _: Context, host: str = "auto", nanoclaw: str = "", evidence: str = "", timeout_factor: str = "1"
 ) -> None:
     """Try each hardening flag alone: `invoke harden --each`."""
+    from checks.hardening.command import HardenOptions
+    from checks.hardening.command import harden as run_harden
+
     options = HardenOptions(each=True, host=host, nanoclaw=nanoclaw, evidence=evidence, timeout_factor=timeout_factor)
     raise Exit(code=run_harden(options))
 
@@ -78,6 +80,9 @@ def harden_all(
     _: Context, host: str = "auto", nanoclaw: str = "", evidence: str = "", timeout_factor: str = "1"
 ) -> None:
     """Try the recommended set of hardening flags: `invoke harden --all`."""
+    from checks.hardening.command import HardenOptions
+    from checks.hardening.command import harden as run_harden
+
     options = HardenOptions(all=True, host=host, nanoclaw=nanoclaw, evidence=evidence, timeout_factor=timeout_factor)
     raise Exit(code=run_harden(options))
 
@@ -85,4 +90,6 @@ def harden_all(
 @task(help={"check": "only say whether the document is stale (exit status 1)"})
 def render_security(_: Context, check: bool = False) -> None:
     """Render docs/SECURITY.md from the evidence in evidence/hardening/."""
+    from checks.documents.security import render_security as render_security_document
+
     raise Exit(code=render_security_document(check=check))

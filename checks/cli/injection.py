@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from checks.documents.examples import render_examples
-from checks.hardening.injection.command import InjectOptions
-from checks.hardening.injection.command import inject as run_inject
-
 
 @task(
     auto_shortflags=False,
@@ -38,6 +34,9 @@ def inject(
     Exit status: 0 done, and seen in effect; 1 not in force, or something of yours conflicts; 2 wrong usage; 3 the host
     can't be used, or Podman does not apply all of it there: then everything is as it was.
     """
+    from checks.hardening.injection.command import InjectOptions
+    from checks.hardening.injection.command import inject as run_inject
+
     options = InjectOptions(list, check, install, uninstall, dry_run, accept_missing, host, nanoclaw)
     raise Exit(code=run_inject(options))
 
@@ -45,4 +44,6 @@ def inject(
 @task(help={"check": "only say whether a file is stale (exit status 1)"})
 def render_injection(_: Context, check: bool = False) -> None:
     """Render examples/injection/ from fixtures/injection/ and fixtures/hardening.toml."""
+    from checks.documents.examples import render_examples
+
     raise Exit(code=render_examples(check=check))

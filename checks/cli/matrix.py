@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from checks.documents.compatibility import render_compatibility as render_compatibility_document
-from checks.matrix import command as matrix_command
-from checks.matrix.compare import compare as compare_evidence
-
 
 @task(
     iterable=["host"],
@@ -32,6 +28,8 @@ def matrix(
     Exit status: 0 all as expected, 1 something is not, 2 wrong usage, 3 a host can't be built or booted here, 4 all
     hosts asked for are unproven: their archives can't be reached from here.
     """
+    from checks.matrix import command as matrix_command
+
     options = matrix_command.MatrixOptions(
         hosts=tuple(host or ()), at_once=at_once, html=html, evidence=evidence, timeout_factor=timeout_factor
     )
@@ -44,10 +42,14 @@ def compare(_: Context, a: str, b: str) -> None:
 
     Exit status: 0 every difference is explained, 1 one is not, 2 wrong usage.
     """
+    from checks.matrix.compare import compare as compare_evidence
+
     raise Exit(code=compare_evidence(a, b))
 
 
 @task(help={"check": "only say whether the document is stale (exit status 1)"})
 def render_compatibility(_: Context, check: bool = False) -> None:
     """Render docs/COMPATIBILITY.md and docs/images/verify.svg from the evidence in evidence/."""
+    from checks.documents.compatibility import render_compatibility as render_compatibility_document
+
     raise Exit(code=render_compatibility_document(check=check))

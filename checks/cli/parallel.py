@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from checks.capacity.command import ParallelOptions
-from checks.capacity.command import parallel as run_parallel
-from checks.documents.parallel import render_parallel as render_parallel_document
-
 
 @task(
     auto_shortflags=False,
@@ -31,6 +27,9 @@ def parallel(
 
     Exit status: 0 the largest number asked for fits, 1 fewer do, 2 wrong usage, 3 the host can't be used.
     """
+    from checks.capacity.command import ParallelOptions
+    from checks.capacity.command import parallel as run_parallel
+
     options = ParallelOptions(host, most, nanoclaw, evidence, timeout_factor)
     raise Exit(code=run_parallel(options))
 
@@ -38,4 +37,6 @@ def parallel(
 @task(help={"check": "only say whether the document is stale (exit status 1)"})
 def render_parallel(_: Context, check: bool = False) -> None:
     """Render docs/PARALLEL.md from the formula and the evidence in evidence/parallel/."""
+    from checks.documents.parallel import render_parallel as render_parallel_document
+
     raise Exit(code=render_parallel_document(check=check))

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from checks.documents.mutation import render_trust as render_trust_document
-from checks.engine.prepared_host import DEFAULT_GUEST
-from checks.mutation.command import SabotageOptions
-from checks.mutation.command import sabotage as run_sabotage
-from checks.mutation.faults.command import FaultsOptions
-from checks.mutation.faults.command import faults as run_faults
+from checks.core.paths import DEFAULT_GUEST
 
 
 @task(
@@ -39,6 +34,9 @@ def sabotage(
 
     Exit status: 0 all caught, 1 one was missed, 2 wrong usage, 3 the host can't be used.
     """
+    from checks.mutation.command import SabotageOptions
+    from checks.mutation.command import sabotage as run_sabotage
+
     options = SabotageOptions(
         host=host, only=tuple(only or ()), list_only=list, agents=agents, slow=slow, nanoclaw=nanoclaw, json=json
     )
@@ -64,10 +62,15 @@ def faults(
 
     Exit status: 0 all ended as they should, 1 one did not, 2 wrong usage, 3 the host can't be used.
     """
+    from checks.mutation.faults.command import FaultsOptions
+    from checks.mutation.faults.command import faults as run_faults
+
     raise Exit(code=run_faults(FaultsOptions(host=host, only=tuple(only or ()), list_only=list)))
 
 
 @task(help={"check": "only say whether the document is stale (exit status 1)"})
 def render_trust(_: Context, check: bool = False) -> None:
     """Render docs/TRUST.md from evidence/trust/ and fixtures/sabotage/."""
+    from checks.documents.mutation import render_trust as render_trust_document
+
     raise Exit(code=render_trust_document(check=check))

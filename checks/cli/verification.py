@@ -4,14 +4,6 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from checks.core.terminal import say
-from checks.hosts import table
-from checks.nanoclaw.discovery.patterns import patterns as find_patterns
-from checks.nanoclaw.fetch import act
-from checks.runner.cleanup import clean as clean_up
-from checks.runner.verify import VerifyOptions
-from checks.runner.verify import verify as run_verify
-
 
 @task(
     iterable=["only"],
@@ -56,6 +48,9 @@ def verify(
 
     Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 the host can't be used.
     """
+    from checks.runner.verify import VerifyOptions
+    from checks.runner.verify import verify as run_verify
+
     options = VerifyOptions(
         host=host,
         profile=profile,
@@ -82,6 +77,8 @@ def patterns(_: Context, nanoclaw: str = "") -> None:
 
     Exit status: 0 all that nanoclaw itself runs is covered, 1 something is not, 2 wrong usage.
     """
+    from checks.nanoclaw.discovery.patterns import patterns as find_patterns
+
     raise Exit(code=find_patterns(nanoclaw))
 
 
@@ -91,16 +88,23 @@ def patterns(_: Context, nanoclaw: str = "") -> None:
 )
 def nanoclaw(_: Context, action: str, ref: str = "") -> None:
     """Bring a nanoclaw checkout: `invoke nanoclaw fetch`. Prints its directory."""
+    from checks.nanoclaw.fetch import act
+
     raise Exit(code=act(action, ref))
 
 
 @task
 def hosts(_: Context) -> None:
     """List the known hosts: their Podman, whether they are built, whether they can run here."""
+    from checks.core.terminal import say
+    from checks.hosts import table
+
     say(table.table())
 
 
 @task(help={"cache": "remove the built throwaway hosts and agent images as well"})
 def clean(_: Context, cache: bool = False) -> None:
     """Remove what kept and dead runs left, and with --cache what was built."""
+    from checks.runner.cleanup import clean as clean_up
+
     raise Exit(code=clean_up(cache=cache))

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from checks.capacity.wslconfig.command import WslconfigOptions as WslOptions
-from checks.capacity.wslconfig.command import wslconfig as run_wslconfig
-
 
 @task(
     auto_shortflags=False,
@@ -38,5 +35,8 @@ def wslconfig(
 
     Exit status: 0 done, 1 findings or a stale example, 2 wrong usage.
     """
+    from checks.capacity.wslconfig.command import WslconfigOptions as WslOptions
+    from checks.capacity.wslconfig.command import wslconfig as run_wslconfig
+
     options = WslOptions(containers, host_memory, host_cpus, browser, output, update, force, validate, check)
     raise Exit(code=run_wslconfig(options))

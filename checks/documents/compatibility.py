@@ -9,11 +9,11 @@ from packaging.version import Version
 
 from checks.core.errors import Exit
 from checks.core.outcome import run_and_report
-from checks.core.paths import ROOT
+from checks.core.paths import DEFAULT_GUEST, ROOT
 from checks.core.progress import Progress
 from checks.core.rendering import deliver, render_template
 from checks.documents.picture import svg
-from checks.engine.prepared_host import DEFAULT_GUEST, profiles
+from checks.engine.prepared_host import profiles
 from checks.evidence import stored
 from checks.evidence.stored import Stored
 from checks.hosts import recipe
