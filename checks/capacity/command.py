@@ -11,12 +11,11 @@ from typing import Annotated, Any
 from checks.capacity import table
 from checks.capacity.measure import LoadSession, Step, climb, told
 from checks.capacity.wslconfig.plan import count_of
-from checks.core import terminal
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.options import EvidenceOption, HostOption, NanoclawOption, TimeoutFactorOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_directory
-from checks.core.progress import Progress
+from checks.core.progress import Progress, plain_console
 from checks.engine import flags
 from checks.engine.expect import Mismatch
 from checks.evidence import capacity as findings
@@ -56,7 +55,7 @@ def _run(options: ParallelOptions, progress: Progress) -> Exit:
     factor = verify.factor_of(options.timeout_factor)
     directory = Path(options.evidence).absolute() if options.evidence else None
     require_directory("--evidence", options.evidence)
-    console = terminal.console()
+    console = plain_console()
     with opened(options.host, None, options.nanoclaw, progress) as (ready, handle):
         session = LoadSession(ready, handle, progress, flags.load().recommended(), factor)
         try:

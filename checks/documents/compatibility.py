@@ -8,10 +8,10 @@ from typing import Any
 
 from packaging.version import Version
 
-from checks.core.paths import ROOT
+from checks.core.paths import DEFAULT_GUEST, ROOT
 from checks.core.rendering import render_template
 from checks.documents.picture import svg
-from checks.engine.prepared_host import DEFAULT_GUEST, profiles
+from checks.engine.prepared_host import profiles
 from checks.evidence import stored
 from checks.evidence.stored import Stored
 from checks.hosts import recipe

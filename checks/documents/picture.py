@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 
-from checks.core.terminal import Console
+from checks.core.progress import Console
 from checks.engine.docker import Record
 from checks.evidence.run import CaseResult, Evidence
 from checks.evidence.stored import Stored

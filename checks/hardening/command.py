@@ -12,8 +12,7 @@ from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.options import EvidenceOption, HostOption, NanoclawOption, TimeoutFactorOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_directory
-from checks.core.progress import Progress
-from checks.core.terminal import console
+from checks.core.progress import Progress, plain_console
 from checks.engine import flags
 from checks.engine.expect import Mismatch
 from checks.engine.flags import Flag, Hardening
@@ -93,7 +92,7 @@ class _Session:
         self._hardening = hardening
         self._chosen = chosen
         self._session = session
-        self._console = console()
+        self._console = plain_console()
 
     def run(self) -> Exit:
         """Do it, print it, write it down."""

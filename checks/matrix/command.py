@@ -10,12 +10,12 @@ from typing import Annotated
 
 from rich.live import Live
 
-from checks.core import files, run_directories, terminal
+from checks.core import files, run_directories
 from checks.core.errors import Exit, WrongUsage
 from checks.core.options import EvidenceOption, TimeoutFactorOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_directory, require_file
-from checks.core.progress import Progress
+from checks.core.progress import Progress, plain_console
 from checks.core.terminal import say
 from checks.hosts import recipe
 from checks.matrix import expectations, page, table
@@ -82,7 +82,7 @@ def status(jobs: Sequence[Job], known: Expectations) -> Exit:
 
 
 def _show_while(jobs: Sequence[Job], run: run_directories.Run, options: MatrixOptions) -> None:
-    console = terminal.console()
+    console = plain_console()
 
     def run_them(changed: Callable[[], None]) -> None:
         directory, at_once = Path(options.evidence).absolute(), int(options.at_once)

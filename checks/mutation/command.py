@@ -17,12 +17,13 @@ from checks.core.errors import Exit, WrongUsage
 from checks.core.options import ThrowawayHostOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_file
+from checks.core.paths import DEFAULT_GUEST
 from checks.core.progress import Progress
 from checks.core.selection import selected
 from checks.core.terminal import say
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
-from checks.engine.prepared_host import DEFAULT_GUEST, PreparedHost, prepared
+from checks.engine.prepared_host import PreparedHost, prepared
 from checks.hosts import recipe
 from checks.matrix.table import clock
 from checks.mutation import catalogue, stored

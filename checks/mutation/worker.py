@@ -18,9 +18,8 @@ from typing import Any
 from checks.core.bounded import parsed
 from checks.core.errors import Problem
 from checks.core.paths import ROOT
-from checks.core.progress import Progress
+from checks.core.progress import Progress, plain_console
 from checks.core.run_directories import Run
-from checks.core.terminal import console
 from checks.engine.case_context import RunScope
 from checks.engine.prepared_host import PreparedHost
 from checks.engine.probe_image import PREPARED
@@ -116,7 +115,7 @@ class Worker:
         prepared = PreparedHost(
             host, about.profile, RunScope(f"{about.run}{task.number:03}", PREPARED), run, alone=about.alone
         )
-        quiet = console(file=io.StringIO())
+        quiet = plain_console(file=io.StringIO())
         plugin = VerificationPlugin(
             lambda: contextlib.nullcontext(prepared), Report(quiet), Progress(quiet), factor=task.factor
         )

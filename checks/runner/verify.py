@@ -14,14 +14,14 @@ from urllib.parse import quote
 import pytest
 from tabulate import tabulate
 
-from checks.core import files, redaction, run_directories, terminal
+from checks.core import files, redaction, run_directories
 from checks.core.errors import Exit, WrongUsage
 from checks.core.options import HostOption, NanoclawOption, ProfileOption, TimeoutFactorOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_file
 from checks.core.paths import ROOT
-from checks.core.progress import Progress
-from checks.core.terminal import Console, clean
+from checks.core.progress import Console, Progress, plain_console
+from checks.core.terminal import clean
 from checks.engine import flags
 from checks.engine.case_context import CaseContext
 from checks.engine.prepared_host import prepared
@@ -77,7 +77,7 @@ def verify(options: VerifyOptions) -> Exit:
 def _run(options: VerifyOptions, progress: Progress) -> Exit:
     _check(options)
     with run_directories.new_run() as run:
-        console = terminal.console()
+        console = plain_console()
         echo = (lambda line: console.print(f"    {line}")) if options.verbose else None
         status, _ = session(
             options,

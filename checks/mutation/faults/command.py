@@ -12,10 +12,10 @@ from tabulate import tabulate
 from checks.core.errors import Exit, WrongUsage
 from checks.core.options import ThrowawayHostOption
 from checks.core.outcome import run_and_report
+from checks.core.paths import DEFAULT_GUEST
 from checks.core.progress import Progress
 from checks.core.selection import selected
 from checks.core.terminal import say
-from checks.engine.prepared_host import DEFAULT_GUEST
 from checks.hosts import recipe
 from checks.hosts.guest import require_tools
 from checks.matrix.table import clock
