@@ -123,7 +123,7 @@ def test_a_docker_host_is_run_with_its_one_profile_and_others_with_both() -> Non
 @pytest.mark.parametrize(
     "options",
     [
-        MatrixOptions(hosts=["nonsense"]),
+        MatrixOptions(host=["nonsense"]),
         MatrixOptions(at_once="3"),
         MatrixOptions(at_once="x"),
         MatrixOptions(html="/no/such/directory/x.html"),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 
-from checks.core.terminal import console
+from checks.core.progress import plain_console
 from checks.engine.docker import Record
 from checks.evidence.model import Outcome
 from checks.evidence.run import CaseResult, Evidence
@@ -20,7 +20,7 @@ def result(outcome: Outcome, label: str, group: str = "Bind mounts", **more: str
 
 def printed(*cases: CaseResult) -> str:
     out = io.StringIO()
-    report = Report(console(file=out))
+    report = Report(plain_console(file=out))
     report.begin()
     evidence = Evidence("debian-13", "stock", FACTS, cases=list(cases))
     report.host(evidence)

@@ -285,10 +285,10 @@ def test_the_document_counts_and_tells_what_was_run(tmp_path: Path) -> None:
 
 
 def test_a_list_is_printed_and_nothing_started(capsys: pytest.CaptureFixture[str]) -> None:
-    assert reproduce.reproduce(ReproduceOptions(list_only=True)) is Exit.OK
+    assert reproduce.reproduce(ReproduceOptions(list=True)) is Exit.OK
     told = capsys.readouterr().out.splitlines()
     assert len(told) == sum(1 for each in ENTRIES.values() if each.reproduce)
-    assert reproduce.reproduce(ReproduceOptions(list_only=True, only=("newuidmap",), host="debian-forky")) is Exit.OK
+    assert reproduce.reproduce(ReproduceOptions(list=True, only=("newuidmap",), host="debian-forky")) is Exit.OK
     assert capsys.readouterr().out.split() == ["debian-forky", "newuidmap-is-missing"]
 
 

@@ -100,7 +100,7 @@ def test_committed_evidence_is_of_a_known_host_and_named_after_it(tmp_path: Path
 
 
 def test_the_schema_is_the_model_s() -> None:
-    assert json.loads(SCHEMA.read_text()) == store.schema(), "invoke render-schema"
+    assert json.loads(SCHEMA.read_text()) == store.schema(), "invoke render schema"
 
 
 def test_the_parts_of_a_matrix_match_cases_and_together_are_in_the_report_s_order(cases: list[CaseInfo]) -> None:

@@ -6,16 +6,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from checks.capacity import table
 from checks.capacity.measure import LoadSession, Step, climb, told
 from checks.capacity.wslconfig.plan import count_of
-from checks.core import terminal
 from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.core.options import EvidenceOption, HostOption, NanoclawOption, TimeoutFactorOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_directory
-from checks.core.progress import Progress
+from checks.core.progress import Progress, plain_console
 from checks.engine import flags
 from checks.engine.expect import Mismatch
 from checks.evidence import store
@@ -30,18 +30,21 @@ _MOST = 100
 
 @dataclass(frozen=True)
 class ParallelOptions:
-    """What a user may ask of this command, as it was typed."""
+    """The options of ``invoke parallel``."""
 
-    host: str = "auto"
-    most: str = "5"
-    nanoclaw: str = ""
-    evidence: str = ""
-    """A directory to leave evidence in; empty for none."""
-    timeout_factor: str = "1"
+    host: HostOption = "auto"
+    most: Annotated[str, "the largest number of agents to start at once; nanoclaw runs up to 5"] = "5"
+    nanoclaw: NanoclawOption = ""
+    evidence: EvidenceOption = ""
+    timeout_factor: TimeoutFactorOption = "1"
 
 
 def parallel(options: ParallelOptions) -> Exit:
-    """Measure and print it. CASE_FAILED where fewer agents fit than were asked for."""
+    """Measure how many hardened agents a host can run at once, and what one agent and one browser use.
+
+    Exit status: 0 the host runs as many agents as asked for (--most); 1 it runs fewer; 2 wrong usage; 3 the host can't
+    be used.
+    """
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
 
@@ -53,7 +56,7 @@ def _run(options: ParallelOptions, progress: Progress) -> Exit:
     factor = verify.factor_of(options.timeout_factor)
     directory = Path(options.evidence).absolute() if options.evidence else None
     require_directory("--evidence", options.evidence)
-    console = terminal.console()
+    console = plain_console()
     with opened(options.host, None, options.nanoclaw, progress) as (ready, handle):
         session = LoadSession(ready, handle, progress, flags.load().recommended(), factor)
         try:

@@ -8,3 +8,5 @@ ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"
 EVIDENCE = ROOT / "evidence"
 GUIDE = "docs/TROUBLESHOOTING.md"
+DEFAULT_GUEST = "debian-13"
+"""The throwaway host that a command takes where it needs one and none is named."""

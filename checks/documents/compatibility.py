@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from packaging.version import Version
 
-from checks.core.errors import Exit
-from checks.core.outcome import run_and_report
-from checks.core.paths import ROOT
-from checks.core.progress import Progress
-from checks.core.rendering import deliver, render_template
+from checks.core.paths import DEFAULT_GUEST, ROOT
+from checks.core.rendering import render_template
 from checks.documents.picture import svg
-from checks.engine.prepared_host import DEFAULT_GUEST, profiles
+from checks.engine.prepared_host import profiles
 from checks.evidence import store
 from checks.evidence.model import Case, Verification
 from checks.hosts import recipe
@@ -26,18 +24,12 @@ PICTURE = ROOT / "docs" / "images" / "verify.svg"
 REFERENCE = "docker-engine"
 
 
-def render_compatibility(*, check: bool = False) -> Exit:
-    """Render the document and the picture of a report, or with ``check`` report whether a committed one is stale."""
-
-    def render() -> Exit:
-        rendered = {
-            DOCUMENT: text(store.committed(Verification), expectations.load(), differences.explanations()),
-            PICTURE: svg(store.find(DEFAULT_GUEST)),
-        }
-        command = "invoke render-compatibility"
-        return max(deliver(path, content, check=check, command=command) for path, content in rendered.items())
-
-    return run_and_report(render, Progress().say)
+def files() -> Mapping[Path, str]:
+    """The document, and the picture of a report."""
+    return {
+        DOCUMENT: text(store.committed(Verification), expectations.load(), differences.explanations()),
+        PICTURE: svg(store.find(DEFAULT_GUEST)),
+    }
 
 
 def text(all_evidence: Sequence[Verification], known: Expectations, why: Sequence[differences.Explanation]) -> str:

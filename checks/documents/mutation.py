@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from checks.core.errors import Exit
-from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
-from checks.core.progress import Progress
-from checks.core.rendering import deliver, render_template
+from checks.core.rendering import render_template
 from checks.evidence import store
 from checks.evidence.model import MutationRun
 from checks.matrix.table import clock
@@ -21,18 +19,12 @@ from checks.runner.plugin import CaseInfo
 from checks.runner.verify import all_cases
 
 DOCUMENT = ROOT / "docs" / "TRUST.md"
-COMMAND = "invoke render-trust"
 _MESSAGE = 120  # characters of a failure that the table quotes
 
 
-def render_trust(*, check: bool = False) -> Exit:
-    """Render the document; with ``check``, report whether the committed one is stale."""
-
-    def render() -> Exit:
-        rendered = text(store.committed(MutationRun), catalogue.load(), all_cases())
-        return deliver(DOCUMENT, rendered, check=check, command=COMMAND)
-
-    return run_and_report(render, Progress().say)
+def files() -> Mapping[Path, str]:
+    """The document."""
+    return {DOCUMENT: text(store.committed(MutationRun), catalogue.load(), all_cases())}
 
 
 def text(evidence: Sequence[MutationRun], mutations: Sequence[Mutation], cases: Sequence[CaseInfo]) -> str:

@@ -7,7 +7,7 @@ import re
 
 import msgspec
 
-from checks.core.terminal import Console
+from checks.core.progress import Console
 from checks.engine.docker import Record
 from checks.evidence.model import Verification
 from checks.evidence.run import CaseResult, Evidence

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 
-from checks.core.errors import Exit
-from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
-from checks.core.progress import Progress
-from checks.core.rendering import deliver
 from checks.evidence import store
 
 DOCUMENT = ROOT / "checks" / "evidence" / "schema.json"
 
 
-def render_schema(*, check: bool = False) -> Exit:
-    """Write the schema; with ``check``, report whether the committed one is stale."""
-    text = json.dumps(store.schema(), indent=1, ensure_ascii=False) + "\n"
-    return run_and_report(lambda: deliver(DOCUMENT, text, check=check, command="invoke render-schema"), Progress().say)
+def files() -> Mapping[Path, str]:
+    """The schema."""
+    return {DOCUMENT: json.dumps(store.schema(), indent=1, ensure_ascii=False) + "\n"}

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from checks.core.errors import Exit, WrongUsage
-from checks.core.outcome import run_and_report
+from checks.core.errors import WrongUsage
 from checks.core.paths import ROOT
-from checks.core.progress import Progress
-from checks.core.rendering import deliver, render_template
+from checks.core.rendering import render_template
 from checks.documents import injection
 from checks.engine import flags
 from checks.engine.flags import Hardening
@@ -42,14 +41,9 @@ class Stored:
         return cls(run.kind, run.name, values["host"], run.started, run.agent, values["found"])
 
 
-def render_security(*, check: bool = False) -> Exit:
-    """Render the document, or with ``check`` say whether the one that stands there is stale."""
-
-    def render() -> Exit:
-        rendered = text([Stored.of(each) for each in store.committed(HardeningRun)], flags.load())
-        return deliver(DOCUMENT, rendered, check=check, command="invoke render-security")
-
-    return run_and_report(render, Progress().say)
+def files() -> Mapping[Path, str]:
+    """The document."""
+    return {DOCUMENT: text([Stored.of(each) for each in store.committed(HardeningRun)], flags.load())}
 
 
 def text(evidence: Sequence[Stored], hardening: Hardening) -> str:

@@ -1,4 +1,4 @@
-"""The evidence files as types. ``checks/evidence/schema.json`` is generated from them: ``invoke render-schema``."""
+"""The evidence files as types. ``checks/evidence/schema.json`` is generated from them: ``invoke render schema``."""
 
 from __future__ import annotations
 

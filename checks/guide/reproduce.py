@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 from checks.core import run_directories
 from checks.core.errors import Exit, HostProblem, WrongUsage
@@ -36,12 +37,16 @@ _MIRROR = re.compile(r"https?://[^/\s]+(?=/debian)")  # which one a machine uses
 
 @dataclass(frozen=True)
 class ReproduceOptions:
-    """What a user may ask of a reproduction."""
+    """The options of ``invoke reproduce``."""
 
-    only: Sequence[str] = ()
-    host: str = ""
-    evidence: str = str(records.DIRECTORY)
-    list_only: bool = False
+    only: Annotated[
+        Sequence[str], "reproduce entries whose id or title contains this text; repeatable (default: all that can be)"
+    ] = ()
+    host: Annotated[
+        str, "a throwaway host (default: each entry's own); without --only, only the entries written for this host"
+    ] = ""
+    evidence: Annotated[str, "write the records to this directory (default: the project's evidence/reproductions)"] = ""
+    list: Annotated[bool, "print the entries that would be reproduced, each with its host, and exit"] = False
 
 
 class Failed(Exception):
@@ -49,7 +54,10 @@ class Failed(Exception):
 
 
 def reproduce(options: ReproduceOptions) -> Exit:
-    """Reproduce entries of the guide. CASE_FAILED where one does not break, is not seen, or is not mended."""
+    """Cause the problems of troubleshooting entries on a throwaway host, and check that the documented fixes work.
+
+    Exit status: 0 every entry was confirmed; 1 at least one was not; 2 wrong usage; 3 a host can't be used.
+    """
     progress = Progress()
     return run_and_report(lambda: _reproduce(options, progress), progress.say)
 
@@ -57,12 +65,12 @@ def reproduce(options: ReproduceOptions) -> Exit:
 def _reproduce(options: ReproduceOptions, progress: Progress) -> Exit:
     entries = catalogue.load()
     chosen = _chosen(options, entries)
-    if options.list_only:
+    if options.list:
         for entry, how in chosen:
             say(f"{options.host or how.host:20} {entry.id}")
         return Exit.OK
     require_directory("--evidence", options.evidence)
-    directory = Path(options.evidence).absolute()
+    directory = Path(options.evidence or records.DIRECTORY).absolute()
     failed, unusable = 0, 0
     with Guests(entries, progress) as guests:
         for at, (entry, how) in enumerate(chosen, 1):

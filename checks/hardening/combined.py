@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from checks.core.terminal import Console
+from checks.core.progress import Console
 from checks.engine.flags import Flag, Hardening
 from checks.evidence.run import CaseResult, Evidence
 from checks.hardening.attacks import AttackResult

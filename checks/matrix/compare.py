@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from checks.core.errors import Exit
 from checks.core.outcome import run_and_report
 from checks.core.paths import GUIDE
@@ -13,11 +15,15 @@ from checks.hosts.base import TITLES
 from checks.matrix import differences, expectations
 from checks.matrix.differences import Difference, Reason
 
+_Evidence = Annotated[str, "a host, HOST-PROFILE, or an evidence file"]
 _SHOWN = 300  # characters of either side
 
 
-def compare(a: str, b: str) -> Exit:
-    """Print the differences between the evidence of ``a`` and ``b``. CASE_FAILED if one has no explanation."""
+def compare(a: _Evidence, b: _Evidence) -> Exit:
+    """Compare the evidence of two hosts, case by case: `invoke compare docker-engine debian-13`.
+
+    Exit status: 0 every difference is explained; 1 at least one is not; 2 wrong usage.
+    """
     return run_and_report(lambda: _compare(store.find(a), store.find(b)), Progress().say)
 
 

@@ -7,19 +7,22 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from tabulate import tabulate
 
 from checks.core import run_directories
 from checks.core.errors import Exit, WrongUsage
+from checks.core.options import ThrowawayHostOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_file
+from checks.core.paths import DEFAULT_GUEST
 from checks.core.progress import Progress
 from checks.core.selection import selected
 from checks.core.terminal import say
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
-from checks.engine.prepared_host import DEFAULT_GUEST, PreparedHost, prepared
+from checks.engine.prepared_host import PreparedHost, prepared
 from checks.evidence import store
 from checks.evidence.model import MutationRun
 from checks.evidence.store import Provenance
@@ -45,18 +48,24 @@ AGENT = {"streams_handle": Design.STREAMS, "databases_handle": Design.DATABASES,
 class SabotageOptions:
     """The options of ``invoke sabotage``."""
 
-    host: str = DEFAULT_GUEST
-    only: Sequence[str] = ()
-    list_only: bool = False
-    check_complete: bool = False
-    agents: bool = False
-    slow: bool = False
-    nanoclaw: str = ""
-    json: str = ""
+    host: ThrowawayHostOption = DEFAULT_GUEST
+    only: Annotated[
+        Sequence[str],
+        "run mutations whose name, description or cases contain this text; '!PATTERN' excludes; repeatable",
+    ] = ()
+    list: Annotated[bool, "print the mutations and exit"] = False
+    check_complete: Annotated[bool, "run nothing; exit with status 1 if a mutation has not run yet"] = False
+    agents: Annotated[bool, "also run the cases that start an agent (minutes)"] = False
+    slow: Annotated[bool, "also run the case that builds an agent's image (half an hour)"] = False
+    nanoclaw: Annotated[str, "a nanoclaw checkout, for the case that runs nanoclaw's own code"] = ""
+    json: Annotated[str, "write the results to this file"] = ""
 
 
 def sabotage(options: SabotageOptions) -> Exit:
-    """Run the cases under each mutation that they must detect, and print the results."""
+    """Run the cases against a docker command with one injected fault at a time, and print which cases detect it.
+
+    Exit status: 0 every fault was detected; 1 at least one was missed; 2 wrong usage; 3 the host can't be used.
+    """
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
 
@@ -77,7 +86,7 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
     listing = "invoke sabotage --list"
     chosen = selected(options.only, [each.names for each in known], kind="mutation", listing=listing)
     mutations = [each for each, wanted in zip(known, chosen, strict=True) if wanted]
-    if options.list_only:
+    if options.list:
         rows = [(each.name, each.does, ", ".join(each.cases)) for each in mutations]
         say(tabulate(rows, headers=("Mutation", "What docker does", "Cases that must detect it")))
         return Exit.OK

@@ -16,9 +16,8 @@ import msgspec
 
 from checks.core.errors import Problem
 from checks.core.paths import ROOT
-from checks.core.progress import Progress
+from checks.core.progress import Progress, plain_console
 from checks.core.run_directories import Run
-from checks.core.terminal import console
 from checks.engine.case_context import RunScope
 from checks.engine.prepared_host import PreparedHost
 from checks.engine.probe_image import PREPARED
@@ -113,7 +112,7 @@ class Worker:
         run = Run(account.run, Path(account.sockets), Path(account.sockets))
         scope = RunScope(f"{account.run}{task.number:03}", PREPARED)
         prepared = PreparedHost(host, account.profile, scope, run, alone=account.alone)
-        quiet = console(file=io.StringIO())
+        quiet = plain_console(file=io.StringIO())
         plugin = VerificationPlugin(
             lambda: contextlib.nullcontext(prepared), Report(quiet), Progress(quiet), factor=task.factor
         )

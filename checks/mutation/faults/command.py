@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from tabulate import tabulate
 
 from checks.core.errors import Exit, WrongUsage
+from checks.core.options import ThrowawayHostOption
 from checks.core.outcome import run_and_report
+from checks.core.paths import DEFAULT_GUEST
 from checks.core.progress import Progress
 from checks.core.selection import selected
 from checks.core.terminal import say
-from checks.engine.prepared_host import DEFAULT_GUEST
 from checks.hosts import recipe
 from checks.hosts.guest import require_tools
 from checks.matrix.table import clock
@@ -22,15 +24,20 @@ from checks.mutation.faults.catalogue import FAULTS, Fault
 
 @dataclass(frozen=True)
 class FaultsOptions:
-    """What a user may ask of it."""
+    """The options of ``invoke faults``."""
 
-    host: str = DEFAULT_GUEST
-    only: Sequence[str] = ()
-    list_only: bool = False
+    host: ThrowawayHostOption = DEFAULT_GUEST
+    only: Annotated[
+        Sequence[str], "inject faults whose name or description contains this text; '!PATTERN' excludes; repeatable"
+    ] = ()
+    list: Annotated[bool, "print the faults and exit"] = False
 
 
 def faults(options: FaultsOptions) -> Exit:
-    """Let every fault happen to a run, and print how it took it."""
+    """Interrupt running verifications, and check their messages, exit statuses and cleanup.
+
+    Exit status: 0 every run ended correctly; 1 at least one did not; 2 wrong usage; 3 the host can't be used.
+    """
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
 
@@ -39,7 +46,7 @@ def _run(options: FaultsOptions, progress: Progress) -> Exit:
     chosen = selected(options.only, [(each.name, each.does) for each in FAULTS], kind="fault",
                       listing="invoke faults --list")  # fmt: skip
     wanted = [fault for fault, runs in zip(FAULTS, chosen, strict=True) if runs]
-    if options.list_only:
+    if options.list:
         say(tabulate([(each.name, each.does) for each in wanted], headers=("Fault", "What happens")))
         return Exit.OK
     if options.host not in recipe.known():
