@@ -203,7 +203,7 @@ def test_patterns_quote_messages_that_the_project_has() -> None:
     """A reworded message would otherwise show only on a guest, as a mutation that failed for another reason."""
     text = messages()
     patterns = {each.name: each.failure.pattern for each in KNOWN.values() if each.failure}
-    patterns |= {each.name: each.says for each in FAULTS}
+    patterns |= {each.name: each.message for each in FAULTS}
     unknown = [
         (name, words)
         for name, pattern in patterns.items()
@@ -227,13 +227,19 @@ def test_there_are_forty_and_each_has_its_words() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('name = "x"', "“does” is missing"),
-        ('name = "X y"\ndoes = "d"\nscript = "s"\ncases = ["c"]', "“name” must match"),
-        ('name = "no-fault"\ndoes = "d"\ncases = ["c"]\nfailure = "t"\nscript = "s"', "which another mutation has"),
-        ('name = "x"\ndoes = "d"\ncases = []\nfailure = "t"\nscript = "s"', "“cases” must be a list that is not empty"),
-        ('name = "x"\ndoes = "d"\ncases = ["c"]\nscript = "s"', "it needs either “failure” or “equivalent”"),
-        ('name = "x"\ndoes = "d"\ncases = ["c"]\nfailure = "a?"\nscript = "s"', "matches any text"),
-        ('name = "x"\ndoes = "d"\ncases = ["c"]\nfailure = "t"\nscript = "s"\nmore = 1', "is not a key here"),
+        ('name = "x"', "“description” is missing"),
+        ('name = "X y"\ndescription = "d"\nscript = "s"\ncases = ["c"]', "“name” must match"),
+        (
+            'name = "no-fault"\ndescription = "d"\ncases = ["c"]\nfailure = "t"\nscript = "s"',
+            "which another mutation has",
+        ),
+        (
+            'name = "x"\ndescription = "d"\ncases = []\nfailure = "t"\nscript = "s"',
+            "“cases” must be a list that is not empty",
+        ),
+        ('name = "x"\ndescription = "d"\ncases = ["c"]\nscript = "s"', "it needs either “failure” or “equivalent”"),
+        ('name = "x"\ndescription = "d"\ncases = ["c"]\nfailure = "a?"\nscript = "s"', "matches any text"),
+        ('name = "x"\ndescription = "d"\ncases = ["c"]\nfailure = "t"\nscript = "s"\nmore = 1', "is not a key here"),
     ],
 )
 def test_a_catalogue_that_is_wrong_is_told_by_file_and_key(tmp_path: Path, text: str, told: str) -> None:

@@ -27,7 +27,9 @@ from checks.runner.plugin import CRASHED, CaseInfo
 from tests.evidence import DEBIAN_13
 
 ROOT = Path(__file__).parents[1]
-FAULT = Mutation(name="ro-dropped", does="Drops :ro", cases=("read-only",), failure=re.compile("refused"), script="go")
+FAULT = Mutation(
+    name="ro-dropped", description="Drops :ro", cases=("read-only",), failure=re.compile("refused"), script="go"
+)
 EVEN = replace(FAULT, name="notice", failure=None, equivalent="it changes nothing")
 CASE = CaseInfo("read-only", "Bind mounts", "Read-only bind mount", "")
 GOOD = TaskOutcome(PASSED)

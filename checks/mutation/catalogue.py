@@ -27,7 +27,7 @@ class Mutation(Table):
 
     name: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]*$")]
     """Unique; also the name of its directory on the host."""
-    does: Text
+    description: Text
     """What docker does wrong, in one line."""
     script: Text
     """POSIX sh, run after fixtures/sabotage/lib.sh in place of the real docker."""
@@ -56,12 +56,12 @@ class Mutation(Table):
     @property
     def names(self) -> Sequence[str]:
         """What ``--only`` is matched against."""
-        return (self.name, self.does, *self.cases)
+        return (self.name, self.description, *self.cases)
 
 
 NO_FAULT = Mutation(
     name="no-fault",
-    does="Takes every command apart and puts it together again",
+    description="Takes every command apart and puts it together again",
     script='edit "$1" "$@"',
     cases=("any",),
     equivalent="nothing is changed",

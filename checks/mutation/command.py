@@ -87,7 +87,7 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
     chosen = selected(options.only, [each.names for each in known], kind="mutation", listing=listing)
     mutations = [each for each, wanted in zip(known, chosen, strict=True) if wanted]
     if options.list:
-        rows = [(each.name, each.does, ", ".join(each.cases)) for each in mutations]
+        rows = [(each.name, each.description, ", ".join(each.cases)) for each in mutations]
         say(tabulate(rows, headers=("Mutation", "What docker does", "Cases that must detect it")))
         return Exit.OK
     began = time.monotonic()
@@ -229,7 +229,7 @@ def _agent_images(
 def report(trials: Sequence[Trial], seconds: float) -> str:
     """A table of cases and mutations, then equivalent mutations, cases left out, what needs attention, the score."""
     faults = [trial for trial in trials if not trial.mutation.equivalent]
-    rows = [(trial.case, trial.mutation.name, trial.mutation.does, str(trial.verdict)) for trial in faults]
+    rows = [(trial.case, trial.mutation.name, trial.mutation.description, str(trial.verdict)) for trial in faults]
     lines = [tabulate(rows, headers=("Case", "Mutation", "What docker does", "Result"))]
     equivalent: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -239,12 +239,16 @@ def report(trials: Sequence[Trial], seconds: float) -> str:
         lines += ["", "Equivalent to no fault, so their cases must pass:"]
     for name, of_it in equivalent.items():
         result = ", ".join(f"{trial.case} {trial.verdict}" for trial in of_it)
-        lines.append(f"  {name}: {of_it[0].mutation.does}: {of_it[0].mutation.equivalent} ({result})")
+        lines.append(f"  {name}: {of_it[0].mutation.description}: {of_it[0].mutation.equivalent} ({result})")
     if left_out := {trial.case: trial.got for trial in trials if trial.verdict is MutationStatus.NOT_RUN}:
         lines += ["", "Not run:", *(f"  {case}: {reason}" for case, reason in left_out.items())]
     for trial in trials:
         if not trial.verdict.good:
-            lines += ["", f"{trial.case} under {trial.mutation.name}: {trial.verdict}", f"  {trial.mutation.does}"]
+            lines += [
+                "",
+                f"{trial.case} under {trial.mutation.name}: {trial.verdict}",
+                f"  {trial.mutation.description}",
+            ]
             if trial.expected or trial.got:
                 lines += [f"  expected: {trial.expected}", f"  got:      {trial.got}"]
     return "\n".join([*lines, "", f"Result: {score(trials)} in {clock(seconds)}"])
