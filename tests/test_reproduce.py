@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,18 +12,20 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import structs
+from msgspec.structs import replace
 
 from checks.core.errors import Exit, WrongUsage
 from checks.core.progress import Progress
 from checks.documents import troubleshooting
 from checks.engine.case_context import RunScope
 from checks.engine.prepared_host import PreparedHost
+from checks.evidence import store
+from checks.evidence.model import CommandResult
 from checks.guide import catalogue, records, reproduce, snapshot
 from checks.guide.catalogue import Expected, HostCommands, Reproduction, Step, Symptom
 from checks.guide.diagnosis import CHECKS, diagnose
 from checks.guide.explain import find_entries
-from checks.guide.records import CommandResult, ReproductionRecord
+from checks.guide.records import ReproductionRecord
 from checks.guide.reproduce import Attempt, Guests, ReproduceOptions, ReproductionFailed
 from checks.guide.snapshot import HostSnapshot
 from tests.fakes import FACTS, FakeHost
@@ -32,7 +33,7 @@ from tests.fakes import FACTS, FakeHost
 ENTRIES = catalogue.load()
 RECORDED = records.load(ENTRIES)
 ALL = [record for several in RECORDED.values() for record in several]
-BY_FILE = [records.read(path) for path in sorted(records.DIRECTORY.glob("*/*.json"))]
+BY_FILE = store.committed(ReproductionRecord)
 
 
 # Committed records
@@ -43,7 +44,7 @@ def test_at_least_20_entries_were_reproduced_and_fixed() -> None:
 
 
 def test_every_record_ran_the_commands_of_the_catalogue() -> None:
-    assert [record.path() for record in BY_FILE if record not in ALL] == []
+    assert [record.filename for record in BY_FILE if record not in ALL] == []
 
 
 @pytest.mark.parametrize("record", BY_FILE, ids=lambda record: f"{record.entry} on {record.host}")
@@ -148,8 +149,8 @@ def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
         plan = Reproduction(
             host="debian-13", variables={"file": str(file)}, breaking=_commands(breaking), symptom=symptom
         )
-        plan = structs.replace(plan, **more)
-        entry = structs.replace(ENTRIES[ENTRY], fix=(Step(run=tuple(fix.splitlines())),), reproduce=plan)
+        plan = replace(plan, **more)
+        entry = replace(ENTRIES[ENTRY], fix=(Step(run=tuple(fix.splitlines())),), reproduce=plan)
         guests = FakeGuests(FakeHost(tmp_path).pretend())
         return guests, Attempt(entry, plan, ENTRIES, Progress()).run(guests, "debian-13")
 
@@ -167,14 +168,14 @@ def _commands(script: str) -> tuple[HostCommands, ...]:
 def test_an_attempt_is_recorded(attempt: Any, tmp_path: Path) -> None:
     guests, record = attempt()
     assert guests.discarded == 1
-    assert record.baseline == CommandResult(0, "")
-    assert record.broken == CommandResult(3, "it is broken\n")
-    assert record.fixed == CommandResult(0, "")
+    assert record.baseline == CommandResult(exit_status=0, output="")
+    assert record.broken == CommandResult(exit_status=3, output="it is broken\n")
+    assert record.fixed == CommandResult(exit_status=0, output="")
     assert record.error_line == "it is broken"
     assert record.diagnoses == [ENTRY]
     assert (record.podman, record.host) == (FACTS.version, "fake")
-    path = record.write(tmp_path)
-    assert records.read(path) == replace(record, baseline_diagnoses=[])
+    path = store.save(record, tmp_path)
+    assert store.load(path, ReproductionRecord) == replace(record, baseline_diagnoses=[])
 
 
 def test_a_guest_is_reused_after_undo(attempt: Any) -> None:
@@ -225,7 +226,7 @@ def test_a_missing_diagnosis_fails_the_entry(attempt: Any, monkeypatch: pytest.M
 
 def _written(tmp_path: Path, **changes: Any) -> Path:
     record = replace(BY_FILE[0], **changes)
-    return record.write(tmp_path)
+    return store.save(record, tmp_path)
 
 
 def test_a_record_of_other_commands_is_ignored(tmp_path: Path) -> None:
@@ -238,10 +239,10 @@ def test_a_record_of_other_commands_is_ignored(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda data: data.pop("broken"), "'broken' is a required property"),
+        (lambda data: data.pop("broken"), "missing required field `broken`"),
         (lambda data: data.update(fixed="yes"), r"\$.fixed"),
-        (lambda data: data.update(colour=1), "colour"),
-        (lambda data: data.update(host="elsewhere"), "its name does not match"),
+        (lambda data: data.update(colour=1), "unknown field `colour`"),
+        (lambda data: data.update(host="elsewhere"), "must be named elsewhere/"),
     ],
 )
 def test_a_malformed_record_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], object], reason: str) -> None:
@@ -266,10 +267,10 @@ def test_the_document_counts_reproductions_and_names_hosts(tmp_path: Path) -> No
 
 
 def test_list_only_prints_the_entries(capsys: pytest.CaptureFixture[str]) -> None:
-    assert reproduce.reproduce(ReproduceOptions(list_only=True)) is Exit.OK
+    assert reproduce.reproduce(ReproduceOptions(list=True)) is Exit.OK
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == sum(1 for each in ENTRIES.values() if each.reproduce)
-    assert reproduce.reproduce(ReproduceOptions(list_only=True, only=("newuidmap",), host="debian-forky")) is Exit.OK
+    assert reproduce.reproduce(ReproduceOptions(list=True, only=("newuidmap",), host="debian-forky")) is Exit.OK
     assert capsys.readouterr().out.split() == ["debian-forky", "newuidmap-is-missing"]
 
 

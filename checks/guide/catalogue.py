@@ -141,7 +141,7 @@ class Reproduction(Table):
     """Commands that cause the problem. Empty if the host has it anyway; there is no baseline then."""
     setup: tuple[HostCommands, ...] = ()
     """Commands to run each time before the symptom's."""
-    fixed: Expected = Expected()
+    fixed: Expected = msgspec.field(default_factory=Expected)
     """The result of the symptom's commands on a fixed host."""
     not_fixed: str = ""
     """Why the fix can't be tested on a throwaway host."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 from checks.core import run_directories
 from checks.core.errors import Exit, HostProblem, WrongUsage
@@ -19,10 +20,12 @@ from checks.core.selection import matches
 from checks.core.terminal import say
 from checks.engine import probe_image
 from checks.engine.prepared_host import PreparedHost, prepared, profiles
+from checks.evidence import model, store
+from checks.evidence.model import CommandResult
 from checks.guide import catalogue, records, snapshot
 from checks.guide.catalogue import Commands, Entry, Expected, Reproduction, User
 from checks.guide.diagnosis import CHECKS, diagnose
-from checks.guide.records import CommandResult, ReproductionRecord
+from checks.guide.records import ReproductionRecord
 from checks.hosts import recipe
 from checks.hosts.process import Completed, TimedOut
 
@@ -35,10 +38,14 @@ _MIRROR = re.compile(r"https?://[^/\s]+(?=/debian)")  # the mirror differs from 
 class ReproduceOptions:
     """The options of ``invoke reproduce``."""
 
-    only: Sequence[str] = ()
-    host: str = ""
-    evidence: str = str(records.DIRECTORY)
-    list_only: bool = False
+    only: Annotated[
+        Sequence[str], "reproduce entries whose id or title contains this text; repeatable (default: all that can be)"
+    ] = ()
+    host: Annotated[
+        str, "a throwaway host (default: each entry's own); without --only, only the entries written for this host"
+    ] = ""
+    evidence: Annotated[str, "write the records to this directory (default: the project's evidence/reproductions)"] = ""
+    list: Annotated[bool, "print the entries that would be reproduced, each with its host, and exit"] = False
 
 
 class ReproductionFailed(Exception):
@@ -46,7 +53,10 @@ class ReproductionFailed(Exception):
 
 
 def reproduce(options: ReproduceOptions) -> Exit:
-    """Reproduce troubleshooting entries. CASE_FAILED if a symptom, the doctor or a fix is not as described."""
+    """Cause the problems of troubleshooting entries on a throwaway host, and check that the documented fixes work.
+
+    Exit status: 0 every entry was confirmed; 1 at least one was not; 2 wrong usage; 3 a host can't be used.
+    """
     progress = Progress()
     return run_and_report(lambda: _reproduce(options, progress), progress.say)
 
@@ -54,12 +64,12 @@ def reproduce(options: ReproduceOptions) -> Exit:
 def _reproduce(options: ReproduceOptions, progress: Progress) -> Exit:
     entries = catalogue.load()
     chosen = _chosen(options, entries)
-    if options.list_only:
+    if options.list:
         for entry, plan in chosen:
             say(f"{options.host or plan.host:20} {entry.id}")
         return Exit.OK
     require_directory("--evidence", options.evidence)
-    directory = Path(options.evidence).absolute()
+    directory = Path(options.evidence or records.DIRECTORY).absolute()
     failed, unusable = 0, 0
     with Guests(entries, progress) as guests:
         for number, (entry, plan) in enumerate(chosen, 1):
@@ -75,7 +85,7 @@ def _reproduce(options: ReproduceOptions, progress: Progress) -> Exit:
                 guests.discard()
                 say(f"ERROR {entry.id} on {host}: {problem}")
             else:
-                record.write(directory)
+                store.save(record, directory)
                 result = "FIXED" if record.fixed else f"REPRODUCED (fix not tested: {plan.not_fixed})"
                 say(f"{result}  {entry.id} on {record.place}, {record.seconds:.0f} s")
     say(f"{len(chosen) - failed - unusable} of {len(chosen)} reproduced.")
@@ -188,14 +198,16 @@ class Attempt:
             # With undo commands, the doctor runs again after them.
             if not plan.undo and self._entry.id in CHECKS and self._entry.id in diagnosed(ready, self._entries):
                 raise ReproductionFailed("the doctor still reports this entry after the fix")
-        return ReproductionRecord(
-            entry=self._entry.id, host=ready.host.name, profile=ready.profile, podman=facts.version,
-            distribution=facts.distribution, kernel=facts.kernel, when=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - started, 1), commands=records.commands_of(self._entry),
-            baseline=baseline, broken=broken, fixed=fixed, error_line=_error_line(plan, broken.output),
-            snapshot=taken.values, snapshot_taken_at=round(taken.taken_at, 1), diagnoses=diagnoses,
-            baseline_diagnoses=baseline_diagnoses,
-        )  # fmt: skip
+        values = {
+            "version": model.VERSION, "project": store.project(), "entry": self._entry.id, "host": ready.host.name,
+            "profile": ready.profile, "podman": facts.version, "distribution": facts.distribution,
+            "kernel": facts.kernel, "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - started, 1), "commands": records.commands_of(self._entry),
+            "baseline": baseline, "broken": broken, "fixed": fixed, "error_line": _error_line(plan, broken.output),
+            "snapshot": taken.values, "snapshot_taken_at": round(taken.taken_at, 1), "diagnoses": diagnoses,
+            "baseline_diagnoses": baseline_diagnoses,
+        }  # fmt: skip
+        return store.build(ReproductionRecord, values)
 
     def _check_doctor(self, diagnoses: Sequence[str], baseline_diagnoses: Sequence[str]) -> None:
         if self._entry.id not in CHECKS or self._plan.not_diagnosed:
@@ -217,13 +229,14 @@ class Attempt:
         ready.host.close()  # run the next command after a new login
         done = self._run(ready, self._plan.symptom, lambda script: script)
         output = _MIRROR.sub("http://MIRROR", f"{done.stdout}{done.stderr}")[-_MAX_OUTPUT:]
-        return CommandResult(done.returncode, output)
+        return CommandResult(exit_status=done.returncode, output=output)
 
     def _execute(self, ready: PreparedHost, several: Sequence[Commands], purpose: str) -> None:
         for commands in several:
             done = self._run(ready, commands, lambda script: f"set -e\n{script}")
             if done.returncode != 0:
-                result = CommandResult(done.returncode, f"{done.stdout}{done.stderr}"[-_MAX_OUTPUT:])
+                output = f"{done.stdout}{done.stderr}"[-_MAX_OUTPUT:]
+                result = CommandResult(exit_status=done.returncode, output=output)
                 raise ReproductionFailed(f"{purpose} failed at “{commands.script}”. {_described(result)}")
 
     def _run(self, ready: PreparedHost, commands: Commands, script: Callable[[str], str]) -> Completed:
