@@ -54,7 +54,7 @@ fi
 # An agent runs as this user and writes a directory that is mounted below /workspace. Which of the files and variables of
 # configuration decide that, Podman alone knows: a container does the same, of the host's own programs and without an image.
 if [ "$missing" -eq 0 ]; then
-    timeout 120 sh "$here/../fixtures/injection/effect.sh" "$probe" "" ': >/workspace/probe/written; :' >"$probe/seen" || true
+    timeout 120 sh "$here/../fixtures/injection/effect.sh" "$probe" "" '(: >/workspace/probe/written) 2>/dev/null; true' >"$probe/seen" || true
     settings=${XDG_CONFIG_HOME:-$HOME/.config}/containers
     drop_in=$settings/containers.conf.d/50-nanoclaw.conf
     if ! grep -q '^started' "$probe/seen"; then
