@@ -33,7 +33,7 @@ trap 'exit 130' INT TERM HUP
 
 if ! command -v podman >/dev/null; then
     lacks "podman" "apt-get install podman podman-docker uidmap"
-elif ! rootless=$(podman info --format '{{.Host.Security.Rootless}}' 2>"$probe/error"); then
+elif ! rootless=$(timeout 60 podman info --format '{{.Host.Security.Rootless}}' 2>"$probe/error"); then
     lacks "a Podman that works; podman info prints: $(plain <"$probe/error")" \
         "see docs/TROUBLESHOOTING.md#docker-info-fails"
 elif [ "$rootless" != true ]; then
@@ -54,7 +54,8 @@ fi
 # An agent runs as this user and writes a directory that is mounted below /workspace. Which of the files and variables of
 # configuration decide that, Podman alone knows: a container does the same, of the host's own programs and without an image.
 if [ "$missing" -eq 0 ]; then
-    timeout 120 sh "$here/../fixtures/injection/effect.sh" "$probe" "" '(: >/workspace/probe/written) 2>/dev/null; true' >"$probe/seen" || true
+    write='(: >/workspace/probe/written) 2>/dev/null; true'
+    timeout 120 sh "$here/../fixtures/injection/effect.sh" "$probe" "" "$write" >"$probe/seen" || true
     settings=${XDG_CONFIG_HOME:-$HOME/.config}/containers
     drop_in=$settings/containers.conf.d/50-nanoclaw.conf
     if ! grep -q '^started' "$probe/seen"; then

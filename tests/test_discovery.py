@@ -1,3 +1,4 @@
+import contextlib
 import time
 from pathlib import Path
 
@@ -421,10 +422,8 @@ def test_no_source_keeps_it_busy(how: str, tmp_path: Path, monkeypatch: pytest.M
     name, text = HOSTILE[how]
     (tmp_path / name).write_text("a=x\n" * name.endswith("sh") + text * (SIZE // len(text)))
     before = time.process_time()
-    try:
+    with contextlib.suppress(WrongUsage):
         discover(tmp_path)
-    except WrongUsage as refused:
-        assert "were not found within" in str(refused)
     assert time.process_time() - before < 5
 
 

@@ -345,7 +345,9 @@ def test_a_limit_that_is_not_enforced_must_be_accepted(
     assert "Not set: memory. Podman accepts the limit" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("printed", ["error\\tA\\n", "created\\teWVzCg==\\nerror\\tabcde\\n", "started\\t=\\303\\251\\n"])
+@pytest.mark.parametrize(
+    "printed", ["error\\tA\\n", "created\\teWVzCg==\\nerror\\tabcde\\n", "started\\t=\\303\\251\\n"]
+)
 def test_what_the_probe_printed_and_can_not_be_decoded_is_the_hosts_problem(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str
 ) -> None:

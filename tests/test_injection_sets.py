@@ -50,7 +50,7 @@ def test_no_other_example_has_a_set_of_its_own() -> None:
     assert "--cap-drop" not in (ROOT / "examples" / "run-nanoclaw.sh").read_text()
 
 
-# A podman that starts a container with a mount, which can be written where the last file that sets userns maps the user.
+# A podman that starts a container. Its mount can be written where the last file that sets userns maps the user.
 PODMAN = """
 echo 'WARN: "/" is not a shared mount' >&2
 [ ! -e "$HOME/fails" ] || { cat "$HOME/fails" >&2; exit 125; }
