@@ -12,6 +12,7 @@ from checks.core.errors import Exit, WrongUsage
 from checks.core.paths import FIXTURES
 from checks.core.progress import Progress
 from checks.documents import troubleshooting
+from checks.documents.render import render
 from checks.engine.docker import Record
 from checks.evidence.run import CaseResult
 from checks.guide import catalogue, records
@@ -159,12 +160,12 @@ def test_checking_says_when_the_document_is_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(troubleshooting, "DOCUMENT", tmp_path / "guide.md")
-    assert troubleshooting.render_troubleshooting(check=True) is Exit.CASE_FAILED
-    assert troubleshooting.render_troubleshooting() is Exit.OK
-    assert troubleshooting.render_troubleshooting(check=True) is Exit.OK
+    assert render(["troubleshooting"], check=True) is Exit.CASE_FAILED
+    assert render(["troubleshooting"]) is Exit.OK
+    assert render(["troubleshooting"], check=True) is Exit.OK
     (tmp_path / "guide.md").write_text("typed by hand")
-    assert troubleshooting.render_troubleshooting(check=True) is Exit.CASE_FAILED
-    assert "is stale: run “invoke render-troubleshooting”" in capsys.readouterr().out
+    assert render(["troubleshooting"], check=True) is Exit.CASE_FAILED
+    assert "is out of date. Run: invoke render troubleshooting" in capsys.readouterr().out
 
 
 def test_the_structure_is_the_plans() -> None:

@@ -1,6 +1,6 @@
 """Where a program of this project starts and ends: standard streams that can't fail it, one line, one exit status.
 
-Imports nothing but the standard library and ``problems``: what goes wrong while the rest is imported is handled too.
+Imports the standard library and modules that need nothing else: an error while importing the rest is reported too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NoReturn, TextIO
 
+from checks.core import terminal
 from checks.core.errors import Exit, HostProblem, ReaderGone, WrongUsage
 from checks.core.outcome import run_and_report
 
@@ -44,8 +45,6 @@ def entering() -> Iterator[None]:
     """Prepare the process, and end it with one line and an exit status where the block raises anything."""
     prepare()
     try:
-        from checks.core import terminal  # noqa: PLC0415 - it needs packages, which may be missing
-
         terminal.guard()
         yield
     except SystemExit:

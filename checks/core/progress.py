@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import IO
 
+from rich.console import Console as RichConsole
+from rich.console import ConsoleOptions, RenderableType
 from rich.progress import Progress as Bars
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 
-from checks.core.terminal import Console, console
+from checks.core.terminal import clean
+
+
+class Console(RichConsole):
+    """A console that shows nothing as it came: every renderable is cleaned, however it reaches the screen."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else clean(text), style, control)
+
+
+def plain_console(*, error: bool = False, file: IO[str] | None = None) -> Console:
+    """A console for plain lines, which wraps and marks up nothing: standard output, standard error or ``file``."""
+    return Console(stderr=error, file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class Progress:
@@ -18,7 +35,7 @@ class Progress:
     """
 
     def __init__(self, shown: Console | None = None) -> None:
-        self._console = shown or console(error=True)
+        self._console = shown or plain_console(error=True)
         self._bars: Bars | None = None
 
     @property

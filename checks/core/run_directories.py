@@ -18,11 +18,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from checks.core import files
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem, Interrupted
-from checks.core.progress import Progress
+
+if TYPE_CHECKING:
+    from checks.core.progress import Progress
 
 PROGRAM = "nanoclaw-verify"
 MARK = "NANOCLAW_VERIFY_RUN"

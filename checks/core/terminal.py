@@ -9,11 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, TextIO, cast
-
-from rich.console import Console as RichConsole
-from rich.console import ConsoleOptions, RenderableType
-from rich.segment import Segment
+from typing import Any, TextIO, cast
 
 from checks.core import redaction
 
@@ -41,19 +37,6 @@ def say(text: str = "", *, error: bool = False, end: str = "\n") -> None:
     stream = sys.stderr if error else sys.stdout
     stream.write(clean(text) + end)
     stream.flush()
-
-
-class Console(RichConsole):
-    """A console that shows nothing as it came: every renderable is cleaned, however it reaches the screen."""
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else clean(text), style, control)
-
-
-def console(*, error: bool = False, file: IO[str] | None = None) -> Console:
-    """A console for plain lines, which wraps and marks up nothing: standard output, standard error or ``file``."""
-    return Console(stderr=error, file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class _Guarded:

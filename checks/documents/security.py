@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from checks.core.errors import Exit, WrongUsage
-from checks.core.outcome import run_and_report
+import msgspec
+
+from checks.core.errors import WrongUsage
 from checks.core.paths import ROOT
-from checks.core.progress import Progress
-from checks.core.rendering import deliver, render_template
+from checks.core.rendering import render_template
 from checks.documents import injection
 from checks.engine import flags
 from checks.engine.flags import Hardening
-from checks.evidence import hardening as findings
-from checks.evidence.hardening import Stored
+from checks.evidence import store
+from checks.evidence.model import HardeningRun
 from checks.hardening.browsing import BARE, SET, SET_UNFILTERED, SET_WITHOUT
 
 DOCUMENT = ROOT / "docs" / "SECURITY.md"
 _FAILURE = 400  # characters of an agent's failure that the document quotes
 
 
-def render_security(*, check: bool = False) -> Exit:
-    """Render the document, or with ``check`` say whether the one that stands there is stale."""
+@dataclass(frozen=True)
+class Stored:
+    """A hardening run as built-in types."""
 
-    def render() -> Exit:
-        rendered = text(findings.committed(), flags.load())
-        return deliver(DOCUMENT, rendered, check=check, command="invoke render-security")
+    kind: str
+    name: str
+    host: Mapping[str, Any]
+    started: str
+    agent: str
+    found: Any
 
-    return run_and_report(render, Progress().say)
+    @classmethod
+    def of(cls, run: HardeningRun) -> Stored:
+        """That run."""
+        values = msgspec.to_builtins(run)
+        return cls(run.kind, run.name, values["host"], run.started, run.agent, values["found"])
+
+
+def files() -> Mapping[Path, str]:
+    """The document."""
+    return {DOCUMENT: text([Stored.of(each) for each in store.committed(HardeningRun)], flags.load())}
 
 
 def text(evidence: Sequence[Stored], hardening: Hardening) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from checks.core.errors import Exit
-from checks.core.outcome import run_and_report
 from checks.core.paths import GUIDE, ROOT
-from checks.core.progress import Progress
-from checks.core.rendering import deliver, render_template
+from checks.core.rendering import render_template
 from checks.guide import catalogue, records
 from checks.guide.catalogue import Entry, Error, Section, Seen
 from checks.guide.printing import Printed, filled, steps
@@ -17,17 +15,10 @@ from checks.guide.records import Reproduced
 DOCUMENT = ROOT / GUIDE
 
 
-def render_troubleshooting(*, check: bool = False) -> Exit:
-    """Render the document, or with ``check`` say whether the one that stands there is stale."""
-    return run_and_report(
-        lambda: deliver(DOCUMENT, _as_it_should_be(), check=check, command="invoke render-troubleshooting"),
-        Progress().say,
-    )
-
-
-def _as_it_should_be() -> str:
+def files() -> Mapping[Path, str]:
+    """The document."""
     entries = catalogue.load()
-    return text(entries, records.load(entries))
+    return {DOCUMENT: text(entries, records.load(entries))}
 
 
 def text(entries: Mapping[str, Entry], reproduced: Mapping[str, Sequence[Reproduced]]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from checks.core import run_directories
 from checks.core.errors import HostProblem, WrongUsage
-from checks.core.paths import ROOT
+from checks.core.paths import DEFAULT_GUEST, ROOT
 from checks.core.progress import Progress
 from checks.core.run_directories import Run
 from checks.engine import probe_image
@@ -24,7 +24,6 @@ from checks.hosts.preflight import require_usable, unusable
 from checks.hosts.process import Echo
 from checks.hosts.ssh import SshHost
 
-DEFAULT_GUEST = "debian-13"
 PROFILES = ("recommended", "stock")
 AS_IT_IS = "as-it-is"
 """The profile of a host that we don't configure."""

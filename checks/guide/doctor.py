@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 from checks.core import run_directories
 from checks.core.errors import Exit, WrongUsage
+from checks.core.options import ProfileOption
 from checks.core.outcome import run_and_report
 from checks.core.paths import GUIDE
 from checks.core.progress import Progress
@@ -20,8 +22,18 @@ from checks.hosts.local import LocalHost
 from checks.hosts.ssh import SshHost
 
 
-def doctor(host: str = "", profile: str = "", explain: str | bool | None = None) -> Exit:
-    """Look at a host, or find the entry of an error text. OK: healthy, or found. CASE_FAILED: findings, or no entry."""
+def doctor(
+    host: Annotated[str, "local (default), ssh://user@host[:port], or a throwaway host (invoke hosts)"] = "",
+    profile: ProfileOption = "",
+    explain: Annotated[
+        str | bool | None, "an error message to explain; without a value, a log on standard input"
+    ] = None,
+) -> Exit:
+    """Check a host for known problems, without changing it; or find the entry for an error message (--explain).
+
+    Exit status: 0 no known problem, or an entry was found; 1 known problems, or no entry; 2 wrong usage; 3 the host
+    can't be reached.
+    """
     progress = Progress()
     if explain is None:
         return run_and_report(lambda: _examine(host or "local", profile, progress), progress.say)

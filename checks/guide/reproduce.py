@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 from checks.core import run_directories
 from checks.core.errors import Exit, HostProblem, WrongUsage
@@ -19,10 +20,12 @@ from checks.core.selection import matches
 from checks.core.terminal import say
 from checks.engine import probe_image
 from checks.engine.prepared_host import PreparedHost, prepared, profiles
+from checks.evidence import model, store
+from checks.evidence.model import Shown
 from checks.guide import catalogue, records, snapshot
 from checks.guide.catalogue import Entry
 from checks.guide.diagnosis import LOOKS, findings
-from checks.guide.records import Reproduced, Shown
+from checks.guide.records import Reproduced
 from checks.guide.reproduction import Commands, Reproduction, Sign, Who
 from checks.hosts import recipe
 from checks.hosts.process import Completed, TimedOut
@@ -34,12 +37,16 @@ _MIRROR = re.compile(r"https?://[^/\s]+(?=/debian)")  # which one a machine uses
 
 @dataclass(frozen=True)
 class ReproduceOptions:
-    """What a user may ask of a reproduction."""
+    """The options of ``invoke reproduce``."""
 
-    only: Sequence[str] = ()
-    host: str = ""
-    evidence: str = str(records.DIRECTORY)
-    list_only: bool = False
+    only: Annotated[
+        Sequence[str], "reproduce entries whose id or title contains this text; repeatable (default: all that can be)"
+    ] = ()
+    host: Annotated[
+        str, "a throwaway host (default: each entry's own); without --only, only the entries written for this host"
+    ] = ""
+    evidence: Annotated[str, "write the records to this directory (default: the project's evidence/reproductions)"] = ""
+    list: Annotated[bool, "print the entries that would be reproduced, each with its host, and exit"] = False
 
 
 class Failed(Exception):
@@ -47,7 +54,10 @@ class Failed(Exception):
 
 
 def reproduce(options: ReproduceOptions) -> Exit:
-    """Reproduce entries of the guide. CASE_FAILED where one does not break, is not seen, or is not mended."""
+    """Cause the problems of troubleshooting entries on a throwaway host, and check that the documented fixes work.
+
+    Exit status: 0 every entry was confirmed; 1 at least one was not; 2 wrong usage; 3 a host can't be used.
+    """
     progress = Progress()
     return run_and_report(lambda: _reproduce(options, progress), progress.say)
 
@@ -55,12 +65,12 @@ def reproduce(options: ReproduceOptions) -> Exit:
 def _reproduce(options: ReproduceOptions, progress: Progress) -> Exit:
     entries = catalogue.load()
     chosen = _chosen(options, entries)
-    if options.list_only:
+    if options.list:
         for entry, how in chosen:
             say(f"{options.host or how.host:20} {entry.id}")
         return Exit.OK
     require_directory("--evidence", options.evidence)
-    directory = Path(options.evidence).absolute()
+    directory = Path(options.evidence or records.DIRECTORY).absolute()
     failed, unusable = 0, 0
     with Guests(entries, progress) as guests:
         for at, (entry, how) in enumerate(chosen, 1):
@@ -76,7 +86,7 @@ def _reproduce(options: ReproduceOptions, progress: Progress) -> Exit:
                 guests.discard()
                 say(f"ERROR {entry.id} on {host}: {problem}")
             else:
-                record.write(directory)
+                store.save(record, directory)
                 say(f"{_verdict(record, how)}  {entry.id} on {record.place}, {record.seconds:.0f} s")
     say(f"{len(chosen) - failed - unusable} of {len(chosen)} reproduced.")
     if failed:
@@ -201,13 +211,15 @@ class Attempt:
             # What takes everything back is looked at afterwards.
             if not how.undo and self._entry.id in LOOKS and self._entry.id in named(ready, self._entries):
                 raise Failed("the doctor still names this entry on the mended host")
-        return Reproduced(
-            entry=self._entry.id, host=ready.host.name, profile=ready.profile, podman=facts.version,
-            distribution=facts.distribution, kernel=facts.kernel, when=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - begun, 1), ran=records.scripts(self._entry), unbroken=unbroken,
-            broken=broken, mended=mended, captured=_captured(how.symptom.sign, broken.output), seen=look.seen,
-            asked_at=round(look.asked_at, 1), findings=found, healthy=healthy,
-        )  # fmt: skip
+        values = {
+            "version": model.VERSION, "project": store.project(), "entry": self._entry.id, "host": ready.host.name,
+            "profile": ready.profile, "podman": facts.version, "distribution": facts.distribution,
+            "kernel": facts.kernel, "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - begun, 1), "ran": records.scripts(self._entry), "unbroken": unbroken,
+            "broken": broken, "mended": mended, "captured": _captured(how.symptom.sign, broken.output),
+            "seen": look.seen, "asked_at": round(look.asked_at, 1), "findings": found, "healthy": healthy,
+        }  # fmt: skip
+        return store.build(Reproduced, values)
 
     def _expect(self, shown: Shown, mended: Sign, where: str) -> None:
         if not mended.shown(shown.status, shown.output):

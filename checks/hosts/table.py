@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
-from checks.core.errors import Problem
+from checks.core.errors import Exit, Problem
+from checks.core.terminal import say
 from checks.hosts import guest, package_mirrors, recipe
 from checks.hosts.base import TITLES
 from checks.hosts.local import LocalHost
@@ -16,6 +17,12 @@ _UNPROVEN = "unproven: this machine's apt knows no mirror of its archive"
 def provable(host: recipe.Recipe) -> bool:
     """Whether its packages are likely to be reached: Debian's by mmdebstrap's own default, another's by a mirror."""
     return host.archive == "debian" or bool(package_mirrors.mirror(host.archive))
+
+
+def hosts() -> Exit:
+    """List the known hosts: the version of Podman, whether the host is built, and whether it can run here."""
+    say(table())
+    return Exit.OK
 
 
 def table() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from checks.core.terminal import Console, console
+from checks.core.progress import Console, plain_console
 from checks.engine.docker import plain
 from checks.evidence.run import CaseResult, Evidence
 from checks.hosts.base import TITLES
@@ -21,7 +21,7 @@ class Report:
     """Prints the report as the run goes."""
 
     def __init__(self, shown: Console | None = None) -> None:
-        self._console = shown or console()
+        self._console = shown or plain_console()
         self._group = ""
 
     def begin(self) -> None:
