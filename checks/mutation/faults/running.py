@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from checks.core import run_directories
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem
 from checks.core.paths import ROOT
+from checks.core.polling import poll
 
 _BOUND = 420.0  # seconds; the longest that a run may take, a host built anew in it
 _POLL = 0.05
@@ -53,11 +53,9 @@ class Running:
 
     def await_line(self, text: str) -> None:
         """Return when it has printed a line with this in it."""
-        deadline = time.monotonic() + _BOUND
-        while text not in self.said:
-            if self.child.poll() is not None or time.monotonic() > deadline:
-                raise HostProblem(f"The run to be broken off did not come to “{text}”:\n{self.said[-800:]}")
-            time.sleep(_POLL)
+        poll(lambda: text in self.said or self.child.poll() is not None, timeout=_BOUND, interval=_POLL)
+        if text not in self.said:
+            raise HostProblem(f"The run to be interrupted did not print “{text}”:\n{self.said[-800:]}")
         self.id = self.id or self._id()
 
     def await_end(self) -> int:
