@@ -7,11 +7,11 @@ import difflib
 import hashlib
 import re
 import shlex
-import time
 from collections.abc import Sequence
 
 import pytest
 
+from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run, shell
 from checks.engine.expect import expect
@@ -98,10 +98,15 @@ def network_helpers(ctx: CaseContext) -> set[str]:
 
 def expect_no_new_helpers(ctx: CaseContext, before: set[str]) -> None:
     """Fail unless, within seconds, no network helper is left that was not there before."""
-    deadline = time.monotonic() + _HELPERS_BOUND * ctx.slowness
-    while left := network_helpers(ctx) - before:
-        expect(time.monotonic() < deadline, "no network helper of the agent's left", ", ".join(sorted(left)))
-        time.sleep(0.5)
+    left: set[str] = set()
+
+    def none_left() -> bool:
+        nonlocal left
+        left = network_helpers(ctx) - before
+        return not left
+
+    gone = poll(none_left, timeout=_HELPERS_BOUND * ctx.slowness, interval=0.5)
+    expect(gone, "none of the agent's network helpers still runs", ", ".join(sorted(left)))
 
 
 def converse_by_streams(ctx: CaseContext, handle: AgentHandle, *, is_main: bool = False) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 from collections.abc import Iterator
 
 from checks.core.bounded import parsed
 from checks.core.errors import HostProblem
+from checks.core.polling import poll
 from checks.hosts.base import Host
 
 _OURS = "nanoclaw-verify-look"
@@ -83,9 +83,15 @@ class LeakDetector:
 
     def new(self) -> list[str]:
         """What is new and stays, a line each. It counts as there before from now on."""
-        deadline = time.monotonic() + self._patience
-        while (new := (now := self._look()) - self._before) and time.monotonic() < deadline:
-            time.sleep(_POLL)
+        now = self._before
+
+        def nothing_new() -> bool:
+            nonlocal now
+            now = self._look()
+            return now <= self._before
+
+        poll(nothing_new, timeout=self._patience, interval=_POLL)
+        new = now - self._before
         self._before = now
         return sorted(new)
 

@@ -219,6 +219,11 @@ class Host(ABC):
         """
         self.run_checked(["sh", "-c", script, "sh", path, f"{mode:o}"], stdin=data, doing=f"writing {path}")
 
+    def unpack(self, directory: str, archive: bytes, *, doing: str) -> None:
+        """Unpack a tar archive into a directory there; the account owns the files."""
+        argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", directory]
+        self.run_checked(argv, stdin=archive, doing=doing)
+
     def make_directory(self, path: str) -> None:
         """Make a directory there, with those above it."""
         self.run_checked(["mkdir", "-p", path], doing=f"making {path}")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from checks.core import tools
 from checks.core.errors import HostProblem, NotTested
 from checks.core.paths import FIXTURES
 from checks.core.run_directories import Run
@@ -60,7 +58,8 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
 def make_keys(into: Path) -> None:
     """The guest's own key and the one that opens it, made for it alone."""
     for key in (CLIENT_KEY, HOST_KEY):
-        _step(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", str(into / key)])
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", str(into / key)]
+        tools.run_checked(argv, doing="making a guest's keys")
 
 
 def _make_disk(archive: Path, into: Path) -> None:
@@ -76,7 +75,7 @@ def _install(recipe: Recipe, archive: Path, keys: Path, run: Run) -> None:
     """mmdebstrap, into a tar file."""
     include = (*_EVERY_GUEST, _KERNELS[recipe.archive], *recipe.packages)
     # Scripts and keys by value: for a plain user they run in a namespace whose root may not read the user's files.
-    _step(
+    tools.run_checked(
         [
             "mmdebstrap", "--quiet", "--variant=minbase", f"--architectures={recipe.architecture}",
             *(f"--aptopt={line.rstrip(';')}" for line in package_mirrors.apt_settings()),
@@ -101,27 +100,10 @@ def _install(recipe: Recipe, archive: Path, keys: Path, run: Run) -> None:
             "HOST_KEY": (keys / HOST_KEY).read_text(),
             "HOST_KEY_PUB": (keys / f"{HOST_KEY}.pub").read_text(),
         },
-        advice=f"Check that this machine reaches a mirror of {recipe.archive.capitalize()}.",
+        doing=f"building {recipe.name}",
+        remedy=f"Check that this machine reaches a mirror of {recipe.archive.capitalize()}.",
     )  # fmt: skip
 
 
 def _script(name: str) -> str:
     return (FIXTURES / "guest" / name).read_text()
-
-
-def _step(argv: Sequence[str], *, env: Mapping[str, str] | None = None, advice: str = "") -> None:
-    """One step of the build. Its output is shown only when it fails."""
-    try:
-        done = subprocess.run(
-            argv,
-            env={**os.environ, "PATH": namespace.path(), **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise HostProblem(f"{argv[0]} is not installed.", "Run scripts/install.sh guest.") from error
-    if done.returncode != 0:
-        said = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-12:])
-        raise HostProblem(f"{argv[0]} failed with status {done.returncode} while building a host:\n{said}\n", advice)

@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from checks.core import cache_manifest
+from checks.core import cache_manifest, tools
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem
+from checks.core.polling import poll
 from checks.core.progress import Progress
 from checks.core.run_directories import Run, cache, locked
 from checks.hosts import build, namespace
@@ -94,24 +95,22 @@ class Guest:
 
     def await_up(self) -> None:
         """Return when the guest answers and its clock is right."""
-        deadline = time.monotonic() + _UP_BOUND
-        while True:
-            if not self.machine.alive():
-                raise HostProblem(f"The guest {self.recipe.name} did not come up: {self.machine.last_words()}")
-            # A resumed guest's clock stands where it was saved: setting it is also how we learn that it answers.
-            knock = [*self.root.wrap_command(["date", "--set", f"@{time.time():.0f}"])]
-            try:
-                done = subprocess.run(knock, capture_output=True, timeout=15, check=False, stdin=subprocess.DEVNULL)
-            except subprocess.TimeoutExpired:
-                done = None
-            if done and done.returncode == 0:
-                break
-            if time.monotonic() > deadline:
-                raise HostProblem(
-                    f"The guest {self.recipe.name} did not answer within {_UP_BOUND:g} s: {self.machine.last_words()}",
-                    "Is this machine very busy? Try again when it is not.",
-                )
-            time.sleep(0.2)
+        if not poll(self._answers, timeout=_UP_BOUND, interval=0.2):
+            raise HostProblem(
+                f"The guest {self.recipe.name} did not answer within {_UP_BOUND:g} s: {self.machine.last_words()}",
+                "Is this machine very busy? Try again when it is not.",
+            )
+
+    def _answers(self) -> bool:
+        if not self.machine.alive():
+            raise HostProblem(f"The guest {self.recipe.name} did not start: {self.machine.last_words()}")
+        # A resumed guest's clock shows the time at which its state was saved.
+        set_clock = self.root.wrap_command(["date", "--set", f"@{time.time():.0f}"])
+        try:
+            done = subprocess.run(set_clock, capture_output=True, timeout=15, check=False, stdin=subprocess.DEVNULL)
+        except subprocess.TimeoutExpired:
+            return False
+        return done.returncode == 0
 
     def note_facts(self, file: Path) -> None:
         """Write down what each account's facts are: the saved state keeps them, and asking again takes seconds."""
@@ -270,5 +269,5 @@ def _forget_older(recipe: Recipe) -> None:
 
 
 def _qemu_version() -> str:
-    told = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=False).stdout
+    told = tools.run(["qemu-system-x86_64", "--version"]).stdout
     return told.split("version ", 1)[-1].split()[0].split("(")[0] or "unknown"

@@ -7,13 +7,14 @@ import os
 import re
 import socket
 import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
+from checks.core import tools
 from checks.core.errors import HostProblem
+from checks.core.polling import poll
 from checks.hosts.accelerator import Accelerator
 
 _MOVE_BOUND = 120.0  # seconds to save or load a state
@@ -132,12 +133,10 @@ class Machine:
             self._monitor.send_fd_scm(file.fileno())
             self._monitor.cmd("getfd", fdname="state")
             self._monitor.cmd("migrate", uri="fd:state")
-            deadline = time.monotonic() + _MOVE_BOUND
-            while (status := self._status("query-migrate")) not in ("completed", "failed"):
-                if time.monotonic() > deadline:
-                    raise HostProblem(f"Saving the guest's state did not end within {_MOVE_BOUND:g} s.")
-                time.sleep(0.02)
-        if status == "failed":
+            ended = poll(self._saved, timeout=_MOVE_BOUND, interval=0.02)
+        if not ended:
+            raise HostProblem(f"Saving the guest's state timed out after {_MOVE_BOUND:g} s.")
+        if ended == "failed":
             raise HostProblem("Saving the guest's state failed.", "Is the disk of the cache full?")
         with contextlib.suppress(Exception):  # the monitor's connection ends with it
             self._monitor.cmd("quit")
@@ -151,13 +150,14 @@ class Machine:
             self._monitor.close()
 
     def _go_on(self) -> None:
-        # It was stopped when it was saved, so it is still stopped when it is back.
-        deadline = time.monotonic() + _MOVE_BOUND
-        while self._status("query-status") == "inmigrate":
-            if time.monotonic() > deadline:
-                raise HostProblem(f"The saved state was not loaded within {_MOVE_BOUND:g} s.")
-            time.sleep(0.02)
+        # The machine was stopped when its state was saved: it is stopped after loading, too.
+        if not poll(lambda: self._status("query-status") != "inmigrate", timeout=_MOVE_BOUND, interval=0.02):
+            raise HostProblem(f"Loading the guest's state timed out after {_MOVE_BOUND:g} s.")
         self._monitor.cmd("cont")
+
+    def _saved(self) -> str:
+        status = self._status("query-migrate")
+        return status if status in ("completed", "failed") else ""
 
     def _forwarded_port(self) -> int:
         # QEMU picked a free port by itself, which no other run can take in between.
@@ -175,15 +175,8 @@ class Machine:
 def overlay(disk: Path, over: Path) -> None:
     """Make ``disk``, a qcow2 file that reads as ``over`` and keeps what is written to itself."""
     kind = "raw" if over.suffix == ".raw" else "qcow2"
-    try:
-        subprocess.run(
-            ["qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", str(over), str(disk)],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
-    except FileNotFoundError as error:
-        raise HostProblem("qemu-img is not installed.", "Run scripts/install.sh guest.") from error
-    except subprocess.CalledProcessError as error:
-        raise HostProblem(f"No overlay disk could be made: {error.stderr.strip()}") from error
+    argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", str(over), str(disk)]
+    tools.run_checked(argv, doing="making an overlay disk")
 
 
 def _escaped(path: Path) -> str:

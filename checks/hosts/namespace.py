@@ -6,24 +6,18 @@ import contextlib
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from checks.core import tools
 from checks.core.errors import HostProblem
+from checks.core.polling import poll
 from checks.hosts.base import account_name
 
 IDS = 65536
 """Subordinate ids of an account, as useradd gives them; with its own id, its namespace has one more."""
 
 _START_BOUND = 10.0  # seconds
-
-_SYSTEM_DIRECTORIES = ("/usr/sbin", "/sbin")
-
-
-def path() -> str:
-    """Our PATH, with the directories of mke2fs, which a plain user's own may lack."""
-    return os.pathsep.join([os.environ.get("PATH", os.defpath), *_SYSTEM_DIRECTORIES])
 
 
 def programs() -> tuple[str, ...]:
@@ -33,7 +27,7 @@ def programs() -> tuple[str, ...]:
 
 def missing(*needed: str) -> list[str]:
     """Those of the programs that this machine lacks."""
-    return [program for program in needed if shutil.which(program, path=path()) is None]
+    return [program for program in needed if shutil.which(program, path=tools.path()) is None]
 
 
 def require() -> None:
@@ -64,7 +58,7 @@ def run(
     waiting = ["unshare", "--user", "--mount", "--keep-caps", "sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh"]
     with subprocess.Popen(
         [*waiting, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        errors="replace", env={**(os.environ if env is None else env), "PATH": path()},
+        errors="replace", env={**(os.environ if env is None else env), "PATH": tools.path()},
     ) as process:  # fmt: skip
         try:
             _await_namespace(process)
@@ -79,12 +73,15 @@ def run(
 
 def _await_namespace(process: subprocess.Popen[str]) -> None:
     ours = Path("/proc/self/ns/user").readlink()
-    deadline = time.monotonic() + _START_BOUND
-    while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError):  # it has just ended
-            if Path(f"/proc/{process.pid}/ns/user").readlink() != ours:
-                return
-        time.sleep(0.01)
+
+    def made() -> bool | None:
+        with contextlib.suppress(OSError):  # the process has just ended
+            if process.poll() is None:
+                return Path(f"/proc/{process.pid}/ns/user").readlink() != ours
+        return None
+
+    if poll(lambda: made() is not False, timeout=_START_BOUND, interval=0.01) and made():
+        return
     said = process.stderr.read() if process.stderr and process.poll() is not None else ""
     raise HostProblem(
         f"No user namespace could be made: {said.strip() or 'unshare did not start'}.",
@@ -99,16 +96,13 @@ def _map(pid: int, kind: str, own: int, rest: int) -> None:
         return
     ours = os.getuid() if kind == "uid" else os.getgid()
     words = [str(each) for each in (pid, own, ours, 1, rest, _first_subordinate(kind), IDS)]
-    done = subprocess.run([f"new{kind}map", *words], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise HostProblem(f"new{kind}map failed: {done.stderr.strip()}.", "Is the package uidmap installed?")
+    tools.run_checked([f"new{kind}map", *words], doing="mapping ids", remedy="Is the package uidmap installed?")
 
 
 def _first_subordinate(kind: str) -> int:
     """The first of this account's subordinate ids, of which it needs 65536 in one piece."""
     asked = ["getsubids", *(["-g"] if kind == "gid" else []), account_name(os.getuid())]
-    told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
-    for line in told.splitlines():  # "0: account 100000 65536"
+    for line in tools.run(asked).stdout.splitlines():  # "0: account 100000 65536"
         words = line.split()
         if len(words) == 4 and int(words[3]) >= IDS:
             return int(words[2])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
+
+from checks.core import tools
 
 _APT_CARRIED_OVER = re.compile(r'Acquire::(http|https|Check-Valid-Until|Check-Date|Retries)(::[\w.:/-]+)? "(?!")')
 _CERTIFICATES = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
@@ -18,7 +19,7 @@ def mirror(archive: str = "debian") -> list[str]:
     default.
     """
     wanted = archive.capitalize()
-    listed = _said(
+    listed = _output(
         "apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)", "Created-By: Packages"
     )
     for line in listed.splitlines():
@@ -30,12 +31,12 @@ def mirror(archive: str = "debian") -> list[str]:
 
 def apt_settings() -> list[str]:
     """What this machine's apt needs to reach its mirror (proxies, retries, stale Release files)."""
-    return [line for line in _said("apt-config", "dump").splitlines() if _APT_CARRIED_OVER.match(line)]
+    return [line for line in _output("apt-config", "dump").splitlines() if _APT_CARRIED_OVER.match(line)]
 
 
 def npm_settings() -> list[str]:
     """The registry of this machine's npm, as a line of an npmrc; empty where there is no npm."""
-    registry = _said("npm", "config", "get", "registry").strip()
+    registry = _output("npm", "config", "get", "registry").strip()
     return [f"registry={registry}"] if registry.startswith(("http://", "https://")) else []
 
 
@@ -48,7 +49,5 @@ def certificates() -> bytes:
     return b""
 
 
-def _said(*argv: str) -> str:
-    if shutil.which(argv[0]) is None:
-        return ""
-    return subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stdout
+def _output(*argv: str) -> str:
+    return tools.run(argv).stdout if shutil.which(argv[0]) else ""
