@@ -163,8 +163,6 @@ READ_OR_INSIDE = {
     "checks/hardening/enforcement.py": "inside a container",
     "checks/engine/container_state.py": "inside a container",
     "checks/hardening/injection/effect.py": "inside a container",
-    "checks/hardening/injection/measure.py": "inside a container",
-    "checks/hardening/injection/options.py": "inside a container",
     "checks/hardening/injection/settings.py": "inside a container",
     "checks/matrix/normal.py": "read in evidence",
     "checks/nanoclaw/running.py": "inside a container",
