@@ -10,8 +10,8 @@ from checks.hardening.command import harden as run_harden
 
 _HOST = {
     "host": "auto (default), local, ssh://user@host[:port], or a throwaway host (invoke hosts)",
-    "nanoclaw": "a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw, else a stand-in agent)",
-    "evidence": "the directory to leave evidence in (default: none is left)",
+    "nanoclaw": "a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw, else a stub agent)",
+    "evidence": "the directory to write evidence to (default: none is written)",
     "timeout_factor": "multiply every time limit, for slow machines",
 }
 
@@ -20,12 +20,12 @@ _HOST = {
     iterable=["flag"],
     auto_shortflags=False,
     help={
-        "each": "every flag alone: does the agent still answer, does the flag hold, what mends what it breaks",
-        "all": "the recommended set: the same, with the browser and the verification on top",
+        "each": "every flag alone: does the agent still answer, is the flag enforced, which work-around does it need",
+        "all": "the recommended set: the same, and the browser and the verification under it",
         "browser": "Chromium with its sandbox and without, under no flag, each one and all of them",
         "lattice": "single flags, pairs, all but one, all: the smallest failing sets (an hour under emulation)",
-        "lose": "put a docker before yours that loses one flag after another: exactly its row has to turn red",
-        "flag": "only this flag, by its id in fixtures/hardening.toml (not with --all); repeatable",
+        "lose": "put a docker before yours that drops one flag after another: exactly its row must fail",
+        "flag": "only this flag, by its id in fixtures/hardening/flags (not with --all); repeatable",
         **_HOST,
     },
 )
@@ -44,7 +44,8 @@ def harden(
 ) -> None:
     """Try the hardening flags on agents' containers: each alone, then all together (default: both).
 
-    Exit status: 0 every flag is compatible and bites, 1 not so, 2 wrong usage, 3 the host can't be used.
+    Exit status: 0: every flag is compatible and enforced. 1: at least one is not. 2: wrong usage. 3: the host can't be
+    used.
     """
     raise Exit(
         code=run_harden(
@@ -82,7 +83,7 @@ def harden_all(
     raise Exit(code=run_harden(options))
 
 
-@task(help={"check": "only say whether the document is stale (exit status 1)"})
+@task(help={"check": "only report whether the document is stale (exit status 1)"})
 def render_security(_: Context, check: bool = False) -> None:
     """Render docs/SECURITY.md from the evidence in evidence/hardening/."""
     raise Exit(code=render_security_document(check=check))

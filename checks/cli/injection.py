@@ -42,5 +42,5 @@ def inject(
 
 @task(help={"check": "only report whether a file is stale (exit status 1)"})
 def render_injection(_: Context, check: bool = False) -> None:
-    """Render examples/injection/ from fixtures/injection/ and fixtures/hardening.toml."""
+    """Render examples/injection/ from fixtures/injection/ and fixtures/hardening/flags/."""
     raise Exit(code=render_examples(check=check))
