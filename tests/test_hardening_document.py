@@ -51,7 +51,7 @@ def test_what_was_found_is_written_read_and_rendered(tmp_path: Path) -> None:
     each(tmp_path)
     findings_of(tmp_path, "all", together())
     text = security.text(read_all(tmp_path), KNOWN)
-    assert "Tried as a whole on debian-13 (Podman 5.4.2, 2026-01-02)" in text
+    assert "Tried together on debian-13 (Podman 5.4.2, 2026-01-02)" in text
     assert "| `--cap-drop=ALL` |" in text
     assert "got EROFS" in text
     line = " ".join(re.findall(r"^  (-.*) \\$", text, re.MULTILINE))
@@ -67,8 +67,8 @@ def test_the_answer_on_chromium_is_what_was_measured(tmp_path: Path) -> None:
     findings_of(tmp_path, "browser", [each.as_json() for each in found])
     text = security.text(read_all(tmp_path), KNOWN)
     assert "it works, and its sandbox is on" in text
-    assert "break it unless `SYS_CHROOT` is given back" in text
-    assert "seccomp profile which lets" not in text
+    assert "break it unless `SYS_CHROOT` is added again" in text
+    assert "seccomp profile refuses the call" not in text
     assert "| no flags | as it is | renders, sandbox on (renderers: 2 and 2; the browser: 1 and 1) |" in text
 
 
