@@ -20,8 +20,8 @@ from checks.core.errors import WrongUsage
 from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
 
-_NO_EFFECT = ("command-timeout", "dry", "echo", "hide", "prompt-for-sudo-password", "pty", "warn-only")
-"""Options of Invoke that would be about shell commands of its own, of which no task here runs any."""
+_NO_EFFECT = ("command-timeout", "config", "dry", "echo", "hide", "prompt-for-sudo-password", "pty", "warn-only")
+"""Options of Invoke for shell commands and settings of its own: no task here has any."""
 
 T = TypeVar("T")
 
@@ -113,8 +113,7 @@ class _OwnConfig(Config):
         return defaults
 
     def _load_file(self, prefix: str, absolute: bool = False, merge: bool = True) -> None:
-        if prefix == "runtime":  # -f FILE
-            super()._load_file(prefix, absolute, merge)
+        """Take nothing from files."""
 
     def load_shell_env(self) -> None:
         """Take nothing from INVOKE_… variables."""
