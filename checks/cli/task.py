@@ -20,7 +20,8 @@ def make_task(run: Callable[..., errors.Exit]) -> Task[Callable[..., None]]:
     help: ``Annotated[str, "help"]``. ``bool`` makes a switch, ``Sequence[str]`` a repeatable option, ``str | bool`` an
     option whose value may be missing. An option without a default is positional.
     """
-    declared: Callable[..., Any] = next((hint for hint in get_type_hints(run).values() if is_dataclass(hint)), run)
+    classes = (hint for hint in get_type_hints(run).values() if isinstance(hint, type) and is_dataclass(hint))
+    declared: Callable[..., Any] = next(classes, run)
     hints = get_type_hints(declared, include_extras=True)
     options = inspect.signature(declared).parameters
     kinds = {
