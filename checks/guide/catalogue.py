@@ -74,7 +74,7 @@ class Commands(Table, frozen=True):
         return "\n".join(self.run)
 
 
-class HostCommands(Commands):
+class HostCommands(Commands, frozen=True):
     """Commands that a throwaway host can run."""
 
     def __post_init__(self) -> None:
@@ -84,7 +84,7 @@ class HostCommands(Commands):
             raise ValueError("“user” is windows, but no throwaway host runs Windows")
 
 
-class Step(Commands):
+class Step(Commands, frozen=True):
     """One step of a fix: an explanation, and either commands to run or lines to show."""
 
     text: str = ""
@@ -118,7 +118,7 @@ class Expected(Table, frozen=True):
         return exit_status == self.exit_status and (self.pattern is None or bool(self.pattern.search(output)))
 
 
-class Symptom(HostCommands, kw_only=True):
+class Symptom(HostCommands, kw_only=True, frozen=True):
     """Commands that show the problem, with the exit status and the output that prove it."""
 
     exit_status: ExitStatus
