@@ -60,6 +60,6 @@ def load_validated(path: Path, schema: Path, what: str) -> Mapping[str, Any]:
         reason = error.message if isinstance(error, jsonschema.ValidationError) else error
         raise WrongUsage(f"{path} is no evidence of {what}: {reason}.") from error
     name = data["host"]["name"]
-    if name in recipe.known() and (wrong := identity.foreign(recipe.load(name), data["host"])):
+    if name in recipe.known() and (wrong := identity.fact_mismatches(recipe.load(name), data["host"])):
         raise WrongUsage(f"{path} is not evidence of {name}: {' '.join(wrong)}", "Run that host again.")
     return data

@@ -108,4 +108,4 @@ def _wrong(found: Stored) -> Iterator[str]:
     what = recipe.load(found.name)
     if found.profile not in profiles(what):
         yield f"{found.name} has no profile {found.profile}."
-    yield from identity.foreign(what, found.host)
+    yield from identity.fact_mismatches(what, found.host)

@@ -54,7 +54,7 @@ class Pool:
                 facts=asdict(facts), profile=prepared.profile, run=prepared.run.id, alone=prepared.alone,
                 nanoclaw=nanoclaw,
                 slow=slow, wrappers=wrappers[facts.uid], images=images,
-                settings=list(prepared.guest.accelerator.thrift) if prepared.guest else [],
+                settings=list(prepared.guest.accelerator.shared_environment) if prepared.guest else [],
             )  # fmt: skip
             self._workers[facts.uid] = subprocess.Popen(
                 [sys.executable, "-m", "checks.mutation.worker"], cwd=ROOT, stdin=subprocess.PIPE,

@@ -118,7 +118,7 @@ class RunningAgent(ABC):
         """The end of the docker client, which has to come soon ``after`` what happened. Raises Mismatch otherwise."""
         bound = _END_BOUND * self._slowness
         if not poll(lambda: not self.client.running(), timeout=bound, interval=_POLL):
-            raise Mismatch(f"“docker run” ends within {bound:g} s after {after}", "still running")
+            raise Mismatch(f"docker run to exit within {bound:g} s after {after}", "it is still running")
         return self.client.end()
 
     def kill_client(self) -> None:

@@ -1,4 +1,4 @@
-"""``invoke clean``: an end to kept runs, dead runs, and on demand to the cache."""
+"""``invoke clean``: remove kept runs, dead runs and, on request, the cache."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from checks.hosts.local import LocalHost
 
 
 def clean(*, cache: bool) -> Exit:
-    """Remove what kept and dead runs left on this machine, and with ``cache`` all that was built.
+    """Remove what kept and dead runs left on this machine; with ``cache`` also the built hosts and images.
 
-    HOST_UNUSABLE where something is still there afterwards. A run of which that is so is known as one until it is gone.
+    HOST_UNUSABLE if something could not be removed; such a run is removed by the next call.
     """
     progress = Progress()
     left: list[str] = []
@@ -38,5 +38,5 @@ def clean(*, cache: bool) -> Exit:
         else:
             progress.say(f"Removed {directory}.")
     if left:
-        progress.say(f"Still there: {'; '.join(left)}.")
+        progress.say(f"Not removed: {'; '.join(left)}.")
     return Exit.HOST_UNUSABLE if left else Exit.OK

@@ -99,7 +99,7 @@ def read(path: Path, kind: Path) -> dict[str, Any]:
     host = data["host"]
     if host["name"] != path.stem or host["name"] not in recipe.known():
         raise WrongUsage(f"{path} is evidence of {host['name']}, and not of a throwaway host of its own name.")
-    if wrong := identity.foreign(recipe.load(host["name"]), host):
+    if wrong := identity.fact_mismatches(recipe.load(host["name"]), host):
         raise WrongUsage(f"{path} is not evidence of {host['name']}: {' '.join(wrong)}", "Run that host again.")
     return data
 

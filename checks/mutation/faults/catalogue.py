@@ -195,7 +195,7 @@ FAULTS = (
     Fault("runner-terminated", "SIGTERM for the run", (Exit.INTERRUPTED,),
           "everything that the run had made was removed",
           lambda host: _under_way(host, lambda run: run.signal(signal.SIGTERM))),
-    Fault("qemu-killed", "SIGKILL for QEMU", _GONE, "lost its power",
+    Fault("qemu-killed", "SIGKILL for QEMU", _GONE, "QEMU exited unexpectedly",
           lambda host: _under_way(host, lambda run: os.kill(run.qemu(), signal.SIGKILL))),
     Fault("sshd-killed", "SIGKILL for every sshd in the guest", _GONE, "can't be reached|stopped answering",
           lambda host: _under_way(host, lambda run: run.on_guest("systemctl stop ssh.socket ssh; pkill -KILL sshd"))),
