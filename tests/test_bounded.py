@@ -56,6 +56,13 @@ def test_a_value_of_any_length_is_judged(key: str, value: str) -> None:
     assert [each.line for each in validate(source)] == [2]
 
 
+@pytest.mark.parametrize("memory", ["9" * 5000, "9" * 5000 + "GB", "0." + "0" * 5000 + "1GB", "1" + "0" * 400 + "TB"])
+def test_a_memory_of_any_length_is_wrong_usage(memory: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = WslconfigOptions(containers="1", host_memory=memory, host_cpus="8")
+    assert wslconfig(options) is Exit.WRONG_USAGE
+    assert capsys.readouterr().err.startswith("Wrong usage: ")
+
+
 def test_an_agent_that_nests_its_answer_too_deeply_has_said_nothing() -> None:
     markers = Markers()
     assert markers.feed(START + b"[" * 200_000 + END) == []

@@ -83,7 +83,9 @@ class SshHost(Host):
     def check(self, completed: Completed) -> Completed:
         # A command itself may exit with 255.
         if not completed.opened or (completed.returncode == 255 and not self._connected()):
-            printed = (completed.stderr.strip() or completed.stdout.strip()).split("\n")[-1]
+            # After the command has started, standard output is its own, and may contain the user's data.
+            output = completed.stderr.strip() or ("" if completed.opened else completed.stdout.strip())
+            printed = output.split("\n")[-1][-300:]
             if completed.opened or completed.returncode == 255:
                 raise HostProblem(
                     f"{self.name} can't be reached: {printed or 'the connection broke'}",

@@ -93,12 +93,12 @@ def patterns(option: str) -> Exit:
     """Print every docker command of a checkout. CASE_FAILED where one of nanoclaw's own is covered by no case."""
     try:
         agent = _agent(option)
+        assert agent.checkout
+        found = discover(agent.checkout)
     except WrongUsage as problem:
         say(headline(problem), error=True)
         return problem.exit
-    assert agent.checkout
     known = catalogue()
-    found = discover(agent.checkout)
     rows = [(f"{each.file}:{each.line}", each.shape.text, told(each, known)) for each in found]
     say(f"The docker commands of {agent.name}:\n")
     say(tabulate(rows, headers=("Where", "Command", "Covered by"), maxcolwidths=[None, 60, 40]))
