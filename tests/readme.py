@@ -156,7 +156,7 @@ class Copy:
         """What `invoke matrix` leaves of Docker Engine, where none is committed: `invoke compare` is of it."""
         if not (self.root / "evidence" / "docker-engine-stock.json").exists():
             write(self.root / "evidence", "docker-engine", case("run"), profile="stock", facts=DOCKER)
-            self.run("invoke render-compatibility")
+            self.run("invoke render compatibility")
 
     def _git(self, *args: str) -> str:
         return subprocess.run(["git", *args], cwd=self.root, capture_output=True, text=True, check=True).stdout
@@ -210,6 +210,7 @@ _PLACEHOLDERS: dict[str, Callable[[Path], str]] = {
     r"~/nanoclaw\b": _checkout,
     r"'TEXT'": lambda _: f"'{_ERROR}'",
     r"\bLOG\b": _log,
+    r"\bTASK\b": lambda _: "verify",
     r"\bID\b": lambda _: "docker-command-not-found",
     r"(?<=--nanoclaw )DIR\b": _checkout,
     r"\bFILE\b": lambda home: str(home / "a file.json").replace(" ", "-"),
@@ -264,6 +265,7 @@ RULES = {
     "invoke nanoclaw": NO_NETWORK,
     "invoke parallel": NO_HOST,
     "invoke patterns": OR_FINDINGS,
+    "invoke render": DONE,
     "invoke reproduce": NO_HOST,
     "invoke sabotage": NO_HOST,
     "invoke verify": NO_HOST,
@@ -290,8 +292,6 @@ def rule(command: str) -> Rule | None:
     if title(command) == "invoke inject" and "--install" in words and os.geteuid() == 0:
         return NOT_FOR_ROOT
     if known is NO_HOST and words & _ASKS_ONLY:
-        return DONE
-    if known is None and re.fullmatch(r"invoke render-[a-z]+", title(command)):
         return DONE
     return known
 

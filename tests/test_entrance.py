@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -84,6 +85,11 @@ def test_what_invoke_itself_can_not_read_is_2(typed: Sequence[str], tmp_path: Pa
 def test_what_was_mistyped_for_the_smoke_test_is_2(typed: Sequence[str], tmp_path: Path) -> None:
     done = run(tmp_path, [*SMOKE, *typed])
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_the_version_is_the_projects(tmp_path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert run(tmp_path, [*OWN, "--version"]).stdout == f"{project['name']} {project['version']}\n"
 
 
 def test_tasks_are_found_from_any_directory_and_files_are_named_from_there(tmp_path: Path) -> None:

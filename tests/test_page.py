@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from checks.matrix import page
-from checks.matrix.expectations import Expectations, Known
+from checks.matrix.expectations import Expectations, ExpectedFailure
 from checks.matrix.run import Job, State
 from tests.evidence import DEBIAN_12, case, stored
 
@@ -19,7 +19,9 @@ JOBS = [
     Job("debian-12", "recommended", State.DONE, evidence=stored("debian-12", *FAILED, facts=DEBIAN_12)),
     Job("ubuntu-24.04", "recommended", State.NOT_TESTED, message="its archive can't be reached"),
 ]
-KNOWN = Expectations([Known(("gateway",), "Known from 4.7 on.", "an-entry", {}, below="4.7")])
+KNOWN = Expectations(
+    expected_failure=(ExpectedFailure(cases=("gateway",), because="Known from 4.7 on.", entry="an-entry", below="4.7"),)
+)
 
 
 def chromium(*args: str) -> str:

@@ -139,6 +139,8 @@ def _in_words(reason: str, info: Any) -> str:
         return f"“{hit[1]}” is not a key here"
     if hit := re.fullmatch(r"Expected `(\w+)` of length >= 1", reason):
         return f"must be {_KINDS[hit[1]]} that is not empty"
+    if hit := re.fullmatch(r"Expected `str` matching regex '(.+)'", reason):
+        return f"must match {hit[1]}"
     if hit := re.fullmatch(r"Expected `(?:int|float)` ([<>]=?) (\S+)", reason):
         return f"must be {hit[1]} {hit[2]}"
     if hit := re.fullmatch(r"Expected `(.+)`, got `(.+)`", reason):

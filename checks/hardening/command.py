@@ -6,18 +6,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.core.options import EvidenceOption, HostOption, NanoclawOption, TimeoutFactorOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_directory
 from checks.core.progress import Progress, plain_console
 from checks.engine import flags
 from checks.engine.expect import Mismatch
-from checks.engine.flags import Flag, Hardening
-from checks.engine.prepared_host import PreparedHost
-from checks.evidence.hardening import Findings
-from checks.hardening import browsing, combinations, combined, individual, removed_flags, table
+from checks.engine.flags import Flag
+from checks.evidence import store
+from checks.evidence.model import HardeningRun
+from checks.evidence.store import Provenance
+from checks.hardening import experiments, report
 from checks.hardening.session import HardeningSession
 from checks.hosts.process import TimedOut
 from checks.nanoclaw.agent_session import opened
@@ -25,62 +27,85 @@ from checks.runner import verify
 
 
 @dataclass(frozen=True)
-class HardenOptions:
-    """What a user may ask of a hardening run. Without any of the five it is each and all."""
+class HardenHostOptions:
+    """The options of ``invoke harden-each`` and ``invoke harden-all``."""
 
-    each: bool = False
-    all: bool = False
-    lattice: bool = False
-    browser: bool = False
-    lose: bool = False
-    """Whether to lose one flag after another, to see its row turn red."""
-    host: str = "auto"
-    flags: Sequence[str] = ()
-    """Ids: each and lattice are of these flags only."""
-    nanoclaw: str = ""
-    evidence: str = ""
-    """A directory to leave evidence in; empty for none."""
-    timeout_factor: str = "1"
+    host: HostOption = "auto"
+    nanoclaw: NanoclawOption = ""
+    evidence: EvidenceOption = ""
+    timeout_factor: TimeoutFactorOption = "1"
+
+
+@dataclass(frozen=True)
+class HardenOptions(HardenHostOptions):
+    """The options of ``invoke harden``."""
+
+    each: Annotated[bool, "try every flag alone: the agent's answer, the attacks, the workarounds"] = False
+    all: Annotated[bool, "try the recommended set: the agent, the attacks, the browser and the cases"] = False
+    browser: Annotated[bool, "start Chromium with and without its sandbox: no flag, each flag, all flags"] = False
+    lattice: Annotated[
+        bool, "find the smallest failing sets: single flags, pairs, all but one, all (an hour under emulation)"
+    ] = False
+    lose: Annotated[bool, "remove one flag at a time, and expect that exactly its check fails"] = False
+    flag: Annotated[
+        Sequence[str], "try only this flag (its id in fixtures/hardening.toml); not with --all; repeatable"
+    ] = ()
+
+
+def harden_each(options: HardenHostOptions) -> Exit:
+    """Try each hardening flag alone. The same as `invoke harden --each`."""
+    return harden(HardenOptions(each=True, **vars(options)))
+
+
+def harden_all(options: HardenHostOptions) -> Exit:
+    """Try the recommended set of hardening flags. The same as `invoke harden --all`."""
+    return harden(HardenOptions(all=True, **vars(options)))
 
 
 def harden(options: HardenOptions) -> Exit:
-    """Run what is asked and print it. OK only where every flag that was tried is compatible, and bites."""
+    """Try the hardening flags on agents' containers: each flag alone, then the recommended set (default: both).
+
+    Exit status: 0 every flag is compatible and enforced; 1 at least one is not; 2 wrong usage; 3 the host can't be
+    used.
+    """
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
 
 
 def _run(options: HardenOptions, progress: Progress) -> Exit:
     hardening = flags.load()
-    chosen = [hardening.flag(each) for each in options.flags] or list(hardening.flags)
+    chosen = [hardening.flag(each) for each in options.flag] or list(hardening.flags)
     factor = verify.factor_of(options.timeout_factor)
     require_directory("--evidence", options.evidence)
     with opened(options.host, None, options.nanoclaw, progress) as (ready, handle):
         if ready.host.facts().engine != "podman":
             raise WrongUsage(f"{ready.host.name} has no Podman.", "The flags are tried on rootless Podman.")
-        return _Session(options, hardening, chosen, HardeningSession(ready, handle, progress, factor)).run()
+        return _Run(options, chosen, HardeningSession(ready, handle, hardening, progress, factor)).run()
 
 
-class _Session:
-    """What is asked, on a host that is ready."""
+class _Run:
+    """What the options ask for, on a prepared host."""
 
-    def __init__(
-        self, options: HardenOptions, hardening: Hardening, chosen: Sequence[Flag], session: HardeningSession
-    ) -> None:
+    def __init__(self, options: HardenOptions, chosen: Sequence[Flag], session: HardeningSession) -> None:
         self._options = options
-        self._hardening = hardening
         self._chosen = chosen
         self._session = session
         self._console = plain_console()
 
     def run(self) -> Exit:
-        """Do it, print it, write it down."""
+        """Do it, print it, write its evidence."""
         asked = self._options
-        prepared = self._session.prepared
+        host = self._session.prepared.host
         try:
             self._session.prepare(agent=not asked.lose)
         except (Mismatch, TimedOut) as failure:
-            raise HostProblem(f"On {prepared.host.name} no agent can be started at all: {failure}.") from failure
-        self._introduce(prepared)
+            raise HostProblem(f"On {host.name} no agent can be started, even without flags: {failure}.") from failure
+        facts = host.facts()
+        self._console.print(
+            f"Hardening on {host.name} ({self._session.prepared.profile}): {facts.distribution}, kernel "
+            f"{facts.kernel}, Podman {facts.version} ({facts.runtime}), cgroups {facts.cgroups}\n"
+            f"Agent: {self._session.handle.agent.name}"
+        )
         if asked.lose:
             return self._lose()
         both = not (asked.each or asked.all or asked.browser or asked.lattice)
@@ -97,53 +122,43 @@ class _Session:
 
     def _do(self, kind: str, work: Callable[[], tuple[str, Any, bool]]) -> bool:
         began = time.monotonic()
-        told = Findings(
-            self._session.prepared.host.name,
-            self._session.prepared.profile,
-            self._session.prepared.host.facts(),
-            self._session.handle.described,
-        )
+        prepared = self._session.prepared
+        provenance = Provenance(prepared.host.name, prepared.profile, prepared.host.facts())
         text, found, good = work()
         seconds = time.monotonic() - began
         self._console.print(f"\n{text}\n\n({seconds:.0f} s)")
         if self._options.evidence:
-            path = told.write(Path(self._options.evidence), kind, found, seconds)
+            values = {"kind": kind, "seconds": round(seconds), "agent": self._session.handle.described, "found": found}
+            record = store.build(HardeningRun, {**provenance.values(), **values})
+            path = store.save(record, Path(self._options.evidence))
             self._console.print(f"Evidence: {path}")
         return good
 
     def _each(self) -> tuple[str, Any, bool]:
-        rows = individual.run_individually(self._session, self._hardening, self._chosen)
-        return table.each(rows), [row.as_json() for row in rows], all(row.ok for row in rows)
+        found = experiments.run_individually(self._session, self._chosen)
+        return report.flags_alone(found), [each.as_json() for each in found], all(each.ok for each in found)
 
     def _all(self) -> tuple[str, Any, bool]:
         wanted = verify.VerifyOptions(
             host=self._options.host,
-            only=combined.SELECTION,
+            only=experiments.SELECTION,
             nanoclaw=self._options.nanoclaw,
             timeout_factor=self._options.timeout_factor,
             hardened=True,
         )
-        found = combined.run_combined(self._session, self._hardening, wanted, self._console)
-        return table.together(found), found.as_json(), found.ok
+        found = experiments.run_combined(self._session, wanted, self._console)
+        return report.combined(found), found.as_json(), found.ok
 
     def _browser(self) -> tuple[str, Any, bool]:
-        found = browsing.browse_all(self._session, self._hardening, self._chosen)
-        return table.browsing(found), [each.as_json() for each in found], all(each.ok for each in found)
-
-    def _lose(self) -> Exit:
-        losses = removed_flags.lose(self._session, self._hardening, self._chosen)
-        self._console.print(f"\n{table.losses(losses)}")
-        return Exit.OK if all(loss.seen for loss in losses) else Exit.CASE_FAILED
+        found = experiments.browse_all(self._session, self._chosen)
+        return report.browsers(found), [each.as_json() for each in found], all(each.ok for each in found)
 
     def _lattice(self) -> tuple[str, Any, bool]:
-        enabled = [flag for flag in self._chosen if not flag.documented]
-        points = combinations.walk(self._session, self._hardening, enabled)
-        return table.lattice(points), [point.as_json() for point in points], all(point.ok for point in points)
+        recommended = [flag for flag in self._chosen if flag.recommended]
+        found = experiments.run_combinations(self._session, recommended)
+        return report.combinations(found), [each.as_json() for each in found], all(each.ok for each in found)
 
-    def _introduce(self, prepared: PreparedHost) -> None:
-        facts = prepared.host.facts()
-        self._console.print(
-            f"Hardening on {prepared.host.name} ({prepared.profile}): {facts.distribution}, kernel {facts.kernel}, "
-            f"Podman {facts.version} ({facts.runtime}), cgroups {facts.cgroups}\n"
-            f"Agent: {self._session.handle.agent.name}"
-        )
+    def _lose(self) -> Exit:
+        found = experiments.run_without_each(self._session, self._chosen)
+        self._console.print(f"\n{report.removed_flags(found)}")
+        return Exit.OK if all(each.detected for each in found) else Exit.CASE_FAILED

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
-from checks.core.errors import Problem
+from checks.core.errors import Exit, Problem
+from checks.core.terminal import say
 from checks.hosts import guest, package_mirrors, recipe
 from checks.hosts.base import TITLES
 from checks.hosts.local import LocalHost
@@ -16,6 +17,12 @@ _NOT_TESTED = "not tested: this machine's apt has no mirror of its archive"
 def installable(host: recipe.Recipe) -> bool:
     """Whether its packages are likely reachable: Debian's by mmdebstrap's default, others by a configured mirror."""
     return host.archive == "debian" or bool(package_mirrors.mirror(host.archive))
+
+
+def hosts() -> Exit:
+    """List the known hosts: the version of Podman, whether the host is built, and whether it can run here."""
+    say(table())
+    return Exit.OK
 
 
 def table() -> str:

@@ -6,11 +6,13 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from rich.live import Live
 
 from checks.core import files, run_directories
 from checks.core.errors import Exit, WrongUsage
+from checks.core.options import EvidenceOption, TimeoutFactorOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_directory, require_file
 from checks.core.progress import Progress, plain_console
@@ -26,17 +28,23 @@ AT_MOST = 2  # at once: more guests than that slow each other down more than the
 
 @dataclass(frozen=True)
 class MatrixOptions:
-    """What a user may ask of a matrix."""
+    """The options of ``invoke matrix``."""
 
-    hosts: Sequence[str] = ()
-    at_once: str = "1"
-    html: str = ""
-    evidence: str = "evidence"
-    timeout_factor: str = "1"
+    host: Annotated[Sequence[str], "a throwaway host; repeatable (default: all, see invoke hosts)"] = ()
+    at_once: Annotated[str, "run this many guests at a time: 1, or 2, which splits a host's cases over two guests"] = (
+        "1"
+    )
+    html: Annotated[str, "write the matrix to this file, as an HTML page"] = ""
+    evidence: EvidenceOption = "evidence"
+    timeout_factor: TimeoutFactorOption = "1"
 
 
 def matrix(options: MatrixOptions) -> Exit:
-    """Run the hosts and print the summary."""
+    """Run the verification on several throwaway hosts, and compare each result with the expected failures.
+
+    Exit status: 0 every result is as expected; 1 at least one is not; 2 wrong usage; 3 a host can't be built or booted
+    here; 4 no host was tested, because the package archives are unreachable.
+    """
     return run_and_report(lambda: _matrix(options), Progress().say)
 
 
@@ -46,16 +54,16 @@ def _matrix(options: MatrixOptions) -> Exit:
     require_file("--html", options.html)
     require_directory("--evidence", options.evidence)
     verify.factor_of(options.timeout_factor)
-    for host in options.hosts:
+    for host in options.host:
         if host not in recipe.known():
             raise WrongUsage(
                 f"“{host}” is not a throwaway host, and a matrix is of those alone.",
                 f"Known: {', '.join(recipe.known())}. Another machine: invoke verify --host HOST",
             )
-    if twice := {host for host in options.hosts if options.hosts.count(host) > 1}:
+    if twice := {host for host in options.host if options.host.count(host) > 1}:
         raise WrongUsage(f"--host {min(twice)} is given twice.")
     known = expectations.load()
-    jobs = jobs_of(options.hosts or recipe.known())
+    jobs = jobs_of(options.host or recipe.known())
     with run_directories.new_run() as run:
         _show_while(jobs, run, options)
     say(table.summary(jobs, known))

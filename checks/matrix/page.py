@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from checks.core.rendering import render_template
+from checks.evidence.model import Command
 from checks.hosts.base import TITLES
 from checks.matrix.expectations import Expectations, Verdict
 from checks.matrix.run import Job
 
-_LOOKS = {
+_CELLS = {
     Verdict.PASSED: ("passed", "✓"),
     Verdict.SKIPPED: ("skipped", "–"),
-    Verdict.KNOWN: ("known", "✗"),
+    Verdict.EXPECTED_FAILURE: ("known", "✗"),
     Verdict.FAILED: ("failed", "✗"),
     Verdict.UNEXPECTED_PASS: ("surprise", "!"),
 }
@@ -38,14 +39,14 @@ def render(jobs: Sequence[Job], expectations: Expectations) -> str:
 def _head(job: Job) -> dict[str, str]:
     assert job.evidence
     facts = job.evidence.host
-    return {"host": job.host, "profile": job.profile, "engine": f"{TITLES[facts['engine']]} {facts['version']}"}
+    return {"host": job.host, "profile": job.profile, "engine": f"{TITLES[facts.engine]} {facts.version}"}
 
 
 def _groups(jobs: Sequence[Job], expectations: Expectations) -> list[dict[str, Any]]:
     groups: dict[str, dict[str, str]] = {}
     for job in jobs:
         for case in job.evidence.cases if job.evidence else ():
-            groups.setdefault(case["group"], {}).setdefault(case["id"], case["label"])
+            groups.setdefault(case.group, {}).setdefault(case.id, case.label)
     return [
         {
             "name": name,
@@ -64,9 +65,9 @@ def _cell(job: Job, wanted: str, expectations: Expectations) -> dict[str, str]:
     if case is None:
         return _NOT_RUN
     verdict = expectations.judge(case, job.evidence.host)
-    kind, mark = _LOOKS[verdict]
+    kind, mark = _CELLS[verdict]
     known = expectations.of(wanted, job.evidence.host)
-    reason = known.because if known else case.get("reason") or case.get("got", "")
+    reason = known.because if known else case.reason or case.got
     return {"kind": kind, "mark": mark, "title": f"{verdict}: {reason}" if reason else str(verdict)}
 
 
@@ -77,27 +78,27 @@ def _failures(jobs: Sequence[Job], expectations: Expectations) -> Iterator[dict[
             verdict = expectations.judge(case, job.evidence.host)
             if verdict in (Verdict.PASSED, Verdict.SKIPPED):
                 continue
-            kind, mark = _LOOKS[verdict]
-            known = expectations.of(case["id"], job.evidence.host)
+            kind, mark = _CELLS[verdict]
+            known = expectations.of(case.id, job.evidence.host)
             yield {
-                "id": f"{job.host}-{job.profile}-{case['id']}",
+                "id": f"{job.host}-{job.profile}-{case.id}",
                 "kind": kind,
                 "mark": mark,
                 "host": f"{job.host} ({job.profile})",
-                "label": case["label"],
+                "label": case.label,
                 "verdict": str(verdict),
                 "because": known.because if known else "",
                 "entry": known.entry if known else "",
-                "expected": case.get("expected", "a failure"),
-                "got": case.get("got", "none: it passed"),
-                "commands": [_command(command) for command in case["commands"][-3:]],
+                "expected": case.expected or "a failure",
+                "got": case.got or "none: it passed",
+                "commands": [_command(command) for command in case.commands[-3:]],
             }
 
 
-def _command(command: Mapping[str, Any]) -> dict[str, Any]:
+def _command(command: Command) -> dict[str, Any]:
     return {
-        "argv": shlex.join(command["argv"]),
-        "status": command["status"],
-        "stdout": command["stdout"]["text"],
-        "stderr": command["stderr"]["text"],
+        "argv": shlex.join(command.argv),
+        "status": command.status,
+        "stdout": command.stdout.text,
+        "stderr": command.stderr.text,
     }

@@ -22,8 +22,8 @@ from checks.core.errors import Exit, Problem
 from checks.core.paths import ROOT
 from checks.core.run_directories import Run
 from checks.engine.prepared_host import profiles
-from checks.evidence import stored
-from checks.evidence.stored import Stored
+from checks.evidence import store
+from checks.evidence.model import Verification
 from checks.hosts import recipe
 from checks.matrix.expectations import Expectations, Verdict
 
@@ -71,8 +71,8 @@ class State(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
-    ERROR = "error of the host"
-    NOT_TESTED = "unproven"
+    ERROR = "host error"
+    NOT_TESTED = "not tested"
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Job:
     phase: str = ""
     counts: dict[str, int] = field(default_factory=lambda: {"PASS": 0, "FAIL": 0, "SKIP": 0})
     seconds: float = 0.0
-    evidence: Stored | None = None
+    evidence: Verification | None = None
     message: str = ""
     """Why there is no evidence."""
     began: float = 0.0
@@ -96,7 +96,7 @@ class Job:
         """By case; empty without evidence."""
         if self.evidence is None:
             return {}
-        return {case["id"]: expectations.judge(case, self.evidence.host) for case in self.evidence.cases}
+        return {case.id: expectations.judge(case, self.evidence.host) for case in self.evidence.cases}
 
 
 def jobs_of(hosts: Sequence[str]) -> list[Job]:
@@ -252,11 +252,10 @@ def _conclude(job: Job, parts: Sequence[_Part], directory: Path) -> None:
     directory.mkdir(exist_ok=True)
     aside = directory / f".{job.host}-{job.profile}.part"
     try:
-        stored.join([part.written for part in parts], aside)
-        job.evidence = stored.read(aside)
+        job.evidence = store.join([part.written for part in parts], aside)
     except Problem as problem:
         aside.unlink(missing_ok=True)
         job.state, job.message = State.ERROR, str(problem)
         return
     job.state = State.DONE
-    aside.replace(stored.path_of(job.host, job.profile, directory))
+    aside.replace(directory / job.evidence.filename)

@@ -35,7 +35,7 @@ def line(job: Job) -> str:
 def summary(jobs: Sequence[Job], expectations: Expectations) -> str:
     """A row a job; below it what failed, and why, and what kept a host from being tested."""
     rows = [_row(job, job.verdicts(expectations)) for job in jobs]
-    headers = ("Host", "Profile", "Engine", "Passed", "Known to fail", "Unexpected", "Skipped", "Time", "Verdict")
+    headers = ("Host", "Profile", "Engine", "Passed", "Expected failures", "Unexpected", "Skipped", "Time", "Verdict")
     return "\n".join([tabulate(rows, headers=headers), "", *_notes(jobs, expectations)]).rstrip()
 
 
@@ -53,11 +53,13 @@ def _row(job: Job, verdicts: dict[str, Verdict]) -> tuple[str, ...]:
     if job.evidence is None:
         return (job.host, job.profile, "", "", "", "", "", clock(job.seconds), str(job.state))
     facts = job.evidence.host
-    count = [sum(verdict is each for verdict in verdicts.values()) for each in (Verdict.PASSED, Verdict.KNOWN)]
+    count = [
+        sum(verdict is each for verdict in verdicts.values()) for each in (Verdict.PASSED, Verdict.EXPECTED_FAILURE)
+    ]
     bad = sum(not verdict.good for verdict in verdicts.values())
     skipped = sum(verdict is Verdict.SKIPPED for verdict in verdicts.values())
     return (
-        job.host, job.profile, f"{TITLES[facts['engine']]} {facts['version']}", *(str(each) for each in count),
+        job.host, job.profile, f"{TITLES[facts.engine]} {facts.version}", *(str(each) for each in count),
         str(bad), str(skipped), clock(job.seconds), "unexpected" if bad else "as expected",
     )  # fmt: skip
 
@@ -68,11 +70,11 @@ def _notes(jobs: Sequence[Job], expectations: Expectations) -> Iterator[str]:
             yield f"{job.host} ({job.profile}) was not tested: {job.message or job.state}"
             continue
         for case in job.evidence.cases:
-            verdict, known = expectations.judge(case, job.evidence.host), expectations.of(case["id"], job.evidence.host)
-            told = f"{job.host} ({job.profile}): {case['label']}: {verdict}"
+            verdict, known = expectations.judge(case, job.evidence.host), expectations.of(case.id, job.evidence.host)
+            told = f"{job.host} ({job.profile}): {case.label}: {verdict}"
             if known:
                 yield f"{told}: {known.because} ({GUIDE}#{known.entry})"
             elif verdict is Verdict.FAILED:
-                yield f"{told}: expected {case['expected']}; got {case['got']}"
+                yield f"{told}: expected {case.expected}; got {case.got}"
             elif verdict is Verdict.SKIPPED:
-                yield f"{told}: {case['reason']}"
+                yield f"{told}: {case.reason}"

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import quote
 
 from checks.core import tools
@@ -20,8 +21,14 @@ PIN = FIXTURES / "nanoclaw.toml"
 _LONGEST = 200  # characters of a directory's name; file systems take 255 bytes
 
 
-def act(action: str, ref: str) -> Exit:
-    """``invoke nanoclaw ACTION``."""
+def nanoclaw(
+    action: Annotated[str, "fetch"],
+    ref: Annotated[str, "a tag or branch (default: the one in fixtures/nanoclaw.toml)"] = "",
+) -> Exit:
+    """Clone nanoclaw and print the directory: `invoke nanoclaw fetch`.
+
+    Exit status: 0 cloned, or already there; 2 wrong usage; 3 the clone failed.
+    """
 
     def run() -> Exit:
         if action != "fetch":

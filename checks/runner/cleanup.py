@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from checks.core import run_directories
 from checks.core.errors import Exit
 from checks.core.progress import Progress
@@ -9,10 +11,10 @@ from checks.engine.case_context import remove_objects
 from checks.hosts.local import LocalHost
 
 
-def clean(*, cache: bool) -> Exit:
-    """Remove what kept and dead runs left on this machine; with ``cache`` also the built hosts and images.
+def clean(cache: Annotated[bool, "also remove the built throwaway hosts and agent images"] = False) -> Exit:
+    """Remove what kept and killed runs left on this machine.
 
-    HOST_UNUSABLE if something could not be removed; such a run is removed by the next call.
+    Exit status: 0 everything was removed; 2 wrong usage; 3 something could not be removed.
     """
     progress = Progress()
     left: list[str] = []

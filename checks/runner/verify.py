@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import quote
 
 import pytest
@@ -15,6 +16,7 @@ from tabulate import tabulate
 
 from checks.core import files, redaction, run_directories
 from checks.core.errors import Exit, WrongUsage
+from checks.core.options import HostOption, NanoclawOption, ProfileOption, TimeoutFactorOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_file
 from checks.core.paths import ROOT
@@ -42,31 +44,32 @@ ORDER = (
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """What a user may ask of a verification."""
+    """The options of ``invoke verify``."""
 
-    host: str = "auto"
-    profile: str = ""
-    verbose: bool = False
-    only: Sequence[str] = ()
-    last_failed: bool = False
-    list_only: bool = False
-    junit: str = ""
-    json: str = ""
-    timeout_factor: str = "1"
-    """Text, so that what is no number is told by us."""
-    keep: bool = False
-    nanoclaw: str = ""
-    """A nanoclaw checkout; see ``agent.find`` for what is taken where it is empty."""
-    slow: bool = False
-    live: bool = False
-    sharing: bool = False
-    """Whether other throwaway hosts run here at the same time."""
-    hardened: bool = False
-    """Whether every ``docker run`` gets the recommended hardening flags."""
+    host: HostOption = "auto"
+    profile: ProfileOption = ""
+    verbose: Annotated[bool, "print every command and its output while it runs"] = False
+    only: Annotated[
+        Sequence[str], "run cases whose id, label or group contains this text; '!PATTERN' excludes; repeatable"
+    ] = ()
+    last_failed: Annotated[bool, "run the cases that failed in the last run on this host"] = False
+    list: Annotated[bool, "print the cases and exit"] = False
+    junit: Annotated[str, "write a JUnit XML report to this file"] = ""
+    json: Annotated[str, "write the evidence of the run to this file"] = ""
+    timeout_factor: TimeoutFactorOption = "1"
+    keep: Annotated[bool, "keep a failed case's containers and directory, and print how to inspect them"] = False
+    nanoclaw: NanoclawOption = ""
+    slow: Annotated[bool, "also run the cases that take very long on an emulated host"] = False
+    live: Annotated[bool, "let the agent call the real service, with the key in $ANTHROPIC_API_KEY"] = False
+    sharing: Annotated[bool, "limit this guest to one CPU, because another guest runs at the same time"] = False
+    hardened: Annotated[bool, "add the recommended hardening flags to every docker run (docs/SECURITY.md)"] = False
 
 
 def verify(options: VerifyOptions) -> Exit:
-    """Run the cases and print the report. Every problem becomes one line on standard error and an exit status."""
+    """Run every Docker CLI pattern that nanoclaw uses through the podman-docker shim, and print a report.
+
+    Exit status: 0 every case passed; 1 a case failed; 2 wrong usage; 3 the host can't be used.
+    """
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
 
@@ -135,7 +138,7 @@ def session(
         pytest.ExitCode.NO_TESTS_COLLECTED,
     ):
         raise RuntimeError("\n".join(plugin.broken) or f"pytest exited with {status!r}")
-    if options.list_only:
+    if options.list:
         rows = [(each.group, each.id, each.label) for each in plugin.listed]
         console.print(tabulate(rows, headers=("Group", "Case", "Label")))
         return Exit.OK, None
@@ -151,7 +154,7 @@ def session(
 def all_cases() -> list[CaseInfo]:
     """All cases, in the report's order. Needs no host."""
     plugin = VerificationPlugin(contextlib.nullcontext, Report(), Progress())  # type: ignore[arg-type]
-    arguments = [*_arguments(VerifyOptions(list_only=True)), "-p", "no:cacheprovider"]
+    arguments = [*_arguments(VerifyOptions(list=True)), "-p", "no:cacheprovider"]
     if run_pytest(arguments, plugins=[plugin]) != pytest.ExitCode.OK:
         raise plugin.crash or RuntimeError("\n".join(plugin.broken))
     return plugin.listed
@@ -178,7 +181,7 @@ def _arguments(options: VerifyOptions, junit: str = "") -> list[str]:
         "-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(CASES.parent.parent),
         "-o", f"cache_dir={run_directories.cache() / 'last-failed' / quote(options.host, safe='')}",
         *(["--last-failed"] if options.last_failed else []),
-        *(["--collect-only"] if options.list_only else []),
+        *(["--collect-only"] if options.list else []),
         *([f"--junitxml={junit}"] if junit else []),
     ]  # fmt: skip
 
@@ -207,7 +210,7 @@ def _check(options: VerifyOptions) -> None:
     _live_key(options)
     require_file("--json", options.json)
     require_file("--junit", options.junit)
-    if options.list_only and (options.json or options.junit):
+    if options.list and (options.json or options.junit):
         raise WrongUsage("--list runs no case: --json and --junit would be empty.")
     if options.json and options.junit and Path(options.json).resolve() == Path(options.junit).resolve():
         raise WrongUsage("--json and --junit name the same file.", "Name two files.")
