@@ -149,7 +149,7 @@ def _output(inside: bytes) -> Output | None:
 def message(*, prompt: str, group: str, is_main: bool) -> dict[str, Any]:
     """What nanoclaw's ``runContainerAgent()`` is given."""
     return {
-        "prompt": prompt, "groupDirectory": group, "chatJid": "verify@g.us", "isMain": is_main, "assistantName": "Andy",
+        "prompt": prompt, "groupFolder": group, "chatJid": "verify@g.us", "isMain": is_main, "assistantName": "Andy",
     }  # fmt: skip
 
 

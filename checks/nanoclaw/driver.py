@@ -76,7 +76,7 @@ def drive(ctx: CaseContext, agent: Agent, image: str, question: Question) -> Dri
     tree.file(f"{PROJECT}/.env", question.env_file, mode=0o600)
     tree.directory(f"{PROJECT}/groups/global", "record", "tools")
     tree.file("driver.mjs", (_FIXTURES / "driver.mjs").read_bytes())
-    tree.file("group.json", json.dumps({"name": GROUP, "directory": GROUP, "trigger": "@Andy", "added_at": ""}))
+    tree.file("group.json", json.dumps({"name": GROUP, "folder": GROUP, "trigger": "@Andy", "added_at": ""}))
     tree.lay_out(ctx)
     ctx.host.put(f"{ctx.directory}/bin/docker", (_FIXTURES / "docker").read_bytes(), mode=0o755)
     tools = ctx.host.run(shell(_TOOLS, f"{ctx.directory}/tools", image), timeout=60)
