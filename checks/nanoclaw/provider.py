@@ -151,7 +151,7 @@ class AgentProvider:
         with self._progress.step("Loading a substitute for the base image"):
             ctx.host.run_checked(["podman", "load"], stdin=archive, timeout=300, doing="loading a base image")
         self._loaded.append(ctx)
-        return base.STAND_IN
+        return base.SUBSTITUTE
 
     def _attach(self, agent: Agent, ctx: CaseContext, guest: Guest) -> str:
         """Provide the image on a disk for a guest's account."""
