@@ -1,4 +1,4 @@
-"""Commands in a user namespace of our own making, in which ids are called as we need them to be called."""
+"""Commands in a user namespace with id mappings of the caller's choice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from checks.core.polling import poll
 from checks.hosts.base import account_name
 
 IDS = 65536
-"""Subordinate ids of an account, as useradd gives them; with its own id, its namespace has one more."""
+"""Subordinate ids of an account, as useradd assigns them; its namespace also has its own id."""
 
 _START_BOUND = 10.0  # seconds
 
@@ -26,21 +26,21 @@ def programs() -> tuple[str, ...]:
 
 
 def missing(*needed: str) -> list[str]:
-    """Those of the programs that this machine lacks."""
+    """The programs of these that this machine lacks."""
     return [program for program in needed if shutil.which(program, path=tools.path()) is None]
 
 
 def require() -> None:
-    """Raise HostProblem unless this account can have such a namespace, and mount in it."""
+    """Raise HostProblem unless this account can make such a namespace and mount in it."""
     if absent := missing(*programs()):
         raise HostProblem(
-            f"This account can't have a user namespace: {', '.join(absent)} is not installed.",
-            "Install what is missing with: scripts/install.sh guest",
+            f"This account can't make a user namespace: {', '.join(absent)} is not installed.",
+            "Install it with: scripts/install.sh guest",
         )
     done = run(["mount", "--no-mtab", "-t", "tmpfs", "tmpfs", "/mnt"], own=0, rest=1)
     if done.returncode != 0:
         raise HostProblem(
-            f"This account can't mount in a user namespace of its own: {done.stderr.strip()}.",
+            f"This account can't mount in a user namespace: {done.stderr.strip()}.",
             "On Ubuntu, allow it with: sysctl kernel.apparmor_restrict_unprivileged_userns=0",
         )
 
@@ -48,13 +48,12 @@ def require() -> None:
 def run(
     argv: Sequence[str], *, own: int, rest: int, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command with all rights over files of our own id, which it sees as ``own``, and over those of our
-    subordinate ids, which it sees as ``rest`` and the 65535 that follow.
+    """Run a command that owns the files of this account, as id ``own``, and of its subordinate ids, from ``rest`` on.
 
-    Root has no need of subordinate ids: it takes the ids from 1 on. ``env`` replaces our environment, except PATH.
-    Raises HostProblem where there are no subordinate ids or no namespaces.
+    Root needs no subordinate ids: it uses the ids from 1 on. ``env`` replaces the environment, except PATH. Raises
+    HostProblem if there are no subordinate ids or no namespaces.
     """
-    # The caller maps the ids, since only from outside they can be mapped; until then the command waits.
+    # Ids can be mapped from outside only: the command waits until this process has mapped them.
     waiting = ["unshare", "--user", "--mount", "--keep-caps", "sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh"]
     with subprocess.Popen(
         [*waiting, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -82,31 +81,31 @@ def _await_namespace(process: subprocess.Popen[str]) -> None:
 
     if poll(lambda: made() is not False, timeout=_START_BOUND, interval=0.01) and made():
         return
-    said = process.stderr.read() if process.stderr and process.poll() is not None else ""
+    printed = process.stderr.read() if process.stderr and process.poll() is not None else ""
     raise HostProblem(
-        f"No user namespace could be made: {said.strip() or 'unshare did not start'}.",
-        "Does “unshare --user true” work on this machine?",
+        f"No user namespace could be made: {printed.strip() or 'unshare did not start'}.",
+        "Try “unshare --user true” on this machine.",
     )
 
 
 def _map(pid: int, kind: str, own: int, rest: int) -> None:
-    """Give a process's namespace its map: theirs, ours, how many."""
+    """Write a process's id map: inside, outside, count."""
     if os.geteuid() == 0:
         Path(f"/proc/{pid}/{kind}_map").write_text(f"{own} 0 1\n{rest} 1 {IDS}\n")
         return
     ours = os.getuid() if kind == "uid" else os.getgid()
     words = [str(each) for each in (pid, own, ours, 1, rest, _first_subordinate(kind), IDS)]
-    tools.run_checked([f"new{kind}map", *words], doing="mapping ids", remedy="Is the package uidmap installed?")
+    tools.run_checked([f"new{kind}map", *words], doing="mapping ids", remedy="Install the package uidmap.")
 
 
 def _first_subordinate(kind: str) -> int:
-    """The first of this account's subordinate ids, of which it needs 65536 in one piece."""
+    """The first of this account's subordinate ids; it needs 65536 consecutive ones."""
     asked = ["getsubids", *(["-g"] if kind == "gid" else []), account_name(os.getuid())]
     for line in tools.run(asked).stdout.splitlines():  # "0: account 100000 65536"
         words = line.split()
         if len(words) == 4 and int(words[3]) >= IDS:
             return int(words[2])
     raise HostProblem(
-        f"This account has no {IDS} subordinate {kind}s in one piece (/etc/sub{kind}).",
-        "Give it some: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME",
+        f"This account lacks {IDS} consecutive subordinate {kind}s (/etc/sub{kind}).",
+        "Add them: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME",
     )

@@ -1,4 +1,4 @@
-"""How this machine reaches its package registries: its apt's and npm's own settings, for what is installed by them."""
+"""Package mirrors of this machine: the settings of its apt and npm, for builds."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ _SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def mirror(archive: str = "debian") -> list[str]:
-    """The mirror of ``archive`` in this machine's own apt configuration; empty where it names none: a tool has its
-    default.
-    """
+    """The mirror of ``archive`` in this machine's apt configuration; empty if there is none."""
     wanted = archive.capitalize()
     listed = _output(
         "apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)", "Created-By: Packages"
@@ -30,18 +28,18 @@ def mirror(archive: str = "debian") -> list[str]:
 
 
 def apt_settings() -> list[str]:
-    """What this machine's apt needs to reach its mirror (proxies, retries, stale Release files)."""
+    """The settings that this machine's apt needs for its mirror (proxies, retries, expired Release files)."""
     return [line for line in _output("apt-config", "dump").splitlines() if _APT_CARRIED_OVER.match(line)]
 
 
 def npm_settings() -> list[str]:
-    """The registry of this machine's npm, as a line of an npmrc; empty where there is no npm."""
+    """The registry of this machine's npm, as a line of an npmrc; empty without npm."""
     registry = _output("npm", "config", "get", "registry").strip()
     return [f"registry={registry}"] if registry.startswith(("http://", "https://")) else []
 
 
 def certificates() -> bytes:
-    """The certificates that this machine trusts, in PEM; empty where none are found."""
+    """The certificates that this machine trusts, in PEM; empty if none are found."""
     named = [os.environ[name] for name in _CERTIFICATES if os.environ.get(name)]
     for path in (*named, _SYSTEM_CERTIFICATES):
         if Path(path).is_file():
