@@ -62,7 +62,9 @@ def test_what_was_mistyped_is_one_line_and_2(program: Sequence[str], typed: Sequ
 
 
 @pytest.mark.parametrize(
-    "typed", [["--list-depth", "x"], ["--search-root"], ["--command-timeout", "soon"], ["-T"]], ids=str
+    "typed",
+    [["--list-depth", "x"], ["-f", "/nope", "hosts"], ["--search-root"], ["--command-timeout", "soon"], ["-T"]],
+    ids=str,
 )
 def test_what_invoke_itself_can_not_read_is_2(typed: Sequence[str], tmp_path: Path) -> None:
     assert run(tmp_path, [*OWN, *typed]).returncode == 2

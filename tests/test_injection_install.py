@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import os
 import subprocess
 import threading
+import time
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -365,6 +367,38 @@ def test_a_lock_is_given_up_by_whoever_dies(home: Path) -> None:
     with install.locked(LocalHost()):
         pass
     assert tree(home) == set()
+
+
+def test_another_account_that_can_read_the_home_cannot_hold_the_lock(home: Path) -> None:
+    descriptor = os.open(home, os.O_RDONLY)  # all that another account can get of a home that is not its own
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        begun = time.monotonic()
+        with install.locked(LocalHost()):
+            assert [path.stat().st_mode & 0o077 for path in home.iterdir()] == [0]
+    finally:
+        os.close(descriptor)
+    assert time.monotonic() - begun < 20
+    assert tree(home) == set()
+
+
+def test_a_pipe_among_the_settings_is_named_at_once(home: Path) -> None:
+    settings = home / ".config" / "containers" / "containers.conf.d"
+    settings.mkdir(parents=True)
+    os.mkfifo(settings / "90-pipe.conf")
+    begun = time.monotonic()
+    with pytest.raises(HostProblem, match=r"90-pipe\.conf is a pipe"):
+        look(LocalHost())
+    assert time.monotonic() - begun < 10
+
+
+def test_a_settings_file_without_end_is_not_read_to_its_end(home: Path) -> None:
+    settings = home / ".config" / "containers"
+    settings.mkdir(parents=True)
+    with (settings / "containers.conf").open("wb") as file:
+        file.truncate(1 << 33)  # 8 GiB, none of it on the disk
+    with pytest.raises(HostProblem, match=r"containers\.conf has more than \d+ bytes"):
+        look(LocalHost())
 
 
 @pytest.mark.parametrize("name", [HOOK, HOOK_JSON, DROP_IN])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import grp
 import os
 import shutil
 import signal
@@ -153,7 +154,7 @@ def test_the_cache_is_the_accounts_alone(own_cache: Path) -> None:
 
 def test_a_cache_that_others_can_write_is_refused(own_cache: Path) -> None:
     run_directories.cache().chmod(0o777)
-    with pytest.raises(HostProblem, match="other accounts can write"):
+    with pytest.raises(HostProblem, match="Other accounts can write"):
         run_directories.cache()
 
 
@@ -198,3 +199,26 @@ def test_a_home_that_is_none_is_that_of_the_system(
     monkeypatch.setattr("pwd.getpwuid", unknown)
     with pytest.raises(HostProblem, match="no home directory"):
         run_directories.cache()
+
+
+def test_a_cache_that_a_group_of_others_can_write_is_refused(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_directories.cache().chmod(0o770)
+    own = grp.getgrgid(os.getegid())
+    members = grp.struct_group((own.gr_name, own.gr_passwd, own.gr_gid, ["somebody-else"]))
+    monkeypatch.setattr(grp, "getgrgid", lambda _: members)
+    with pytest.raises(HostProblem, match="Other accounts can write"):
+        run_directories.cache()
+
+
+def test_a_cache_below_a_directory_that_others_can_write_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared / "cache"))
+    run_directories.cache()
+    shared.chmod(0o777)
+    with pytest.raises(HostProblem, match=f"Other accounts can write {shared}"):
+        run_directories.cache()
+    shared.chmod(0o1777)  # as /tmp: each removes its own
+    run_directories.cache()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import grp
 import os
 import pwd
 import secrets
@@ -34,6 +35,7 @@ _SHARED = Path("/var/tmp")  # noqa: S108 - only mkdtemp makes anything in it
 _OWNER = "run"
 """In the scratch directory: a link to the run's directory in the cache."""
 _OWN_CACHE = "Set XDG_CACHE_HOME to a directory of your own."
+_UNMAPPED = 65534  # the owner of what belongs to nobody of this user namespace
 _KILL_BOUND = 5.0  # seconds; a killed process takes a moment to go
 
 
@@ -54,11 +56,30 @@ def cache() -> Path:
         raise HostProblem(
             f"The cache directory {directory} belongs to another account (uid {seen.st_uid}).", _OWN_CACHE
         )
-    if seen.st_mode & 0o002:
-        raise HostProblem(
-            f"The cache directory {directory} is one that other accounts can write.", f"chmod o-w {directory}"
-        )
+    for each in (directory, *directory.resolve().parents):
+        seen = each.stat()
+        # Who can write a directory can replace what is in it, but for one with the sticky bit (/tmp).
+        if seen.st_mode & 0o022 and not (each != directory and seen.st_mode & stat.S_ISVTX) and not _own_group(seen):
+            raise HostProblem(f"Other accounts can write {each}, where the cache is.", f"chmod go-w {each}")
+        if seen.st_uid not in (0, os.geteuid(), _UNMAPPED):
+            raise HostProblem(
+                f"{each}, where the cache is, belongs to another account (uid {seen.st_uid}).", _OWN_CACHE
+            )
     return directory
+
+
+def _own_group(seen: os.stat_result) -> bool:
+    """Whether its group has this account alone, as the user private groups of many systems have."""
+    if seen.st_mode & 0o002:
+        return False
+    try:
+        group = grp.getgrgid(seen.st_gid)
+        own = pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    others = [name for name in group.gr_mem if name != own.pw_name]
+    shared = any(each.pw_gid == seen.st_gid and each.pw_uid != own.pw_uid for each in pwd.getpwall())
+    return not others and not shared
 
 
 def _home() -> Path:

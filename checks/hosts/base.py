@@ -18,6 +18,8 @@ from checks.core.errors import HostProblem
 from checks.hosts.process import HEAD, Completed, Echo, Process, TimedOut
 from checks.hosts.talking import Flood, Spawned, spawned
 
+_REPORTED = 600
+"""Characters of a failed step's error that a message quotes."""
 _GRACE = 10.0  # seconds, times the slowness: how much later than its own bound a command may be reported
 
 SHARED = "/var/tmp"  # noqa: S108 - only make_private_directory makes anything in it
@@ -59,7 +61,7 @@ printf 'cgroups=%s\\n' "$cgroups"
 printf 'init=%s\\n' "$(cat /proc/1/comm)"
 if command -v podman >/dev/null; then engine=podman format=json; else engine=docker format='{{json .}}'; fi
 printf 'engine=%s\\n' "$engine"
-printf 'info=%s\\n' "$("$engine" info --format "$format" 2>/dev/null | tr -d '\\n')"
+printf 'info=%s\\n' "$("$engine" info --format "$format" 2>/dev/null | head -c 1048576 | tr -d '\\n')"
 """
 
 
@@ -256,8 +258,9 @@ class Host(ABC):
                 "Look at the host's load, then run again.",
             ) from error
         if done.returncode != 0:
-            said = done.stderr.strip() or done.stdout.strip() or "it said nothing"
-            raise HostProblem(f"On {self.name}, {doing} failed with status {done.returncode}: {said}")
+            # Never standard output: it may be the user's own configuration, or a secret of theirs.
+            reported = " ".join(done.stderr.split())[-_REPORTED:] or "it printed no error"
+            raise HostProblem(f"On {self.name}, {doing} failed with status {done.returncode}: {reported}")
         if done.cut:
             raise HostProblem(f"On {self.name}, {doing} printed more than the {HEAD // 2**20} MB that are read.")
         return done

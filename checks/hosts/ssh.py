@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import secrets
 import shlex
 import subprocess
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from checks.core.errors import HostProblem, WrongUsage
 from checks.hosts.base import Host
-from checks.hosts.process import Completed
+from checks.hosts.process import Completed, Process, TimedOut
 
 _DESTINATION = re.compile(
     r"ssh://(?:(?P<user>[\w.+-]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(?P<port>[0-9]{1,5}))?/?"
@@ -23,6 +25,9 @@ _START = 'printf %s "$1"; shift; eval "$(printf %b "$@")"; exit $?'
 
 The shell stays, to turn a death by signal into a status: ssh itself has only 255 for that.
 """
+_CONNECT_TIMEOUT = 30  # seconds, for ssh to say whether its connection still works; ConnectTimeout is 10
+_FORWARD_TIMEOUT = 60  # seconds, for ssh to connect and to name the port that it forwards
+_MOST_PRINTED = 1 << 16  # characters that are read of what ssh prints until then
 _CHUNK = 500  # bytes: csh refuses longer words
 _SOCKET = 108 - 1 - 17  # bytes that a control socket's path may have: ssh binds it under a longer name first
 
@@ -103,11 +108,15 @@ class SshHost(Host):
         self._lent.append(process)
         said = ""
         assert process.stderr
-        for line in process.stderr:  # until the port is told, or ssh ends
-            said += line
-            if found := re.match(r"Allocated port (\d+) for remote forward", line):
-                return int(found[1])
-        raise HostProblem(f"{self.name} forwards no port to this machine: {said.strip()}", "Does its sshd allow it?")
+        # Until ssh names the port or ends; a far side can make it print anything.
+        with _ended_after(process, _FORWARD_TIMEOUT):
+            while len(said) < _MOST_PRINTED and (line := process.stderr.readline(_MOST_PRINTED)):
+                said += line
+                if found := re.match(r"Allocated port (\d+) for remote forward", line):
+                    return int(found[1])
+        raise HostProblem(
+            f"{self.name} forwards no port to this machine: {said.strip()[-300:]}", "Does its sshd allow it?"
+        )
 
     def close(self) -> None:
         for process in self._lent:
@@ -115,12 +124,16 @@ class SshHost(Host):
             process.wait()
         self._lent.clear()
         if self._socket and self._socket.exists():
-            subprocess.run([*self._client(), "-O", "exit", "--", self.destination], capture_output=True, check=False)
+            with contextlib.suppress(TimedOut):
+                Process([*self._client(), "-O", "exit", "--", self.destination]).wait(_CONNECT_TIMEOUT)
 
     def _connected(self) -> bool:
         asked = ["-O", "check", "--", self.destination] if self._socket else ["--", self.destination, "exec true"]
         probe = [*self._client(), *asked]
-        done = subprocess.run(probe, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        try:
+            done = Process(probe).wait(_CONNECT_TIMEOUT)
+        except TimedOut:
+            return False
         return done.returncode == 0
 
     def _client(self) -> list[str]:
@@ -133,6 +146,17 @@ class SshHost(Host):
             *(["-p", str(self.port)] if self.port else []), *self.options, "-o", "BatchMode=yes",
             "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=8",
         ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def _ended_after(process: subprocess.Popen[str], timeout: float) -> Iterator[None]:
+    """Kill the process if the block lasts longer than ``timeout`` seconds."""
+    timer = threading.Timer(timeout, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _encoded(text: str) -> list[str]:

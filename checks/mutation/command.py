@@ -38,7 +38,7 @@ from checks.nanoclaw.provider import AgentProvider
 from checks.runner.plugin import CaseInfo
 from checks.runner.verify import all_cases
 
-AGENT = {"streams_kit": Design.STREAMS, "databases_kit": Design.DATABASES, "checkout_kit": Design.STREAMS}
+AGENT = {"streams_handle": Design.STREAMS, "databases_handle": Design.DATABASES, "checkout_handle": Design.STREAMS}
 """The fixtures that make an agent run, which takes a minute under emulation."""
 
 
@@ -161,9 +161,9 @@ def _run_all(
 
 def suits(case: CaseInfo, uid: int) -> bool:
     """Whether a case can run on the account of that uid."""
-    if "bench_of_image_uid" in case.asks:
+    if "ctx_of_image_uid" in case.asks:
         return uid == IMAGE_UID
-    return "bench_passing_user" not in case.asks or uid != IMAGE_UID
+    return "ctx_passing_user" not in case.asks or uid != IMAGE_UID
 
 
 @contextlib.contextmanager

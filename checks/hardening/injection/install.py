@@ -26,13 +26,19 @@ from checks.hosts.base import Host
 
 _WAIT = 200  # seconds that one install waits for others on the same account
 
-# A lock on the home leaves no file behind, and is given up when whoever holds it dies: then its input ends.
+# A file that no other account can open, or lock; it is removed by whoever holds it last. The lock is given up when its
+# holder dies: then the input ends.
 _LOCK = """
-exec 9<"$HOME" || exit 1
+umask 077
+lock=$HOME/.nanoclaw-verify.lock
 command -v flock >/dev/null || { echo ==no-flock==; exit 1; }
-flock -w "$1" 9 || { echo ==busy==; exit 1; }
+until [ "$lock" -ef /dev/fd/9 ]; do # the one before may have removed it meanwhile
+    exec 9>>"$lock" || exit 1
+    flock -w "$1" 9 || { echo ==busy==; exit 1; }
+done
 echo ==locked==
 cat >/dev/null
+rm -f "$lock"
 """
 
 
@@ -246,7 +252,9 @@ def locked(host: Host) -> Iterator[None]:
         if got == 2:
             raise HostProblem(f"There is no flock on {host.name}.", "Install the package util-linux.")
         if got:
-            raise HostProblem(f"The home on {host.name} can't be locked.", "Is it on a network file system?")
+            raise HostProblem(
+                f"On {host.name}, ~/.nanoclaw-verify.lock can't be made.", "Can the account write its home?"
+            )
         yield
     finally:
         with contextlib.suppress(OSError, ValueError):
