@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,18 +15,15 @@ from checks.capacity.wslconfig.validate import validate
 from checks.core import bounded
 from checks.core.errors import Exit, WrongUsage
 from checks.core.paths import ROOT
-from checks.evidence import source
-from checks.evidence import stored as matrix_stored
-from checks.evidence.run import SCHEMA
-from checks.guide import records
-from checks.mutation import stored as trust_stored
+from checks.evidence import store
+from checks.evidence.model import Capacity, HardeningRun, MutationRun, Reproduction, Verification
 from checks.nanoclaw.contract import END, START, Markers
 
 READERS: dict[str, Callable[[Path], object]] = {
-    "evidence": matrix_stored.read,
-    "findings": lambda path: source.load_validated(path, SCHEMA, "anything"),
-    "sabotages": trust_stored.read,
-    "reproductions": records.read,
+    **{
+        kind.__name__: partial(store.load, kind=kind)
+        for kind in (Verification, HardeningRun, MutationRun, Reproduction, Capacity)
+    },
     ".wslconfig": wslconfig_files.load,
 }
 
@@ -36,11 +34,11 @@ def test_a_file_without_an_end_is_refused(read: Callable[[Path], object]) -> Non
         read(Path("/dev/zero"))
 
 
-@pytest.mark.parametrize("read", list(READERS.values())[:4], ids=list(READERS)[:4])
-def test_json_that_is_nested_too_deeply_is_refused(tmp_path: Path, read: Callable[[Path], object]) -> None:
+@pytest.mark.parametrize("read", list(READERS.values())[:-1], ids=list(READERS)[:-1])
+def test_json_that_is_nested_deeply_is_refused(tmp_path: Path, read: Callable[[Path], object]) -> None:
     file = tmp_path / "deep.json"
     file.write_text("[" * 200_000)
-    with pytest.raises(WrongUsage, match="nested too deeply"):
+    with pytest.raises(WrongUsage, match="is not evidence of"):
         read(file)
 
 
@@ -54,6 +52,13 @@ def test_a_wslconfig_without_an_end_is_wrong_usage(capsys: pytest.CaptureFixture
 def test_a_value_of_any_length_is_judged(key: str, value: str) -> None:
     source = wslconfig_files.decode(f"[wsl2]\n{key}={value}\n".encode())
     assert [each.line for each in validate(source)] == [2]
+
+
+@pytest.mark.parametrize("memory", ["9" * 5000, "9" * 5000 + "GB", "0." + "0" * 5000 + "1GB", "1" + "0" * 400 + "TB"])
+def test_a_memory_of_any_length_is_wrong_usage(memory: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = WslconfigOptions(containers="1", host_memory=memory, host_cpus="8")
+    assert wslconfig(options) is Exit.WRONG_USAGE
+    assert capsys.readouterr().err.startswith("Wrong usage: ")
 
 
 def test_an_agent_that_nests_its_answer_too_deeply_has_said_nothing() -> None:

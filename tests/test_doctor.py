@@ -253,6 +253,30 @@ def test_a_podman_that_hangs_is_a_finding_and_no_hanging_doctor(
     assert "docker-info-fails" in found
 
 
+@pytest.mark.parametrize("where", ["docker --version", "podman --version", "podman info", "podman info >&2", "node"])
+def test_no_program_of_the_host_fills_the_memory(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor the shell's, which keeps a line as well as what it substitutes."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".local" / "share" / "containers" / "storage").mkdir(parents=True)
+    program, _, rest = where.partition(" ")
+    flood = f"head -c 300000000 /dev/zero | tr '\\0' x {'>&2' if '>&2' in rest else ''}; exit 1"
+    programs = {
+        "id": "echo 1500",
+        "docker": "echo other",
+        "podman": "echo podman version 5.4.2",
+        "node": "echo v22.1.0",
+    }
+    asked = rest.removesuffix(">&2").strip()
+    programs[program] = f'case "$*" in "{asked}"*) {flood} ;; *) {programs[program]} ;; esac'
+    host = FakeHost(tmp_path, programs)
+    script = (FIXTURES / "doctor" / "look.sh").read_text()
+    limited = ["sh", "-c", 'ulimit -v 200000; exec "$@"', "sh", "sh", "-c", script, "look.sh", "60"]  # KiB
+    done = host.run(limited, timeout=120)
+    assert done.returncode == 0, done.stderr[-300:]
+    assert "info_ok" not in parse(done.stdout) or "info" not in asked
+    assert len(done.stdout_bytes) < 2 << 20
+
+
 def test_a_host_that_can_not_be_looked_at_is_an_error_of_the_host(tmp_path: Path) -> None:
     with pytest.raises(HostProblem, match="failed with status"):
         look(FakeHost(tmp_path, {"sh": "exit 5"}))

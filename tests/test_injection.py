@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from checks.core.errors import Exit, WrongUsage
 from checks.documents import injection
 from checks.engine.container_state import ContainerState, Mounted
+from checks.evidence import store
 from checks.hardening.injection import stored
 from checks.hardening.injection.command import InjectOptions, inject
 from checks.hardening.injection.options import known, toml_of, words_of
@@ -100,7 +100,7 @@ def evidence(**host: object) -> dict[str, object]:
     facts = {**DEBIAN_13.as_json(), "name": "debian-13", "profile": "stock", **host}
     return {
         "host": facts,
-        "started": "x",
+        "started": "2026-01-02T00:00:00+00:00",
         "agent": "y",
         "findings": [{"what": "a", "held": True, "seen": "b"}],
         "missing": {},
@@ -108,21 +108,11 @@ def evidence(**host: object) -> dict[str, object]:
 
 
 def test_evidence_is_believed_of_its_own_host_only(tmp_path: Path) -> None:
-    path = tmp_path / "debian-13.json"
-    path.write_text(json.dumps(evidence()))
-    assert stored.read(path, stored.CHECK)["agent"] == "y"
+    assert store.load(stored.write(stored.CHECK, evidence(), tmp_path), stored.CHECK).agent == "y"
     for wrong in ({"version": "4.3.1"}, {"name": "debian-12"}, {"uid": 7}, {"rootless": False}):
-        path.write_text(json.dumps(evidence(**wrong)))
+        path = stored.write(stored.CHECK, evidence(**wrong), tmp_path)
         with pytest.raises(WrongUsage, match="evidence"):
-            stored.read(path, stored.CHECK)
-    path.write_text("{}")
-    with pytest.raises(WrongUsage, match="no evidence of a run"):
-        stored.read(path, stored.CHECK)
-
-
-def test_what_is_committed_can_be_believed() -> None:
-    for kind in (stored.OPTIONS, stored.CHECK):
-        stored.committed(kind)
+            store.load(path, stored.CHECK)
 
 
 def test_containers_conf_widens_the_capabilities_before_podman_5() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.documents import examples
-from checks.hardening.injection import configuration, install, state
+from checks.hardening.injection import configuration, effect, install, state
 from checks.hardening.injection.configuration import DROP_IN, HOOK, HOOK_JSON, OLD_FILE, REFUSAL, Whose, whose
 from checks.hardening.injection.state import Found, look, obstacles, problems, require_account
 from checks.hosts.local import LocalHost
@@ -241,6 +241,22 @@ def test_a_variable_that_overrides_it_is_named(
     assert tree(home) == set()
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("variable", ["CONTAINERS_CONF_OVERRIDE", "PODMAN_USERNS"])
+def test_what_only_a_variable_of_this_shell_sets_is_not_installed(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, dry_run: bool
+) -> None:
+    """nanoclaw's service has no such variable: it would run its agents by what the files set."""
+    write(home, "containers.conf.d/99-mine.conf", "[containers]\nuserns = ''\n")
+    override = tmp_path / "override.conf"
+    override.write_text("[containers]\nuserns = 'keep-id'\n")
+    monkeypatch.setenv(variable, str(override) if variable.endswith("OVERRIDE") else "keep-id")
+    before = snapshot(home)
+    with pytest.raises(HostProblem, match=f"without {variable} of this environment: not in force: user namespace"):
+        install.install(LocalHost(), dry_run=dry_run)
+    assert snapshot(home) == before
+
+
 def test_a_file_that_is_read_earlier_is_no_obstacle(home: Path) -> None:
     write(home, "containers.conf.d/10-mine.conf", "[engine]\nhooks_dir = []\n[containers]\nuserns = ''\n")
     assert install.install(LocalHost(), dry_run=False) == Exit.OK
@@ -329,6 +345,21 @@ def test_a_limit_that_is_not_enforced_must_be_accepted(
     assert tree(home) == set()
     assert install.install(LocalHost(), dry_run=False, accept_missing=True) == Exit.OK
     assert "Not set: memory. Podman accepts the limit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "printed", ["error\\tA\\n", "created\\teWVzCg==\\nerror\\tabcde\\n", "started\\t=\\303\\251\\n"]
+)
+def test_what_the_probe_printed_and_can_not_be_decoded_is_the_hosts_problem(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str
+) -> None:
+    fixtures = tmp_path / "fixtures"
+    (fixtures / "injection").mkdir(parents=True)
+    (fixtures / "injection" / "effect.sh").write_text(f"printf '{printed}'\n")
+    monkeypatch.setattr(effect, "FIXTURES", fixtures)
+    with pytest.raises(HostProblem, match="what Podman printed can't be read"):
+        install.install(LocalHost(), dry_run=False)
+    assert tree(home) == set()
 
 
 @pytest.mark.parametrize("name", ["CORP\\bob", "CORP\\user", 'a"b', "a'b", "a]b#", "ü$(x)`y`", "a\tb"])

@@ -166,7 +166,7 @@ READ_OR_INSIDE = {
     "checks/hardening/injection/measure.py": "inside a container",
     "checks/hardening/injection/options.py": "inside a container",
     "checks/hardening/injection/settings.py": "inside a container",
-    "checks/matrix/normal.py": "read in evidence",
+    "checks/matrix/differences.py": "read in evidence",
     "checks/nanoclaw/running.py": "inside a container",
     "checks/engine/leaks.py": "read",
     "checks/hosts/base.py": "make_private_directory",

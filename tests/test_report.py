@@ -4,13 +4,14 @@ import io
 
 from checks.core.progress import plain_console
 from checks.engine.docker import Record
+from checks.evidence.model import Outcome
 from checks.evidence.run import CaseResult, Evidence
 from checks.hosts.process import Completed
 from checks.runner.report import Report
 from tests.fakes import FACTS
 
 
-def result(outcome: str, label: str, group: str = "Bind mounts", **more: str) -> CaseResult:
+def result(outcome: Outcome, label: str, group: str = "Bind mounts", **more: str) -> CaseResult:
     ran = Completed(
         ("docker", "run", "--label", "nanoclaw-verify=abc", "-v", "/a b:/c", "image"), 1, b"out\n", b"denied\n", 2.0
     )

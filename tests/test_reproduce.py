@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,17 +13,20 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from checks.core.errors import Exit, WrongUsage
 from checks.core.progress import Progress
 from checks.documents import troubleshooting
 from checks.engine.case_context import RunScope
 from checks.engine.prepared_host import PreparedHost
+from checks.evidence import store
+from checks.evidence.model import Shown
 from checks.guide import catalogue, records, reproduce, snapshot
 from checks.guide.catalogue import Step
 from checks.guide.diagnosis import LOOKS, findings
 from checks.guide.explain import found
-from checks.guide.records import Reproduced, Shown
+from checks.guide.records import Reproduced
 from checks.guide.reproduce import Attempt, Failed, Guests, ReproduceOptions
 from checks.guide.reproduction import Commands, Reproduction, Sign, Symptom, Who
 from checks.guide.snapshot import HostSnapshot
@@ -32,7 +35,7 @@ from tests.fakes import FACTS, FakeHost
 ENTRIES = catalogue.load()
 RECORDED = records.load(ENTRIES)
 ALL = [record for several in RECORDED.values() for record in several]
-BY_FILE = [records.read(path) for path in sorted(records.DIRECTORY.glob("*/*.json"))]
+BY_FILE = store.committed(Reproduced)
 
 
 # What is committed
@@ -43,7 +46,7 @@ def test_at_least_20_entries_were_reproduced_and_mended() -> None:
 
 
 def test_no_record_is_of_commands_that_the_catalogue_has_not() -> None:
-    assert [record.path() for record in BY_FILE if record not in ALL] == []
+    assert [record.filename for record in BY_FILE if record not in ALL] == []
 
 
 @pytest.mark.parametrize("record", BY_FILE, ids=lambda record: f"{record.entry} on {record.host}")
@@ -155,8 +158,8 @@ def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
             unseen="",
             undo=(),
         )
-        how = replace(how, **more)
-        entry = replace(
+        how = dataclasses.replace(how, **more)
+        entry = dataclasses.replace(
             ENTRIES["a-hook-that-is-missing-hardens-nothing"], fix=(Step("", _commands(fix)[0], ""),), reproduce=how
         )
         guests = FakeGuests(FakeHost(tmp_path).pretend())
@@ -184,8 +187,8 @@ def test_what_was_seen_is_recorded(attempt: Any, tmp_path: Path) -> None:
     assert record.captured == "it is broken"
     assert record.findings == ["a-hook-that-is-missing-hardens-nothing"]
     assert (record.podman, record.host) == (FACTS.version, "fake")
-    path = record.write(tmp_path)
-    assert records.read(path) == replace(record, healthy=[])
+    path = store.save(record, tmp_path)
+    assert store.load(path, Reproduced) == replace(record, healthy=[])
 
 
 def test_a_host_that_takes_it_back_is_handed_on(attempt: Any) -> None:
@@ -239,7 +242,7 @@ def test_a_doctor_who_sees_nothing_fails_it(attempt: Any, monkeypatch: pytest.Mo
 
 def _written(tmp_path: Path, **changes: Any) -> Path:
     record = replace(BY_FILE[0], **changes)
-    return record.write(tmp_path)
+    return store.save(record, tmp_path)
 
 
 def test_a_record_of_other_commands_proves_nothing(tmp_path: Path) -> None:
@@ -252,10 +255,10 @@ def test_a_record_of_other_commands_proves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda data: data.pop("broken"), "'broken' is a required property"),
+        (lambda data: data.pop("broken"), "missing required field `broken`"),
         (lambda data: data.update(mended="yes"), r"\$.mended"),
-        (lambda data: data.update(colour=1), "colour"),
-        (lambda data: data.update(host="elsewhere"), "its name says otherwise"),
+        (lambda data: data.update(colour=1), "unknown field `colour`"),
+        (lambda data: data.update(host="elsewhere"), "must be named elsewhere/"),
     ],
 )
 def test_a_file_that_no_reproduction_wrote_is_refused(

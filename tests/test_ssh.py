@@ -155,6 +155,12 @@ def test_a_status_of_255_without_a_connection_is_the_hosts_problem(tmp_path: Pat
         SshHost("h", sockets=tmp_path).check(gone)
 
 
+def test_a_broken_connection_never_quotes_what_the_command_printed(tmp_path: Path) -> None:
+    with pytest.raises(HostProblem, match="the connection broke") as problem:
+        SshHost("h", sockets=tmp_path).check(Completed(("cat", "x"), 255, b"secret\n", b"", 0.1))
+    assert "secret" not in str(problem.value)
+
+
 def test_other_statuses_are_the_commands_own(tmp_path: Path) -> None:
     done = Completed(("false",), 1, b"", b"", 0.1)
     assert SshHost("h", sockets=tmp_path).check(done) is done

@@ -18,8 +18,9 @@ from checks.core.output_paths import require_directory
 from checks.core.progress import Progress, plain_console
 from checks.engine import flags
 from checks.engine.expect import Mismatch
-from checks.evidence import capacity as findings
-from checks.evidence.source import Source
+from checks.evidence import store
+from checks.evidence.model import Capacity
+from checks.evidence.store import Provenance
 from checks.hosts.process import TimedOut
 from checks.nanoclaw.agent_session import opened
 from checks.runner import verify
@@ -62,18 +63,20 @@ def _run(options: ParallelOptions, progress: Progress) -> Exit:
             session.prepare()
         except (Mismatch, TimedOut) as failure:
             raise HostProblem(f"On {ready.host.name} no agent can be started at all: {failure}.") from failure
-        source = Source(ready.host.name, ready.profile, ready.host.facts(), handle.described)
+        source = Provenance(ready.host.name, ready.profile, ready.host.facts())
         began = time.monotonic()
         for found in _measured(session, most):
             seconds = time.monotonic() - began
             if directory:
-                findings.read(source.leave(directory / f"{source.stem}.json", found, seconds))
+                values = {**source.values(), "seconds": round(seconds), "agent": handle.described}
+                path = store.save(store.build(Capacity, {**values, **found}), directory)
     if directory:
-        progress.say(f"Evidence: {directory / source.stem}.json")
+        progress.say(f"Evidence: {path}")
     facts = source.facts
     console.print(
         f"{source.host} ({source.profile}): {facts.distribution}, kernel {facts.kernel}, {facts.engine} "
-        f"{facts.version}, {facts.cpus} processors\nAgent: {source.agent}\n\n{table.text(found)}\n\n({seconds:.0f} s)"
+        f"{facts.version}, {facts.cpus} processors\nAgent: {handle.described}\n\n{table.text(found)}\n\n"
+        f"({seconds:.0f} s)"
     )
     return Exit.OK if table.largest(found) == most else Exit.CASE_FAILED
 

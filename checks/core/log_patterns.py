@@ -8,7 +8,6 @@ string that every match has in it, so that a text without it is passed over.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 # The standard library's own parser: the only one that reads a pattern as re does. Not public, and unchanged for years.
 from re import _constants as parts  # type: ignore[attr-defined]
@@ -25,13 +24,15 @@ class Unbounded(ValueError):
     """A pattern that some text would make take too long."""
 
 
-@dataclass(frozen=True)
 class Pattern:
-    """A regular expression, case of ASCII letters aside."""
+    """A regular expression that ignores the case of ASCII letters. Not a dataclass: msgspec would read it as a table.
 
-    compiled: re.Pattern[str]
-    literals: tuple[str, ...]
-    """Strings in lower case, of which every text has one that the pattern matches."""
+    ``literals`` are strings in lower case; every text that the pattern matches contains one of them.
+    """
+
+    def __init__(self, expression: re.Pattern[str], literals: tuple[str, ...]) -> None:
+        self.compiled = expression
+        self.literals = literals
 
     def longest(self, text: str, lowered: str) -> int:
         """How many characters of a text its longest match has; 0 for none. ``lowered`` is the text in lower case."""

@@ -7,7 +7,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"
 EVIDENCE = ROOT / "evidence"
-SCHEMAS = Path(__file__).resolve().parents[1] / "evidence"
 GUIDE = "docs/TROUBLESHOOTING.md"
 DEFAULT_GUEST = "debian-13"
 """The throwaway host that a command takes where it needs one and none is named."""

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from checks.capacity import table
 from checks.capacity.wslconfig.plan import BASE, CONTAINER, GB, Machine, plan, spoken
 from checks.capacity.wslconfig.render import PRESETS
@@ -13,7 +15,8 @@ from checks.core.errors import WrongUsage
 from checks.core.paths import ROOT
 from checks.core.rendering import render_template
 from checks.engine import flags
-from checks.evidence import capacity as findings
+from checks.evidence import store
+from checks.evidence.model import Capacity
 from checks.hosts.base import TITLES
 from checks.nanoclaw import contract
 
@@ -24,7 +27,8 @@ MOST = 8
 
 def files() -> Mapping[Path, str]:
     """The document."""
-    return {DOCUMENT: text(findings.committed(), flags.load().recommended())}
+    evidence = [msgspec.to_builtins(each) for each in store.committed(Capacity)]
+    return {DOCUMENT: text(evidence, flags.load().recommended())}
 
 
 def text(evidence: Sequence[Mapping[str, Any]], recommended: Sequence[str]) -> str:

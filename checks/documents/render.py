@@ -18,6 +18,7 @@ DOCUMENTS = {
     "compatibility": "compatibility",
     "injection": "examples",
     "parallel": "parallel",
+    "schema": "schema",
     "security": "security",
     "troubleshooting": "troubleshooting",
     "trust": "mutation",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from checks.core.errors import WrongUsage
 from checks.core.paths import ROOT
@@ -12,17 +15,35 @@ from checks.core.rendering import render_template
 from checks.documents import injection
 from checks.engine import flags
 from checks.engine.flags import Hardening
-from checks.evidence import hardening as findings
-from checks.evidence.hardening import Stored
+from checks.evidence import store
+from checks.evidence.model import HardeningRun
 from checks.hardening.browsing import BARE, SET, SET_UNFILTERED, SET_WITHOUT
 
 DOCUMENT = ROOT / "docs" / "SECURITY.md"
 _FAILURE = 400  # characters of an agent's failure that the document quotes
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A hardening run as built-in types."""
+
+    kind: str
+    name: str
+    host: Mapping[str, Any]
+    started: str
+    agent: str
+    found: Any
+
+    @classmethod
+    def of(cls, run: HardeningRun) -> Stored:
+        """That run."""
+        values = msgspec.to_builtins(run)
+        return cls(run.kind, run.name, values["host"], run.started, run.agent, values["found"])
+
+
 def files() -> Mapping[Path, str]:
     """The document."""
-    return {DOCUMENT: text(findings.committed(), flags.load())}
+    return {DOCUMENT: text([Stored.of(each) for each in store.committed(HardeningRun)], flags.load())}
 
 
 def text(evidence: Sequence[Stored], hardening: Hardening) -> str:

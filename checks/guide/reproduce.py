@@ -20,10 +20,12 @@ from checks.core.selection import matches
 from checks.core.terminal import say
 from checks.engine import probe_image
 from checks.engine.prepared_host import PreparedHost, prepared, profiles
+from checks.evidence import model, store
+from checks.evidence.model import Shown
 from checks.guide import catalogue, records, snapshot
 from checks.guide.catalogue import Entry
 from checks.guide.diagnosis import LOOKS, findings
-from checks.guide.records import Reproduced, Shown
+from checks.guide.records import Reproduced
 from checks.guide.reproduction import Commands, Reproduction, Sign, Who
 from checks.hosts import recipe
 from checks.hosts.process import Completed, TimedOut
@@ -84,7 +86,7 @@ def _reproduce(options: ReproduceOptions, progress: Progress) -> Exit:
                 guests.discard()
                 say(f"ERROR {entry.id} on {host}: {problem}")
             else:
-                record.write(directory)
+                store.save(record, directory)
                 say(f"{_verdict(record, how)}  {entry.id} on {record.place}, {record.seconds:.0f} s")
     say(f"{len(chosen) - failed - unusable} of {len(chosen)} reproduced.")
     if failed:
@@ -209,13 +211,15 @@ class Attempt:
             # What takes everything back is looked at afterwards.
             if not how.undo and self._entry.id in LOOKS and self._entry.id in named(ready, self._entries):
                 raise Failed("the doctor still names this entry on the mended host")
-        return Reproduced(
-            entry=self._entry.id, host=ready.host.name, profile=ready.profile, podman=facts.version,
-            distribution=facts.distribution, kernel=facts.kernel, when=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - begun, 1), ran=records.scripts(self._entry), unbroken=unbroken,
-            broken=broken, mended=mended, captured=_captured(how.symptom.sign, broken.output), seen=look.seen,
-            asked_at=round(look.asked_at, 1), findings=found, healthy=healthy,
-        )  # fmt: skip
+        values = {
+            "version": model.VERSION, "project": store.project(), "entry": self._entry.id, "host": ready.host.name,
+            "profile": ready.profile, "podman": facts.version, "distribution": facts.distribution,
+            "kernel": facts.kernel, "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - begun, 1), "ran": records.scripts(self._entry), "unbroken": unbroken,
+            "broken": broken, "mended": mended, "captured": _captured(how.symptom.sign, broken.output),
+            "seen": look.seen, "asked_at": round(look.asked_at, 1), "findings": found, "healthy": healthy,
+        }  # fmt: skip
+        return store.build(Reproduced, values)
 
     def _expect(self, shown: Shown, mended: Sign, where: str) -> None:
         if not mended.shown(shown.status, shown.output):

@@ -16,7 +16,7 @@ from checks.hardening.flag_results import FlagResult
 from checks.hardening.proofs import ContainerSpec, Plan
 from checks.hardening.session import HardeningSession, Smoke
 from checks.matrix import expectations
-from checks.matrix.expectations import Known
+from checks.matrix.expectations import ExpectedFailure
 from checks.runner import verify
 from checks.runner.verify import VerifyOptions
 
@@ -54,8 +54,8 @@ class CombinedResult:
     def _failures(self) -> list[CaseResult]:
         return [case for case in self.verified.cases if case.outcome == "failed"] if self.verified else []
 
-    def _known(self, case: str) -> Known | None:
-        return expectations.load().of(case, self.verified.as_json()["host"]) if self.verified else None
+    def _known(self, case: str) -> ExpectedFailure | None:
+        return expectations.load().of(case, self.verified.described_host) if self.verified else None
 
     @property
     def ok(self) -> bool:

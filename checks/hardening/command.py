@@ -17,7 +17,9 @@ from checks.engine import flags
 from checks.engine.expect import Mismatch
 from checks.engine.flags import Flag, Hardening
 from checks.engine.prepared_host import PreparedHost
-from checks.evidence.hardening import Findings
+from checks.evidence import store
+from checks.evidence.model import HardeningRun
+from checks.evidence.store import Provenance
 from checks.hardening import browsing, combinations, combined, individual, removed_flags, table
 from checks.hardening.session import HardeningSession
 from checks.hosts.process import TimedOut
@@ -119,17 +121,15 @@ class _Session:
 
     def _do(self, kind: str, work: Callable[[], tuple[str, Any, bool]]) -> bool:
         began = time.monotonic()
-        told = Findings(
-            self._session.prepared.host.name,
-            self._session.prepared.profile,
-            self._session.prepared.host.facts(),
-            self._session.handle.described,
-        )
+        prepared = self._session.prepared
+        provenance = Provenance(prepared.host.name, prepared.profile, prepared.host.facts())
         text, found, good = work()
         seconds = time.monotonic() - began
         self._console.print(f"\n{text}\n\n({seconds:.0f} s)")
         if self._options.evidence:
-            path = told.write(Path(self._options.evidence), kind, found, seconds)
+            values = {"kind": kind, "seconds": round(seconds), "agent": self._session.handle.described, "found": found}
+            record = store.build(HardeningRun, {**provenance.values(), **values})
+            path = store.save(record, Path(self._options.evidence))
             self._console.print(f"Evidence: {path}")
         return good
 

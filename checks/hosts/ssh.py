@@ -83,7 +83,9 @@ class SshHost(Host):
     def check(self, completed: Completed) -> Completed:
         # A command may end with 255 by itself.
         if not completed.opened or (completed.returncode == 255 and not self._connected()):
-            said = (completed.stderr.strip() or completed.stdout.strip()).split("\n")[-1]
+            # Once the command was started, standard output is its own, and may be the user's data.
+            printed = completed.stderr.strip() or ("" if completed.opened else completed.stdout.strip())
+            said = printed.split("\n")[-1][-300:]
             if completed.opened or completed.returncode == 255:
                 raise HostProblem(
                     f"{self.name} can't be reached: {said or 'the connection broke'}",
