@@ -23,8 +23,8 @@ def test_a_plain_user_with_podman_behind_the_shim_is_fine(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("programs", "reason"),
     [
-        ({"id": "echo 0"}, "running as root"),
-        ({"docker": "echo Docker version 28.2.2, build e6534b4"}, "Docker's own client and not the podman-docker shim"),
+        ({"id": "echo 0"}, "you are root"),
+        ({"docker": "echo Docker version 28.2.2, build e6534b4"}, "Docker's client, not the podman-docker shim"),
         ({"docker": "echo hello"}, "not the podman-docker shim: “docker --version” printed 'hello'"),
         ({"docker": "exit 0"}, "not the podman-docker shim"),
         ({"podman": "echo 'cannot do' >&2; exit 125"}, "“podman info” fails: cannot do"),

@@ -69,7 +69,7 @@ def test_what_did_not_end_is_not_waited_for_again(tmp_path: Path, run: run_direc
     desk = Desk(tmp_path, run, docker="exec sleep 60", podman="exit 0")
     with pytest.raises(TimedOut):
         desk.provider.url(desk.ctx)
-    with pytest.raises(Mismatch, match="did not end within 2 s"):
+    with pytest.raises(Mismatch, match="timed out after 2 s"):
         desk.provider.url(desk.ctx)
     desk.provider.close()
 

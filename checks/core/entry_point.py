@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn, TextIO
 
 from checks.core import terminal
-from checks.core.errors import Exit, HostProblem, ReaderGone, WrongUsage
+from checks.core.errors import Exit, ReaderGone, WrongUsage
 from checks.core.outcome import run_and_report
 
 _NAMES = ("stdin", "stdout", "stderr")
@@ -50,21 +50,12 @@ def entering() -> Iterator[None]:
     except SystemExit:
         raise
     except BaseException as error:
-        leave(status_of(error))
+        ending = error  # the name of the clause ends with it
 
+        def again() -> Exit:
+            raise ending
 
-def status_of(error: BaseException) -> Exit:
-    """Report an error in one line on standard error; its exit status."""
-
-    def again() -> Exit:
-        if isinstance(error, ModuleNotFoundError) and not (error.name or "checks").startswith("checks"):
-            raise HostProblem(
-                f"The Python package “{error.name}” is not installed in {sys.prefix}.",
-                "Run scripts/verify-podman-compat.sh, or: pip install -r requirements.txt -c constraints.txt",
-            ) from error
-        raise error
-
-    return run_and_report(again, say)
+        leave(run_and_report(again, say))
 
 
 def leave(status: int) -> NoReturn:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from checks.core import redaction
-from checks.core.errors import Exit, Problem, ReaderGone, WrongUsage
+from checks.core.errors import Exit, HostProblem, Problem, ReaderGone, WrongUsage
 from checks.core.run_directories import cache
 
 
@@ -36,10 +37,22 @@ def run_and_report(run: Callable[[], Exit], say: Callable[[str], None]) -> Exit:
     except KeyboardInterrupt as interrupt:
         line, status = f"{'; '.join(['Interrupted', *_notes(interrupt)])}.", Exit.INTERRUPTED
     except Exception as error:
-        line, status = _fault(error), Exit.OWN_FAULT
+        if missing := _missing_package(error):
+            line, status = headline(missing), missing.exit
+        else:
+            line, status = _fault(error), Exit.OWN_FAULT
     with contextlib.suppress(OSError, ReaderGone):
         say(line)
     return status
+
+
+def _missing_package(error: Exception) -> HostProblem | None:
+    if not isinstance(error, ModuleNotFoundError) or (error.name or "checks").startswith("checks"):
+        return None
+    return HostProblem(
+        f"The Python package “{error.name}” is not installed in {sys.prefix}.",
+        "Run scripts/verify-podman-compat.sh, or: pip install -r requirements.txt -c constraints.txt",
+    )
 
 
 def _notes(error: BaseException) -> list[str]:

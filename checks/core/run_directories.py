@@ -13,7 +13,6 @@ import signal
 import stat
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 from checks.core import files
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem, Interrupted
+from checks.core.polling import poll
 
 if TYPE_CHECKING:
     from checks.core.progress import Progress
@@ -205,12 +205,15 @@ def kept_runs() -> list[tuple[Run, str]]:
 
 def stop(run: Run) -> None:
     """End what a run left running here. First of all: a client that lives may yet start what was just removed."""
-    deadline = time.monotonic() + _KILL_BOUND
-    while (left := processes_of(run.id)) and time.monotonic() < deadline:
+
+    def stopped() -> bool:
+        left = processes_of(run.id)
         for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(0.05)
+        return not left
+
+    poll(stopped, timeout=_KILL_BOUND, interval=0.05)
 
 
 def remove(run: Run) -> None:
@@ -241,12 +244,10 @@ def processes_of(run_id: str) -> list[int]:
 
 def leftovers(run_id: str, where: Path) -> list[str]:
     """What is left of a run on this machine, in words; ``where`` is its cache. A killed process gets a moment to go."""
-    deadline = time.monotonic() + _KILL_BOUND
-    while (processes := processes_of(run_id)) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    poll(lambda: not processes_of(run_id), timeout=_KILL_BOUND, interval=0.05)
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if run_id in line]
     return [
-        *(f"process {pid}: {' '.join(words(pid))[:80]}" for pid in processes),
+        *(f"process {pid}: {' '.join(words(pid))[:80]}" for pid in processes_of(run_id)),
         *(
             f"directory {directory}"
             for directory in (where / "runs" / run_id, *_scratch_of(run_id))

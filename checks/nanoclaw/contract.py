@@ -36,10 +36,15 @@ IMAGE_UID = 1000
 
 
 class Design(StrEnum):
-    """nanoclaw's two designs: JSON on stdin and markers on stdout, or session databases."""
+    """How nanoclaw and its agents communicate: JSON on stdin and markers on stdout, or session databases."""
 
     STREAMS = "v1"
     DATABASES = "v2"
+
+    @property
+    def version(self) -> str:
+        """The nanoclaw versions of that design."""
+        return "1.x" if self is Design.STREAMS else "2.x"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
+from checks.core import tools
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.outcome import run_and_report
 from checks.core.paths import FIXTURES
@@ -81,12 +82,7 @@ def _git_allows(ref: str) -> bool:
 
 
 def _ran_git(*args: str) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            ["git", *args], capture_output=True, text=True, errors="replace", check=False, stdin=subprocess.DEVNULL
-        )
-    except FileNotFoundError as error:
-        raise HostProblem("git is not installed.", "Install it with: apt-get install git") from error
+    return tools.run(["git", *args], remedy="Install it with: apt-get install git")
 
 
 def _git(*args: str) -> str:

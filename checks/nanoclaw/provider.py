@@ -135,7 +135,7 @@ class AgentProvider:
         try:
             yield
         except TimedOut as error:
-            self._failed[what] = Mismatch(f"an end within {error.timeout:g} s", str(error))
+            self._failed[what] = Mismatch(f"“{error.program}” to exit", f"timed out after {error.timeout:g} s")
             raise
         except Mismatch as failure:
             self._failed[what] = failure

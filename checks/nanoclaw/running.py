@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Started, shell
 from checks.engine.expect import Mismatch, expect
@@ -116,11 +117,8 @@ class RunningAgent(ABC):
     def ended(self, after: str) -> Completed:
         """The end of the docker client, which has to come soon ``after`` what happened. Raises Mismatch otherwise."""
         bound = _END_BOUND * self._slowness
-        deadline = time.monotonic() + bound
-        while self.client.running():
-            if time.monotonic() > deadline:
-                raise Mismatch(f"docker run to end within {bound:g} s of {after}", "it is still running")
-            time.sleep(_POLL)
+        if not poll(lambda: not self.client.running(), timeout=bound, interval=_POLL):
+            raise Mismatch(f"docker run to exit within {bound:g} s after {after}", "it is still running")
         return self.client.end()
 
     def kill_client(self) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sqlite3
 import stat
-import tarfile
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from checks.core.archive import Member, pack
 from checks.core.bounded import parsed
 from checks.engine.case_context import CaseContext
 from checks.nanoclaw.agent import Agent
@@ -86,27 +85,18 @@ class Workspace:
 
 
 class Tree:
-    """Directories and files to be laid out on a host in one go."""
+    """Directories and files to be made on a host at once."""
 
     def __init__(self) -> None:
-        self._buffer = io.BytesIO()
-        self._tar = tarfile.TarFile(fileobj=self._buffer, mode="w")
+        self._members: list[Member] = []
 
     def directory(self, *names: str) -> None:
         """Directories, with those above them."""
-        for name in names:
-            entry = tarfile.TarInfo(name)
-            entry.type = tarfile.DIRTYPE
-            entry.mode = 0o755
-            self._tar.addfile(entry)
+        self._members += [Member(name, None, 0o755) for name in names]
 
     def file(self, name: str, content: str | bytes, mode: int = 0o644) -> None:
         """A file."""
-        data = content.encode() if isinstance(content, str) else content
-        entry = tarfile.TarInfo(name)
-        entry.size = len(data)
-        entry.mode = mode
-        self._tar.addfile(entry, io.BytesIO(data))
+        self._members.append(Member(name, content.encode() if isinstance(content, str) else content, mode))
 
     def copy(self, directory: Path, name: str, root: Path) -> None:
         """Copy a directory of the checkout ``root`` on this machine; links stay links. Raises as ``entries`` does."""
@@ -117,15 +107,11 @@ class Tree:
             elif stat.S_ISDIR(each.mode):
                 self.directory(path)
             else:
-                link = tarfile.TarInfo(path)
-                link.type, link.linkname = tarfile.SYMTYPE, each.target
-                self._tar.addfile(link)
+                self._members.append(Member(path, target=each.target))
 
     def lay_out(self, ctx: CaseContext) -> None:
         """Make all of it in the case's directory."""
-        self._tar.close()
-        argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", ctx.directory]
-        ctx.host.run_checked(argv, stdin=self._buffer.getvalue(), doing="laying out the agent's directories")
+        ctx.host.unpack(ctx.directory, pack(self._members), doing="making the agent's directories")
 
 
 def for_streams(

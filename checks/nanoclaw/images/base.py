@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
-import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from checks.core.errors import HostProblem
+from checks.core import tools
 from checks.core.paths import FIXTURES
 from checks.core.progress import Progress
-from checks.hosts import namespace, package_mirrors
+from checks.hosts import package_mirrors
 from checks.nanoclaw.images.store import Store
 
 NAME = "docker.io/library/node:22-slim"
@@ -90,17 +88,5 @@ def _let_everyone_read(directory: Path) -> None:
 
 
 def _step(*argv: str, env: Mapping[str, str] | None = None) -> None:
-    done = subprocess.run(
-        argv,
-        env={**os.environ, "PATH": namespace.path(), **(env or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode != 0:
-        said = "\n".join(done.stderr.strip().splitlines()[-6:])
-        raise HostProblem(
-            f"{Path(argv[0]).name} failed while making a stand-in for {NAME}:\n{said}",
-            "Check that this machine reaches its Debian mirror and its Python index.",
-        )
+    remedy = "Check that this machine reaches its Debian mirror and its Python index."
+    tools.run_checked(argv, env=env, doing=f"making a substitute for {NAME}", remedy=remedy)
