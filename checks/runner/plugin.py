@@ -21,7 +21,7 @@ from checks.engine.expect import Mismatch, expect
 from checks.engine.leaks import LeakDetector
 from checks.evidence.run import CaseResult, Evidence
 from checks.guide import catalogue
-from checks.guide.explain import found
+from checks.guide.explain import find_entries
 from checks.hosts.base import SHARED, Host
 from checks.hosts.process import TimedOut
 from checks.runner.report import Report
@@ -234,7 +234,9 @@ class VerificationPlugin:
         """
         last = failed.record.commands[-1:]
         texts = [failed.got, *(done.stderr for done in last if done.returncode != 0)]
-        return next((entry.id for text in texts for entry in found(text, self._catalogue) if not entry.warning), "")
+        return next(
+            (entry.id for text in texts for entry in find_entries(text, self._catalogue) if not entry.warning), ""
+        )
 
     @property
     def prepared(self) -> PreparedHost:
