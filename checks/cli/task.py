@@ -20,8 +20,8 @@ def make_task(run: Callable[..., errors.Exit]) -> Task[Callable[..., None]]:
     help: ``Annotated[str, "help"]``. ``bool`` makes a switch, ``Sequence[str]`` a repeatable option, ``str | bool`` an
     option whose value may be missing. An option without a default is positional.
     """
-    bundles: list[Any] = [hint for hint in get_type_hints(run).values() if is_dataclass(hint)]
-    declared: Callable[..., Any] = bundles[0] if bundles else run
+    classes = (hint for hint in get_type_hints(run).values() if isinstance(hint, type) and is_dataclass(hint))
+    declared: Callable[..., Any] = next(classes, run)
     hints = get_type_hints(declared, include_extras=True)
     options = inspect.signature(declared).parameters
     kinds = {
@@ -31,7 +31,7 @@ def make_task(run: Callable[..., errors.Exit]) -> Task[Callable[..., None]]:
 
     def body(_: Context, **given: Any) -> None:
         given.update({name: tuple(given.get(name) or ()) for name in repeatable})
-        raise Exit(code=run(declared(**given)) if bundles else run(**given))
+        raise Exit(code=run(declared(**given)) if declared is not run else run(**given))
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     body.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -31,7 +31,7 @@ _KINDS = {
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
-class Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of the types that TOML is read into: a field for each key.
 
     A ``ValueError`` of ``__post_init__`` is reported like any other mistake; it names the key as “key”.

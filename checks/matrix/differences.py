@@ -57,7 +57,7 @@ class Reason:
     entry: str
 
 
-class Explanation(Table):
+class Explanation(Table, frozen=True):
     """Differences that are known: those of ``cases`` (empty: of all) whose field and sides match."""
 
     field: Text
@@ -89,7 +89,7 @@ class Explanation(Table):
         )
 
 
-class _File(Table):
+class _File(Table, frozen=True):
     difference: tuple[Explanation, ...]
 
 
