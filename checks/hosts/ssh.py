@@ -83,7 +83,7 @@ class SshHost(Host):
     def check(self, completed: Completed) -> Completed:
         # A command itself may exit with 255.
         if not completed.opened or (completed.returncode == 255 and not self._connected()):
-            # Once the command was started, standard output is its own, and may be the user's data.
+            # After the command has started, standard output is its own, and may contain the user's data.
             output = completed.stderr.strip() or ("" if completed.opened else completed.stdout.strip())
             printed = output.split("\n")[-1][-300:]
             if completed.opened or completed.returncode == 255:
