@@ -9,6 +9,12 @@ directory=${1:-${NANOCLAW_DIR:-$HOME/nanoclaw}}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 missing=0
 
+# What a program printed, as one line that a terminal can do nothing with but show it: its end, in printable ASCII.
+plain() { tail -c 400 | LC_ALL=C tr '\n\t' '  ' | LC_ALL=C tr -c '\40-\176' '?'; }
+
+# A word as any POSIX shell reads it back.
+quoted() { printf "'%s'" "$(printf %s "$1" | sed "s/'/'\\\\''/g")"; }
+
 lacks() {
     printf 'Missing: %s\n         %s\n' "$1" "$2" >&2
     missing=1
@@ -16,15 +22,20 @@ lacks() {
 
 warns() { printf 'Note:    %s\n         %s\n' "$1" "$2" >&2; }
 
+probe=$(mktemp -d)
+remove_probe() { rm -rf "$probe" 2>/dev/null || podman unshare rm -rf "$probe"; }
+trap remove_probe EXIT
+trap 'exit 130' INT TERM HUP
+
 # --- Pre-flight checks --------------------------------------------------------------------------------------------------
 
 [ "$(id -u)" -ne 0 ] || lacks "a plain user: rootless Podman belongs to one, and this is root" "su - YOUR_USER"
 
 if ! command -v podman >/dev/null; then
     lacks "podman" "apt-get install podman podman-docker uidmap"
-elif ! rootless=$(podman info --format '{{.Host.Security.Rootless}}' 2>/dev/null); then
-    error=$(podman info 2>&1 >/dev/null || true)
-    lacks "a Podman that works; podman info prints: $error" "see docs/TROUBLESHOOTING.md#docker-info-fails"
+elif ! rootless=$(timeout 60 podman info --format '{{.Host.Security.Rootless}}' 2>"$probe/error"); then
+    lacks "a Podman that works; podman info prints: $(plain <"$probe/error")" \
+        "see docs/TROUBLESHOOTING.md#docker-info-fails"
 elif [ "$rootless" != true ]; then
     lacks "a rootless Podman" "see docs/TROUBLESHOOTING.md#podman-info-says-rootless-false"
 fi
@@ -40,17 +51,24 @@ else
     esac
 fi
 
-# Without keep-id no agent can write its workspace. Asked of a setting, not of a container, which would take an image.
-settings=${XDG_CONFIG_HOME:-$HOME/.config}/containers
-case ${PODMAN_USERNS:-} in
-    keep-id*) ;;
-    *)
-        grep -iqs "^[[:space:]]*userns[[:space:]]*=[[:space:]]*[\"']keep-id" "$settings/containers.conf" \
-            "$settings"/containers.conf.d/*.conf ||
-            lacks "userns = \"keep-id\" in $settings: agents could not write their workspace" \
-                "mkdir -p '$settings/containers.conf.d' && cp '$here/containers.conf.d/50-nanoclaw.conf' '$settings/containers.conf.d/'"
-        ;;
-esac
+# An agent runs as this user and writes a directory that is mounted below /workspace. Which of the files and variables of
+# configuration decide that, Podman alone knows: a container does the same, of the host's own programs and without an image.
+if [ "$missing" -eq 0 ]; then
+    write='(: >/workspace/probe/written) 2>/dev/null; true'
+    timeout 120 sh "$here/../fixtures/injection/effect.sh" "$probe" "" "$write" >"$probe/seen" || true
+    settings=${XDG_CONFIG_HOME:-$HOME/.config}/containers
+    drop_in=$settings/containers.conf.d/50-nanoclaw.conf
+    if ! grep -q '^started' "$probe/seen"; then
+        lacks "a container that starts; podman prints: $(sed -n 's/^error	//p' "$probe/seen" | base64 -d | plain)" \
+            "see docs/TROUBLESHOOTING.md#the-container-does-not-start"
+    elif [ ! -f "$probe/mount/written" ] && [ -f "$drop_in" ]; then
+        lacks "userns = \"keep-id\" in effect: agents could not write their workspace, although $drop_in is there" \
+            "look for userns in the files after it and for PODMAN_USERNS and CONTAINERS_CONF in the environment"
+    elif [ ! -f "$probe/mount/written" ]; then
+        lacks "userns = \"keep-id\" in effect: agents could not write their workspace" \
+            "mkdir -p $(quoted "${drop_in%/*}") && cp $(quoted "$here/containers.conf.d/50-nanoclaw.conf") $(quoted "$drop_in")"
+    fi
+fi
 
 # A limit of a controller that this session lacks is refused, or accepted and ignored.
 controllers=$(cat "/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/cgroup.controllers" 2>/dev/null || true)
@@ -64,13 +82,15 @@ done
 
 command -v node >/dev/null || lacks "node, version 20 or newer" "see https://nodejs.org"
 if [ ! -f "$directory/src/container-runner.ts" ]; then
-    lacks "a nanoclaw checkout in $directory" "name it: $0 DIRECTORY"
+    lacks "a nanoclaw checkout in $directory" "name it: $(quoted "$0") DIRECTORY"
 else
-    [ -f "$directory/dist/index.js" ] || lacks "a built nanoclaw in $directory" "(cd $directory && npm ci && npm run build)"
+    [ -f "$directory/dist/index.js" ] || lacks "a built nanoclaw in $directory" "(cd $(quoted "$directory") && npm ci && npm run build)"
     [ -f "$directory/.env" ] || warns "$directory has no .env, from which nanoclaw takes its settings" "run its set-up"
 fi
 
 [ "$missing" -eq 0 ] || exit 3
+remove_probe
+trap - EXIT INT TERM HUP
 
 # --- Hardening ----------------------------------------------------------------------------------------------------------
 #

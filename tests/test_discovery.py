@@ -1,7 +1,11 @@
+import contextlib
+import time
 from pathlib import Path
 
 import pytest
 
+from checks.core.errors import WrongUsage
+from checks.nanoclaw.discovery import discover as discovering
 from checks.nanoclaw.discovery.discover import Found, discover
 from checks.nanoclaw.discovery.invocation import shape_of
 from checks.nanoclaw.discovery.patterns import catalogue, cover, told
@@ -393,3 +397,39 @@ def test_a_filter_and_a_format_are_part_of_what_is_asked() -> None:
     assert shape("--filter", "name=a") == shape("--filter", "name=b") != shape("--filter", "label=a")
     assert shape("--format", "{{.Names}}") != shape("--format", "{{.ID}}")
     assert shape("--filter=name=a") == shape("--filter", "name=a")
+
+
+SIZE = 100_000
+HOSTILE = {
+    "quotes": ("a.ts", '"'), "single quotes": ("a.ts", "'"), "backticks": ("a.ts", "`"), "templates": ("a.ts", "`${"),
+    "calls in calls": ("a.ts", "f("), "brackets": ("a.ts", "["), "members": ("a.ts", "a."),
+    "one name declared again and again": ("a.ts", "function f(a){execSync(a)};"),
+    "functions that call each other": ("a.ts", "function f(a){g(a);execSync(a)};function g(a){f(a)};"),
+    "a text that grows": ("a.ts", "let x='docker';x+=x;execSync(x);"),
+    "a line that grows": ("a.ts", "const x=['docker'];x.push(...x);spawn('docker',x);"),
+    "quotes in sh": ("a.sh", '"'), "substitutions": ("a.sh", "$("), "here documents": ("a.sh", "cat <<E\n"),
+    "a variable that doubles": ("a.sh", 'a="$a$a docker"\n'),
+    "a variable that is appended to itself": ("a.sh", "a+=$a\n"),
+    "an array that doubles": ("a.sh", 'a+=("${a[@]}" "${a[@]}" x)\n'), "an index": ("a.sh", 'a+=("$a[@]" x)\n'),
+    "commands in commands": ("a.sh", 'eval "docker ps; '), "long commands": ("a.sh", "docker $a "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", HOSTILE)
+def test_no_source_keeps_it_busy(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the source is: an answer, or a refusal once the time that it may take is used up."""
+    monkeypatch.setattr(discovering, "_TIMEOUT", 1.0)
+    name, text = HOSTILE[how]
+    (tmp_path / name).write_text("a=x\n" * name.endswith("sh") + text * (SIZE // len(text)))
+    before = time.process_time()
+    with contextlib.suppress(WrongUsage):
+        discover(tmp_path)
+    assert time.process_time() - before < 5
+
+
+def test_a_source_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.ts").write_text('"' * 1_500_000)
+    before = time.process_time()
+    with pytest.raises(WrongUsage, match="larger than"):
+        discover(tmp_path)
+    assert time.process_time() - before < 5

@@ -17,13 +17,12 @@ from checks.evidence import store
 from checks.evidence.model import HardeningRun
 from checks.evidence.run import CaseResult, Evidence
 from checks.evidence.store import Provenance
-from checks.hardening.browser import BrowserResult
-from checks.hardening.browsing import BrowserResults, ways_of
-from checks.hardening.combined import CombinedResult
+from checks.hardening.browser import BrowserResult, BrowserResults, ways_of
+from checks.hardening.results import CombinedResult
 from tests.evidence import DEBIAN_12, DEBIAN_13
 from tests.test_hardening_verdicts import ANSWER, KNOWN, SILENCE, rows
 
-SIGHT = BrowserResult((), (), True, "on", "renderers: 2 and 2; the browser: 1 and 1", "", 2.0)
+BROWSER = BrowserResult((), (), True, "on", "renderers: 2 and 2; the browser: 1 and 1", "", 2.0)
 
 
 def findings_of(directory: Path, kind: str, found: Any, *, facts: Any = DEBIAN_13, host: str = "debian-13") -> Path:
@@ -44,7 +43,7 @@ def together(*, failed: str = "", options: list[str] | None = None) -> dict[str,
     if failed:
         verified.cases.append(CaseResult(failed, "Group", failed, "failed", 1.0, Record(), "x", "y"))
     chosen = tuple(KNOWN.recommended() if options is None else options)
-    return CombinedResult(chosen, rows(), ANSWER, [SIGHT], verified).as_json()
+    return CombinedResult(chosen, rows(), ANSWER, [BROWSER], verified).as_json()
 
 
 def read_all(directory: Path) -> list[Stored]:
@@ -55,63 +54,63 @@ def test_what_was_found_is_written_read_and_rendered(tmp_path: Path) -> None:
     each(tmp_path)
     findings_of(tmp_path, "all", together())
     text = security.text(read_all(tmp_path), KNOWN)
-    assert "Tried as a whole on debian-13 (Podman 5.4.2, 2026-01-02)" in text
+    assert "Tried together on debian-13 (Podman 5.4.2, 2026-01-02)" in text
     assert "| `--cap-drop=ALL` |" in text
     assert "got EROFS" in text
     line = " ".join(re.findall(r"^  (-.*) \\$", text, re.MULTILINE))
     assert line == " ".join(KNOWN.recommended())
 
 
-def test_what_is_said_of_chromium_is_what_was_seen(tmp_path: Path) -> None:
+def test_the_answer_on_chromium_is_what_was_measured(tmp_path: Path) -> None:
     assert "No run of `invoke harden --browser` has answered" in security.text([], KNOWN)
-    off = replace(SIGHT, rendered=False, sandbox="", layers="", failure="Check failed: sys_chroot()")
+    off = replace(BROWSER, rendered=False, sandbox="", layers="", failure="Check failed: sys_chroot()")
     found = [
-        BrowserResults(what, tuple(options), needed, (off if "SYS_CHROOT" in what else SIGHT,))
-        for what, options, needed in ways_of(KNOWN, KNOWN.flags)
+        BrowserResults(way, (off if "SYS_CHROOT" in way.what else BROWSER,)) for way in ways_of(KNOWN, KNOWN.flags)
     ]
     findings_of(tmp_path, "browser", [each.as_json() for each in found])
     text = security.text(read_all(tmp_path), KNOWN)
     assert "it works, and its sandbox is on" in text
-    assert "break it unless `SYS_CHROOT` is given back" in text
-    assert "seccomp profile which lets" not in text
+    assert "break it unless `SYS_CHROOT` is added again" in text
+    assert "seccomp profile refuses the call" not in text
     assert "| no flags | as it is | renders, sandbox on (renderers: 2 and 2; the browser: 1 and 1) |" in text
 
 
 def test_a_set_that_failed_is_not_called_proven(tmp_path: Path) -> None:
     findings_of(tmp_path, "all", together(failed="killed-client"))
     text = security.text(read_all(tmp_path), KNOWN)
-    assert "None is proven yet" in text
+    assert "Not proven yet" in text
     assert "is **not** proven: cases fail: killed-client" in text
 
 
 def test_a_failure_that_is_known_without_the_flags_does_not_count() -> None:
     verified = Evidence("debian-12", "recommended", DEBIAN_12)
     verified.cases.append(CaseResult("host-gateway", "Group", "host-gateway", "failed", 1.0, Record()))
-    found = CombinedResult((), rows(), ANSWER, [SIGHT], verified)
+    found = CombinedResult((), rows(), ANSWER, [BROWSER], verified)
     assert found.ok
     assert [label for label, _ in found.known] == ["host-gateway"]
 
 
-@pytest.mark.parametrize("lacks", ["smoke", "sight", "verified", "row"])
+@pytest.mark.parametrize("lacks", ["smoke", "browser", "verified", "row"])
 def test_a_set_is_good_only_where_all_of_it_is(lacks: str) -> None:
     verified = Evidence("debian-13", "recommended", DEBIAN_13)
-    found = CombinedResult((), rows(), ANSWER, [SIGHT], verified)
+    found = CombinedResult((), rows(), ANSWER, [BROWSER], verified)
     assert found.ok
     if lacks == "smoke":
         found.smoke = SILENCE
-    elif lacks == "sight":
-        found.sights = []
+    elif lacks == "browser":
+        found.browser = []
     elif lacks == "verified":
         found.verified = None
     else:
-        found.rows = rows("--cpus")
+        found.flags = rows("--cpus")
     assert not found.ok
 
 
-def test_evidence_of_another_set_is_refused(tmp_path: Path) -> None:
+def test_evidence_of_another_set_proves_nothing(tmp_path: Path) -> None:
     findings_of(tmp_path, "all", together(options=["--read-only"]))
-    with pytest.raises(WrongUsage, match="of another set of flags"):
-        security.text(read_all(tmp_path), KNOWN)
+    text = security.text(read_all(tmp_path), KNOWN)
+    assert "Not proven yet" in text
+    assert "is **not** proven: measured with another set of flags" in text
 
 
 def test_evidence_of_one_host_is_not_taken_for_anothers(tmp_path: Path) -> None:
@@ -122,14 +121,7 @@ def test_evidence_of_one_host_is_not_taken_for_anothers(tmp_path: Path) -> None:
 def test_what_is_no_evidence_is_refused_with_the_reason(tmp_path: Path) -> None:
     path = each(tmp_path)
     data = json.loads(path.read_text())
-    data["found"][0]["bite"] = "perhaps"
+    data["found"][0]["enforcement"] = "perhaps"
     path.write_text(json.dumps(data))
-    with pytest.raises(WrongUsage, match=r"\$.found\[0\].bite: Invalid enum value 'perhaps'"):
+    with pytest.raises(WrongUsage, match=r"\$.found\[0\].enforcement: Invalid enum value 'perhaps'"):
         store.load(path, HardeningRun)
-
-
-def test_the_document_that_stands_there_is_of_todays_flags() -> None:
-    for stored in map(Stored.of, store.committed(HardeningRun)):
-        if stored.kind == "each":
-            seen = [row["id"] for row in stored.found]  # a run may have been of some flags alone
-            assert seen == [flag.id for flag in KNOWN.flags if flag.id in seen]

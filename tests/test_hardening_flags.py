@@ -1,26 +1,34 @@
 from __future__ import annotations
 
+import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from checks.core.errors import WrongUsage
+from checks.core.paths import FIXTURES
 from checks.core.selection import selected
+from checks.documents import security
 from checks.engine import flags
 from checks.engine.docker import Docker, Record, build, run
 from checks.engine.probe_image import LABEL
-from checks.hardening.combined import SELECTION
+from checks.hardening.experiments import SELECTION
 from checks.runner.plugin import CaseInfo
 from tests.fakes import FakeHost
 
+TEMPLATE = FIXTURES / "hardening" / "flag-template.toml"
+
 
 def test_the_plans_flags_are_there() -> None:
-    known = flags.load()
-    assert [flag.text for flag in known.enabled] == [
+    recommended = [flag.text for flag in flags.load().enabled]
+    plan = [
         "--read-only", "--tmpfs /tmp:rw,size=512m,mode=1777", "--cap-drop=ALL", "--security-opt=no-new-privileges",
         "--cpus=2", "--memory=4g", "--pids-limit=256",
     ]  # fmt: skip
-    assert [flag.id for flag in known.flags if flag.documented] == ["seccomp-unconfined"]
+    assert [text for text in recommended if text in plan] == plan
+    assert not flags.load().flag("seccomp-unconfined").recommended
 
 
 def test_a_flag_brings_what_it_needs() -> None:
@@ -36,22 +44,79 @@ def test_the_recommended_set_has_every_enabled_flag_and_the_first_work_around_fo
     assert not [word for word in ("CLAUDE_CONFIG_DIR", "no-sandbox", "unconfined") if word in words]
 
 
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A copy of the directory of flags."""
+    return Path(shutil.copytree(flags.DIRECTORY, tmp_path / "flags"))
+
+
+def test_a_flag_is_one_file(directory: Path) -> None:
+    shutil.copy(TEMPLATE, directory / "75-file-size.toml")
+    known = flags.load(directory)
+    assert [flag.id for flag in known.flags][-2:] == ["file-size", "seccomp-unconfined"]
+    assert known.recommended()[-1] == "--ulimit=fsize=1073741824"
+    assert known.attacks["large-file"].tries == "write a file of 2 MiB"
+    assert "grep '^Max file size' /proc/1/limits" in known.scripts
+    text = security.text([], known)
+    assert "podman-run.1.html#ulimit-option) | no file grows larger than 1 GiB | not measured yet |" in text
+    with pytest.raises(WrongUsage, match="file-size"):
+        known.flag("nonsense")
+
+
+REQUIRED = {
+    "": ("id", "options", "purpose", "manual", "recommended", "hook", "enforced", "attack"),
+    "enforced": ("expected", "script", "matches", "example", "counterexample"),
+    "attack": ("id", "tries", "script", "refused", "example", "counterexample"),
+    "workaround": ("id", "for", "options", "because"),
+}
+
+
+@pytest.mark.parametrize(("table", "key"), [(table, key) for table, keys in REQUIRED.items() for key in keys])
+def test_an_incomplete_flag_is_refused_by_file_and_key(directory: Path, table: str, key: str) -> None:
+    file = directory / "75-file-size.toml"
+    values = tomllib.loads(TEMPLATE.read_text())
+    values["workaround"] = [{"id": "a", "for": "agent", "options": ["-a"], "because": "b"}]
+    file.write_text(tomli_w.dumps(values))
+    flags.load(directory)
+    del (values[table][0] if table else values)[key]
+    file.write_text(tomli_w.dumps(values))
+    with pytest.raises(WrongUsage) as refusal:
+        flags.load(directory)
+    assert str(file) in str(refusal.value)
+    assert f"“{key}” is missing" in str(refusal.value)
+    assert not table or f"{table} 1" in str(refusal.value)
+
+
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("before", "after", "why"),
     [
-        ("", "no flag to try"),
-        ('[[flag]]\nid = "a"\noptions = ["-a"]', "“purpose” is missing"),
-        ('[[flag]]\nid = "a"\noptions = ["a"]\npurpose = "p"', "must be options of docker run"),
-        ('[[flag]]\nid = "a"\noptions = ["-a"]\npurpose = "p"\nneeds = ["b"]', "names b, which is no flag before it"),
-        ('[[flag]]\nid = "a"\noptions = ["-a"]\npurpose = "p"\nmore = 1', "is not a key here"),
-        ('[[flag]]\nid = "a"\noptions = ["-a"]\npurpose = "p"\n' * 2, "has the id a twice"),
+        ('options = ["--', 'options = ["', "“options” must be options of docker run"),
+        ("needs = []", 'needs = ["b"]', "“needs” names b, which is not a flag of an earlier file"),
+        ("hook = false", "hook = false\nmore = 1", "“more” is not a key here"),
+        ('id = "file-size"', 'id = "cpus"', "“id” is “cpus”, the id of 50-cpus.toml too"),
+        ('id = "large-file"', 'id = "chown"', "“id” is “chown”, an attack of 30-cap-drop.toml too"),
+        ("hook = false", 'hook = "no"', "“hook” must be true or false, not a text"),
+        ("matches = '^Max", "matches = '^(Max", "which is not a regular expression"),
+        ("matches = '^Max", "matches = '^Min", "“matches” does not match “example”"),
+        ("matches = '^Max file size +1073741824 '", "matches = '^Max'", "“matches” matches “counterexample”"),
+        ('refused = "File', 'refused = "device|File', "“refused” matches “counterexample”"),
+        ("# unless = ", "unless = ", "is not the id of a work-around of this flag"),
+        ('manual = "https', 'manual = "gopher', "manual"),
     ],
 )
-def test_a_wrong_file_is_refused_with_the_reason(tmp_path: Path, text: str, why: str) -> None:
-    file = tmp_path / "hardening.toml"
-    file.write_text(text)
-    with pytest.raises(WrongUsage, match=why):
-        flags.load(file)
+def test_a_wrong_file_is_refused_with_the_reason(directory: Path, before: str, after: str, why: str) -> None:
+    file = directory / "75-file-size.toml"
+    assert before in TEMPLATE.read_text()
+    file.write_text(TEMPLATE.read_text().replace(before, after, 1))
+    with pytest.raises(WrongUsage) as refusal:
+        flags.load(directory)
+    assert str(file) in str(refusal.value)
+    assert why in str(refusal.value)
+
+
+def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WrongUsage, match="flag-template"):
+        flags.load(tmp_path)
 
 
 def test_flags_are_set_on_every_run_before_its_own_options_and_on_nothing_else(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from checks.hosts import base
 from checks.hosts.base import parse_facts
 from checks.hosts.local import LocalHost
 from checks.hosts.process import TimedOut
+from tests.fakes import FakeHost
 
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 
@@ -29,7 +30,7 @@ def test_what_was_asked_is_recorded_without_what_carried_it() -> None:
     "script", ["sleep 60", "trap '' TERM; while :; do sleep 1; done"], ids=["dies", "ignores TERM"]
 )
 def test_a_command_past_its_bound_raises_timed_out(script: str) -> None:
-    with pytest.raises(TimedOut, match=r"did not end within 0\.3 s"):
+    with pytest.raises(TimedOut, match=r"timed out after 0\.3 s"):
         LocalHost().run(["sh", "-c", script], timeout=0.3)
 
 
@@ -50,7 +51,7 @@ def test_a_command_outlived_by_what_it_started_is_timed_out_where_the_host_still
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(base, "_GRACE", 1.0)
-    with pytest.raises(TimedOut, match=r"did not end within 0\.3 s"):
+    with pytest.raises(TimedOut, match=r"timed out after 0\.3 s"):
         Lingering("exit 0").run(_OUTLIVED, timeout=0.3)
 
 
@@ -132,3 +133,19 @@ def test_facts_of_a_host_without_podman_are_empty_and_not_an_error() -> None:
 def test_a_directory_is_made_with_those_above_it(tmp_path: Path) -> None:
     LocalHost().make_directory(f"{tmp_path}/new  directory/in it")
     assert (tmp_path / "new  directory" / "in it").is_dir()
+
+
+@pytest.mark.parametrize("script", ["echo secret=hunter2; exit 1", "echo secret=hunter2; seq 100000 >&2; exit 1"])
+def test_a_failed_step_quotes_no_output_and_the_end_of_its_error(script: str) -> None:
+    with pytest.raises(HostProblem, match="failed with status 1") as failed:
+        LocalHost().run_checked(["sh", "-c", script])
+    assert "hunter2" not in str(failed.value)
+    assert len(str(failed.value)) < 1000
+
+
+def test_an_engine_that_prints_without_end_is_read_to_a_bound(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, {"podman": "head -c 400000000 /dev/zero | tr '\\0' x"})
+    script = 'ulimit -v 400000; exec "$@"'  # kilobytes: the shell must not hold it either
+    done = host.run(["sh", "-c", script, "sh", "sh", "-c", base._FACTS], timeout=60)
+    assert done.returncode == 0
+    assert len(done.stdout) < 2 << 20

@@ -385,3 +385,13 @@ def test_the_recommended_set_is_one_that_the_hook_can_set() -> None:
     wanted = recommended()
     assert wanted.kept == ()
     assert whose(hook(wanted)) is Whose.OURS
+
+
+def test_no_capability_is_given_to_a_container_that_did_not_have_it(tmp_path: Path) -> None:
+    kept = written(tmp_path, of_options([*WORDS, "--cap-add=SYS_CHROOT"]))
+    for had in ([], ["CAP_CHOWN"], None, ["CAP_SYS_CHROOT", "CAP_CHOWN"]):
+        before = config()
+        before["process"]["capabilities"] = {} if had is None else {"bounding": had, "permitted": had}
+        after = hardened(kept, before)["process"]["capabilities"]
+        assert after["bounding"] == [each for each in had or [] if each == "CAP_SYS_CHROOT"]
+        assert not any(after[name] for name in after if name != "bounding")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import os
 import subprocess
 import threading
+import time
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.documents import examples
-from checks.hardening.injection import configuration, install, state
+from checks.hardening.injection import configuration, effect, install, state
 from checks.hardening.injection.configuration import DROP_IN, HOOK, HOOK_JSON, OLD_FILE, REFUSAL, Whose, whose
 from checks.hardening.injection.state import Found, look, obstacles, problems, require_account
 from checks.hosts.local import LocalHost
@@ -239,6 +241,22 @@ def test_a_variable_that_overrides_it_is_named(
     assert tree(home) == set()
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("variable", ["CONTAINERS_CONF_OVERRIDE", "PODMAN_USERNS"])
+def test_what_only_a_variable_of_this_shell_sets_is_not_installed(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, dry_run: bool
+) -> None:
+    """nanoclaw's service has no such variable: it would run its agents by what the files set."""
+    write(home, "containers.conf.d/99-mine.conf", "[containers]\nuserns = ''\n")
+    override = tmp_path / "override.conf"
+    override.write_text("[containers]\nuserns = 'keep-id'\n")
+    monkeypatch.setenv(variable, str(override) if variable.endswith("OVERRIDE") else "keep-id")
+    before = snapshot(home)
+    with pytest.raises(HostProblem, match=f"without {variable} of this environment: not in force: user namespace"):
+        install.install(LocalHost(), dry_run=dry_run)
+    assert snapshot(home) == before
+
+
 def test_a_file_that_is_read_earlier_is_no_obstacle(home: Path) -> None:
     write(home, "containers.conf.d/10-mine.conf", "[engine]\nhooks_dir = []\n[containers]\nuserns = ''\n")
     assert install.install(LocalHost(), dry_run=False) == Exit.OK
@@ -329,6 +347,21 @@ def test_a_limit_that_is_not_enforced_must_be_accepted(
     assert "Not set: memory. Podman accepts the limit" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "printed", ["error\\tA\\n", "created\\teWVzCg==\\nerror\\tabcde\\n", "started\\t=\\303\\251\\n"]
+)
+def test_what_the_probe_printed_and_can_not_be_decoded_is_the_hosts_problem(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str
+) -> None:
+    fixtures = tmp_path / "fixtures"
+    (fixtures / "injection").mkdir(parents=True)
+    (fixtures / "injection" / "effect.sh").write_text(f"printf '{printed}'\n")
+    monkeypatch.setattr(effect, "FIXTURES", fixtures)
+    with pytest.raises(HostProblem, match="what Podman printed can't be read"):
+        install.install(LocalHost(), dry_run=False)
+    assert tree(home) == set()
+
+
 @pytest.mark.parametrize("name", ["CORP\\bob", "CORP\\user", 'a"b', "a'b", "a]b#", "ü$(x)`y`", "a\tb"])
 def test_the_drop_in_names_the_hooks_directory_whatever_the_home_is_called(name: str) -> None:
     directory = f"/home/{name}/.config/containers"
@@ -365,6 +398,38 @@ def test_a_lock_is_given_up_by_whoever_dies(home: Path) -> None:
     with install.locked(LocalHost()):
         pass
     assert tree(home) == set()
+
+
+def test_another_account_that_can_read_the_home_cannot_hold_the_lock(home: Path) -> None:
+    descriptor = os.open(home, os.O_RDONLY)  # all that another account can get of a home that is not its own
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        begun = time.monotonic()
+        with install.locked(LocalHost()):
+            assert [path.stat().st_mode & 0o077 for path in home.iterdir()] == [0]
+    finally:
+        os.close(descriptor)
+    assert time.monotonic() - begun < 20
+    assert tree(home) == set()
+
+
+def test_a_pipe_among_the_settings_is_named_at_once(home: Path) -> None:
+    settings = home / ".config" / "containers" / "containers.conf.d"
+    settings.mkdir(parents=True)
+    os.mkfifo(settings / "90-pipe.conf")
+    begun = time.monotonic()
+    with pytest.raises(HostProblem, match=r"90-pipe\.conf is a pipe"):
+        look(LocalHost())
+    assert time.monotonic() - begun < 10
+
+
+def test_a_settings_file_without_end_is_not_read_to_its_end(home: Path) -> None:
+    settings = home / ".config" / "containers"
+    settings.mkdir(parents=True)
+    with (settings / "containers.conf").open("wb") as file:
+        file.truncate(1 << 33)  # 8 GiB, none of it on the disk
+    with pytest.raises(HostProblem, match=r"containers\.conf has more than \d+ bytes"):
+        look(LocalHost())
 
 
 @pytest.mark.parametrize("name", [HOOK, HOOK_JSON, DROP_IN])

@@ -1,4 +1,4 @@
-"""One recommended set: fixtures/hardening.toml. Whatever shows a set as options of docker run shows that one."""
+"""One recommended set: fixtures/hardening/flags. Whatever shows a set as options of docker run shows that one."""
 
 from __future__ import annotations
 
@@ -40,46 +40,97 @@ def test_the_document_shows_the_recommended_set_alone() -> None:
 
 def test_the_hook_sets_the_recommended_set_without_what_only_a_browser_needs() -> None:
     known = flags.load()
-    browsers = [
-        word for flag in known.enabled for each in flag.mending(flags.Subject.BROWSER)[:1] for word in each.options
+    left_out = [
+        word
+        for flag in known.enabled
+        for each in flag.workarounds_for(flags.Subject.BROWSER)[:1]
+        for word in each.options
     ]
-    assert list(recommended().options) == [word for word in SET if word not in browsers]
+    left_out += [word for flag in known.enabled if not flag.hook for word in flag.options]
+    assert list(recommended().options) == [word for word in SET if word not in left_out]
 
 
 def test_no_other_example_has_a_set_of_its_own() -> None:
     assert "--cap-drop" not in (ROOT / "examples" / "run-nanoclaw.sh").read_text()
 
 
-@pytest.fixture
-def starter(tmp_path: Path) -> dict[str, str]:
+# A podman that starts a container. Its mount can be written where the last file that sets userns maps the user.
+PODMAN = """
+echo 'WARN: "/" is not a shared mount' >&2
+[ ! -e "$HOME/fails" ] || { cat "$HOME/fails" >&2; exit 125; }
+case " $* " in
+*" info "*) echo true ;;
+*" start "*)
+    last=$(sed -n 's/^userns = //p' "$HOME"/.config/containers/containers.conf.d/*.conf 2>/dev/null | tail -n 1)
+    [ "${PODMAN_USERNS:-$last}" != '"keep-id"' ] || : >"$2/../mount/written"
+    ;;
+esac
+"""
+
+
+@pytest.fixture(params=["a home", "an 'other' \"home\"", "$(HOME) `id`"])
+def starter(tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, str]:
     """The environment of a fresh account whose podman prints a warning with everything."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, text in {
-        "podman": 'echo "WARN: \\"/\\" is not a shared mount" >&2; echo true',
+        "podman": PODMAN,
         "docker": "echo podman version 5.4.2",
         "node": "exit 0",
         "id": "echo 1500",
     }.items():
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
-    home = tmp_path / "a home"
-    home.mkdir()
-    return {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(home)}
+    home = tmp_path / str(request.param)
+    (home / ".config" / "containers" / "containers.conf.d").mkdir(parents=True)
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    return {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(home), "TMPDIR": str(scratch)}
+
+
+def start(starter: dict[str, str]) -> str:
+    """What the starter prints as missing; it leaves nothing behind."""
+    script = ["sh", str(ROOT / "examples" / "run-nanoclaw.sh")]
+    done = subprocess.run(script, env=starter, capture_output=True, check=False)
+    assert done.returncode == 3
+    assert list(Path(starter["TMPDIR"]).iterdir()) == []
+    return done.stderr.decode()
+
+
+def drop_in(starter: dict[str, str], name: str, text: str) -> None:
+    (Path(starter["HOME"]) / ".config" / "containers" / "containers.conf.d" / name).write_text(text)
 
 
 def test_a_warning_of_podman_is_no_part_of_its_answer(starter: dict[str, str]) -> None:
-    done = subprocess.run(
-        ["sh", str(ROOT / "examples" / "run-nanoclaw.sh")], env=starter, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 3
-    assert "rootless Podman" not in done.stderr
+    assert "rootless Podman" not in start(starter)
 
 
 def test_the_copy_hint_works_on_a_fresh_account(starter: dict[str, str]) -> None:
-    script = ["sh", str(ROOT / "examples" / "run-nanoclaw.sh")]
-    done = subprocess.run(script, env=starter, capture_output=True, text=True, check=False)
-    hint = next(line.strip() for line in done.stderr.splitlines() if "cp " in line)
+    hint = next(line.strip() for line in start(starter).splitlines() if "cp " in line)
     subprocess.run(["sh", "-c", hint], env=starter, check=True, cwd="/")
-    again = subprocess.run(script, env=starter, capture_output=True, text=True, check=False)
-    assert "userns" not in again.stderr
+    assert "userns" not in start(starter)
+
+
+@pytest.mark.parametrize("later", ['[containers]\nuserns = ""\n', '[containers]\nuserns = "auto"\n'])
+def test_keep_id_that_a_later_file_undoes_is_missing(starter: dict[str, str], later: str) -> None:
+    drop_in(starter, "50-nanoclaw.conf", '[containers]\nuserns = "keep-id"\n')
+    assert "userns" not in start(starter)
+    drop_in(starter, "60-mine.conf", later)
+    assert 'Missing: userns = "keep-id" in effect' in start(starter)
+
+
+def test_keep_id_that_the_environment_undoes_is_missing(starter: dict[str, str]) -> None:
+    drop_in(starter, "50-nanoclaw.conf", '[containers]\nuserns = "keep-id"\n')
+    assert 'Missing: userns = "keep-id" in effect' in start({**starter, "PODMAN_USERNS": "host"})
+
+
+def test_what_podman_prints_can_do_nothing_to_the_terminal(starter: dict[str, str]) -> None:
+    hostile = b"\x1b[2J\x1b]0;x\x07\xc2\x9b31m\xe2\x80\xae\r" + b"y" * 1_000_000 + b"\nError: the end\n"
+    (Path(starter["HOME"]) / "fails").write_bytes(hostile)
+    for text in (hostile, b"\x1b[31m\xc2\x9b\xe2\x80\xae\rError: the end\n"):
+        (Path(starter["HOME"]) / "fails").write_bytes(text)
+        printed = start(starter)
+        assert printed.replace("\n", "").isascii()
+        assert printed.replace("\n", "").isprintable()
+        assert "Error: the end" in printed
+        assert len(printed) < 4000

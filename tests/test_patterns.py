@@ -30,7 +30,7 @@ OTHERS = [
 TIMEOUT = 20.0  # seconds of CPU time; each takes far less than one, but a pattern that backtracks takes hours
 
 
-class Patterns(Table):
+class Patterns(Table, frozen=True):
     matches: tuple[log_patterns.Pattern, ...]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import grp
 import os
 import shutil
 import signal
@@ -95,7 +96,7 @@ def test_what_a_run_leaves_is_told_when_it_ends(monkeypatch: pytest.MonkeyPatch)
     with monkeypatch.context() as patch:
         patch.setattr(run_directories, "remove", lambda run: None)
         with (
-            pytest.raises(HostProblem, match=r"left behind: directory \S+; directory"),
+            pytest.raises(HostProblem, match=r"could not remove: directory \S+; directory"),
             run_directories.new_run() as run,
         ):
             pass
@@ -118,7 +119,7 @@ def test_an_interrupted_run_that_leaves_something_does_not_claim_that_it_was_rem
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(run_directories, "remove", lambda run: None)
-        with pytest.raises(HostProblem, match="left behind"), run_directories.new_run() as run:
+        with pytest.raises(HostProblem, match="could not remove"), run_directories.new_run() as run:
             raise KeyboardInterrupt
     run_directories.remove(run)
 
@@ -143,7 +144,7 @@ def test_what_a_failed_run_leaves_is_noted_on_its_own_error(monkeypatch: pytest.
         patch.setattr(run_directories, "remove", lambda run: None)
         with pytest.raises(HostProblem, match="No Podman") as ended, run_directories.new_run() as run:
             raise HostProblem("No Podman.")
-    assert "left behind" in ended.value.__notes__[0]
+    assert "could not remove" in ended.value.__notes__[0]
     run_directories.remove(run)
 
 
@@ -153,7 +154,7 @@ def test_the_cache_is_the_accounts_alone(own_cache: Path) -> None:
 
 def test_a_cache_that_others_can_write_is_refused(own_cache: Path) -> None:
     run_directories.cache().chmod(0o777)
-    with pytest.raises(HostProblem, match="other accounts can write"):
+    with pytest.raises(HostProblem, match="Other accounts can write"):
         run_directories.cache()
 
 
@@ -198,3 +199,26 @@ def test_a_home_that_is_none_is_that_of_the_system(
     monkeypatch.setattr("pwd.getpwuid", unknown)
     with pytest.raises(HostProblem, match="no home directory"):
         run_directories.cache()
+
+
+def test_a_cache_that_a_group_of_others_can_write_is_refused(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_directories.cache().chmod(0o770)
+    own = grp.getgrgid(os.getegid())
+    members = grp.struct_group((own.gr_name, own.gr_passwd, own.gr_gid, ["somebody-else"]))
+    monkeypatch.setattr(grp, "getgrgid", lambda _: members)
+    with pytest.raises(HostProblem, match="Other accounts can write"):
+        run_directories.cache()
+
+
+def test_a_cache_below_a_directory_that_others_can_write_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared / "cache"))
+    run_directories.cache()
+    shared.chmod(0o777)
+    with pytest.raises(HostProblem, match=f"Other accounts can write {shared}"):
+        run_directories.cache()
+    shared.chmod(0o1777)  # as /tmp: each removes its own
+    run_directories.cache()

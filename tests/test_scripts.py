@@ -107,6 +107,12 @@ def test_invoke_works_from_any_directory_and_keeps_the_callers_and_its_options(c
     assert again.stderr == ""
 
 
+@pytest.mark.parametrize("name", ["PYTHONIOENCODING", "PYTHONHOME"])
+def test_a_variable_that_no_python_starts_with_is_no_matter(name: str, copy: Path) -> None:
+    done = run(copy, "COPY/scripts/invoke.sh hosts", **{name: "/no/such:nonsense"})
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
+
+
 def test_an_environment_is_renewed_after_its_clone_moved_or_its_python_went(copy: Path) -> None:
     assert run(copy, "COPY/scripts/invoke.sh a").returncode == 0
     moved = copy.rename(copy.parent / "moved clone")

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from checks.core.errors import HostProblem, WrongUsage
-from checks.hosts import base
+from checks.hosts import base, ssh
 from checks.hosts.base import parse_facts
 from checks.hosts.preflight import unusable
 from checks.hosts.process import Completed
@@ -139,13 +139,13 @@ def test_an_ssh_url_is_taken_apart(url: str, destination: str, port: int | None)
     "url", ["ssh://", "ssh://a b", "ssh://-oProxyCommand=x", "ssh://u@-host", "ssh://h:port", "ssh://h/x"]
 )
 def test_what_is_no_ssh_url_is_refused(url: str) -> None:
-    with pytest.raises(WrongUsage, match="is not an ssh host"):
+    with pytest.raises(WrongUsage, match="is not a valid ssh host"):
         SshHost.parse(url, sockets=Path("/run/s"))
 
 
 @pytest.mark.parametrize("port", ["0", "00", "65536", "99999"])
 def test_a_port_that_is_none_is_refused(port: str) -> None:
-    with pytest.raises(WrongUsage, match="has no TCP port"):
+    with pytest.raises(WrongUsage, match="is not a TCP port"):
         SshHost.parse(f"ssh://ada@host:{port}", sockets=Path("/run/s"))
 
 
@@ -155,6 +155,41 @@ def test_a_status_of_255_without_a_connection_is_the_hosts_problem(tmp_path: Pat
         SshHost("h", sockets=tmp_path).check(gone)
 
 
+def test_a_broken_connection_never_quotes_what_the_command_printed(tmp_path: Path) -> None:
+    with pytest.raises(HostProblem, match="the connection broke") as problem:
+        SshHost("h", sockets=tmp_path).check(Completed(("cat", "x"), 255, b"secret\n", b"", 0.1))
+    assert "secret" not in str(problem.value)
+
+
 def test_other_statuses_are_the_commands_own(tmp_path: Path) -> None:
     done = Completed(("false",), 1, b"", b"", 0.1)
     assert SshHost("h", sockets=tmp_path).check(done) is done
+
+
+@pytest.mark.parametrize("printed", ["yes floods >&2", "sleep 60"])
+def test_a_forwarding_that_is_never_named_ends(printed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "ssh"
+    program.write_text(f"#!/bin/sh\nexec 2>&2\n{printed}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(ssh, "_FORWARD_TIMEOUT", 1.0)
+    host = SshHost("user@host", sockets=tmp_path)
+    try:
+        with pytest.raises(HostProblem, match="forwards no port") as failed:
+            host.forward_port(80)
+        assert len(str(failed.value)) < 1000
+    finally:
+        host.close()
+
+
+def test_a_client_that_hangs_when_asked_for_its_connection_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "ssh"
+    program.write_text("#!/bin/sh\nsleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(ssh, "_CONNECT_TIMEOUT", 0.5)
+    host = SshHost("user@host", sockets=tmp_path)
+    with pytest.raises(HostProblem, match="can't be reached"):
+        host.check(Completed(("true",), 255, b"", b"", 1.0))

@@ -288,7 +288,7 @@ def test_without_a_text_nothing_is_explained(option: str | bool, capsys: pytest.
 def test_a_failed_case_is_linked_by_its_output(got: str, commands: list[tuple[int, str]], wanted: str) -> None:
     plugin = VerificationPlugin(lambda: pytest.fail("no host is needed"), Report(), Progress())
     record = Record([Completed(("docker", "run"), status, b"", err.encode(), 1.0) for status, err in commands])
-    assert plugin._looked_up(CaseResult("id", "Group", "Label", "failed", 1.0, record, got=got)) == wanted
+    assert plugin._entry_for(CaseResult("id", "Group", "Label", "failed", 1.0, record, got=got)) == wanted
 
 
 def test_a_fix_makes_the_directory_that_it_writes_into() -> None:

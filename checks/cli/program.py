@@ -21,8 +21,8 @@ from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
 from checks.core.version import version
 
-_NO_EFFECT = ("command-timeout", "dry", "echo", "hide", "prompt-for-sudo-password", "pty", "warn-only")
-"""Invoke's options for its own shell commands. No task here runs any."""
+_NO_EFFECT = ("command-timeout", "config", "dry", "echo", "hide", "prompt-for-sudo-password", "pty", "warn-only")
+"""Invoke's options for shell commands and for its own settings. No task here uses any."""
 
 T = TypeVar("T")
 
@@ -135,8 +135,7 @@ class _OwnConfig(Config):
         return defaults
 
     def _load_file(self, prefix: str, absolute: bool = False, merge: bool = True) -> None:
-        if prefix == "runtime":  # -f FILE
-            super()._load_file(prefix, absolute, merge)
+        """Take nothing from files."""
 
     def load_shell_env(self) -> None:
         """Ignore the INVOKE_… variables."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from checks.core.errors import WrongUsage
 from checks.core.paths import ROOT
 from checks.core.rendering import render_template
 from checks.documents import injection
@@ -17,7 +16,7 @@ from checks.engine import flags
 from checks.engine.flags import Hardening
 from checks.evidence import store
 from checks.evidence.model import HardeningRun
-from checks.hardening.browsing import BARE, SET, SET_UNFILTERED, SET_WITHOUT
+from checks.hardening.browser import BARE, SET, SET_UNFILTERED, SET_WITHOUT
 
 DOCUMENT = ROOT / "docs" / "SECURITY.md"
 _FAILURE = 400  # characters of an agent's failure that the document quotes
@@ -47,26 +46,20 @@ def files() -> Mapping[Path, str]:
 
 
 def text(evidence: Sequence[Stored], hardening: Hardening) -> str:
-    """The document. Raises WrongUsage where evidence is of other flags than those of today."""
+    """The document."""
     alone = [each for each in evidence if each.kind == "each"]
-    whole = [each for each in evidence if each.kind == "all"]
+    together = [each for each in evidence if each.kind == "all"]
     browsed = [each for each in evidence if each.kind == "browser"]
-    for each in whole:
-        if each.found["options"] != hardening.recommended():
-            raise WrongUsage(
-                f"The evidence of {each.name} is of another set of flags than the recommended one.",
-                f"Run invoke harden --all --host {each.name} --evidence evidence/hardening again.",
-            )
-    proven = [each for each in whole if each.found["ok"]]
+    failures = {where(each): why_not(each.found, hardening) for each in together}
     return render_template(
         "security.md.j2",
         injection=injection.values(),
-        proven=[where(each) for each in proven],
-        not_proven=[{"host": where(each), "why": why_not(each.found)} for each in whole if not each.found["ok"]],
+        proven=[host for host, why in failures.items() if not why],
+        not_proven=[{"host": host, "why": why} for host, why in failures.items() if why],
         recommended=list(_lines(hardening.recommended())),
         rows=list(_rows(alone, hardening)),
         broke=list(_broke(alone, hardening)),
-        vacuous=list(_vacuous(alone, hardening)),
+        inconclusive=list(_inconclusive(alone, hardening)),
         browser=list(_browser(browsed)),
         chromium=_answer(browsed),
     )
@@ -77,9 +70,15 @@ def where(each: Stored) -> str:
     return f"{each.name} (Podman {each.host['version']}, {each.started[:10]})"
 
 
-def why_not(found: Mapping[str, Any]) -> str:
-    """Why a set is not proven, by what its evidence has."""
-    reasons = [f"`{row['flag']}`: {row.get('lacking') or row['bite']}" for row in found["flags"] if not row["ok"]]
+def why_not(found: Mapping[str, Any], hardening: Hardening) -> str:
+    """Why its evidence does not prove the recommended set; empty if it does."""
+    if found["options"] != hardening.recommended():
+        return "measured with another set of flags"
+    if found["ok"]:
+        return ""
+    reasons = [
+        f"`{row['flag']}`: {row.get('unenforced') or row['enforcement']}" for row in found["flags"] if not row["ok"]
+    ]
     if not found["agent"]["passed"]:
         reasons.append("no agent answers")
     if failed := [case["label"] for case in found["cases"] if case["outcome"] == "failed" and "known" not in case]:
@@ -96,21 +95,22 @@ def _lines(options: Sequence[str]) -> Iterator[str]:
 
 
 def _rows(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dict[str, Any]]:
-    """A line for each flag; hosts on which the same came of it share one."""
+    """A line for each flag; hosts with the same result share one."""
     for flag in hardening.flags:
         same: dict[tuple[str, str, str], list[str]] = {}
         for each in alone:
             for row in each.found:
                 if row["id"] == flag.id:
-                    mended = "; ".join(f"`{_options(hardening, name)}`" for name in row["workarounds"])
-                    same.setdefault((_verdict(row), mended, _bites(row)), []).append(where(each))
-        for (verdict, mended, bites), hosts in same.items():
+                    needed = "; ".join(f"`{_options(hardening, name)}`" for name in row["workarounds"])
+                    same.setdefault((_verdict(row), needed, _enforced(row)), []).append(where(each))
+        for (verdict, workarounds, enforced), hosts in (same or {("not measured yet", "", "–"): []}).items():
             yield {
                 "flag": flag.text,
+                "manual": flag.manual,
                 "purpose": flag.purpose,
                 "verdict": verdict,
-                "workarounds": mended,
-                "bites": bites,
+                "workarounds": workarounds,
+                "enforced": enforced,
                 "evidence": hosts,
             }
 
@@ -119,19 +119,18 @@ def _verdict(row: Mapping[str, Any]) -> str:
     return str(row["verdict"]) if row["ok"] else f"**{row['verdict']}, and not recommended as it is**"
 
 
-def _bites(row: Mapping[str, Any]) -> str:
-    if lacking := row.get("trouble") or row.get("lacking"):
-        return f"**no**: {lacking}"
+def _enforced(row: Mapping[str, Any]) -> str:
+    if missing := row.get("error") or row.get("unenforced"):
+        return f"**no**: {missing}"
     if not row["attacks"]:
-        return "nothing to bite: it takes a protection away"
-    stopped = [each["id"] for each in row["attacks"] if each["bite"] == "bites"]
-    return f"yes: {', '.join(stopped)}" if row["bite"] == "bites" else f"**no**: {row['bite']}"
+        return "in force; no attack, since it removes a protection"
+    stopped = [each["id"] for each in row["attacks"] if each["enforcement"] == "enforced"]
+    return f"yes: {', '.join(stopped)}" if row["enforcement"] == "enforced" else f"**no**: {row['enforcement']}"
 
 
 def _options(hardening: Hardening, workaround: str) -> str:
-    return next(
-        " ".join(each.options) for flag in hardening.flags for each in flag.workarounds if each.id == workaround
-    )
+    known = {each.id: " ".join(each.options) for flag in hardening.flags for each in flag.workarounds}
+    return known.get(workaround, f"{workaround} (no longer listed)")
 
 
 def _broke(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dict[str, Any]]:
@@ -142,7 +141,11 @@ def _broke(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dict[str, 
         for row in each.found:
             failed = next((trial["failure"] for trial in row["agent"] if not trial["passed"]), "")
             if failed and row["workarounds"]:
-                about = {"flag": row["flag"], "because": because[row["workarounds"][0]], "failure": _quoted(failed)}
+                about = {
+                    "flag": row["flag"],
+                    "because": because.get(row["workarounds"][0], ""),
+                    "failure": _quoted(failed),
+                }
                 seen.setdefault(row["flag"], {**about, "hosts": []})["hosts"].append(each.name)
     yield from seen.values()
 
@@ -152,32 +155,33 @@ def _quoted(failure: str) -> str:
     return f"`{flat[:_FAILURE]}{'…' if len(flat) > _FAILURE else ''}`".replace("|", "\\|")
 
 
-def _vacuous(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dict[str, Any]]:
+def _inconclusive(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dict[str, Any]]:
     for flag in hardening.flags:
         by_attack: dict[str, list[str]] = {}
         for each in alone:
             for row in each.found:
                 for attack in row["attacks"] if row["id"] == flag.id else ():
-                    if attack["bite"] == "vacuous":
+                    if attack["enforcement"] == "inconclusive":
                         by_attack.setdefault(attack["id"], []).append(each.name)
         for attack, hosts in by_attack.items():
-            yield {"attack": attack, "flag": flag.text, "hosts": hosts}
+            known = hardening.attacks.get(attack)
+            yield {"attack": attack, "tries": known.tries if known else "", "flag": flag.text, "hosts": hosts}
 
 
 def _browser(evidence: Sequence[Stored]) -> Iterator[dict[str, Any]]:
-    """How Chromium was started, and what came of it; hosts on which the same came of it share a line."""
+    """How Chromium was started, and the result; hosts with the same result share a line."""
     same: dict[tuple[str, str, str], list[str]] = {}
     for each in evidence:
         for browsed in each.found:
-            for sight in browsed["starts"]:
-                arguments = f"`{' '.join(sight['arguments'])}`" if sight["arguments"] else "as it is"
-                same.setdefault((browsed["what"], arguments, _result(sight)), []).append(where(each))
+            for start in browsed["starts"]:
+                arguments = f"`{' '.join(start['arguments'])}`" if start["arguments"] else "as it is"
+                same.setdefault((browsed["what"], arguments, _result(start)), []).append(where(each))
     for (what, arguments, result), hosts in same.items():
         yield {"what": what, "arguments": arguments, "result": result, "evidence": hosts}
 
 
 def _answer(evidence: Sequence[Stored]) -> dict[str, Any]:
-    """What all of the hosts say together of Chromium and its sandbox."""
+    """The results of all hosts on Chromium and its sandbox."""
 
     def on(what: str) -> list[bool]:
         found = [browsed for each in evidence for browsed in each.found if browsed["what"] == what]
@@ -193,7 +197,7 @@ def _answer(evidence: Sequence[Stored]) -> dict[str, Any]:
     }
 
 
-def _result(sight: Mapping[str, Any]) -> str:
-    if not sight["rendered"]:
-        return f"fails: {_quoted(sight['failure'])}"
-    return f"renders, sandbox {sight['sandbox']} ({sight['layers']})"
+def _result(start: Mapping[str, Any]) -> str:
+    if not start["rendered"]:
+        return f"fails: {_quoted(start['failure'])}"
+    return f"renders, sandbox {start['sandbox']} ({start['layers']})"

@@ -63,7 +63,7 @@ class User(StrEnum):
 _USER_LABELS = {User.ACCOUNT: "", User.ROOT: "As root:", User.WINDOWS: "In PowerShell, on Windows:"}
 
 
-class Commands(Table):
+class Commands(Table, frozen=True):
     """Commands that run exactly as they are printed, as one script in a login shell."""
 
     user: User = User.ACCOUNT
@@ -74,7 +74,7 @@ class Commands(Table):
         return "\n".join(self.run)
 
 
-class HostCommands(Commands):
+class HostCommands(Commands, frozen=True):
     """Commands that a throwaway host can run."""
 
     def __post_init__(self) -> None:
@@ -84,7 +84,7 @@ class HostCommands(Commands):
             raise ValueError("“user” is windows, but no throwaway host runs Windows")
 
 
-class Step(Commands):
+class Step(Commands, frozen=True):
     """One step of a fix: an explanation, and either commands to run or lines to show."""
 
     text: str = ""
@@ -108,7 +108,7 @@ class Step(Commands):
         return self.script or self.show
 
 
-class Expected(Table):
+class Expected(Table, frozen=True):
     """The exit status and the output that a command must have."""
 
     exit_status: ExitStatus = 0
@@ -118,7 +118,7 @@ class Expected(Table):
         return exit_status == self.exit_status and (self.pattern is None or bool(self.pattern.search(output)))
 
 
-class Symptom(HostCommands, kw_only=True):
+class Symptom(HostCommands, kw_only=True, frozen=True):
     """Commands that show the problem, with the exit status and the output that prove it."""
 
     exit_status: ExitStatus
@@ -128,7 +128,7 @@ class Symptom(HostCommands, kw_only=True):
         return exit_status == self.exit_status and bool(self.pattern.search(output))
 
 
-class Reproduction(Table):
+class Reproduction(Table, frozen=True):
     """How to cause the problem on a throwaway host, detect it, and verify the fix."""
 
     host: str
@@ -155,7 +155,7 @@ class Reproduction(Table):
             raise ValueError(f"“host” is “{self.host}”; it must be one of {', '.join(known)}")
 
 
-class Place(Table):
+class Place(Table, frozen=True):
     """A host on which an error was observed."""
 
     host: Text
@@ -165,14 +165,14 @@ class Place(Table):
         return f"{self.host} (Podman {self.podman})"
 
 
-class Error(Table):
+class Error(Table, frozen=True):
     """An error message. Without ``observed``, it is from other users' reports or from a program's source."""
 
     text: Text
     observed: tuple[Place, ...] = ()
 
 
-class Link(Table):
+class Link(Table, frozen=True):
     """A link to more information."""
 
     text: Text
@@ -183,7 +183,7 @@ class Link(Table):
             raise ValueError("“url” must begin with https://, # or ../")
 
 
-class Entry(Table):
+class Entry(Table, frozen=True):
     """One known problem."""
 
     section: Section

@@ -1,18 +1,18 @@
-// Runs inside the agent's container: Chromium, headless, renders a page made by a script and prints it; its processes are
-// looked at in /proc while they run. Arguments: the text, then for each start of Chromium its further options as one word.
-// For each start a line of JSON on stdout.
+// Runs inside the agent's container: headless Chromium renders a page that a script makes, and prints it. Meanwhile its
+// processes are read from /proc. Arguments: the text, then for each start of Chromium its further options as one word.
+// Prints a line of JSON for each start.
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 
 const [token, ...starts] = process.argv.slice(2);
-const BOUND_MS = 1000 * Number(process.env.VERIFY_BOUND ?? 60);
+const TIMEOUT_MS = 1000 * Number(process.env.VERIFY_TIMEOUT ?? 60);
 const POLL_MS = 100;
 
 function page() {
-  // Put together by the page's own script: what is not rendered does not have it.
-  const turned = [...token].reverse().join('');
-  const script = `document.body.textContent = [...'${turned}'].reverse().join('')`;
+  // The page's own script makes the text: a page that is not rendered does not have it.
+  const reversed = [...token].reverse().join('');
+  const script = `document.body.textContent = [...'${reversed}'].reverse().join('')`;
   return `data:text/html,${encodeURIComponent(`<body>empty<script>${script}</script></body>`)}`;
 }
 
@@ -28,8 +28,8 @@ function status(pid) {
   };
 }
 
-/** Note how each process of the browser stands at this moment: what it had last is what counts. */
-function look(seen) {
+/** Record the current state of each of the browser's processes, in place of an earlier one. */
+function inspect(seen) {
   for (const pid of fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     try {
       const argv = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ').split(' ');
@@ -37,7 +37,7 @@ function look(seen) {
       const kind = argv.find((word) => word.startsWith('--type='))?.slice(7) ?? 'browser';
       seen.set(pid, { kind, ...status(pid) });
     } catch {
-      // it has gone meanwhile
+      // it ended meanwhile
     }
   }
 }
@@ -50,26 +50,26 @@ async function start(options) {
     { stdio: ['ignore', 'pipe', 'pipe'] },
   );
   let printed = '';
-  let said = '';
+  let stderr = '';
   browser.stdout.on('data', (piece) => (printed += piece));
-  browser.stderr.on('data', (piece) => (said += piece));
+  browser.stderr.on('data', (piece) => (stderr += piece));
   const seen = new Map();
-  const looking = setInterval(() => look(seen), POLL_MS);
-  let late = false;
-  const bound = setTimeout(() => {
-    late = true;
+  const polling = setInterval(() => inspect(seen), POLL_MS);
+  let timedOut = false;
+  const timeout = setTimeout(() => {
+    timedOut = true;
     browser.kill('SIGKILL');
-  }, BOUND_MS);
+  }, TIMEOUT_MS);
   const [code, signal] = await new Promise((resolve) => browser.on('exit', (...how) => resolve(how)));
-  clearInterval(looking);
-  clearTimeout(bound);
-  await new Promise((resolve) => setTimeout(resolve, POLL_MS)); // what it has printed last
+  clearInterval(polling);
+  clearTimeout(timeout);
+  await new Promise((resolve) => setTimeout(resolve, POLL_MS)); // for its last output
   console.log(JSON.stringify({
     seconds: (Date.now() - began) / 1000,
-    ended: signal ? 128 + os.constants.signals[signal] : code,
-    late,
+    status: signal ? 128 + os.constants.signals[signal] : code,
+    timed_out: timedOut,
     text: printed.match(/<body>([^<]*)/)?.[1] ?? '',
-    said: said.slice(-1500),
+    stderr: stderr.slice(-1500),
     processes: [...seen.values()],
   }));
 }

@@ -1,4 +1,4 @@
-"""Chromium in the agent's container: whether it renders a page, and whether its sandbox is really on."""
+"""Chromium in the agent's container: whether it renders a page, and whether its sandbox is on."""
 
 from __future__ import annotations
 
@@ -12,39 +12,40 @@ from checks.core.bounded import parsed
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run
 from checks.engine.expect import shown
+from checks.engine.flags import Flag, Hardening, Subject
 from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw import contract
 
 NO_SANDBOX = "--no-sandbox"
 _PROGRAM = Path(__file__).with_suffix(".mjs")
-_BOUND = 100.0  # seconds on ordinary hardware, where a start takes two or three
+_TIMEOUT = 100.0  # seconds on ordinary hardware, where a start takes two or three
 
 
 @dataclass(frozen=True)
 class BrowserResult:
-    """What came of one start of Chromium."""
+    """One start of Chromium."""
 
     options: tuple[str, ...]
     """The flags that the container had."""
     arguments: tuple[str, ...]
     """The browser's own options."""
     rendered: bool
-    """Whether the page's text came back as its script had made it."""
+    """Whether the printed text is the one that the page's script made."""
     sandbox: str
-    """``on``, ``off`` or what there is of it; empty where no page came."""
+    """``on``, ``off`` or the part of it that is on; empty if no page was rendered."""
     layers: str
-    """By what that was judged: namespaces and filters of its processes, in words."""
+    """The namespaces and filters of its processes, which show that."""
     failure: str
-    """Why no page came, in Chromium's own words where it had some."""
+    """Why no page was rendered, as Chromium reported it if it did."""
     seconds: float
 
     @property
     def works(self) -> bool:
-        """Whether it is of use to an agent, and as safe as it was told to be."""
+        """Whether it renders, with its sandbox on unless its arguments turn it off."""
         return self.rendered and (self.sandbox == "on") is (NO_SANDBOX not in self.arguments)
 
     def as_json(self) -> dict[str, Any]:
-        """It as evidence stores it."""
+        """The form that evidence stores."""
         optional = {"sandbox": self.sandbox, "layers": self.layers, "failure": self.failure}
         return {
             "options": list(self.options),
@@ -58,60 +59,62 @@ class BrowserResult:
 def browse(
     ctx: CaseContext, image: str, options: Sequence[str], starts: Sequence[Sequence[str]] = ((),)
 ) -> list[BrowserResult]:
-    """Start Chromium in a container of the agent's image, run as nanoclaw runs it, with these options of docker run:
-    once for each of ``starts``, which are the browser's own options."""
+    """Start Chromium in a container of the agent's image, run as nanoclaw runs it, with these options of docker run.
+
+    Once for each of ``starts``, which are Chromium's own options.
+    """
     token = secrets.token_hex(8)
-    bound = _BOUND * ctx.slowness
+    bound = _TIMEOUT * ctx.slowness
     who = contract.user_options(ctx.uid, ctx.facts.gid)
     command = run(
         image, "--input-type=module", "-", token, *(" ".join(start) for start in starts),
-        options=["-i", "--rm", *who, "-e", f"VERIFY_BOUND={bound:.0f}", *options, "--entrypoint", "node"],
+        options=["-i", "--rm", *who, "-e", f"VERIFY_TIMEOUT={bound:.0f}", *options, "--entrypoint", "node"],
     )  # fmt: skip
     try:
-        done = ctx.docker(command, stdin=_PROGRAM.read_bytes(), timeout=_BOUND * len(starts) + 20)
+        done = ctx.docker(command, stdin=_PROGRAM.read_bytes(), timeout=_TIMEOUT * len(starts) + 20)
     except TimedOut as error:
         done = error.partial
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     lines += [""] * (len(starts) - len(lines))
-    return [heard(done, line, token, options, start) for line, start in zip(lines, starts, strict=False)]
+    return [parse(done, line, token, options, start) for line, start in zip(lines, starts, strict=False)]
 
 
-def heard(done: Completed, line: str, token: str, options: Sequence[str], arguments: Sequence[str]) -> BrowserResult:
-    """What the program that ran in there says of one start, in a line; empty where it did not come to that."""
+def parse(done: Completed, line: str, token: str, options: Sequence[str], arguments: Sequence[str]) -> BrowserResult:
+    """Read the line that the program in the container printed of one start; it is empty if there is none."""
     try:
-        told: Mapping[str, Any] = parsed(line)
+        report: Mapping[str, Any] = parsed(line)
     except ValueError:
-        told = {}
+        report = {}
 
-    def sight(*, rendered: bool = False, sandbox: str = "", layers: str = "", failure: str = "") -> BrowserResult:
-        seconds = float(told.get("seconds", done.seconds))
+    def made(*, rendered: bool = False, sandbox: str = "", layers: str = "", failure: str = "") -> BrowserResult:
+        seconds = float(report.get("seconds", done.seconds))
         return BrowserResult(tuple(options), tuple(arguments), rendered, sandbox, layers, failure, seconds)
 
-    if not told:
-        return sight(failure=f"the container ended with status {done.returncode}: {shown(done.stderr.strip())}")
-    said = _telling(str(told.get("said", "")))
-    if told["late"]:
-        return sight(failure=f"no page came within {told['seconds']:.0f} s: {said}")
-    if told["ended"] != 0:
-        return sight(failure=f"Chromium ended with status {told['ended']}: {said}")
-    if told["text"] != token:
-        return sight(failure=f"another text than the page's: {shown(told['text'])}")
-    sandbox, layers = judged(told["processes"])
-    return sight(rendered=True, sandbox=sandbox, layers=layers)
+    if not report:
+        return made(failure=f"the container ended with status {done.returncode}: {shown(done.stderr.strip())}")
+    error = _error_line(str(report.get("stderr", "")))
+    if report["timed_out"]:
+        return made(failure=f"no page within {report['seconds']:.0f} s: {error}")
+    if report["status"] != 0:
+        return made(failure=f"Chromium ended with status {report['status']}: {error}")
+    if report["text"] != token:
+        return made(failure=f"expected the page's text, got {shown(report['text'])}")
+    sandbox, layers = sandbox_state(report["processes"])
+    return made(rendered=True, sandbox=sandbox, layers=layers)
 
 
-def judged(processes: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    """Whether the sandbox is on, by what the kernel says of the browser's processes; and that in words.
+def sandbox_state(processes: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Whether the sandbox is on, by what the kernel reports of the browser's processes; and that in words.
 
-    The sandbox has two layers: a renderer lives in namespaces of its own, within the browser's, and has a filter of
-    system calls of its own on top of the container's.
+    The sandbox has two layers: a renderer has PID namespaces of its own within the browser's, and a filter of system
+    calls on top of the container's.
     """
     main = next((each for each in processes if each["kind"] == "browser"), None)
     renderers = [each for each in processes if each["kind"] == "renderer"]
     if main is None or not renderers:
         return "unknown", f"{len(renderers)} renderers, {'a' if main else 'no'} browser process"
     nested = all(each["namespaces"] > main["namespaces"] for each in renderers)
-    # One that was about to be used has not put its filter on yet.
+    # A renderer that is about to be used has not set its filter yet.
     filtered = any(each["filters"] > main["filters"] for each in renderers)
     one = max(renderers, key=lambda each: int(each["filters"]))
     words = (
@@ -125,19 +128,89 @@ def judged(processes: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     return "off", words
 
 
-_TELLING = (
-    "check failed",
-    "fatal",
-    "failed to create",
-    "no usable sandbox",
-    "operation not permitted",
-    "read-only",
+_ERRORS = (
+    "check failed", "fatal", "failed to create", "no usable sandbox", "operation not permitted", "read-only",
     "is required",
-)
+)  # fmt: skip
 
 
-def _telling(said: str) -> str:
-    """The line by which a browser says why it ended; its last ones where none stands out."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    found = [line for line in lines if any(word in line.casefold() for word in _TELLING)]
-    return shown(found[0] if found else "\n".join(lines[-3:]) or "without a word")
+def _error_line(stderr: str) -> str:
+    """The line with the reason why a browser ended; the last lines if none has a known one."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    found = [line for line in lines if any(word in line.casefold() for word in _ERRORS)]
+    return shown(found[0] if found else "\n".join(lines[-3:]) or "nothing on stderr")
+
+
+# Which sets of flags it is started under.
+
+BARE = "no flags"
+SET = "the recommended set"
+SET_WITHOUT = "the set without SYS_CHROOT"
+SET_UNFILTERED = "the set without SYS_CHROOT and without a seccomp filter"
+
+
+@dataclass(frozen=True)
+class BrowserWay:
+    """A set of flags to start Chromium under."""
+
+    what: str
+    options: tuple[str, ...]
+    needed: bool
+    """Whether Chromium must work under it, with its sandbox on, for the flags to be recommended."""
+
+
+@dataclass(frozen=True)
+class BrowserResults:
+    """Chromium under some flags: first as it is, then without its sandbox if that was tried."""
+
+    way: BrowserWay
+    starts: tuple[BrowserResult, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether it works if it must."""
+        return not self.way.needed or self.starts[0].works
+
+    def as_json(self) -> dict[str, Any]:
+        """The form that evidence stores."""
+        return {
+            "what": self.way.what,
+            "options": list(self.way.options),
+            "needed": self.way.needed,
+            "ok": self.ok,
+            "starts": [start.as_json() for start in self.starts],
+        }
+
+
+def ways_of(hardening: Hardening, flags: Sequence[Flag]) -> list[BrowserWay]:
+    """No flags, each alone, each with its work-arounds, and the recommended set.
+
+    Then the set without what it has for Chromium alone, and that without the filter of system calls. These two show
+    what breaks Chromium.
+    """
+    found = [BrowserWay(BARE, (), True)]
+    for flag in flags:
+        alone = tuple(hardening.options(flag))
+        repaired = tuple(hardening.hardened([*(hardening.flag(each) for each in flag.needs), flag]))
+        found.append(BrowserWay(flag.text, alone, alone == repaired and flag.recommended))
+        if repaired != alone:
+            found.append(BrowserWay(f"{flag.text}, with its work-arounds", repaired, True))
+    bare = tuple(_without_browser_workarounds(hardening))
+    weaker = [word for flag in hardening.flags if not flag.recommended for word in flag.options]
+    return [
+        *found,
+        BrowserWay(SET, tuple(hardening.recommended()), True),
+        BrowserWay(SET_WITHOUT, bare, False),
+        BrowserWay(SET_UNFILTERED, (*bare, *weaker), False),
+    ]
+
+
+def _without_browser_workarounds(hardening: Hardening) -> list[str]:
+    extra = [each.options for flag in hardening.enabled for each in flag.workarounds_for(Subject.BROWSER)[:1]]
+    return [word for word in hardening.recommended() if not any(word in words for words in extra)]
+
+
+def in_words(start: BrowserResult) -> str:
+    """One start of Chromium, in a line."""
+    how = "Chromium with --no-sandbox" if NO_SANDBOX in start.arguments else "Chromium"
+    return f"{how} renders, sandbox {start.sandbox}" if start.rendered else f"{how} fails: {start.failure}"

@@ -15,12 +15,11 @@ from checks.core.output_paths import require_directory
 from checks.core.progress import Progress, plain_console
 from checks.engine import flags
 from checks.engine.expect import Mismatch
-from checks.engine.flags import Flag, Hardening
-from checks.engine.prepared_host import PreparedHost
+from checks.engine.flags import Flag
 from checks.evidence import store
 from checks.evidence.model import HardeningRun
 from checks.evidence.store import Provenance
-from checks.hardening import browsing, combinations, combined, individual, removed_flags, table
+from checks.hardening import experiments, report
 from checks.hardening.session import HardeningSession
 from checks.hosts.process import TimedOut
 from checks.nanoclaw.agent_session import opened
@@ -49,7 +48,7 @@ class HardenOptions(HardenHostOptions):
     ] = False
     lose: Annotated[bool, "remove one flag at a time, and expect that exactly its check fails"] = False
     flag: Annotated[
-        Sequence[str], "try only this flag (its id in fixtures/hardening.toml); not with --all; repeatable"
+        Sequence[str], "try only this flag (its id in fixtures/hardening/flags); not with --all; repeatable"
     ] = ()
 
 
@@ -81,30 +80,32 @@ def _run(options: HardenOptions, progress: Progress) -> Exit:
     with opened(options.host, None, options.nanoclaw, progress) as (ready, handle):
         if ready.host.facts().engine != "podman":
             raise WrongUsage(f"{ready.host.name} has no Podman.", "The flags are tried on rootless Podman.")
-        return _Session(options, hardening, chosen, HardeningSession(ready, handle, progress, factor)).run()
+        return _Run(options, chosen, HardeningSession(ready, handle, hardening, progress, factor)).run()
 
 
-class _Session:
-    """What is asked, on a host that is ready."""
+class _Run:
+    """What the options ask for, on a prepared host."""
 
-    def __init__(
-        self, options: HardenOptions, hardening: Hardening, chosen: Sequence[Flag], session: HardeningSession
-    ) -> None:
+    def __init__(self, options: HardenOptions, chosen: Sequence[Flag], session: HardeningSession) -> None:
         self._options = options
-        self._hardening = hardening
         self._chosen = chosen
         self._session = session
         self._console = plain_console()
 
     def run(self) -> Exit:
-        """Do it, print it, write it down."""
+        """Do it, print it, write its evidence."""
         asked = self._options
-        prepared = self._session.prepared
+        host = self._session.prepared.host
         try:
             self._session.prepare(agent=not asked.lose)
         except (Mismatch, TimedOut) as failure:
-            raise HostProblem(f"On {prepared.host.name} no agent can be started at all: {failure}.") from failure
-        self._introduce(prepared)
+            raise HostProblem(f"On {host.name} no agent can be started, even without flags: {failure}.") from failure
+        facts = host.facts()
+        self._console.print(
+            f"Hardening on {host.name} ({self._session.prepared.profile}): {facts.distribution}, kernel "
+            f"{facts.kernel}, Podman {facts.version} ({facts.runtime}), cgroups {facts.cgroups}\n"
+            f"Agent: {self._session.handle.agent.name}"
+        )
         if asked.lose:
             return self._lose()
         both = not (asked.each or asked.all or asked.browser or asked.lattice)
@@ -134,38 +135,30 @@ class _Session:
         return good
 
     def _each(self) -> tuple[str, Any, bool]:
-        rows = individual.run_individually(self._session, self._hardening, self._chosen)
-        return table.each(rows), [row.as_json() for row in rows], all(row.ok for row in rows)
+        found = experiments.run_individually(self._session, self._chosen)
+        return report.flags_alone(found), [each.as_json() for each in found], all(each.ok for each in found)
 
     def _all(self) -> tuple[str, Any, bool]:
         wanted = verify.VerifyOptions(
             host=self._options.host,
-            only=combined.SELECTION,
+            only=experiments.SELECTION,
             nanoclaw=self._options.nanoclaw,
             timeout_factor=self._options.timeout_factor,
             hardened=True,
         )
-        found = combined.run_combined(self._session, self._hardening, wanted, self._console)
-        return table.together(found), found.as_json(), found.ok
+        found = experiments.run_combined(self._session, wanted, self._console)
+        return report.combined(found), found.as_json(), found.ok
 
     def _browser(self) -> tuple[str, Any, bool]:
-        found = browsing.browse_all(self._session, self._hardening, self._chosen)
-        return table.browsing(found), [each.as_json() for each in found], all(each.ok for each in found)
-
-    def _lose(self) -> Exit:
-        losses = removed_flags.lose(self._session, self._hardening, self._chosen)
-        self._console.print(f"\n{table.losses(losses)}")
-        return Exit.OK if all(loss.seen for loss in losses) else Exit.CASE_FAILED
+        found = experiments.browse_all(self._session, self._chosen)
+        return report.browsers(found), [each.as_json() for each in found], all(each.ok for each in found)
 
     def _lattice(self) -> tuple[str, Any, bool]:
-        enabled = [flag for flag in self._chosen if not flag.documented]
-        points = combinations.walk(self._session, self._hardening, enabled)
-        return table.lattice(points), [point.as_json() for point in points], all(point.ok for point in points)
+        recommended = [flag for flag in self._chosen if flag.recommended]
+        found = experiments.run_combinations(self._session, recommended)
+        return report.combinations(found), [each.as_json() for each in found], all(each.ok for each in found)
 
-    def _introduce(self, prepared: PreparedHost) -> None:
-        facts = prepared.host.facts()
-        self._console.print(
-            f"Hardening on {prepared.host.name} ({prepared.profile}): {facts.distribution}, kernel {facts.kernel}, "
-            f"Podman {facts.version} ({facts.runtime}), cgroups {facts.cgroups}\n"
-            f"Agent: {self._session.handle.agent.name}"
-        )
+    def _lose(self) -> Exit:
+        found = experiments.run_without_each(self._session, self._chosen)
+        self._console.print(f"\n{report.removed_flags(found)}")
+        return Exit.OK if all(each.detected for each in found) else Exit.CASE_FAILED

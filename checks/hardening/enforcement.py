@@ -1,119 +1,135 @@
-"""Whether a flag is in force, by what a container sees of itself: with the values that the flag's own options name."""
+"""Whether a flag is enforced: which attacks prove it, in which containers, and what their results show."""
 
 from __future__ import annotations
 
-import itertools
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
-from checks.engine.container_state import CAPABILITIES, ContainerState
-from checks.engine.flags import Flag
-
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+from checks.engine.flags import Attack, Flag, Hardening, User
+from checks.hardening.attacks import AttackAttempt, AttackOutcome, AttackResult
 
 
-def value(option: str) -> str:
-    """What stands behind the first ``=`` of an option."""
-    return option.partition("=")[2]
+class Enforcement(StrEnum):
+    """What an attack, tried without a flag and with it, shows of the flag."""
+
+    ENFORCED = "enforced"
+    NOT_ENFORCED = "accepted, not enforced"
+    INCONCLUSIVE = "inconclusive"
+    """The attack also fails without the flag."""
+    UNTRIED = "could not be tried"
 
 
-def size(text: str) -> int:
-    """Bytes, of a size as docker's options have it: ``512m``, ``4g``."""
-    number, unit = re.fullmatch(r"(\d+)([bkmg]?)", text.lower()).groups()  # type: ignore[union-attr] # our own file's
-    return int(number) * _UNITS[unit]
+@dataclass(frozen=True)
+class ContainerSpec:
+    """A container to try attacks in."""
+
+    options: tuple[str, ...]
+    user: User
 
 
-def tmpfs_size(flag: Flag) -> int:
-    """Bytes, of the size that a ``--tmpfs`` names."""
-    return _named_size(flag.options[-1])
+@dataclass(frozen=True)
+class AttackComparison:
+    """An attack, tried without a flag and with it."""
+
+    without: AttackAttempt
+    under: AttackAttempt
+
+    @property
+    def attack(self) -> str:
+        """The attack's id."""
+        return self.under.attack
+
+    @property
+    def enforcement(self) -> Enforcement:
+        """What the two results show."""
+        match self.without.outcome, self.under.outcome:
+            case _, AttackOutcome.SUCCEEDED:
+                return Enforcement.NOT_ENFORCED
+            case AttackOutcome.REFUSED, AttackOutcome.REFUSED:
+                return Enforcement.INCONCLUSIVE
+            case AttackOutcome.SUCCEEDED, AttackOutcome.REFUSED:
+                return Enforcement.ENFORCED
+        return Enforcement.UNTRIED
 
 
-def _named_size(tmpfs: str) -> int:
-    return size(tmpfs.partition("size=")[2].partition(",")[0])
+def overall(comparisons: Sequence[AttackComparison]) -> Enforcement:
+    """What all attacks on a flag show: one that succeeds disproves it, one that only the flag stops proves it."""
+    found = {each.enforcement for each in comparisons}
+    for one in (Enforcement.NOT_ENFORCED, Enforcement.ENFORCED, Enforcement.UNTRIED):
+        if one in found:
+            return one
+    return Enforcement.INCONCLUSIVE
 
 
-def missing(flag: Flag, seen: ContainerState, options: Sequence[str]) -> str:
-    """What of the flag is not in force in a container that has these options, in words; empty where all of it is."""
-    return _READINGS[flag.id](flag, seen, options)
+class Plan:
+    """Which containers the proof of some flags takes, and which attacks go into each.
+
+    As few containers as possible: a container costs more than an attack.
+    """
+
+    def __init__(self, hardening: Hardening) -> None:
+        self._hardening = hardening
+        self.containers: dict[ContainerSpec, dict[str, Attack]] = {}
+
+    def alone(self, flag: Flag) -> None:
+        """Try this flag without and with it, with nothing else set but what it needs."""
+        self._add(flag, self._hardening.options(flag))
+
+    def among(self, flag: Flag, options: Sequence[str]) -> None:
+        """Try this flag with nothing set but what it needs, and as one of these options."""
+        self._add(flag, options)
+
+    def comparisons(
+        self, flag: Flag, options: Sequence[str], results: Mapping[ContainerSpec, AttackResult]
+    ) -> list[AttackComparison]:
+        """Compare the attacks on the flag, as one of these options."""
+        return [
+            AttackComparison(
+                results[ContainerSpec(self._without(flag), attack.user)].attempts[attack.id],
+                results[ContainerSpec(_under(flag, options), attack.user)].attempts[attack.id],
+            )
+            for attack in flag.attacks
+        ]
+
+    def unenforced(
+        self, flag: Flag, options: Sequence[str], results: Mapping[ContainerSpec, AttackResult]
+    ) -> tuple[str, str]:
+        """What of the flag is not in force in the container that has these options, and why no container started.
+
+        Both are empty where all of it is in force.
+        """
+        result = results[ContainerSpec(tuple(options), _reader(flag))]
+        if result.outputs is None:
+            return "", result.error
+        if not flag.attacks:
+            before = results[ContainerSpec(self._without(flag), _reader(flag))].outputs
+            if before and not flag.unenforced(before, self._without(flag)):
+                return "the same without the flag", ""
+        return flag.unenforced(result.outputs, options), ""
+
+    def _without(self, flag: Flag) -> tuple[str, ...]:
+        return tuple(word for needed in flag.needs for word in self._hardening.flag(needed).options)
+
+    def _add(self, flag: Flag, options: Sequence[str]) -> None:
+        without = self._without(flag)
+        self.containers.setdefault(ContainerSpec(tuple(options), _reader(flag)), {})
+        if not flag.attacks:  # only a difference in what is read can prove it
+            self.containers.setdefault(ContainerSpec(without, _reader(flag)), {})
+        for attack in flag.attacks:
+            for words in (without, _under(flag, options)):
+                self.containers.setdefault(ContainerSpec(words, attack.user), {})[attack.id] = attack
 
 
-def _read_only(_: Flag, seen: ContainerState, options: Sequence[str]) -> str:
-    if not seen.root.read_only:
-        return "the root filesystem is mounted read-write"
-    return next(filter(None, (_astray(tmpfs, seen) for tmpfs in _lent(options))), "")
+def _reader(flag: Flag) -> User:
+    """Who reads what is in force: whoever attacks anyway, so that reading needs no container of its own."""
+    return flag.attacks[0].user if flag.attacks else User.ROOT
 
 
-def _lent(options: Sequence[str]) -> Iterator[str]:
-    """What the options mount in the place of directories that can't be written any more; /tmp is a flag of its own."""
-    for option, following in itertools.pairwise(options):
-        if option == "--tmpfs" and not following.startswith("/tmp:"):  # noqa: S108 - the container's
-            yield following
-
-
-def _astray(tmpfs: str, seen: ContainerState) -> str:
-    place = tmpfs.partition(":")[0]
-    mounted = seen.tmpfs.get(place)
-    if mounted is None:
-        return f"there is no tmpfs on {place}"
-    if mounted.read_only:
-        return f"the tmpfs on {place} is mounted read-only"
-    return "" if mounted.size == _named_size(tmpfs) else f"the tmpfs on {place} has not the size of {tmpfs}"
-
-
-def _tmpfs(flag: Flag, seen: ContainerState, _: Sequence[str]) -> str:
-    wanted, mode = tmpfs_size(flag), flag.options[-1].partition("mode=")[2]
-    if seen.tmp is None or seen.tmp.type != "tmpfs":
-        return "there is no tmpfs on /tmp"
-    if seen.tmp.read_only:
-        return "the tmpfs on /tmp is mounted read-only"
-    if seen.tmp.size != wanted:
-        given = "no size of its own" if seen.tmp.size is None else f"a size of {seen.tmp.size >> 20} MiB"
-        return f"the tmpfs on /tmp has {given}, not {wanted >> 20} MiB"
-    return "" if seen.tmp_mode == mode else f"the directory /tmp has mode {seen.tmp_mode}, not {mode}"
-
-
-def _cap_drop(_: Flag, seen: ContainerState, options: Sequence[str]) -> str:
-    added = [value(option) for option in options if option.startswith("--cap-add=")]
-    left = seen.capabilities & ~sum(1 << CAPABILITIES[name] for name in added)
-    return f"capabilities are left: CapBnd {seen.capabilities:016x}" if left else ""
-
-
-def _no_new_privileges(_: Flag, seen: ContainerState, __: Sequence[str]) -> str:
-    return "" if seen.no_new_privileges else "NoNewPrivs is 0"
-
-
-def _unconfined(_: Flag, seen: ContainerState, __: Sequence[str]) -> str:
-    return "" if seen.seccomp == 0 else f"Seccomp is {seen.seccomp}: there is a filter of system calls all the same"
-
-
-def _limit(file: str, wanted: float, got: float | None, seen: ContainerState) -> str:
-    if file in seen.unread:
-        return f"accepted, not enforced: {file} is nowhere to be read, so there is no control group"
-    if got is None:
-        return f"accepted, not enforced: {file} is max"
-    return "" if got == wanted else f"{file} says {got:g}, not {wanted:g}"
-
-
-def _cpus(flag: Flag, seen: ContainerState, _: Sequence[str]) -> str:
-    return _limit("cpu.max", float(value(flag.options[0])), seen.cpus, seen)
-
-
-def _memory(flag: Flag, seen: ContainerState, _: Sequence[str]) -> str:
-    swap = "swap is without end: memory.swap.max is max" if seen.endless_swap else ""
-    return _limit("memory.max", size(value(flag.options[0])), seen.memory, seen) or swap
-
-
-def _pids(flag: Flag, seen: ContainerState, _: Sequence[str]) -> str:
-    return _limit("pids.max", int(value(flag.options[0])), seen.pids, seen)
-
-
-_READINGS: Mapping[str, Callable[[Flag, ContainerState, Sequence[str]], str]] = {
-    "read-only": _read_only,
-    "tmpfs": _tmpfs,
-    "cap-drop": _cap_drop,
-    "no-new-privileges": _no_new_privileges,
-    "cpus": _cpus,
-    "memory": _memory,
-    "pids-limit": _pids,
-    "seccomp-unconfined": _unconfined,
-}
+def _under(flag: Flag, options: Sequence[str]) -> tuple[str, ...]:
+    """The options while the flag's attacks run: its own are replaced by its attack options, if it has some."""
+    own, words = flag.options, tuple(options)
+    if not flag.attack_options:
+        return words
+    at = next((at for at in range(len(words)) if words[at : at + len(own)] == own), len(words))
+    return (*words[:at], *words[at + len(own) :], *flag.attack_options)

@@ -1,4 +1,4 @@
-"""What a hardening run stands on (a stage, an agent's kit, the attackers' image), and what is done on it."""
+"""A host on which hardening is tried: attacks in containers, agents asked for an answer, Chromium started."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Any, TypeVar
 
 from checks.core.errors import Interrupted
 from checks.core.progress import Progress
-from checks.engine import container_state, probe_image
+from checks.engine import probe_image
 from checks.engine.case_context import CaseContext
-from checks.engine.docker import Record
+from checks.engine.docker import Record, shell
 from checks.engine.expect import Mismatch
-from checks.engine.flags import Flag
+from checks.engine.flags import Attack, Flag, Hardening
 from checks.engine.prepared_host import PreparedHost
-from checks.hardening import attacks, browser, enforcement
+from checks.hardening import attacks, browser
 from checks.hardening.attacks import AttackResult
 from checks.hardening.browser import BrowserResult
-from checks.hardening.proofs import ContainerSpec
+from checks.hardening.enforcement import ContainerSpec
 from checks.hosts.process import TimedOut
 from checks.nanoclaw.provider import AgentHandle
 from checks.nanoclaw.running import RunningAgent
 from checks.nanoclaw.smoke import smoke
 
-AT_ONCE = 2
+PARALLEL = 2
 """How many containers run at a time: a host for agents has two processors or more."""
 
 # The attackers' program: a su with the setuid bit, in an image whose root has no password.
-_ATTACKERS = """
+_ATTACK_IMAGE = """
 FROM {base}
 USER 0:0
 RUN mkdir -p /probe/setuid && cp /bin/busybox /probe/setuid/su && chmod 4755 /probe/setuid/su && \\
@@ -42,19 +42,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Smoke:
-    """What came of one agent that was asked under some flags."""
+    """One agent that was asked for an answer under some flags."""
 
     options: tuple[str, ...]
     passed: bool
     failure: str
-    """Why no answer came: what was expected, what came, and the operation that broke as far as it was found."""
-    missing: Mapping[str, str]
+    """What was expected and what the agent did, and the operation that broke if it was found."""
+    unenforced: Mapping[str, str]
     """What of a flag, by its id, was not in force in the running agent's container."""
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """It as evidence stores it."""
-        optional: dict[str, Any] = {"failure": self.failure, "missing": dict(self.missing)}
+        """The form that evidence stores."""
+        optional: dict[str, Any] = {"failure": self.failure, "missing": dict(self.unenforced)}
         return {
             "options": list(self.options),
             "passed": self.passed,
@@ -64,38 +64,41 @@ class Smoke:
 
 
 class HardeningSession:
-    """A host to harden agents on. Its methods may be called from several threads."""
+    """A prepared host, an agent and the flags. Its methods may be called from several threads."""
 
-    def __init__(self, prepared: PreparedHost, handle: AgentHandle, progress: Progress, factor: float) -> None:
+    def __init__(
+        self, prepared: PreparedHost, handle: AgentHandle, hardening: Hardening, progress: Progress, factor: float
+    ) -> None:
         self.prepared = prepared
         self.handle = handle
+        self.hardening = hardening
         self.progress = progress
         self.factor = factor
         self._named = 0
-        self._attackers = ""
+        self._attack_image = ""
         self._over = False
 
     def on(self, prepared: PreparedHost) -> HardeningSession:
-        """The same, on another view of the same host."""
-        other = HardeningSession(prepared, self.handle, self.progress, self.factor)
-        other._named, other._attackers = self._named + 1000, self._attackers
+        """The same session, on another view of the same host."""
+        other = HardeningSession(prepared, self.handle, self.hardening, self.progress, self.factor)
+        other._named, other._attack_image = self._named + 1000, self._attack_image
         return other
 
-    def ctx(self, case: str) -> CaseContext:
-        """A bench of its own for one thing that is done."""
+    def context(self, case: str) -> CaseContext:
+        """A context of its own for one trial."""
         if self._over:
             raise Interrupted("the run is over")
         self._named += 1
         name = f"harden-{case}-{self._named}"
         return CaseContext(self.prepared.host, self.prepared.owner, name, Record(), factor=self.factor)
 
-    def at_once(self, work: Callable[[S], T], items: Sequence[S]) -> list[T]:
-        """What ``work`` makes of the items, in their order, some at a time.
+    def parallel(self, work: Callable[[S], T], items: Sequence[S]) -> list[T]:
+        """Apply ``work`` to the items, some at a time; the results in the order of the items.
 
-        The first error, an interrupt above all, is raised at once: what still runs then is not waited for, and starts
+        The first error, such as an interrupt, is raised at once. Work that still runs then is not awaited and starts
         nothing more.
         """
-        pool = ThreadPoolExecutor(AT_ONCE)
+        pool = ThreadPoolExecutor(PARALLEL)
         try:
             started = [pool.submit(work, item) for item in items]
             done = [each.result() for each in started]
@@ -107,58 +110,58 @@ class HardeningSession:
         return done
 
     def prepare(self, *, agent: bool = True) -> None:
-        """Make the attackers' image and bring the agent's. Raises Mismatch where the agent's can't be had."""
-        ctx = self.ctx("prepare")
-        self._attackers = f"{probe_image.repository(self.prepared.run.id)}:attackers"
-        with self.progress.step("Making the attackers' image"):
+        """Build the attackers' image and the agent's. Raises Mismatch if the agent's can't be built."""
+        ctx = self.context("prepare")
+        self._attack_image = f"{probe_image.repository(self.prepared.run.id)}:attackers"
+        with self.progress.step("Building the attackers' image"):
             ctx.host.run_checked(
                 [ctx.facts.engine, "build", "-q", "--label", f"{probe_image.LABEL}={self.prepared.run.id}",
-                 "-t", self._attackers, "-"],
-                stdin=_ATTACKERS.format(base=ctx.probe).encode(), timeout=60, doing="building the attackers' image",
+                 "-t", self._attack_image, "-"],
+                stdin=_ATTACK_IMAGE.format(base=ctx.probe).encode(), timeout=60, doing="building the attackers' image",
             )  # fmt: skip
         if not agent:
             return
-        with self.progress.step("Bringing the agent's image"):
+        with self.progress.step("Preparing the agent's image"):
             self.handle.image(ctx)
             self.handle.url(ctx)
 
-    def attack(self, cells: Mapping[ContainerSpec, Mapping[str, str]]) -> dict[ContainerSpec, AttackResult]:
+    def attack(self, containers: Mapping[ContainerSpec, Mapping[str, Attack]]) -> dict[ContainerSpec, AttackResult]:
         """Try the attacks of each container."""
+        scripts = self.hardening.scripts
 
-        def one(cell: ContainerSpec) -> AttackResult:
-            return attacks.attempt(
-                self.ctx("attack"), self._attackers, list(cells[cell].items()), cell.options, cell.user
-            )
+        def one(spec: ContainerSpec) -> AttackResult:
+            ctx, tried = self.context("attack"), list(containers[spec].values())
+            return attacks.attempt(ctx, self._attack_image, scripts, tried, spec.options, spec.user)
 
-        # Those that measure processors are not to share them with others.
-        alone = [cell for cell, tried in cells.items() if "busy-loops" in tried]
-        with self.progress.step(f"Trying attacks in {len(cells)} containers"):
-            found = {cell: one(cell) for cell in alone}
-            others = [cell for cell in cells if cell not in found]
-            return {**found, **dict(zip(others, self.at_once(one, others), strict=True))}
+        alone = [spec for spec, tried in containers.items() if any(attack.alone for attack in tried.values())]
+        with self.progress.step(f"Trying attacks in {len(containers)} containers"):
+            found = {spec: one(spec) for spec in alone}
+            others = [spec for spec in containers if spec not in found]
+            return {**found, **dict(zip(others, self.parallel(one, others), strict=True))}
 
     def ask(self, flags: Sequence[Flag], options: Sequence[str]) -> Smoke:
         """Ask an agent that has these options, and read in its container whether these flags are in force."""
-        ctx = self.ctx("smoke")
-        missing: dict[str, str] = {}
+        ctx = self.context("smoke")
+        unenforced: dict[str, str] = {}
+        scripts = self.hardening.scripts
 
-        def look(agent: RunningAgent) -> None:
-            argv = [agent.ctx.facts.engine, "exec", agent.name, *container_state.argv()]
+        def read_state(agent: RunningAgent) -> None:
+            argv = [agent.ctx.facts.engine, "exec", agent.name, *shell(attacks.reading_script(scripts))]
             done = agent.ctx.host.run(argv, timeout=30)
             try:
-                seen = container_state.parse(done.stdout)
+                outputs = attacks.parse_readings(done.stdout, scripts)
             except ValueError as error:
-                raise Mismatch("to read in the agent's container what is in force", f"{error} {done.stderr}") from error
-            missing.update({flag.id: lack for flag in flags if (lack := enforcement.missing(flag, seen, options))})
+                raise Mismatch("to read what is in force in the agent's container", f"{error} {done.stderr}") from error
+            unenforced.update({flag.id: lack for flag in flags if (lack := flag.unenforced(outputs, options))})
 
         began, failure = time.monotonic(), ""
         try:
-            smoke(self.prepared, self.handle, options, case=ctx.case, factor=self.factor, look=look)
-        except (Mismatch, TimedOut) as wrong:
-            failure = str(wrong)
-        return Smoke(tuple(options), not failure, failure, missing, time.monotonic() - began)
+            smoke(self.prepared, self.handle, options, case=ctx.case, factor=self.factor, look=read_state)
+        except (Mismatch, TimedOut) as error:
+            failure = str(error)
+        return Smoke(tuple(options), not failure, failure, unenforced, time.monotonic() - began)
 
     def browse(self, options: Sequence[str], starts: Sequence[Sequence[str]] = ((),)) -> list[BrowserResult]:
-        """Start Chromium in a container that has these options, once for each of ``starts``: its own options."""
-        ctx = self.ctx("browser")
+        """Start Chromium in a container with these options, once for each of ``starts``, which are its own options."""
+        ctx = self.context("browser")
         return browser.browse(ctx, self.handle.image(ctx), options, starts)

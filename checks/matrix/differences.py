@@ -57,7 +57,7 @@ class Reason:
     entry: str
 
 
-class Explanation(Table):
+class Explanation(Table, frozen=True):
     """Differences that are known: those of ``cases`` (empty: of all) whose field and sides match."""
 
     field: Text
@@ -89,7 +89,7 @@ class Explanation(Table):
         )
 
 
-class _File(Table):
+class _File(Table, frozen=True):
     difference: tuple[Explanation, ...]
 
 
@@ -120,6 +120,16 @@ def reason(
             if failure and case and case.outcome == "failed":
                 return Reason(failure.because, failure.entry)
     return next((each.reason for each in known if each.explains(difference)), None)
+
+
+def by_reason(
+    a: Verification, b: Verification, known: Sequence[Explanation], expected: Expectations
+) -> dict[Reason | None, list[Difference]]:
+    """The differences between two runs by their reason, in the order of the cases; under None those without one."""
+    found: dict[Reason | None, list[Difference]] = {}
+    for each in between(a, b):
+        found.setdefault(reason(each, a, b, known, expected), []).append(each)
+    return found
 
 
 def normalized(text: str) -> str:

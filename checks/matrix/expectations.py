@@ -19,7 +19,7 @@ FILE = FIXTURES / "expectations.toml"
 _FACTS = ("engine", "profile", "cgroups", "init")
 
 
-class ExpectedFailure(Table):
+class ExpectedFailure(Table, frozen=True):
     """Cases that fail on the hosts with these facts, and why. A fact that is not given is any."""
 
     cases: Annotated[tuple[Text, ...], Meta(min_length=1)]
@@ -69,7 +69,7 @@ class Verdict(StrEnum):
         return self not in (Verdict.FAILED, Verdict.UNEXPECTED_PASS)
 
 
-class Expectations(Table):
+class Expectations(Table, frozen=True):
     """All expected failures."""
 
     expected_failure: tuple[ExpectedFailure, ...] = ()

@@ -22,7 +22,7 @@ DIRECTORY = FIXTURES / "sabotage"
 LIBRARY = DIRECTORY / "lib.sh"
 
 
-class Mutation(Table):
+class Mutation(Table, frozen=True):
     """One fault of docker."""
 
     name: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]*$")]
@@ -69,7 +69,7 @@ NO_FAULT = Mutation(
 """A wrapper without a fault: a case that fails under it says nothing about a mutation."""
 
 
-class _File(Table):
+class _File(Table, frozen=True):
     mutation: tuple[Mutation, ...]
 
 

@@ -11,6 +11,8 @@ from decimal import Decimal
 from functools import cache
 from typing import Literal
 
+from msgspec.structs import force_setattr
+
 from checks.core import strict_toml
 from checks.core.paths import FIXTURES
 from checks.core.strict_toml import Table, Text
@@ -29,7 +31,7 @@ _MAX_LENGTH = 4000  # characters: Python's limit for numbers, and more than Wind
 _MIB = 1 << 20
 
 
-class Source(Table):
+class Source(Table, frozen=True):
     """A document that states how WSL behaves."""
 
     what: Text
@@ -38,7 +40,7 @@ class Source(Table):
     date: date | None = None
 
 
-class Key(Table):
+class Key(Table, frozen=True):
     """A key of .wslconfig. WSL ignores the case of its name."""
 
     type: Literal["size", "number", "boolean", "choice", "path", "string", "address", "ports", "mac"]
@@ -54,21 +56,21 @@ class Key(Table):
     name: str = ""
 
 
-class Removed(Table):
+class Removed(Table, frozen=True):
     """A key that WSL no longer supports."""
 
     why: Text
     source: Text
 
 
-class WslConf(Table):
+class WslConf(Table, frozen=True):
     """The sections of /etc/wsl.conf, the file inside a distribution."""
 
     sections: tuple[Text, ...]
     source: Text
 
 
-class Catalogue(Table):
+class Catalogue(Table, frozen=True):
     """The content of fixtures/wslconfig.toml."""
 
     sources: dict[str, Source]
@@ -85,7 +87,8 @@ class Catalogue(Table):
             raise ValueError("“section” and “name” are not keys here")
         for section, keys in self.keys.items():
             for name, key in keys.items():
-                key.section, key.name = section, name
+                force_setattr(key, "section", section)
+                force_setattr(key, "name", name)
 
     @property
     def all_keys(self) -> list[Key]:

@@ -1,4 +1,4 @@
-"""``invoke inject``: the options measured, the recommended one installed, taken away, and proven to be in force."""
+"""``invoke inject``: install the recommended configuration, remove it, and check that it is in force."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from checks.core import run_directories
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.options import NanoclawOption
 from checks.core.outcome import run_and_report
-from checks.core.paths import ROOT
 from checks.core.progress import Progress
 from checks.core.terminal import say
-from checks.engine.prepared_host import PreparedHost, prepared
 from checks.hardening.injection import check as proof
-from checks.hardening.injection import install, stored, table
-from checks.hardening.injection.measure import measured
+from checks.hardening.injection import install, stored
 from checks.hardening.injection.state import Found, look, require_account
 from checks.hosts import recipe
 from checks.hosts.base import Host
@@ -26,24 +23,19 @@ from checks.hosts.local import LocalHost
 from checks.hosts.ssh import SshHost
 from checks.nanoclaw.agent_session import opened
 
-_ACTIONS = "--list, --check, --install or --uninstall"
+_ACTIONS = "--check, --install or --uninstall"
 
 
 @dataclass(frozen=True)
 class InjectOptions:
     """The options of ``invoke inject``."""
 
-    list: Annotated[bool, "print what each way to set the flags was measured to set; with --host, measure it there"] = (
-        False
-    )
     check: Annotated[bool, "run an agent as nanoclaw does, and check that every flag is set in its container"] = False
     install: Annotated[bool, "write the recommended configuration for this user"] = False
     uninstall: Annotated[bool, "remove it again"] = False
     dry_run: Annotated[bool, "with --install or --uninstall: print the changes without making them"] = False
     accept_missing: Annotated[bool, "with --install or --check: accept limits that can't be set on this host"] = False
-    host: Annotated[
-        str, "local, ssh://user@host[:port], or with --list and --check a throwaway host (invoke hosts)"
-    ] = ""
+    host: Annotated[str, "local, ssh://user@host[:port], or with --check a throwaway host (invoke hosts)"] = ""
     nanoclaw: NanoclawOption = ""
 
 
@@ -58,7 +50,7 @@ def inject(options: InjectOptions) -> Exit:
 
 
 def _do(options: InjectOptions, progress: Progress) -> Exit:
-    asked = [name for name in ("list", "check", "install", "uninstall") if getattr(options, name)]
+    asked = [name for name in ("check", "install", "uninstall") if getattr(options, name)]
     if len(asked) != 1:
         raise WrongUsage(f"Ask for one of {_ACTIONS}.", "See invoke --help inject.")
     if options.dry_run and not (options.install or options.uninstall):
@@ -67,8 +59,6 @@ def _do(options: InjectOptions, progress: Progress) -> Exit:
         raise WrongUsage("--accept-missing goes with --install or --check.")
     if options.nanoclaw and not options.check:
         raise WrongUsage("--nanoclaw goes with --check: only that runs an agent.")
-    if options.list:
-        return _list(options.host, progress)
     if options.check:
         return _check(options, progress)
     with _account(options.host or "local") as host:
@@ -91,31 +81,6 @@ def _account(spec: str) -> Iterator[Host]:
         )
     else:
         raise WrongUsage(f"“{spec}” is no host to install on.", "Known: local, ssh://user@host[:port].")
-
-
-def _list(spec: str, progress: Progress) -> Exit:
-    if not spec:
-        known = stored.committed(stored.OPTIONS)
-        if not known:
-            raise WrongUsage("Nothing has been measured yet.", "Measure a host: invoke inject --list --host debian-13")
-        say("\n\n".join(table.of_host(evidence) for evidence in known))
-        return Exit.OK
-    with run_directories.new_run() as run, prepared(spec, _plain(spec), run, progress) as ready:
-        _refuse_configured(ready, _looked_at(ready.host))
-        evidence = measured(ready, progress)
-    say(table.of_host(evidence))
-    if evidence["host"]["name"] in recipe.known():
-        say(f"\nWrote {stored.write(stored.OPTIONS, evidence).relative_to(ROOT)}.")
-    return Exit.OK
-
-
-def _refuse_configured(ready: PreparedHost, found: Found) -> None:
-    """Each option is tried alone: what an account is configured with already would be taken for the option's doing."""
-    if ready.guest is None and (own := [path for path in found.files if "/.config/containers/" in path]):
-        raise WrongUsage(
-            f"{ready.host.name} has a configuration of its own ({own[0]}), which would be measured with every option.",
-            "Measure on a throwaway host: invoke inject --list --host debian-13",
-        )
 
 
 def _check(options: InjectOptions, progress: Progress) -> Exit:
@@ -150,7 +115,7 @@ def _report(evidence: dict[str, Any], findings: list[proof.CheckResult], *, acce
     failed = sum(not finding.held for finding in findings)
     say(f"\n{len(findings) - failed} of {len(findings)} as they are to be" + (f", {failed} not." if failed else "."))
     if evidence["host"]["name"] in recipe.known() and "nanoclaw's own" in evidence["agent"]:
-        stored.write(stored.CHECK, evidence)
+        stored.write(evidence)
     if evidence["missing"] and not accept_missing:
         say("What is missing fails this check; --accept-missing accepts it.")
         return Exit.CASE_FAILED

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import subprocess
-import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -13,6 +11,7 @@ from pathlib import PurePosixPath
 import pexpect
 from pexpect.popen_spawn import PopenSpawn
 
+from checks.core.archive import Member, pack
 from checks.core.errors import Exit, HostProblem
 from checks.core.paths import FIXTURES
 from checks.core.terminal import say
@@ -26,13 +25,19 @@ from checks.hosts.base import Host
 
 _WAIT = 200  # seconds that one install waits for others on the same account
 
-# A lock on the home leaves no file behind, and is given up when whoever holds it dies: then its input ends.
+# A file that no other account can open, or lock; it is removed by whoever holds it last. The lock is given up when its
+# holder dies: then the input ends.
 _LOCK = """
-exec 9<"$HOME" || exit 1
+umask 077
+lock=$HOME/.nanoclaw-verify.lock
 command -v flock >/dev/null || { echo ==no-flock==; exit 1; }
-flock -w "$1" 9 || { echo ==busy==; exit 1; }
+until [ "$lock" -ef /dev/fd/9 ]; do # the one before may have removed it meanwhile
+    exec 9>>"$lock" || exit 1
+    flock -w "$1" 9 || { echo ==busy==; exit 1; }
+done
 echo ==locked==
 cat >/dev/null
+rm -f "$lock"
 """
 
 
@@ -246,7 +251,9 @@ def locked(host: Host) -> Iterator[None]:
         if got == 2:
             raise HostProblem(f"There is no flock on {host.name}.", "Install the package util-linux.")
         if got:
-            raise HostProblem(f"The home on {host.name} can't be locked.", "Is it on a network file system?")
+            raise HostProblem(
+                f"On {host.name}, ~/.nanoclaw-verify.lock can't be made.", "Can the account write its home?"
+            )
         yield
     finally:
         with contextlib.suppress(OSError, ValueError):
@@ -260,16 +267,11 @@ def locked(host: Host) -> Iterator[None]:
 
 def place(host: Host, files: Sequence[File]) -> Placed:
     """Write files there, each aside and then renamed. Raises HostProblem where that fails; then nothing has changed."""
-    buffer = io.BytesIO()
-    with tarfile.TarFile(fileobj=buffer, mode="w") as tar:
-        for file in files:
-            entry = tarfile.TarInfo(f"{file.path}{ASIDE}")
-            entry.size, entry.mode = len(file.data), file.mode
-            tar.addfile(entry, io.BytesIO(file.data))
+    archive = pack(Member(f"{file.path}{ASIDE}", file.data, file.mode) for file in files)
     above = {str(directory) for file in files for directory in PurePosixPath(file.path).parents}
     outer_first = sorted(above, key=lambda directory: directory.count("/") if directory != "/" else 0)
     paths = [file.path for file in files]
-    made = _files(host, "place", outer_first, paths, stdin=buffer.getvalue(), doing="writing the configuration")
+    made = _files(host, "place", outer_first, paths, stdin=archive, doing="writing the configuration")
     return Placed(host, files, made.splitlines())
 
 

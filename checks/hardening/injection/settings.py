@@ -1,5 +1,4 @@
-"""What is to be in force in an agent's container: the flags of fixtures/hardening.toml as settings, each with the proof
-that it holds."""
+"""The settings of an agent's container: the flags of fixtures/hardening/flags, and whether a container has them."""
 
 from __future__ import annotations
 
@@ -88,7 +87,8 @@ def recommended() -> Settings:
     words = [
         word
         for flag in known.enabled
-        for options in (flag.options, *(each.options for each in flag.mending(hardening.Subject.AGENT)[:1]))
+        if flag.hook
+        for options in (flag.options, *(each.options for each in flag.workarounds_for(hardening.Subject.AGENT)[:1]))
         for word in options
     ]
     return of_options(words)
@@ -114,11 +114,15 @@ def of_options(words: Sequence[str]) -> Settings:
         elif name in ("--read-only", "--cap-drop", "--security-opt", "--cpus", "--memory", "--pids-limit"):
             single[name] = value
         else:
-            raise WrongUsage(f"fixtures/hardening.toml: “{word}” is nothing that the hook can set.")
+            raise WrongUsage(
+                f"fixtures/hardening/flags: the hook can't set “{word}”.", "Set hook = false in the flag's file."
+            )
+    if lost := {"--cpus", "--memory", "--pids-limit"} - set(single):
+        raise WrongUsage(f"fixtures/hardening/flags: the hook sets {min(lost)}, and no flag with hook = true has it.")
     settled = (single.get("--cap-drop"), single.get("--security-opt"), single.get("--read-only"))
     if settled != ("ALL", "no-new-privileges", "true"):
         raise WrongUsage(
-            "fixtures/hardening.toml: the hook drops all capabilities, sets no-new-privileges and a read-only root."
+            "fixtures/hardening/flags: the hook drops all capabilities, sets no-new-privileges and a read-only root."
         )
     return Settings(
         options=tuple(words),
@@ -135,7 +139,7 @@ def size(text: str) -> int:
     """Bytes of a size as docker has it: ``4g``."""
     found = re.fullmatch(r"(\d+)([bkmg]?)", text)
     if not found:
-        raise WrongUsage(f"fixtures/hardening.toml: “{text}” is no size.")
+        raise WrongUsage(f"fixtures/hardening/flags: “{text}” is not a size.")
     return int(found[1]) * _UNITS[found[2]]
 
 

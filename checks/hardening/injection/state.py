@@ -25,6 +25,9 @@ from checks.hardening.injection.configuration import (
 from checks.hardening.injection.settings import Settings, recommended
 from checks.hosts.base import Host
 
+LARGEST = 1 << 18
+"""Bytes that are read of one file of configuration: fifty times what the longest of Podman's own has."""
+
 _LOOK = r"""
 settings=$HOME/.config/containers
 encoded() { base64 | tr -d '\n'; }
@@ -54,7 +57,10 @@ for file in /usr/share/containers/containers.conf /etc/containers/containers.con
     /etc/containers/containers.conf.d/*.conf "$settings/containers.conf" "$settings"/containers.conf.d/*.conf \
     "$settings"/*.nanoclaw-* "$settings"/containers.conf.d/*.nanoclaw-* "$settings"/nanoclaw-hardening/*; do
     if [ -e "$file" ] || [ -L "$file" ]; then
-        printf 'file %s\t%s\n' "$(printf %s "$file" | encoded)" "$(cat "$file" 2>/dev/null | encoded)"
+        # Not a pipe, which may have no writer, and no more than one byte beyond what is taken.
+        printf 'file %s\t%s\n' "$(printf %s "$file" | encoded)" \
+            "$([ ! -f "$file" ] || head -c "$(($1 + 1))" "$file" 2>/dev/null | encoded)"
+        if [ -p "$file" ] || [ -S "$file" ]; then say odd "$file"; fi
     fi
 done
 """
@@ -143,12 +149,18 @@ def look(host: Host) -> Found:
     """Look at an account. Raises HostProblem where it does not answer."""
     told: dict[str, str] = {}
     files: dict[str, bytes] = {}
-    for line in host.run_checked(shell(_LOOK), doing="looking at its configuration of containers").stdout.splitlines():
+    argv = shell(_LOOK, str(LARGEST))
+    for line in host.run_checked(argv, doing="looking at its configuration of containers").stdout.splitlines():
         key, _, value = line.partition("\t")
         if key.startswith("file "):
             files[os.fsdecode(base64.b64decode(key.removeprefix("file ")))] = base64.b64decode(value)
         else:
             told[key] = os.fsdecode(base64.b64decode(value))
+    if "odd" in told:
+        raise HostProblem(f"On {host.name}, {told['odd']} is a pipe or a socket: Podman can't read it.", "Remove it.")
+    for path, data in files.items():
+        if len(data) > LARGEST:
+            raise HostProblem(f"On {host.name}, {path} has more than {LARGEST} bytes.", "Shorten or remove it.")
     last = "." if configuration.drop_in_name(told["version"]) == OLD_FILE else "containers.conf.d"
     locked = told.get("locked nanoclaw-hardening") or told.get(f"locked {last}", "")
     return Found(

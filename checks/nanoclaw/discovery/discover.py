@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from tree_sitter import Node
 
+from checks.core.errors import WrongUsage
 from checks.nanoclaw.checkout import read
 from checks.nanoclaw.discovery.invocation import Shape
 from checks.nanoclaw.discovery.names import Project, Source
@@ -30,6 +35,11 @@ _CALLERS = 5
 _QUESTIONS = 2_000
 """So many ways to one command are looked at, lest a source in which everything calls everything keeps us forever."""
 
+_LARGEST = 512 << 10
+"""Bytes of a source: ten times what nanoclaw's largest has."""
+_TIMEOUT = 20.0
+"""Seconds of processor time for a checkout: a source can be written so that following its values never ends."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -50,14 +60,42 @@ def discover(checkout: Path) -> list[Found]:
     """Every docker command in a checkout's TypeScript and shell sources, tests left out.
 
     It is said to be where it is written: where a function is told by its callers what to run, that is with them.
+    Raises WrongUsage for sources that are too large, or take too long to follow.
     """
+    with _processor_time(_TIMEOUT):
+        return _discover(checkout)
+
+
+@contextlib.contextmanager
+def _processor_time(seconds: float) -> Iterator[None]:
+    """Raise WrongUsage in the block once it has used that much processor time. Only in the main thread."""
+
+    def out_of_time(_: int, __: FrameType | None) -> None:
+        raise WrongUsage(
+            f"The docker commands of this checkout were not found within {seconds:g} s of processor time.",
+            "Is it nanoclaw's source?",
+        )
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGVTALRM, out_of_time)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def _discover(checkout: Path) -> list[Found]:
     paths = [
         path
         for path in sorted(checkout.rglob("*"))
         if not path.is_symlink() and path.is_file() and not _skipped(path, checkout)
     ]
     sources = [
-        Source(str(path.relative_to(checkout)), typescript(read(path, checkout)))
+        Source(str(path.relative_to(checkout)), typescript(read(path, checkout, _LARGEST)))
         for path in paths
         if path.suffix in {".ts", ".mts", ".cts"}
     ]
@@ -66,7 +104,7 @@ def discover(checkout: Path) -> list[Found]:
     for path in paths:
         if path.suffix == ".sh":
             file = str(path.relative_to(checkout))
-            found += [Found(file, line + 1, shape) for line, shape in in_shell(read(path, checkout))]
+            found += [Found(file, line + 1, shape) for line, shape in in_shell(read(path, checkout, _LARGEST))]
     return sorted(set(found), key=lambda each: (each.file, each.line, each.shape.text))
 
 

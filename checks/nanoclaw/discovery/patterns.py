@@ -97,12 +97,12 @@ def patterns(nanoclaw: Annotated[str, "a nanoclaw checkout (default: $NANOCLAW_D
     """
     try:
         agent = _agent(nanoclaw)
+        assert agent.checkout
+        found = discover(agent.checkout)
     except WrongUsage as problem:
         say(headline(problem), error=True)
         return problem.exit
-    assert agent.checkout
     known = catalogue()
-    found = discover(agent.checkout)
     rows = [(f"{each.file}:{each.line}", each.shape.text, told(each, known)) for each in found]
     say(f"The docker commands of {agent.name}:\n")
     say(tabulate(rows, headers=("Where", "Command", "Covered by"), maxcolwidths=[None, 60, 40]))

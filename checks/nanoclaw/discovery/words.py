@@ -17,6 +17,9 @@ Lines = list[tuple[str, ...]]
 
 _MOST = 48
 """So many alternatives are told apart; real command lines have a handful."""
+_LARGEST = 16_384
+"""So many characters all alternatives of a command line may have together: a variable may be made of itself again and
+again, and twice as long each time."""
 _WHOLE = re.compile(rf"(?:{UNKNOWN}\{LOOSE}?[\w.@*]*{UNKNOWN})+")
 _MARKED = re.compile(rf"{REST}([\w.@*]*)")
 
@@ -71,7 +74,7 @@ def concatenated(pieces: Iterable[Sequence[str]]) -> list[str]:
     found = [""]
     for piece in pieces:
         found = list(dict.fromkeys(before + behind for before in found for behind in piece))
-        if len(found) > _MOST:
+        if len(found) > _MOST or sum(map(len, found)) > max(_LARGEST, *map(len, piece or [""])):
             found = [f"{found[0]} {rest('alternatives')} "]
     return found
 
@@ -83,8 +86,16 @@ def either(*branches: Lines) -> Lines:
 
 
 def distinct(lines: Iterable[Iterable[str]]) -> Lines:
-    """Each line once, in order."""
-    return list(dict.fromkeys(tuple(line) for line in lines))
+    """Each line once, in order; one that says nothing in place of more than ``_LARGEST`` characters."""
+    found: dict[tuple[str, ...], None] = {}
+    room = _LARGEST
+    for line in map(tuple, lines):
+        if line not in found:
+            room -= sum(map(len, line)) + len(line)
+            found[line] = None
+        if room < 0 and (len(found) > 1 or len(line) > 1):
+            return [(rest("alternatives"),)]
+    return list(found)
 
 
 def _name(what: str) -> str:
