@@ -49,7 +49,7 @@ pattern = "newuidmap"
 GATEWAY = 'invalid IP address in add-host: "host-gateway"'
 SHIM = "Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet msg."
 
-# Messages that the catalogue does not print, as they were not captured here, and has to know: from reports of others.
+# Messages that are not in the catalogue: from other users' reports, and this project's own.
 REPORTED = {
     "Error: could not find pasta, the network namespace can't be configured: "
     'exec: "pasta": executable file not found in $PATH': "a-network-helper-is-missing",
@@ -69,6 +69,11 @@ REPORTED = {
     "claude-code-refuses-to-run-as-root",
     'time="2026-01-01T00:00:00Z" level=warning msg="\\"/\\" is not a shared mount, this could cause issues"':
     "a-bind-mount-is-empty-inside-the-container",
+    "The host can’t be used: `docker` on PATH is Docker's client, not the podman-docker shim.":
+    "docker-is-not-the-shim",
+    "expected an answer from the agent, got no answer; docker exited with status 1": "the-agent-does-not-answer",
+    "got none of host.containers.internal, 169.254.1.2, 10.0.2.2, gateway, 10.0.2.15 works (network: pasta)":
+    "a-container-does-not-reach-the-host",
 }  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def _reproduced(entry: Entry, several: Sequence[ReproductionRecord]) -> str:
     symptom_only = [record.place for record in several if not record.fixed]
     sentences = []
     if fixed:
-        how = "" if entry.reproduce and entry.reproduce.breaking else ", which has the problem by default"
+        how = "" if entry.reproduce and entry.reproduce.breaking else ", without changes to the host"
         sentences.append(f"Reproduced on {_joined(fixed)}{how}. The fix above was tested there.")
     if symptom_only and entry.reproduce:
         sentences.append(f"Seen on {_joined(symptom_only)}; the fix was not tested: {entry.reproduce.not_fixed}.")
