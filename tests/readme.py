@@ -240,7 +240,7 @@ class Rule:
 
 DONE = Rule((Exit.OK,))
 OR_FINDINGS = Rule((Exit.OK, Exit.CASE_FAILED))
-NO_HOST = Rule((Exit.HOST_UNUSABLE,), r"(?i)not installed here: .*qemu|there is no podman")
+NO_HOST = Rule((Exit.HOST_UNUSABLE,), r"(?i)not installed: .*qemu|podman is not installed")
 NO_NETWORK = Rule((Exit.HOST_UNUSABLE,), "Without a network")
 NOT_FOR_ROOT = Rule((Exit.WRONG_USAGE,), "this is root")
 IN_NOX = Rule((Exit.CASE_FAILED,), r"(?s)not installed here.*failed with exit code 3", "--no-venv --no-install")
@@ -275,6 +275,7 @@ RULES = {
     "nox integration": OF_NOX,
     "nox integration(host)": IN_NOX,
     "nox sabotage": OF_NOX,
+    "pytest": DONE,
     "scripts/install.sh": NOTHING_INSTALLED,
     "scripts/test.sh": OF_NOX,  # it is what runs the tests
     "scripts/verify-podman-compat.sh": NO_HOST,

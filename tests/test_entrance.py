@@ -166,8 +166,9 @@ def test_ctrl_c_while_it_starts_is_130(program: Sequence[str], after: float, tmp
     time.sleep(after)
     child.send_signal(signal.SIGINT)
     _, err = child.communicate()
-    # Before this project's code is reached the signal kills, which is 130 to a shell; after the last line it is late.
-    assert child.returncode in (130, -signal.SIGINT, 0), err
+    # Before this project's code is loaded the signal kills, which is 130 to a shell, or Invoke ends with 1 and no word.
+    # After the last line the signal is too late.
+    assert child.returncode in (130, -signal.SIGINT, 0) or (child.returncode == 1 and program == PLAIN and not err), err
 
 
 def test_a_bug_in_a_task_or_in_its_module_is_70(tmp_path: Path) -> None:

@@ -121,9 +121,9 @@ def test_an_unknown_task_or_program_has_no_rule() -> None:
         (Outcome("c", "c", 1, "No idea what '--x' is!"), "it is wrong usage: No idea what '--x' is!"),
         (Outcome("c", "c", -1, ""), "does not end"),
         (Outcome("c", "c", 3, "it just fails"), "does not say"),
-        (Outcome("c", "c", 3, "there is no podman\nTraceback (most recent call last):"), "a traceback"),
-        (Outcome("c", "c --f FILE", 3, "there is no podman"), "in the place of FILE"),
-        (Outcome("c", "c", 3, "there is no podman\napt-get was called: install"), "install packages"),
+        (Outcome("c", "c", 3, "podman is not installed\nTraceback (most recent call last):"), "a traceback"),
+        (Outcome("c", "c --f FILE", 3, "podman is not installed"), "in the place of FILE"),
+        (Outcome("c", "c", 3, "podman is not installed\napt-get was called: install"), "install packages"),
     ],
 )
 def test_a_command_that_misbehaves_is_complained_of(outcome: Outcome, complaint: str) -> None:

@@ -25,7 +25,7 @@ from tests.fakes import FACTS, FakeHost
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaks, "_PATIENCE", 0.5)
+    monkeypatch.setattr(leaks, "_TIMEOUT", 0.5)
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import pytest
 from invoke import Context, Task
@@ -32,7 +32,7 @@ def by_arguments(a: Annotated[str, "one"], text: Annotated[str | bool | None, "a
     return Exit.OK if (a, text) == ("one", True) else Exit.CASE_FAILED
 
 
-def status(task: Task[Any], **given: object) -> int:
+def status(task: Task[Callable[..., None]], **given: object) -> int:
     with pytest.raises(TaskExit) as ended:
         task(Context(), **given)
     return ended.value.code

@@ -13,14 +13,15 @@ from invoke import Context, Exit, Task
 from checks.core import errors
 
 
-def make_task(run: Callable[..., errors.Exit]) -> Task[Any]:
+def make_task(run: Callable[..., errors.Exit]) -> Task[Callable[..., None]]:
     """A task with the name and the docstring of ``run``, which ends with the exit status that it returns.
 
     ``run`` takes either its options as arguments, or one dataclass whose fields they are. Each is annotated with its
     help: ``Annotated[str, "help"]``. ``bool`` makes a switch, ``Sequence[str]`` a repeatable option, ``str | bool`` an
     option whose value may be missing. An option without a default is positional.
     """
-    declared: Any = next((hint for hint in get_type_hints(run).values() if is_dataclass(hint)), run)
+    classes = (hint for hint in get_type_hints(run).values() if isinstance(hint, type) and is_dataclass(hint))
+    declared: Callable[..., Any] = next(classes, run)
     hints = get_type_hints(declared, include_extras=True)
     options = inspect.signature(declared).parameters
     kinds = {

@@ -1,4 +1,4 @@
-"""Where the files of this checkout are."""
+"""The directories of this checkout."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ FIXTURES = ROOT / "fixtures"
 EVIDENCE = ROOT / "evidence"
 GUIDE = "docs/TROUBLESHOOTING.md"
 DEFAULT_GUEST = "debian-13"
-"""The throwaway host that a command takes where it needs one and none is named."""
+"""The default throwaway host."""

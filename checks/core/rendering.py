@@ -1,4 +1,4 @@
-"""Documents from templates, and whether one that stands there is still what its sources say."""
+"""Rendering documents from templates, and checking that they are up to date."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _TEMPLATES = jinja2.Environment(
 
 
 def render_template(name: str, **values: Any) -> str:
-    """What a template of fixtures/templates makes of these values. HTML is escaped where the template is HTML.
+    """Render a template of fixtures/templates. An HTML template escapes its values.
 
-    Values come from evidence: what a terminal or a reader's eye would obey of them is spelled out.
+    Values come from evidence: characters that control a terminal are escaped.
     """
     return clean(_TEMPLATES.get_template(name).render(**values))

@@ -425,10 +425,10 @@ class Capacity(Run, kw_only=True):
 # invoke reproduce: evidence/reproductions/HOST/ENTRY.json
 
 
-class Shown(Part):
-    """How the symptom's command ended, with both its outputs."""
+class CommandResult(Part):
+    """The result of the symptom's commands: the exit status, and both outputs together."""
 
-    status: int
+    exit_status: int
     output: str
 
 
@@ -447,18 +447,20 @@ class Reproduction(Part, kw_only=True):
     kernel: Text
     when: Time
     seconds: Seconds
-    ran: Annotated[
-        Mapping[Literal["break", "given", "symptom", "fix"], list[str]],
-        Meta(description="The scripts that ran, each with the account that ran it"),
+    commands: Annotated[
+        Mapping[Literal["break", "setup", "symptom", "fix"], list[str]],
+        Meta(description="The commands that ran, by purpose, each with the user that ran it"),
     ]
-    unbroken: Shown | None
-    broken: Shown
-    mended: Shown | None
-    captured: Annotated[str, Meta(min_length=1, description="The line that showed the symptom")]
-    seen: Annotated[Mapping[str, Sequence[str]], Meta(description="What the doctor read on the broken host")]
-    asked_at: float
-    findings: Annotated[list[str], Meta(description="The entries that the doctor named on the broken host")]
-    healthy: Annotated[list[str], Meta(description="Those that it named before")]
+    baseline: Annotated[
+        CommandResult | None, Meta(description="Before the problem was caused; null if the host has it")
+    ]
+    broken: CommandResult
+    fixed: Annotated[CommandResult | None, Meta(description="After the fix; null if the fix was not tested")]
+    error_line: Annotated[str, Meta(min_length=1, description="The line that showed the symptom")]
+    snapshot: Annotated[Mapping[str, Sequence[str]], Meta(description="The doctor's snapshot of the broken host")]
+    snapshot_taken_at: Annotated[float, Meta(description="Seconds since the epoch, by this machine's clock")]
+    diagnoses: Annotated[list[str], Meta(description="The entries that the doctor reported on the broken host")]
+    baseline_diagnoses: Annotated[list[str], Meta(description="The entries that it reported before")]
 
     @property
     def filename(self) -> str:

@@ -162,6 +162,6 @@ def _mismatches(record: Run | Reproduction) -> Iterator[str]:
     if record.profile not in profiles(host):
         yield f"{record.name} has no profile {record.profile}."
     if isinstance(record, Reproduction):
-        yield from identity.foreign(host, {"distribution": record.distribution, "version": record.podman})
+        yield from identity.fact_mismatches(host, {"distribution": record.distribution, "version": record.podman})
     else:
-        yield from identity.foreign(host, msgspec.to_builtins(record.host))
+        yield from identity.fact_mismatches(host, msgspec.to_builtins(record.host))

@@ -1,4 +1,4 @@
-"""What reproductions saw: evidence/reproductions/HOST/ENTRY.json, written by ``invoke reproduce`` and nothing else."""
+"""Recorded reproductions: evidence/reproductions/HOST/ENTRY.json, written only by ``invoke reproduce``."""
 
 from __future__ import annotations
 
@@ -10,64 +10,56 @@ from packaging.version import Version
 from checks.core.paths import EVIDENCE
 from checks.evidence import store
 from checks.evidence.model import Reproduction
-from checks.guide.catalogue import Entry, Seen
-from checks.guide.reproduction import Commands
+from checks.guide.catalogue import Commands, Entry, Place
 from checks.guide.snapshot import HostSnapshot
 
 DIRECTORY = EVIDENCE / Reproduction.directory
 
 
-class Reproduced(Reproduction, kw_only=True):
-    """One entry, reproduced on one host."""
+class ReproductionRecord(Reproduction, kw_only=True):
+    """The reproduction of one entry on one host."""
 
     @property
-    def added(self) -> Sequence[str]:
-        """What the doctor named on the broken host that the host has not by itself."""
-        return [each for each in self.findings if each not in self.healthy]
+    def place(self) -> Place:
+        return Place(host=self.host, podman=self.podman)
 
     @property
-    def place(self) -> Seen:
-        """Where that was."""
-        return Seen(self.host, self.podman)
-
-    @property
-    def look(self) -> HostSnapshot:
-        """How the broken host looked."""
-        return HostSnapshot(self.seen, self.asked_at)
+    def host_snapshot(self) -> HostSnapshot:
+        return HostSnapshot(self.snapshot, self.snapshot_taken_at)
 
 
-def scripts(entry: Entry) -> dict[str, list[str]]:
-    """All that a reproduction of the entry runs, by what it is for: who, and the lines as they are printed."""
-    how = entry.reproduce
-    if how is None:
+def commands_of(entry: Entry) -> dict[str, list[str]]:
+    """All commands that a reproduction of the entry runs, by purpose: the user and the lines as printed."""
+    reproduce = entry.reproduce
+    if reproduce is None:
         return {}
     return {
-        "break": _told(how.breaking),
-        "given": _told(how.given),
-        "symptom": _told([how.symptom.commands]),
-        "fix": [] if how.unmended else _told(entry.commands),
+        "break": _lines(reproduce.breaking),
+        "setup": _lines(reproduce.setup),
+        "symptom": _lines([reproduce.symptom]),
+        "fix": [] if reproduce.not_fixed else _lines(entry.fix_commands),
     }
 
 
-def load(entries: Mapping[str, Entry], directory: Path | None = None) -> Mapping[str, Sequence[Reproduced]]:
-    """Load the reproductions by entry: only those that ran the very commands that the catalogue has now.
+def load(entries: Mapping[str, Entry], directory: Path | None = None) -> Mapping[str, Sequence[ReproductionRecord]]:
+    """Load the records by entry, without those whose commands differ from the catalogue's.
 
     Raises WrongUsage where a file can't be loaded.
     """
-    found: dict[str, list[Reproduced]] = {}
-    for record in store.committed(Reproduced, directory):
-        if record.entry in entries and record.ran == scripts(entries[record.entry]):
+    found: dict[str, list[ReproductionRecord]] = {}
+    for record in store.committed(ReproductionRecord, directory):
+        if record.entry in entries and record.commands == commands_of(entries[record.entry]):
             found.setdefault(record.entry, []).append(record)
     return {id_: sorted(records, key=lambda each: Version(each.podman)) for id_, records in found.items()}
 
 
-def message(captured: str) -> str:
-    """A captured line as a reader meets it, without the time at which it was said."""
-    words = captured.strip()
-    if words.startswith('time="'):
-        words = words.partition('" ')[2] or words
-    return words
+def message(error_line: str) -> str:
+    """A recorded line as a user meets it, without its timestamp."""
+    text = error_line.strip()
+    if text.startswith('time="'):
+        text = text.partition('" ')[2] or text
+    return text
 
 
-def _told(several: Sequence[Commands]) -> list[str]:
-    return [f"{each.who}: {each.script}" for each in several]
+def _lines(several: Sequence[Commands]) -> list[str]:
+    return [f"{each.user}: {each.script}" for each in several]

@@ -110,7 +110,7 @@ def workers(
             sockets=str(prepared.run.scratch / f"w{facts.uid}"), host=host.name, slowness=host.slowness, facts=facts,
             profile=prepared.profile, run=prepared.run.id, alone=prepared.alone, nanoclaw=nanoclaw, slow=slow,
             wrappers=wrappers[facts.uid], images=images,
-            environment=list(prepared.guest.accelerator.thrift) if prepared.guest else [],
+            environment=list(prepared.guest.accelerator.shared_environment) if prepared.guest else [],
         )  # fmt: skip
     pool = Pool()
     try:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Sequence
 from dataclasses import replace
 
+from checks.core.archive import Member, pack
 from checks.engine.case_context import directories_of
 from checks.hosts.base import Facts, Host
 from checks.hosts.prefixed import PrefixedHost
@@ -17,17 +16,16 @@ _HEAD = '#!/bin/sh\n. "${0%/*}/lib.sh"\n'
 
 def upload(account: Host, run: str, mutations: Sequence[Mutation]) -> str:
     """Put the wrappers on an account, each in a writable directory of its own; the path of their parent directory."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for mutation in mutations:
-            for name, text in (("docker", f"{_HEAD}{mutation.script}\n"), ("lib.sh", LIBRARY.read_text())):
-                entry = tarfile.TarInfo(f"{mutation.name}/{name}")
-                entry.size = len(text.encode())
-                entry.mode = 0o755 if name == "docker" else 0o644
-                tar.addfile(entry, io.BytesIO(text.encode()))
+    files = [
+        Member(f"{mutation.name}/{name}", text.encode(), mode)
+        for mutation in mutations
+        for name, text, mode in (
+            ("docker", f"{_HEAD}{mutation.script}\n", 0o755),
+            ("lib.sh", LIBRARY.read_text(), 0o644),
+        )
+    ]
     directory = account.make_private_directory(f"{directories_of(run)}-docker")
-    argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", directory]
-    account.run_checked(argv, stdin=buffer.getvalue(), doing="copying the mutations")
+    account.unpack(directory, pack(files), doing="copying the mutations")
     return directory
 
 

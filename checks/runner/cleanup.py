@@ -1,4 +1,4 @@
-"""``invoke clean``: an end to kept runs, dead runs, and on demand to the cache."""
+"""``invoke clean``: remove kept runs, dead runs and, on request, the cache."""
 
 from __future__ import annotations
 
@@ -40,5 +40,5 @@ def clean(cache: Annotated[bool, "also remove the built throwaway hosts and agen
         else:
             progress.say(f"Removed {directory}.")
     if left:
-        progress.say(f"Still there: {'; '.join(left)}.")
+        progress.say(f"Not removed: {'; '.join(left)}.")
     return Exit.HOST_UNUSABLE if left else Exit.OK

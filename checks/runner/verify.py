@@ -1,4 +1,4 @@
-"""``invoke verify``: wrong usage refused, pytest run with our plugin, one exit status."""
+"""``invoke verify``: check the options, run pytest with the project's plugins, return one exit status."""
 
 from __future__ import annotations
 
@@ -104,11 +104,9 @@ def session(
     *,
     provider: AgentProvider | None = None,
 ) -> tuple[Exit, Evidence | None]:
-    """Run the cases on the stage that ``opened`` opens, and print the report; what was seen, where a case ran.
+    """Run the cases on the host that ``opened`` prepares, and print the report; the evidence is None if no case ran.
 
-    ``provider`` is what agents on that stage have already been given.
-
-    Raises the Problem that kept the cases from running.
+    ``provider``: images and service that agents on that host already use. Raises the Problem that stopped the run.
     """
     report = Report(console)
     plugin = VerificationPlugin(
@@ -139,13 +137,13 @@ def session(
         pytest.ExitCode.TESTS_FAILED,
         pytest.ExitCode.NO_TESTS_COLLECTED,
     ):
-        raise RuntimeError("\n".join(plugin.broken) or f"pytest ended with {status!r}")
+        raise RuntimeError("\n".join(plugin.broken) or f"pytest exited with {status!r}")
     if options.list:
         rows = [(each.group, each.id, each.label) for each in plugin.listed]
         console.print(tabulate(rows, headers=("Group", "Case", "Label")))
         return Exit.OK, None
     if plugin.evidence is None:
-        raise WrongUsage("There is no case to run.")
+        raise WrongUsage("No case to run.")
     report.end(plugin.evidence)
     if options.json:
         plugin.evidence.write(Path(options.json), private=options.live)
@@ -154,7 +152,7 @@ def session(
 
 
 def all_cases() -> list[CaseInfo]:
-    """Every case, in the report's order. Needs no host."""
+    """All cases, in the report's order. Needs no host."""
     plugin = VerificationPlugin(contextlib.nullcontext, Report(), Progress())  # type: ignore[arg-type]
     arguments = [*_arguments(VerifyOptions(list=True)), "-p", "no:cacheprovider"]
     if run_pytest(arguments, plugins=[plugin]) != pytest.ExitCode.OK:
@@ -163,12 +161,12 @@ def all_cases() -> list[CaseInfo]:
 
 
 def how_to_look(ctx: CaseContext) -> str:
-    """What to type to see a failed case's containers and directory."""
+    """Instructions for inspecting a failed case's containers and directory."""
     shell = ctx.host.address()
-    live = " (removed under --live, with all containers: it may have held the key)"
+    live = " (removed because of --live, with all containers: it may have contained the key)"
     return "\n".join(
         [
-            f"\nKept of {ctx.case}, to look at:",
+            f"\nKept for inspection ({ctx.case}):",
             *([f"  a shell:     {shell}"] if shell else []),
             f"  containers:  podman ps -a --filter label={LABEL}={ctx.run}",
             f"  its directory:  {ctx.made or 'none'}{live if redaction.protecting() else ''}",
@@ -190,9 +188,9 @@ def _arguments(options: VerifyOptions, junit: str = "") -> list[str]:
 
 @contextlib.contextmanager
 def _reported(options: VerifyOptions) -> Iterator[str]:
-    """Where pytest is to write its JUnit XML: a file that nobody else can read. It is cleaned before it is delivered.
+    """A private file for pytest's JUnit XML, which is then cleaned and moved to its destination.
 
-    pytest escapes what XML can't have. What only a terminal or a reader's eye would obey it leaves, and secrets.
+    pytest escapes what XML can't contain, but not secrets or characters that control a terminal.
     """
     if not options.junit:
         yield ""
@@ -213,29 +211,29 @@ def _check(options: VerifyOptions) -> None:
     require_file("--json", options.json)
     require_file("--junit", options.junit)
     if options.list and (options.json or options.junit):
-        raise WrongUsage("--list runs no case, so that there is nothing to write for --json or --junit.")
+        raise WrongUsage("--list runs no case: --json and --junit would be empty.")
     if options.json and options.junit and Path(options.json).resolve() == Path(options.junit).resolve():
-        raise WrongUsage("--json and --junit name the same file.", "Name two.")
+        raise WrongUsage("--json and --junit name the same file.", "Name two files.")
 
 
 def _live_key(options: VerifyOptions) -> str:
-    """The user's key, which is shown nowhere from now on; empty without ``--live``. Raises WrongUsage."""
+    """The user's API key, masked in all output from here on; empty without ``--live``. Raises WrongUsage."""
     if not options.live:
         return ""
     key = os.environ.get("ANTHROPIC_API_KEY", "")
     if not key:
-        raise WrongUsage("--live needs a key of the Messages API.", "Give it in the environment: ANTHROPIC_API_KEY.")
+        raise WrongUsage("--live needs a key of the Messages API.", "Set ANTHROPIC_API_KEY.")
     if len(key) < redaction.SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
         raise WrongUsage(
             "ANTHROPIC_API_KEY is not a key of the Messages API: "
-            f"one has at least {redaction.SHORTEST} characters, and no spaces."
+            f"a key has at least {redaction.SHORTEST} characters and no spaces."
         )
     redaction.protect(key)
     return key
 
 
 def factor_of(text: str) -> float:
-    """The factor that ``--timeout-factor`` names. Raises WrongUsage where it is none."""
+    """The value of ``--timeout-factor``. Raises WrongUsage if it is not a number in range."""
     try:
         factor = float(text)
     except ValueError:

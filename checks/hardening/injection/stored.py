@@ -14,7 +14,7 @@ from checks.evidence.model import InjectionCheck
 
 
 def write(values: Mapping[str, Any], directory: Path | None = None) -> Path:
-    """Store what was seen on a throwaway host; the file's path."""
+    """Store what was measured on a throwaway host; the file's path."""
     header = {"version": model.VERSION, "project": store.project()}
     return store.save(store.build(InjectionCheck, {**header, **values}), directory)
 

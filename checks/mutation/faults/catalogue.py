@@ -157,7 +157,7 @@ def runner_terminated(host: str) -> Iterator[RunOutcome]:
     yield from _during(host, lambda run: run.signal(signal.SIGTERM))
 
 
-@fault("SIGKILL for QEMU", Exit.HOST_UNUSABLE, message="lost its power")
+@fault("SIGKILL for QEMU", Exit.HOST_UNUSABLE, message="QEMU exited unexpectedly")
 def qemu_killed(host: str) -> Iterator[RunOutcome]:
     yield from _during(host, lambda run: os.kill(run.qemu(), signal.SIGKILL))
 
@@ -207,7 +207,7 @@ def two_hosts(host: str) -> Iterator[RunOutcome]:
     yield from _two_runs((host, next(each for each in ("debian-13", "debian-12") if each != host)))
 
 
-@fault("The saved state in the cache is truncated", Exit.OK, message="(?s)is not whole.*1/1 passed")
+@fault("The saved state in the cache is truncated", Exit.OK, message="(?s)is incomplete.*1/1 passed")
 def state_cut_short(host: str) -> Iterator[RunOutcome]:
     with _cache_with(host) as (cache, directory):
         path = next(directory.glob("*/state"))

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from checks.core import run_directories
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem
 from checks.core.paths import ROOT
+from checks.core.polling import poll
 
 _TIMEOUT = 420.0  # seconds; the longest that a run may take, with the building of its host
 _POLL = 0.05
@@ -53,11 +53,9 @@ class Running:
 
     def await_line(self, text: str) -> None:
         """Wait until it has printed a line that contains ``text``."""
-        deadline = time.monotonic() + _TIMEOUT
-        while text not in self.output:
-            if self.child.poll() is not None or time.monotonic() > deadline:
-                raise HostProblem(f"The run did not reach “{text}”:\n{self.output[-800:]}")
-            time.sleep(_POLL)
+        poll(lambda: text in self.output or self.child.poll() is not None, timeout=_TIMEOUT, interval=_POLL)
+        if text not in self.output:
+            raise HostProblem(f"The run did not reach “{text}”:\n{self.output[-800:]}")
         self.id = self.id or self._id()
 
     def await_end(self) -> int:
