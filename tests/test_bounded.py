@@ -30,7 +30,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 def test_a_file_without_an_end_is_refused(read: Callable[[Path], object]) -> None:
-    with pytest.raises(WrongUsage, match=r"/dev/zero .*larger than the .* [KM]B that are read"):
+    with pytest.raises(WrongUsage, match=r"/dev/zero .*larger than .* [KM]B"):
         read(Path("/dev/zero"))
 
 
@@ -44,7 +44,7 @@ def test_json_that_is_nested_deeply_is_refused(tmp_path: Path, read: Callable[[P
 
 def test_a_wslconfig_without_an_end_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert wslconfig(WslconfigOptions(validate="/dev/zero")) is Exit.WRONG_USAGE
-    assert "/dev/zero is not a .wslconfig: it is larger than the 64 KB that are read" in capsys.readouterr().err
+    assert "/dev/zero is not a .wslconfig: it is larger than 64 KB" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", ["9" * 5000, "9" * 5000 + "GB", "-" + "9" * 5000, "0x" + "f" * 5000, "9." * 2500])
@@ -74,7 +74,7 @@ def test_a_file_of_the_largest_size_is_read(tmp_path: Path, size: int) -> None:
     if size == 4:
         assert bounded.read_text(file, 4) == "xxxx"
     else:
-        with pytest.raises(bounded.TooLarge, match="larger than the 4 bytes"):
+        with pytest.raises(bounded.TooLarge, match="larger than 4 bytes"):
             bounded.read(file, 4)
 
 

@@ -40,4 +40,4 @@ def test_what_can_not_be_tested_is_told_with_its_reason(tmp_path: Path, programs
 def test_a_docker_that_hangs_is_told_as_such(tmp_path: Path) -> None:
     fake = host(tmp_path, docker="sleep 60")
     fake.slowness = 0.05
-    assert "“docker --version” did not answer" in unusable(fake)
+    assert "“docker --version” timed out" in unusable(fake)

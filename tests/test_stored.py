@@ -36,12 +36,12 @@ def test_evidence_that_is_not_there_is_wrong_usage_that_says_how_to_make_it(tmp_
 @pytest.mark.parametrize(
     ("name", "profile", "facts", "why"),
     [
-        ("debian-12", "recommended", DEBIAN_13, "is Debian GNU/Linux 12"),
+        ("debian-12", "recommended", DEBIAN_13, "expected Debian GNU/Linux 12"),
         ("debian-12", "recommended", replace(DEBIAN_12, version="5.4.2"), "its recipe expects 4.3.1"),
         ("docker-engine", "stock", DEBIAN_13, "expected engine docker, found podman"),
         ("debian-13", "recommended", DOCKER, "expected engine podman, found docker"),
         ("debian-13", "recommended", replace(DEBIAN_13, uid=1234), "no account with uid 1234"),
-        ("debian-13", "recommended", replace(DEBIAN_13, rootless=False), "has rootless True"),
+        ("debian-13", "recommended", replace(DEBIAN_13, rootless=False), "expected rootless True"),
         ("cgroup-v1", "recommended", replace(DEBIAN_12, init="catatonit"), "expected cgroups v1, found v2"),
         ("wsl2-like", "recommended", DEBIAN_12, "expected a plain init, found systemd"),
         ("docker-engine", "recommended", DOCKER, "has no profile recommended"),

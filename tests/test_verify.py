@@ -99,7 +99,7 @@ def test_the_list_shows_what_only_would_run(tmp_path: Path) -> None:
     ("programs", "reason"),
     [
         ({"docker": "echo Docker version 28.2.2", "podman": "exit 0"}, "Docker's client"),
-        ({"docker": "sleep 60", "podman": "exit 0"}, "“docker --version” did not answer"),
+        ({"docker": "sleep 60", "podman": "exit 0"}, "“docker --version” timed out"),
         ({"docker": SHIM, "podman": "echo no subuids >&2; exit 125"}, "“podman info” fails: no subuids"),
         ({"docker": SHIM, "podman": 'case "$1" in build) echo no space >&2; exit 125 ;; esac'}, "no space"),
     ],

@@ -71,7 +71,7 @@ def _decode(kind: Any, value: Any) -> Any:
     try:
         made: Any = pattern(value) if kind is Pattern else compiled(value) if get_origin(kind) is re.Pattern else None
     except Unbounded as error:
-        problem = "could take for ever" if "characters in a row" not in str(error) else "can't be used"
+        problem = "could take for ever" if "consecutive characters" not in str(error) else "can't be used"
         raise ValueError(f"has “{value}”, which {problem}: {error}") from error
     except (re.error, RecursionError) as error:
         raise ValueError(f"has “{value}”, which is not a regular expression: {error}") from error

@@ -29,11 +29,11 @@ def _mismatches(recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[str]:
     }
     for key, value in wanted.items():
         if facts.get(key, value) != value:
-            yield f"{recipe.name}: expected {key} {value}, found {facts[key]}."
+            yield f"expected {key} {value}, found {facts[key]}."
     if not str(facts["distribution"]).startswith(recipe.distribution):
-        yield f"{recipe.name}: expected {recipe.distribution}, found {facts['distribution']}."
+        yield f"expected {recipe.distribution}, found {facts['distribution']}."
     if "init" in facts and (facts["init"] == "systemd") != (recipe.init == "systemd"):
-        yield f"{recipe.name}: expected a {recipe.init} init, found {facts['init']}."
+        yield f"expected a {recipe.init} init, found {facts['init']}."
     if "uid" in facts and facts["uid"] not in {account.uid for account in recipe.accounts.values()}:
         yield f"{recipe.name} has no account with uid {facts['uid']}."
     if not recipe.moving and (other := other_version(recipe, facts)):
