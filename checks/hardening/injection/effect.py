@@ -192,23 +192,19 @@ def _words(text: str) -> str:
 def of_config(config: Mapping[str, Any]) -> ContainerState:
     """A container as its config.json describes it (OCI runtime specification).
 
-    Raises ValueError, KeyError, TypeError or AttributeError where this is none.
+    Raises ValueError, KeyError, TypeError or AttributeError for anything else.
     """
     process, linux = config["process"], config["linux"]
     resources = linux.get("resources") or {}
-    names = {name for group in (process.get("capabilities") or {}).values() for name in group or ()}
-    bits = {CAPABILITIES.get(name.removeprefix("CAP_"), _OTHER_CAPABILITY) for name in names}
-    mounts = {mount["destination"]: mount for mount in config.get("mounts") or ()}
-    tmp = mounts.get("/tmp")  # noqa: S108 - the container's
-    words = dict(word.partition("=")[::2] for word in (tmp or {}).get("options") or ())
     cpu = resources.get("cpu") or {}
+    tmp, mode = _tmp_of(config)
     return ContainerState(
-        capabilities=sum(1 << bit for bit in bits),
+        capabilities=_capabilities_of(process),
         no_new_privileges=process.get("noNewPrivileges") is True,
         seccomp=2 if linux.get("seccomp") else 0,
         root=Mounted("root", config["root"].get("readonly") is True, None),
-        tmp=Mounted(tmp["type"], "ro" in words, size(words["size"]) if "size" in words else None) if tmp else None,
-        tmp_mode=words.get("mode", ""),
+        tmp=tmp,
+        tmp_mode=mode,
         pids=_limit((resources.get("pids") or {}).get("limit")),
         memory=_limit((resources.get("memory") or {}).get("limit")),
         cpus=cpu["quota"] / cpu["period"] if _limit(cpu.get("quota")) and _limit(cpu.get("period")) else None,
@@ -217,6 +213,23 @@ def of_config(config: Mapping[str, Any]) -> ContainerState:
         uid=process["user"]["uid"],
         gid=process["user"]["gid"],
     )
+
+
+def _capabilities_of(process: Mapping[str, Any]) -> int:
+    """The union of all capability sets, as a bit mask."""
+    names = {name for group in (process.get("capabilities") or {}).values() for name in group or ()}
+    bits = {CAPABILITIES.get(name.removeprefix("CAP_"), _OTHER_CAPABILITY) for name in names}
+    return sum(1 << bit for bit in bits)
+
+
+def _tmp_of(config: Mapping[str, Any]) -> tuple[Mounted | None, str]:
+    """The mount on /tmp, None without one, and its mode."""
+    mounts = {mount["destination"]: mount for mount in config.get("mounts") or ()}
+    tmp = mounts.get("/tmp")  # noqa: S108 - the container's
+    if tmp is None:
+        return None, ""
+    words = dict(word.partition("=")[::2] for word in tmp.get("options") or ())
+    return Mounted(tmp["type"], "ro" in words, size(words["size"]) if "size" in words else None), words.get("mode", "")
 
 
 def _limit(value: int | None) -> int | None:
