@@ -12,9 +12,9 @@ from checks.nanoclaw.images.surroundings import Surroundings
 
 _PULL_BOUND = 120.0  # seconds
 
-# Podman 4.3.1 loses a directory at the root of a layer that has the name of a cache mount, if the store is in the parent
-# directory of that mount: nanoclaw's build mounts /root/.cache/pnpm, and a store in /root/.cache loses /pnpm. So the
-# store is mounted at another place.
+# Podman 4.3.1 loses a directory at the root of a layer that has the name of a cache mount, if the store is in the
+# parent directory of that mount: nanoclaw's build mounts /root/.cache/pnpm, and a store in /root/.cache loses /pnpm. So
+# the store is mounted elsewhere.
 _ELSEWHERE = 'mount --no-mtab --bind "$1" "$2" && shift 2 && exec "$@"'
 
 
