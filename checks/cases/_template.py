@@ -1,6 +1,6 @@
 """A template: copy this file to checks/cases/NAME.py, or its case to a module here. Files starting with _ are not run.
 
-A new case needs nothing else: `invoke verify --only NAME` runs it, and `scripts/test.sh` passes without a host. To prove
+A new case needs nothing else: `invoke verify --only NAME` runs it, and `scripts/test.sh` passes without a host. To show
 that the case can fail, add a mutation to fixtures/sabotage/: a docker with the fault that the case must detect.
 `invoke sabotage --check-complete` lists cases without one.
 """
