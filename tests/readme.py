@@ -275,6 +275,7 @@ RULES = {
     "nox integration": OF_NOX,
     "nox integration(host)": IN_NOX,
     "nox sabotage": OF_NOX,
+    "pytest": DONE,
     "scripts/install.sh": NOTHING_INSTALLED,
     "scripts/test.sh": OF_NOX,  # it is what runs the tests
     "scripts/verify-podman-compat.sh": NO_HOST,

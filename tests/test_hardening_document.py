@@ -121,14 +121,7 @@ def test_evidence_of_one_host_is_not_taken_for_anothers(tmp_path: Path) -> None:
 def test_what_is_no_evidence_is_refused_with_the_reason(tmp_path: Path) -> None:
     path = each(tmp_path)
     data = json.loads(path.read_text())
-    data["found"][0]["bite"] = "perhaps"
+    data["found"][0]["enforcement"] = "perhaps"
     path.write_text(json.dumps(data))
-    with pytest.raises(WrongUsage, match=r"\$.found\[0\].bite: Invalid enum value 'perhaps'"):
+    with pytest.raises(WrongUsage, match=r"\$.found\[0\].enforcement: Invalid enum value 'perhaps'"):
         store.load(path, HardeningRun)
-
-
-def test_the_document_that_stands_there_is_of_todays_flags() -> None:
-    for stored in map(Stored.of, store.committed(HardeningRun)):
-        if stored.kind == "each":
-            seen = [row["id"] for row in stored.found]  # a run may have been of some flags alone
-            assert seen == [flag.id for flag in KNOWN.flags if flag.id in seen]

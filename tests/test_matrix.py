@@ -11,8 +11,8 @@ from checks.core.errors import Exit, WrongUsage
 from checks.core.progress import Progress
 from checks.documents import picture
 from checks.evidence.model import Outcome
-from checks.matrix import expectations, table
-from checks.matrix.command import Lines, MatrixOptions, matrix, status
+from checks.matrix import expectations, report
+from checks.matrix.command import JobLog, MatrixOptions, matrix, status
 from checks.matrix.expectations import Expectations, ExpectedFailure, Verdict
 from checks.matrix.run import Job, State, jobs_of
 from checks.runner.plugin import CaseInfo
@@ -99,7 +99,7 @@ def test_a_matrix_has_one_exit_status(jobs: list[Job], wanted: Exit) -> None:
 
 
 def test_the_summary_tells_known_failures_apart_from_others_and_says_why() -> None:
-    told = table.summary(
+    told = report.summary(
         [
             job(case("host-gateway", "failed"), case("a", "failed", got="a surprise"), case("b", "skipped")),
             Job("debian-11", "stock", State.ERROR, message="no disk"),
@@ -139,11 +139,11 @@ def test_wrong_usage_of_the_matrix_is_a_line_and_its_status(
 
 def test_without_a_terminal_each_step_and_each_end_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     running = Job("debian-12", "stock", State.RUNNING, phase="Building it")
-    lines = Lines([running], Progress())
-    lines.tell()
-    lines.tell()
+    lines = JobLog([running], Progress())
+    lines.update()
+    lines.update()
     running.state, running.phase, running.message = State.ERROR, "", "no disk"
-    lines.tell()
+    lines.update()
     assert capsys.readouterr().err.splitlines() == [
         "debian-12 (stock): Building it …", "debian-12 (stock): host error: no disk",
     ]  # fmt: skip

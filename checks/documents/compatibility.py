@@ -1,4 +1,4 @@
-"""``docs/COMPATIBILITY.md``: what the committed evidence says, as tables."""
+"""``docs/COMPATIBILITY.md``: the committed evidence as tables."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def files() -> Mapping[Path, str]:
 
 
 def text(all_evidence: Sequence[Verification], known: Expectations, why: Sequence[differences.Explanation]) -> str:
-    """The document. Hosts come in the order of their engine's version, Docker Engine first."""
+    """The document. Hosts are sorted by their engine's version, Docker Engine first."""
     evidence = sorted(all_evidence, key=_order)
     main = [each for each in evidence if each.profile == profiles(recipe.load(each.name))[0]]
     stock = [each for each in evidence if each not in main]
@@ -46,7 +46,7 @@ def text(all_evidence: Sequence[Verification], known: Expectations, why: Sequenc
     return render_template(
         "compatibility.md.j2",
         hosts=[_host(each) for each in main],
-        unproven=[name for name in recipe.known() if name not in {each.name for each in main}],
+        not_tested=[name for name in recipe.known() if name not in {each.name for each in main}],
         tables=tables,
         reasons=reasons,
         skipped=_skipped(evidence),
@@ -59,11 +59,11 @@ def text(all_evidence: Sequence[Verification], known: Expectations, why: Sequenc
 
 def _order(each: Verification) -> tuple[bool, Version, bool, str]:
     facts = each.host
-    return (facts.engine != "docker", Version(facts.version), not _ordinary(each), each.name)
+    return (facts.engine != "docker", Version(facts.version), not _standard(each), each.name)
 
 
-def _ordinary(each: Verification) -> bool:
-    """Whether the host has what distributions have today, so that its engine's version is what tells it apart."""
+def _standard(each: Verification) -> bool:
+    """Whether the host has systemd and cgroup v2, so that it differs from others only by its engine's version."""
     return each.host.init == "systemd" and each.host.cgroups == "v2"
 
 
@@ -84,7 +84,7 @@ def _host(each: Verification) -> dict[str, str]:
 def _table(
     title: str, evidence: Sequence[Verification], known: Expectations, reasons: list[ExpectedFailure]
 ) -> dict[str, Any]:
-    """One table. A reason that it needs and that ``reasons`` lacks is added there; cells name it by its number."""
+    """One table. Cells refer to ``reasons`` by number; new ones are added there."""
 
     def cell(each: Verification, case: Case | None) -> str:
         if case is None or case.outcome == "skipped":
@@ -123,8 +123,8 @@ def _skipped(evidence: Sequence[Verification]) -> list[dict[str, Any]]:
 
 
 def _versions(main: Sequence[Verification]) -> list[dict[str, Any]]:
-    """By pattern, the versions of Podman on which it fails and passes; patterns that pass on all are left out."""
-    podmans = [each for each in main if each.host.engine == "podman" and _ordinary(each)]
+    """The versions of Podman on which each pattern fails and passes, except those that pass on all."""
+    podmans = [each for each in main if each.host.engine == "podman" and _standard(each)]
     rows = []
     for case, label in _labels(podmans).items():
         by_outcome: dict[str, list[str]] = {"failed": [], "passed": [], "skipped": []}
@@ -139,21 +139,18 @@ def _versions(main: Sequence[Verification]) -> list[dict[str, Any]]:
 def _differences(
     main: Sequence[Verification], why: Sequence[differences.Explanation], known: Expectations
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """What differs from the reference, a line an explanation, and what has none."""
+    """The differences from the reference: by explanation, and those without one."""
     reference = next((each for each in main if each.name == REFERENCE), None)
-    explained: dict[differences.Reason, list[str]] = {}
+    explained: dict[tuple[str, str], list[str]] = {}
     unexplained: dict[tuple[str, str], list[str]] = {}
     for each in main if reference else ():
-        for difference in differences.between(reference, each) if reference and each is not reference else ():
-            reason = differences.reason(difference, reference, each, why, known) if reference else None
-            hosts = (
-                explained.setdefault(reason, [])
-                if reason
-                else unexplained.setdefault((difference.label, difference.field), [])
-            )
-            if each.name not in hosts:
-                hosts.append(each.name)
+        assert reference
+        for reason, found in differences.by_reason(reference, each, why, known).items():
+            if reason:
+                explained.setdefault((reason.because, reason.entry), []).append(each.name)
+            for key in {(difference.label, difference.field): None for difference in found} if not reason else ():
+                unexplained.setdefault(key, []).append(each.name)
     return (
-        [{"because": reason.because, "entry": reason.entry, "hosts": hosts} for reason, hosts in explained.items()],
+        [{"because": because, "entry": entry, "hosts": hosts} for (because, entry), hosts in explained.items()],
         [{"label": label, "field": field, "hosts": hosts} for (label, field), hosts in unexplained.items()],
     )

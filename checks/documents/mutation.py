@@ -10,7 +10,7 @@ from checks.core.paths import ROOT
 from checks.core.rendering import render_template
 from checks.evidence import store
 from checks.evidence.model import MutationRun
-from checks.matrix.table import clock
+from checks.matrix.report import clock
 from checks.mutation import catalogue
 from checks.mutation.catalogue import Mutation
 from checks.mutation.faults.catalogue import FAULTS

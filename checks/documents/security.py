@@ -76,7 +76,9 @@ def why_not(found: Mapping[str, Any], hardening: Hardening) -> str:
         return "measured with another set of flags"
     if found["ok"]:
         return ""
-    reasons = [f"`{row['flag']}`: {row.get('lacking') or row['bite']}" for row in found["flags"] if not row["ok"]]
+    reasons = [
+        f"`{row['flag']}`: {row.get('unenforced') or row['enforcement']}" for row in found["flags"] if not row["ok"]
+    ]
     if not found["agent"]["passed"]:
         reasons.append("no agent answers")
     if failed := [case["label"] for case in found["cases"] if case["outcome"] == "failed" and "known" not in case]:
@@ -118,12 +120,12 @@ def _verdict(row: Mapping[str, Any]) -> str:
 
 
 def _enforced(row: Mapping[str, Any]) -> str:
-    if lacking := row.get("trouble") or row.get("lacking"):
-        return f"**no**: {lacking}"
+    if missing := row.get("error") or row.get("unenforced"):
+        return f"**no**: {missing}"
     if not row["attacks"]:
         return "in force; no attack, since it removes a protection"
-    stopped = [each["id"] for each in row["attacks"] if each["bite"] == "enforced"]
-    return f"yes: {', '.join(stopped)}" if row["bite"] == "enforced" else f"**no**: {row['bite']}"
+    stopped = [each["id"] for each in row["attacks"] if each["enforcement"] == "enforced"]
+    return f"yes: {', '.join(stopped)}" if row["enforcement"] == "enforced" else f"**no**: {row['enforcement']}"
 
 
 def _options(hardening: Hardening, workaround: str) -> str:
@@ -159,7 +161,7 @@ def _inconclusive(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dic
         for each in alone:
             for row in each.found:
                 for attack in row["attacks"] if row["id"] == flag.id else ():
-                    if attack["bite"] == "inconclusive":
+                    if attack["enforcement"] == "inconclusive":
                         by_attack.setdefault(attack["id"], []).append(each.name)
         for attack, hosts in by_attack.items():
             known = hardening.attacks.get(attack)

@@ -184,21 +184,21 @@ class MutationRun(Run, kw_only=True):
 
 # invoke harden: evidence/hardening/HOST-KIND.json
 
-Bite = Literal["bites", "accepted, not enforced", "vacuous", "could not be tried"]
+Enforcement = Literal["enforced", "accepted, not enforced", "inconclusive", "could not be tried"]
 
 
 class AttackTrial(Part):
     """One attempt of an attack."""
 
     outcome: Literal["succeeded", "refused", "could not be tried"]
-    said: str
+    output: str
 
 
 class Attack(Part, rename={"with_": "with"}):
     """An attack without the flag and with it."""
 
     id: Text
-    bite: Bite
+    enforcement: Enforcement
     without: AttackTrial
     with_: AttackTrial
 
@@ -236,13 +236,13 @@ class FlagRow(Part):
     flag: Text
     options: list[str]
     verdict: Literal["compatible", "compatible with a work-around", "dropped", "not judged", "documented, not enabled"]
-    bite: Bite
+    enforcement: Enforcement
     ok: bool
     workarounds: Annotated[list[str], Meta(description="The ids of those that were needed")]
     attacks: list[Attack]
     agent: list[Smoke]
-    lacking: Annotated[str, Meta(description="What the container lacked of the flag")] = ""
-    trouble: Annotated[str, Meta(description="Why no container started with the flag")] = ""
+    unenforced: Annotated[str, Meta(description="What the container lacked of the flag")] = ""
+    error: Annotated[str, Meta(description="Why no container started with the flag")] = ""
     without: Annotated[Smoke | None, Meta(description="An agent without any flag")] = None
 
 
@@ -331,35 +331,7 @@ class CombinationRun(HardeningRun, kw_only=True, tag="lattice"):
     found: Annotated[list[FlagCombination], Meta(min_length=1)]
 
 
-# invoke inject: evidence/injection/check/HOST.json and evidence/injection/options/HOST.json
-
-
-class SettingState(Part):
-    """One setting of a container."""
-
-    in_force: bool
-    seen: str
-    refused: str = ""
-
-
-class InjectionOption(Part):
-    """One way to set the settings, and which it sets."""
-
-    id: Text
-    title: Text
-    unmodified: Annotated[bool, Meta(description="Whether nanoclaw stays as it is")]
-    settings: Mapping[str, SettingState]
-    others: str
-    refused: str = ""
-
-
-class InjectionOptions(Run, kw_only=True):
-    """One measurement of the ways to set the settings."""
-
-    directory = "injection/options"
-    command = "invoke inject --list"
-    options: Annotated[list[InjectionOption], Meta(min_length=1)]
-    failing: Annotated[Mapping[str, str], Meta(description="What happens where a part of the hook is broken")]
+# invoke inject --check: evidence/injection/check/HOST.json
 
 
 class InjectionFinding(Part):
@@ -502,7 +474,7 @@ class Reproduction(Part, kw_only=True):
 
 
 KINDS: tuple[Any, ...] = (
-    Verification, MutationRun, EachFlag, AllFlags, BrowserRun, CombinationRun, InjectionOptions, InjectionCheck,
+    Verification, MutationRun, EachFlag, AllFlags, BrowserRun, CombinationRun, InjectionCheck,
     Capacity, Reproduction,
 )  # fmt: skip
 """Every kind of evidence file."""

@@ -48,7 +48,7 @@ class HardenOptions(HardenHostOptions):
     ] = False
     lose: Annotated[bool, "remove one flag at a time, and expect that exactly its check fails"] = False
     flag: Annotated[
-        Sequence[str], "try only this flag (its id in fixtures/hardening.toml); not with --all; repeatable"
+        Sequence[str], "try only this flag (its id in fixtures/hardening/flags); not with --all; repeatable"
     ] = ()
 
 

@@ -13,7 +13,6 @@ from checks.evidence import store
 from checks.evidence.model import Verification
 from checks.hosts.base import TITLES
 from checks.matrix import differences, expectations
-from checks.matrix.differences import Difference, Reason
 
 _Evidence = Annotated[str, "a host, HOST-PROFILE, or an evidence file"]
 _SHOWN = 300  # characters of either side
@@ -28,24 +27,19 @@ def compare(a: _Evidence, b: _Evidence) -> Exit:
 
 
 def _compare(a: Verification, b: Verification) -> Exit:
-    known, expected = differences.explanations(), expectations.load()
-    explained: dict[Reason, list[str]] = {}
-    unexplained: list[Difference] = []
-    found = differences.between(a, b)
-    for each in found:
-        if reason := differences.reason(each, a, b, known, expected):
-            cases = explained.setdefault(reason, [])
-            cases += [each.case] if each.case not in cases else []
-        else:
-            unexplained.append(each)
+    explained = differences.by_reason(a, b, differences.explanations(), expectations.load())
+    unexplained = explained.pop(None, [])
+    number = sum(len(found) for found in explained.values())
     both = sum(b.case(case.id) is not None for case in a.cases)
     say(f"A: {_title(a)}\nB: {_title(b)}\n{both} cases ran on both.")
     if alone := differences.only_on_one(a, b):
         say(f"Not compared, since they ran on one host only: {', '.join(alone)}.")
     if explained:
         say("\nExplained:")
-    for reason, cases in explained.items():
-        say(f"  {reason.because} ({GUIDE}#{reason.entry})\n    {', '.join(cases)}")
+    for reason, found in explained.items():
+        if reason:
+            cases = dict.fromkeys(each.case for each in found)
+            say(f"  {reason.because} ({GUIDE}#{reason.entry})\n    {', '.join(cases)}")
     if unexplained:
         say("\nUnexplained:")
     for each in unexplained:
@@ -53,8 +47,7 @@ def _compare(a: Verification, b: Verification) -> Exit:
         if each.command:
             say(f"    ran: {each.command[:_SHOWN]}")
         say(f"    A: {_cut(each.a)}\n    B: {_cut(each.b)}")
-    counts = f"{len(found) - len(unexplained)} explained, {len(unexplained)} unexplained"
-    say(f"\n{len(found)} differences: {counts}.")
+    say(f"\n{number + len(unexplained)} differences: {number} explained, {len(unexplained)} unexplained.")
     return Exit.CASE_FAILED if unexplained else Exit.OK
 
 

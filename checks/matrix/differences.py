@@ -122,6 +122,16 @@ def reason(
     return next((each.reason for each in known if each.explains(difference)), None)
 
 
+def by_reason(
+    a: Verification, b: Verification, known: Sequence[Explanation], expected: Expectations
+) -> dict[Reason | None, list[Difference]]:
+    """The differences between two runs by their reason, in the order of the cases; under None those without one."""
+    found: dict[Reason | None, list[Difference]] = {}
+    for each in between(a, b):
+        found.setdefault(reason(each, a, b, known, expected), []).append(each)
+    return found
+
+
 def normalized(text: str) -> str:
     """A text without the shim's banner, a run's ids, names, times and directories, and white space at line ends."""
     text = _BANNER.sub("", text)

@@ -27,7 +27,7 @@ from checks.evidence import store
 from checks.evidence.model import MutationRun
 from checks.evidence.store import Provenance
 from checks.hosts import recipe
-from checks.matrix.table import clock
+from checks.matrix.report import clock
 from checks.mutation import catalogue
 from checks.mutation.catalogue import NO_FAULT, Mutation
 from checks.mutation.pool import Pool, workers

@@ -1,4 +1,4 @@
-"""Evidence that the installed configuration is in force, as built-in types: one file for each throwaway host."""
+"""Evidence that the installed configuration is in force: one file for each throwaway host, as built-in types."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def write(values: Mapping[str, Any], directory: Path | None = None) -> Path:
 
 
 def committed() -> list[dict[str, Any]]:
-    """All evidence of that kind, the oldest Podman first. Raises WrongUsage where some can't be loaded."""
+    """All evidence, the oldest Podman first. Raises WrongUsage for an invalid file."""
     found = sorted(store.committed(InjectionCheck), key=lambda each: Version(each.host.version))
     return [msgspec.to_builtins(each) for each in found]

@@ -18,7 +18,7 @@ from checks.core.selection import selected
 from checks.core.terminal import say
 from checks.hosts import recipe
 from checks.hosts.guest import require_tools
-from checks.matrix.table import clock
+from checks.matrix.report import clock
 from checks.mutation.faults.catalogue import FAULTS
 
 
