@@ -68,14 +68,14 @@ def _run(options: ParallelOptions, progress: Progress) -> Exit:
         for found in _measured(session, most):
             seconds = time.monotonic() - began
             if directory:
-                values = {**source.values(), "seconds": round(seconds), "agent": handle.described}
+                values = {**source.values(), "seconds": round(seconds), "agent": handle.agent_description}
                 path = store.save(store.build(Capacity, {**values, **found}), directory)
     if directory:
         progress.say(f"Evidence: {path}")
     facts = source.facts
     console.print(
         f"{source.host} ({source.profile}): {facts.distribution}, kernel {facts.kernel}, {facts.engine} "
-        f"{facts.version}, {facts.cpus} processors\nAgent: {handle.described}\n\n{table.text(found)}\n\n"
+        f"{facts.version}, {facts.cpus} processors\nAgent: {handle.agent_description}\n\n{table.text(found)}\n\n"
         f"({seconds:.0f} s)"
     )
     return Exit.OK if table.largest(found) == most else Exit.CASE_FAILED

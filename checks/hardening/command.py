@@ -128,7 +128,12 @@ class _Run:
         seconds = time.monotonic() - began
         self._console.print(f"\n{text}\n\n({seconds:.0f} s)")
         if self._options.evidence:
-            values = {"kind": kind, "seconds": round(seconds), "agent": self._session.handle.described, "found": found}
+            values = {
+                "kind": kind,
+                "seconds": round(seconds),
+                "agent": self._session.handle.agent_description,
+                "found": found,
+            }
             record = store.build(HardeningRun, {**provenance.values(), **values})
             path = store.save(record, Path(self._options.evidence))
             self._console.print(f"Evidence: {path}")

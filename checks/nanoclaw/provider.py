@@ -37,7 +37,7 @@ class AgentHandle:
         self.provider = provider
 
     @property
-    def described(self) -> str:
+    def agent_description(self) -> str:
         """The agent and the origin of its base image, as in evidence."""
         return f"{self.agent.name}; {self.provider.image_base}"
 
@@ -128,17 +128,17 @@ class AgentProvider:
         return tag
 
     @contextlib.contextmanager
-    def _failing_once(self, what: str) -> Iterator[None]:
+    def _failing_once(self, step: str) -> Iterator[None]:
         """Repeat an earlier failure at once: trying again would take minutes for each case."""
-        if what in self._failed:
-            raise self._failed[what].with_traceback(None)
+        if step in self._failed:
+            raise self._failed[step].with_traceback(None)
         try:
             yield
         except TimedOut as error:
-            self._failed[what] = Mismatch(f"“{error.program}” to exit", f"timed out after {error.timeout:g} s")
+            self._failed[step] = Mismatch(f"“{error.program}” to exit", f"timed out after {error.timeout:g} s")
             raise
         except Mismatch as failure:
-            self._failed[what] = failure
+            self._failed[step] = failure
             raise
 
     def _provide_base(self, ctx: CaseContext) -> str:
@@ -159,7 +159,7 @@ class AgentProvider:
         source = disks.ImageSource(agent.slug, agent.name, f"localhost/{agent.image}", agent.context, agent.root)
         image = disks.ready(source, accounts, guest.run, self._progress)
         directory = f"{_DISKS}/{ctx.uid}"
-        guest.plug(image.disks[ctx.uid], disks.label(ctx.uid), directory)
+        guest.attach_disk(image.disks[ctx.uid], disks.label(ctx.uid), directory)
         settings = f'[storage]\ndriver = "overlay"\n[storage.options]\nadditionalimagestores = ["{directory}"]\n'
         # A kernel without overlay mounts for normal users needs fuse-overlayfs, which Podman finds by itself otherwise.
         options = parsed(ctx.engine("info", "--format", "json"))["store"]["graphOptions"] or {}

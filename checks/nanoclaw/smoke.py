@@ -30,12 +30,12 @@ def smoke(
     *,
     case: str = "smoke",
     factor: float = 1.0,
-    look: Callable[[RunningAgent], None] = lambda _: None,
+    inspect: Callable[[RunningAgent], None] = lambda _: None,
 ) -> Record:
     """Start an agent with additional flags of ``docker run``, wait for its answer, and stop it; the record.
 
-    ``case`` names its directory; two agents at the same time need different ones. ``look`` is called after the answer,
-    while the agent runs. Raises Mismatch or TimedOut without an answer, and leaves no container.
+    ``case`` names its directory; two agents at the same time need different ones. ``inspect`` is called after the
+    answer, while the agent runs. Raises Mismatch or TimedOut without an answer, and leaves no container.
     """
     record = Record()
     ctx = CaseContext(prepared.host, prepared.owner, case, record, factor=factor)
@@ -43,7 +43,7 @@ def smoke(
     with running.started(ctx, handle.agent, image, question, flags=flags) as agent:
         try:
             running.expect_answer(agent)
-            look(agent)
+            inspect(agent)
             agent.close()
         except (Mismatch, TimedOut):
             ctx.host.run([ctx.facts.engine, "rm", "-f", agent.name], timeout=60)

@@ -31,7 +31,7 @@ from checks.hosts.preflight import require_known
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.provider import AgentProvider
 from checks.runner.agent_plugin import Integration
-from checks.runner.plugin import CaseInfo, StageFactory, VerificationPlugin, run_pytest
+from checks.runner.plugin import CaseInfo, HostFactory, VerificationPlugin, run_pytest
 from checks.runner.report import Report
 
 CASES = ROOT / "checks" / "cases"
@@ -98,7 +98,7 @@ def _run(options: VerifyOptions, progress: Progress) -> Exit:
 
 def session(
     options: VerifyOptions,
-    opened: StageFactory,
+    opened: HostFactory,
     console: Console,
     progress: Progress,
     *,
@@ -174,7 +174,7 @@ def how_to_look(ctx: CaseContext) -> str:
             f"\nKept for inspection ({ctx.case}):",
             *([f"  a shell:     {shell}"] if shell else []),
             f"  containers:  podman ps -a --filter label={LABEL}={ctx.run}",
-            f"  its directory:  {ctx.made or 'none'}{live if redaction.protecting() else ''}",
+            f"  its directory:  {ctx.made_directory or 'none'}{live if redaction.protecting() else ''}",
             "  remove all:  invoke clean",
         ]
     )

@@ -119,7 +119,7 @@ def _make(source: ImageSource, accounts: Mapping[str, Account], directory: Path,
         for account in accounts.values():
             with (
                 progress.step(f"Writing it to a disk for uid {account.uid} (once, 1 minute)"),
-                store.twin(work / str(account.uid)) as mapped,
+                store.clone(work / str(account.uid)) as mapped,
             ):
                 mapped.map_for(source.tag, account.uid)
                 disk.make(mapped, label(account.uid), account.uid, account.subordinate, made / f"{account.uid}.ext4")

@@ -37,7 +37,7 @@ class Store:
     ) -> None:
         self._run("rm", "-rf", "--", str(self.directory), str(self._runroot))
 
-    def twin(self, directory: Path) -> Store:
+    def clone(self, directory: Path) -> Store:
         """A second store with the same images, as hard links."""
         # Podman's database is bound to its directory, and images don't need it.
         script = 'cp -al -- "$1" "$2" && rm -rf -- "$2/libpod" "$2/db.sql"'
