@@ -58,7 +58,7 @@ fi
 class LeakDetector:
     """Detects objects on an account that were not there before.
 
-    If the run uses the machine ``exclusive``, every new object is a leak; else only objects with the run's id. Files whose
+    With ``exclusive`` use of the machine, every new object is a leak; else only objects with the run's id. Files whose
     path begins with ``ignored_prefix`` are ignored. ``factor`` multiplies timeouts (``--timeout-factor``).
     """
 
