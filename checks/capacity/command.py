@@ -22,7 +22,7 @@ from checks.evidence import store
 from checks.evidence.model import Capacity
 from checks.evidence.store import Provenance
 from checks.hosts.process import TimedOut
-from checks.nanoclaw.agent_session import opened
+from checks.nanoclaw.provider import agent_session
 from checks.runner import verify
 
 _MOST = 100
@@ -57,7 +57,7 @@ def _run(options: ParallelOptions, progress: Progress) -> Exit:
     directory = Path(options.evidence).absolute() if options.evidence else None
     require_directory("--evidence", options.evidence)
     console = plain_console()
-    with opened(options.host, None, options.nanoclaw, progress) as (ready, handle):
+    with agent_session(options.host, None, options.nanoclaw, progress) as (ready, handle):
         session = LoadSession(ready, handle, progress, flags.load().recommended(), factor)
         try:
             session.prepare()

@@ -18,10 +18,10 @@ from checks.engine.leaks import LeakDetector
 from checks.hosts import guest, recipe
 from checks.hosts.base import Host
 from checks.hosts.guest import Guest
-from checks.hosts.identity import other_version
 from checks.hosts.local import LocalHost
 from checks.hosts.preflight import require_usable, unusable
 from checks.hosts.process import Echo
+from checks.hosts.recipe import other_version
 from checks.hosts.ssh import SshHost
 
 PROFILES = ("recommended", "stock")

@@ -22,7 +22,7 @@ from checks.evidence.store import Provenance
 from checks.hardening import experiments, report
 from checks.hardening.session import HardeningSession
 from checks.hosts.process import TimedOut
-from checks.nanoclaw.agent_session import opened
+from checks.nanoclaw.provider import agent_session
 from checks.runner import verify
 
 
@@ -77,7 +77,7 @@ def _run(options: HardenOptions, progress: Progress) -> Exit:
     chosen = [hardening.flag(each) for each in options.flag] or list(hardening.flags)
     factor = verify.factor_of(options.timeout_factor)
     require_directory("--evidence", options.evidence)
-    with opened(options.host, None, options.nanoclaw, progress) as (ready, handle):
+    with agent_session(options.host, None, options.nanoclaw, progress) as (ready, handle):
         if ready.host.facts().engine != "podman":
             raise WrongUsage(f"{ready.host.name} has no Podman.", "The flags are tried on rootless Podman.")
         return _Run(options, chosen, HardeningSession(ready, handle, hardening, progress, factor)).run()

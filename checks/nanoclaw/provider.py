@@ -6,17 +6,18 @@ import contextlib
 import secrets
 from collections.abc import Iterator, Mapping
 
+from checks.core import run_directories
 from checks.core.bounded import parsed
 from checks.core.progress import Progress
 from checks.engine import probe_image
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import build, shell
 from checks.engine.expect import Mismatch
-from checks.engine.prepared_host import PreparedHost
+from checks.engine.prepared_host import PreparedHost, prepared
 from checks.hosts.guest import Guest
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import service_url
-from checks.nanoclaw.agent import Agent
+from checks.nanoclaw.agent import Agent, available
 from checks.nanoclaw.contract import Design
 from checks.nanoclaw.images import base, disks
 from checks.nanoclaw.running import Question, addressed
@@ -178,3 +179,20 @@ class AgentProvider:
             self._service.close()
         for ctx in self._loaded:
             ctx.host.run(["podman", "rmi", base.NAME], timeout=60)
+
+
+@contextlib.contextmanager
+def agent_session(
+    spec: str, profile: str | None, nanoclaw: str, progress: Progress
+) -> Iterator[tuple[PreparedHost, AgentHandle]]:
+    """Start a run on the host that ``spec`` names, with the first available agent.
+
+    ``nanoclaw`` is a checkout's directory, or empty. Raises like ``prepared``.
+    """
+    agents = available(nanoclaw)
+    with (
+        run_directories.new_run() as run,
+        prepared(spec, profile, run, progress) as ready,
+        contextlib.closing(AgentProvider(ready, progress)) as provider,
+    ):
+        yield ready, AgentHandle(next(iter(agents.values())), provider)

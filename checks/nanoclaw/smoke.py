@@ -15,8 +15,7 @@ from checks.engine.expect import Mismatch
 from checks.engine.prepared_host import PreparedHost
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import running
-from checks.nanoclaw.agent_session import opened
-from checks.nanoclaw.provider import AgentHandle
+from checks.nanoclaw.provider import AgentHandle, agent_session
 from checks.nanoclaw.running import RunningAgent
 
 _OPTIONS = ("--host", "--nanoclaw")
@@ -59,9 +58,13 @@ def main(argv: Sequence[str]) -> Exit:
 
 def _answer(argv: Sequence[str], progress: Progress) -> Exit:
     options, flags = _parsed(argv)
+    host = options.get("--host", "auto")
     try:
         with (
-            opened(options.get("--host", "auto"), None, options.get("--nanoclaw", ""), progress) as (ready, handle),
+            agent_session(options.get("--host", "auto"), None, options.get("--nanoclaw", ""), progress) as (
+                ready,
+                handle,
+            ),
             progress.step(f"Asking {handle.agent.name}"),
         ):
             smoke(ready, handle, flags)

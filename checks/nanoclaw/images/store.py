@@ -81,6 +81,25 @@ class Store:
         """Bytes on disk."""
         return int(self._run("du", "-s", "-B1", str(self.directory)).stdout.split()[0])
 
+    def write_disk(self, label: str, uid: int, subordinate: int, disk: Path) -> None:
+        """Write the store to a new ext4 disk, for the guest's account ``uid``.
+
+        In a rootless store, the account's own id owns root's files of images; subordinate ids, from ``subordinate`` on,
+        own the others.
+        """
+        size = self.size()
+        room = size + size // 5 + (256 << 20)
+        done = namespace.run(
+            ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-L", label,
+             "-d", str(self.directory), str(disk),
+             f"{room >> 10}k"],
+            own=uid, rest=subordinate,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise HostProblem(
+                f"A disk could not be made: {done.stderr.strip()}", "Check the free disk space of the cache."
+            )
+
     def _podman(self, *args: str, doing: str) -> None:
         done = self._run(*self._command(*args))
         if done.returncode != 0:
