@@ -135,7 +135,7 @@ def test_a_look_finds_neither_itself_nor_podmans_own_pause_process_nor_mounts_of
 
 def test_a_look_that_sees_no_processes_is_the_hosts_problem(tmp_path: Path, run: str) -> None:
     host = FakeHost(tmp_path, {"pgrep": "exit 127"}).pretend()
-    with pytest.raises(HostProblem, match=r"On fake processes can't be listed. Is pgrep"):
+    with pytest.raises(HostProblem, match=r"The processes of fake can't be listed. Is pgrep"):
         LeakDetector(host, run, exclusive=False).begin()
 
 

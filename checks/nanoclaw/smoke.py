@@ -61,10 +61,7 @@ def _answer(argv: Sequence[str], progress: Progress) -> Exit:
     host = options.get("--host", "auto")
     try:
         with (
-            agent_session(options.get("--host", "auto"), None, options.get("--nanoclaw", ""), progress) as (
-                ready,
-                handle,
-            ),
+            agent_session(host, None, options.get("--nanoclaw", ""), progress) as (ready, handle),
             progress.step(f"Asking {handle.agent.name}"),
         ):
             smoke(ready, handle, flags)
