@@ -22,7 +22,7 @@ from checks.evidence import store
 from checks.evidence.model import Capacity
 from checks.evidence.store import Provenance
 from checks.hosts.process import TimedOut
-from checks.nanoclaw.agent_session import opened
+from checks.nanoclaw.provider import agent_session
 from checks.runner import verify
 
 _MOST = 100
@@ -57,7 +57,7 @@ def _run(options: ParallelOptions, progress: Progress) -> Exit:
     directory = Path(options.evidence).absolute() if options.evidence else None
     require_directory("--evidence", options.evidence)
     console = plain_console()
-    with opened(options.host, None, options.nanoclaw, progress) as (ready, handle):
+    with agent_session(options.host, None, options.nanoclaw, progress) as (ready, handle):
         session = LoadSession(ready, handle, progress, flags.load().recommended(), factor)
         try:
             session.prepare()
@@ -68,14 +68,14 @@ def _run(options: ParallelOptions, progress: Progress) -> Exit:
         for found in _measured(session, most):
             seconds = time.monotonic() - began
             if directory:
-                values = {**source.values(), "seconds": round(seconds), "agent": handle.described}
+                values = {**source.values(), "seconds": round(seconds), "agent": handle.agent_description}
                 path = store.save(store.build(Capacity, {**values, **found}), directory)
     if directory:
         progress.say(f"Evidence: {path}")
     facts = source.facts
     console.print(
         f"{source.host} ({source.profile}): {facts.distribution}, kernel {facts.kernel}, {facts.engine} "
-        f"{facts.version}, {facts.cpus} processors\nAgent: {handle.described}\n\n{table.text(found)}\n\n"
+        f"{facts.version}, {facts.cpus} processors\nAgent: {handle.agent_description}\n\n{table.text(found)}\n\n"
         f"({seconds:.0f} s)"
     )
     return Exit.OK if table.largest(found) == most else Exit.CASE_FAILED

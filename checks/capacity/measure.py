@@ -165,7 +165,7 @@ class LoadSession:
         # The bounds of an agent grow with its host's slowness; the one that counts here is nanoclaw's own.
         factor = self.bound / (ANSWER_BOUND * self.prepared.host.slowness)
         try:
-            smoke(self.prepared, self.handle, [*self.flags, *options], case=case, factor=factor, look=look)
+            smoke(self.prepared, self.handle, [*self.flags, *options], case=case, factor=factor, inspect=look)
         except (Mismatch, TimedOut) as wrong:
             failure = str(wrong)
         finally:

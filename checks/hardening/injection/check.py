@@ -113,7 +113,7 @@ def _inside(ctx: CaseContext, agent: RunningAgent, settings: Settings) -> Iterat
         done = ctx.host.run([ctx.facts.engine, "exec", agent.name, *container_state.argv()], timeout=30)
         now = container_state.parse(done.stdout)
     except (Mismatch, ValueError, TimedOut) as failure:
-        why = running.last_words(agent.client.so_far()) or str(failure)
+        why = running.last_output(agent.client.so_far()) or str(failure)
         for setting in settings.wanted():
             yield CheckResult(setting.capitalize(), False, "can't be seen: no container of the agent's is running")
         yield CheckResult("The agent's container starts", False, why)

@@ -21,7 +21,7 @@ from checks.hosts import recipe
 from checks.hosts.base import Host
 from checks.hosts.local import LocalHost
 from checks.hosts.ssh import SshHost
-from checks.nanoclaw.agent_session import opened
+from checks.nanoclaw.provider import agent_session
 
 _ACTIONS = "--check, --install or --uninstall"
 
@@ -85,7 +85,7 @@ def _account(spec: str) -> Iterator[Host]:
 
 def _check(options: InjectOptions, progress: Progress) -> Exit:
     spec = options.host or "auto"
-    with opened(spec, _plain(spec), options.nanoclaw, progress) as (ready, handle):
+    with agent_session(spec, _plain(spec), options.nanoclaw, progress) as (ready, handle):
         if ready.guest is not None:
             _install_there(ready.host)
         elif not _looked_at(ready.host).installed:
