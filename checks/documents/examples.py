@@ -1,4 +1,4 @@
-"""The files under examples/injection, as they would be installed, and the patch that a fork would take."""
+"""The files under examples/injection: as they would be installed, and the patch for a fork."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _HOME = "/home/YOU"
 
 def rendered() -> Mapping[str, str]:
     """Each file's text, by its name there."""
-    wanted = recommended()
+    required = recommended()
     options = command_line()
-    hook, hook_json, drop_in = configuration.files(settings_directory(_HOME), "5", wanted)
+    hook, hook_json, drop_in = configuration.files(settings_directory(_HOME), "5", required)
     return {
         DROP_IN.rpartition("/")[2]: drop_in.data.decode(),
         HOOK: hook.data.decode(),
@@ -30,7 +30,7 @@ def rendered() -> Mapping[str, str]:
 
 
 def render_examples(*, check: bool) -> Exit:
-    """Write them, or with ``check`` say whether they are what the sources say."""
+    """Write them, or with ``check`` report whether they are stale."""
     told = []
     for name, text in rendered().items():
         path = DIRECTORY / name
