@@ -1,25 +1,21 @@
-"""The tasks that people type: `invoke --list`, `invoke --help TASK`. Each is defined in checks/cli/.
+"""The tasks: `invoke --list` names them, `invoke --help TASK` explains one. checks/cli/tasks.py lists their functions.
 
-Run as a program, this file is `invoke` itself, from whichever directory (scripts/invoke.sh).
+Run as a program, this file is `invoke` itself, from any directory (scripts/invoke.sh).
 """
 
 from __future__ import annotations
 
+import sys
+
 from checks.core.entry_point import entering
 
 with entering():
-    from invoke import Collection, Task
-
     from checks.cli import program
 
     if __name__ == "__main__":
         program.main()
-    program.adopt()
+    program.take_over()
 
-    from checks.cli import guide, hardening, injection, matrix, parallel, trust, verification, windows
+    from checks.cli.tasks import collection
 
-    namespace = Collection()
-    for module in (verification, matrix, hardening, injection, parallel, trust, guide, windows):
-        for task in vars(module).values():
-            if isinstance(task, Task):
-                namespace.add_task(task)
+    namespace = collection(sys.argv[1:])

@@ -28,10 +28,10 @@ from benchmarks.ledger import Ledger, Timed
 from checks.core import run_directories
 from checks.core.errors import Exit, HostProblem
 from checks.core.outcome import run_and_report
-from checks.core.paths import ROOT
-from checks.core.progress import Progress
-from checks.core.terminal import console, say
-from checks.engine.prepared_host import DEFAULT_GUEST, PreparedHost, prepared
+from checks.core.paths import DEFAULT_GUEST, ROOT
+from checks.core.progress import Progress, plain_console
+from checks.core.terminal import say
+from checks.engine.prepared_host import PreparedHost, prepared
 from checks.evidence.run import Evidence
 from checks.runner.verify import VerifyOptions, session
 
@@ -118,7 +118,7 @@ def _against_floor(host: str, rounds: int, progress: Progress) -> Iterator[FlagR
 
 
 def _verified(ready: PreparedHost, only: Sequence[str], host: str) -> Pass:
-    ledger, quiet = Ledger(), console(file=io.StringIO())
+    ledger, quiet = Ledger(), plain_console(file=io.StringIO())
     timed = replace(ready, host=Timed(ready.host, ledger))
     began = time.monotonic()
     _, evidence = session(

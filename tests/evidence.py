@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from checks.engine.docker import Record
+from checks.evidence.model import Outcome, Verification
 from checks.evidence.run import CaseResult, Evidence
-from checks.evidence.stored import Stored
 from checks.hosts.process import Completed
 from tests.fakes import FACTS
 
@@ -19,7 +18,7 @@ DOCKER = replace(DEBIAN_13, engine="docker", version="26.1.5", network="bridge",
 
 
 def case(
-    name: str, outcome: str = "passed", *, out: str = "", err: str = "", status: int = 0, got: str = "", **seen: Any
+    name: str, outcome: Outcome = "passed", *, out: str = "", err: str = "", status: int = 0, got: str = "", **seen: Any
 ) -> CaseResult:
     """A case of one command."""
     ran = Completed(("docker", "run", "image", name), status, out.encode(), err.encode(), 0.5)
@@ -29,10 +28,9 @@ def case(
     return CaseResult(name, "Group", f"Case {name}", outcome, 1.0, record, **expected, **reason)
 
 
-def stored(name: str, *cases: CaseResult, profile: str = "recommended", facts: Any = DEBIAN_13) -> Stored:
+def stored(name: str, *cases: CaseResult, profile: str = "recommended", facts: Any = DEBIAN_13) -> Verification:
     """A run's evidence, as a file would have it."""
-    data = Evidence(name, profile, facts, cases=list(cases)).as_json()
-    return Stored(data["host"], data["started"], tuple(json.loads(json.dumps(data["cases"]))))
+    return Evidence(name, profile, facts, cases=list(cases)).record()
 
 
 def write(directory: Path, name: str, *cases: CaseResult, profile: str = "recommended", facts: Any = DEBIAN_13) -> Path:

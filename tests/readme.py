@@ -156,7 +156,7 @@ class Copy:
         """What `invoke matrix` leaves of Docker Engine, where none is committed: `invoke compare` is of it."""
         if not (self.root / "evidence" / "docker-engine-stock.json").exists():
             write(self.root / "evidence", "docker-engine", case("run"), profile="stock", facts=DOCKER)
-            self.run("invoke render-compatibility")
+            self.run("invoke render compatibility")
 
     def _git(self, *args: str) -> str:
         return subprocess.run(["git", *args], cwd=self.root, capture_output=True, text=True, check=True).stdout
@@ -210,6 +210,7 @@ _PLACEHOLDERS: dict[str, Callable[[Path], str]] = {
     r"~/nanoclaw\b": _checkout,
     r"'TEXT'": lambda _: f"'{_ERROR}'",
     r"\bLOG\b": _log,
+    r"\bTASK\b": lambda _: "verify",
     r"\bID\b": lambda _: "docker-command-not-found",
     r"(?<=--nanoclaw )DIR\b": _checkout,
     r"\bFILE\b": lambda home: str(home / "a file.json").replace(" ", "-"),
@@ -239,7 +240,7 @@ class Rule:
 
 DONE = Rule((Exit.OK,))
 OR_FINDINGS = Rule((Exit.OK, Exit.CASE_FAILED))
-NO_HOST = Rule((Exit.HOST_UNUSABLE,), r"(?i)not installed here: .*qemu|there is no podman")
+NO_HOST = Rule((Exit.HOST_UNUSABLE,), r"(?i)not installed: .*qemu|podman is not installed")
 NO_NETWORK = Rule((Exit.HOST_UNUSABLE,), "Without a network")
 NOT_FOR_ROOT = Rule((Exit.WRONG_USAGE,), "this is root")
 IN_NOX = Rule((Exit.CASE_FAILED,), r"(?s)not installed here.*failed with exit code 3", "--no-venv --no-install")
@@ -264,6 +265,7 @@ RULES = {
     "invoke nanoclaw": NO_NETWORK,
     "invoke parallel": NO_HOST,
     "invoke patterns": OR_FINDINGS,
+    "invoke render": DONE,
     "invoke reproduce": NO_HOST,
     "invoke sabotage": NO_HOST,
     "invoke verify": NO_HOST,
@@ -273,6 +275,7 @@ RULES = {
     "nox integration": OF_NOX,
     "nox integration(host)": IN_NOX,
     "nox sabotage": OF_NOX,
+    "pytest": DONE,
     "scripts/install.sh": NOTHING_INSTALLED,
     "scripts/test.sh": OF_NOX,  # it is what runs the tests
     "scripts/verify-podman-compat.sh": NO_HOST,
@@ -290,8 +293,6 @@ def rule(command: str) -> Rule | None:
     if title(command) == "invoke inject" and "--install" in words and os.geteuid() == 0:
         return NOT_FOR_ROOT
     if known is NO_HOST and words & _ASKS_ONLY:
-        return DONE
-    if known is None and re.fullmatch(r"invoke render-[a-z]+", title(command)):
         return DONE
     return known
 

@@ -30,7 +30,7 @@ def test_the_design_of_a_checkout_is_read_off_its_sources(tmp_path: Path) -> Non
 
 
 def test_a_directory_that_is_no_checkout_is_refused_with_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(WrongUsage, match=r"is no nanoclaw checkout: src/container-runner\.ts is missing"):
+    with pytest.raises(WrongUsage, match=r"is not a nanoclaw checkout: src/container-runner\.ts is missing"):
         agent.of_checkout(tmp_path)
 
 
@@ -61,7 +61,7 @@ def test_a_directory_that_only_has_the_usual_name_is_not_taken(tmp_path: Path, m
     (tmp_path / "nanoclaw").mkdir()
     assert agent.find("") is None
     monkeypatch.setenv("NANOCLAW_DIR", str(tmp_path / "nanoclaw"))
-    with pytest.raises(WrongUsage, match="is no nanoclaw checkout"):
+    with pytest.raises(WrongUsage, match="is not a nanoclaw checkout"):
         agent.available("")
 
 
@@ -73,7 +73,7 @@ def test_without_a_checkout_the_stand_in_serves_both_designs(tmp_path: Path, mon
     for each in agents.values():
         assert (each.source / "index.ts").is_file()
         assert each.checkout is None
-        assert "stand-in" in each.name
+        assert "stub agent" in each.name
 
 
 def test_without_a_network_fetch_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

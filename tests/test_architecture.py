@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import tomllib
 
 from importlinter import cli
 
@@ -19,3 +21,9 @@ def test_every_module_is_in_a_package() -> None:
 
 def test_there_are_at_most_14_packages() -> None:
     assert len([path for path in (ROOT / "checks").iterdir() if (path / "__init__.py").is_file()]) <= 14
+
+
+def test_the_picture_shows_every_package_in_the_order_of_imports() -> None:
+    contract, *_ = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    _, picture, _ = (ROOT / "docs" / "ARCHITECTURE.md").read_text().split("```")
+    assert re.findall(r"^(\w+) {2}", picture, re.MULTILINE) == contract["layers"]

@@ -23,8 +23,8 @@ def test_a_plain_user_with_podman_behind_the_shim_is_fine(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("programs", "reason"),
     [
-        ({"id": "echo 0"}, "running as root"),
-        ({"docker": "echo Docker version 28.2.2, build e6534b4"}, "Docker's own client and not the podman-docker shim"),
+        ({"id": "echo 0"}, "you are root"),
+        ({"docker": "echo Docker version 28.2.2, build e6534b4"}, "Docker's client, not the podman-docker shim"),
         ({"docker": "echo hello"}, "not the podman-docker shim: “docker --version” printed 'hello'"),
         ({"docker": "exit 0"}, "not the podman-docker shim"),
         ({"podman": "echo 'cannot do' >&2; exit 125"}, "“podman info” fails: cannot do"),
@@ -40,4 +40,4 @@ def test_what_can_not_be_tested_is_told_with_its_reason(tmp_path: Path, programs
 def test_a_docker_that_hangs_is_told_as_such(tmp_path: Path) -> None:
     fake = host(tmp_path, docker="sleep 60")
     fake.slowness = 0.05
-    assert "“docker --version” did not answer" in unusable(fake)
+    assert "“docker --version” timed out" in unusable(fake)

@@ -44,7 +44,7 @@ def test_a_run_whose_objects_stay_is_not_called_removed_and_stays_known(
     assert clean(cache=False) == Exit.HOST_UNUSABLE
     told = capsys.readouterr().err
     assert "Removed" not in told
-    assert f"Still there: containers, images or directories of run {run.id}." in told
+    assert f"Not removed: containers, images or directories of run {run.id}." in told
     assert [each.id for each, _ in run_directories.kept_runs()] == [run.id]
 
 
@@ -56,4 +56,4 @@ def test_a_directory_that_stays_is_not_called_removed(
     assert clean(cache=True) == Exit.HOST_UNUSABLE
     told = capsys.readouterr().err
     assert f"Removed {own_cache / 'images'}" not in told
-    assert f"Still there: directory {own_cache / 'images'}." in told
+    assert f"Not removed: directory {own_cache / 'images'}." in told

@@ -76,4 +76,4 @@ def test_the_input_is_json_as_node_writes_it(prompt: str, secret: str) -> None:
     told = contract.input_of(prompt=prompt, group="g", is_main=True, secrets={"KEY": secret})
     assert json.loads(told)["prompt"] == prompt
     assert json.loads(told)["secrets"] == {"KEY": secret}
-    assert list(json.loads(told)) == ["prompt", "groupDirectory", "chatJid", "isMain", "assistantName", "secrets"]
+    assert list(json.loads(told)) == ["prompt", "groupFolder", "chatJid", "isMain", "assistantName", "secrets"]

@@ -1,4 +1,4 @@
-"""The doctor: what a look tells, and what follows from it."""
+"""The doctor: snapshots of hosts, and the diagnoses based on them."""
 
 from __future__ import annotations
 
@@ -12,185 +12,118 @@ from hypothesis import strategies as st
 from checks.core.errors import Exit, HostProblem
 from checks.core.paths import FIXTURES
 from checks.guide import catalogue, doctor, snapshot
-from checks.guide.diagnosis import LOOKS, findings
-from checks.guide.snapshot import HostSnapshot, look, parse
+from checks.guide.diagnosis import CHECKS, check, diagnose
+from checks.guide.snapshot import HostSnapshot, parse, take
 from tests.fakes import FakeHost
 
 ENTRIES = catalogue.load()
-NOW = 1_800_000_000
-CONF = "/home/me/.config/containers/containers.conf.d/50-nanoclaw.conf"
-SOUND = f"""
-user=me
-uid=1500
-home=/home/me
-now={NOW}
-init=systemd
-kernel=6.12
-changed={NOW - 100}
-docker=/usr/bin/docker
-podman=/usr/bin/podman
-newuidmap=/usr/bin/newuidmap
-newgidmap=/usr/bin/newgidmap
-pasta=/usr/bin/pasta
-docker_version=Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet msg.
-docker_version=podman version 5.4.2
-cgroups=v2
-controllers=cpuset cpu io memory pids
-linger=yes
-bus=yes
-root_mount=shared
-free=9000000 /home/me
-free=9000000 /var/tmp
-subuid=me:100000:65536
-subgid=me:100000:65536
-conf={CONF}
-conf:{CONF}=[containers]
-conf:{CONF}=userns = "keep-id"
-info={{"store": {{"graphDriverName": "overlay"}}}}
-info_ok=yes
-"""
+HEALTHY = (FIXTURES / "doctor" / "healthy.txt").read_text()
+NOW = 1_800_000_000  # in healthy.txt
+CONF = "conf:/home/me/.config/containers/containers.conf.d/50-nanoclaw.conf"
 
 
-def looked(text: str) -> HostSnapshot:
+def taken(text: str) -> HostSnapshot:
     return HostSnapshot(parse(text), NOW + 1.5)
 
 
-def named(text: str) -> list[str]:
-    return [each.entry.id for each in findings(looked(text), ENTRIES)]
+def diagnosed(text: str) -> list[str]:
+    return [each.entry.id for each in diagnose(taken(text), ENTRIES)]
 
 
-def without(*keys: str) -> str:
-    return "".join(line for line in SOUND.splitlines(keepends=True) if line.partition("=")[0] not in keys)
+def changed(*lines: str) -> str:
+    """The healthy snapshot with these lines instead of those with the same keys. “KEY=” removes a key."""
+    keys = {line.partition("=")[0] for line in lines}
+    kept = [line for line in HEALTHY.splitlines() if line.partition("=")[0] not in keys]
+    return "".join(f"{line}\n" for line in [*kept, *lines] if not line.endswith("="))
 
 
-def instead(old: str, new: str) -> str:
-    assert old in SOUND
-    return SOUND.replace(old, new)
+def test_a_healthy_host_has_no_diagnoses() -> None:
+    assert diagnosed(HEALTHY) == []
 
 
-def test_a_sound_host_has_no_findings() -> None:
-    assert named(SOUND) == []
+def test_every_check_is_for_an_entry() -> None:
+    assert set(CHECKS) <= set(ENTRIES)
 
 
-def test_every_look_is_for_an_entry() -> None:
-    assert set(LOOKS) <= set(ENTRIES)
+EXAMPLES = [(each.entry, example) for each in CHECKS.values() for example in each.examples]
 
 
-FAULTS = {
-    "podman-info-says-rootless-false": [instead("uid=1500", "uid=0")],
-    "docker-command-not-found": [without("docker", "docker_version") + "podman_version=podman version 5.4.2\n"],
-    "docker-is-not-the-shim": [
-        instead("docker_version=podman version 5.4.2", "docker_version=Docker version 26.1.5, build a72d7cd"),
-        without("docker_version") + "podman_version=podman version 5.4.2\n",
-    ],
-    "newuidmap-is-missing": [without("newuidmap"), without("newgidmap")],
-    "there-are-not-enough-ids-for-an-image": [without("subuid"), without("subgid"), without("subuid", "subgid")],
-    "podman-6-refuses-cgroup-v1": [instead("5.4.2", "6.1.1").replace("cgroups=v2", "cgroups=v1")],
-    "cgroups-in-hybrid-mode-are-not-supported": [instead("cgroups=v2", "cgroups=hybrid")],
-    "a-network-helper-is-missing": [without("pasta"), instead("5.4.2", "4.9.3")],
-    "slirp4netns-support-has-been-removed": [
-        instead("5.4.2", "6.1.1") + f'conf:{CONF}=[network]\nconf:{CONF}=default_rootless_network_cmd = "slirp4netns"\n'
-    ],
-    "docker-info-fails": [without("info_ok") + "info_error=Error: it broke\n"],
-    "no-space-left-on-device": [instead("free=9000000 /var/tmp", "free=900000 /var/tmp")],
-    "the-clock-is-wrong-after-a-resume": [
-        instead(f"now={NOW}", f"now={NOW - 9000}"),
-        instead(f"now={NOW}", f"now={NOW + 9000}"),
-        instead(f"changed={NOW - 100}", f"changed={NOW + 9000}"),
-    ],
-    "permission-denied-in-the-workspace": [
-        without("conf"),
-        instead("keep-id", "auto"),
-        SOUND + "env=PODMAN_USERNS=host\n",
-    ],
-    "there-is-no-systemd-user-session": [without("bus")],
-    "agents-stop-when-the-user-logs-out": [without("linger")],
-    "limits-are-accepted-and-ignored": [instead("cgroups=v2", "cgroups=v1")],
-    "the-cgroup-controller-cpu-is-not-available": [instead("cpuset cpu io memory pids", "memory pids")],
-    "a-line-of-containersconf-has-no-effect": [
-        instead("=[containers]", "=[engine]"),
-        instead("=[containers]", "="),
-        SOUND + f"conf:{CONF}=[engine]\nconf:{CONF}=default_capabilities = []\n",
-    ],
-    "a-hook-that-is-missing-hardens-nothing": [SOUND + "hooks_missing=/home/me/hooks.d\n"],
-    "containers_conf-widens-the-capabilities": [SOUND + "env=CONTAINERS_CONF=/home/me/mine.conf\n"],
-    "docker_opts-and-docker_default_opts-do-nothing": [SOUND + "env=DOCKER_OPTS=--cap-drop=ALL\n"],
-    "host-gateway-is-an-invalid-ip-address": [instead("5.4.2", "4.3.1") + "slirp4netns=/usr/bin/slirp4netns\n"],
-    "host-gateway-has-no-address": [instead("5.4.2", "5.2.1")],
-    "docker-ps---format-does-not-know-label": [instead("5.4.2", "4.9.3") + "slirp4netns=/usr/bin/slirp4netns\n"],
-    "a-bind-mount-is-empty-inside-the-container": [instead("root_mount=shared", "root_mount=private")],
-    "a-proxy-on-the-hosts-loopback-is-not-reached": [SOUND + "proxy=http_proxy\n"],
-    "containers-start-slowly-and-the-disk-fills-up": [instead('"overlay"', '"vfs"')],
-    "a-killed-client-leaves-its-container": [SOUND + "unwatched=nanoclaw-main-1\n"],
-    "npm-ci-fails": [SOUND + "node_version=v18.19.0\n"],
-}
-
-
-@pytest.mark.parametrize(("id_", "text"), [(id_, text) for id_, texts in FAULTS.items() for text in texts])
-def test_a_fault_is_named_first(id_: str, text: str) -> None:
-    assert named(text)[:1] == [id_]
-
-
-def test_every_look_has_a_fault_that_it_tells() -> None:
-    assert set(FAULTS) == set(LOOKS)
+@pytest.mark.parametrize(("entry", "example"), EXAMPLES)
+def test_an_example_is_diagnosed_first(entry: str, example: str) -> None:
+    assert diagnosed(changed(*example.splitlines()))[:1] == [entry]
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("entry", "examples"), [("npm-ci-fails", ["a=b"]), ("docker-ps-shows-the-wrong-containers", [])]
+)
+def test_a_second_check_and_one_without_an_example_are_refused(entry: str, examples: list[str]) -> None:
+    with pytest.raises(ValueError, match=entry):
+        check(entry, *examples)
+
+
+@pytest.mark.parametrize(
+    "lines",
     [
-        SOUND + "node_version=v22.1.0\n",
-        instead("userns", "#userns") + "env=PODMAN_USERNS=keep-id\n",
-        instead("5.4.2", "5.2.1")
-        + f'slirp4netns=/x\nconf:{CONF}=[network]\nconf:{CONF}=default_rootless_network_cmd = "slirp4netns"\n',
-        SOUND + f"proxy=http_proxy\nconf:{CONF}=http_proxy = false\n",
-        without("info", "info_ok"),
-        SOUND.replace(f"changed={NOW - 100}", "changed=?"),
+        ["node_version=v22.1.0"],
+        [f'{CONF}=#userns = "keep-id"', "env=PODMAN_USERNS=keep-id"],
+        [
+            "docker_version=podman version 5.2.1",
+            "slirp4netns=/usr/bin/slirp4netns",
+            *(f"{CONF}={line}" for line in ("[containers]", 'userns = "keep-id"', "[network]")),
+            f'{CONF}=default_rootless_network_cmd = "slirp4netns"',
+        ],
+        [
+            "proxy=http_proxy",
+            *(f"{CONF}={line}" for line in ("[containers]", 'userns = "keep-id"', "http_proxy=false")),
+        ],
+        ["info=", "info_ok="],
+        ["changed=?"],
     ],
 )
-def test_what_only_looks_like_a_fault_is_none(text: str) -> None:
-    assert named(text) == []
+def test_a_harmless_difference_is_not_diagnosed(lines: list[str]) -> None:
+    assert diagnosed(changed(*lines)) == []
 
 
-def test_what_podman_complains_of_is_looked_up() -> None:
-    said = "info_error=Error: cannot set up namespace: cgroups in hybrid mode not supported, drop all controllers\n"
-    assert named(without("info_ok") + said)[0] == "cgroups-in-hybrid-mode-are-not-supported"
+def test_podmans_error_message_is_looked_up() -> None:
+    error = "info_error=Error: cannot set up namespace: cgroups in hybrid mode not supported, drop all controllers"
+    assert diagnosed(changed("info_ok=", error))[0] == "cgroups-in-hybrid-mode-are-not-supported"
 
 
-def test_the_worst_comes_first() -> None:
-    assert named(instead('"overlay"', '"vfs"').replace("newuidmap=/usr", "gone=/usr").replace("linger=", "x=")) == [
+def test_the_most_severe_diagnosis_is_first() -> None:
+    assert diagnosed(changed('info={"store": {"graphDriverName": "vfs"}}', "newuidmap=", "linger=")) == [
         "newuidmap-is-missing",
         "agents-stop-when-the-user-logs-out",
         "containers-start-slowly-and-the-disk-fills-up",
     ]
 
 
-def test_a_setting_that_podman_does_not_read_is_no_setting() -> None:
-    old = instead("5.4.2", "3.0.1") + "slirp4netns=/usr/bin/slirp4netns\n"
-    assert named(old)[:2] == ["a-line-of-containersconf-has-no-effect", "permission-denied-in-the-workspace"]
+def test_a_drop_in_that_podman_3_ignores_sets_nothing() -> None:
+    old = changed("docker_version=podman version 3.0.1", "slirp4netns=/usr/bin/slirp4netns")
+    assert diagnosed(old)[:2] == ["a-line-of-containersconf-has-no-effect", "permission-denied-in-the-workspace"]
 
 
-def test_a_path_with_an_equals_sign_is_read() -> None:
+def test_a_path_with_an_equals_sign_is_parsed() -> None:
     assert parse("conf:/a=b/x.conf=k = 1\n") == {"conf:/a=b/x.conf": ["k = 1"]}
 
 
 @pytest.mark.parametrize(
     "lines", ["env=no-sign\n", f"docker_version=podman version {'9' * 5000}.{'9' * 5000}\n", f"free={'9' * 5000} /\n"]
 )
-def test_what_no_sound_host_prints_is_looked_at(lines: str) -> None:
-    findings(looked(lines + SOUND), ENTRIES)
-    findings(looked(SOUND + lines), ENTRIES)
+def test_malformed_lines_do_not_break_the_doctor(lines: str) -> None:
+    diagnose(taken(lines + HEALTHY), ENTRIES)
+    diagnose(taken(HEALTHY + lines), ENTRIES)
 
 
 @given(st.text())
-def test_whatever_a_host_prints_is_looked_at(text: str) -> None:
-    findings(HostSnapshot(parse(text), 0.0), ENTRIES)
+def test_arbitrary_output_does_not_break_the_doctor(text: str) -> None:
+    diagnose(HostSnapshot(parse(text), 0.0), ENTRIES)
 
 
-@given(st.dictionaries(st.sampled_from(sorted({line.partition("=")[0] for line in SOUND.split()})), st.text()))
-def test_whatever_stands_in_a_line_is_looked_at(values: dict[str, str]) -> None:
-    text = SOUND + "".join(f"{key}={value}\n" for key, value in values.items())
-    findings(looked(text), ENTRIES)
-    findings(looked("".join(f"{key}={value}\n" for key, value in values.items())), ENTRIES)
+@given(st.dictionaries(st.sampled_from(sorted({line.partition("=")[0] for line in HEALTHY.split()})), st.text()))
+def test_arbitrary_values_do_not_break_the_doctor(values: dict[str, str]) -> None:
+    lines = "".join(f"{key}={value}\n" for key, value in values.items())
+    diagnose(taken(HEALTHY + lines), ENTRIES)
+    diagnose(taken(lines), ENTRIES)
 
 
 PROGRAMS = {
@@ -202,7 +135,7 @@ esac""",
 }
 
 
-def test_a_look_sees_the_hosts_own_programs_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_has_the_hosts_programs_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     drop_ins = home / ".config/containers/containers.conf.d"
     drop_ins.mkdir(parents=True)
@@ -215,47 +148,49 @@ def test_a_look_sees_the_hosts_own_programs_and_files(tmp_path: Path, monkeypatc
     watcher = 'case "$*" in *conmon) echo 7 conmon -c ID -n nanoclaw-x --exit-dir /x ;; *) exit 1 ;; esac'
     identity = 'case "$*" in -u) echo 1500 ;; *) echo me ;; esac'
     host = FakeHost(tmp_path, {**PROGRAMS, "id": identity, "pgrep": watcher})
-    done = look(host)
-    assert done.one("docker").endswith("/bin/docker")
+    done = take(host)
+    assert done.first("docker").endswith("/bin/docker")
     assert done.version == (5, 4)
-    assert done.all("hooks_missing") == ["/no/such/directory"]
+    assert done.lines("hooks_missing") == ["/no/such/directory"]
     assert done.setting("engine", "hooks_dir") == ["/no/such/directory", "/usr"]
     assert done.environment["DOCKER_OPTS"] == "--x"
-    assert list(done.all("proxy")) == ["HTTPS_PROXY"]
-    assert (done.one("info"), done.one("info_ok"), done.text("info_error")) == ("{}", "yes", "careful")
-    assert list(done.all("unwatched")) == ["nanoclaw-x"]
+    assert list(done.lines("proxy")) == ["HTTPS_PROXY"]
+    assert (done.first("info"), done.first("info_ok"), done.text("info_error")) == ("{}", "yes", "careful")
+    assert list(done.lines("unwatched")) == ["nanoclaw-x"]
 
 
-def test_podman_is_not_asked_where_it_was_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_podman_info_is_skipped_if_the_account_never_used_podman(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    told = f"echo asked >>{tmp_path}/asked; {PROGRAMS['podman']}"
-    host = FakeHost(tmp_path, {"podman": told, "docker": "echo Docker version 26.1.5", "id": "echo 1500"})
-    done = look(host)
-    assert "info" not in done.seen
-    assert (tmp_path / "asked").read_text() == "asked\n"  # for its version alone
+    podman = f"echo asked >>{tmp_path}/asked; {PROGRAMS['podman']}"
+    host = FakeHost(tmp_path, {"podman": podman, "docker": "echo Docker version 26.1.5", "id": "echo 1500"})
+    done = take(host)
+    assert "info" not in done.values
+    assert (tmp_path / "asked").read_text() == "asked\n"  # only for its version
     assert list(home.iterdir()) == []
 
 
-def test_a_podman_that_hangs_is_a_finding_and_no_hanging_doctor(
+def test_a_podman_that_hangs_is_diagnosed_and_does_not_hang_the_doctor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "home/.local/share/containers/storage").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    monkeypatch.setattr(snapshot, "_EACH_BOUND", 0.5)
+    monkeypatch.setattr(snapshot, "_PROGRAM_TIMEOUT", 0.5)
     host = FakeHost(tmp_path, {"podman": "exec sleep 60", "docker": "exec sleep 60", "id": "echo 1500"})
-    begun = time.monotonic()
-    found = [each.entry.id for each in findings(look(host), ENTRIES)]
-    assert time.monotonic() - begun < 20
+    started = time.monotonic()
+    found = [each.entry.id for each in diagnose(take(host), ENTRIES)]
+    assert time.monotonic() - started < 20
     assert "docker-info-fails" in found
 
 
 @pytest.mark.parametrize("where", ["docker --version", "podman --version", "podman info", "podman info >&2", "node"])
 def test_no_program_of_the_host_fills_the_memory(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor the shell's, which keeps a line as well as what it substitutes."""
+    """Not even the shell's, which keeps a line and the output of a command substitution."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".local" / "share" / "containers" / "storage").mkdir(parents=True)
     program, _, rest = where.partition(" ")
@@ -266,44 +201,44 @@ def test_no_program_of_the_host_fills_the_memory(where: str, tmp_path: Path, mon
         "podman": "echo podman version 5.4.2",
         "node": "echo v22.1.0",
     }
-    asked = rest.removesuffix(">&2").strip()
-    programs[program] = f'case "$*" in "{asked}"*) {flood} ;; *) {programs[program]} ;; esac'
+    arguments = rest.removesuffix(">&2").strip()
+    programs[program] = f'case "$*" in "{arguments}"*) {flood} ;; *) {programs[program]} ;; esac'
     host = FakeHost(tmp_path, programs)
-    script = (FIXTURES / "doctor" / "look.sh").read_text()
-    limited = ["sh", "-c", 'ulimit -v 200000; exec "$@"', "sh", "sh", "-c", script, "look.sh", "60"]  # KiB
+    script = (FIXTURES / "doctor" / "snapshot.sh").read_text()
+    limited = ["sh", "-c", 'ulimit -v 200000; exec "$@"', "sh", "sh", "-c", script, "snapshot.sh", "60"]  # KiB
     done = host.run(limited, timeout=120)
     assert done.returncode == 0, done.stderr[-300:]
-    assert "info_ok" not in parse(done.stdout) or "info" not in asked
+    assert "info_ok" not in parse(done.stdout) or "info" not in arguments
     assert len(done.stdout_bytes) < 2 << 20
 
 
-def test_a_host_that_can_not_be_looked_at_is_an_error_of_the_host(tmp_path: Path) -> None:
-    with pytest.raises(HostProblem, match="failed with status"):
-        look(FakeHost(tmp_path, {"sh": "exit 5"}))
+def test_a_host_that_can_not_be_inspected_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(HostProblem, match="failed with exit status"):
+        take(FakeHost(tmp_path, {"sh": "exit 5"}))
 
 
-def test_the_report_has_what_was_seen_the_fix_and_the_link(
+def test_the_report_has_the_observation_the_fix_and_the_link(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(snapshot, "look", lambda _: looked(without("newuidmap", "linger")))
+    monkeypatch.setattr(snapshot, "take", lambda _: taken(changed("newuidmap=", "linger=")))
     assert doctor.doctor() is Exit.CASE_FAILED
-    told = capsys.readouterr().out
-    assert "me (uid 1500), podman version 5.4.2\n2 entries of the guide apply, the worst first:\n" in told
-    assert "newuidmap is missing\n  Seen: there is no newuidmap\n  Fix:  install `uidmap`\n" in told
-    assert "  More: docs/TROUBLESHOOTING.md#newuidmap-is-missing" in told
-    monkeypatch.setattr(snapshot, "look", lambda _: looked(SOUND))
+    printed = capsys.readouterr().out
+    assert "me (uid 1500), podman version 5.4.2\n2 known problems found, worst first:\n" in printed
+    assert "newuidmap is missing\n  Found: newuidmap not found\n  Fix:   Install `uidmap`\n" in printed
+    assert "  More:  docs/TROUBLESHOOTING.md#newuidmap-is-missing" in printed
+    monkeypatch.setattr(snapshot, "take", lambda _: taken(HEALTHY))
     assert doctor.doctor("local") is Exit.OK
-    assert "Nothing was found" in capsys.readouterr().out
+    assert f"No known problems found ({len(CHECKS)} checks)." in capsys.readouterr().out
 
 
-def test_wrong_usage_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.doctor("local", explain="docker: command not found") is Exit.WRONG_USAGE
     assert doctor.doctor("local", profile="stock") is Exit.WRONG_USAGE
     assert doctor.doctor("nowhere") is Exit.WRONG_USAGE
-    assert "one at a time" in capsys.readouterr().err
+    assert "can't be combined" in capsys.readouterr().err
 
 
-def test_the_look_changes_nothing() -> None:
-    script = (FIXTURES / "doctor" / "look.sh").read_text()
+def test_the_snapshot_changes_nothing() -> None:
+    script = (FIXTURES / "doctor" / "snapshot.sh").read_text()
     assert " >/" not in script.replace(">/dev/null", "")
     assert "mktemp" not in script

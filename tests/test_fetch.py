@@ -94,7 +94,7 @@ def test_a_ref_that_is_no_name_of_a_branch_or_tag_is_refused(
     pin(tmp_path, monkeypatch, "0" * 40)
     with pytest.raises(WrongUsage, match="can't be the name of a branch or a tag"):
         fetch.fetch(ref)
-    assert fetch.act("fetch", ref) == Exit.WRONG_USAGE
+    assert fetch.nanoclaw("fetch", ref) == Exit.WRONG_USAGE
     assert str(tmp_path) not in capsys.readouterr().out
 
 

@@ -86,10 +86,10 @@ def test_a_file_that_can_not_be_written_is_told_before_the_run(tmp_path: Path, m
         return False
 
     monkeypatch.setattr(os, "access", access)
-    with pytest.raises(WrongUsage, match=r"^--json: \S+ can't be written\.$"):
+    with pytest.raises(WrongUsage, match=r"^--json: \S+ is not writable\.$"):
         require_file("--json", str(tmp_path / "a"))
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(WrongUsage, match=r"^--json: \S+/pipe can't be written\.$"):
+    with pytest.raises(WrongUsage, match=r"^--json: \S+/pipe is not writable\.$"):
         require_file("--json", str(tmp_path / "pipe"))
     assert refused == [tmp_path, tmp_path / "pipe"]
 

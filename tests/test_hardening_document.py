@@ -11,10 +11,12 @@ import pytest
 
 from checks.core.errors import WrongUsage
 from checks.documents import security
+from checks.documents.security import Stored
 from checks.engine.docker import Record
-from checks.evidence import hardening as findings
-from checks.evidence.hardening import Findings, Stored
+from checks.evidence import store
+from checks.evidence.model import HardeningRun
 from checks.evidence.run import CaseResult, Evidence
+from checks.evidence.store import Provenance
 from checks.hardening.browser import BrowserResult, BrowserResults, ways_of
 from checks.hardening.results import CombinedResult
 from tests.evidence import DEBIAN_12, DEBIAN_13
@@ -24,8 +26,9 @@ BROWSER = BrowserResult((), (), True, "on", "renderers: 2 and 2; the browser: 1 
 
 
 def findings_of(directory: Path, kind: str, found: Any, *, facts: Any = DEBIAN_13, host: str = "debian-13") -> Path:
-    told = Findings(host, "recommended", facts, "the stand-in", datetime(2026, 1, 2, tzinfo=UTC))
-    return told.write(directory, kind, found, 61.4)
+    provenance = Provenance(host, "recommended", facts, datetime(2026, 1, 2, tzinfo=UTC))
+    values = {"kind": kind, "seconds": 61, "agent": "the stand-in", "found": found}
+    return store.save(store.build(HardeningRun, {**provenance.values(), **values}), directory)
 
 
 def each(directory: Path, **options: Any) -> Path:
@@ -44,7 +47,7 @@ def together(*, failed: str = "", options: list[str] | None = None) -> dict[str,
 
 
 def read_all(directory: Path) -> list[Stored]:
-    return [findings.read(path) for path in sorted(directory.glob("*.json"))]
+    return [Stored.of(each) for each in store.committed(HardeningRun, directory)]
 
 
 def test_what_was_found_is_written_read_and_rendered(tmp_path: Path) -> None:
@@ -112,13 +115,13 @@ def test_evidence_of_another_set_proves_nothing(tmp_path: Path) -> None:
 
 def test_evidence_of_one_host_is_not_taken_for_anothers(tmp_path: Path) -> None:
     with pytest.raises(WrongUsage, match="is not evidence of debian-12"):
-        findings.read(each(tmp_path, host="debian-12", facts=DEBIAN_13))
+        store.load(each(tmp_path, host="debian-12", facts=DEBIAN_13), HardeningRun)
 
 
 def test_what_is_no_evidence_is_refused_with_the_reason(tmp_path: Path) -> None:
     path = each(tmp_path)
     data = json.loads(path.read_text())
-    data["found"][0]["bite"] = "perhaps"
+    data["found"][0]["enforcement"] = "perhaps"
     path.write_text(json.dumps(data))
-    with pytest.raises(WrongUsage, match="'perhaps' is not one of"):
-        findings.read(path)
+    with pytest.raises(WrongUsage, match=r"\$.found\[0\].enforcement: Invalid enum value 'perhaps'"):
+        store.load(path, HardeningRun)

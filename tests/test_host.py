@@ -30,7 +30,7 @@ def test_what_was_asked_is_recorded_without_what_carried_it() -> None:
     "script", ["sleep 60", "trap '' TERM; while :; do sleep 1; done"], ids=["dies", "ignores TERM"]
 )
 def test_a_command_past_its_bound_raises_timed_out(script: str) -> None:
-    with pytest.raises(TimedOut, match=r"did not end within 0\.3 s"):
+    with pytest.raises(TimedOut, match=r"timed out after 0\.3 s"):
         LocalHost().run(["sh", "-c", script], timeout=0.3)
 
 
@@ -51,7 +51,7 @@ def test_a_command_outlived_by_what_it_started_is_timed_out_where_the_host_still
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(base, "_GRACE", 1.0)
-    with pytest.raises(TimedOut, match=r"did not end within 0\.3 s"):
+    with pytest.raises(TimedOut, match=r"timed out after 0\.3 s"):
         Lingering("exit 0").run(_OUTLIVED, timeout=0.3)
 
 

@@ -126,8 +126,8 @@ class FakeStore:
     ("registry", "cached", "done", "how"),
     [
         (True, True, ["pull"], base.FROM_REGISTRY),
-        (False, True, ["pull", "load"], base.STAND_IN),
-        (False, False, ["pull", "build"], base.STAND_IN),
+        (False, True, ["pull", "load"], base.SUBSTITUTE),
+        (False, False, ["pull", "build"], base.SUBSTITUTE),
     ],
 )
 def test_a_stand_in_is_for_who_reaches_no_registry(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,8 @@ import pytest
 from checks.core.errors import Exit, WrongUsage
 from checks.documents import injection
 from checks.engine.container_state import ContainerState, Mounted
+from checks.evidence import store
+from checks.evidence.model import InjectionCheck
 from checks.hardening.injection import stored
 from checks.hardening.injection.command import InjectOptions, inject
 from checks.hardening.injection.settings import Setting, in_force, of_options, seen
@@ -85,7 +86,7 @@ def evidence(**host: object) -> dict[str, object]:
     facts = {**DEBIAN_13.as_json(), "name": "debian-13", "profile": "stock", **host}
     return {
         "host": facts,
-        "started": "x",
+        "started": "2026-01-02T00:00:00+00:00",
         "agent": "y",
         "findings": [{"what": "a", "held": True, "seen": "b"}],
         "missing": {},
@@ -93,16 +94,11 @@ def evidence(**host: object) -> dict[str, object]:
 
 
 def test_evidence_is_believed_of_its_own_host_only(tmp_path: Path) -> None:
-    path = tmp_path / "debian-13.json"
-    path.write_text(json.dumps(evidence()))
-    assert stored.read(path)["agent"] == "y"
+    assert store.load(stored.write(evidence(), tmp_path), InjectionCheck).agent == "y"
     for wrong in ({"version": "4.3.1"}, {"name": "debian-12"}, {"uid": 7}, {"rootless": False}):
-        path.write_text(json.dumps(evidence(**wrong)))
+        path = stored.write(evidence(**wrong), tmp_path)
         with pytest.raises(WrongUsage, match="evidence"):
-            stored.read(path)
-    path.write_text("{}")
-    with pytest.raises(WrongUsage, match="not evidence of a run"):
-        stored.read(path)
+            store.load(path, InjectionCheck)
 
 
 def test_the_committed_evidence_is_valid_and_in_the_document() -> None:

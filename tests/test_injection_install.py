@@ -547,7 +547,7 @@ def test_a_digest_tells_whose_a_file_is(home: Path) -> None:
 
 def test_the_shipped_examples_are_what_is_installed() -> None:
     for name, text in examples.rendered().items():
-        assert (examples.DIRECTORY / name).read_text() == text, f"{name} is stale: invoke render-injection"
+        assert (examples.DIRECTORY / name).read_text() == text, f"{name} is out of date. Run: invoke render injection"
 
 
 def test_the_patch_of_a_fork_puts_the_options_before_the_image(tmp_path: Path) -> None:

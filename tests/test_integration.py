@@ -52,7 +52,7 @@ def test_a_network_helper_that_stays_is_told(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(cases, "_HELPERS_BOUND", 0)
     desk = ctx(tmp_path, grep=PROCESSES)
     cases.expect_no_new_helpers(desk, {"pasta.avx2 7"})
-    with pytest.raises(Mismatch, match=r"no network helper of the agent's left; got pasta\.avx2 7"):
+    with pytest.raises(Mismatch, match=r"the agent's network helpers to exit; got pasta\.avx2 7"):
         cases.expect_no_new_helpers(desk, set())
 
 

@@ -17,9 +17,8 @@ import pytest
 
 from checks.core import redaction
 from checks.core.errors import HostProblem, WrongUsage
-from checks.core.progress import Progress
+from checks.core.progress import Progress, plain_console
 from checks.core.run_directories import Run
-from checks.core.terminal import console
 from checks.engine.case_context import RunScope, directories_of
 from checks.engine.prepared_host import AS_IT_IS, PreparedHost
 from checks.hosts.base import SHARED
@@ -85,7 +84,7 @@ def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def verified(tmp_path: Path, *, live: bool, keep: bool) -> str:
     """All that the terminal has of a run."""
     shown = io.StringIO()
-    screen = console(file=shown)
+    screen = plain_console(file=shown)
     host = FakeHost(tmp_path, {"docker": DOCKER, "podman": PODMAN}).pretend()
     host.echo = screen.print
     run = Run(RUN, tmp_path, tmp_path)

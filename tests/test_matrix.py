@@ -10,15 +10,22 @@ import pytest
 from checks.core.errors import Exit, WrongUsage
 from checks.core.progress import Progress
 from checks.documents import picture
-from checks.matrix import expectations, table
-from checks.matrix.command import Lines, MatrixOptions, matrix, status
-from checks.matrix.expectations import Expectations, Known, Verdict
+from checks.evidence.model import Outcome
+from checks.matrix import expectations, report
+from checks.matrix.command import JobLog, MatrixOptions, matrix, status
+from checks.matrix.expectations import Expectations, ExpectedFailure, Verdict
 from checks.matrix.run import Job, State, jobs_of
 from checks.runner.plugin import CaseInfo
 from tests.evidence import DEBIAN_12, DEBIAN_13, case, stored
 
-GATEWAY = Known(("host-gateway",), "known from 4.7 on", "an-entry", {"engine": "podman"}, below="4.7")
-KNOWN = Expectations([GATEWAY])
+GATEWAY = ExpectedFailure(
+    cases=("host-gateway",), because="known from 4.7 on", entry="an-entry", engine="podman", below="4.7"
+)
+KNOWN = Expectations(expected_failure=(GATEWAY,))
+
+
+def expected(**facts: str) -> ExpectedFailure:
+    return ExpectedFailure(cases=("a",), because="b", entry="c", **facts)
 
 
 def job(*cases: object, facts: object = DEBIAN_12, name: str = "debian-12") -> Job:
@@ -28,7 +35,7 @@ def job(*cases: object, facts: object = DEBIAN_12, name: str = "debian-12") -> J
 @pytest.mark.parametrize(
     ("outcome", "facts", "verdict"),
     [
-        ("failed", DEBIAN_12, Verdict.KNOWN),
+        ("failed", DEBIAN_12, Verdict.EXPECTED_FAILURE),
         ("passed", DEBIAN_12, Verdict.UNEXPECTED_PASS),
         ("failed", DEBIAN_13, Verdict.FAILED),
         ("passed", DEBIAN_13, Verdict.PASSED),
@@ -36,7 +43,7 @@ def job(*cases: object, facts: object = DEBIAN_12, name: str = "debian-12") -> J
         ("failed", replace(DEBIAN_13, version="4.10.0"), Verdict.FAILED),
     ],
 )
-def test_an_outcome_is_judged_by_what_is_known_of_its_host(outcome: str, facts: object, verdict: Verdict) -> None:
+def test_an_outcome_is_judged_by_what_is_known_of_its_host(outcome: Outcome, facts: object, verdict: Verdict) -> None:
     evidence = job(case("host-gateway", outcome), facts=facts).evidence
     assert evidence
     assert KNOWN.judge(evidence.cases[0], evidence.host) is verdict
@@ -45,28 +52,28 @@ def test_an_outcome_is_judged_by_what_is_known_of_its_host(outcome: str, facts: 
 @pytest.mark.parametrize("key", ["cgroups", "init", "profile", "host"])
 def test_an_expectation_holds_only_where_all_its_facts_do(key: str) -> None:
     evidence = stored("debian-13", case("a", "failed"))
-    facts = {**evidence.host, "host": "debian-13"}
-    assert Known(("a",), "b", "c", {key: facts[key]}).applies(evidence.host)
-    assert not Known(("a",), "b", "c", {key: "another"}).applies(evidence.host)
+    value = getattr(evidence.host, "name" if key == "host" else key)
+    assert expected(**{key: value}).applies(evidence.host)
+    assert not expected(**{key: "another"}).applies(evidence.host)
 
 
 def test_since_is_the_first_version_on_which_it_holds() -> None:
     host = stored("debian-13").host
-    assert Known(("a",), "b", "c", {}, since="5.4.2").applies(host)
-    assert not Known(("a",), "b", "c", {}, since="5.4.3").applies(host)
+    assert expected(since="5.4.2").applies(host)
+    assert not expected(since="5.4.3").applies(host)
 
 
 def test_every_committed_expectation_names_cases_that_exist(cases: list[CaseInfo]) -> None:
-    named = {name for known in expectations.load().known for name in known.cases}
+    named = {name for known in expectations.load().expected_failure for name in known.cases}
     assert named <= {each.id for each in cases}
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[[known]]\ncases = ["a"]\nbecause = "b"\n', "entry 1: “entry” is missing"),
-        ('[[known]]\ncases = ["a"]\nbecause = "b"\nentry = "c"\ncolour = 1\n', "“colour” is not a key"),
-        ("[[known]", "can't be read"),
+        ('[[expected_failure]]\ncases = ["a"]\nbecause = "b"\n', "expected_failure 1: “entry” is missing"),
+        ('[[expected_failure]]\ncases = ["a"]\nbecause = "b"\nentry = "c"\ncolour = 1\n', "“colour” is not a key"),
+        ("[[expected_failure]", "can't be read"),
     ],
 )
 def test_a_malformed_expectation_is_refused_with_file_key_and_reason(tmp_path: Path, text: str, message: str) -> None:
@@ -92,19 +99,19 @@ def test_a_matrix_has_one_exit_status(jobs: list[Job], wanted: Exit) -> None:
 
 
 def test_the_summary_tells_known_failures_apart_from_others_and_says_why() -> None:
-    told = table.summary(
+    told = report.summary(
         [
             job(case("host-gateway", "failed"), case("a", "failed", got="a surprise"), case("b", "skipped")),
             Job("debian-11", "stock", State.ERROR, message="no disk"),
         ],
         KNOWN,
     )
-    assert "Case host-gateway: known to fail: known from 4.7 on (docs/TROUBLESHOOTING.md#an-entry)" in told
+    assert "Case host-gateway: expected failure: known from 4.7 on (docs/TROUBLESHOOTING.md#an-entry)" in told
     assert "Case a: failed: expected something; got a surprise" in told
     assert "Case b: skipped: no such thing here" in told
     assert "debian-11 (stock) was not tested: no disk" in told
     assert "unexpected" in told
-    assert "error of the host" in told
+    assert "host error" in told
 
 
 def test_a_docker_host_is_run_with_its_one_profile_and_others_with_both() -> None:
@@ -116,7 +123,7 @@ def test_a_docker_host_is_run_with_its_one_profile_and_others_with_both() -> Non
 @pytest.mark.parametrize(
     "options",
     [
-        MatrixOptions(hosts=["nonsense"]),
+        MatrixOptions(host=["nonsense"]),
         MatrixOptions(at_once="3"),
         MatrixOptions(at_once="x"),
         MatrixOptions(html="/no/such/directory/x.html"),
@@ -132,13 +139,13 @@ def test_wrong_usage_of_the_matrix_is_a_line_and_its_status(
 
 def test_without_a_terminal_each_step_and_each_end_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     running = Job("debian-12", "stock", State.RUNNING, phase="Building it")
-    lines = Lines([running], Progress())
-    lines.tell()
-    lines.tell()
+    lines = JobLog([running], Progress())
+    lines.update()
+    lines.update()
     running.state, running.phase, running.message = State.ERROR, "", "no disk"
-    lines.tell()
+    lines.update()
     assert capsys.readouterr().err.splitlines() == [
-        "debian-12 (stock): Building it …", "debian-12 (stock): error of the host: no disk",
+        "debian-12 (stock): Building it …", "debian-12 (stock): host error: no disk",
     ]  # fmt: skip
 
 

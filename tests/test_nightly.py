@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tomllib
 
+from checks.cli.tasks import collection
 from checks.core.paths import FIXTURES, ROOT
 from checks.hosts import recipe
-from tasks import namespace
 
+NAMESPACE = collection()
 NIGHTLY = tomllib.loads((FIXTURES / "nightly.toml").read_text())
 RUN = {each["name"]: each["command"] for each in NIGHTLY["run"]}
 
@@ -15,8 +16,8 @@ RUN = {each["name"]: each["command"] for each in NIGHTLY["run"]}
 def test_every_task_that_takes_a_host_is_run_on_a_throwaway_one() -> None:
     takers = {
         name
-        for name in namespace.task_names
-        if any(argument.name == "host" for argument in namespace[name].get_arguments())
+        for name in NAMESPACE.task_names
+        if any(argument.name == "host" for argument in NAMESPACE[name].get_arguments())
     }
     of_invoke = {command[1] for command in RUN.values() if command[0] == "invoke"}
     assert takers == of_invoke | NIGHTLY["sessions"].keys()

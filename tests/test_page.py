@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from checks.matrix import page
-from checks.matrix.expectations import Expectations, Known
+from checks.matrix import report
+from checks.matrix.expectations import Expectations, ExpectedFailure
 from checks.matrix.run import Job, State
 from tests.evidence import DEBIAN_12, case, stored
 
@@ -19,7 +19,9 @@ JOBS = [
     Job("debian-12", "recommended", State.DONE, evidence=stored("debian-12", *FAILED, facts=DEBIAN_12)),
     Job("ubuntu-24.04", "recommended", State.NOT_TESTED, message="its archive can't be reached"),
 ]
-KNOWN = Expectations([Known(("gateway",), "Known from 4.7 on.", "an-entry", {}, below="4.7")])
+KNOWN = Expectations(
+    expected_failure=(ExpectedFailure(cases=("gateway",), because="Known from 4.7 on.", entry="an-entry", below="4.7"),)
+)
 
 
 def chromium(*args: str) -> str:
@@ -29,22 +31,22 @@ def chromium(*args: str) -> str:
 
 
 def test_the_page_escapes_what_hosts_say() -> None:
-    told = page.render(JOBS, KNOWN)
+    told = report.page(JOBS, KNOWN)
     assert "invalid &lt;IP&gt;" in told
     assert "<IP>" not in told
 
 
 def test_the_page_needs_no_other_file_and_no_script() -> None:
-    told = page.render(JOBS, KNOWN)
+    told = report.page(JOBS, KNOWN)
     assert re.findall(r"<(?:script|link|img|iframe)|\b(?:src|href)=|url\(|@import", told) == []
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: scripts/install.sh browser")
 def test_a_browser_shows_the_matrix_and_its_failures_light_and_dark(tmp_path: Path) -> None:
     file = tmp_path / "matrix.html"
-    file.write_text(page.render(JOBS, KNOWN))
+    file.write_text(report.page(JOBS, KNOWN))
     shown = chromium("--dump-dom", file.as_uri())
-    assert re.findall(r'<td class="cell (\w+)"', shown) == ["passed", "known", "passed", "skipped"]
+    assert re.findall(r'<td class="cell (\w+)"', shown) == ["passed", "expected", "passed", "skipped"]
     assert shown.count("<details") == 1
     assert "Hosts that were not tested" in shown
     pictures = []

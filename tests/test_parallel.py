@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,8 +26,9 @@ from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
 from checks.engine.expect import Mismatch
 from checks.engine.prepared_host import PreparedHost
-from checks.evidence import capacity as findings
-from checks.evidence.source import Source
+from checks.evidence import store
+from checks.evidence.model import Capacity
+from checks.evidence.store import Provenance
 from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw import agent_session
 from checks.nanoclaw.provider import AgentHandle
@@ -270,12 +272,17 @@ def evidence(
         },
         "steps": list(steps),
     }
-    return Source("debian-13", "recommended", facts, "the stand-in").leave(directory / "debian-13.json", found, 500)
+    values = {**Provenance("debian-13", "recommended", facts).values(), "seconds": 500, "agent": "the stand-in"}
+    return store.save(store.build(Capacity, {**values, **found}), directory)
+
+
+def committed(directory: Path) -> list[dict[str, Any]]:
+    return [msgspec.to_builtins(each) for each in store.committed(Capacity, directory)]
 
 
 def test_what_was_measured_is_written_read_and_rendered(tmp_path: Path) -> None:
     evidence(tmp_path, a_step(1), a_step(2), a_step(4, answered=1))
-    text = parallel.text(findings.committed(tmp_path), FLAGS)
+    text = parallel.text(committed(tmp_path), FLAGS)
     assert "| an agent's turn | 60 | 200 MiB | 150 MiB | 41 |" in text
     assert "| Chromium with one page | 20 | 418 MiB | 300 MiB | 140 |" in text
     assert "| 2 | 2 | 61 | 440 MiB | 320 MiB | 2200 MiB | yes |" in text
@@ -290,7 +297,7 @@ def test_what_was_measured_is_written_read_and_rendered(tmp_path: Path) -> None:
 
 def test_where_all_fit_the_document_claims_no_limit(tmp_path: Path) -> None:
     evidence(tmp_path, a_step(1), a_step(2), slowness=1)
-    text = parallel.text(findings.committed(tmp_path), FLAGS)
+    text = parallel.text(committed(tmp_path), FLAGS)
     assert "where they stop fitting was not reached" in text
     assert "emulated" not in text
 
@@ -313,16 +320,16 @@ def test_the_table_of_the_document_is_the_formulas() -> None:
 def test_evidence_under_other_flags_is_refused(tmp_path: Path) -> None:
     evidence(tmp_path, a_step(1), flags=["--read-only"])
     with pytest.raises(WrongUsage, match="other flags than the recommended ones"):
-        parallel.text(findings.committed(tmp_path), FLAGS)
+        parallel.text(committed(tmp_path), FLAGS)
 
 
 def test_evidence_of_another_host_or_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WrongUsage, match="is not evidence of debian-13"):
-        findings.read(evidence(tmp_path, a_step(1), facts=DEBIAN_12))
+        store.load(evidence(tmp_path, a_step(1), facts=DEBIAN_12), Capacity)
     path = evidence(tmp_path, a_step(1))
     path.write_text(json.dumps({**json.loads(path.read_text()), "steps": []}))
-    with pytest.raises(WrongUsage, match="is no evidence of invoke parallel"):
-        findings.read(path)
+    with pytest.raises(WrongUsage, match="is not evidence of invoke parallel"):
+        store.load(path, Capacity)
 
 
 @pytest.mark.parametrize(
@@ -370,4 +377,4 @@ def test_the_exit_status_says_whether_the_number_asked_for_fits(
     monkeypatch.setattr(LoadSession, "agents", lambda self, number: Told(number))
     assert command.parallel(ParallelOptions(most="3", evidence=str(tmp_path / "left"))) is status
     assert f"The most that fitted: {min(limit, 3)}" in capsys.readouterr().out
-    assert table.largest(findings.read(tmp_path / "left" / "debian-13.json")) == min(limit, 3)
+    assert table.largest(committed(tmp_path / "left")[0]) == min(limit, 3)

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from checks.core.progress import Progress
+from checks.core.progress import Progress, plain_console
 from checks.core.run_directories import Run
-from checks.core.terminal import console
 from checks.engine.case_context import RunScope
 from checks.engine.leaks import LeakDetector
 from checks.engine.prepared_host import AS_IT_IS, PreparedHost
@@ -52,7 +51,7 @@ def verified(tmp_path: Path, cases: str) -> tuple[VerificationPlugin, int]:
 
     file = tmp_path / f"{tmp_path.name}.py"  # a name of its own, as modules have
     file.write_text(cases)
-    plugin = VerificationPlugin(prepared, Report(console(file=io.StringIO())), Progress())
+    plugin = VerificationPlugin(prepared, Report(plain_console(file=io.StringIO())), Progress())
     settings = str(CASES.parent / "pytest.ini")
     options = ["-c", settings, "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
     return plugin, pytest.main([str(file), *options], plugins=[plugin])

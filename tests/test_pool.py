@@ -14,7 +14,7 @@ from checks.engine.prepared_host import PreparedHost
 from checks.hosts.base import SHARED
 from checks.hosts.ssh import SshHost
 from checks.mutation import catalogue
-from checks.mutation.catalogue import FAULTLESS
+from checks.mutation.catalogue import NO_FAULT
 from checks.mutation.pool import workers
 from checks.mutation.worker import FAILED, PASSED, Task, TaskOutcome
 from checks.mutation.wrapped import upload
@@ -54,14 +54,14 @@ def test_a_case_is_run_under_each_docker_and_its_words_come_back(prepared: Prepa
     known = {each.name: each for each in catalogue.load()}
     wrong = [known["version-of-another"], known["inspect-always-succeeds"]]
     tasks = [
-        Task(0, FAULTLESS.name, by_id["version"].node, 1.0),
+        Task(0, NO_FAULT.name, by_id["version"].node, 1.0),
         Task(1, "version-of-another", by_id["version"].node, 1.0),
-        Task(2, FAULTLESS.name, by_id["image-inspect-missing"].node, 1.0),
+        Task(2, NO_FAULT.name, by_id["image-inspect-missing"].node, 1.0),
         Task(3, "inspect-always-succeeds", by_id["image-inspect-missing"].node, 1.0),
     ]
     ends: dict[int, TaskOutcome] = {}
     try:
-        wrappers = {FACTS.uid: upload(prepared.host, prepared.run.id, [FAULTLESS, *wrong])}
+        wrappers = {FACTS.uid: upload(prepared.host, prepared.run.id, [NO_FAULT, *wrong])}
         with workers(prepared, wrappers, nanoclaw="", slow=False, provider=None) as pool:
             pool.run(tasks, lambda task, uid: uid == FACTS.uid, lambda task, got: ends.update({task.number: got}))
     finally:
@@ -69,11 +69,13 @@ def test_a_case_is_run_under_each_docker_and_its_words_come_back(prepared: Prepa
         assert not list(Path(SHARED).glob(f"{directories_of(prepared.run.id)}*"))
     assert [ends[number].outcome for number in range(4)] == [PASSED, FAILED, PASSED, FAILED]
     assert "28.2.2" in ends[1].got
-    assert known["inspect-always-succeeds"].tells.search(ends[3].words)
+    failure = known["inspect-always-succeeds"].failure
+    assert failure
+    assert failure.search(ends[3].message)
 
 
 def test_a_worker_that_dies_is_a_problem_of_the_host(prepared: PreparedHost, cases: list[CaseInfo]) -> None:
-    task = Task(0, FAULTLESS.name, "checks/cases/no_such_file.py::test_none", 1.0)
+    task = Task(0, NO_FAULT.name, "checks/cases/no_such_file.py::test_none", 1.0)
     with workers(prepared, {FACTS.uid: "/nowhere"}, nanoclaw="", slow=False, provider=None) as pool:
         pool.end()
         with pytest.raises(HostProblem, match="The worker of the account 1500 ended"):

@@ -162,7 +162,7 @@ READ_OR_INSIDE = {
     "checks/engine/container_state.py": "inside a container",
     "checks/hardening/injection/effect.py": "inside a container",
     "checks/hardening/injection/settings.py": "inside a container",
-    "checks/matrix/normal.py": "read in evidence",
+    "checks/matrix/differences.py": "read in evidence",
     "checks/nanoclaw/running.py": "inside a container",
     "checks/engine/leaks.py": "read",
     "checks/hosts/base.py": "make_private_directory",

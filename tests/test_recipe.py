@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from checks.core import strict_toml
 from checks.core.errors import WrongUsage
 from checks.hosts import recipe
 
@@ -28,32 +29,32 @@ def test_debian_13_has_both_kinds_of_account() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"suite": None}, "“suite” is missing; it must be a str"),
-        ({"suite": 13}, "“suite” is 13; it must be a str"),
-        ({"suite": "trixie; rm"}, "must be the name of a suite"),
-        ({"packages": "podman"}, "“packages” is 'podman'; it must be a list"),
-        ({"packages": ["--x"]}, "must be names of packages"),
+        ({"suite": None}, "“suite” is missing"),
+        ({"suite": 13}, "“suite” must be a text, not a whole number"),
+        ({"suite": "trixie; rm"}, "must be names of suites"),
+        ({"packages": "podman"}, "“packages” must be a list, not a text"),
+        ({"packages": ["--x"]}, "must list names of packages"),
         ({"accounts": {}}, "must map names to uids"),
         ({"accounts": {"root": 0}}, "must map names to uids"),
         ({"accounts": {"Bad Name": 1000}}, "must map names to uids"),
         ({"accounts": {"a": 1000, "b": 1000}}, "have the same uid"),
-        ({"memory": 12}, "“memory” is 12"),
+        ({"memory": 12}, "“memory” must be >= 1024"),
         ({"podman": None}, "one of “podman” and “docker”"),
         ({"docker": "26.1.5"}, "one of “podman” and “docker”"),
-        ({"archive": "fedora"}, "“archive” is 'fedora'; it must be debian or ubuntu"),
-        ({"shim": "script"}, "“shim” is 'script'"),
-        ({"init": "openrc"}, "“init” is 'openrc'"),
-        ({"cgroups": "v1"}, "that needs “init” to be 'plain'"),
-        ({"newer": {"sid": "podman"}}, "“newer” must be names of packages"),
-        ({"newer": {"a b": ["podman"]}}, "must be the name of a suite"),
-        ({"moving": "yes"}, "“moving” is 'yes'; it must be a bool"),
-        ({"colour": "red"}, "“colour” is not a key of a recipe"),
+        ({"archive": "fedora"}, "“archive” is “fedora”; it must be one of debian, ubuntu"),
+        ({"shim": "script"}, "“shim” is “script”"),
+        ({"init": "openrc"}, "“init” is “openrc”"),
+        ({"cgroups": "v1"}, "which needs “init” to be plain"),
+        ({"newer": {"sid": "podman"}}, "must be a list, not a text"),
+        ({"newer": {"a b": ["podman"]}}, "must be names of suites"),
+        ({"moving": "yes"}, "“moving” must be true or false, not a text"),
+        ({"colour": "red"}, "“colour” is not a key here"),
     ],
 )
 def test_a_malformed_recipe_is_refused_with_file_key_and_reason(change: dict[str, Any], message: str) -> None:
     table = {key: value for key, value in {**GOOD, **change}.items() if value is not None}
-    with pytest.raises(WrongUsage, match=r"host\.toml: ") as refused:
-        recipe.parse("host", table, "host.toml", "digest")
+    with pytest.raises(WrongUsage, match=r"host\.toml[:,]") as refused:
+        strict_toml.convert(table, recipe.RecipeFile, "host.toml")
     assert message in str(refused.value)
 
 
@@ -66,7 +67,7 @@ def test_an_unknown_host_is_wrong_usage_that_names_the_known(name: str) -> None:
 def test_a_recipe_that_is_no_toml_is_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe, "RECIPES", tmp_path)
     (tmp_path / "broken.toml").write_text("suite = ")
-    with pytest.raises(WrongUsage, match=r"broken.toml can't be read as a host's recipe"):
+    with pytest.raises(WrongUsage, match=r"broken.toml can't be read"):
         recipe.load("broken")
 
 

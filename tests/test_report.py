@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import io
 
-from checks.core.terminal import console
+from checks.core.progress import plain_console
 from checks.engine.docker import Record
+from checks.evidence.model import Outcome
 from checks.evidence.run import CaseResult, Evidence
 from checks.hosts.process import Completed
 from checks.runner.report import Report
 from tests.fakes import FACTS
 
 
-def result(outcome: str, label: str, group: str = "Bind mounts", **more: str) -> CaseResult:
+def result(outcome: Outcome, label: str, group: str = "Bind mounts", **more: str) -> CaseResult:
     ran = Completed(
         ("docker", "run", "--label", "nanoclaw-verify=abc", "-v", "/a b:/c", "image"), 1, b"out\n", b"denied\n", 2.0
     )
@@ -19,7 +20,7 @@ def result(outcome: str, label: str, group: str = "Bind mounts", **more: str) ->
 
 def printed(*cases: CaseResult) -> str:
     out = io.StringIO()
-    report = Report(console(file=out))
+    report = Report(plain_console(file=out))
     report.begin()
     evidence = Evidence("debian-13", "stock", FACTS, cases=list(cases))
     report.host(evidence)

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from checks.core.errors import HostProblem
-from checks.core.progress import Progress
+from checks.core.progress import Progress, plain_console
 from checks.core.run_directories import Run
-from checks.core.terminal import console
 from checks.engine import leaks
 from checks.engine.case_context import RunScope
 from checks.engine.leaks import LeakDetector, found
@@ -26,7 +25,7 @@ from tests.fakes import FACTS, FakeHost
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaks, "_PATIENCE", 0.5)
+    monkeypatch.setattr(leaks, "_TIMEOUT", 0.5)
 
 
 @pytest.fixture
@@ -147,7 +146,7 @@ def test_a_store_without_containers_has_none(containers: str) -> None:
 
 def verified(host: FakeHost, run: str, tmp_path: Path) -> Evidence:
     prepared = PreparedHost(host, AS_IT_IS, RunScope(run, run), Run(run, tmp_path, tmp_path))
-    quiet = console(file=io.StringIO())
+    quiet = plain_console(file=io.StringIO())
     options = VerifyOptions(only=("docker --version",), host=run)
     _, evidence = session(options, lambda: contextlib.nullcontext(prepared), quiet, Progress(quiet))
     assert evidence

@@ -96,7 +96,7 @@ def test_what_a_run_leaves_is_told_when_it_ends(monkeypatch: pytest.MonkeyPatch)
     with monkeypatch.context() as patch:
         patch.setattr(run_directories, "remove", lambda run: None)
         with (
-            pytest.raises(HostProblem, match=r"left behind: directory \S+; directory"),
+            pytest.raises(HostProblem, match=r"could not remove: directory \S+; directory"),
             run_directories.new_run() as run,
         ):
             pass
@@ -119,7 +119,7 @@ def test_an_interrupted_run_that_leaves_something_does_not_claim_that_it_was_rem
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(run_directories, "remove", lambda run: None)
-        with pytest.raises(HostProblem, match="left behind"), run_directories.new_run() as run:
+        with pytest.raises(HostProblem, match="could not remove"), run_directories.new_run() as run:
             raise KeyboardInterrupt
     run_directories.remove(run)
 
@@ -144,7 +144,7 @@ def test_what_a_failed_run_leaves_is_noted_on_its_own_error(monkeypatch: pytest.
         patch.setattr(run_directories, "remove", lambda run: None)
         with pytest.raises(HostProblem, match="No Podman") as ended, run_directories.new_run() as run:
             raise HostProblem("No Podman.")
-    assert "left behind" in ended.value.__notes__[0]
+    assert "could not remove" in ended.value.__notes__[0]
     run_directories.remove(run)
 
 

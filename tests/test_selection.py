@@ -37,7 +37,7 @@ def test_a_pattern_that_matches_nothing_is_wrong_usage(pattern: str) -> None:
 
 
 def test_patterns_that_leave_nothing_are_wrong_usage() -> None:
-    with pytest.raises(WrongUsage, match="leave no case"):
+    with pytest.raises(WrongUsage, match="exclude every case"):
         selected(["stop", "!stop"], CASES)
 
 

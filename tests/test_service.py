@@ -128,7 +128,7 @@ def test_what_is_no_request_is_refused(service: Service, body: bytes) -> None:
 
 
 def test_a_client_that_sends_a_byte_now_and_then_is_let_go(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 1.0)
+    monkeypatch.setattr(module, "_TIMEOUT", 1.0)
     with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
         began = time.monotonic()
         try:

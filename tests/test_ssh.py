@@ -139,13 +139,13 @@ def test_an_ssh_url_is_taken_apart(url: str, destination: str, port: int | None)
     "url", ["ssh://", "ssh://a b", "ssh://-oProxyCommand=x", "ssh://u@-host", "ssh://h:port", "ssh://h/x"]
 )
 def test_what_is_no_ssh_url_is_refused(url: str) -> None:
-    with pytest.raises(WrongUsage, match="is not an ssh host"):
+    with pytest.raises(WrongUsage, match="is not a valid ssh host"):
         SshHost.parse(url, sockets=Path("/run/s"))
 
 
 @pytest.mark.parametrize("port", ["0", "00", "65536", "99999"])
 def test_a_port_that_is_none_is_refused(port: str) -> None:
-    with pytest.raises(WrongUsage, match="has no TCP port"):
+    with pytest.raises(WrongUsage, match="is not a TCP port"):
         SshHost.parse(f"ssh://ada@host:{port}", sockets=Path("/run/s"))
 
 

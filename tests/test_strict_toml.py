@@ -19,7 +19,7 @@ class Colour(StrEnum):
     BLUE = "blue"
 
 
-class Account(Table):
+class Account(Table, frozen=True):
     uid: Annotated[int, msgspec.Meta(ge=1)]
     home: re.Pattern[str] | None = None
     colour: Colour = Colour.RED
@@ -30,7 +30,7 @@ class Account(Table):
             raise ValueError("“uid” can't be 7")
 
 
-class Example(Table):
+class Example(Table, frozen=True):
     title: Text
     names: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)] = ("a",)
     accounts: dict[str, Account] = msgspec.field(default_factory=dict)

@@ -69,7 +69,7 @@ def test_what_did_not_end_is_not_waited_for_again(tmp_path: Path, run: run_direc
     desk = Desk(tmp_path, run, docker="exec sleep 60", podman="exit 0")
     with pytest.raises(TimedOut):
         desk.provider.url(desk.ctx)
-    with pytest.raises(Mismatch, match="did not end within 2 s"):
+    with pytest.raises(Mismatch, match="timed out after 2 s"):
         desk.provider.url(desk.ctx)
     desk.provider.close()
 
@@ -79,7 +79,7 @@ def test_what_did_not_end_is_not_waited_for_again(tmp_path: Path, run: run_direc
     [
         ('[ "$2" = exists ]', base.FROM_REGISTRY),
         ('[ "$1" = pull ]', base.FROM_REGISTRY),
-        ('[ "$1" = load ]', base.STAND_IN),
+        ('[ "$1" = load ]', base.SUBSTITUTE),
     ],
     ids=["there before", "pulled", "neither"],
 )
@@ -94,6 +94,6 @@ def test_the_base_is_told_as_it_came(
 
 def test_what_a_disk_said_of_its_base_stands(tmp_path: Path, run: run_directories.Run) -> None:
     desk = Desk(tmp_path, run, docker="exit 0", podman="exit 0")
-    desk.provider.image_base = base.STAND_IN
+    desk.provider.image_base = base.SUBSTITUTE
     desk.provider.build(AGENT, desk.ctx)
-    assert desk.provider.image_base == base.STAND_IN
+    assert desk.provider.image_base == base.SUBSTITUTE

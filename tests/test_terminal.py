@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from checks.core import files, terminal
 from checks.core.paths import ROOT
-from checks.core.progress import Progress
+from checks.core.progress import Console, Progress, plain_console
 from checks.core.rendering import render_template
-from checks.core.terminal import clean, console, say
+from checks.core.terminal import clean, say
 from checks.engine.docker import Record
 from checks.evidence.run import CaseResult, Evidence
 from checks.hosts.process import Completed
@@ -57,7 +57,7 @@ def test_lines_and_columns_stay() -> None:
 @given(st.text(st.characters(categories=None)))
 def test_no_console_shows_what_a_terminal_obeys(text: str) -> None:
     out = io.StringIO()
-    shown = console(file=out)
+    shown = plain_console(file=out)
     shown.print(text)
     shown.out(text)
     Progress(shown).say(text)
@@ -76,7 +76,7 @@ def test_no_console_shows_what_a_terminal_obeys(text: str) -> None:
 
 def test_a_spinner_on_a_terminal_shows_only_its_own_control_sequences() -> None:
     out = io.StringIO()
-    shown = terminal.Console(file=out, force_terminal=True)
+    shown = Console(file=out, force_terminal=True)
     with Progress(shown).step(f"docker {HOSTILE}"):
         pass
     for each in ("\x1b]0", "\x1b[2J\x9b", "\x07", "\x9b", "\u202e", "\u200b"):
@@ -94,10 +94,10 @@ def test_lines_are_cleaned(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_what_others_print_is_cleaned_once_the_streams_are_guarded(encoding: str) -> None:
     script = (
-        "import sys; from checks.core import terminal; terminal.guard(); terminal.guard()\n"
+        "import sys; from checks.core import progress, terminal; terminal.guard(); terminal.guard()\n"
         "text = '\\x1b]0;x\\x07\\u202e'\n"
         "print(text + '\\x1b[2J é'); sys.stderr.write(text + '\\x9b'); sys.stderr.writelines([text])\n"
-        "terminal.console().print(text); raise SystemExit(text)"
+        "progress.plain_console().print(text); raise SystemExit(text)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -138,7 +138,11 @@ def test_a_rendered_document_is_harmless(tmp_path: Path, monkeypatch: pytest.Mon
 
 def modules() -> list[Path]:
     """All but the helper itself, and what prepares the streams that it guards."""
-    return [path for path in (ROOT / "checks").rglob("*.py") if path.name not in ("terminal.py", "entry_point.py")]
+    return [
+        path
+        for path in (ROOT / "checks").rglob("*.py")
+        if path.name not in ("terminal.py", "progress.py", "entry_point.py")
+    ]
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))

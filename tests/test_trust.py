@@ -1,42 +1,55 @@
-"""What the results of sabotages mean, and what is said of them."""
+"""What the results of mutations mean, and what is said of them."""
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from checks.core.errors import Exit, WrongUsage
+from checks.core.errors import Exit
 from checks.documents import mutation
 from checks.engine.docker import Record
+from checks.evidence import store
+from checks.evidence.model import MutationRun
 from checks.evidence.run import CaseResult
-from checks.mutation import catalogue, stored
+from checks.evidence.store import Provenance
 from checks.mutation.catalogue import Mutation
-from checks.mutation.command import SabotageOptions, not_run, report, suits
-from checks.mutation.verdict import MutationStatus, Pair, judge, score, status
-from checks.mutation.worker import BROKEN, FAILED, PASSED, SKIPPED, UNUSABLE, TaskOutcome, judged
+from checks.mutation.command import SabotageOptions, incomplete, not_run, report, suits
+from checks.mutation.verdict import MutationStatus, Trial, judge, results, score, status
+from checks.mutation.worker import BROKEN, FAILED, PASSED, SKIPPED, UNUSABLE, TaskOutcome, outcome_of
 from checks.runner.plugin import CRASHED, CaseInfo
-from tests.fakes import FACTS
+from tests.evidence import DEBIAN_13
 
 ROOT = Path(__file__).parents[1]
-FAULT = Mutation("ro-dropped", "Drops :ro", ("read-only",), (), re.compile("refused"), 1.0, "", "go\n")
-EVEN = replace(FAULT, name="notice", equivalent="it changes nothing")
+FAULT = Mutation(
+    name="ro-dropped", description="Drops :ro", cases=("read-only",), failure=re.compile("refused"), script="go"
+)
+EVEN = replace(FAULT, name="notice", failure=None, equivalent="it changes nothing")
+CASE = CaseInfo("read-only", "Bind mounts", "Read-only bind mount", "")
 GOOD = TaskOutcome(PASSED)
 CAUGHT = TaskOutcome(FAILED, "all four attempts refused", "two")
 
 
-def pair(got: TaskOutcome, faultless: TaskOutcome = GOOD, sabotage: Mutation = FAULT) -> Pair:
-    return judge(sabotage, "read-only", "Read-only bind mount", got, faultless)
+def pair(got: TaskOutcome, without_fault: TaskOutcome = GOOD, mutation: Mutation = FAULT) -> Trial:
+    return judge(mutation, CASE, got, without_fault)
+
+
+def run(directory: Path, *trials: Trial) -> MutationRun:
+    """The evidence of a run, as its file has it."""
+    provenance = Provenance("debian-13", "recommended", DEBIAN_13, datetime(2026, 1, 2, tzinfo=UTC))
+    values = {**provenance.values(), "seconds": 61, "results": results(trials)}
+    store.save(store.build(MutationRun, values), directory)
+    return store.committed(MutationRun, directory)[0]
 
 
 @pytest.mark.parametrize(
-    ("got", "faultless", "sabotage", "verdict", "end"),
+    ("got", "without_fault", "mutation", "verdict", "end"),
     [
         (CAUGHT, GOOD, FAULT, MutationStatus.CAUGHT, Exit.OK),
         (GOOD, GOOD, FAULT, MutationStatus.MISSED, Exit.CASE_FAILED),
@@ -53,32 +66,32 @@ def pair(got: TaskOutcome, faultless: TaskOutcome = GOOD, sabotage: Mutation = F
         (CAUGHT, TaskOutcome(FAILED, "x", "y"), FAULT, MutationStatus.FAILS_ANYWAY, Exit.CASE_FAILED),
         (CAUGHT, TaskOutcome(SKIPPED, got="no such account"), FAULT, MutationStatus.NOT_RUN, Exit.OK),
         (GOOD, GOOD, EVEN, MutationStatus.TOLERATED, Exit.OK),
-        (CAUGHT, GOOD, EVEN, MutationStatus.REFUSED, Exit.CASE_FAILED),
+        (CAUGHT, GOOD, EVEN, MutationStatus.REJECTED, Exit.CASE_FAILED),
     ],
 )
 def test_only_a_case_that_names_the_fault_has_caught_it(
-    got: TaskOutcome, faultless: TaskOutcome, sabotage: Mutation, verdict: MutationStatus, end: Exit
+    got: TaskOutcome, without_fault: TaskOutcome, mutation: Mutation, verdict: MutationStatus, end: Exit
 ) -> None:
-    found = pair(got, faultless, sabotage)
+    found = pair(got, without_fault, mutation)
     assert found.verdict is verdict
     assert status([found]) == end
     assert verdict in report([found], 61.0)
 
 
-def test_a_sabotage_is_caught_when_every_case_named_has_caught_it() -> None:
+def test_a_mutation_is_caught_when_every_case_named_has_caught_it() -> None:
     other = replace(FAULT, name="other")
-    pairs = [pair(CAUGHT), pair(GOOD), pair(CAUGHT, sabotage=other), pair(GOOD, sabotage=EVEN)]
-    assert score(pairs) == "caught 1/2 sabotages (2/3 by case)"
+    pairs = [pair(CAUGHT), pair(GOOD), pair(CAUGHT, mutation=other), pair(GOOD, mutation=EVEN)]
+    assert score(pairs) == "caught 1/2 mutations (2/3 by case)"
     assert status(pairs) == Exit.CASE_FAILED
 
 
 def test_what_was_not_run_counts_neither_way() -> None:
     pairs = [pair(CAUGHT), pair(CAUGHT, TaskOutcome(SKIPPED, got="runs an agent"), replace(FAULT, name="other"))]
-    assert score(pairs) == "caught 1/1 sabotages (1/1 by case)"
+    assert score(pairs) == "caught 1/1 mutations (1/1 by case)"
     assert "read-only: runs an agent" in report(pairs, 1.0)
 
 
-def test_a_missed_sabotage_is_told_with_what_docker_does() -> None:
+def test_a_missed_mutation_is_told_with_what_docker_does() -> None:
     told = report([pair(GOOD)], 1.0)
     assert "read-only under ro-dropped: missed" in told
     assert "caught 0/1" in told
@@ -86,9 +99,9 @@ def test_a_missed_sabotage_is_told_with_what_docker_does() -> None:
 
 def test_a_case_that_breaks_has_not_failed() -> None:
     result = CaseResult("x", "g", "l", "failed", 1.0, Record(), expected=CRASHED, got="IndexError")
-    assert judged(result).outcome == BROKEN
-    assert judged(replace(result, expected="exit status 0")).outcome == FAILED
-    assert judged(replace(result, outcome="skipped", reason="no account")) == TaskOutcome(
+    assert outcome_of(result).outcome == BROKEN
+    assert outcome_of(dataclasses.replace(result, expected="exit status 0")).outcome == FAILED
+    assert outcome_of(dataclasses.replace(result, outcome="skipped", reason="no account")) == TaskOutcome(
         SKIPPED, got="no account", seconds=1.0
     )
 
@@ -110,40 +123,43 @@ def test_a_case_goes_to_an_account_that_suits_it(cases: list[CaseInfo]) -> None:
 
 
 def test_the_document_says_what_was_seen_and_what_has_changed_since(tmp_path: Path, cases: list[CaseInfo]) -> None:
-    file = tmp_path / "debian-13.json"
-    stored.write(file, "debian-13", FACTS, [pair(CAUGHT)], started=datetime(2026, 1, 2, tzinfo=UTC), seconds=61.4)
-    told = mutation.text([stored.read(file)], [FAULT], cases)
-    assert "**Caught 1/1 sabotages (1/1 by case)**" in told
+    evidence = run(tmp_path, pair(CAUGHT))
+    told = mutation.text([evidence], [FAULT], cases)
+    assert "**Caught 1/1 mutations (1/1 by case)**" in told
     assert (
         "| Read-only bind mount | `ro-dropped` | Drops :ro | caught | expected all four attempts refused; got two |"
         in told
     )
-    changed = mutation.text([stored.read(file)], [replace(FAULT, script="go again\n")], cases)
-    assert "**Caught 0/0 sabotages (0/0 by case)**" in changed
-    assert "Read-only bind mount under `ro-dropped`: new, or changed since." in changed
+    changed = mutation.text([evidence], [replace(FAULT, script="go again")], cases)
+    assert "**Caught 0/0 mutations (0/0 by case)**" in changed
+    assert "Read-only bind mount under `ro-dropped`: not run yet." in changed
 
 
 def test_without_evidence_the_document_claims_nothing(cases: list[CaseInfo]) -> None:
     told = mutation.text([], [FAULT], cases)
-    assert "Nothing is said yet" in told
+    assert "No run has written evidence yet" in told
     assert "aught 0/0" not in told
 
 
-def test_what_is_no_evidence_is_told(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text('{"version": 99}')
-    with pytest.raises(WrongUsage, match="is of version 99"):
-        stored.read(tmp_path / "x.json")
-    (tmp_path / "x.json").write_text("[]")
-    with pytest.raises(WrongUsage, match="is no evidence"):
-        stored.read(tmp_path / "x.json")
+def test_what_has_not_run_yet_is_listed(tmp_path: Path, cases: list[CaseInfo]) -> None:
+    evidence = run(tmp_path, pair(CAUGHT))
+    case = [each for each in cases if each.id == "read-only"]
+    assert list(incomplete([evidence], "debian-13", [FAULT], case)) == []
+    changed = replace(FAULT, script="go again")
+    assert list(incomplete([evidence], "debian-13", [changed], case)) == ["read-only under ro-dropped: not run yet"]
+    assert list(incomplete([], "debian-13", [FAULT], case)) == ["There is no evidence of a run on debian-13."]
+    assert list(incomplete([evidence], "debian-13", [EVEN], case)) == [
+        "read-only: no mutation in fixtures/sabotage names this case",
+        "read-only under notice: not run yet",
+    ]
 
 
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        (["--host", "local"], "“local” is no throwaway host with Podman."),
-        (["--host", "docker-engine"], "“docker-engine” is no throwaway host with Podman."),
-        (["--only", "nonsense"], "No sabotage matches “nonsense”."),
+        (["--host", "local"], "“local” is not a throwaway host with Podman."),
+        (["--host", "docker-engine"], "“docker-engine” is not a throwaway host with Podman."),
+        (["--only", "nonsense"], "No mutation matches “nonsense”."),
         (["--json", "/no/such/directory/x.json"], "--json: the directory /no/such/directory does not exist."),
     ],
 )
@@ -153,10 +169,3 @@ def test_wrong_usage_is_one_clear_line(args: list[str], line: str) -> None:
     assert done.returncode == Exit.WRONG_USAGE
     assert line in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_every_case_named_is_in_the_evidence_that_stands_there() -> None:
-    for file in mutation.EVIDENCE.glob("*.json"):
-        known = {(each["sabotage"], each["case"]) for each in json.loads(file.read_text())["results"]}
-        wanted = {(each.name, case) for each in catalogue.load() for case in each.cases}
-        assert wanted - known == set()

@@ -62,7 +62,7 @@ def left_behind(tmp_path: Path) -> list[str]:
     ("args", "status", "line"),
     [
         (["--host", "nonsense"], 2, "There is no host “nonsense”."),
-        (["--host", "ssh://"], 2, "“ssh://” is not an ssh host."),
+        (["--host", "ssh://"], 2, "“ssh://” is not a valid ssh host."),
         (["--host", "debian-13", "--profile", "nonsense"], 2, "debian-13 has no profile “nonsense”."),
         (["--only", "nonsense"], 2, "No case matches “nonsense”."),
         (["--only", "nonsense", "--list"], 2, "No case matches “nonsense”."),
@@ -98,8 +98,8 @@ def test_the_list_shows_what_only_would_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("programs", "reason"),
     [
-        ({"docker": "echo Docker version 28.2.2", "podman": "exit 0"}, "Docker's own client"),
-        ({"docker": "sleep 60", "podman": "exit 0"}, "“docker --version” did not answer"),
+        ({"docker": "echo Docker version 28.2.2", "podman": "exit 0"}, "Docker's client"),
+        ({"docker": "sleep 60", "podman": "exit 0"}, "“docker --version” timed out"),
         ({"docker": SHIM, "podman": "echo no subuids >&2; exit 125"}, "“podman info” fails: no subuids"),
         ({"docker": SHIM, "podman": 'case "$1" in build) echo no space >&2; exit 125 ;; esac'}, "no space"),
     ],

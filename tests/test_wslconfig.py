@@ -19,7 +19,7 @@ from checks.capacity.wslconfig.command import WslconfigOptions, wslconfig
 from checks.capacity.wslconfig.files import decode
 from checks.capacity.wslconfig.plan import GB, Machine, largest, plan
 from checks.capacity.wslconfig.validate import validate
-from checks.cli import windows
+from checks.cli.tasks import collection
 from checks.core.errors import Exit
 
 MACHINES = st.builds(Machine, memory=st.integers(1, 4096 * GB), processors=st.integers(1, 512))
@@ -235,18 +235,18 @@ def test_inside_wsl_windows_memory_must_be_said(monkeypatch: pytest.MonkeyPatch)
 def test_the_task_hands_its_options_on(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     target = tmp_path / "wslconfig"
     with pytest.raises(TaskExit) as ended:
-        windows.wslconfig(
+        collection()["wslconfig"](
             Context(), containers="2", host_memory="32GB", host_cpus="16", browser=False, output=str(target), force=True
         )
     assert ended.value.code == Exit.OK
     assert parsed(target.read_text())["memory"] == "6GB"
     target.write_text("[wsl]\n")
     with pytest.raises(TaskExit) as ended:
-        windows.wslconfig(Context(), validate=str(target))
+        collection()["wslconfig"](Context(), validate=str(target))
     assert ended.value.code == Exit.CASE_FAILED
     with pytest.raises(TaskExit) as ended:
-        windows.wslconfig(Context(), update=True)
+        collection()["wslconfig"](Context(), update=True)
     assert ended.value.code == Exit.WRONG_USAGE
     with pytest.raises(TaskExit) as ended:
-        windows.wslconfig(Context(), check=True)
+        collection()["wslconfig"](Context(), check=True)
     assert ended.value.code == Exit.OK

@@ -6,20 +6,21 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from checks.capacity import table
 from checks.capacity.measure import LoadSession, Step, climb, told
 from checks.capacity.wslconfig.plan import count_of
-from checks.core import terminal
 from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.core.options import EvidenceOption, HostOption, NanoclawOption, TimeoutFactorOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_directory
-from checks.core.progress import Progress
+from checks.core.progress import Progress, plain_console
 from checks.engine import flags
 from checks.engine.expect import Mismatch
-from checks.evidence import capacity as findings
-from checks.evidence.source import Source
+from checks.evidence import store
+from checks.evidence.model import Capacity
+from checks.evidence.store import Provenance
 from checks.hosts.process import TimedOut
 from checks.nanoclaw.agent_session import opened
 from checks.runner import verify
@@ -29,18 +30,21 @@ _MOST = 100
 
 @dataclass(frozen=True)
 class ParallelOptions:
-    """What a user may ask of this command, as it was typed."""
+    """The options of ``invoke parallel``."""
 
-    host: str = "auto"
-    most: str = "5"
-    nanoclaw: str = ""
-    evidence: str = ""
-    """A directory to leave evidence in; empty for none."""
-    timeout_factor: str = "1"
+    host: HostOption = "auto"
+    most: Annotated[str, "the largest number of agents to start at once; nanoclaw runs up to 5"] = "5"
+    nanoclaw: NanoclawOption = ""
+    evidence: EvidenceOption = ""
+    timeout_factor: TimeoutFactorOption = "1"
 
 
 def parallel(options: ParallelOptions) -> Exit:
-    """Measure and print it. CASE_FAILED where fewer agents fit than were asked for."""
+    """Measure how many hardened agents a host can run at once, and what one agent and one browser use.
+
+    Exit status: 0 the host runs as many agents as asked for (--most); 1 it runs fewer; 2 wrong usage; 3 the host can't
+    be used.
+    """
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
 
@@ -52,25 +56,27 @@ def _run(options: ParallelOptions, progress: Progress) -> Exit:
     factor = verify.factor_of(options.timeout_factor)
     directory = Path(options.evidence).absolute() if options.evidence else None
     require_directory("--evidence", options.evidence)
-    console = terminal.console()
+    console = plain_console()
     with opened(options.host, None, options.nanoclaw, progress) as (ready, handle):
         session = LoadSession(ready, handle, progress, flags.load().recommended(), factor)
         try:
             session.prepare()
         except (Mismatch, TimedOut) as failure:
             raise HostProblem(f"On {ready.host.name} no agent can be started at all: {failure}.") from failure
-        source = Source(ready.host.name, ready.profile, ready.host.facts(), handle.described)
+        source = Provenance(ready.host.name, ready.profile, ready.host.facts())
         began = time.monotonic()
         for found in _measured(session, most):
             seconds = time.monotonic() - began
             if directory:
-                findings.read(source.leave(directory / f"{source.stem}.json", found, seconds))
+                values = {**source.values(), "seconds": round(seconds), "agent": handle.described}
+                path = store.save(store.build(Capacity, {**values, **found}), directory)
     if directory:
-        progress.say(f"Evidence: {directory / source.stem}.json")
+        progress.say(f"Evidence: {path}")
     facts = source.facts
     console.print(
         f"{source.host} ({source.profile}): {facts.distribution}, kernel {facts.kernel}, {facts.engine} "
-        f"{facts.version}, {facts.cpus} processors\nAgent: {source.agent}\n\n{table.text(found)}\n\n({seconds:.0f} s)"
+        f"{facts.version}, {facts.cpus} processors\nAgent: {handle.described}\n\n{table.text(found)}\n\n"
+        f"({seconds:.0f} s)"
     )
     return Exit.OK if table.largest(found) == most else Exit.CASE_FAILED
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from checks.core.errors import HostProblem
+from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import shell
 from checks.hosts.base import Host
@@ -163,10 +163,12 @@ class Sampler:
     def another(self, bound: float = 15.0) -> Samples:
         """What was seen until now, with one more round that began after this was called, or ``bound`` seconds."""
         wanted = self.samples().rounds + 2
-        deadline = time.monotonic() + bound * self._host.slowness
-        while (seen := self.samples()).rounds < wanted and self._process.running() and time.monotonic() < deadline:
-            time.sleep(0.2)
-        return seen
+        poll(
+            lambda: self.samples().rounds >= wanted or not self._process.running(),
+            timeout=bound * self._host.slowness,
+            interval=0.2,
+        )
+        return self.samples()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What the host's files look like from inside, and what the container does to them."""
+"""Files of the host inside a container, and what a container may do to them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_read_write(ctx: CaseContext) -> None:
     before, during = secrets.token_hex(8), secrets.token_hex(8)
     directory = ctx.make("data")
     ctx.write("data/before", before)
-    # Both sides write while the container runs: a mount, and not a copy that is brought back at the end.
+    # Both sides write while the container runs: this tells a mount from a copy that is written back at the end.
     script = (
         "cat /data/before; echo; until [ -s /data/during ]; do sleep 0.2; done;"
         "cp /data/during /data/answer; echo done; cat"
@@ -32,7 +32,7 @@ def test_read_write(ctx: CaseContext) -> None:
         ctx.write("data/during", during)
         talk.expect("done\n")
         got = ctx.read("data/answer")
-        expect(got == during, f"what the container wrote, {during}, on the host at once", got)
+        expect(got == during, f"the host to see what the container wrote, {during}, while the container runs", got)
         owner = ctx.owner_of("data/answer")
         ctx.record.observe("owner", owner)
         wanted = ctx.files_of_root
@@ -53,8 +53,8 @@ def test_read_only(ctx: CaseContext) -> None:
     expect_run(done, stdout=kept, stderr_has=READ_ONLY)
     expect(done.stderr.count(READ_ONLY) == 4, f"all four attempts refused with “{READ_ONLY}”", done.stderr)
     got = ctx.host.run(["sh", "-c", 'cd "$1" && ls && cat kept', "sh", directory]).stdout
-    expect(got == f"kept\n{kept}", "the host's directory as it was", got)
-    # Read-only to the container, and still the host's own directory and file: what the host writes is seen inside.
+    expect(got == f"kept\n{kept}", "the host's directory to be unchanged", got)
+    # The mounts are still the host's own directory and file: the container must see what the host writes.
     script = "echo ready; until grep -q new /data/kept && grep -q new /file; do sleep 0.2; done; echo seen; cat"
     mounts = ("-v", f"{directory}:/data:ro", "-v", f"{directory}/kept:/file:ro")
     with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", *mounts])) as talk:
@@ -69,7 +69,7 @@ def test_read_only(ctx: CaseContext) -> None:
 
 @pytest.mark.case("Read-only file over a read-write directory", fix="permission-denied-in-the-workspace")
 def test_read_only_file_in_directory(ctx: CaseContext) -> None:
-    # The second design's workspace: the agent may write its directory, but not its own settings there.
+    # nanoclaw 2.x: the agent may write its directory, but not its own settings in it.
     directory = ctx.make("agent")
     settings = ctx.write("agent/container.json", '{"kept": true}')
     fragments = ctx.make("agent/.claude-fragments")
@@ -88,12 +88,12 @@ def test_read_only_file_in_directory(ctx: CaseContext) -> None:
     got = ctx.host.run(
         ["sh", "-c", 'cd "$1" && cat note container.json .claude-fragments/one.md', "sh", directory]
     ).stdout
-    expect(got == 'written\n{"kept": true}kept', "the note written, settings and fragments as they were", got)
+    expect(got == 'written\n{"kept": true}kept', "the note to be written, settings and fragments to be unchanged", got)
 
 
 @pytest.mark.case("/dev/null over a file", fix="permission-denied-in-the-workspace")
 def test_dev_null_over_file(ctx: CaseContext) -> None:
-    # How the first design hides the project's secrets from its main agent.
+    # nanoclaw 1.x hides the project's secrets from its main agent in this way.
     project = ctx.make("project")
     secret = secrets.token_hex(8)
     ctx.write("project/.env", f"ANTHROPIC_API_KEY={secret}")
@@ -103,16 +103,16 @@ def test_dev_null_over_file(ctx: CaseContext) -> None:
     done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=options))
     expect_run(done, stdout="visible\nread\n")
     got = ctx.read("project/.env")
-    expect(secret in got, "the host's .env as it was", got)
+    expect(secret in got, "the host's .env to be unchanged", got)
 
 
 def last_line(text: str) -> str:
-    """The last line of a text: of stderr, mostly the one that matters."""
+    """The last line of a text. On stderr it usually states the error."""
     return (text.strip().splitlines() or ["nothing"])[-1]
 
 
 def run_as_nanoclaw_does(ctx: CaseContext, image: str, *user: str) -> None:
-    """The first design's whole combination of flags, and the workspace as an agent uses it."""
+    """Check all flags that nanoclaw 1.x combines, and the workspace as an agent uses it."""
     name = ctx.name("combined")
     group, sessions, project = ctx.make("group"), ctx.make("sessions"), ctx.make("project")
     ctx.write("group/CLAUDE.md", "kept\n")
@@ -121,7 +121,7 @@ def run_as_nanoclaw_does(ctx: CaseContext, image: str, *user: str) -> None:
         "echo $HOME; id -u; id -g; date +%Z; cat; cat /workspace/project/README;"
         "echo more >> /workspace/group/CLAUDE.md && mkdir /workspace/group/new && echo made > /workspace/group/new/file"
         " && mkdir /home/node/.claude/debug && echo log > /home/node/.claude/debug/log"
-        # And in the image's own file system: Claude Code keeps a file there, nanoclaw compiles into /tmp.
+        # The image's file system must be writable, too: Claude Code keeps a file there, nanoclaw compiles into /tmp.
         " && echo {} > /home/node/.claude.json && echo > /tmp/dist && echo workspace is writable;"
         # An agent runs the scripts that it writes.
         "cd /workspace/group && printf '#!/bin/sh\\necho a script runs\\n' >run && chmod +x run && ./run;"
@@ -136,8 +136,8 @@ def run_as_nanoclaw_does(ctx: CaseContext, image: str, *user: str) -> None:
     ctx.record.observe("workspace_writable", "workspace is writable" in done.stdout)
     expect("workspace is writable" in done.stdout, "the agent's workspace to be writable", last_line(done.stderr))
     zone = done.stdout.split("\n")[3:4]
-    expect(zone in (["EST"], ["EDT"]), "the time zone that was asked for", done.stdout)
-    told = [
+    expect(zone in (["EST"], ["EDT"]), "the requested time zone", done.stdout)
+    lines = [
         "/home/node",
         uid,
         gid,
@@ -148,14 +148,16 @@ def run_as_nanoclaw_does(ctx: CaseContext, image: str, *user: str) -> None:
         "a script runs",
         "project is read-only",
     ]
-    expect_run(done, stdout="".join(f"{line}\n" for line in told))
+    expect_run(done, stdout="".join(f"{line}\n" for line in lines))
     script = (
         'cd "$1" && cat group/CLAUDE.md group/new/file sessions/debug/log project/README &&'
         "stat -c %u:%g group/new/file sessions/debug"
     )
     got = ctx.host.run(["sh", "-c", script, "sh", ctx.directory])
     wanted = f"kept\nmore\nmade\nlog\nread\n{uid}:{gid}\n{uid}:{gid}\n"
-    expect(got.stdout == wanted, f"the files on the host, owned by the host user: {wanted!r}", got.stdout + got.stderr)
+    expect(
+        got.stdout == wanted, f"the files on the host to be owned by the host user: {wanted!r}", got.stdout + got.stderr
+    )
     ctx.expect_gone(name)
 
 

@@ -27,7 +27,7 @@ def test_run(ctx: CaseContext) -> None:
     script = 'echo "to stdout"; echo "to stderr" >&2; exit 1'
     done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name]))
     expect_run(done, status=1, stdout="to stdout\n", stderr_has="to stderr\n")
-    expect("to stdout" not in done.stderr, "stdout and stderr apart", done.stderr)
+    expect("to stdout" not in done.stderr, "stdout and stderr to be separate", done.stderr)
     ctx.expect_gone(name)
 
 
@@ -36,7 +36,7 @@ def test_run_name(ctx: CaseContext) -> None:
     name = ctx.name("named")
     with ctx.docker.talking(run(ctx.probe, "cat", options=["-i", "--rm", "--name", name])) as talk:
         ctx.await_running(name)
-        # A name that is taken stays with its container.
+        # A name in use stays with its container.
         expect_run(ctx.docker(run(ctx.probe, "true", options=["--rm", "--name", name])), status=125)
         ctx.await_running(name)
         talk.close_stdin()
@@ -48,7 +48,7 @@ def test_run_name(ctx: CaseContext) -> None:
 def test_run_status(ctx: CaseContext) -> None:
     wanted = {
         0: ["true"],
-        125: ["sh", "-c", "exit 125"],  # which is also what podman ends with when it fails itself
+        125: ["sh", "-c", "exit 125"],  # also the exit status of Podman's own errors
         127: ["/no/such/command"],
         143: ["sh", "-c", "sh -c 'kill -TERM $$'; exit $?"],
     }
@@ -73,7 +73,7 @@ def test_stdin(ctx: CaseContext) -> None:
     ctx.expect_gone(name)
     data = b"a\r\nb\rc\0d\x04\x1b[1me\xff"  # what a terminal or a decoder in between would change
     done = ctx.docker(run(ctx.probe, "cat", options=["-i", "--rm"]), stdin=data)
-    expect(done.returncode == 0 and done.stdout_bytes == data, f"{data!r} unchanged", repr(done.stdout_bytes))
+    expect(done.returncode == 0 and done.stdout_bytes == data, f"{data!r} to arrive unchanged", repr(done.stdout_bytes))
 
 
 @pytest.mark.case("docker run with 1 MB of JSON on stdin", fix="the-container-does-not-start")
@@ -83,12 +83,16 @@ def test_stdin_large(ctx: CaseContext) -> None:
     done = ctx.docker(run(ctx.probe, "sha256sum", options=["-i", "--rm"]), stdin=data, timeout=30)
     expect_run(done)
     got = done.stdout.split()[:1]
-    expect(got == [hashlib.sha256(data).hexdigest()], f"all {len(data)} bytes unchanged, by their SHA-256", done.stdout)
+    expect(
+        got == [hashlib.sha256(data).hexdigest()],
+        f"all {len(data)} bytes to arrive unchanged, by their SHA-256",
+        done.stdout,
+    )
 
 
 @pytest.mark.case("docker run without -i leaves stdin alone", fix="the-container-does-not-start")
 def test_stdin_ignored(ctx: CaseContext) -> None:
-    # nanoclaw's second design runs without -i: a container that reads stdin sees its end, and goes on.
+    # nanoclaw 2.x runs without -i: a container that reads stdin gets end-of-file at once.
     done = ctx.docker(
         run(ctx.probe, "sh", "-c", "cat; echo went on", options=["--rm"]), stdin=b"not for the container\n"
     )
@@ -97,7 +101,7 @@ def test_stdin_ignored(ctx: CaseContext) -> None:
 
 @pytest.mark.case("docker run shows stdout and stderr as they come", fix="the-container-does-not-start")
 def test_output_as_it_comes(ctx: CaseContext) -> None:
-    # Without -i, as the second design runs; nanoclaw reads its agents' output while they work.
+    # Without -i, like nanoclaw 2.x, which reads its agents' output while they work.
     name, word = ctx.name("live"), secrets.token_hex(4)
     script = f"trap exit TERM; echo out {word}; echo err {word} >&2; sleep 600 & wait"
     with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=["--rm", "--name", name])) as talk:
@@ -119,7 +123,7 @@ def test_interactive(ctx: CaseContext) -> None:
     )
     with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
         talk.expect("pipe\n")
-        for turn in ("one", "two"):  # answered while the input is still open: nothing waits for its end
+        for turn in ("one", "two"):  # answers arrive while stdin is still open
             talk.send_line(f"{word} {turn}")
             talk.expect(f"answer to {word} {turn}\n")
         talk.close_stdin()
@@ -135,8 +139,8 @@ def test_terminal(ctx: CaseContext) -> None:
     for flags, wanted in ((("-it",), "terminal"), (("-i",), "none")):
         with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=[*flags, "--rm"]), tty=True) as talk:
             for fd in (0, 1, 2):
-                told = talk.expect(f"{fd}=(terminal|none)\r?\n").strip()
-                expect(told == f"{fd}={wanted}", f"{fd}={wanted} with {' '.join(flags)}", told)
+                got = talk.expect(f"{fd}=(terminal|none)\r?\n").strip()
+                expect(got == f"{fd}={wanted}", f"{fd}={wanted} with {' '.join(flags)}", got)
             talk.send_line("typed")
             talk.expect("got typed\r?\n")
             talk.read_rest()
@@ -145,10 +149,10 @@ def test_terminal(ctx: CaseContext) -> None:
 
 @pytest.mark.case("docker run --entrypoint", fix="the-container-does-not-start")
 def test_entrypoint(ctx: CaseContext) -> None:
-    # The second design starts its agent so.
-    told = 'echo "entrypoint ${PROBE_ENTRYPOINT:-replaced}'
+    # nanoclaw 2.x starts its agent in this way.
+    message = 'echo "entrypoint ${PROBE_ENTRYPOINT:-replaced}'
     replaced, kept, ran = ctx.docker.at_once(
-        run(ctx.probe, "-c", f'{told}, argument $1"', "bash", "two words", options=["--rm", "--entrypoint", "bash"]),
+        run(ctx.probe, "-c", f'{message}, argument $1"', "bash", "two words", options=["--rm", "--entrypoint", "bash"]),
         run(
             ctx.probe,
             "sh",
@@ -164,17 +168,19 @@ def test_entrypoint(ctx: CaseContext) -> None:
             "",
             options=["--rm"],
         ),
-        run(ctx.probe, "sh", "-c", f'{told}"', options=["--rm"]),
+        run(ctx.probe, "sh", "-c", f'{message}"', options=["--rm"]),
     )
     expect_run(replaced, stdout="entrypoint replaced, argument two words\n")
-    expect_run(kept, stdout="<><a  b><--rm><-v><-e><A=b><>")  # docker's own options no longer, behind the image
+    expect_run(
+        kept, stdout="<><a  b><--rm><-v><-e><A=b><>"
+    )  # options after the image belong to the container's command
     expect_run(ran, stdout="entrypoint ran\n")
 
 
 @pytest.mark.case("docker run --entrypoint /bin/echo with unread input", fix="the-output-of-a-short-command-is-lost")
 def test_entrypoint_reads_nothing(ctx: CaseContext) -> None:
-    # How nanoclaw's set-up tests its image. Podman can lose such a command's output, when it ends before its input was
-    # read: up to three tries, and how many of them lost it is evidence.
+    # nanoclaw's setup tests its image in this way. Podman can lose the output of a command that exits before its stdin
+    # was read. Up to three attempts; the number of lost outputs is recorded as evidence.
     flags = ("-i", "--rm", "--entrypoint", "/bin/echo")
     for lost in range(3):
         done = ctx.docker(run(ctx.probe, "Container OK", options=flags), stdin=b"{}\n")
@@ -183,20 +189,20 @@ def test_entrypoint_reads_nothing(ctx: CaseContext) -> None:
         expect(done.stdout in ("Container OK\n", ""), "Container OK", done.stdout)
         if done.stdout:
             return
-    expect(False, "Container OK in one of three runs", "nothing in all three")
+    expect(False, "Container OK in one of three runs", "no output in all three")
 
 
 def pid_of(ctx: CaseContext, name: str) -> str:
     """The host's process id of a container's first process."""
-    told = ctx.host.run([ctx.facts.engine, "container", "inspect", "--format", "{{.State.Pid}}", name])
-    expect(told.returncode == 0, f"a container named {name}", told.stderr)
-    return told.stdout.strip()
+    done = ctx.host.run([ctx.facts.engine, "container", "inspect", "--format", "{{.State.Pid}}", name])
+    expect(done.returncode == 0, f"a container named {name}", done.stderr)
+    return done.stdout.strip()
 
 
 def expect_stopped(ctx: CaseContext, done: Completed, name: str) -> None:
-    """Fail the case unless a `docker stop` ended well and printed what it stopped, as Docker does."""
+    """Fail the case unless `docker stop` succeeded and printed the name it was given, like Docker."""
     expect_run(done)
-    # Before 4.0 Podman printed its id, whatever it had been called by.
+    # Podman before 4.0 prints the container's id.
     form = "[0-9a-f]{64}" if ctx.facts.engine == "podman" and ctx.facts.version.startswith("3.") else name
     expect(re.fullmatch(f"{form}\n", done.stdout) is not None, f"stdout to be {form}", f"stdout {shown(done.stdout)}")
 
@@ -206,9 +212,13 @@ def test_stop(ctx: CaseContext) -> None:
     name = ctx.name("stop")
     longer = f"{name}-longer"
     ctx.sleeper(longer)
-    nobody = longer[:-4]  # what a name begins with is no name
-    expect(ctx.docker("stop", nobody).returncode not in (0, 124, 137), "a failure to stop what is not", "exit status 0")
-    # Takes its time over SIGTERM, so that a stop that returns at once is seen.
+    nobody = longer[:-4]  # a prefix of a name must not match
+    expect(
+        ctx.docker("stop", nobody).returncode not in (0, 124, 137),
+        "a failure to stop what is not there",
+        "exit status 0",
+    )
+    # The container takes 2 s to handle SIGTERM: a stop that returns too early is detected.
     script = 'trap "echo stopping; sleep 2; echo stopped; exit 42" TERM; echo ready; sleep 600 & wait'
     with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
         talk.expect("ready\n")
@@ -221,10 +231,10 @@ def test_stop(ctx: CaseContext) -> None:
             done.seconds < GRACE, f"an end before the {GRACE} s after which it would be killed", f"{done.seconds:.1f} s"
         )
         rest = talk.read_rest()
-        expect(rest == "stopping\nstopped\n", "the container's own words on SIGTERM", rest)
+        expect(rest == "stopping\nstopped\n", "the container's own words on SIGTERM, “stopping” and “stopped”", rest)
         expect(talk.status() == 42, "the container's own exit status, 42", talk.status())
     left = ctx.engine("ps", "--format", "{{.Names}}").split()
-    expect(longer in left, "the other container to run on", left)
+    expect(longer in left, "the other container to keep running", left)
     ctx.clear()
     ctx.expect_gone(name)
 
@@ -238,10 +248,14 @@ def test_stop_in_one_second(ctx: CaseContext) -> None:
         done = ctx.docker("stop", "-t", "1", name, timeout=30)
         expect_stopped(ctx, done, name)
         bound = 1 + 2 * ctx.slowness
-        expect(1 <= done.seconds < bound, f"SIGKILL after 1 s, an end within {bound:g}", f"{done.seconds:.1f} s")
+        expect(
+            1 <= done.seconds < bound,
+            f"SIGKILL after 1 s, and docker to exit within {bound:g} s",
+            f"{done.seconds:.1f} s",
+        )
         rest = talk.read_rest()
-        expect(rest == "not yet\n", "SIGTERM first: the container's “not yet”", rest)
-        expect(talk.status() == 137, "exit status 137, of SIGKILL", talk.status())
+        expect(rest == "not yet\n", "SIGTERM first, answered by the container's “not yet”", rest)
+        expect(talk.status() == 137, "exit status 137 (SIGKILL)", talk.status())
     ctx.expect_gone(name)
 
 
@@ -258,22 +272,22 @@ def test_remove(ctx: CaseContext) -> None:
         done = ctx.docker("rm", "-f", name, timeout=30)
         gone = ctx.host.run(["test", "!", "-e", f"/proc/{pid}"]).returncode == 0
         expect_run(done)
-        expect(gone, "the container's process gone when `docker rm -f` returns", f"process {pid} alive")
-        expect(done.seconds < GRACE, f"an end within {GRACE} s", f"{done.seconds:.1f} s")
+        expect(gone, "the container's process gone when `docker rm -f` returns", f"process {pid} still running")
+        expect(done.seconds < GRACE, f"docker to exit within {GRACE} s", f"{done.seconds:.1f} s")
         talk.read_rest()
     ctx.expect_gone(name)
     left = ctx.engine("ps", "-a", "--format", "{{.Names}}").split()
     expect(idle in left, "the other container to be left alone", left)
-    expect_run(ctx.docker("rm", "-f", idle))  # one that does not run
+    expect_run(ctx.docker("rm", "-f", idle))  # a container that is not running
     left = ctx.engine("ps", "-a", "--format", "{{.Names}}").split()
     expect(idle not in left, f"{idle}, which did not run, removed", left)
     ctx.forget(idle)
 
 
 class Herd:
-    """Containers of several names and labels, to be told apart by filters.
+    """Containers with different names and labels, for filters to tell apart.
 
-    The agent is started through the shim, as nanoclaw does it; the others past it.
+    The case starts the agent through the shim, like nanoclaw. The others are started by the engine directly.
     """
 
     def __init__(self, ctx: CaseContext) -> None:
@@ -282,7 +296,7 @@ class Herd:
         self.slug = f"slug-{tag}"
         self.filter = f"nanoclaw-{tag}-"
         self.agent = f"nanoclaw-{tag}-{stamp}"
-        self.inner = f"my-nanoclaw-{tag}-{stamp}"  # has the filter in its middle: Docker's match is not anchored
+        self.inner = f"my-nanoclaw-{tag}-{stamp}"  # contains the filter: Docker does not anchor the match
         self.other = f"other-{tag}"
         self.idle = f"nanoclaw-{tag}-idle"
         self.agent_flags = ("--label", f"nanoclaw-install={self.slug}")
@@ -309,11 +323,11 @@ def test_ps_filters(ctx: CaseContext) -> None:
         got = names(ctx, "--filter", f"name={herd.filter}")
         expect(got == wanted, f"the running containers with {herd.filter} in their name: {wanted}", got)
         got = names(ctx, "-a", "--filter", f"name={herd.filter}")
-        expect(got == sorted([*wanted, herd.idle]), "with -a the one that does not run too", got)
-        # The image of every one of them has the first design's own filter in its name.
+        expect(got == sorted([*wanted, herd.idle]), "with -a also the container that is not running", got)
+        # The image of each of them contains the filter of nanoclaw 1.x in its name.
         got = names(ctx, "--filter", "name=nanoclaw-")
         named = all("nanoclaw-" in name for name in got) and {herd.agent, herd.inner} <= set(got)
-        expect(named, f"running containers by their names alone, {wanted} among them", got)
+        expect(named, f"running containers matched by their names alone, {wanted} among them", got)
         talk.close_stdin()
         talk.read_rest()
 
@@ -327,13 +341,13 @@ def test_ps_label(ctx: CaseContext) -> None:
     ) as talk:
         talk.expect("ready\n")
         got = names(ctx, "--filter", label)
-        expect(got == [herd.agent], f"the one running container with that very label: {herd.agent}", got)
+        expect(got == [herd.agent], f"the one running container with exactly that label: {herd.agent}", got)
         got = names(ctx, "-a", "--filter", label)
-        expect(got == sorted([herd.agent, herd.idle]), "with -a the one that does not run too", got)
+        expect(got == sorted([herd.agent, herd.idle]), "with -a also the container that is not running", got)
         talk.close_stdin()
         talk.read_rest()
     got = names(ctx, "--filter", label)
-    expect(got == [], "none once it has ended", got)
+    expect(got == [], "none after the container has exited", got)
 
 
 @pytest.mark.case("docker ps --format with .Label", fix="docker-ps---format-does-not-know-label")

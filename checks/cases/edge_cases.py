@@ -1,4 +1,4 @@
-"""What goes wrong in practice: odd paths, many agents at once, floods of output, agents that hang, clients that die."""
+"""Practical problems: unusual paths, many agents at once, large output, agents that hang, clients that are killed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ GROUP = "Edge cases"
 
 AT_ONCE = 5  # nanoclaw's MAX_CONCURRENT_CONTAINERS
 MAX_OUTPUT = 10_485_760  # bytes; nanoclaw's CONTAINER_MAX_OUTPUT_SIZE
-GRACE = 10  # seconds that `docker stop` gives a container to end by itself
-STOP_BOUND = 15  # seconds that nanoclaw gives `docker stop` before it kills the client
+GRACE = 10  # seconds between SIGTERM and SIGKILL of `docker stop`
+STOP_BOUND = 15  # seconds after which nanoclaw kills a `docker stop` that has not returned
 IGNORES_TERM = 'trap "" TERM; echo ready; while :; do sleep 1; done'
 READS_ON = ("sh", "-c", "echo ready; cat")
 
@@ -32,13 +32,13 @@ def test_mount_path_with_spaces(ctx: CaseContext) -> None:
     done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=["--rm", "-v", f"{directory}:/work space"]))
     expect_run(done, stdout=word)
     got = ctx.read("My Group's  Földer $HOME/out file")
-    expect(got == word, f"what the container wrote there, {word}", got)
+    expect(got == word, f"the file to contain what the container wrote, {word}", got)
 
 
 @pytest.mark.case("Container name with timestamp", fix="docker-ps-shows-the-wrong-containers")
 def test_name_with_timestamp(ctx: CaseContext) -> None:
-    # Two of a group, a moment apart: told apart by their milliseconds, found by the part they share.
-    group = "Family-Chat-" + "x" * 52  # a group's directory has up to 64 characters, capitals among them
+    # Two containers of a group, started a moment apart: milliseconds tell them apart, the common part finds both.
+    group = "Family-Chat-" + "x" * 52  # a group's directory name has up to 64 characters, including capitals
     first, second = ctx.name(group), ctx.name(group)
     shared = first.rsplit("-", 1)[0]
     with contextlib.ExitStack() as talks:
@@ -53,7 +53,7 @@ def test_name_with_timestamp(ctx: CaseContext) -> None:
         expect(sorted(done.stdout.split()) == sorted([first, second]), f"both names: {first}, {second}", done.stdout)
         expect_run(ctx.docker("stop", "-t", "1", first, timeout=30))
         running = ctx.engine("ps", "--format", "{{.Names}}").split()
-        expect(first not in running and second in running, f"{first} stopped and {second} running", running)
+        expect(first not in running and second in running, f"{first} to be stopped and {second} to be running", running)
         clients[1].close_stdin()
         for talk in clients:
             talk.read_rest()
@@ -65,7 +65,7 @@ def test_name_with_timestamp(ctx: CaseContext) -> None:
 def test_simultaneous(ctx: CaseContext) -> None:
     shared = ctx.make("shared")
     words = [secrets.token_hex(8) for _ in range(AT_ONCE)]
-    # Each waits until all of them are there: if they did not run at the same time, none would end.
+    # Each waits for all the others: if they did not run at the same time, none would exit.
     script = (
         "touch /shared/up-$N; until [ $(ls /shared | grep -c ^up-) -eq 5 ]; do sleep 0.2; done;"
         'echo "$N $(cat) $(cat /own/word)"; echo "$N" > /own/answer; echo "err $N" >&2; exit "$1"'
@@ -86,12 +86,12 @@ def test_simultaneous(ctx: CaseContext) -> None:
             done = agent.end()
             expect_run(done, status=statuses[n], stdout=f"{n} to {n}: {word} {word}\n", stderr_has=f"err {n}\n")
             got = ctx.read(f"own-{n}/answer")
-            expect(got == f"{n}\n", f"agent {n}'s answer in its own directory", got)
+            expect(got == f"{n}\n", f"agent {n}'s answer to be in its own directory", got)
 
 
 @pytest.mark.case("Container output larger than 10MB", fix="the-container-does-not-start")
 def test_large_output(ctx: CaseContext) -> None:
-    # Twelve long lines, as an agent's JSON is: Podman logs every line by itself, a million short ones take minutes.
+    # Twelve long lines, like an agent's JSON: Podman logs each line separately, and a million short lines take minutes.
     lines, numbers = 12, 121_000
     wanted = b"".join(
         b",".join(b"%d" % n for n in range(line * numbers, (line + 1) * numbers)) + b"\n" for line in range(lines)
@@ -107,7 +107,7 @@ def test_large_output(ctx: CaseContext) -> None:
 
 @pytest.mark.case("Container timeout", fix="docker-stop-is-slow")
 def test_timeout(ctx: CaseContext) -> None:
-    # nanoclaw's own way with an agent that hangs: `docker stop`, given 15 s. Podman kills after 10.
+    # nanoclaw stops an agent that hangs with `docker stop` and a timeout of 15 s. Podman sends SIGKILL after 10 s.
     name = ctx.name("hangs")
     with ctx.docker.talking(run(ctx.probe, "sh", "-c", IGNORES_TERM, options=["-i", "--rm", "--name", name])) as talk:
         talk.expect("ready\n")
@@ -115,24 +115,24 @@ def test_timeout(ctx: CaseContext) -> None:
         expect_stopped(ctx, done, name)
         ctx.record.observe("stop_seconds", round(done.seconds, 1))
         expect(done.seconds >= GRACE - 1, f"no SIGKILL before the {GRACE} s of grace", f"{done.seconds:.1f} s")
-        # The grace is real time; what Podman needs besides, an emulated processor takes longer for.
+        # The grace period is real time. The rest of the work takes longer on an emulated processor.
         bound = GRACE + (STOP_BOUND - GRACE) * ctx.host.slowness
-        expect(done.seconds < bound, f"“docker stop” to end within {bound:g} s", f"{done.seconds:.1f} s")
+        expect(done.seconds < bound, f"“docker stop” to exit within {bound:g} s", f"{done.seconds:.1f} s")
         talk.read_rest()
-        expect(talk.status() == 137, "the client to end with 137, of SIGKILL", talk.status())
+        expect(talk.status() == 137, "the client to exit with 137 (SIGKILL)", talk.status())
     ctx.expect_gone(name)
 
 
 def kill_client(ctx: CaseContext, talk: Talk, pidfile: str) -> None:
-    """SIGKILL the docker client, as nanoclaw does after its time-out. Node then closes the input; so do we."""
+    """Kill the docker client with SIGKILL, like nanoclaw after its timeout, and close its stdin, like Node."""
     killed = ctx.host.run(shell('kill -KILL "$(cat "$1")"', pidfile))
-    expect(killed.returncode == 0, "a client that still runs, to be killed", killed.stderr)
+    expect(killed.returncode == 0, "a running client to kill", killed.stderr)
     talk.close_stdin()
 
 
 @pytest.mark.case("Killed client leaves no container", fix="a-killed-client-leaves-its-container")
 def test_killed_client(ctx: CaseContext) -> None:
-    # An agent that waits for input ends when its client is gone, since its input ends.
+    # An agent that reads stdin exits when its client is killed, because its stdin ends.
     name = ctx.name("orphan")
     pidfile = f"{ctx.directory}/client.pid"
     flags = ("-i", "--rm", "--name", name)
@@ -144,8 +144,8 @@ def test_killed_client(ctx: CaseContext) -> None:
 
 @pytest.mark.case("Orphan of a killed client is found and stopped", fix="a-killed-client-leaves-its-container")
 def test_orphan_clean_up(ctx: CaseContext) -> None:
-    # An agent that does not read on outlives its client, on Docker as well. nanoclaw looks for such at its start. It
-    # ignores SIGTERM, because older Podmans pass one on to the container when their client is killed.
+    # An agent that does not read stdin outlives its client, on Docker too. nanoclaw looks for orphans when it starts.
+    # This one ignores SIGTERM, because older Podman versions forward one when their client is killed.
     name = ctx.name("deaf-orphan")
     pidfile = f"{ctx.directory}/client.pid"
     flags = ("-i", "--rm", "--name", name)

@@ -1,4 +1,4 @@
-"""What the process inside is told, and as whom it runs."""
+"""The environment of a container's process, its user, and its isolation from the host."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def test_timezone(ctx: CaseContext) -> None:
     form = "%Y-%m-%d %H:%M:%S %Z"
     done = ctx.docker(run(ctx.probe, "date", f"+%s {form}", options=["--rm", "-e", "TZ=America/New_York"]))
     expect_run(done)
-    epoch, _, told = done.stdout.strip().partition(" ")
+    epoch, _, got = done.stdout.strip().partition(" ")
     expect(epoch.isdigit(), "seconds since 1970 and a local time", done.stdout)
     wanted = datetime.fromtimestamp(int(epoch), ZoneInfo("America/New_York")).strftime(form)
-    expect(told == wanted, f"New York's time, {wanted}", told)
+    expect(got == wanted, f"New York's time, {wanted}", got)
 
 
 @pytest.mark.case("--user flag", fix="permission-denied-in-the-workspace")
@@ -70,15 +70,15 @@ def test_user(ctx: CaseContext) -> None:
         uids, gids = "\t".join([str(uid)] * 4), "\t".join([str(gid)] * 4)
         expect_run(done, stdout=f"{uid}\n{gid}\nUid:\t{uids}\nGid:\t{gids}\n", stderr_has="Groups:")
         groups = done.stderr.split("Groups:")[-1].split()
-        # Under keep-id Podman gives a container the host user's own group as well.
+        # With keep-id, Podman also gives a container the host user's group.
         own = {str(gid), str(ctx.facts.gid)} if ctx.facts.engine == "podman" else {str(gid)}
         expect(set(groups) <= own, f"no further groups than {', '.join(sorted(own))}", groups)
 
 
 @pytest.mark.case("--add-host=host.docker.internal:host-gateway", fix="host-gateway-is-an-invalid-ip-address")
 def test_host_gateway(ctx: CaseContext) -> None:
-    # A service of the host's, reached by that name. The listener is a container on the host's own network: every host
-    # has the image, and not every host has nc.
+    # Reach a service of the host by that name. The listener is a container on the host's network: each host has the
+    # probe image, but not nc.
     word = secrets.token_hex(8)
     name = ctx.name("listener")
     port = str(20000 + secrets.randbelow(12000))
@@ -98,8 +98,8 @@ def test_host_gateway(ctx: CaseContext) -> None:
     )
 
 
-# Namespaces, privileges, network; then for each mount point which device and inode it is, and what it has at the path
-# of the host's secret.
+# Namespaces, privileges and network; then device and inode of each mount point, and its file at the path of the host's
+# secret.
 ISOLATION = """
 pwd
 for space in pid net mnt ipc uts; do readlink /proc/self/ns/$space; done
@@ -125,12 +125,12 @@ DIRECTORIES = """
 stat -L -c '%d:%i %n' / /home "$HOME" /etc /root /run /tmp /usr /var /var/tmp "/run/user/$(id -u)" 2>/dev/null
 true
 """
-CAPABILITIES = 0xA80425FB  # what Docker leaves a container that asks for nothing; Podman leaves less
+CAPABILITIES = 0xA80425FB  # Docker's default set; Podman's is a subset
 
 
 @pytest.mark.case("Isolation from the host", fix="the-container-does-not-start")
 def test_isolation(ctx: CaseContext) -> None:
-    # What nobody asked for is not there: the host's processes, its network, its files, its privileges.
+    # Nothing of the host that was not requested: processes, network, files, privileges.
     secret = secrets.token_hex(8)
     path = ctx.write("secret", secret)
     asked = run(ctx.probe, "sh", "-c", ISOLATION, "sh", path, options=["--rm"])
@@ -140,12 +140,12 @@ def test_isolation(ctx: CaseContext) -> None:
     kinds = ("pid", "net", "mnt", "ipc", "uts")
     spaces = ctx.host.run(["readlink", *(f"/proc/self/ns/{kind}" for kind in kinds)]).stdout.split()
     own = done.stdout.split()[1 : 1 + len(kinds)]
-    told = tuple(space.split(":")[0] for space in own)
-    expect(told == kinds, f"its namespaces told: {', '.join(kinds)}", own)
+    listed = tuple(space.split(":")[0] for space in own)
+    expect(listed == kinds, f"a list of its namespaces: {', '.join(kinds)}", own)
     expect(not set(spaces) & set(own), f"namespaces of its own: {', '.join(kinds)}", f"{own}, the host's {spaces}")
     bounding = re.search(r"CapBnd:\s*([0-9a-f]{16})\n", done.stdout)
     beyond = int(bounding[1], 16) & ~CAPABILITIES if bounding else -1
-    expect(beyond == 0, "no capability beyond those that Docker leaves a container", bounding[0] if bounding else "")
+    expect(beyond == 0, "no capability beyond Docker's default set", bounding[0] if bounding else "")
     expect(re.search(r"Seccomp:\s*2\n", done.stdout) is not None, "a filter of system calls (Seccomp: 2)", done.stdout)
     expect("routed" in done.stdout, "a network with a way out", "no default route")
     directories = dict(line.split(" ", 1) for line in ctx.host.run(["sh", "-c", DIRECTORIES]).stdout.splitlines())
@@ -154,7 +154,7 @@ def test_isolation(ctx: CaseContext) -> None:
     ]
     expect(not seen, "the host's own directories to be out of reach", f"mounted inside: {', '.join(seen)}")
     expect(secret not in done.stdout, "a host file that was not mounted to be out of reach", "its content")
-    # And nothing else: what the engine gives such a container when it is asked past the shim is all there is.
+    # And nothing else: the same container, started by the engine without the shim, must look the same.
     got, wanted = given(done.stdout), given(ctx.engine(*asked.with_options(ctx.docker.flags).words))
     differing = [
         *(f"also “{line}”" for line in got if line not in wanted),
@@ -162,13 +162,13 @@ def test_isolation(ctx: CaseContext) -> None:
     ]
     expect(
         got == wanted,
-        f"mounts, devices, environment, names and limits as {ctx.facts.engine} itself gives them",
-        "; ".join(differing) or "the same ones in another order, or twice",
+        f"mounts, devices, environment, names and limits as {ctx.facts.engine} itself sets them",
+        "; ".join(differing) or "the same lines in another order, or twice",
     )
 
 
-def given(told: str) -> list[str]:
-    """What a container says that it was given, line by line, without what is each container's own: its id, its name."""
-    hostname, *lines = re.sub(r"[0-9a-f]{64}", "ID", told.rpartition("given:\n")[2]).strip().split("\n")
+def given(output: str) -> list[str]:
+    """The lines of a container's output below “given:”, without its own id and name."""
+    hostname, *lines = re.sub(r"[0-9a-f]{64}", "ID", output.rpartition("given:\n")[2]).strip().split("\n")
     own = [" ".join(line.replace(f"HOSTNAME={hostname}", "HOSTNAME=HOST").split()) for line in lines]
     return ["the container itself" if hostname in line.split(" ") else line for line in own]

@@ -1,4 +1,4 @@
-"""Building, tagging and asking about images, and the start-up check that nanoclaw makes with `docker info`."""
+"""Building, tagging and inspecting images, and nanoclaw's startup check with `docker info`."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ GROUP = "Image operations"
 
 
 def image(ctx: CaseContext, name: str) -> str:
-    """A tag of the run's own, a short name as nanoclaw's are."""
+    """A tag of this run, a short name like nanoclaw's."""
     return f"nanoclaw-verify-{ctx.run}-{name}:{name}"
 
 
 def build_image(ctx: CaseContext, tag: str, *args: str, timeout: float = 60) -> Completed:
-    """`docker build -t TAG ARGS .` in the case's directory, as nanoclaw's set-up runs it."""
+    """`docker build -t TAG ARGS .` in the case's directory, like nanoclaw's setup."""
     done = ctx.docker(build(".", options=["-t", tag, *args]), within=["env", "-C", ctx.directory], timeout=timeout)
     expect_run(done)
     return done
 
 
 def content(ctx: CaseContext, tag: str, path: str) -> str:
-    """What a file of an image says, from inside."""
+    """The content of a file in an image, read inside a container."""
     done = ctx.docker(run(tag, "cat", path, options=["--rm"]))
     expect_run(done)
     return done.stdout
@@ -44,13 +44,17 @@ def test_build(ctx: CaseContext) -> None:
     ctx.write(
         "Dockerfile",
         f"FROM {ctx.probe}\nCOPY copied.txt /copied.txt\nRUN {{ echo built with $(cat /copied.txt);"
-        # Whether there is a network: nanoclaw's own steps are apt's and npm's.
+        # The build needs a network: nanoclaw's steps call apt and npm.
         " awk '$2 == 00000000 { print $3 }' /proc/net/route | grep -q . && echo and a network; true; } > /built\n",
     )
     build_image(ctx, tag)
     got = content(ctx, tag, "/built")
     wanted = f"built with {nonce}\nand a network\n"
-    expect(got == wanted, f"the image to hold what its RUN wrote, with {nonce}, having a network with a way out", got)
+    expect(
+        got == wanted,
+        f"the image to contain what its RUN step wrote, {nonce}, having a network with a default route",
+        got,
+    )
 
 
 @pytest.mark.case("docker build again under the same tag", fix="an-image-does-not-build")
@@ -74,7 +78,7 @@ def test_build_fails(ctx: CaseContext) -> None:
         done.returncode not in (0, 124, 137), "a failure of a build whose RUN fails", f"exit status {done.returncode}"
     )
     done = ctx.docker(run(tag, "sh", "-c", "ls /tmp", options=["--rm"]))
-    expect_run(done, stdout="")  # the tag stays with the last good image
+    expect_run(done, stdout="")  # the tag stays with the last successful build
 
 
 @pytest.mark.case("docker build --build-arg", fix="an-image-does-not-build")
@@ -85,7 +89,7 @@ def test_build_argument(ctx: CaseContext) -> None:
     ctx.write("Dockerfile", f"FROM {ctx.probe}\n{steps}")
     build_image(ctx, tag, "--build-arg", f"FONTS={nonce}")
     done = ctx.docker(run(tag, "sh", "-c", 'echo "$ARGUMENTS"', options=["--rm"]))
-    expect_run(done, stdout=f"{nonce} default\n")  # what was not given has its default
+    expect_run(done, stdout=f"{nonce} default\n")  # an argument that is not given has its default
 
 
 @pytest.mark.case("docker build -f", fix="an-image-does-not-build")
@@ -104,7 +108,7 @@ def test_build_cache_mount(ctx: CaseContext) -> None:
     tag, own = image(ctx, "cache"), marker(ctx.run)
     mount = f"RUN --mount=type=cache,id={own},target=/cache,sharing=locked"
     step = f"touch /cache/{own}; echo x >> /cache/runs; wc -l < /cache/runs > /seen"
-    # Two steps, so that no layer is taken for the other; --no-cache would empty BuildKit's cache.
+    # Two different steps: the second is not taken from the layer cache. --no-cache would empty BuildKit's cache.
     for turn in ("first", "second"):
         ctx.write("Dockerfile", f"FROM {ctx.probe}\n{mount} {step}; echo {turn}\n")
         build_image(ctx, tag)
@@ -113,13 +117,13 @@ def test_build_cache_mount(ctx: CaseContext) -> None:
     expect_run(done)
     expect(
         done.stdout.strip() == "2",
-        "the second build to find what the first left in the cache, and the image not to hold it",
+        "the second build to find what the first left in the cache, and the image not to contain it",
         done.stdout,
     )
 
 
 def images(text: str) -> int:
-    """How many images a text describes; -1 where it is no list in JSON."""
+    """The number of images in a JSON list; -1 if the text is not one."""
     try:
         found = parsed(text)
     except ValueError:
@@ -129,7 +133,7 @@ def images(text: str) -> int:
 
 @pytest.mark.case("docker image inspect", fix="an-image-does-not-build")
 def test_image_inspect(ctx: CaseContext) -> None:
-    # A size alone could be any number: two images that differ by known bytes.
+    # Two images whose sizes differ by a known number of bytes.
     ctx.write("Dockerfile", f"FROM {ctx.probe}\nCOPY payload /payload\n")
     sizes = []
     for name, payload in (("small", 1_000_000), ("large", 4_000_000)):
@@ -147,7 +151,7 @@ def test_image_inspect(ctx: CaseContext) -> None:
 
 
 def size_of(ctx: CaseContext, tag: str) -> int:
-    """How many bytes an image has, as nanoclaw asks for it."""
+    """An image's size in bytes, inspected like nanoclaw does."""
     done = ctx.docker("image", "inspect", tag, "--format", "{{.Size}}")
     expect_run(done)
     expect(re.fullmatch(r"\d+\n", done.stdout) is not None, "a number of bytes", done.stdout)
@@ -156,10 +160,10 @@ def size_of(ctx: CaseContext, tag: str) -> int:
 
 @pytest.mark.case("docker image inspect of a missing image", fix="an-image-does-not-build")
 def test_image_inspect_missing(ctx: CaseContext) -> None:
-    # nanoclaw's set-up decides by this whether to build.
+    # nanoclaw's setup uses this to decide whether to build.
     done = ctx.docker("image", "inspect", "localhost/nanoclaw-verify/no-such-image:latest")
     expect(done.returncode not in (0, 124, 137), "a failure", f"exit status {done.returncode}")
-    expect(bool(done.stderr.strip()), "a reason on stderr", "nothing")
+    expect(bool(done.stderr.strip()), "a reason on stderr", "no output")
 
 
 @pytest.mark.case("docker --version", fix="docker-is-not-the-shim")
@@ -171,11 +175,11 @@ def test_version(ctx: CaseContext) -> None:
 
 
 def version_line(facts: Facts) -> str:
-    """A regular expression for what `docker --version` prints of the engine that is installed."""
+    """A regular expression for the output of `docker --version` with the installed engine."""
     version = re.escape(facts.version)
     if facts.engine == "docker":
         return rf"Docker version {version}\S*, build \S+\n"
-    # Before 4.0 Podman said the name that it was called by.
+    # Podman before 4.0 prints the name it was called by.
     return rf"{'docker' if facts.version.startswith('3.') else 'podman'} version {version}\n"
 
 
@@ -192,20 +196,20 @@ def expect_live_info(ctx: CaseContext, done: Completed, running: int) -> None:
 
 
 def running_containers(ctx: CaseContext) -> int:
-    """How many containers run on the account, past the shim."""
+    """The number of running containers of the account, counted without the shim."""
     return len(ctx.engine("ps", "-q").split())
 
 
 @pytest.mark.case("docker info", fix="docker-info-fails")
 def test_info(ctx: CaseContext) -> None:
-    # A live figure, so that a canned answer is seen: one container more than a moment ago.
+    # One container more than before: a constant answer is detected.
     ctx.sleeper(ctx.name("bystander"))
     expect_live_info(ctx, ctx.docker("info", timeout=10), running_containers(ctx))
 
 
 @pytest.mark.case("docker info fails when the engine is broken", fix="docker-info-fails")
 def test_info_of_a_broken_engine(ctx: CaseContext) -> None:
-    # nanoclaw refuses to start on this status alone: it has to tell a broken engine from a good one.
+    # nanoclaw refuses to start on this exit status alone.
     broken = {
         "podman": {"CONTAINERS_STORAGE_CONF": ctx.write("storage.conf", "this is not TOML\n")},
         "docker": {"DOCKER_HOST": f"unix://{ctx.directory}/nobody-listens-here"},
@@ -216,9 +220,9 @@ def test_info_of_a_broken_engine(ctx: CaseContext) -> None:
 
 @pytest.mark.case("systemd-run --user --pipe --wait docker info", fix="docker-info-fails")
 def test_info_under_systemd(ctx: CaseContext) -> None:
-    # How nanoclaw's set-up finds out whether docker will work from its service.
+    # nanoclaw's setup tests in this way whether docker works from its service.
     if not ctx.has_session:
-        pytest.skip("this account has no systemd user session, so nanoclaw can't run as its service")
+        pytest.skip("this account has no systemd user session, so nanoclaw can't run as a user service")
     ctx.sleeper(ctx.name("bystander"))
     done = ctx.docker("info", within=IN_A_SERVICE, timeout=30)
     expect_live_info(ctx, done, running_containers(ctx))

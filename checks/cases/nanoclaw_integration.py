@@ -1,4 +1,4 @@
-"""The real invocation path: an agent's own image, nanoclaw's own arguments, a question in, the service's answer out."""
+"""Complete agents: their own image, nanoclaw's arguments, a question in, the service's answer out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import difflib
 import hashlib
 import re
 import shlex
-import time
 from collections.abc import Sequence
 
 import pytest
 
+from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run, shell
 from checks.engine.expect import expect
@@ -26,8 +26,8 @@ GROUP = "Nanoclaw integration"
 _MAPPING = "permission-denied-in-the-workspace"
 _ANSWER = "the-agent-does-not-answer"
 
-# Where each mount is tried from inside: kind:path. What may be written is; what may not be must refuse, but for
-# /dev/null, which stands over the secrets.
+# Tries each mount (kind:path) inside the container. Writing must succeed on rw and fail on ro, except for /dev/null,
+# which hides the secrets.
 _INSIDE = """
 echo "uid $(id -u) gid $(id -g) HOME $HOME TZ $TZ"
 for mount; do
@@ -45,11 +45,11 @@ _FOREIGN = 'find "$@" ! \\( -user "$(id -u)" -group "$(id -g)" \\) -printf "%p %
 
 _PROCESSES = "grep -h -s -E '^(Name|Pid|Uid):' /proc/[0-9]*/status"
 _PROCESS = re.compile(r"Name:\t(.+)\nPid:\t(\d+)\nUid:\t\d+\t(\d+)\t")  # the second of its uids is the effective one
-_HELPERS_BOUND = 5.0  # seconds on ordinary hardware: they end by themselves, a moment after their container
+_HELPERS_BOUND = 5.0  # seconds on ordinary hardware; they exit by themselves shortly after their container
 
 
 def expect_at_home(ctx: CaseContext, agent: RunningAgent, place: Workspace) -> None:
-    """Fail unless the running agent has its identity, can write what it may and can't what it may not."""
+    """Fail unless the running agent has the expected user, and can write exactly its writable mounts."""
     mounts = [f"{'ro' if each.readonly else 'rw'}:{each.target}" for each in place.mounts]
     done = ctx.host.run([ctx.facts.engine, "exec", agent.name, *shell(_INSIDE, *mounts)])
     uid, gid = (IMAGE_UID, IMAGE_UID) if ctx.uid == IMAGE_UID else (ctx.uid, ctx.facts.gid)
@@ -61,13 +61,13 @@ def expect_at_home(ctx: CaseContext, agent: RunningAgent, place: Workspace) -> N
             left = ctx.host.run(["cat", f"{mount.source}/.verify"])
             expect(
                 left.stdout == "here\n",
-                f"what was written to {mount.target} in {mount.source}",
+                f"what the agent wrote to {mount.target} to be in {mount.source}",
                 left.stdout or left.stderr,
             )
 
 
 def expect_ours(ctx: CaseContext, place: Workspace) -> None:
-    """Fail unless all that is in the writable mounts belongs to the host user."""
+    """Fail unless the host user owns every file in the writable mounts."""
     directories = [mount.source for mount in place.mounts if not mount.readonly]
     found = ctx.host.run(shell(_FOREIGN, *directories))
     engines = place.mount_points()
@@ -80,32 +80,37 @@ def expect_ours(ctx: CaseContext, place: Workspace) -> None:
 
 
 def expect_transcript(ctx: CaseContext, question: Question, place: Workspace) -> None:
-    """Fail unless the session's transcript is on the host: without it the next message would find no memory."""
+    """Fail unless the session's transcript is on the host: without it the next session starts without memory."""
     script = 'grep -r -l -F -- "$2" "$1"/projects'
     found = ctx.host.run(shell(script, place.path(place.claude), question.answer))
     expect(found.returncode == 0, f"a transcript with the answer in {place.claude}/projects", found.stderr or "none")
 
 
 def network_helpers(ctx: CaseContext) -> set[str]:
-    """The network helpers that the account runs, each by its name and process id."""
-    told = ctx.host.run(shell(_PROCESSES))
-    processes = _PROCESS.findall(told.stdout)
-    expect(bool(processes), "the host's processes in /proc", told.stderr.strip() or "none")
+    """The account's running network helpers, each as name and process id."""
+    done = ctx.host.run(shell(_PROCESSES))
+    processes = _PROCESS.findall(done.stdout)
+    expect(bool(processes), "the host's processes in /proc", done.stderr.strip() or "none")
     return {
         f"{name} {pid}" for name, pid, uid in processes if int(uid) == ctx.uid and re.search("pasta|slirp4netns", name)
     }
 
 
 def expect_no_new_helpers(ctx: CaseContext, before: set[str]) -> None:
-    """Fail unless, within seconds, no network helper is left that was not there before."""
-    deadline = time.monotonic() + _HELPERS_BOUND * ctx.slowness
-    while left := network_helpers(ctx) - before:
-        expect(time.monotonic() < deadline, "no network helper of the agent's left", ", ".join(sorted(left)))
-        time.sleep(0.5)
+    """Fail unless all network helpers that were not running before exit within seconds."""
+    left: set[str] = set()
+
+    def none_left() -> bool:
+        nonlocal left
+        left = network_helpers(ctx) - before
+        return not left
+
+    gone = poll(none_left, timeout=_HELPERS_BOUND * ctx.slowness, interval=0.5)
+    expect(gone, "the agent's network helpers to exit", ", ".join(sorted(left)))
 
 
 def converse_by_streams(ctx: CaseContext, handle: AgentHandle, *, is_main: bool = False) -> None:
-    """An agent of the first design from its start to its end."""
+    """Run an agent of nanoclaw 1.x from start to end."""
     image, question = handle.image(ctx), handle.question(ctx)
     place = workspace.for_streams(ctx, handle.agent, is_main=is_main)
     with running.streams(ctx, place, image, question, is_main=is_main) as agent:
@@ -113,25 +118,25 @@ def converse_by_streams(ctx: CaseContext, handle: AgentHandle, *, is_main: bool 
         expect_at_home(ctx, agent, place)
         done = agent.close()
     if done.returncode != 0:
-        raise agent.failure("the agent to end with status 0 after _close", f"status {done.returncode}", done)
+        raise agent.failure("the agent to exit with status 0 after _close", f"status {done.returncode}", done)
     sessions = {output.session for output in agent.outputs()}
     expect(all(sessions), "a session id in every output", repr(sessions))
     ctx.expect_gone(agent.name)
     left = ctx.host.run(["ls", ctx.directory + f"/{place.exchange}/input"]).stdout
-    expect("_close" not in left, "_close taken by the agent", left)
+    expect("_close" not in left, "the agent to consume _close", left)
     expect_transcript(ctx, question, place)
     expect_ours(ctx, place)
 
 
 def converse_by_databases(ctx: CaseContext, handle: AgentHandle) -> None:
-    """An agent of the second design from its start to its end."""
+    """Run an agent of nanoclaw 2.x from start to end."""
     image, question = handle.image(ctx), handle.question(ctx)
     place = workspace.for_databases(ctx, handle.agent, prompt=question.prompt)
     with running.databases(ctx, place, image, question) as agent:
         expect_answer(agent)
         expect_at_home(ctx, agent, place)
         listed = ctx.docker("ps", "--filter", f"label=nanoclaw-install={ctx.run}", "--format", "{{.Names}}")
-        expect(agent.name in listed.stdout.split(), f"“docker ps” by its label to list {agent.name}", listed.stdout)
+        expect(agent.name in listed.stdout.split(), f"“docker ps” with its label to list {agent.name}", listed.stdout)
         agent.close()
     ctx.expect_gone(agent.name)
     expect_transcript(ctx, question, place)
@@ -146,9 +151,9 @@ def test_reach(ctx: CaseContext, streams_or_databases_handle: AgentHandle) -> No
 @pytest.mark.case("docker build of the agent's own Dockerfile", fix="an-image-does-not-build")
 def test_agent_build(ctx: CaseContext, streams_or_databases_handle: AgentHandle, slow: bool) -> None:
     if ctx.host.slowness > 1 and not slow:
-        pytest.skip("takes half an hour on an emulated host, where agents come on disks; --slow runs it")
+        pytest.skip("takes half an hour on an emulated host; run it with --slow")
     image = streams_or_databases_handle.build(ctx)
-    # What an agent of either design needs of its image, each asked for a sign of life.
+    # The programs of the image that agents of 1.x and 2.x need.
     script = "node --version && git --version && bash --version | head -1 && id -un && ls -d /workspace/group"
     done = ctx.docker(run(image, "-c", script, options=["--rm", "--entrypoint", "sh"]))
     expect(done.returncode == 0, "node, git, bash and /workspace/group in the image", done.stderr or done.stdout)
@@ -176,7 +181,7 @@ def test_databases_image_uid(ctx_of_image_uid: CaseContext, databases_handle: Ag
 
 
 def apart(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
-    """What tells two command lines apart, in words: what the second has, lacks or has in another's place."""
+    """The differences of two command lines, one a line."""
     found = []
     for kind, a, b, c, d in difflib.SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
         if kind != "equal":
@@ -188,7 +193,7 @@ def apart(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
 @pytest.mark.case(
     "nanoclaw's own runContainerAgent()",
     fix=_ANSWER,
-    against="nanoclaw's own code calls docker here, without them",
+    against="nanoclaw's own code calls docker here, without the flags",
 )
 def test_own_code(ctx: CaseContext, checkout_handle: AgentHandle) -> None:
     image, question = checkout_handle.image(ctx), checkout_handle.question(ctx)
@@ -197,10 +202,10 @@ def test_own_code(ctx: CaseContext, checkout_handle: AgentHandle) -> None:
     expect(
         question.answer in results,
         f"the service's own words, “{question.answer}”",
-        f"{results}, and in the end {driven.end}",
+        f"{results}, and finally {driven.end}",
     )
-    expect(driven.end.get("status") == "success", "runContainerAgent() to end with success", driven.end)
-    # And what it asked of docker is what the cases above ask, word for word.
+    expect(driven.end.get("status") == "success", "runContainerAgent() to succeed", driven.end)
+    # Its docker command must equal the one that the cases above run, argument by argument.
     runs = [call for call in driven.calls if call.argv[:1] == ["run"]]
     expect(len(runs) == 1, "one “docker run”", [call.argv for call in driven.calls])
     name = runs[0].argv[runs[0].argv.index("--name") + 1]
@@ -211,16 +216,20 @@ def test_own_code(ctx: CaseContext, checkout_handle: AgentHandle) -> None:
         name=name, zone=running.ZONE, uid=ctx.uid, gid=ctx.facts.gid, mounts=place.mounts, image=image
     ).words
     asks = list(runs[0].argv)
-    expect(asks == ours, f"what we replay: {ours}", f"nanoclaw's own: {'; '.join(apart(ours, asks))}")
-    told = contract.input_of(prompt=question.prompt, group=workspace.GROUP, is_main=False, secrets=question.secrets)
-    expect(runs[0].stdin == hashlib.sha256(told).hexdigest(), "the stdin that we replay", "another one")
+    expect(
+        asks == ours,
+        f"the command that the cases run: {ours}",
+        f"nanoclaw's own command: {'; '.join(apart(ours, asks))}",
+    )
+    stdin = contract.input_of(prompt=question.prompt, group=workspace.GROUP, is_main=False, secrets=question.secrets)
+    expect(runs[0].stdin == hashlib.sha256(stdin).hexdigest(), "the stdin that the cases send", "different content")
     ctx.record.observe("docker_seconds", round(runs[0].seconds, 1))
     ctx.expect_gone(name)
 
 
 @pytest.mark.case("Agent in a directory with spaces", fix=_MAPPING)
 def test_agent_in_directory_with_spaces(ctx: CaseContext, streams_handle: AgentHandle) -> None:
-    # An agent of few words, which leaves its input in its group's directory.
+    # A minimal agent that writes its input to its group's directory.
     source = """
         import fs from 'node:fs';
         const input = fs.readFileSync(0, 'utf8');
@@ -234,7 +243,7 @@ def test_agent_in_directory_with_spaces(ctx: CaseContext, streams_handle: AgentH
     with running.streams(ctx, place, image, question) as agent:
         got = agent.answer()
         done = agent.ended("its answer")
-    expect(got == "# Global memory\n", "what its read-only mount says", got)
+    expect(got == "# Global memory\n", "the content of its read-only mount", got)
     left = ctx.read(f"my own  nanoclaw/groups/{workspace.GROUP}/input.json")
     expect(question.prompt in left, f"its input, with “{question.prompt}”, in its group's directory", left)
     expect(done.returncode == 0, "exit status 0", done.returncode)
@@ -242,7 +251,7 @@ def test_agent_in_directory_with_spaces(ctx: CaseContext, streams_handle: AgentH
 
 @pytest.mark.case("Agent output larger than 10MB", fix="the-container-does-not-start")
 def test_agent_output_large(ctx: CaseContext, streams_handle: AgentHandle) -> None:
-    # The agent's own source, in place of which a user's group may have another: here one that talks a lot.
+    # A user's group may replace the agent's source: here by one with large output.
     size = MAX_OUTPUT + 500_000
     source = f"""
         const result = 'x'.repeat({size});
@@ -270,19 +279,19 @@ def test_agents_at_once(ctx: CaseContext, streams_handle: AgentHandle) -> None:
             agents.append(stack.enter_context(asked))
         for agent in agents:
             expect_answer(agent)
-        # All have answered and none was told to end: so all of them must still be there.
+        # All agents have answered and none was asked to exit: all must still be running.
         listed = ctx.docker("ps", "--filter", "name=nanoclaw-", "--format", "{{.Names}}").stdout.split()
         missing = [agent.name for agent in agents if agent.name not in listed]
-        expect(not missing, f"“docker ps” to list all {MAX_AGENTS} agents", f"without {missing}")
+        expect(not missing, f"“docker ps” to list all {MAX_AGENTS} agents", f"a list without {missing}")
         for agent in agents:
             ctx.write(f"{agent.workspace.exchange}/input/_close", "")
         ends = [agent.ended("_close").returncode for agent in agents]
-    expect(ends == [0] * MAX_AGENTS, "all of them to end with status 0", ends)
+    expect(ends == [0] * MAX_AGENTS, "all agents to exit with status 0", ends)
 
 
 @pytest.mark.case("Agent that hangs is stopped", fix="docker-stop-is-slow")
 def test_agent_that_hangs(ctx: CaseContext, streams_handle: AgentHandle) -> None:
-    # As nanoclaw does it: `docker stop` and, where that fails or takes longer than 15 s, SIGKILL for the client.
+    # Like nanoclaw: `docker stop`, and SIGKILL for the client if that fails or takes more than 15 s.
     image, question = streams_handle.image(ctx), streams_handle.question(ctx, silent=True)
     place = workspace.for_streams(ctx, streams_handle.agent)
     helpers = network_helpers(ctx)
@@ -296,6 +305,6 @@ def test_agent_that_hangs(ctx: CaseContext, streams_handle: AgentHandle) -> None
             agent.kill_client()
         else:
             status = agent.ended("docker stop").returncode
-            expect(status == 137, "docker run to end with 137, of SIGKILL", status)
+            expect(status == 137, "docker run to exit with 137 (SIGKILL)", status)
     ctx.expect_gone(agent.name)
     expect_no_new_helpers(ctx, helpers)

@@ -1,4 +1,4 @@
-"""Limits: read from inside, and then made to bite. A limit that is accepted and ignored is none."""
+"""Limits, read inside the container, and enforced: an ignored limit fails its case."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ FIX = "limits-are-accepted-and-ignored"
 
 
 def limit(ctx: CaseContext, flag: str, file: str, wanted: str) -> None:
-    """Fail unless a container that was given the flag reads that limit in its own cgroup."""
+    """Fail unless a container started with the flag reads that limit in its cgroup."""
     done = ctx.docker(run(ctx.probe, "cat", f"{CGROUP}/{file}", options=["--rm", flag]))
     ctx.record.observe(file, done.stdout.strip())
     expect(
         done.returncode == 0,
-        f"{flag} taken, and {file} readable inside",
+        f"{flag} to be accepted, and {file} to be readable inside",
         f"status {done.returncode}: {done.stderr.strip()}",
     )
     expect(done.stdout == f"{wanted}\n", f"{file} to be {wanted} inside, from {flag}", done.stdout)
@@ -31,7 +31,7 @@ def limit(ctx: CaseContext, flag: str, file: str, wanted: str) -> None:
 @pytest.mark.case("--cpus", fix=FIX)
 def test_cpus(ctx: CaseContext) -> None:
     limit(ctx, "--cpus=2", "cpu.max", "200000 100000")
-    # Two busy loops under half a processor: what they get, by the cgroup's own account and clock.
+    # CPU time of two busy loops limited to half a processor, by the cgroup's accounting and the clock.
     script = (
         "spent() { sed -n 's/^usage_usec //p' /sys/fs/cgroup/cpu.stat; }; now() { cut -d' ' -f1 /proc/uptime; };"
         "(while :; do :; done) & (while :; do :; done) & sleep 0.5;"
@@ -40,10 +40,10 @@ def test_cpus(ctx: CaseContext) -> None:
     )
     done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=["--rm", "--cpus=0.5"]), timeout=30)
     expect_run(done)
-    told = re.fullmatch(r"(\d+) (\d+) ([\d.]+) ([\d.]+)\n", done.stdout)
-    expect(told is not None, "processor time and clock, before and after", done.stdout)
-    assert told
-    before, after, start, end = (float(part) for part in told.groups())
+    found = re.fullmatch(r"(\d+) (\d+) ([\d.]+) ([\d.]+)\n", done.stdout)
+    expect(found is not None, "CPU time and clock, before and after", done.stdout)
+    assert found
+    before, after, start, end = (float(part) for part in found.groups())
     share = (after - before) / 1e6 / (end - start)
     ctx.record.observe("share_of_half_a_cpu", round(share, 2))
     expect(0.35 <= share <= 0.65, "two busy loops under --cpus=0.5 to get about 0.5 processors", f"{share:.2f}")
@@ -52,7 +52,7 @@ def test_cpus(ctx: CaseContext) -> None:
 @pytest.mark.case("--memory", fix=FIX)
 def test_memory(ctx: CaseContext) -> None:
     limit(ctx, "--memory=4g", "memory.max", str(4 << 30))
-    # Within the limit it works, far past it (and past the swap that comes with it) it is killed.
+    # An allocation within the limit works. One far above it, and above the swap that comes with it, is killed.
     script = (
         "dd if=/dev/zero of=/dev/null bs=40M count=1 2>/dev/null && echo 40 MiB fit;"
         "exec dd if=/dev/zero of=/dev/null bs=256M count=1"
@@ -64,7 +64,7 @@ def test_memory(ctx: CaseContext) -> None:
 @pytest.mark.case("--pids-limit", fix=FIX)
 def test_pids_limit(ctx: CaseContext) -> None:
     limit(ctx, "--pids-limit=256", "pids.max", "256")
-    # The subshell dies of its first failed fork; the rest is built into the shell and forks nothing.
+    # The subshell exits at its first failed fork. The rest uses shell builtins only.
     script = "(n=0; while [ $n -lt 120 ]; do sleep 60 & n=$((n+1)); echo $n > /tmp/n; done); read n < /tmp/n; echo $n"
     done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=["--rm", "--pids-limit=64"]), timeout=30)
     expect_run(done, stderr_has="fork")
@@ -76,7 +76,7 @@ def test_pids_limit(ctx: CaseContext) -> None:
 
 @pytest.mark.case("--cpus, --memory and --pids-limit together", fix=FIX)
 def test_all_limits(ctx: CaseContext) -> None:
-    # From a user's service where there can be one, as nanoclaw runs: the container's control group is another one then.
+    # As a user service where the account has a session, like nanoclaw: the container's cgroup is a different one there.
     flags = ("--cpus=2", "--memory=4g", "--pids-limit=256")
     files = [f"{CGROUP}/{file}" for file in ("cpu.max", "memory.max", "pids.max")]
     script = 'cat "$@"; [ "$(cat /sys/fs/cgroup/memory.swap.max 2>/dev/null)" != max ] || echo swap without end'

@@ -1,12 +1,12 @@
-"""Invoke, with this project's exit statuses: nothing but a failed case ends with 1.
+"""Invoke with this project's exit statuses, of which 1 is reserved for failed cases.
 
-Invoke itself ends with 1 for a mistyped option, an error in a task and Ctrl-C alike.
+Invoke itself exits with 1 after a mistyped option, after an error in a task and after Ctrl-C.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -19,31 +19,47 @@ from checks.core.entry_point import leave, require_utf8, say
 from checks.core.errors import WrongUsage
 from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
+from checks.core.version import version
 
 _NO_EFFECT = ("command-timeout", "config", "dry", "echo", "hide", "prompt-for-sudo-password", "pty", "warn-only")
-"""Options of Invoke for shell commands and settings of its own: no task here has any."""
+"""Invoke's options for shell commands and for its own settings. No task here uses any."""
 
 T = TypeVar("T")
 
 
-def _guarded(prepared: Callable[..., T], *, parses: bool = False) -> Callable[..., T]:
-    """A stage of the program from which only its result comes back; everything else ends the process.
+def with_option_names(words: Sequence[str]) -> list[str]:
+    """The words of a command line, with ``render A B`` spelled ``render --name A --name B``.
 
-    ``parses``: the stage runs Invoke's parser alone, so that its errors are about what was typed.
+    Invoke has no option that takes several words. All words after ``render`` are options or names of documents.
+    """
+    words = list(words)
+    start = words.index("render") + 1 if "render" in words else len(words)
+    named = words[:start]
+    for word in words[start:]:
+        if not word.startswith("-") and named[-1] != "--name":
+            named.append("--name")
+        named.append(word)
+    return named
+
+
+def _guarded(stage: Callable[..., T], *, parses: bool = False) -> Callable[..., T]:
+    """Wrap a stage of the program: it returns its result, or ends the process with an exit status.
+
+    ``parses``: the stage only runs Invoke's parser, so its errors are wrong usage.
     """
 
-    @wraps(prepared)
-    def guarded(self: FrontDoor, *args: Any, **kwargs: Any) -> T:
+    @wraps(stage)
+    def guarded(self: ProjectProgram, *args: Any, **kwargs: Any) -> T:
         results: list[T] = []
         ended: list[int] = []
 
         def run() -> errors.Exit:
             try:
-                results.append(prepared(self, *args, **kwargs))
-            except Exit as asked:  # how a task hands its status on, and how Invoke ends after --help
-                if asked.message:
-                    raise WrongUsage(asked.message) from asked
-                ended.append(asked.code)
+                results.append(stage(self, *args, **kwargs))
+            except Exit as end:  # a task's exit status; Invoke's own end after --help
+                if end.message:
+                    raise WrongUsage(end.message) from end
+                ended.append(end.code)
             except ParseError as wrong:
                 named = wrong.context.name if wrong.context else None
                 raise WrongUsage(f"{wrong}", f"See: invoke {f'--help {named}' if named else '--list'}") from wrong
@@ -63,8 +79,8 @@ def _guarded(prepared: Callable[..., T], *, parses: bool = False) -> Callable[..
     return guarded
 
 
-class FrontDoor(Program):
-    """The program behind ``invoke``. Each stage ends the process by itself where it does not succeed."""
+class ProjectProgram(Program):
+    """The program behind ``invoke``. A stage that fails ends the process."""
 
     create_config = _guarded(Program.create_config)
     parse_core = _guarded(Program.parse_core, parses=True)
@@ -73,11 +89,17 @@ class FrontDoor(Program):
     update_config = _guarded(Program.update_config, parses=True)
     _make_parser = _guarded(Program._make_parser)  # noqa: SLF001
 
+    def print_version(self) -> None:
+        """Print the version of this project, not that of Invoke."""
+        number, _, _ = version().partition("+")  # without the commit
+        print(f"nanoclaw-podman-verify {number}")
+
     def _parse_tasks(self) -> None:
         require_utf8(sys.argv)
+        self.core.unparsed[:] = with_option_names(self.core.unparsed)
         super().parse_tasks()
         if self.core.remainder:
-            raise WrongUsage(f"Nothing is passed on behind “--”: {self.core.remainder}")
+            raise WrongUsage(f"No task takes arguments after “--”: {self.core.remainder}")
         for name in _NO_EFFECT:
             if self.args[name].value:
                 raise WrongUsage(f"Invoke's own option --{name} has no effect on these tasks.", "Leave it out.")
@@ -88,7 +110,7 @@ class FrontDoor(Program):
                     raise WrongUsage(f"--{argument.names[0]} has an empty value.", f"See: invoke --help {task.name}")
 
     def _execute(self) -> None:
-        # One after the other: a task hands its status on by an exception, which ends them all where it is not 0.
+        # A task passes its exit status on as an exception; any status but 0 skips the tasks after it.
         tasks = list(self.tasks)
         for task in tasks:
             self.tasks[:] = [task]
@@ -104,7 +126,7 @@ class FrontDoor(Program):
 
 
 class _OwnConfig(Config):
-    """Invoke's settings without files and variables of the user's, which are about other projects."""
+    """Invoke's settings, without the user's configuration files and variables: those belong to other projects."""
 
     @staticmethod
     def global_defaults() -> dict[str, Any]:
@@ -116,19 +138,16 @@ class _OwnConfig(Config):
         """Take nothing from files."""
 
     def load_shell_env(self) -> None:
-        """Take nothing from INVOKE_… variables."""
+        """Ignore the INVOKE_… variables."""
 
 
 def main() -> None:
-    """Be ``invoke`` for this project's tasks, from whichever directory it is called."""
-    FrontDoor(
-        name="Invoke", binary="inv[oke]", binary_names=["invoke", "inv"], version=invoke.__version__,
-        config_class=_OwnConfig,
-    ).run()  # fmt: skip
+    """Run ``invoke`` with this project's tasks, from any directory."""
+    ProjectProgram(name="Invoke", binary="inv[oke]", binary_names=["invoke", "inv"], config_class=_OwnConfig).run()
 
 
-def adopt() -> None:
-    """Become the class of the ``invoke`` that is just loading these tasks, for the stages that are yet to come."""
+def take_over() -> None:
+    """Replace the class of the running ``invoke``, which is loading these tasks, for its remaining stages."""
     program = invoke.main.program
     if type(program) is Program:
-        program.__class__ = FrontDoor
+        program.__class__ = ProjectProgram

@@ -1,4 +1,4 @@
-"""Reading what others wrote: files of a bounded size, JSON of a bounded depth, with a message that says so."""
+"""Reading untrusted files: bounded in size, JSON bounded in depth, with clear errors."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from pathlib import Path
 from typing import Any
 
 LARGEST = 64 * 2**20
-"""Bytes of a file: many times what the largest evidence has."""
+"""Bytes; much more than the largest evidence file."""
 
 
 class TooLarge(ValueError):
-    """A file has more bytes than are read."""
+    """A file is larger than the limit."""
 
 
 def read(path: Path, largest: int = LARGEST) -> bytes:
-    """The content of a file, which may be a device without an end. Raises OSError, and TooLarge (a ValueError)."""
+    """The content of a file, which may be an endless device. Raises OSError, and TooLarge (a ValueError)."""
     with path.open("rb") as file:
         data = file.read(largest + 1)
     if len(data) > largest:
-        raise TooLarge(f"it is larger than the {_spoken(largest)} that are read")
+        raise TooLarge(f"it is larger than {_in_words(largest)}")
     return data
 
 
 def read_text(path: Path, largest: int = LARGEST) -> str:
-    """The same as text in UTF-8. Raises also UnicodeDecodeError (a ValueError)."""
+    """The same as UTF-8 text. Also raises UnicodeDecodeError (a ValueError)."""
     return read(path, largest).decode()
 
 
 def read_json(path: Path, largest: int = LARGEST) -> Any:
-    """The value in a file of JSON. Raises OSError and ValueError."""
+    """The value of a JSON file. Raises OSError and ValueError."""
     return parsed(read(path, largest))
 
 
 def parsed(text: str | bytes) -> Any:
-    """The value of a JSON text. Raises ValueError, also where it is nested too deeply to be read."""
+    """The value of a JSON text. Raises ValueError, also if it is nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
 
-def _spoken(size: int) -> str:
+def _in_words(size: int) -> str:
     return f"{size // 2**20} MB" if size >= 2**20 else f"{size // 2**10} KB" if size >= 2**10 else f"{size} bytes"

@@ -1,4 +1,4 @@
-"""A directory of the cache that is whole: its files' sizes, written down last. What was cut short is built anew."""
+"""The manifest of a cached directory: its files' sizes, written last. An incomplete directory is rebuilt."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _FILE = "sealed.json"
 
 
 def write(directory: Path) -> None:
-    """Write down that the directory is whole as it is now; nothing in it may change from here on."""
+    """Write the manifest of a complete directory, which must not change afterwards."""
     (directory / _FILE).write_text(json.dumps(_sizes(directory)))
 
 
 def is_complete(directory: Path) -> bool:
-    """Whether the directory is there and every file of it has the size that it was sealed with."""
+    """Whether the directory has a manifest and every file has the size in it."""
     with contextlib.suppress(OSError, ValueError):
         return bool(read_json(directory / _FILE) == _sizes(directory))
     return False

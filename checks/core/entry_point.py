@@ -1,6 +1,6 @@
-"""Where a program of this project starts and ends: standard streams that can't fail it, one line, one exit status.
+"""The start and end of a program: safe standard streams, errors in one line, one exit status.
 
-Imports nothing but the standard library and ``problems``: what goes wrong while the rest is imported is handled too.
+Imports the standard library and modules that need nothing else: an error while importing the rest is reported too.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NoReturn, TextIO
 
-from checks.core.errors import Exit, HostProblem, ReaderGone, WrongUsage
+from checks.core import terminal
+from checks.core.errors import Exit, ReaderGone, WrongUsage
 from checks.core.outcome import run_and_report
 
 _NAMES = ("stdin", "stdout", "stderr")
 _failures: dict[int, OSError] = {}
-"""The error of each standard stream that could not be written, by descriptor. Later output is discarded."""
+"""The write error of each standard stream, by descriptor. Later output is discarded."""
 
 
 class _Output(io.FileIO):
     """A standard stream whose errors end neither the run nor its cleanup.
 
-    Rich ends a process with status 1 on a closed pipe, and Python with 120 where the last flush fails.
+    Otherwise Rich exits with 1 on a closed pipe, and Python with 120 if the last flush fails.
     """
 
     def write(self, data) -> int:  # type: ignore[no-untyped-def]
@@ -41,35 +42,24 @@ class _Output(io.FileIO):
 
 @contextlib.contextmanager
 def entering() -> Iterator[None]:
-    """Prepare the process, and end it with one line and an exit status where the block raises anything."""
+    """Prepare the process; if the block raises anything, report it in one line and exit."""
     prepare()
     try:
-        from checks.core import terminal  # noqa: PLC0415 - it needs packages, which may be missing
-
         terminal.guard()
         yield
     except SystemExit:
         raise
     except BaseException as error:
-        leave(status_of(error))
+        ending = error  # the name of the clause ends with it
 
+        def again() -> Exit:
+            raise ending
 
-def status_of(error: BaseException) -> Exit:
-    """Report an error in one line on standard error; its exit status."""
-
-    def again() -> Exit:
-        if isinstance(error, ModuleNotFoundError) and not (error.name or "checks").startswith("checks"):
-            raise HostProblem(
-                f"The Python package “{error.name}” is not installed in {sys.prefix}.",
-                "Run scripts/verify-podman-compat.sh, or: pip install -r requirements.txt -c constraints.txt",
-            ) from error
-        raise error
-
-    return run_and_report(again, say)
+        leave(run_and_report(again, say))
 
 
 def leave(status: int) -> NoReturn:
-    """End the process with this status, after all output is written. A report that could not be written is status 3."""
+    """Flush all output and exit with this status, or with 3 if standard output could not be written."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -83,12 +73,12 @@ def leave(status: int) -> NoReturn:
 
 
 def say(line: str) -> None:
-    """Print a line on standard error, by the stream that ``entering`` has guarded."""
+    """Print a line on standard error, through the stream that ``entering`` has guarded."""
     print(line, file=sys.stderr, flush=True)
 
 
 def require_utf8(words: Sequence[str]) -> None:
-    """Raise WrongUsage for an argument that is not valid text: it could be neither printed nor written to a report."""
+    """Raise WrongUsage for an argument that is not valid UTF-8: it could not be printed or written to a report."""
     for word in words:
         try:
             word.encode()
@@ -97,14 +87,14 @@ def require_utf8(words: Sequence[str]) -> None:
 
 
 def prepare() -> None:
-    """Make the standard streams safe: open, with every character encodable, and with errors as ``_Output`` has them.
+    """Make the standard streams safe: open, able to encode every character, with errors handled by ``_Output``.
 
-    A stream that someone has replaced, as pytest does, stays as it is.
+    Streams that were replaced, for example by pytest, are left alone.
     """
     for descriptor, name in enumerate(_NAMES):
         try:
             os.fstat(descriptor)
-        except OSError:  # closed: the next file that is opened would take its place
+        except OSError:  # closed: the next opened file would get its descriptor
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
             setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115

@@ -1,4 +1,4 @@
-"""What can keep a run from giving an answer, each kind with its own exit status."""
+"""Errors that stop a run, each with its exit status."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Exit(IntEnum):
     HOST_UNUSABLE = 3
     NOT_TESTED = 4
     OWN_FAULT = 70
-    """A bug of this project; 70 is EX_SOFTWARE of sysexits.h."""
+    """A bug in this project; 70 is EX_SOFTWARE of sysexits.h."""
     INTERRUPTED = 130
 
 
 class Problem(Exception):
-    """A run that can't go on, told to the user as one line: what happened, and what to do about it."""
+    """An error that stops the run, reported in one line: what happened, and what to do."""
 
     exit = Exit.HOST_UNUSABLE
 
@@ -34,20 +34,20 @@ class HostProblem(Problem):
 
 
 class NotTested(HostProblem):
-    """The host could not even be built, since nothing here reaches the archive of its distribution."""
+    """The host could not be built, because its distribution's package archive is unreachable."""
 
     exit = Exit.NOT_TESTED
 
 
 class WrongUsage(Problem):
-    """The user asked for something that does not exist or does not fit together."""
+    """The user asked for something that does not exist, or for a wrong combination."""
 
     exit = Exit.WRONG_USAGE
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asks the run to end."""
+    """A signal ended the run."""
 
 
 class ReaderGone(Interrupted):
-    """Whoever read the output has gone, as `head` does."""
+    """The reader of the output has exited, like `head`."""

@@ -1,4 +1,4 @@
-"""Files that a run leaves behind: written whole or not at all."""
+"""Atomic writes of a run's files."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from checks.core.output_paths import foreign
 
 
 def replace(path: Path, data: bytes, *, private: bool = False) -> None:
-    """Write a file, whether it was there or not; a link stays a link. Raises OSError, with nothing changed.
+    """Write or replace a file atomically; a link stays a link. Raises OSError, with nothing changed.
 
-    A new file can be read by all, one that was there keeps its mode; ``private``: only its owner can read it, either
-    way. A device or a pipe is written to: as root a rename would put a file in the place of /dev/null.
+    A new file is readable by all, an existing one keeps its mode; ``private``: only the owner can read it. Devices and
+    pipes are written to directly: as root, a rename would replace /dev/null.
     """
     if why := foreign(path):
         raise PermissionError(errno.EPERM, why, str(path))
@@ -26,22 +26,22 @@ def replace(path: Path, data: bytes, *, private: bool = False) -> None:
         return
     path = path.resolve()
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    aside = Path(name)
+    temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
         if not private:  # mkstemp makes it 0600
-            aside.chmod(path.stat().st_mode if path.exists() else 0o644)
-        aside.replace(path)
+            temporary.chmod(path.stat().st_mode if path.exists() else 0o644)
+        temporary.replace(path)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
 def replace_json(path: Path, value: Any, *, private: bool = False) -> None:
-    """Write a value as JSON that a person can read, and a diff can be read of. Raises OSError, with nothing changed.
+    """Write a value as indented JSON. Raises OSError, with nothing changed.
 
-    No secret is in it that is protected, and no character that a terminal would obey: those are escaped.
+    Secrets are masked, and characters that control a terminal are escaped.
     """
     text = terminal.json_escaped(redaction.redacted_text(json.dumps(value, indent=1, ensure_ascii=False)))
     replace(path, f"{text}\n".encode(), private=private)

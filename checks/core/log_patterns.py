@@ -1,8 +1,7 @@
-"""The guide's regular expressions, which are looked for in texts that anyone may have made: bounded in what they cost.
+"""Regular expressions for untrusted text, limited in cost.
 
-A pattern is refused that could take longer than in proportion to the text: one with a repeat that has no bound, with a
-repeat in a repeat, or with so many ways to match that a text could be made to try them all. Each has a literal, a
-string that every match has in it, so that a text without it is passed over.
+A pattern is refused if its time could grow faster than the text: an unbounded repeat, a repeat in a repeat, or too many
+ways to match at one place. Each pattern has a literal, a string in every match, so that other texts are skipped.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from re import _constants as parts  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
-_WAYS = 2000  # in which a pattern may be tried at one place of a text
-_SHORTEST = 3  # characters of a literal: a shorter one is in any text
+_WAYS = 2000  # of trying a pattern at one place of a text
+_SHORTEST = 3  # characters of a literal; a shorter one is in any text
 
 _REPEATS = {parts.MAX_REPEAT, parts.MIN_REPEAT, parts.POSSESSIVE_REPEAT}
 
 
 class Unbounded(ValueError):
-    """A pattern that some text would make take too long."""
+    """A pattern takes too long on some text."""
 
 
 class Pattern:
@@ -35,43 +34,40 @@ class Pattern:
         self.literals = literals
 
     def longest(self, text: str, lowered: str) -> int:
-        """How many characters of a text its longest match has; 0 for none. ``lowered`` is the text in lower case."""
+        """The length of the longest match in a text, 0 if none. ``lowered`` is the text in lower case."""
         if not self.possible(lowered):
             return 0
         return max((len(hit[0]) for hit in self.compiled.finditer(text)), default=0)
 
     def possible(self, lowered: str) -> bool:
-        """Whether a text, in lower case, may have it."""
+        """Whether a text, in lower case, may match."""
         return any(each in lowered for each in self.literals)
 
 
 def compiled(text: str) -> re.Pattern[str]:
-    """A regular expression that is bounded in what it costs.
-
-    Raises Unbounded where it is not, and re.error where it is none.
-    """
+    """Compile a regular expression. Raises Unbounded if it costs too much, re.error if it is invalid."""
     expression = re.compile(text, re.IGNORECASE | re.ASCII)
     _ways(parser.parse(text, re.IGNORECASE | re.ASCII))
     return expression
 
 
 def pattern(text: str) -> Pattern:
-    """The same, to be looked for in long texts. Raises Unbounded also where it has no literal."""
+    """The same for long texts. Also raises Unbounded if it has no literal."""
     expression = compiled(text)
     literals = _literals(parser.parse(text, re.IGNORECASE | re.ASCII))
     if not literals:
-        raise Unbounded(f"every match needs {_SHORTEST} characters in a row that are always the same")
+        raise Unbounded(f"every match needs {_SHORTEST} fixed consecutive characters")
     return Pattern(expression, tuple(each.lower() for each in literals))
 
 
 def _ways(items: Any) -> int:
-    """In how many ways the items can be tried at one place. Raises Unbounded."""
+    """The number of ways to try the items at one place. Raises Unbounded."""
     ways = 1
     for at, (kind, value) in enumerate(items):
         if kind in _REPEATS:
             least, most, repeated = value
             if most is parts.MAXREPEAT:
-                raise Unbounded("a repeat has no bound: write {0,300} in the place of * and {1,300} of +")
+                raise Unbounded("a repeat has no bound: write {0,300} instead of * and {1,300} instead of +")
             within = _ways(repeated)
             if most > 1 and within > 1:
                 raise Unbounded("a repeat is within another one")
@@ -88,19 +84,19 @@ def _ways(items: Any) -> int:
         elif kind in (parts.GROUPREF, parts.GROUPREF_EXISTS):
             raise Unbounded("it refers to a group")
         if ways > _WAYS:
-            raise Unbounded(f"it can be tried in more than {_WAYS} ways at one place of a text")
+            raise Unbounded(f"it has more than {_WAYS} ways to match at one place")
     return ways
 
 
 def _ways_of_branch(branches: Any) -> int:
     if all(kind is parts.LITERAL for each in branches for kind, _ in each):
         words = ["".join(chr(value) for _, value in each).lower() for each in branches]
-        return max(sum(word.startswith(other) for other in words) for word in words)  # at one place only these match
+        return max(sum(word.startswith(other) for other in words) for word in words)  # only these match at one place
     return sum(_ways(each) for each in branches)
 
 
 def _ends_at(repeated: Any, following: Any) -> bool:
-    """Whether a repeat can end in one way alone: it is of anything but the character that follows, as ``[^/]*/`` is."""
+    """Whether a repeat can end in one way only: it excludes the character that follows, like ``[^/]*/``."""
     return len(repeated) == len(following) == 1 and (repeated[0][0], repeated[0][1], following[0]) == (
         parts.NOT_LITERAL,
         following[0][1],
@@ -109,7 +105,7 @@ def _ends_at(repeated: Any, following: Any) -> bool:
 
 
 def _literals(items: Any) -> list[str]:
-    """Strings of which every match has one; empty where there are none that are long enough."""
+    """Strings of which every match contains one; empty if none is long enough."""
     found: list[list[str]] = []
     run = ""
     for kind, value in items:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from checks.core import redaction
-from checks.core.errors import Exit, Problem, ReaderGone, WrongUsage
+from checks.core.errors import Exit, HostProblem, Problem, ReaderGone, WrongUsage
 from checks.core.run_directories import cache
 
 
 def headline(problem: Problem) -> str:
-    """The line by which a user is told of a problem."""
+    """The line that reports a problem."""
     return f"{'Wrong usage' if isinstance(problem, WrongUsage) else 'The host can’t be used'}: {problem}"
 
 
 def run_and_report(run: Callable[[], Exit], say: Callable[[str], None]) -> Exit:
-    """The exit status of a command, whichever way ``run`` ends; what kept it from an answer is said in one line.
+    """Run a command; report the error that stopped it in one line, and return the exit status.
 
-    Only ``run`` itself returns CASE_FAILED: no error becomes that status.
+    Only ``run`` itself returns CASE_FAILED; no error does.
     """
     try:
         return run()
@@ -36,24 +37,36 @@ def run_and_report(run: Callable[[], Exit], say: Callable[[str], None]) -> Exit:
     except KeyboardInterrupt as interrupt:
         line, status = f"{'; '.join(['Interrupted', *_notes(interrupt)])}.", Exit.INTERRUPTED
     except Exception as error:
-        line, status = _fault(error), Exit.OWN_FAULT
+        if missing := _missing_package(error):
+            line, status = headline(missing), missing.exit
+        else:
+            line, status = _fault(error), Exit.OWN_FAULT
     with contextlib.suppress(OSError, ReaderGone):
         say(line)
     return status
 
 
+def _missing_package(error: Exception) -> HostProblem | None:
+    if not isinstance(error, ModuleNotFoundError) or (error.name or "checks").startswith("checks"):
+        return None
+    return HostProblem(
+        f"The Python package “{error.name}” is not installed in {sys.prefix}.",
+        "Run scripts/verify-podman-compat.sh, or: pip install -r requirements.txt -c constraints.txt",
+    )
+
+
 def _notes(error: BaseException) -> list[str]:
-    """What was seen after the error, on the way out."""
+    """Notes added to the error during cleanup."""
     return list(getattr(error, "__notes__", ()))
 
 
 def _fault(error: Exception) -> str:
-    """Write the traceback to a file that only this account can read; the line that names the error and the file."""
-    what = f"This is a bug of the project: {type(error).__name__}: {str(error).strip()[:300]}".splitlines()[0]
+    """Write the traceback to a private file; the line that names the error and the file."""
+    what = f"This is a bug in this project: {type(error).__name__}: {str(error).strip()[:300]}".splitlines()[0]
     try:
-        return f"{what} Its traceback: {_written(error)}"
+        return f"{what} Traceback: {_written(error)}"
     except OSError as unwritable:
-        return f"{what} Its traceback could not be written: {unwritable.strerror}."
+        return f"{what} The traceback could not be written: {unwritable.strerror}."
 
 
 def _written(error: Exception) -> Path:

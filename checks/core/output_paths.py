@@ -1,4 +1,4 @@
-"""Whether a path that an option names can be written: asked before a run, not at its end."""
+"""Checks that an output path can be written, before the run starts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from checks.core.errors import WrongUsage
 
 
 def require_parent_directory(option: str, path: str) -> None:
-    """Raise WrongUsage unless there is a directory for what ``option`` names; empty is no path."""
+    """Raise WrongUsage unless the parent directory of an option's path exists; an empty path is skipped."""
     if path == "-":
-        raise WrongUsage(f"{option} - is not supported: nothing is written to standard output.", "Name a file.")
+        raise WrongUsage(f"{option} - is not supported: output goes to a file only.", "Name a file.")
     if path and not (directory := Path(path).absolute().parent).is_dir():
         raise WrongUsage(f"{option}: the directory {directory} does not exist.")
 
 
 def require_directory(option: str, path: str) -> None:
-    """Raise WrongUsage unless ``path`` is a directory that can be written to, or can be made; empty is no path."""
+    """Raise WrongUsage unless ``path`` is a writable directory or can be made; an empty path is skipped."""
     require_parent_directory(option, path)
     if not path:
         return
@@ -27,21 +27,21 @@ def require_directory(option: str, path: str) -> None:
         raise WrongUsage(f"{option}: {directory} is not a directory.")
     written = directory if directory.exists() else directory.parent
     if not os.access(written, os.W_OK | os.X_OK):
-        raise WrongUsage(f"{option}: {written} can't be written.")
+        raise WrongUsage(f"{option}: {written} is not writable.")
 
 
 def foreign(path: Path) -> str:
-    """Why a file is not written at ``path``: there is a link, a pipe or a device of another account. Empty if not so.
+    """Why ``path`` is refused: a link, pipe or device of another account. Empty if it is fine.
 
-    In a directory that all accounts share, anyone can put a link to one of the user's own files.
+    In a shared directory, anyone can make a link to one of the user's files.
     """
-    for _ in range(40):  # links in a row, as many as Linux follows
+    for _ in range(40):  # chained links, as many as Linux follows
         try:
             seen = path.lstat()
         except OSError:
             return ""
         if not stat.S_ISREG(seen.st_mode) and seen.st_uid not in (os.geteuid(), 0):
-            return f"{path} is not a file, and belongs to another account (uid {seen.st_uid})"
+            return f"{path} is not a regular file and belongs to another account (uid {seen.st_uid})"
         if not stat.S_ISLNK(seen.st_mode):
             return ""
         path = path.parent / path.readlink()
@@ -49,7 +49,7 @@ def foreign(path: Path) -> str:
 
 
 def require_file(option: str, path: str) -> None:
-    """Raise WrongUsage unless the file that ``option`` names can be written at the end of a run; empty is no path."""
+    """Raise WrongUsage unless an option's file can be written at the end of a run; an empty path is skipped."""
     require_parent_directory(option, path)
     if not path:
         return
@@ -58,7 +58,7 @@ def require_file(option: str, path: str) -> None:
         raise WrongUsage(f"{option}: {file} is a directory; name a file in it.")
     if why := foreign(file):
         raise WrongUsage(f"{option}: {why}.", "Name another file.")
-    # A file is written aside and renamed, which is up to its directory; a device or a pipe is written to.
+    # A file is replaced by a rename, which needs a writable directory; a device or pipe is written to.
     written = file if file.exists() and not file.is_file() else file.resolve().parent
     if not os.access(written, os.W_OK):
-        raise WrongUsage(f"{option}: {written} can't be written.")
+        raise WrongUsage(f"{option}: {written} is not writable.")

@@ -1,4 +1,4 @@
-"""Where the files of this checkout are."""
+"""The directories of this checkout."""
 
 from __future__ import annotations
 
@@ -7,5 +7,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"
 EVIDENCE = ROOT / "evidence"
-SCHEMAS = Path(__file__).resolve().parents[1] / "evidence"
 GUIDE = "docs/TROUBLESHOOTING.md"
+DEFAULT_GUEST = "debian-13"
+"""The default throwaway host."""

@@ -1,24 +1,41 @@
-"""What a person sees while a long step runs: a spinner on a terminal, plain lines elsewhere. On standard error."""
+"""Progress of long steps on standard error: a spinner on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import IO
 
+from rich.console import Console as RichConsole
+from rich.console import ConsoleOptions, RenderableType
 from rich.progress import Progress as Bars
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 
-from checks.core.terminal import Console, console
+from checks.core.terminal import clean
+
+
+class Console(RichConsole):
+    """A console that cleans all text before it reaches the screen."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else clean(text), style, control)
+
+
+def plain_console(*, error: bool = False, file: IO[str] | None = None) -> Console:
+    """A console for plain lines, without wrapping and markup: standard output, standard error or ``file``."""
+    return Console(stderr=error, file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class Progress:
-    """Tells of steps that take time.
+    """Reports steps that take time.
 
-    On a terminal a step is a spinner with its seconds, gone when the step ends; elsewhere it is a line when it starts.
+    On a terminal, a step is a spinner that disappears at its end; elsewhere, a line when it starts.
     """
 
     def __init__(self, shown: Console | None = None) -> None:
-        self._console = shown or console(error=True)
+        self._console = shown or plain_console(error=True)
         self._bars: Bars | None = None
 
     @property
@@ -28,7 +45,7 @@ class Progress:
 
     @contextlib.contextmanager
     def step(self, what: str) -> Iterator[None]:
-        """Show that ``what`` is going on until the block ends. Steps may nest; none is shown as done."""
+        """Report a step until the block ends. Steps may nest."""
         if not self.live:
             self.say(f"{what} …")
             yield
@@ -49,7 +66,7 @@ class Progress:
         self._console.print(line)
 
     def _new_bars(self) -> Bars:
-        # Only while a step runs, and without taking over stdout: the report may go elsewhere than the spinner.
+        # Without redirecting stdout: the report may go elsewhere.
         bars = Bars(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),

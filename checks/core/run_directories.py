@@ -1,4 +1,4 @@
-"""A run and what belongs to it: its id, its directories, its lock; and what runs left that died without cleaning."""
+"""A run: its id, directories and lock; and the leftovers of runs that died without cleanup."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ import signal
 import stat
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from checks.core import files
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem, Interrupted
-from checks.core.progress import Progress
+from checks.core.polling import poll
+
+if TYPE_CHECKING:
+    from checks.core.progress import Progress
 
 PROGRAM = "nanoclaw-verify"
 MARK = "NANOCLAW_VERIFY_RUN"
-"""In the environment of every process that a run starts: how a dead run's leftovers are told from anyone else's."""
+"""A variable in the environment of every process of a run, which identifies leftovers of dead runs."""
 
 _SHARED = Path("/var/tmp")  # noqa: S108 - only mkdtemp makes anything in it
 _OWNER = "run"
@@ -37,7 +40,7 @@ _KILL_BOUND = 5.0  # seconds; a killed process takes a moment to go
 
 
 def cache() -> Path:
-    """This project's directory in the user's cache, made when missing.
+    """This project's directory in the user's cache, made if missing.
 
     A relative XDG_CACHE_HOME is ignored, as the XDG specification requires.
     """
@@ -48,7 +51,7 @@ def cache() -> Path:
         seen = directory.stat()
     except OSError as error:
         raise HostProblem(f"The cache directory {directory} can't be made: {error.strerror}.", _OWN_CACHE) from error
-    # Programs, disks and private keys are taken from there: whoever can write it can run code as this account.
+    # Programs, disks and private keys are read from there: who can write it can run code as this account.
     if seen.st_uid != os.geteuid():
         raise HostProblem(
             f"The cache directory {directory} belongs to another account (uid {seen.st_uid}).", _OWN_CACHE
@@ -80,7 +83,7 @@ def _own_group(seen: os.stat_result) -> bool:
 
 
 def _home() -> Path:
-    """This account's home: $HOME, or the one that the system has where that is unset, empty or relative."""
+    """This account's home: $HOME, or the system's entry if it is unset, empty or relative."""
     home = Path(os.environ.get("HOME", ""))
     if not home.is_absolute():
         try:
@@ -96,8 +99,8 @@ def _home() -> Path:
 class Run:
     """One run of this program.
 
-    ``directory`` (in the cache) holds its disks, ``scratch`` (short path, outside the home) its sockets and what other
-    users' ids must be able to enter. Both go with the run, unless it is kept.
+    ``directory`` (in the cache) contains its disks; ``scratch`` (short path, outside the home) its sockets, and files
+    for other user ids. Both are removed with the run, unless it is kept.
     """
 
     id: str
@@ -107,24 +110,24 @@ class Run:
 
     @property
     def sockets(self) -> Path:
-        """A directory that only this account can enter, for control sockets."""
+        """A directory for control sockets that only this account can enter."""
         return self.scratch / "s"
 
     def keep(self, host: str) -> None:
-        """Leave everything of this run where it is when it ends, until ``invoke clean``."""
+        """Keep everything of this run until ``invoke clean``."""
         self.kept = True
         _note(self.directory, host, kept=True)
 
     def aims_at(self, host: str) -> None:
-        """Write down which host the run leaves objects on, before it makes any."""
+        """Record the host before the run makes objects on it."""
         _note(self.directory, host, kept=False)
 
 
 @contextlib.contextmanager
 def new_run() -> Iterator[Run]:
-    """A run of its own id, locked while it lives. Its directories are removed at the end, unless it was kept.
+    """A new run, locked while it is active. Its directories are removed at the end, unless it was kept.
 
-    A signal that asks for its end raises Interrupted in the block.
+    SIGINT, SIGTERM and SIGHUP raise Interrupted in the block.
     """
     run_id = secrets.token_hex(5)
     directory = cache() / "runs" / run_id
@@ -146,13 +149,13 @@ def new_run() -> Iterator[Run]:
                 os.environ.pop(MARK, None)
                 if not run.kept:
                     remove(run)
-                    _look_back(run, ending)
+                    _check_removed(run, ending)
 
 
-def _look_back(run: Run, ending: BaseException | None) -> None:
-    """Look at what is left of a removed run. Raises HostProblem, or notes it on the error that ends the run."""
+def _check_removed(run: Run, ending: BaseException | None) -> None:
+    """Check that a run is removed. Raises HostProblem, or adds a note to the error that ended the run."""
     if left := leftovers(run.id, cache()):
-        problem = HostProblem(f"The run {run.id} left behind: {'; '.join(left)}.", "Remove it by hand.")
+        problem = HostProblem(f"Run {run.id} could not remove: {'; '.join(left)}.", "Remove it by hand.")
         if ending is None or isinstance(ending, KeyboardInterrupt):
             raise problem
         ending.add_note(str(problem))
@@ -162,11 +165,11 @@ def _look_back(run: Run, ending: BaseException | None) -> None:
 
 @contextlib.contextmanager
 def _signals_raise() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP end the run as Ctrl-C does: by an exception, so that everything is given back."""
+    """Make SIGTERM and SIGHUP raise an exception like Ctrl-C, so that the run cleans up."""
 
     def raise_it(number: int, _: FrameType | None) -> None:
         for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(each, signal.SIG_IGN)  # cleaning up is not to be interrupted again
+            signal.signal(each, signal.SIG_IGN)  # don't interrupt the cleanup
         raise Interrupted(signal.Signals(number).name)
 
     before = {each: signal.signal(each, raise_it) for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
@@ -179,7 +182,7 @@ def _signals_raise() -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(file: Path, progress: Progress, waiting: str) -> Iterator[None]:
-    """The only run, of those that lock ``file``, until the block ends; says ``waiting`` while another one is."""
+    """Hold a lock until the block ends; report ``waiting`` while another run holds it."""
     with file.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -190,43 +193,46 @@ def locked(file: Path, progress: Progress, waiting: str) -> Iterator[None]:
 
 
 def dead_runs() -> list[tuple[Run, str]]:
-    """Runs that ended without cleaning up, each with the host it aimed at; not those that live or were kept."""
+    """Runs that ended without cleanup, each with its host; not active or kept ones."""
     dead = [(run, str(note.get("host", ""))) for run, note in _unlocked() if not note.get("kept")]
     return [*dead, *((run, "") for run in _orphans())]
 
 
 def kept_runs() -> list[tuple[Run, str]]:
-    """Runs that were kept to be looked at, each with the host it aimed at."""
+    """Runs that were kept for inspection, each with its host."""
     return [(run, str(note.get("host", ""))) for run, note in _unlocked() if note.get("kept")]
 
 
 def stop(run: Run) -> None:
-    """End what a run left running here. First of all: a client that lives may yet start what was just removed."""
-    deadline = time.monotonic() + _KILL_BOUND
-    while (left := processes_of(run.id)) and time.monotonic() < deadline:
+    """Kill a run's processes on this machine, before anything is removed: a client could start new objects."""
+
+    def stopped() -> bool:
+        left = processes_of(run.id)
         for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(0.05)
+        return not left
+
+    poll(stopped, timeout=_KILL_BOUND, interval=0.05)
 
 
 def remove(run: Run) -> None:
-    """End what a run left running here, and remove its directories."""
+    """Kill a run's processes on this machine, and remove its directories."""
     stop(run)
     for directory in (run.scratch, run.directory):
         remove_tree(directory)
 
 
 def remove_tree(directory: Path) -> None:
-    """Remove a directory and all in it, as far as that is possible; it may not be there."""
+    """Remove a directory and its content as far as possible; it may be missing."""
     shutil.rmtree(directory, ignore_errors=True)
-    if directory.exists():  # files of subordinate ids, from a build by a plain user: only its namespace may remove them
+    if directory.exists():  # files of subordinate ids: only root of a user namespace can remove them
         argv = ["unshare", "--map-auto", "--map-root-user", "rm", "-rf", "--", str(directory)]
         subprocess.run(argv, capture_output=True, check=False)
 
 
 def processes_of(run_id: str) -> list[int]:
-    """The processes of this machine, besides our own, that a run started."""
+    """A run's processes on this machine, except this one."""
     wanted = f"{MARK}={run_id}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -237,13 +243,11 @@ def processes_of(run_id: str) -> list[int]:
 
 
 def leftovers(run_id: str, where: Path) -> list[str]:
-    """What is left of a run on this machine, in words; ``where`` is its cache. A killed process gets a moment to go."""
-    deadline = time.monotonic() + _KILL_BOUND
-    while (processes := processes_of(run_id)) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    """Leftovers of a run on this machine, a line each, after killed processes have exited; ``where`` is its cache."""
+    poll(lambda: not processes_of(run_id), timeout=_KILL_BOUND, interval=0.05)
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if run_id in line]
     return [
-        *(f"process {pid}: {' '.join(words(pid))[:80]}" for pid in processes),
+        *(f"process {pid}: {' '.join(words(pid))[:80]}" for pid in processes_of(run_id)),
         *(
             f"directory {directory}"
             for directory in (where / "runs" / run_id, *_scratch_of(run_id))
@@ -254,22 +258,22 @@ def leftovers(run_id: str, where: Path) -> list[str]:
 
 
 def words(pid: int) -> list[str]:
-    """A process's command line; empty where it has ended."""
+    """A process's command line; empty if it has exited."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
     return []
 
 
 def _make_scratch(run_id: str, directory: Path) -> Path:
-    """Make a run's scratch directory, with a name that nobody can predict; a file in it names ``directory``."""
+    """Make a run's scratch directory with an unpredictable name; a link in it points to ``directory``."""
     scratch = Path(tempfile.mkdtemp(prefix=f"{PROGRAM}-{run_id}.", dir=_SHARED))
     (scratch / _OWNER).symlink_to(directory)
-    scratch.chmod(0o711)  # other users' ids may pass, and neither list nor write
+    scratch.chmod(0o711)  # other users may pass, but neither list nor write
     return scratch
 
 
 def _scratch_of(run_id: str) -> list[Path]:
-    """The scratch directories that this account owns, for runs of that id (a glob pattern)."""
+    """This account's scratch directories of a run id (a glob pattern)."""
     return [
         path
         for path in sorted(_SHARED.glob(f"{PROGRAM}-{run_id}.*"))
@@ -288,13 +292,13 @@ def _unlocked() -> Iterator[tuple[Run, dict[str, object]]]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                continue  # it lives
+                continue  # it is active
             if (note := _read(directory)) or not any(directory.glob("run.json")):
                 yield _run(directory.name), note
 
 
 def _orphans() -> Iterator[Run]:
-    """Runs of which only the scratch directory is left: their cache was removed."""
+    """Runs with only a scratch directory left: their cache was removed."""
     for scratch in _scratch_of("[0-9a-f]" * 10):
         owner = scratch / _OWNER
         if owner.is_symlink() and not owner.exists():

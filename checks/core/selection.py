@@ -1,4 +1,4 @@
-"""Which cases run: patterns against names, positive and negative."""
+"""Selection of cases by positive and negative patterns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from checks.core.errors import WrongUsage
 
 
 def matches(pattern: str, names: Sequence[str]) -> bool:
-    """Whether any of the names has the pattern in it, case aside. ``*``, ``?`` and ``[…]`` are wild cards."""
+    """Whether a name contains the pattern, ignoring case. ``*``, ``?`` and ``[…]`` are wildcards."""
     wanted = f"*{pattern.casefold()}*"
     return any(fnmatchcase(name.casefold(), wanted) for name in names)
 
@@ -21,23 +21,23 @@ def selected(
     kind: str = "case",
     listing: str = "invoke verify --list",
 ) -> list[bool]:
-    """For each case (or what else ``kind`` calls them), given by its names, whether it runs.
+    """For each case (or other ``kind``), given by its names, whether it is selected.
 
-    A pattern that starts with ``!`` or ``not `` takes away. Without any positive pattern, all cases are there to take
-    away from. Raises WrongUsage where a pattern matches nothing, or nothing is left.
+    A pattern that starts with ``!`` or ``not `` excludes. Without positive patterns, all cases are included. Raises
+    WrongUsage if a pattern matches nothing, or nothing is left.
     """
     wanted = [pattern for pattern in patterns if not _negative(pattern)]
     unwanted = [stripped for pattern in patterns if (stripped := _negative(pattern))]
     for pattern in (*wanted, *unwanted):
         if not any(matches(pattern, names) for names in cases):
-            raise WrongUsage(f"No {kind} matches “{pattern}”.", f"{listing} shows them all.")
+            raise WrongUsage(f"No {kind} matches “{pattern}”.", f"List them with: {listing}")
     chosen = [
         (not wanted or any(matches(pattern, names) for pattern in wanted))
         and not any(matches(pattern, names) for pattern in unwanted)
         for names in cases
     ]
     if not any(chosen):
-        raise WrongUsage(f"The patterns leave no {kind} to run.", f"{listing} shows them all.")
+        raise WrongUsage(f"The patterns exclude every {kind}.", f"List them with: {listing}")
     return chosen
 
 

@@ -71,7 +71,7 @@ def _decode(kind: Any, value: Any) -> Any:
     try:
         made: Any = pattern(value) if kind is Pattern else compiled(value) if get_origin(kind) is re.Pattern else None
     except Unbounded as error:
-        problem = "could take for ever" if "characters in a row" not in str(error) else "can't be used"
+        problem = "could take for ever" if "consecutive characters" not in str(error) else "can't be used"
         raise ValueError(f"has “{value}”, which {problem}: {error}") from error
     except (re.error, RecursionError) as error:
         raise ValueError(f"has “{value}”, which is not a regular expression: {error}") from error
@@ -139,6 +139,8 @@ def _in_words(reason: str, info: Any) -> str:
         return f"“{hit[1]}” is not a key here"
     if hit := re.fullmatch(r"Expected `(\w+)` of length >= 1", reason):
         return f"must be {_KINDS[hit[1]]} that is not empty"
+    if hit := re.fullmatch(r"Expected `str` matching regex '(.+)'", reason):
+        return f"must match {hit[1]}"
     if hit := re.fullmatch(r"Expected `(?:int|float)` ([<>]=?) (\S+)", reason):
         return f"must be {hit[1]} {hit[2]}"
     if hit := re.fullmatch(r"Expected `(.+)`, got `(.+)`", reason):

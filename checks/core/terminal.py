@@ -1,7 +1,7 @@
-"""The one way to a terminal: all that a command prints is cleaned here, of secrets and of what a terminal obeys.
+"""Cleaning everything that is printed, of secrets and of characters that control a terminal.
 
-Output of docker, of containers and of hosts reaches the report, headlines and tables. A control sequence in it could
-rewrite lines, set the clipboard or the title, and a bidirectional control could reorder what is read.
+Output of docker, containers and hosts is in reports, errors and tables. A control sequence in it could rewrite lines or
+set the clipboard; a bidirectional control could reorder text.
 """
 
 from __future__ import annotations
@@ -9,16 +9,12 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, TextIO, cast
-
-from rich.console import Console as RichConsole
-from rich.console import ConsoleOptions, RenderableType
-from rich.segment import Segment
+from typing import Any, TextIO, cast
 
 from checks.core import redaction
 
-# Unicode's Cc, Cf, Cs, Zl and Zp, but for the newline and the tab. Zero-width characters are among them: they make
-# names look alike that are not. A list, since asking unicodedata for every character takes 0.2 s at each start.
+# Unicode's Cc, Cf, Cs, Zl and Zp except newline and tab, including zero-width characters, which make different names
+# look alike. A literal, because asking unicodedata for every character takes 0.2 s at each start.
 _OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f"
     "\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
@@ -27,40 +23,27 @@ _OBEYED = re.compile(
 
 
 def clean(text: str) -> str:
-    """The text as it may be shown: secrets masked, control and format characters spelled out (``\\x1b``)."""
+    """The text with secrets masked, and control and format characters escaped (``\\x1b``)."""
     return _OBEYED.sub(_spelled, redaction.redacted_text(text.replace("\r\n", "\n")))
 
 
 def json_escaped(text: str) -> str:
-    """JSON text in which such characters are escaped as JSON has it: the same value, harmless to print."""
+    """JSON text with such characters escaped: the same value, safe to print."""
     return _OBEYED.sub(_in_json, text)
 
 
 def say(text: str = "", *, error: bool = False, end: str = "\n") -> None:
-    """Print a text, cleaned; on standard error where ``error``. Whoever reads it has it at once."""
+    """Print a text, cleaned and flushed; on standard error if ``error``."""
     stream = sys.stderr if error else sys.stdout
     stream.write(clean(text) + end)
     stream.flush()
 
 
-class Console(RichConsole):
-    """A console that shows nothing as it came: every renderable is cleaned, however it reaches the screen."""
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else clean(text), style, control)
-
-
-def console(*, error: bool = False, file: IO[str] | None = None) -> Console:
-    """A console for plain lines, which wraps and marks up nothing: standard output, standard error or ``file``."""
-    return Console(stderr=error, file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
-
-
 class _Guarded:
-    """A stream that cleans what others print: the option parser, the interpreter, libraries."""
+    """A stream that cleans output of the option parser, the interpreter and libraries."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.rich_proxied_file = stream  # rich prints there: its own control sequences are wanted
+        self.rich_proxied_file = stream  # rich prints there: its own control sequences are needed
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
@@ -79,7 +62,7 @@ class _Guarded:
 
 
 def guard() -> None:
-    """Clean all that this process prints from now on by its standard output and error, whoever prints it."""
+    """Clean everything that this process prints from now on, standard output and error."""
     if sys.stdout is sys.__stdout__ and sys.stdout:
         sys.stdout = cast("TextIO", _Guarded(sys.stdout))
     if sys.stderr is sys.__stderr__ and sys.stderr:

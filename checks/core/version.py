@@ -11,11 +11,15 @@ from checks.core.paths import ROOT
 _TIMEOUT = 5.0  # seconds
 
 
-@functools.cache
 def version() -> str:
-    """The version in pyproject.toml, in a git checkout with its commit: ``0.1.0+1a2b3c4d5e6f``."""
-    number: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    return f"{number}+{found}" if (found := commit()) else number
+    """The version, in a git checkout with its commit: ``0.1.0+1a2b3c4d5e6f``."""
+    return f"{number()}+{commit()}" if commit() else number()
+
+
+@functools.cache
+def number() -> str:
+    """The version in pyproject.toml."""
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
 
 
 @functools.cache

@@ -1,51 +1,43 @@
-"""``docs/COMPATIBILITY.md``: what the committed evidence says, as tables."""
+"""``docs/COMPATIBILITY.md``: the committed evidence as tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from packaging.version import Version
 
-from checks.core.errors import Exit
-from checks.core.outcome import run_and_report
-from checks.core.paths import ROOT
-from checks.core.progress import Progress
-from checks.core.rendering import deliver, render_template
+from checks.core.paths import DEFAULT_GUEST, ROOT
+from checks.core.rendering import render_template
 from checks.documents.picture import svg
-from checks.engine.prepared_host import DEFAULT_GUEST, profiles
-from checks.evidence import stored
-from checks.evidence.stored import Stored
+from checks.engine.prepared_host import profiles
+from checks.evidence import store
+from checks.evidence.model import Case, Verification
 from checks.hosts import recipe
 from checks.hosts.base import TITLES
 from checks.matrix import differences, expectations
-from checks.matrix.expectations import Expectations, Known
+from checks.matrix.expectations import Expectations, ExpectedFailure
 
 DOCUMENT = ROOT / "docs" / "COMPATIBILITY.md"
 PICTURE = ROOT / "docs" / "images" / "verify.svg"
 REFERENCE = "docker-engine"
 
 
-def render_compatibility(*, check: bool = False) -> Exit:
-    """Render the document and the picture of a report, or with ``check`` report whether a committed one is stale."""
-
-    def render() -> Exit:
-        rendered = {
-            DOCUMENT: text(stored.committed(), expectations.load(), differences.explanations()),
-            PICTURE: svg(stored.find(DEFAULT_GUEST)),
-        }
-        command = "invoke render-compatibility"
-        return max(deliver(path, content, check=check, command=command) for path, content in rendered.items())
-
-    return run_and_report(render, Progress().say)
+def files() -> Mapping[Path, str]:
+    """The document, and the picture of a report."""
+    return {
+        DOCUMENT: text(store.committed(Verification), expectations.load(), differences.explanations()),
+        PICTURE: svg(store.find(DEFAULT_GUEST)),
+    }
 
 
-def text(all_evidence: Sequence[Stored], known: Expectations, why: Sequence[differences.Explanation]) -> str:
-    """The document. Hosts come in the order of their engine's version, Docker Engine first."""
+def text(all_evidence: Sequence[Verification], known: Expectations, why: Sequence[differences.Explanation]) -> str:
+    """The document. Hosts are sorted by their engine's version, Docker Engine first."""
     evidence = sorted(all_evidence, key=_order)
     main = [each for each in evidence if each.profile == profiles(recipe.load(each.name))[0]]
     stock = [each for each in evidence if each not in main]
-    reasons: list[Known] = []
+    reasons: list[ExpectedFailure] = []
     tables = [
         _table("As recommended", main, known, reasons),
         *([_table("Stock: Podman without the recommended setting", stock, known, reasons)] if stock else []),
@@ -54,7 +46,7 @@ def text(all_evidence: Sequence[Stored], known: Expectations, why: Sequence[diff
     return render_template(
         "compatibility.md.j2",
         hosts=[_host(each) for each in main],
-        unproven=[name for name in recipe.known() if name not in {each.name for each in main}],
+        not_tested=[name for name in recipe.known() if name not in {each.name for each in main}],
         tables=tables,
         reasons=reasons,
         skipped=_skipped(evidence),
@@ -65,39 +57,41 @@ def text(all_evidence: Sequence[Stored], known: Expectations, why: Sequence[diff
     )
 
 
-def _order(each: Stored) -> tuple[bool, Version, bool, str]:
+def _order(each: Verification) -> tuple[bool, Version, bool, str]:
     facts = each.host
-    return (facts["engine"] != "docker", Version(facts["version"]), not _ordinary(each), each.name)
+    return (facts.engine != "docker", Version(facts.version), not _standard(each), each.name)
 
 
-def _ordinary(each: Stored) -> bool:
-    """Whether the host has what distributions have today, so that its engine's version is what tells it apart."""
-    return bool(each.host["init"] == "systemd" and each.host["cgroups"] == "v2")
+def _standard(each: Verification) -> bool:
+    """Whether the host has systemd and cgroup v2, so that it differs from others only by its engine's version."""
+    return each.host.init == "systemd" and each.host.cgroups == "v2"
 
 
-def _host(each: Stored) -> dict[str, str]:
+def _host(each: Verification) -> dict[str, str]:
     facts = each.host
     return {
         "name": each.name,
         "description": recipe.load(each.name).description.split(":")[0],
-        "engine": f"{TITLES[facts['engine']]} {facts['version']}",
-        "kernel": facts["kernel"],
-        "cgroups": facts["cgroups"],
-        "network": facts["network"].split(" ")[0],
-        "storage": facts["storage"],
+        "engine": f"{TITLES[facts.engine]} {facts.version}",
+        "kernel": facts.kernel,
+        "cgroups": facts.cgroups,
+        "network": facts.network.split(" ")[0],
+        "storage": facts.storage,
         "tested": each.started[:10],
     }
 
 
-def _table(title: str, evidence: Sequence[Stored], known: Expectations, reasons: list[Known]) -> dict[str, Any]:
-    """One table. A reason that it needs and that ``reasons`` lacks is added there; cells name it by its number."""
+def _table(
+    title: str, evidence: Sequence[Verification], known: Expectations, reasons: list[ExpectedFailure]
+) -> dict[str, Any]:
+    """One table. Cells refer to ``reasons`` by number; new ones are added there."""
 
-    def cell(each: Stored, case: Mapping[str, Any] | None) -> str:
-        if case is None or case["outcome"] == "skipped":
+    def cell(each: Verification, case: Case | None) -> str:
+        if case is None or case.outcome == "skipped":
             return "–"
-        if case["outcome"] == "passed":
+        if case.outcome == "passed":
             return "✓"
-        reason = known.of(case["id"], each.host)
+        reason = known.of(case.id, each.host)
         if reason is None:
             return "✗ (unexpected)"
         if reason not in reasons:
@@ -106,7 +100,7 @@ def _table(title: str, evidence: Sequence[Stored], known: Expectations, reasons:
 
     return {
         "title": title,
-        "hosts": [f"{each.name} ({each.host['version']})" for each in evidence],
+        "hosts": [f"{each.name} ({each.host.version})" for each in evidence],
         "rows": [
             {"label": label, "cells": [cell(each, each.case(case)) for each in evidence]}
             for case, label in _labels(evidence).items()
@@ -114,52 +108,49 @@ def _table(title: str, evidence: Sequence[Stored], known: Expectations, reasons:
     }
 
 
-def _labels(evidence: Iterable[Stored]) -> dict[str, str]:
+def _labels(evidence: Iterable[Verification]) -> dict[str, str]:
     """The labels of all cases, by their ids, in the report's order."""
-    return {case["id"]: case["label"] for each in evidence for case in each.cases}
+    return {case.id: case.label for each in evidence for case in each.cases}
 
 
-def _skipped(evidence: Sequence[Stored]) -> list[dict[str, Any]]:
+def _skipped(evidence: Sequence[Verification]) -> list[dict[str, Any]]:
     hosts: dict[tuple[str, str], list[str]] = {}
     for each in evidence:
         for case in each.cases:
-            if case["outcome"] == "skipped":
-                hosts.setdefault((case["label"], case["reason"]), []).append(each.name)
+            if case.outcome == "skipped":
+                hosts.setdefault((case.label, case.reason), []).append(each.name)
     return [{"label": label, "reason": reason, "hosts": names} for (label, reason), names in hosts.items()]
 
 
-def _versions(main: Sequence[Stored]) -> list[dict[str, Any]]:
-    """By pattern, the versions of Podman on which it fails and passes; patterns that pass on all are left out."""
-    podmans = [each for each in main if each.host["engine"] == "podman" and _ordinary(each)]
+def _versions(main: Sequence[Verification]) -> list[dict[str, Any]]:
+    """The versions of Podman on which each pattern fails and passes, except those that pass on all."""
+    podmans = [each for each in main if each.host.engine == "podman" and _standard(each)]
     rows = []
     for case, label in _labels(podmans).items():
         by_outcome: dict[str, list[str]] = {"failed": [], "passed": [], "skipped": []}
         for each in podmans:
             if found := each.case(case):
-                by_outcome[found["outcome"]].append(each.host["version"])
+                by_outcome[found.outcome].append(each.host.version)
         if by_outcome["failed"]:
             rows.append({"label": label, "bad": by_outcome["failed"], "good": by_outcome["passed"]})
     return rows
 
 
 def _differences(
-    main: Sequence[Stored], why: Sequence[differences.Explanation], known: Expectations
+    main: Sequence[Verification], why: Sequence[differences.Explanation], known: Expectations
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """What differs from the reference, a line an explanation, and what has none."""
+    """The differences from the reference: by explanation, and those without one."""
     reference = next((each for each in main if each.name == REFERENCE), None)
-    explained: dict[differences.Reason, list[str]] = {}
+    explained: dict[tuple[str, str], list[str]] = {}
     unexplained: dict[tuple[str, str], list[str]] = {}
     for each in main if reference else ():
-        for difference in differences.between(reference, each) if reference and each is not reference else ():
-            reason = differences.reason(difference, reference, each, why, known) if reference else None
-            hosts = (
-                explained.setdefault(reason, [])
-                if reason
-                else unexplained.setdefault((difference.label, difference.field), [])
-            )
-            if each.name not in hosts:
-                hosts.append(each.name)
+        assert reference
+        for reason, found in differences.by_reason(reference, each, why, known).items():
+            if reason:
+                explained.setdefault((reason.because, reason.entry), []).append(each.name)
+            for key in {(difference.label, difference.field): None for difference in found} if not reason else ():
+                unexplained.setdefault(key, []).append(each.name)
     return (
-        [{"because": reason.because, "entry": reason.entry, "hosts": hosts} for reason, hosts in explained.items()],
+        [{"because": because, "entry": entry, "hosts": hosts} for (because, entry), hosts in explained.items()],
         [{"label": label, "field": field, "hosts": hosts} for (label, field), hosts in unexplained.items()],
     )

@@ -1,74 +1,55 @@
-"""``docs/TRUST.md``: what was injected, what was caught, what cannot be; from the evidence and the catalogue."""
+"""``docs/TRUST.md``: which mutations the cases caught, from the evidence and the catalogue."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from checks.core.errors import Exit
-from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
-from checks.core.progress import Progress
-from checks.core.rendering import deliver, render_template
-from checks.matrix.table import clock
-from checks.mutation import catalogue, stored
+from checks.core.rendering import render_template
+from checks.evidence import store
+from checks.evidence.model import MutationRun
+from checks.matrix.report import clock
+from checks.mutation import catalogue
 from checks.mutation.catalogue import Mutation
 from checks.mutation.faults.catalogue import FAULTS
-from checks.mutation.verdict import MutationStatus, Pair, score
+from checks.mutation.verdict import MutationStatus, recorded, score
 from checks.runner.plugin import CaseInfo
 from checks.runner.verify import all_cases
 
 DOCUMENT = ROOT / "docs" / "TRUST.md"
-EVIDENCE = ROOT / "evidence" / "trust"
-COMMAND = "invoke render-trust"
+_MESSAGE = 120  # characters of a failure that the table quotes
 
 
-def render_trust(*, check: bool = False) -> Exit:
-    """Render the document, or with ``check`` say whether the one that stands there is stale."""
-
-    def render() -> Exit:
-        evidence = [stored.read(file) for file in sorted(EVIDENCE.glob("*.json"))]
-        rendered = text(evidence, catalogue.load(), all_cases())
-        return deliver(DOCUMENT, rendered, check=check, command=COMMAND)
-
-    return run_and_report(render, Progress().say)
-
-
-def text(evidence: Sequence[Mapping[str, Any]], sabotages: Sequence[Mutation], cases: Sequence[CaseInfo]) -> str:
+def files() -> Mapping[Path, str]:
     """The document."""
-    hosts = [_host(each, sabotages, cases) for each in evidence]
-    return render_template("trust.md.j2", hosts=hosts, faults=FAULTS)
+    return {DOCUMENT: text(store.committed(MutationRun), catalogue.load(), all_cases())}
 
 
-def _host(seen: Mapping[str, Any], sabotages: Sequence[Mutation], cases: Sequence[CaseInfo]) -> dict[str, Any]:
-    """What one host's evidence says of every sabotage, as it is now, and every case of it."""
-    results = {(each["sabotage"], each["case"]): each for each in seen["results"]}
-    pairs = [
-        _pair(results.get((sabotage.name, case.id)), sabotage, case)
-        for case in cases
-        for sabotage in sabotages
-        if case.id in sabotage.cases
-    ]
-    faults = [pair for pair in pairs if not pair.sabotage.equivalent]
+def text(evidence: Sequence[MutationRun], mutations: Sequence[Mutation], cases: Sequence[CaseInfo]) -> str:
+    """The document."""
+    runs = [_run(each, mutations, cases) for each in evidence]
+    return render_template("trust.md.j2", runs=runs, faults=FAULTS)
+
+
+def _run(run: MutationRun, mutations: Sequence[Mutation], cases: Sequence[CaseInfo]) -> dict[str, Any]:
+    """One run's results for every mutation and case as they are now."""
+    trials = list(recorded(run, mutations, cases))
+    faults = [trial for trial in trials if not trial.mutation.equivalent]
     return {
-        "facts": seen["host"],
-        "date": seen["started"][:10],
-        "minutes": clock(seen["seconds"]),
-        "score": score(pairs),
-        "ran": [pair for pair in faults if pair.verdict is not MutationStatus.NOT_RUN],
-        "left_out": [pair for pair in faults if pair.verdict is MutationStatus.NOT_RUN],
-        "even": [pair for pair in pairs if pair.sabotage.equivalent],
+        "host": run.host,
+        "date": run.started[:10],
+        "minutes": clock(run.seconds),
+        "score": score(trials),
+        "rows": [(trial, _cell(trial.expected), _cell(trial.got)) for trial in faults if trial.verdict.ran],
+        "left_out": [trial for trial in faults if trial.verdict is MutationStatus.NOT_RUN],
+        "not_run_yet": [trial for trial in trials if trial.verdict is MutationStatus.NOT_RUN_YET],
+        "equivalent": [trial for trial in trials if trial.mutation.equivalent],
     }
 
 
-def _pair(found: Mapping[str, Any] | None, sabotage: Mutation, case: CaseInfo) -> Pair:
-    if found is None or found["digest"] != sabotage.digest:
-        return Pair(sabotage, case.id, case.label, MutationStatus.NOT_RUN, got="new, or changed since")
-    verdict = MutationStatus(found["verdict"])
-    return Pair(sabotage, case.id, case.label, verdict, _cell(found["expected"]), _cell(found["got"]))
-
-
-def _cell(said: str) -> str:
-    """A failure's words as a cell of a table: one line, not too long."""
-    line = " ".join(said.replace("|", "\\|").replace("`", "'").split())
-    return line if len(line) <= 120 else f"{line[:120]}…"
+def _cell(message: str) -> str:
+    """A message as a cell of a table: one line, cut where it is long."""
+    line = " ".join(message.replace("|", "\\|").replace("`", "'").split())
+    return line if len(line) <= _MESSAGE else f"{line[:_MESSAGE]}…"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from checks.capacity import table
 from checks.capacity.wslconfig.plan import BASE, CONTAINER, GB, Machine, plan, spoken
 from checks.capacity.wslconfig.render import PRESETS
-from checks.core.errors import Exit, WrongUsage
-from checks.core.outcome import run_and_report
+from checks.core.errors import WrongUsage
 from checks.core.paths import ROOT
-from checks.core.progress import Progress
-from checks.core.rendering import deliver, render_template
+from checks.core.rendering import render_template
 from checks.engine import flags
-from checks.evidence import capacity as findings
+from checks.evidence import store
+from checks.evidence.model import Capacity
 from checks.hosts.base import TITLES
 from checks.nanoclaw import contract
 
@@ -23,14 +25,10 @@ MOST = 8
 """The largest number of agents of the formula's table."""
 
 
-def render_parallel(*, check: bool = False) -> Exit:
-    """Render the document, or with ``check`` say whether the one that stands there is stale."""
-
-    def render() -> Exit:
-        rendered = text(findings.committed(), flags.load().recommended())
-        return deliver(DOCUMENT, rendered, check=check, command="invoke render-parallel")
-
-    return run_and_report(render, Progress().say)
+def files() -> Mapping[Path, str]:
+    """The document."""
+    evidence = [msgspec.to_builtins(each) for each in store.committed(Capacity)]
+    return {DOCUMENT: text(evidence, flags.load().recommended())}
 
 
 def text(evidence: Sequence[Mapping[str, Any]], recommended: Sequence[str]) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import re
 
-from checks.core.terminal import Console
+import msgspec
+
+from checks.core.progress import Console
 from checks.engine.docker import Record
+from checks.evidence.model import Verification
 from checks.evidence.run import CaseResult, Evidence
-from checks.evidence.stored import Stored
 from checks.hosts.base import Facts
 from checks.runner.report import Report
 
 _WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
-def svg(stored: Stored) -> str:
+def svg(stored: Verification) -> str:
     """The report as a terminal shows it, in SVG; the same text for the same evidence."""
     run = evidence(stored)
     screen = Console(record=True, file=io.StringIO(), width=1000, highlight=False, markup=False, soft_wrap=True)
@@ -32,14 +34,15 @@ def svg(stored: Stored) -> str:
     return _WEB_FONT.sub("", screen.export_svg(title=title, unique_id="report"))
 
 
-def evidence(stored: Stored) -> Evidence:
+def evidence(stored: Verification) -> Evidence:
     """The run as the report needs it, without what its commands printed."""
-    host = {key: value for key, value in stored.host.items() if key not in ("name", "profile")}
+    host = msgspec.structs.asdict(stored.host)
+    facts = Facts(**{key: value for key, value in host.items() if key not in ("name", "profile")}, home="")
     cases = [
         CaseResult(
-            case["id"], case["group"], case["label"], case["outcome"], case["seconds"], Record(),
-            case.get("expected", ""), case.get("got", ""), case.get("reason", ""),
+            case.id, case.group, case.label, case.outcome, case.seconds, Record(),
+            case.expected or "", case.got or "", case.reason,
         )
         for case in stored.cases
     ]  # fmt: skip
-    return Evidence(stored.name, stored.profile, Facts(**host, home=""), cases=cases)
+    return Evidence(stored.name, stored.profile, facts, cases=cases)

@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from checks.core.errors import Exit
-from checks.core.outcome import run_and_report
+import msgspec
+
 from checks.core.paths import ROOT
-from checks.core.progress import Progress
-from checks.core.rendering import deliver, render_template
+from checks.core.rendering import render_template
 from checks.documents import injection
 from checks.engine import flags
 from checks.engine.flags import Hardening
-from checks.evidence import hardening as findings
-from checks.evidence.hardening import Stored
+from checks.evidence import store
+from checks.evidence.model import HardeningRun
 from checks.hardening.browser import BARE, SET, SET_UNFILTERED, SET_WITHOUT
 
 DOCUMENT = ROOT / "docs" / "SECURITY.md"
 _FAILURE = 400  # characters of an agent's failure that the document quotes
 
 
-def render_security(*, check: bool = False) -> Exit:
-    """Render the document, or with ``check`` report whether it is stale."""
+@dataclass(frozen=True)
+class Stored:
+    """A hardening run as built-in types."""
 
-    def render() -> Exit:
-        rendered = text(findings.committed(), flags.load())
-        return deliver(DOCUMENT, rendered, check=check, command="invoke render-security")
+    kind: str
+    name: str
+    host: Mapping[str, Any]
+    started: str
+    agent: str
+    found: Any
 
-    return run_and_report(render, Progress().say)
+    @classmethod
+    def of(cls, run: HardeningRun) -> Stored:
+        """That run."""
+        values = msgspec.to_builtins(run)
+        return cls(run.kind, run.name, values["host"], run.started, run.agent, values["found"])
+
+
+def files() -> Mapping[Path, str]:
+    """The document."""
+    return {DOCUMENT: text([Stored.of(each) for each in store.committed(HardeningRun)], flags.load())}
 
 
 def text(evidence: Sequence[Stored], hardening: Hardening) -> str:
@@ -62,7 +76,9 @@ def why_not(found: Mapping[str, Any], hardening: Hardening) -> str:
         return "measured with another set of flags"
     if found["ok"]:
         return ""
-    reasons = [f"`{row['flag']}`: {row.get('lacking') or row['bite']}" for row in found["flags"] if not row["ok"]]
+    reasons = [
+        f"`{row['flag']}`: {row.get('unenforced') or row['enforcement']}" for row in found["flags"] if not row["ok"]
+    ]
     if not found["agent"]["passed"]:
         reasons.append("no agent answers")
     if failed := [case["label"] for case in found["cases"] if case["outcome"] == "failed" and "known" not in case]:
@@ -104,12 +120,12 @@ def _verdict(row: Mapping[str, Any]) -> str:
 
 
 def _enforced(row: Mapping[str, Any]) -> str:
-    if lacking := row.get("trouble") or row.get("lacking"):
-        return f"**no**: {lacking}"
+    if missing := row.get("error") or row.get("unenforced"):
+        return f"**no**: {missing}"
     if not row["attacks"]:
         return "in force; no attack, since it removes a protection"
-    stopped = [each["id"] for each in row["attacks"] if each["bite"] == "enforced"]
-    return f"yes: {', '.join(stopped)}" if row["bite"] == "enforced" else f"**no**: {row['bite']}"
+    stopped = [each["id"] for each in row["attacks"] if each["enforcement"] == "enforced"]
+    return f"yes: {', '.join(stopped)}" if row["enforcement"] == "enforced" else f"**no**: {row['enforcement']}"
 
 
 def _options(hardening: Hardening, workaround: str) -> str:
@@ -145,7 +161,7 @@ def _inconclusive(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dic
         for each in alone:
             for row in each.found:
                 for attack in row["attacks"] if row["id"] == flag.id else ():
-                    if attack["bite"] == "inconclusive":
+                    if attack["enforcement"] == "inconclusive":
                         by_attack.setdefault(attack["id"], []).append(each.name)
         for attack, hosts in by_attack.items():
             known = hardening.attacks.get(attack)

@@ -1,105 +1,95 @@
-"""``docs/TROUBLESHOOTING.md``, rendered from the catalogue."""
+"""``docs/TROUBLESHOOTING.md``, rendered from the catalogue and the recorded reproductions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from checks.core.errors import Exit
-from checks.core.outcome import run_and_report
 from checks.core.paths import GUIDE, ROOT
-from checks.core.progress import Progress
-from checks.core.rendering import deliver, render_template
+from checks.core.rendering import render_template
 from checks.guide import catalogue, records
-from checks.guide.catalogue import Entry, Error, Section, Seen
-from checks.guide.printing import Printed, filled, steps
-from checks.guide.records import Reproduced
+from checks.guide.catalogue import Entry, Error, Place, SearchText, Section, wrap
+from checks.guide.records import ReproductionRecord
 
 DOCUMENT = ROOT / GUIDE
 
 
-def render_troubleshooting(*, check: bool = False) -> Exit:
-    """Render the document, or with ``check`` say whether the one that stands there is stale."""
-    return run_and_report(
-        lambda: deliver(DOCUMENT, _as_it_should_be(), check=check, command="invoke render-troubleshooting"),
-        Progress().say,
-    )
-
-
-def _as_it_should_be() -> str:
+def files() -> Mapping[Path, str]:
+    """The document."""
     entries = catalogue.load()
-    return text(entries, records.load(entries))
+    return {DOCUMENT: text(entries, records.load(entries))}
 
 
-def text(entries: Mapping[str, Entry], reproduced: Mapping[str, Sequence[Reproduced]]) -> str:
-    """The document, from the catalogue and from what was reproduced of it."""
-    mended = sum(any(run.mended for run in runs) for runs in reproduced.values())
-    by_section = {section: [each for each in entries.values() if each.section is section] for section in Section}
+def text(entries: Mapping[str, Entry], reproduced: Mapping[str, Sequence[ReproductionRecord]]) -> str:
+    """The document's text."""
+    fixed = sum(any(record.fixed for record in several) for several in reproduced.values())
     return render_template(
         "troubleshooting.md.j2",
         entries=list(entries.values()),
         sections=[
-            (section.value, [_shown(entry, reproduced.get(entry.id, ())) for entry in of_it])
-            for section, of_it in by_section.items()
+            (
+                section.heading,
+                [_values(each, reproduced.get(each.id, ())) for each in entries.values() if each.section is section],
+            )
+            for section in Section
         ],
-        counted=filled(_counted(len(entries), mended, len(reproduced) - mended)),
+        summary=wrap(_summary(len(entries), fixed, len(reproduced) - fixed)),
     )
 
 
-def _counted(entries: int, mended: int, seen: int) -> str:
-    others = f"; {seen} more were only seen, since their fix is beyond a throwaway host" if seen else ""
-    return f"{mended} of the {entries} entries were reproduced and mended so{others}. Each says where."
+def _summary(entries: int, fixed: int, symptom_only: int) -> str:
+    counted = f"Of {entries} entries, {fixed} were reproduced and fixed on throwaway hosts."
+    if symptom_only:
+        counted += f" For {symptom_only} more, the symptom was reproduced, but a throwaway host can't test the fix."
+    return f"{counted} Each entry names the hosts."
 
 
-def errors(entry: Entry, runs: Sequence[Reproduced]) -> Sequence[Error]:
-    """Its messages: those that its reproductions captured, then those of the catalogue.
+def errors(entry: Entry, several: Sequence[ReproductionRecord]) -> Sequence[Error]:
+    """The entry's messages: those that its reproductions captured, then those of the catalogue.
 
-    What showed the symptom is a message only where it is one that the look-up finds the entry by.
+    A captured line is a message only if ``--explain`` finds the entry by it.
     """
-    captured: dict[str, list[Seen]] = {}
-    for run in runs:
-        said = records.message(run.captured)
-        if entry.matched(catalogue.Lines([said])):
-            captured.setdefault(said, []).append(run.place)
-    return [*(Error(said, tuple(places)) for said, places in captured.items()), *entry.errors]
+    captured: dict[str, list[Place]] = {}
+    for record in several:
+        line = records.message(record.error_line)
+        if entry.match_length(SearchText([line])):
+            captured.setdefault(line, []).append(record.place)
+    return [*(Error(text=line, observed=tuple(places)) for line, places in captured.items()), *entry.errors]
 
 
-def _shown(entry: Entry, runs: Sequence[Reproduced]) -> dict[str, object]:
-    first, *others = steps(entry)
+def _values(entry: Entry, several: Sequence[ReproductionRecord]) -> dict[str, object]:
+    first, *others = entry.fix
+    links = ", ".join(f"[{link.text}]({link.url})" for link in entry.links)
     return {
         "title": entry.title,
-        "behaviour": filled(entry.behaviour, "**Error:** ") if entry.behaviour else "",
-        "errors": [(error.text, _captured(error.seen)) for error in errors(entry, runs)],
-        "cause": filled(entry.cause, "**Cause:** "),
-        "fix": filled(first.text, "**Fix:** "),
+        "behaviour": wrap(entry.behaviour, "**Error:** ") if entry.behaviour else "",
+        "errors": [
+            (error.text, wrap(f"Captured on {_joined(error.observed)}.") if error.observed else "")
+            for error in errors(entry, several)
+        ],
+        "cause": wrap(entry.cause, "**Cause:** "),
+        "fix": wrap(first.introduction, "**Fix:** "),
         "block": first.block,
-        "steps": [Printed(filled(step.text), step.block) for step in others],
-        "prevention": filled(entry.prevention, "**Prevention:** ") if entry.prevention else "",
-        "links": filled("More: " + ", ".join(f"[{link.text}]({link.url})" for link in entry.links)) + "."
-        if entry.links
-        else "",
-        "proof": filled(_proof(entry, runs)),
+        "steps": [{"text": wrap(step.introduction), "block": step.block} for step in others],
+        "prevention": wrap(entry.prevention, "**Prevention:** ") if entry.prevention else "",
+        "links": wrap(f"More: {links}") + "." if links else "",
+        "reproduced": wrap(_reproduced(entry, several)),
     }
 
 
-def _proof(entry: Entry, runs: Sequence[Reproduced]) -> str:
-    mended = [run.place for run in runs if run.mended]
-    seen = [run.place for run in runs if not run.mended]
-    told = []
-    if mended:
-        by_itself = not (entry.reproduce and entry.reproduce.breaking)
-        how = ", as it is by itself: seen" if by_itself else ": broken on purpose, seen"
-        told.append(f"Reproduced on {_places(mended)}{how}, mended as written here.")
-    if seen and entry.reproduce:
-        told.append(f"Seen on {_places(seen)}, and not mended there: {entry.reproduce.unmended}.")
-    if not told:
-        why = entry.not_reproduced or "no run has broken a host this way and mended it yet"
-        told.append(f"Not reproduced here: {why}.")
-    return " ".join(told)
+def _reproduced(entry: Entry, several: Sequence[ReproductionRecord]) -> str:
+    fixed = [record.place for record in several if record.fixed]
+    symptom_only = [record.place for record in several if not record.fixed]
+    sentences = []
+    if fixed:
+        how = "" if entry.reproduce and entry.reproduce.breaking else ", which has the problem by default"
+        sentences.append(f"Reproduced on {_joined(fixed)}{how}. The fix above was tested there.")
+    if symptom_only and entry.reproduce:
+        sentences.append(f"Seen on {_joined(symptom_only)}; the fix was not tested: {entry.reproduce.not_fixed}.")
+    if not sentences:
+        sentences.append(f"Not reproduced: {entry.not_reproduced or 'no reproduction has run yet'}.")
+    return " ".join(sentences)
 
 
-def _captured(seen: Sequence[Seen]) -> str:
-    return filled(f"Captured on {_places(seen)}.") if seen else ""
-
-
-def _places(seen: Sequence[Seen]) -> str:
-    return ", ".join(str(each) for each in seen)
+def _joined(places: Sequence[Place]) -> str:
+    return ", ".join(map(str, places))

@@ -1,4 +1,4 @@
-"""A case's workbench: docker under test on one account, a directory of its own there, and the host's own view."""
+"""The context of a case: the docker under test on one account, a directory there, and the host's own view."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from checks.hosts import base
 from checks.hosts.base import Facts, Host
 from checks.hosts.process import TimedOut
 
-# Each script's first argument is the engine's own command: the host's view, past the docker under test.
+# The first argument of each script is the engine's own command: the host's view, without the docker under test.
 _GONE = """
 until=$(($(date +%s) + 8))
 while
     left=$(
         pgrep -a -f -- "$2"
-        [ $? -le 1 ] || echo "pgrep fails" # 1 says that there is none
+        [ $? -le 1 ] || echo "pgrep fails" # 1: no match
     )
-    # The engine takes its time to answer: it is asked when no process is left.
+    # Asking the engine is slow: only when no process is left.
     [ -n "$left" ] || left=$("$1" ps -a --format '{{.Names}} {{.Status}}' --filter "name=$2" || echo "$1 ps fails")
     [ -n "$left" ] || exit 0
     [ "$(date +%s)" -lt "$until" ]
@@ -43,7 +43,7 @@ until "$1" ps --format '{{.Names}}' | grep -qxF -- "$2"; do
 done
 """
 
-# Killed by hand first: a container whose `podman stop` was killed half-way is removed by `podman rm -f` and runs on.
+# Kill the processes first: `podman rm -f` removes a container whose `podman stop` was killed, but leaves it running.
 _REMOVE_CONTAINERS = """
 if ids=$("$1" ps -aq --filter "label=$2") && [ -n "$ids" ]; then
     if [ "$1" != docker ] && pids=$("$1" container inspect --format '{{.State.Pid}}' $ids | grep -vx 0); then
@@ -53,7 +53,7 @@ if ids=$("$1" ps -aq --filter "label=$2") && [ -n "$ids" ]; then
 fi >/dev/null 2>&1
 """
 
-# A look at the store's own list spares a Podman that has none to be asked, which happens after every failed case.
+# Reading the store's list is faster than asking Podman, and runs after every failed case.
 _REMOVE_CONTAINERS_IF_ANY = f"""
 [ "$1" = docker ] || grep -qs '"id"' "$3"/*-containers/*containers.json || exit 0
 {_REMOVE_CONTAINERS}
@@ -62,8 +62,8 @@ _REMOVE_CONTAINERS_IF_ANY = f"""
 _REMOVE = f"""{_REMOVE_CONTAINERS}
 engine=$1 label=$2 marker=$3 shared=$4
 "$engine" images -aq --filter "label=$label" | sort -u | xargs -r "$engine" rmi -f >/dev/null 2>&1
-for caches in "$shared"/buildah-cache*; do # its name has the uid in it, from some version on
-    [ -O "$caches" ] && [ ! -L "$caches" ] || continue # anyone can make one, or a link to a directory of ours
+for caches in "$shared"/buildah-cache*; do # newer versions have the uid in its name
+    [ -O "$caches" ] && [ ! -L "$caches" ] || continue # any account can make such a directory, or a link
     for cached in "$caches"/*; do
         [ ! -e "$cached/$marker" ] || podman unshare rm -rf -- "$cached"
     done
@@ -73,16 +73,16 @@ done
 
 
 IN_A_SERVICE = ["systemd-run", "--user", "--pipe", "--wait", "--quiet"]
-"""What runs a command as a service of the user's."""
+"""Runs a command as a user service."""
 
 
 @dataclass(frozen=True)
 class RunScope:
-    """Whose the objects are: the run, the images it uses."""
+    """The owner of containers and images: the run, and the images it uses."""
 
     run: str
     images: str
-    """The owner of the probe images: the run itself, or what the guest was prepared with."""
+    """The owner of the probe images: the run, or ``PREPARED`` on a guest."""
 
 
 _latest = 0
@@ -90,15 +90,15 @@ _naming = threading.Lock()
 
 
 def _milliseconds() -> int:
-    """The time, but never the same twice: cases that run agents at once name containers at once."""
-    global _latest  # noqa: PLW0603 - all benches of a process share it
+    """The time in milliseconds, never the same twice: agents that start at once need different names."""
+    global _latest  # noqa: PLW0603 - shared by all contexts of a process
     with _naming:
         _latest = max(time.time_ns() // 1_000_000, _latest + 1)
         return _latest
 
 
 class CaseContext:
-    """What one case needs on one account. Its directory is made when first asked for."""
+    """What one case needs on one account. Its directory is made when first used."""
 
     def __init__(
         self,
@@ -116,14 +116,14 @@ class CaseContext:
         self.docker = Docker(host, owner.run, record, factor=factor, flags=flags)
         self.record = record
         self.slowness = host.slowness * factor
-        """By what the bounds of a case are multiplied: the host's own slowness, and the user's factor."""
+        """The factor for a case's timeouts: the host's slowness times ``--timeout-factor``."""
         self.run = owner.run
         self.probe = f"{probe_image.repository(owner.images)}:probe"
         self.agent = f"{probe_image.repository(owner.images)}:agent"
         self._owner = owner
         self.case = case
         self._directory = ""
-        self._bystanders: list[str] = []
+        self._unrelated: list[str] = []
 
     @property
     def facts(self) -> Facts:
@@ -137,19 +137,19 @@ class CaseContext:
 
     @property
     def has_session(self) -> bool:
-        """Whether the account has a systemd user session, so that a program can run as a service of its own."""
+        """Whether the account has a systemd user session, which can run a user service."""
         return self.host.run(["systemctl", "--user", "show-environment"]).returncode == 0
 
     @property
     def directory(self) -> str:
-        """An empty directory of the case's own, on the host."""
+        """An empty directory for the case, on the host."""
         if not self._directory:
             self._directory = self.host.make_private_directory(f"{directories_of(self.run)}-{self.case}")
         return self._directory
 
     @property
     def made(self) -> str:
-        """The case's directory where it has asked for one; else empty."""
+        """The case's directory if it was made; else empty."""
         return self._directory
 
     def make(self, name: str) -> str:
@@ -165,80 +165,80 @@ class CaseContext:
         return path
 
     def read(self, name: str) -> str:
-        """The text of a file in the case's directory, or a note that it can't be read: a case says what that means."""
+        """The text of a file in the case's directory, or the error in parentheses."""
         done = self.host.run(["cat", f"{self.directory}/{name}"])
         return done.stdout if done.returncode == 0 else f"({done.stderr.strip()})"
 
     def owner_of(self, name: str) -> str:
-        """uid:gid of a file in the case's directory, as the host sees it."""
+        """uid:gid of a file in the case's directory, on the host."""
         return self.host.run(["stat", "-c", "%u:%g", f"{self.directory}/{name}"]).stdout.strip()
 
     def name(self, group: str) -> str:
-        """A container name as nanoclaw makes them: nanoclaw-GROUP-MILLISECONDS. The group carries the case's name."""
+        """A container name like nanoclaw's: nanoclaw-GROUP-MILLISECONDS, with the run's id in the group."""
         return f"nanoclaw-{group}-{self._owner.run}-{_milliseconds()}"
 
     def engine(self, *args: str) -> str:
-        """The host's own view, past the docker under test: what the engine's own command prints."""
+        """The output of the engine's own command: the host's view, without the docker under test."""
         engine = self.facts.engine
         return self.host.run_checked([engine, *args], doing=f"“{engine} {args[0]}”").stdout.strip()
 
     @property
     def files_of_root(self) -> str:
-        """uid:gid, on the host, of a file that a container's root makes in a mount."""
+        """uid:gid, on the host, of a file that root of a container makes in a mount."""
         return f"{self.uid}:{self.facts.gid}" if self.facts.rootless else "0:0"
 
     def sleeper(self, name: str, *options: str, script: str = "trap exit TERM; sleep 600 & wait") -> None:
-        """A bystander: a container that runs ``script`` until it is removed, started past the shim.
+        """Start an unrelated container with the engine, which runs ``script`` until it is removed.
 
-        It has no network, unless ``options`` give it one: setting one up is an eighth of a start.
+        It has no network, unless ``options`` set one: network setup takes an eighth of a start.
         """
         network = [] if any(option.startswith("--network") for option in options) else ["--network=none"]
-        self._beside(["run", "-d", *network], name, options, "sh", "-c", script)
+        self._start_unrelated(["run", "-d", *network], name, options, "sh", "-c", script)
 
     def created(self, name: str, *options: str) -> None:
-        """Another bystander: a container that does not run, made past the shim."""
-        self._beside(["create"], name, options, "true")
+        """Create an unrelated container with the engine, and do not start it."""
+        self._start_unrelated(["create"], name, options, "true")
 
-    def _beside(self, how: Sequence[str], name: str, options: Sequence[str], *command: str) -> None:
-        self._bystanders.append(name)
+    def _start_unrelated(self, how: Sequence[str], name: str, options: Sequence[str], *command: str) -> None:
+        self._unrelated.append(name)
         label = f"{probe_image.LABEL}={self._owner.run}"
         with self._watch.ignoring() if self._watch else contextlib.nullcontext():
             self.engine(*how, "--name", name, "--label", label, *options, self.probe, *command)
 
     def forget(self, name: str) -> None:
-        """Leave a bystander alone from now on: the case has removed it."""
-        self._bystanders.remove(name)
+        """Forget an unrelated container that the case has removed."""
+        self._unrelated.remove(name)
 
     def clear(self) -> None:
-        """Remove the bystanders."""
-        if self._bystanders:
-            self.engine("rm", "-f", *self._bystanders)
-            self._bystanders.clear()
+        """Remove the unrelated containers."""
+        if self._unrelated:
+            self.engine("rm", "-f", *self._unrelated)
+            self._unrelated.clear()
 
     def expect_gone(self, name: str) -> None:
-        """Fail unless, within seconds, neither a container of that name nor a process that serves it is left."""
-        pattern = f"[{name[0]}]{name[1:]}"  # a regular expression that does not match the command line that carries it
+        """Fail unless the container of that name and its processes are gone within seconds."""
+        pattern = f"[{name[0]}]{name[1:]}"  # does not match its own command line
         left = self.host.run(shell(_GONE, self.facts.engine, pattern), timeout=30)
         expect(
             left.returncode == 0, f"nothing left of container {name}: no container, no client, no conmon", left.stdout
         )
 
     def await_running(self, name: str) -> None:
-        """Return when the host sees a container of that very name running; fail after 15 s on ordinary hardware."""
+        """Wait until a container of exactly that name runs; fail after 15 s on ordinary hardware."""
         bound = round(15 * self.slowness)
         done = self.host.run(shell(_RUNNING, self.facts.engine, name, str(bound)), timeout=60)
         expect(done.returncode == 0, f"a running container named {name}", f"none of that name after {bound} s")
 
 
 def remove_containers(account: Host, run: str) -> None:
-    """Remove the containers that a run has on an account."""
+    """Remove a run's containers from an account."""
     facts = account.facts()
     script = shell(_REMOVE_CONTAINERS_IF_ANY, facts.engine, f"{probe_image.LABEL}={run}", facts.graph_root)
     account.run(script, timeout=60)
 
 
 def remove_objects(account: Host, run: str) -> bool:
-    """Remove what a run left on an account: containers, images, build caches, directories. Whether nothing is left."""
+    """Remove a run's containers, images, build caches and directories from an account; whether all are gone."""
     try:
         gone = account.remove_private_directories(directories_of(run))
         script = shell(_REMOVE, account.facts().engine, f"{probe_image.LABEL}={run}", marker(run), base.SHARED)
@@ -248,17 +248,17 @@ def remove_objects(account: Host, run: str) -> bool:
 
 
 def directories_of(run: str) -> str:
-    """What the names of a run's private directories begin with, on any account."""
+    """The prefix of the names of a run's private directories, on any account."""
     return f"nanoclaw-verify-{run}"
 
 
 def marker(run: str) -> str:
-    """The name of a file by which a build cache is known as a run's own."""
+    """The name of a file that marks a build cache as a run's."""
     return f"nanoclaw-verify-{run}"
 
 
 def accounts_for(accounts: Sequence[Host], *, image_uid: bool) -> Host | None:
-    """The first account whose uid is 1000 (``image_uid``), or neither that nor 0: nanoclaw tells these two apart."""
+    """The first account with uid 1000 (``image_uid``), or with neither 0 nor 1000: nanoclaw treats them differently."""
     for account in accounts:
         uid = account.facts().uid
         if uid == 1000 if image_uid else uid not in (0, 1000):

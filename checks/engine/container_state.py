@@ -1,7 +1,7 @@
-"""What is in force in a container, as the container itself sees it: one fixed script, and what its output says.
+"""The limits and privileges in force in a container, read by a script inside it.
 
-Who runs the script is not decided here: ``docker run … IMAGE`` and ``podman exec NAME`` alike take ``argv()`` at their
-end, in any image with a POSIX shell, ``cat``, ``grep``, ``id`` and ``stat``, busybox's included.
+``docker run … IMAGE`` and ``podman exec NAME`` both run ``argv()``, in any image with a POSIX shell, ``cat``, ``grep``,
+``id`` and ``stat``; busybox is enough.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from checks.engine.expect import shown
 
 SCRIPT = r"""
 say() { printf '==%s\n' "$1"; }
-say status; cat /proc/1/status # the container's own first process: "exec" may give its process something else
+say status; cat /proc/1/status # the first process: that of "exec" may have other privileges
 say mounts; cat /proc/self/mountinfo
 say uid_map; cat /proc/self/uid_map
 say ids; id -u; id -g
 say tmp; stat -c %a /tmp
-own=$(grep '^0::' /proc/self/cgroup); own=${own#0::} # not / where the container sees the host's control groups
+own=$(grep '^0::' /proc/self/cgroup); own=${own#0::} # not / if the container sees the host's cgroups
 for file in pids.max memory.max memory.swap.max cpu.max; do
     say "$file"
     cat "/sys/fs/cgroup$own/$file" 2>/dev/null || cat "/sys/fs/cgroup/$file" 2>/dev/null
@@ -32,35 +32,35 @@ _SECTIONS = ("status", "mounts", "uid_map", "ids", "tmp", "pids.max", "memory.ma
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 CAPABILITIES = {"CHOWN": 0, "SETGID": 6, "SETUID": 7, "NET_RAW": 13, "SYS_CHROOT": 18, "SYS_ADMIN": 21, "MKNOD": 27}
-"""The bits of some capabilities in a set of them."""
+"""The bit of each capability in a capability set."""
 
 
 @dataclass(frozen=True)
 class Mounted:
-    """A mount, as a container sees it."""
+    """A mount inside a container."""
 
     type: str
-    """The kind of its filesystem: ``tmpfs``, ``overlay`` …"""
+    """Its file system: ``tmpfs``, ``overlay`` …"""
     read_only: bool
     size: int | None
-    """Bytes that a tmpfs may hold; None where it was given no size."""
+    """The size of a tmpfs in bytes; None if it has no limit."""
 
 
 @dataclass(frozen=True)
 class ContainerState:
-    """What is in force in a container.
+    """The limits and privileges in force in a container.
 
-    A limit is None where there is none; one that could not be read at all is named in ``unread``.
+    A limit is None if there is none; ``unread`` names limits that could not be read.
     """
 
     capabilities: int
-    """The bounding set, a bit each: what no program in there can ever get back."""
+    """The bounding set, a bit each: no program in the container can regain others."""
     no_new_privileges: bool
     seccomp: int
-    """0 no filter, 2 a filter of system calls."""
+    """0: no filter; 2: a filter of system calls."""
     root: Mounted
     tmp: Mounted | None
-    """What is mounted on /tmp; None where it is a directory of the root filesystem."""
+    """The mount on /tmp; None if /tmp is a directory of the root file system."""
     tmp_mode: str
     """The permissions of /tmp, in octal digits."""
     pids: int | None
@@ -68,15 +68,15 @@ class ContainerState:
     """Bytes."""
     cpus: float | None
     unread: tuple[str, ...]
-    """The limits that could not be read, by their file's name: no control group is to be seen in there."""
+    """The files of limits that could not be read, because the container sees no cgroup."""
     uid_map: tuple[tuple[int, int, int], ...]
-    """Ranges of uids: the first one in the container, the first one outside of its user namespace, how many."""
+    """Ranges of uids: first uid inside, first uid outside of the user namespace, count."""
     uid: int
     gid: int
     tmpfs: Mapping[str, Mounted] = field(default_factory=dict)
-    """What is a tmpfs, by where it is mounted."""
+    """The tmpfs mounts, by mount point."""
     endless_swap: bool = False
-    """Whether it may take all of the host's swap."""
+    """Whether swap is unlimited."""
 
     def capability(self, name: str) -> bool:
         """Whether the bounding set has this capability, one of CAPABILITIES."""
@@ -84,15 +84,17 @@ class ContainerState:
 
 
 def argv() -> list[str]:
-    """The command to run inside the container. It ends with status 0 whatever is in force."""
+    """The command to run inside the container; its exit status is always 0."""
     return shell(SCRIPT)
 
 
 def parse(text: str) -> ContainerState:
-    """What the script's output says. Raises ValueError where this is not the output of the whole script."""
+    """Parse the script's output. Raises ValueError if it is incomplete."""
     sections = _sections(text)
     status = dict(line.split(":\t", 1) for line in sections["status"].splitlines() if ":\t" in line)
-    mounts = dict(_mount(line) for line in sections["mounts"].splitlines())  # of two on one point, the last is seen
+    mounts = dict(
+        _mount(line) for line in sections["mounts"].splitlines()
+    )  # of two mounts on one point, the last is visible
     try:
         uid, gid = (int(line) for line in sections["ids"].splitlines())
         return ContainerState(
@@ -113,19 +115,19 @@ def parse(text: str) -> ContainerState:
             endless_swap=sections["memory.swap.max"].strip() == "max",
         )
     except KeyError as missing:
-        raise ValueError(f"what was read inside the container lacks {missing}: {shown(text)}") from missing
+        raise ValueError(f"the container's output lacks {missing}: {shown(text)}") from missing
 
 
 def _sections(text: str) -> Mapping[str, str]:
     parts = re.split(r"^==(\S+)\n", text, flags=re.MULTILINE)
     names = parts[1::2]
     if tuple(names) != _SECTIONS or parts[0].strip():
-        raise ValueError(f"this is not what the container was to say of itself: {shown(text)}")
+        raise ValueError(f"unexpected output of the container: {shown(text)}")
     return dict(zip(names, parts[2::2], strict=True))
 
 
 def _mount(line: str) -> tuple[str, Mounted]:
-    """The mount point of a line of mountinfo, and what is mounted there; see proc(5)."""
+    """The mount point and the mount of a line of mountinfo, see proc(5)."""
     before, _, after = line.partition(" - ")
     point, options = before.split(" ")[4:6]
     kind, _, inner = after.split(" ", 2)

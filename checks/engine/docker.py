@@ -1,4 +1,4 @@
-"""The docker CLI under test, as one case uses it on one account: every command recorded, every object labelled."""
+"""The docker CLI under test on one account: every command is recorded, every object gets a label."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from checks.hosts.talking import MOST, Flood, Pipes, Spawned
 
 @dataclass(frozen=True)
 class Command:
-    """A docker command line in its parts: options can be added without reading the ones that are there."""
+    """A docker command line in its parts: options can be added without parsing it."""
 
     subcommand: str
     options: tuple[str, ...]
     operands: tuple[str, ...]
-    """Everything behind the options: the image and the container's command, or the build context."""
+    """Everything after the options: the image and the container's command, or the build context."""
 
     @property
     def words(self) -> list[str]:
@@ -48,13 +48,13 @@ def build(context: str, *, options: Sequence[str] = ()) -> Command:
 
 @dataclass
 class Record:
-    """What a case did and saw: the commands under test, and observations with a name each."""
+    """The commands under test that a case ran, and its named observations."""
 
     commands: list[Completed] = field(default_factory=list)
     observations: dict[str, str | int | float | bool] = field(default_factory=dict)
 
     def observe(self, name: str, value: str | int | float | bool) -> None:
-        """Keep something that was seen, for the evidence."""
+        """Record an observation for the evidence."""
         self.observations[name] = value
 
 
@@ -62,10 +62,9 @@ class Docker:
     """``docker`` on a host, found by the account's own PATH.
 
     Calling it runs a command to its end: a ``Command`` of ``run`` or ``build``, or the words of any other subcommand.
-    What a ``Command`` makes gets a label with the run's id, behind the command's own options: a docker that goes by a
-    command's first words sees those that nanoclaw's have. Without an ``owner`` nothing is labelled: then every command
-    is as its caller has it, to the byte, and the caller cleans up. ``flags`` are options that every ``run`` gets,
-    before its own: where both set the same limit, its own counts.
+    A ``Command`` gets a label with the run's id after its own options, so that its first words are nanoclaw's. Without
+    an ``owner`` commands run unchanged, and the caller cleans up. ``flags`` are options for every ``run``, placed
+    before its own: if both set the same limit, its own counts.
     """
 
     def __init__(
@@ -78,9 +77,9 @@ class Docker:
         self.flags = flags
 
     def argv(self, first: Command | str, *words: str) -> list[str]:
-        """The whole command line."""
+        """The complete command line."""
         if isinstance(first, str):
-            # A flat list would have to be parsed by a table of docker's options, to find where the label goes.
+            # In a flat list, only a table of docker's options could find the place for the label.
             assert first not in ("run", "create", "build"), f"docker {first} is written as a Command"
             return ["docker", first, *words]
         label = ["--label", f"{LABEL}={self._owner}"] if self._owner else []
@@ -98,8 +97,8 @@ class Docker:
     ) -> Completed:
         """Run a command to its end and record it.
 
-        ``within`` is a command that carries it (``env -C DIRECTORY``, ``systemd-run …``). Raises TimedOut, recorded as
-        well, after ``timeout`` seconds on ordinary hardware.
+        ``within`` is a command that runs it (``env -C DIRECTORY``, ``systemd-run …``). Raises TimedOut, also recorded,
+        after ``timeout`` seconds on ordinary hardware.
         """
         argv = [*(within or []), *self.argv(first, *words)]
         try:
@@ -112,7 +111,7 @@ class Docker:
 
     @contextlib.contextmanager
     def started(self, command: Command, *, stdin: bytes = b"", timeout: float = 60) -> Iterator[Started]:
-        """A command running beside the case; its client is killed at the block's end if it still runs."""
+        """Run a command in the background; its client is killed at the end of the block if it still runs."""
         process = self._host.start(self.argv(command), stdin=stdin, timeout=timeout * self._factor)
         started = Started(self._host, process, self._record, timeout * self._factor)
         try:
@@ -121,9 +120,9 @@ class Docker:
             process.kill()
 
     def at_once(self, *commands: Command, timeout: float = 20) -> list[Completed]:
-        """Several commands that have nothing to do with each other, side by side; their ends, in their order.
+        """Run independent commands at the same time; their results, in order.
 
-        ``timeout`` is in seconds for each as if it ran alone. Raises TimedOut as a call does.
+        ``timeout`` is in seconds for each as if it ran alone. Raises TimedOut like a call.
         """
         with contextlib.ExitStack() as clients:
             started = [clients.enter_context(self.started(each, timeout=timeout * len(commands))) for each in commands]
@@ -131,9 +130,9 @@ class Docker:
 
     @contextlib.contextmanager
     def talking(self, command: Command, *, tty: bool = False, pidfile: str = "") -> Iterator[Talk]:
-        """A command to talk with, on plain pipes as nanoclaw has it, or on a terminal.
+        """An interactive command, on pipes like nanoclaw's, or on a terminal.
 
-        ``pidfile``: where to leave the client's process id, on its host.
+        ``pidfile``: a file on the host for the client's process id.
         """
         argv = self.argv(command)
         noted = ["sh", "-c", 'echo "$$" >"$0" && exec "$@"', pidfile, *argv] if pidfile else argv
@@ -147,7 +146,7 @@ class Docker:
 
 
 class Started:
-    """A docker client that runs beside the case."""
+    """A docker client that runs in the background."""
 
     def __init__(self, host: Host, process: Process, record: Record, timeout: float) -> None:
         self._host = host
@@ -156,15 +155,15 @@ class Started:
         self._timeout = timeout
 
     def running(self) -> bool:
-        """Whether the client has not ended."""
+        """Whether the client still runs."""
         return self._process.running()
 
     def so_far(self) -> Completed:
-        """What it has printed up to now; status -1 while it runs."""
+        """Its output up to now; status -1 while it runs."""
         return self._process.so_far()
 
     def end(self) -> Completed:
-        """Wait for its end; recorded."""
+        """Wait for its exit, and record it."""
         try:
             done = self._host.wait(self._process, self._timeout)
         except TimedOut as error:
@@ -175,53 +174,53 @@ class Started:
 
 
 class Talk:
-    """A conversation with a container, through its docker client."""
+    """An interactive session with a container, through its docker client."""
 
     def __init__(self, child: Spawned, argv: list[str]) -> None:
         self.child = child
         self._argv = tuple(redaction.redacted_text(word) for word in argv)
         self._started = time.monotonic()
-        self._heard = b""
+        self._read = b""
         self._ended: float | None = None
 
     def send_line(self, line: str) -> None:
-        """Type a line."""
+        """Send a line."""
         self.child.sendline(line)
 
     def expect(self, pattern: str) -> str:
         """Wait for a regular expression and return what matched.
 
-        Raises TimedOut; EOFError at the end of the output; Mismatch where there is too much of it.
+        Raises TimedOut; EOFError at the end of the output; Mismatch if there is too much output.
         """
         try:
             self.child.expect(pattern)
         except Flood as flood:
             raise _flooded(f"“{pattern}”") from flood
         except pexpect.TIMEOUT as error:
-            self._heard += self.child.before or b""
+            self._read += self.child.before or b""
             raise TimedOut(self.completed(), self.child.timeout or 0) from error
         except pexpect.EOF as ended:
-            self._heard += self.child.before or b""
-            raise EOFError(f"the output ended before {pattern!r} came") from ended
+            self._read += self.child.before or b""
+            raise EOFError(f"the output ended before {pattern!r}") from ended
         after = self.child.after
         assert isinstance(after, bytes)
-        self._heard += (self.child.before or b"") + after
+        self._read += (self.child.before or b"") + after
         return after.decode(errors="replace")
 
     def close_stdin(self) -> None:
-        """End the input."""
+        """Close stdin."""
         self.child.sendeof()
 
     def read_rest(self) -> str:
-        """Wait for the end and return the output that had not been heard."""
+        """Wait for the exit and return the output that was not read before."""
         try:
             self.child.expect(pexpect.EOF)
         except Flood as flood:
             raise _flooded("the end of the output") from flood
         except pexpect.TIMEOUT as error:
-            self._heard += self.child.before or b""
+            self._read += self.child.before or b""
             raise TimedOut(self.completed(), self.child.timeout or 0) from error
-        self._heard += self.child.before or b""
+        self._read += self.child.before or b""
         self.status()
         return str((self.child.before or b"").decode(errors="replace"))
 
@@ -232,7 +231,7 @@ class Talk:
         return 128 + self.child.signalstatus if self.child.signalstatus else int(status or 0)
 
     def end(self) -> None:
-        """Make an end of it, however far it got."""
+        """End the session in any state."""
         if isinstance(self.child, Pipes):
             with contextlib.suppress(OSError, ValueError):
                 self.child.sendeof()
@@ -243,23 +242,23 @@ class Talk:
             self.child.close(force=True)
 
     def completed(self) -> Completed:
-        """The conversation as a record. A terminal and pipes alike hand us stdout and stderr as one."""
+        """The session as a record. stdout and stderr are merged, on a terminal and on pipes."""
         signalled = self.child.signalstatus
         status = 128 + signalled if signalled else -1 if self.child.exitstatus is None else self.child.exitstatus
-        return Completed(self._argv, status, self._heard, b"", (self._ended or time.monotonic()) - self._started)
+        return Completed(self._argv, status, self._read, b"", (self._ended or time.monotonic()) - self._started)
 
 
 def _flooded(awaited: str) -> Mismatch:
-    return Mismatch(f"{awaited} within {MOST // 2**20} MB of output", "more output than that, without it")
+    return Mismatch(f"{awaited} within {MOST // 2**20} MB of output", "more output without it")
 
 
 def shell(script: str, *args: str) -> list[str]:
-    """A fixed script with values as its arguments, never inside it."""
+    """A fixed shell script with values as its arguments."""
     return ["sh", "-c", script, "sh", *args]
 
 
 def plain(argv: tuple[str, ...]) -> list[str]:
-    """A command line without the label that only serves our cleaning up."""
+    """A command line without the label for cleanup."""
     words = list(argv)
     for at in range(len(words) - 1):
         if words[at] == "--label" and words[at + 1].startswith(f"{LABEL}="):

@@ -1,4 +1,4 @@
-"""How a case says what it expects. A case that only calls docker and asserts nothing proves nothing."""
+"""Assertions of cases: what was expected, and what the case got."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _SHOWN = 600  # characters of a value in a message
 
 
 class Mismatch(AssertionError):
-    """What came is not what was expected.
+    """A case got something other than it expected.
 
-    ``fix`` is the guide's entry on it, where what came tells that better than the case does.
+    ``fix`` is a troubleshooting entry that replaces the case's own.
     """
 
     def __init__(self, expected: str, got: str, *, fix: str = "") -> None:
@@ -21,18 +21,18 @@ class Mismatch(AssertionError):
 
 
 def expect(held: bool, expected: str, got: object) -> None:
-    """Fail the case unless ``held``; the two texts are what its report says."""
+    """Fail the case unless ``held``, with these texts in the report."""
     if not held:
         raise Mismatch(expected, shown(got))
 
 
 def expect_run(done: Completed, *, status: int = 0, stdout: str | None = None, stderr_has: str | None = None) -> None:
-    """Fail the case unless the command ended with ``status``, printed exactly ``stdout``, and said ``stderr_has``."""
+    """Fail the case unless the command exited with ``status`` and printed ``stdout``, and ``stderr_has`` on stderr."""
     expect(done.returncode == status, f"exit status {status}", f"exit status {done.returncode}")
     if stdout is not None:
         expect(done.stdout_bytes == stdout.encode(), f"stdout to be {stdout!r}", f"stdout {shown(done.stdout)}")
     if stderr_has is not None:
-        expect(stderr_has in done.stderr, f"stderr to have {stderr_has!r}", f"stderr {shown(done.stderr)}")
+        expect(stderr_has in done.stderr, f"stderr to contain {stderr_has!r}", f"stderr {shown(done.stderr)}")
 
 
 def shown(value: object) -> str:

@@ -1,40 +1,40 @@
-"""What a case left on its host: processes, mounts, files, containers, networks, volumes, subordinate ids."""
+"""Leaks of a case: processes, mounts, files, containers, networks, volumes, subordinate ids."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-import time
 from collections.abc import Iterator
 
 from checks.core.bounded import parsed
 from checks.core.errors import HostProblem
+from checks.core.polling import poll
 from checks.hosts.base import Host
 
 _OURS = "nanoclaw-verify-look"
-"""A word in the command lines that look, by which they are told from what they look for."""
-_PATIENCE = 5.0  # seconds, times the slowness: an engine clears up behind a container that has ended
+"""A word in the command lines of this module, which tells them from leaks."""
+_TIMEOUT = 5.0  # seconds, times the slowness: an engine cleans up after a container has exited
 _POLL = 0.3
-# What an engine or a session makes and keeps by itself: the directory of build caches (emptied with the images);
-# a directory that Podman 3.0 leaves of every container until the next boot; the message bus that systemd starts when
-# first needed; the store itself, mounted onto itself.
+# Files that an engine or a session keeps: the directory of build caches (emptied with the images); a directory that
+# Podman 3.0 leaves for each container until the next boot; the message bus that systemd starts on demand. And the
+# store's bind mount onto itself.
 _LASTING = re.compile(r"(?:/var)?/tmp/buildah-cache(-\d+)?|/run/user/\d+/(libpod/tmp/socket/|dbus-1).*")
 _PASSING = ("sshd", "(sd-pam)", "pgrep ", "/lib/systemd/", "/usr/lib/systemd/", "/usr/bin/dbus-daemon ")
-"""How the processes begin that serve the connection and the account's session."""
+"""The first words of processes that serve the connection and the account's session."""
 _ONTO_ITSELF = "overlay"
 
-# Read by sh from its input, so that no line of it stands in a command line. Its arguments: the word by which it is
-# known, the engine, the engine's store. It is run after every case, mostly where processors are emulated: it starts as
-# few programs as can be, and looks at Podman's files, since an answer of Podman's own takes a second there.
-_LOOK = r"""
+# sh reads the script from stdin, so that none of it is in a command line. Arguments: the word that marks it, the
+# engine, the engine's store. It runs after every case, mostly on emulated processors: it starts few programs, and reads
+# Podman's files, because a Podman command takes a second there.
+_LIST = r"""
 engine=$2 store=$3 uid=$(id -u)
 runtime=${XDG_RUNTIME_DIR:-/run/user/$uid}
-[ -d "$runtime" ] || runtime=/tmp/podman-run-$uid # Podman's own, where the account has no session
+[ -d "$runtime" ] || runtime=/tmp/podman-run-$uid # Podman's own directory if the account has no session
 pause=self
 [ ! -f "$runtime/libpod/tmp/pause.pid" ] || read -r pause <"$runtime/libpod/tmp/pause.pid"
 printf '%s\n' "$pause" "$runtime" "$store"
 echo "= processes"
-pgrep -a -u "$uid" --ns "$$" --nslist pid '' # what runs in a container goes with it
+pgrep -a -u "$uid" --ns "$$" --nslist pid '' # processes of containers go with their containers
 echo "= mounts"
 [ "$pause" = self ] || cat "/proc/$pause/mountinfo" 2>/dev/null
 cat /proc/self/mountinfo
@@ -45,10 +45,10 @@ find /tmp /var/tmp /dev/shm "$runtime" "$store/volumes" "$store/networks" "$HOME
     -maxdepth 4 -path "$runtime/systemd" -prune -o -user "$uid" -print ! -path "$runtime/*" -prune 2>/dev/null
 if [ "$engine" = docker ]; then
     echo "= listed"
-    docker ps -a --no-trunc --format 'container {{.ID}} {{.Names}}' # the reference: volumes and networks are its own
+    docker ps -a --no-trunc --format 'container {{.ID}} {{.Names}}' # the reference: it owns its volumes and networks
 else
     echo "= containers"
-    for known in "$store"/*-containers/*containers.json; do # by storage driver; those of --rm in a list of their own
+    for known in "$store"/*-containers/*containers.json; do # by storage driver; --rm containers have their own list
         [ ! -f "$known" ] || { cat "$known" && echo; }
     done
 fi
@@ -56,10 +56,10 @@ fi
 
 
 class LeakDetector:
-    """An account of a host, watched for what was not there before.
+    """Detects objects on an account that were not there before.
 
-    On a machine that is ours ``alone``, all that is new is the run's. On any other one only what bears the run's id.
-    Files whose path begins with ``apart`` are not looked at. ``factor`` is the user's own on every bound.
+    If the run uses the machine ``alone``, every new object is a leak; else only objects with the run's id. Files whose
+    path begins with ``apart`` are ignored. ``factor`` multiplies timeouts (``--timeout-factor``).
     """
 
     def __init__(self, account: Host, run: str, *, alone: bool, apart: str = "", factor: float = 1.0) -> None:
@@ -67,34 +67,40 @@ class LeakDetector:
         self._run = run
         self._alone = alone
         self._apart = apart
-        self._patience = _PATIENCE * account.slowness * factor
+        self._timeout = _TIMEOUT * account.slowness * factor
         self._before = frozenset[str]()
 
     def begin(self) -> None:
-        """Take what there is as what was there before."""
-        self._before = self._look()
+        """Take the present objects as the baseline."""
+        self._before = self._list()
 
     @contextlib.contextmanager
     def ignoring(self) -> Iterator[None]:
-        """Take what appears within the block as what was there before: it is put there on purpose."""
-        before = self._look()
+        """Add objects that appear within the block to the baseline: they are intended."""
+        before = self._list()
         yield
-        self._before |= self._look() - before
+        self._before |= self._list() - before
 
     def new(self) -> list[str]:
-        """What is new and stays, a line each. It counts as there before from now on."""
-        deadline = time.monotonic() + self._patience
-        while (new := (now := self._look()) - self._before) and time.monotonic() < deadline:
-            time.sleep(_POLL)
+        """The new objects that stay, a line each. They are part of the baseline from now on."""
+        now = self._before
+
+        def nothing_new() -> bool:
+            nonlocal now
+            now = self._list()
+            return now <= self._before
+
+        poll(nothing_new, timeout=self._timeout, interval=_POLL)
+        new = now - self._before
         self._before = now
         return sorted(new)
 
-    def _look(self) -> frozenset[str]:
+    def _list(self) -> frozenset[str]:
         facts = self._account.facts()
         argv = ["sh", "-s", _OURS, facts.engine, facts.graph_root]
-        said = self._account.run_checked(argv, stdin=_LOOK.encode(), doing="looking for what a case left").stdout
-        if _OURS not in said:  # not even itself: that is no look
-            raise HostProblem(f"On {self._account.name} processes can't be listed.", "Is pgrep (procps) installed?")
+        said = self._account.run_checked(argv, stdin=_LIST.encode(), doing="listing processes and files").stdout
+        if _OURS not in said:  # it must list at least itself
+            raise HostProblem(f"The processes of {self._account.name} can't be listed.", "Is pgrep (procps) installed?")
         seen = found(said)
         if self._apart:
             seen = (line for line in seen if not line.startswith(f"file {self._apart}"))
@@ -102,7 +108,7 @@ class LeakDetector:
 
 
 def found(said: str) -> Iterator[str]:
-    """The things that a look names, in words, from what it printed."""
+    """The objects in the output of ``_LIST``, a line each."""
     head, *sections = re.split(r"^= (.+)\n", said, flags=re.MULTILINE)
     pause, runtime, store = head.splitlines()
     for kind, text in zip(sections[::2], sections[1::2], strict=True):
@@ -134,6 +140,6 @@ def _file(path: str) -> str:
 
 
 def _passing(process: str) -> bool:
-    """Whether a process is part of the look itself, of the connection that it came by, or of the account's session."""
+    """Whether a process belongs to the listing, its connection, or the account's session."""
     _, _, command = process.partition(" ")
     return _OURS in command or command.startswith(_PASSING)

@@ -1,4 +1,4 @@
-"""What a run stands on: a host that can be used, swept of dead runs, with probe images and the profile in place."""
+"""Preparing a host for a run: preflight, removing dead runs, probe images, the profile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from checks.core import run_directories
 from checks.core.errors import HostProblem, WrongUsage
-from checks.core.paths import ROOT
+from checks.core.paths import DEFAULT_GUEST, ROOT
 from checks.core.progress import Progress
 from checks.core.run_directories import Run
 from checks.engine import probe_image
@@ -24,17 +24,16 @@ from checks.hosts.preflight import require_usable, unusable
 from checks.hosts.process import Echo
 from checks.hosts.ssh import SshHost
 
-DEFAULT_GUEST = "debian-13"
 PROFILES = ("recommended", "stock")
 AS_IT_IS = "as-it-is"
-"""The profile of a host that we don't configure."""
+"""The profile of a host that the project does not configure."""
 
 _DROP_IN = ROOT / "examples" / "containers.conf.d" / "50-nanoclaw.conf"
 _SETTINGS = ".config/containers"
 
 
 def profiles(what: recipe.Recipe) -> Sequence[str]:
-    """The profiles that a pinned host can be tested with, its default first."""
+    """The profiles of a throwaway host, its default first."""
     return PROFILES if what.engine == "podman" else PROFILES[1:]
 
 
@@ -47,17 +46,17 @@ class PreparedHost:
     owner: RunScope
     run: Run
     guest: Guest | None = None
-    """The throwaway machine, where it is one."""
+    """The guest, if it is a throwaway host."""
     alone: bool = False
-    """Whether nothing but this run is at work on the accounts that it uses."""
+    """Whether this run alone uses the accounts."""
 
     @property
     def accounts(self) -> Sequence[Host]:
-        """Every account that cases may use, the default one first."""
+        """The accounts for cases, the default one first."""
         return self.host.accounts()
 
     def keep(self) -> None:
-        """Leave the host as it is when the run ends."""
+        """Keep the host when the run ends."""
         self.run.keep(self.host.name)
 
 
@@ -72,11 +71,9 @@ def prepared(
     sharing: bool = False,
     echo: Echo | None = None,
 ) -> Iterator[PreparedHost]:
-    """The stage on the host that ``spec`` names; taken down when the block ends.
+    """The host that ``spec`` names, prepared until the block ends. ``sharing``: other guests run at the same time.
 
-    ``sharing``: other throwaway hosts run here at the same time.
-
-    Raises WrongUsage where spec or profile make no sense, HostProblem where the host can't be used.
+    Raises WrongUsage for an unknown host or profile, HostProblem if the host can't be used.
     """
     sweep(progress)
     if spec in ("auto", "local"):
@@ -94,7 +91,7 @@ def prepared(
                 with taken:
                     yield ready
                 return
-        progress.say(f"Testing on the throwaway host {DEFAULT_GUEST}, not on this machine: {reason}.")
+        progress.say(f"Testing on the throwaway host {DEFAULT_GUEST} instead of this machine: {reason}.")
         spec = DEFAULT_GUEST
     if spec.startswith("ssh://"):
         with (
@@ -113,8 +110,8 @@ def _as_it_is(
     host: Host, profile: str | None, run: Run, progress: Progress, *, echo: Echo | None
 ) -> Iterator[PreparedHost]:
     if profile:
-        raise WrongUsage(f"{host.name} is tested as it is.", "--profile is for throwaway hosts (invoke hosts).")
-    with progress.step(f"Looking at {host.name}"):
+        raise WrongUsage(f"{host.name} has no profiles.", "--profile is for throwaway hosts (invoke hosts).")
+    with progress.step(f"Checking {host.name}"):
         require_usable(host)
     for dead, where in run_directories.dead_runs():
         if where == host.name and remove_objects(host, dead.id):
@@ -135,7 +132,7 @@ def _as_it_is(
                 left = watch.new()
             if not clean or left:
                 images = "" if clean else f" images or containers with the label {probe_image.LABEL}={run.id}"
-                progress.say(f"Not everything could be removed from {host.name}:{images} {'; '.join(left)}".rstrip())
+                progress.say(f"Not removed from {host.name}:{images} {'; '.join(left)}".rstrip())
 
 
 @contextlib.contextmanager
@@ -150,9 +147,9 @@ def _pinned(
             with ThreadPoolExecutor() as pool:
                 list(pool.map(_configure, machine.members))
         if other := other_version(what, machine.members[0].facts().as_json()):
-            progress.say(other if what.moving else f"{other} Its evidence would not be taken.")
+            progress.say(other if what.moving else f"{other} Evidence of this run is not accepted.")
         if what.shim == "link":
-            progress.say(f"{what.name} has no package podman-docker: docker is a link to podman there.")
+            progress.say(f"{what.name} has no package podman-docker: docker is a symbolic link to podman.")
         for account in machine.members:
             account.echo = echo
         yield PreparedHost(
@@ -162,18 +159,18 @@ def _pinned(
 
 def _configure(account: Host) -> None:
     facts = account.facts()
-    # Drop-ins are read from 4.0 on; before that, of the user's own files, containers.conf alone.
+    # Podman reads drop-ins from 4.0 on; older versions read only containers.conf.
     before_drop_ins = int(facts.version.split(".")[0]) < 4
     name = "containers.conf" if before_drop_ins else f"containers.conf.d/{_DROP_IN.name}"
     account.put(f"{facts.home}/{_SETTINGS}/{name}", _DROP_IN.read_bytes())
 
 
 def sweep(progress: Progress) -> None:
-    """Remove what dead runs left on this machine. What they left elsewhere goes when a run aims there again."""
+    """Remove what dead runs left on this machine. On other hosts, the next run there removes it."""
     for dead, where in run_directories.dead_runs():
         if where.startswith("ssh://"):
             continue
-        with progress.step(f"Removing what the dead run {dead.id} left"):
+        with progress.step(f"Removing leftovers of run {dead.id}, which ended without cleanup"):
             run_directories.stop(dead)
             if where == "local":
                 remove_objects(LocalHost(), dead.id)

@@ -1,5 +1,4 @@
-"""The probe image: built on a host with podman itself, not through the shim, so that a broken shim is a failed case and
-a Podman that can't run containers is an unusable host."""
+"""The probe image, built on a host by the engine itself: a broken shim must fail a case, not the preparation."""
 
 from __future__ import annotations
 
@@ -13,12 +12,12 @@ from checks.core.paths import FIXTURES
 from checks.hosts.base import Host
 
 LABEL = "nanoclaw-verify"
-"""The label key that every container and image of a run carries; its value is the run's id."""
+"""The label of every container and image of a run; its value is the run's id."""
 
 PREPARED = "prepared"
-"""Stands for the run's id on what a guest is prepared with, once."""
+"""In place of the run's id in the images of a prepared guest."""
 
-# For a host without a static busybox.
+# The base image for hosts without a static busybox.
 _FALLBACK = "docker.io/library/alpine:3.21.3@sha256:a8560b36e8b8210634f77d9f7f9efd7ffa463e380b75e2e74aff4511df3ef88c"
 
 
@@ -28,7 +27,7 @@ def repository(owner: str) -> str:
 
 
 def make(accounts: Sequence[Host], owner: str = PREPARED) -> None:
-    """Build the probe images in the store of each account. Raises HostProblem where a host can't run them."""
+    """Build the probe images in the store of each account. Raises HostProblem if a host can't run them."""
     context = _context()
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda account: _make(account, owner, context), accounts))
@@ -41,7 +40,7 @@ def _make(account: Host, owner: str, context: bytes) -> None:
 
 
 def _context() -> bytes:
-    """The build context as a tar file: fixtures/probe, and the time zone that a case asks for (hosts may lack it)."""
+    """The build context as a tar archive: fixtures/probe and a time zone for a case, which hosts may lack."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         tar.add(FIXTURES / "probe", arcname=".", filter=_anonymous)
@@ -55,5 +54,5 @@ def _context() -> bytes:
 def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.uid = entry.gid = entry.mtime = 0
     entry.uname = entry.gname = ""
-    entry.mode |= 0o555 if entry.isdir() or entry.mode & 0o100 else 0o444  # whatever the umask of who cloned this
+    entry.mode |= 0o555 if entry.isdir() or entry.mode & 0o100 else 0o444  # independent of the umask of the clone
     return entry

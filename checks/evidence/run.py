@@ -1,19 +1,19 @@
-"""What a run saw, as data: the host's facts, and per case what was run, how it ended and what was observed."""
+"""A verification while it runs: the host's facts, and how each case ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from checks.core import files
+import msgspec
+
 from checks.engine.docker import Record, plain
+from checks.evidence import store
+from checks.evidence.model import Case, Command, Host, Outcome, Output, Verification
+from checks.evidence.store import Provenance, build
 from checks.hosts.base import Facts
 from checks.hosts.process import Completed, Extent, extent
-
-VERSION = 1
-SCHEMA = Path(__file__).with_name("run.schema.json")
 
 _KEPT = 2000  # bytes of an output that the evidence holds in full
 
@@ -25,8 +25,7 @@ class CaseResult:
     id: str
     group: str
     label: str
-    outcome: str
-    """``passed``, ``failed`` or ``skipped``."""
+    outcome: Outcome
     seconds: float
     record: Record
     expected: str = ""
@@ -38,59 +37,64 @@ class CaseResult:
 
 @dataclass
 class Evidence:
-    """One run's evidence, in the making."""
+    """The evidence of a run that is not over."""
 
     host: str
     profile: str
     facts: Facts
     agent: str = ""
-    """Which agent ran, and how the base of its image came; empty where none ran."""
+    """The agent that ran, and the base of its image; empty where none ran."""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     cases: list[CaseResult] = field(default_factory=list)
 
-    def as_json(self) -> dict[str, Any]:
-        """The evidence in the form that run.schema.json describes."""
-        return {
-            "version": VERSION,
-            "started": self.started.isoformat(timespec="seconds"),
-            "host": {"name": self.host, "profile": self.profile, **self.facts.as_json()},
-            **({"agent": self.agent} if self.agent else {}),
-            "cases": [_case(case) for case in self.cases],
-        }
+    @property
+    def described_host(self) -> Host:
+        """The host as the evidence has it."""
+        values: dict[str, object] = Provenance(self.host, self.profile, self.facts).values()
+        return msgspec.convert(values["host"], Host)
+
+    def record(self) -> Verification:
+        """The run as its file has it."""
+        return build(
+            Verification,
+            {
+                **Provenance(self.host, self.profile, self.facts, self.started).values(),
+                "agent": self.agent,
+                "cases": [_case(case) for case in self.cases],
+            },
+        )
 
     def write(self, path: Path, *, private: bool = False) -> None:
-        """Write it as JSON; ``private``: for its owner alone to read."""
-        files.replace_json(path, self.as_json(), private=private)
+        """Write it as JSON; ``private``: readable by its owner alone."""
+        store.write(path, self.record(), private=private)
 
 
-def _case(case: CaseResult) -> dict[str, Any]:
-    optional = {"expected": case.expected, "got": case.got, "reason": case.reason}
-    return {
-        "id": case.id,
-        "group": case.group,
-        "label": case.label,
-        "outcome": case.outcome,
-        "seconds": round(case.seconds, 3),
-        **{key: value for key, value in optional.items() if value},
-        "commands": [_command(done) for done in case.record.commands],
-        "observations": case.record.observations,
-    }
+def _case(case: CaseResult) -> Case:
+    failed = case.outcome == "failed"
+    return Case(
+        id=case.id,
+        group=case.group,
+        label=case.label,
+        outcome=case.outcome,
+        seconds=round(case.seconds, 3),
+        expected=case.expected if failed else None,
+        got=case.got if failed else None,
+        reason=case.reason,
+        commands=[_command(done) for done in case.record.commands],
+        observations=case.record.observations,
+    )
 
 
-def _command(done: Completed) -> dict[str, Any]:
-    return {
-        "argv": plain(done.argv),
-        "status": done.returncode,
-        "seconds": round(done.seconds, 3),
-        "stdout": _output(done.stdout_bytes, done.stdout_extent),
-        "stderr": _output(done.stderr_bytes, done.stderr_extent),
-    }
+def _command(done: Completed) -> Command:
+    return Command(
+        argv=plain(done.argv),
+        status=done.returncode,
+        seconds=round(done.seconds, 3),
+        stdout=_output(done.stdout_bytes, done.stdout_extent),
+        stderr=_output(done.stderr_bytes, done.stderr_extent),
+    )
 
 
-def _output(kept: bytes, whole: Extent | None) -> dict[str, Any]:
-    printed = whole or extent(kept)
-    return {
-        "bytes": printed.bytes,
-        "sha256": printed.sha256,
-        "text": kept[:_KEPT].decode(errors="replace"),
-    }
+def _output(kept: bytes, complete: Extent | None) -> Output:
+    printed = complete or extent(kept)
+    return Output(bytes=printed.bytes, sha256=printed.sha256, text=kept[:_KEPT].decode(errors="replace"))

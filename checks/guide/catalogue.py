@@ -1,138 +1,260 @@
-"""The catalogue: everything that is known to go wrong, a file of fixtures/troubleshooting an entry."""
+"""The troubleshooting catalogue: one file in fixtures/troubleshooting for each known problem."""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated, Literal
 
+import msgspec
+
+from checks.core import strict_toml
 from checks.core.errors import WrongUsage
 from checks.core.log_patterns import Pattern
 from checks.core.paths import FIXTURES
-from checks.core.tables import StrictTable
-from checks.guide.reproduction import Commands, Reproduction, Who, commands, reproduction
+from checks.core.strict_toml import Table, Text
+from checks.hosts import recipe
 
 DIRECTORY = FIXTURES / "troubleshooting"
 
+_WIDTH = 120
 _LINK = re.compile(r"\]\(([^)]+)\)")
 _ANCHOR = re.compile(r"[a-z0-9_-]+")
 
-
-class Lines:
-    """A text's lines, made ready to be looked through for every entry."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        said = [line.replace('\\"', '"') for line in lines]  # as Podman's log has what it quotes
-        self.lines = [(line, line.lower()) for line in said]
-        self.lowered = "\n".join(lowered for _, lowered in self.lines)
+ExitStatus = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
 
 class Section(StrEnum):
-    """The sections of the document, in its order. The name in lower case is what a file says."""
+    """The sections of the document, in its order, by their keys in the files."""
 
-    PODMAN = "Podman / container issues"
-    NANOCLAW = "Nanoclaw issues"
-    WSL2 = "WSL2-specific issues"
-    BARE_METAL = "Bare-metal-specific issues"
-    HARDENING = "Security hardening issues"
+    PODMAN = "podman"
+    NANOCLAW = "nanoclaw"
+    WSL2 = "wsl2"
+    BARE_METAL = "bare-metal"
+    HARDENING = "hardening"
+
+    @property
+    def heading(self) -> str:
+        return _HEADINGS[self]
 
 
-_SECTIONS = {section.name.lower().replace("_", "-"): section for section in Section}
+_HEADINGS = {
+    Section.PODMAN: "Podman / container issues",
+    Section.NANOCLAW: "Nanoclaw issues",
+    Section.WSL2: "WSL2-specific issues",
+    Section.BARE_METAL: "Bare-metal-specific issues",
+    Section.HARDENING: "Security hardening issues",
+}
 
 
-@dataclass(frozen=True)
-class Seen:
-    """Where something was seen."""
+class User(StrEnum):
+    """The user that runs a command."""
+
+    ACCOUNT = "account"
+    """The account that runs nanoclaw."""
+    ROOT = "root"
+    WINDOWS = "windows"
+    """The Windows user, in PowerShell. No test host can run these commands."""
+
+
+_USER_LABELS = {User.ACCOUNT: "", User.ROOT: "As root:", User.WINDOWS: "In PowerShell, on Windows:"}
+
+
+class Commands(Table, frozen=True):
+    """Commands that run exactly as they are printed, as one script in a login shell."""
+
+    user: User = User.ACCOUNT
+    run: tuple[Text, ...] = ()
+
+    @property
+    def script(self) -> str:
+        return "\n".join(self.run)
+
+
+class HostCommands(Commands, frozen=True):
+    """Commands that a throwaway host can run."""
+
+    def __post_init__(self) -> None:
+        if not self.run:
+            raise ValueError("“run” is missing")
+        if self.user is User.WINDOWS:
+            raise ValueError("“user” is windows, but no throwaway host runs Windows")
+
+
+class Step(Commands, frozen=True):
+    """One step of a fix: an explanation, and either commands to run or lines to show."""
+
+    text: str = ""
+    show: str = ""
+    """Printed for the reader and never run: commands that only inspect or have a placeholder, or lines of a file."""
+
+    def __post_init__(self) -> None:
+        if self.run and self.show:
+            raise ValueError("“show” can't be combined with “run”: add a separate step")
+        if not (self.text or self.run or self.show):
+            raise ValueError("“text” is missing")
+
+    @property
+    def introduction(self) -> str:
+        """The text, followed by the user that must run the commands."""
+        return "\n\n".join(part for part in (self.text, _USER_LABELS[self.user]) if part)
+
+    @property
+    def block(self) -> str:
+        """The code block: the commands or the lines to show. Empty if there is none."""
+        return self.script or self.show
+
+
+class Expected(Table, frozen=True):
+    """The exit status and the output that a command must have."""
+
+    exit_status: ExitStatus = 0
+    pattern: re.Pattern[str] | None = None
+
+    def matches(self, exit_status: int, output: str) -> bool:
+        return exit_status == self.exit_status and (self.pattern is None or bool(self.pattern.search(output)))
+
+
+class Symptom(HostCommands, kw_only=True, frozen=True):
+    """Commands that show the problem, with the exit status and the output that prove it."""
+
+    exit_status: ExitStatus
+    pattern: re.Pattern[str]
+
+    def matches(self, exit_status: int, output: str) -> bool:
+        return exit_status == self.exit_status and bool(self.pattern.search(output))
+
+
+class Reproduction(Table, frozen=True):
+    """How to cause the problem on a throwaway host, detect it, and verify the fix."""
 
     host: str
-    podman: str
+    """The default host."""
+    symptom: Symptom
+    profile: Literal["recommended", "stock"] = "recommended"
+    variables: dict[str, Text] = msgspec.field(default_factory=dict)
+    """The variables of the fix that a reader must set, besides ``$account``, with their values on the host."""
+    breaking: tuple[HostCommands, ...] = msgspec.field(default=(), name="break")
+    """Commands that cause the problem. Empty if the host has it anyway; there is no baseline then."""
+    setup: tuple[HostCommands, ...] = ()
+    """Commands to run each time before the symptom's."""
+    fixed: Expected = msgspec.field(default_factory=Expected)
+    """The result of the symptom's commands on a fixed host."""
+    not_fixed: str = ""
+    """Why the fix can't be tested on a throwaway host."""
+    not_diagnosed: str = ""
+    """Why the doctor can't detect this reproduction, although it has a check for the entry."""
+    undo: tuple[HostCommands, ...] = ()
+    """Commands that restore the guest for the next entry. Without them, the guest is discarded."""
+
+    def __post_init__(self) -> None:
+        if self.host not in (known := recipe.known()):
+            raise ValueError(f"“host” is “{self.host}”; it must be one of {', '.join(known)}")
+
+
+class Place(Table, frozen=True):
+    """A host on which an error was observed."""
+
+    host: Text
+    podman: Text
 
     def __str__(self) -> str:
         return f"{self.host} (Podman {self.podman})"
 
 
-@dataclass(frozen=True)
-class Error:
-    """A message that no reproduction has captured: where it was seen otherwise. With no ``seen`` it is as others report
-    it, or as a program's source has it."""
+class Error(Table, frozen=True):
+    """An error message. Without ``observed``, it is from other users' reports or from a program's source."""
 
-    text: str
-    seen: tuple[Seen, ...]
+    text: Text
+    observed: tuple[Place, ...] = ()
 
 
-@dataclass(frozen=True)
-class Step:
-    """A step of a fix: what to do, in words, and the commands that mend it."""
+class Link(Table, frozen=True):
+    """A link to more information."""
 
-    text: str
-    commands: Commands
-    show: str
-    """What is printed for the reader alone, and never run: a command that only looks, or has a name to fill in; lines
-    of a file."""
+    text: Text
+    url: Text
 
-
-@dataclass(frozen=True)
-class Link:
-    """Where more is said."""
-
-    text: str
-    url: str
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("https://", "#", "../")):
+            raise ValueError("“url” must begin with https://, # or ../")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One thing that goes wrong."""
+class Entry(Table, frozen=True):
+    """One known problem."""
 
-    id: str
-    """The anchor: what the forge makes of the title, and the name of the file."""
     section: Section
-    title: str
-    """The symptom, as a user would put it."""
-    likelihood: int
-    """From 9, which nearly everybody meets, to 1."""
-    quick: str
-    """The fix in a few words."""
-    behaviour: str
-    errors: tuple[Error, ...]
-    matches: tuple[Pattern, ...]
-    """What an error message of it has, on one line and as no other's does."""
-    warning: bool
-    """Whether such a message stands beside others and tells less than they do: entries on those come first."""
-    cause: str
-    fix: tuple[Step, ...]
-    prevention: str
-    links: tuple[Link, ...]
-    reproduce: Reproduction | None
-    not_reproduced: str
-    """Why no run can."""
+    title: Text
+    """The symptom as a user would describe it."""
+    likelihood: Annotated[int, msgspec.Meta(ge=1, le=9)]
+    """From 9 (nearly every user meets it) to 1."""
+    quick_fix: Text
+    cause: Text
+    fix: Annotated[tuple[Step, ...], msgspec.Meta(min_length=1)]
+    behaviour: str = ""
+    errors: tuple[Error, ...] = msgspec.field(default=(), name="error")
+    """Messages that no reproduction has captured."""
+    matches: tuple[Pattern, ...] = ()
+    """Patterns that match a line of this problem's messages and of no other's."""
+    warning: bool = False
+    """Whether the message is a warning that often accompanies a more specific error, which is listed first."""
+    prevention: str = ""
+    links: tuple[Link, ...] = ()
+    reproduce: Reproduction | None = None
+    not_reproduced: str = ""
+    """Why no throwaway host can reproduce it."""
+
+    def __post_init__(self) -> None:
+        if "\n" in self.quick_fix or "|" in self.quick_fix:
+            raise ValueError("“quick_fix” must be one line without “|”: it is a table cell")
+        if self.not_reproduced and self.reproduce:
+            raise ValueError("“not_reproduced” contradicts “reproduce”")
+        if self.reproduce and not self.reproduce.not_fixed and not self.fix_commands:
+            raise ValueError("“reproduce” needs a fix with commands: no step has “run”")
+        if self.errors and not self.matches:
+            raise ValueError("“matches” is missing: it must match the entry's own error")
+
+    @property
+    def id(self) -> str:
+        """The anchor of the title, and the name of the file."""
+        return anchor(self.title)
 
     @property
     def rank(self) -> tuple[int, int, str]:
-        """By which entries are sorted: the likeliest first."""
+        """The sort key: the most likely entry first."""
         return (-self.likelihood, list(Section).index(self.section), self.title.casefold())
 
     @property
-    def commands(self) -> Sequence[Commands]:
-        """The commands of its fix, in order, those for Windows aside."""
-        return [each.commands for each in self.fix if each.commands.run and each.commands.who is not Who.WINDOWS]
+    def fix_commands(self) -> Sequence[Commands]:
+        """The steps of the fix that have commands for the host, in order."""
+        return [step for step in self.fix if step.run and step.user is not User.WINDOWS]
 
-    def matched(self, text: Lines) -> int:
-        """How many characters of a line of a text are this entry's message; 0 where none is in it."""
+    def match_length(self, text: SearchText) -> int:
+        """The length of the longest match in a line of the text; 0 without a match."""
         return max(
             (
-                each.longest(line, lowered)
-                for each in self.matches
-                if each.possible(text.lowered)
+                pattern.longest(line, lowered)
+                for pattern in self.matches
+                if pattern.possible(text.lowered)
                 for line, lowered in text.lines
             ),
             default=0,
         )
 
-    def texts(self) -> Sequence[str]:
-        """All its prose."""
-        return [self.quick, self.behaviour, self.cause, self.prevention, *(step.text for step in self.fix)]
+    def prose(self) -> Sequence[str]:
+        return [self.quick_fix, self.behaviour, self.cause, self.prevention, *(step.text for step in self.fix)]
+
+
+class SearchText:
+    """Lines of a text, prepared once for the search with the patterns of every entry."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        unescaped = [line.replace('\\"', '"') for line in lines]  # Podman's log escapes quotes
+        self.lines = [(line, line.lower()) for line in unescaped]
+        self.lowered = "\n".join(lowered for _, lowered in self.lines)
 
 
 def anchor(title: str) -> str:
@@ -141,79 +263,33 @@ def anchor(title: str) -> str:
 
 
 def load(directory: Path = DIRECTORY) -> Mapping[str, Entry]:
-    """All entries by their ids, the likeliest first. Raises WrongUsage that names file, key and reason."""
-    entries = sorted((_entry(path) for path in sorted(directory.glob("*.toml"))), key=lambda entry: entry.rank)
+    """Load all entries by id, the most likely first. Raises WrongUsage that names the file, the key and the reason."""
+    entries = sorted((_load(path) for path in sorted(directory.glob("*.toml"))), key=lambda entry: entry.rank)
     if not entries:
         raise WrongUsage(f"{directory} has no entries.")
     known = {entry.id: entry for entry in entries}
     for entry in entries:
-        for target in [*_LINK.findall("\n".join(entry.texts())), *(link.url for link in entry.links)]:
+        for target in [*_LINK.findall("\n".join(entry.prose())), *(link.url for link in entry.links)]:
             if target.startswith("#") and target[1:] not in known:
-                raise WrongUsage(f"{directory / entry.id}.toml: “{target}” is linked to, and is no entry.")
+                raise WrongUsage(f"{directory / entry.id}.toml: the link “{target}” has no entry.")
     return known
 
 
-def _entry(path: Path) -> Entry:
-    table = StrictTable.of_file(path)
-    title = table.text("title")
-    if anchor(title) != path.stem or not _ANCHOR.fullmatch(path.stem):
-        raise table.wrong("title", f"has the anchor “{anchor(title)}”, and the file must be named after it")
-    entry = Entry(
-        id=path.stem,
-        section=_SECTIONS[table.choice("section", list(_SECTIONS))],
-        title=title,
-        likelihood=table.number("likelihood", 1, 9),
-        quick=table.text("quick"),
-        behaviour=table.text("behaviour", ""),
-        errors=tuple(_error(each) for each in table.tables("error")),
-        matches=table.patterns("matches"),
-        warning=table.flag("warning"),
-        cause=table.text("cause"),
-        fix=tuple(_step(each) for each in table.tables("fix")),
-        prevention=table.text("prevention", ""),
-        links=tuple(_link(each) for each in table.tables("links")),
-        reproduce=reproduction(table.table("reproduce")) if table.has("reproduce") else None,
-        not_reproduced=table.text("not_reproduced", ""),
-    )
-    table.end()
-    if not entry.fix:
-        raise table.wrong("fix", "is missing")
-    if "\n" in entry.quick or "|" in entry.quick:
-        raise table.wrong("quick", "must be one line without “|”: it is a cell of a table")
-    if entry.not_reproduced and entry.reproduce:
-        raise table.wrong("not_reproduced", "contradicts the entry's own reproduction")
-    if entry.reproduce and not entry.reproduce.unmended and not entry.commands:
-        raise table.wrong("reproduce", "needs a fix that can be run: no step has “run”")
-    if entry.errors and not entry.matches:
-        raise table.wrong("matches", "is missing, so that the entry's own error would not be found")
+def _load(path: Path) -> Entry:
+    entry = strict_toml.load(path, Entry)
+    if entry.id != path.stem or not _ANCHOR.fullmatch(path.stem):
+        raise WrongUsage(f"{path}: “title” has the anchor “{entry.id}”; the file must have that name.")
     return entry
 
 
-def _seen(table: StrictTable) -> Seen:
-    seen = Seen(table.text("host"), table.text("podman"))
-    table.end()
-    return seen
+def wrap(prose: str, label: str = "") -> str:
+    """Wrap paragraphs, which are separated by empty lines. Lists stay as they are."""
+    paragraphs = re.split(r"\n\s*\n", f"{label}{prose}".rstrip())
+    return "\n\n".join(part if part.startswith("- ") else _wrap_paragraph(part) for part in paragraphs)
 
 
-def _error(table: StrictTable) -> Error:
-    error = Error(table.text("text"), tuple(_seen(each) for each in table.tables("seen")))
-    table.end()
-    return error
-
-
-def _link(table: StrictTable) -> Link:
-    link = Link(table.text("text"), table.text("url"))
-    table.end()
-    if not link.url.startswith(("https://", "#", "../")):
-        raise table.wrong("url", "must begin with https://, # or ../")
-    return link
-
-
-def _step(table: StrictTable) -> Step:
-    step = Step(table.text("text", ""), commands(table), table.text("show", ""))
-    table.end()
-    if step.commands.run and step.show:
-        raise table.wrong("show", "can't stand beside “run”: make it a step of its own")
-    if not (step.text or step.commands.run or step.show):
-        raise table.wrong("text", "is missing")
-    return step
+def _wrap_paragraph(paragraph: str) -> str:
+    # Don't break within code or a link, or before what would begin a list on the next line.
+    kept = re.sub(r"`[^`]+`|\]\([^)]*\)| (?=[-+*#>] |\d+\. )", lambda found: found[0].replace(" ", "\0"), paragraph)
+    lines = textwrap.fill(kept, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return lines.replace("\0", " ")

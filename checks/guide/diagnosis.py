@@ -1,4 +1,7 @@
-"""Which entries of the guide apply to a host, by what was seen of it."""
+"""The doctor's checks: which troubleshooting entries apply to a host, based on its snapshot.
+
+To add a check, write a function with ``@check`` in the section of its severity. It returns what it found, or "".
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from checks.guide.catalogue import Entry
-from checks.guide.explain import found
+from checks.guide.explain import find_entries
 from checks.guide.snapshot import HostSnapshot
 
-_LEAST_FREE = 1_000_000  # KiB: an agent's image is built in three times as much, and none starts with less
-_MOST_APART = 120  # seconds between two clocks
+_MIN_FREE_KB = 1_000_000  # an agent's image needs three times as much to build, and no agent starts with less
+_MAX_CLOCK_DIFFERENCE = 120  # seconds
+_CONF = "conf:/home/me/.config/containers/containers.conf.d/50-nanoclaw.conf"  # in fixtures/doctor/healthy.txt
 _SECTIONS = {
     "userns": "containers",
     "default_capabilities": "containers",
@@ -24,265 +28,318 @@ _SECTIONS = {
     "network_cmd_options": "engine",
     "default_rootless_network_cmd": "network",
 }
-"""Where containers.conf has the keys that this project's documents name."""
+"""The section of containers.conf for each key that this project's documents mention."""
+
+_Check = Callable[[HostSnapshot], str]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """An entry that applies, and what was seen that says so."""
+class Check:
+    """A check for one entry, with examples that must trigger it.
+
+    An example is a change to fixtures/doctor/healthy.txt: lines of KEY=VALUE that replace the lines of those keys.
+    An empty value removes the key.
+    """
+
+    entry: str
+    find: _Check
+    examples: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """An entry that applies, and the observation that shows it."""
 
     entry: Entry
-    seen: str
+    observation: str
 
 
-def findings(look: HostSnapshot, entries: Mapping[str, Entry]) -> Sequence[Finding]:
-    """The entries that apply, worst first: what keeps Podman from working, then what agents fail by, then the rest.
+CHECKS: dict[str, Check] = {}
+"""All checks by the id of their entry, the most severe first."""
 
-    Where Podman says what ails it and no look has found it, the entry of that message stands in for it.
+
+def check(entry: str, *examples: str) -> Callable[[_Check], _Check]:
+    """Register a function as the check for an entry."""
+    if entry in CHECKS or not examples:
+        raise ValueError(f"The check for {entry} needs an example." if not examples else f"{entry} has two checks.")
+
+    def register(function: _Check) -> _Check:
+        CHECKS[entry] = Check(entry, function, examples)
+        return function
+
+    return register
+
+
+def diagnose(host: HostSnapshot, entries: Mapping[str, Entry]) -> Sequence[Diagnosis]:
+    """Find the entries that apply, the most severe first.
+
+    An error of ``podman info`` is looked up too: its entry replaces the generic one if no check has found the cause.
     """
-    seen = [Finding(entries[id_], said) for id_, looks_for in LOOKS.items() if (said := looks_for(look))]
-    if not look.root and look.one("info") + look.text("info_error"):
-        seen += _told_by_podman(look, entries, seen)
-    order = list(LOOKS)
-    return sorted(seen, key=lambda each: order.index(each.entry.id) if each.entry.id in LOOKS else _after(look))
+    found = [
+        Diagnosis(entries[each.entry], observation)
+        for each in CHECKS.values()
+        if (observation := each.find(host))
+    ]  # fmt: skip
+    error = host.text("info_error")
+    if not host.root and host.first("info") + error:
+        known = {each.entry.id for each in found} | {"docker-info-fails"}
+        others = [entry for entry in find_entries(error, entries) if entry.id not in known]
+        found += [Diagnosis(entry, f"podman info: {_last_line(error)}") for entry in others]
+    order = list(CHECKS)
+    # Podman's own complaints come before wrong settings, and first of all if Podman doesn't work.
+    looked_up = len(order) if host.first("info_ok") else order.index("docker-info-fails") - 0.5
+    return sorted(found, key=lambda each: order.index(each.entry.id) if each.entry.id in CHECKS else looked_up)
 
 
-def _told_by_podman(look: HostSnapshot, entries: Mapping[str, Entry], seen: Sequence[Finding]) -> Sequence[Finding]:
-    known = {each.entry.id for each in seen} | {"docker-info-fails"}
-    told = [each for each in found(look.text("info_error"), entries) if each.id not in known]
-    return [Finding(each, f"podman info: {_last(look.text('info_error'))}") for each in told]
+# Nothing runs.
 
 
-def _after(look: HostSnapshot) -> float:
-    # What Podman itself complains of comes before what is merely set wrongly; worst of all where it does not work.
-    return list(LOOKS).index("docker-info-fails") - 0.5 if not look.one("info_ok") else len(LOOKS)
+@check("podman-info-says-rootless-false", "uid=0")
+def _root(host: HostSnapshot) -> str:
+    return "this account is root; run rootless Podman as a regular user" if host.root else ""
 
 
-def _last(text: str) -> str:
-    return (text.strip() or "nothing").splitlines()[-1]
+@check("docker-command-not-found", "docker=\ndocker_version=\npodman_version=podman version 5.4.2")
+def _docker_missing(host: HostSnapshot) -> str:
+    return "" if host.first("docker") else "`docker` is not on PATH"
 
 
-def _no_docker(look: HostSnapshot) -> str:
-    return "" if look.one("docker") else "there is no docker on PATH"
-
-
-def _other_docker(look: HostSnapshot) -> str:
-    told = look.text("docker_version")
-    broken_alike = not look.podman and "Docker version" not in told
-    if not look.one("docker") or "podman version" in told or broken_alike:
+@check(
+    "docker-is-not-the-shim",
+    "docker_version=Docker version 26.1.5, build a72d7cd",
+    "docker_version=\npodman_version=podman version 5.4.2",
+)
+def _docker_not_shim(host: HostSnapshot) -> str:
+    printed = host.text("docker_version")
+    podman_fails_too = not host.podman and "Docker version" not in printed
+    if not host.first("docker") or "podman version" in printed or podman_fails_too:
         return ""
-    return f"{look.one('docker')} is not the shim: docker --version printed “{_last(told)}”"
+    return f"{host.first('docker')} is not the shim: `docker --version` printed “{_last_line(printed)}”"
 
 
-def _as_root(look: HostSnapshot) -> str:
-    return "it was root who looked; rootless Podman is a plain account's" if look.root else ""
+@check("newuidmap-is-missing", "newuidmap=", "newgidmap=")
+def _newuidmap_missing(host: HostSnapshot) -> str:
+    missing = [name for name in ("newuidmap", "newgidmap") if not host.first(name)]
+    return f"{' and '.join(missing)} not found" if missing and not host.root else ""
 
 
-def _no_newuidmap(look: HostSnapshot) -> str:
-    missing = [name for name in ("newuidmap", "newgidmap") if not look.one(name)]
-    return f"there is no {' and no '.join(missing)}" if missing and not look.root else ""
+@check("there-are-not-enough-ids-for-an-image", "subuid=", "subgid=", "subuid=\nsubgid=")
+def _subordinate_ids_missing(host: HostSnapshot) -> str:
+    missing = [f"/etc/{name}" for name in ("subuid", "subgid") if not host.first(name)]
+    return f"{host.first('user')} has no ID range in {' and '.join(missing)}" if missing and not host.root else ""
 
 
-def _no_ids(look: HostSnapshot) -> str:
-    missing = [f"/etc/{name}" for name in ("subuid", "subgid") if not look.one(name)]
-    return f"{look.one('user')} has no range in {' and '.join(missing)}" if missing and not look.root else ""
+@check("podman-6-refuses-cgroup-v1", "docker_version=podman version 6.1.1\ncgroups=v1")
+def _cgroup_v1_on_6(host: HostSnapshot) -> str:
+    return _cgroup_version(host) if host.version >= (6, 0) and not _cgroup_v2(host) else ""
 
 
-def _v1_on_6(look: HostSnapshot) -> str:
-    return f"the control groups are {look.one('cgroups')}" if look.version >= (6, 0) and not _v2(look) else ""
+@check("cgroups-in-hybrid-mode-are-not-supported", "cgroups=hybrid")
+def _cgroup_hybrid(host: HostSnapshot) -> str:
+    hybrid = host.first("cgroups") == "hybrid" and host.version < (6, 0)
+    return "both cgroup hierarchies are mounted" if hybrid else ""
 
 
-def _hybrid(look: HostSnapshot) -> str:
-    return "both cgroup hierarchies are mounted" if look.one("cgroups") == "hybrid" and look.version < (6, 0) else ""
-
-
-def _no_helper(look: HostSnapshot) -> str:
-    if look.version == (0, 0):
+@check("a-network-helper-is-missing", "pasta=", "docker_version=podman version 4.9.3")
+def _network_helper_missing(host: HostSnapshot) -> str:
+    if host.version == (0, 0):
         return ""
-    wanted = "pasta" if look.version >= (5, 0) else "slirp4netns"
-    chosen = look.setting("network", "default_rootless_network_cmd")
-    helper = chosen if chosen in ("pasta", "slirp4netns") and look.version < (6, 0) else wanted
-    return "" if look.one(helper) else f"there is no {helper}, which this Podman makes networks with"
+    default = "pasta" if host.version >= (5, 0) else "slirp4netns"
+    configured = host.setting("network", "default_rootless_network_cmd")
+    helper = configured if configured in ("pasta", "slirp4netns") and host.version < (6, 0) else default
+    return "" if host.first(helper) else f"{helper} not found; this Podman needs it for networks"
 
 
-def _slirp_on_6(look: HostSnapshot) -> str:
-    if look.version < (6, 0):
-        return ""
-    return "containers.conf names slirp4netns" if _chooses_slirp(look) else ""
+@check(
+    "slirp4netns-support-has-been-removed",
+    f'docker_version=podman version 6.1.1\n{_CONF}=[network]\n{_CONF}=default_rootless_network_cmd = "slirp4netns"',
+)
+def _slirp4netns_on_6(host: HostSnapshot) -> str:
+    return "containers.conf selects slirp4netns" if host.version >= (6, 0) and _selects_slirp4netns(host) else ""
 
 
-def _chooses_slirp(look: HostSnapshot) -> bool:
-    return bool(look.setting("network", "default_rootless_network_cmd") == "slirp4netns")
+@check("no-space-left-on-device", "free=9000000 /home/me\nfree=900000 /var/tmp")
+def _disk_full(host: HostSnapshot) -> str:
+    free = min(host.numbers("free"), default=_MIN_FREE_KB)
+    where = " and ".join(line.partition(" ")[2] for line in host.lines("free") if line.startswith(f"{free} "))
+    return f"{free // 1000} MB free in {where}" if free < _MIN_FREE_KB else ""
 
 
-def _info_fails(look: HostSnapshot) -> str:
-    asked = "info" in look.seen
-    return f"podman info: {_last(look.text('info_error'))}" if asked and not look.one("info_ok") else ""
+@check("the-clock-is-wrong-after-a-resume", "now=1799991000", "now=1800009000", "changed=1800009000")
+def _clock_wrong(host: HostSnapshot) -> str:
+    now = next(iter(host.numbers("now")), 0)
+    difference = now - host.taken_at
+    if abs(difference) > _MAX_CLOCK_DIFFERENCE:
+        return f"its clock is {abs(difference):.0f} s {'ahead of' if difference > 0 else 'behind'} this machine's"
+    newest = max(host.numbers("changed"), default=0)
+    return f"files changed {newest - now} s in the future" if newest - now > _MAX_CLOCK_DIFFERENCE else ""
 
 
-def _full(look: HostSnapshot) -> str:
-    least = min(look.numbers("free"), default=_LEAST_FREE)
-    where = " and ".join(line.partition(" ")[2] for line in look.all("free") if line.startswith(f"{least} "))
-    return f"{least // 1000} MB are free at {where}" if least < _LEAST_FREE else ""
+@check("docker-info-fails", "info_ok=\ninfo_error=Error: it broke")
+def _info_fails(host: HostSnapshot) -> str:
+    failed = "info" in host.values and not host.first("info_ok")
+    return f"podman info: {_last_line(host.text('info_error'))}" if failed else ""
 
 
-def _clock(look: HostSnapshot) -> str:
-    now = next(iter(look.numbers("now")), 0)
-    apart = now - look.asked_at
-    if abs(apart) > _MOST_APART:
-        return f"its clock is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} this machine's"
-    newest = max(look.numbers("changed"), default=0)
-    return f"files were changed {newest - now} s in the future" if newest - now > _MOST_APART else ""
+# Agents fail, or run without settings that the user made.
 
 
-def _not_mapped(look: HostSnapshot) -> str:
-    if look.root or look.version == (0, 0):
-        return ""
-    mapped = look.environment.get("PODMAN_USERNS") or look.setting("containers", "userns")
-    return "" if str(mapped).startswith("keep-id") else "no setting maps the user: userns is not keep-id"
-
-
-def _wrong_section(look: HostSnapshot) -> str:
-    for path, table in look.settings:
-        for name, value in table.items():
-            for key in value if isinstance(value, dict) else [name]:
-                wanted = _SECTIONS.get(key)
-                if wanted and not (isinstance(value, dict) and name == wanted):
-                    where = f"[{name}]" if isinstance(value, dict) else "no section"
-                    return f"{path} has “{key}” in {where}; it belongs in [{wanted}]"
-    return _unread(look)
-
-
-def _unread(look: HostSnapshot) -> str:
-    if (0, 0) < look.version < (4, 4):
-        for key in ("read_only", "cgroup_conf"):
-            if look.setting("containers", key) is not None:
-                return f"Podman {look.version[0]}.{look.version[1]} does not know “{key}”"
-    drop_ins = [path for path in look.all("conf") if "/containers.conf.d/" in path]
-    return f"Podman 3 does not read {drop_ins[0]}" if drop_ins and (0, 0) < look.version < (4, 0) else ""
-
-
-def _conf_replaced(look: HostSnapshot) -> str:
-    file = look.environment.get("CONTAINERS_CONF")
+@check("containers_conf-widens-the-capabilities", "env=CONTAINERS_CONF=/home/me/mine.conf")
+def _conf_replaced(host: HostSnapshot) -> str:
+    file = host.environment.get("CONTAINERS_CONF")
     return f"CONTAINERS_CONF={file} replaces the distribution's settings" if file else ""
 
 
-def _opts(look: HostSnapshot) -> str:
-    names = [name for name in ("DOCKER_OPTS", "DOCKER_DEFAULT_OPTS") if look.environment.get(name)]
-    return f"{' and '.join(names)} is set, and nothing reads it" if names else ""
+@check(
+    "a-line-of-containersconf-has-no-effect",
+    f'{_CONF}=[engine]\n{_CONF}=userns = "keep-id"',
+    f'{_CONF}=userns = "keep-id"',
+    f'{_CONF}=[containers]\n{_CONF}=userns = "keep-id"\n{_CONF}=[engine]\n{_CONF}=default_capabilities = []',
+)
+def _setting_ignored(host: HostSnapshot) -> str:
+    for path, table in host.settings:
+        for name, value in table.items():
+            for key in value if isinstance(value, dict) else [name]:
+                section = _SECTIONS.get(key)
+                if section and not (isinstance(value, dict) and name == section):
+                    actual = f"in [{name}]" if isinstance(value, dict) else "outside any section"
+                    return f"{path} has “{key}” {actual}; it belongs in [{section}]"
+    if (0, 0) < host.version < (4, 4):
+        for key in ("read_only", "cgroup_conf"):
+            if host.setting("containers", key) is not None:
+                return f"Podman {_short_version(host)} ignores “{key}”"
+    drop_ins = [path for path in host.lines("conf") if "/containers.conf.d/" in path]
+    return f"Podman 3 ignores {drop_ins[0]}" if drop_ins and (0, 0) < host.version < (4, 0) else ""
 
 
-def _no_hook(look: HostSnapshot) -> str:
-    missing = look.all("hooks_missing")
-    return f"hooks_dir names {missing[0]}, which is not there" if missing else ""
-
-
-def _vfs(look: HostSnapshot) -> str:
-    return "the storage driver is vfs" if look.driver == "vfs" else ""
-
-
-def _no_linger(look: HostSnapshot) -> str:
-    return f"{look.one('user')} does not linger" if _systemd(look) and not look.root and not look.one("linger") else ""
-
-
-def _no_session(look: HostSnapshot) -> str:
-    if look.root or look.one("bus"):
+@check(
+    "permission-denied-in-the-workspace",
+    "conf=",
+    f'{_CONF}=[containers]\n{_CONF}=userns = "auto"',
+    "env=PODMAN_USERNS=host",
+)
+def _user_not_mapped(host: HostSnapshot) -> str:
+    if host.root or host.version == (0, 0):
         return ""
-    why = "systemd has no session for the account" if _systemd(look) else "there is no systemd"
-    return f"{why}: no /run/user/{look.one('uid')}/bus"
+    userns = host.environment.get("PODMAN_USERNS") or host.setting("containers", "userns")
+    return "" if str(userns).startswith("keep-id") else "`userns` is not set to keep-id"
 
 
-def _no_cpu(look: HostSnapshot) -> str:
-    if not look.one("controllers"):
+@check("there-is-no-systemd-user-session", "bus=")
+def _no_user_session(host: HostSnapshot) -> str:
+    if host.root or host.first("bus"):
         return ""
-    missing = {"cpu", "memory", "pids"} - set(look.one("controllers").split())
+    reason = "the account has no systemd session" if _systemd(host) else "systemd does not run"
+    return f"{reason}: /run/user/{host.first('uid')}/bus does not exist"
+
+
+@check("agents-stop-when-the-user-logs-out", "linger=")
+def _linger_off(host: HostSnapshot) -> str:
+    off = _systemd(host) and not host.root and not host.first("linger")
+    return f"lingering is off for {host.first('user')}" if off else ""
+
+
+@check("limits-are-accepted-and-ignored", "cgroups=v1")
+def _limits_ignored(host: HostSnapshot) -> str:
+    return "" if _cgroup_v2(host) or host.version >= (6, 0) else _cgroup_version(host)
+
+
+@check("the-cgroup-controller-cpu-is-not-available", "controllers=memory pids")
+def _controller_missing(host: HostSnapshot) -> str:
+    if not host.first("controllers"):
+        return ""
+    missing = {"cpu", "memory", "pids"} - set(host.first("controllers").split())
     return f"systemd does not delegate {', '.join(sorted(missing))} to the account" if missing else ""
 
 
-def _no_limits(look: HostSnapshot) -> str:
-    return "" if _v2(look) or look.version >= (6, 0) else f"the control groups are {look.one('cgroups')}"
+@check("a-hook-that-is-missing-hardens-nothing", "hooks_missing=/home/me/hooks.d")
+def _hooks_directory_missing(host: HostSnapshot) -> str:
+    missing = host.lines("hooks_missing")
+    return f"`hooks_dir` contains {missing[0]}, which does not exist" if missing else ""
 
 
-def _private(look: HostSnapshot) -> str:
-    return "/ is mounted private" if look.one("root_mount") == "private" else ""
+@check("docker_opts-and-docker_default_opts-do-nothing", "env=DOCKER_OPTS=--cap-drop=ALL")
+def _docker_opts(host: HostSnapshot) -> str:
+    names = [name for name in ("DOCKER_OPTS", "DOCKER_DEFAULT_OPTS") if host.environment.get(name)]
+    return f"{' and '.join(names)} is set, but no program reads it" if names else ""
 
 
-def _no_gateway(look: HostSnapshot) -> str:
-    return _older(look, (4, 7), "host-gateway")
+@check("host-gateway-is-an-invalid-ip-address", "docker_version=podman version 4.3.1\nslirp4netns=/usr/bin/slirp4netns")
+def _host_gateway_unsupported(host: HostSnapshot) -> str:
+    return _older(host, (4, 7), "host-gateway")
 
 
-def _gateway_empty(look: HostSnapshot) -> str:
-    if not (5, 0) <= look.version < (5, 3) or _chooses_slirp(look):
+@check("host-gateway-has-no-address", "docker_version=podman version 5.2.1")
+def _host_gateway_empty(host: HostSnapshot) -> str:
+    if not (5, 0) <= host.version < (5, 3) or _selects_slirp4netns(host):
         return ""
-    return f"Podman {look.version[0]}.{look.version[1]} with pasta finds no address for host-gateway on some networks"
+    return f"Podman {_short_version(host)} with pasta finds no address for host-gateway on some networks"
 
 
-def _no_label(look: HostSnapshot) -> str:
-    return _older(look, (5, 0), "{{.Label}}")
+@check(
+    "docker-ps---format-does-not-know-label", "docker_version=podman version 4.9.3\nslirp4netns=/usr/bin/slirp4netns"
+)
+def _label_unsupported(host: HostSnapshot) -> str:
+    return _older(host, (5, 0), "{{.Label}}")
 
 
-def _older(look: HostSnapshot, wanted: tuple[int, int], what: str) -> str:
-    if not (0, 0) < look.version < wanted:
+@check("a-bind-mount-is-empty-inside-the-container", "root_mount=private")
+def _root_mount_private(host: HostSnapshot) -> str:
+    return "/ is mounted private" if host.first("root_mount") == "private" else ""
+
+
+@check("a-proxy-on-the-hosts-loopback-is-not-reached", "proxy=http_proxy")
+def _proxy_on_loopback(host: HostSnapshot) -> str:
+    names = host.lines("proxy")
+    inherited = host.setting("containers", "http_proxy") is not False
+    return f"{', '.join(names)} is set to a loopback address" if names and inherited else ""
+
+
+# Agents are slow, or leave something behind.
+
+
+@check("containers-start-slowly-and-the-disk-fills-up", 'info={"store": {"graphDriverName": "vfs"}}')
+def _vfs(host: HostSnapshot) -> str:
+    return "the storage driver is vfs" if host.driver == "vfs" else ""
+
+
+@check("a-killed-client-leaves-its-container", "unwatched=nanoclaw-main-1")
+def _container_without_client(host: HostSnapshot) -> str:
+    names = host.lines("unwatched")
+    return f"no client is attached to {', '.join(names)}" if names else ""
+
+
+@check("npm-ci-fails", "node_version=v18.19.0")
+def _node_too_old(host: HostSnapshot) -> str:
+    found = re.match(r"v(\d+)\.", host.first("node_version"))
+    return f"Node.js is {host.first('node_version')}" if found and int(found[1]) < 20 else ""
+
+
+def _systemd(host: HostSnapshot) -> bool:
+    return host.first("init") == "systemd"
+
+
+def _cgroup_v2(host: HostSnapshot) -> bool:
+    return host.first("cgroups") == "v2"
+
+
+def _cgroup_version(host: HostSnapshot) -> str:
+    return f"the host uses cgroup {host.first('cgroups')}"
+
+
+def _selects_slirp4netns(host: HostSnapshot) -> bool:
+    return bool(host.setting("network", "default_rootless_network_cmd") == "slirp4netns")
+
+
+def _older(host: HostSnapshot, minimum: tuple[int, int], feature: str) -> str:
+    if not (0, 0) < host.version < minimum:
         return ""
-    return f"Podman {look.version[0]}.{look.version[1]} is older than {wanted[0]}.{wanted[1]} and does not know {what}"
+    return f"Podman {_short_version(host)} does not support {feature}; {minimum[0]}.{minimum[1]} does"
 
 
-def _unwatched(look: HostSnapshot) -> str:
-    names = look.all("unwatched")
-    return f"no client watches {', '.join(names)}" if names else ""
+def _short_version(host: HostSnapshot) -> str:
+    return f"{host.version[0]}.{host.version[1]}"
 
 
-def _proxy(look: HostSnapshot) -> str:
-    names = look.all("proxy")
-    passed_on = look.setting("containers", "http_proxy") is not False
-    return f"{', '.join(names)} names this machine's loopback" if names and passed_on else ""
-
-
-def _old_node(look: HostSnapshot) -> str:
-    found = re.match(r"v(\d+)\.", look.one("node_version"))
-    return f"Node.js is {look.one('node_version')}" if found and int(found[1]) < 20 else ""
-
-
-def _systemd(look: HostSnapshot) -> bool:
-    return look.one("init") == "systemd"
-
-
-def _v2(look: HostSnapshot) -> bool:
-    return look.one("cgroups") == "v2"
-
-
-LOOKS: Mapping[str, Callable[[HostSnapshot], str]] = {
-    # Nothing runs.
-    "podman-info-says-rootless-false": _as_root,
-    "docker-command-not-found": _no_docker,
-    "docker-is-not-the-shim": _other_docker,
-    "newuidmap-is-missing": _no_newuidmap,
-    "there-are-not-enough-ids-for-an-image": _no_ids,
-    "podman-6-refuses-cgroup-v1": _v1_on_6,
-    "cgroups-in-hybrid-mode-are-not-supported": _hybrid,
-    "a-network-helper-is-missing": _no_helper,
-    "slirp4netns-support-has-been-removed": _slirp_on_6,
-    "no-space-left-on-device": _full,
-    "the-clock-is-wrong-after-a-resume": _clock,
-    "docker-info-fails": _info_fails,
-    # Agents fail, or go on without what was meant for them.
-    "containers_conf-widens-the-capabilities": _conf_replaced,
-    "a-line-of-containersconf-has-no-effect": _wrong_section,
-    "permission-denied-in-the-workspace": _not_mapped,
-    "there-is-no-systemd-user-session": _no_session,
-    "agents-stop-when-the-user-logs-out": _no_linger,
-    "limits-are-accepted-and-ignored": _no_limits,
-    "the-cgroup-controller-cpu-is-not-available": _no_cpu,
-    "a-hook-that-is-missing-hardens-nothing": _no_hook,
-    "docker_opts-and-docker_default_opts-do-nothing": _opts,
-    "host-gateway-is-an-invalid-ip-address": _no_gateway,
-    "host-gateway-has-no-address": _gateway_empty,
-    "docker-ps---format-does-not-know-label": _no_label,
-    "a-bind-mount-is-empty-inside-the-container": _private,
-    "a-proxy-on-the-hosts-loopback-is-not-reached": _proxy,
-    # It is slow, or untidy.
-    "containers-start-slowly-and-the-disk-fills-up": _vfs,
-    "a-killed-client-leaves-its-container": _unwatched,
-    "npm-ci-fails": _old_node,
-}
-"""What a look can tell, worst first: a sentence on what was seen, or nothing."""
+def _last_line(text: str) -> str:
+    return (text.strip() or "no output").splitlines()[-1]

@@ -1,4 +1,4 @@
-"""``invoke doctor --explain``: the entry of the guide on an error message."""
+"""``invoke doctor --explain``: find the troubleshooting entry for an error message."""
 
 from __future__ import annotations
 
@@ -11,91 +11,77 @@ from checks.core.errors import Exit, WrongUsage
 from checks.core.paths import GUIDE
 from checks.core.terminal import say
 from checks.guide import catalogue
-from checks.guide.catalogue import Entry, Lines
-from checks.guide.printing import filled, steps
+from checks.guide.catalogue import Entry, SearchText, wrap
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LINK = re.compile(r"\[([^]]+)\]\(#[^)]*\)")
-_LONGEST = 4000  # characters of a line that are looked at: no message is longer, and an agent's output may be
-_END = 4 * 2**20  # bytes of each end of a long log that are read
-_PASTED = 4000  # characters up to which a text is taken for one message, perhaps broken into lines by a terminal
+_MAX_LINE = 4000  # characters; an agent's output may have longer lines, an error message has not
+_MAX_END = 4 * 2**20  # bytes to read of each end of a long log
+_MAX_PASTED = 4000  # characters; a shorter text may be one message that a terminal broke into lines
 
 
-def found(text: str, entries: Mapping[str, Entry]) -> Sequence[Entry]:
-    """The entries on the messages of a text, best first; those on mere warnings last.
-
-    The best is the one whose pattern matches the most characters: it is the most specific.
-    """
-    lines = Lines(_lines(text))
-    matched = [(entry.matched(lines), entry) for entry in entries.values()]
+def find_entries(text: str, entries: Mapping[str, Entry]) -> Sequence[Entry]:
+    """Find the entries for the messages in a text, the longest (most specific) match first and warnings last."""
+    lines = SearchText(_lines(text))
+    matched = [(entry.match_length(lines), entry) for entry in entries.values()]
     hits = [(length, entry) for length, entry in matched if length]
     return [entry for _, entry in sorted(hits, key=lambda hit: (hit[1].warning, -hit[0], hit[1].rank))]
 
 
 def explain(text: str | bool) -> Exit:
-    """Do what ``--explain`` asks for; True is the option without a text. Raises WrongUsage where there is no text."""
+    """Print the entry for an error message; True and “-” read standard input. CASE_FAILED without an entry."""
     if text is False or text == "":
-        raise WrongUsage("The text of an error is needed: --explain 'TEXT', or --explain alone to read a log.")
-    return _explain(_read() if text is True or text == "-" else str(text))
-
-
-def _read() -> str:
-    """Standard input; of a long log its beginning and its end, which is said."""
-    if sys.stdin.isatty():
-        say("Paste the text, then press Ctrl-D on a line of its own.", error=True)
-    head, tail, more = _ends(sys.stdin.buffer)
-    if more:
-        read = f"the first {len(head) // 2**20} MB and the last {len(tail) // 2**20} MB"
-        say(f"The log is long: {read} were read, {more / 2**20:.1f} MB between them were not.", error=True)
-        say("For the rest, hand on a part of it: grep -i error LOG | invoke doctor --explain", error=True)
-    return f"{head.decode(errors='replace')}{chr(10) if more else ''}{tail.decode(errors='replace')}"
-
-
-def _ends(stream: BinaryIO) -> tuple[bytes, bytes, int]:
-    """The first ``_END`` bytes of a stream, its last ``_END`` after them, and how many are between the two."""
-    head = bytearray()
-    while len(head) < _END and (piece := stream.read(_END - len(head))):
-        head += piece
-    tail, more = bytearray(), 0
-    while piece := stream.read(2**20):
-        tail += piece
-        if len(tail) > 2 * _END:
-            more += len(tail) - _END
-            del tail[:-_END]
-    if len(tail) > _END:
-        more += len(tail) - _END
-        del tail[:-_END]
-    return bytes(head), bytes(tail), more
-
-
-def _explain(text: str) -> Exit:
-    """Print the entry on an error message. CASE_FAILED where there is none."""
+        raise WrongUsage("--explain needs an error text: --explain 'TEXT', or --explain alone to read a log.")
+    text = _read_stdin() if text is True or text == "-" else str(text)
     if not text.strip():
-        raise WrongUsage("There is no text to explain.")
-    entries = found(text, catalogue.load())
+        raise WrongUsage("The text to explain is empty.")
+    entries = find_entries(text, catalogue.load())
     if not entries:
-        say("There is no entry on that text.")
+        say("No troubleshooting entry matches that text.")
         return Exit.CASE_FAILED
-    say("\n".join(_told(entries[0])))
+    say("\n".join(_described(entries[0])))
     for other in entries[1:]:
-        say(f"\nThe text also has: {other.title}\n  {GUIDE}#{other.id}")
+        say(f"\nThe text also matches: {other.title}\n  {GUIDE}#{other.id}")
     return Exit.OK
 
 
-def _told(entry: Entry) -> list[str]:
-    lines = [entry.title, "", f"Fix: {entry.quick}"]
-    for step in steps(entry):
-        lines += [
-            "",
-            *filled(_LINK.sub(r"\1", step.text)).splitlines(),
-            *(f"    {line}" for line in step.block.splitlines()),
-        ]
+def _read_stdin() -> str:
+    """Standard input; of a long log only the beginning and the end, with a warning."""
+    if sys.stdin.isatty():
+        say("Paste the text, then press Ctrl-D on an empty line.", error=True)
+    head, tail, skipped = _ends(sys.stdin.buffer)
+    if skipped:
+        read = f"the first {len(head) // 2**20} MB and the last {len(tail) // 2**20} MB"
+        say(f"The log is long. Searched {read}; skipped {skipped / 2**20:.1f} MB between them.", error=True)
+        say("To search the rest, filter the log: grep -i error LOG | invoke doctor --explain", error=True)
+    return f"{head.decode(errors='replace')}{chr(10) if skipped else ''}{tail.decode(errors='replace')}"
+
+
+def _ends(stream: BinaryIO) -> tuple[bytes, bytes, int]:
+    """The first ``_MAX_END`` bytes of a stream, its last ``_MAX_END`` bytes, and the number of bytes between them."""
+    head = bytearray()
+    while len(head) < _MAX_END and (piece := stream.read(_MAX_END - len(head))):
+        head += piece
+    tail, skipped = bytearray(), 0
+    while piece := stream.read(2**20):
+        tail += piece
+        excess = max(0, len(tail) - _MAX_END)
+        skipped += excess
+        del tail[:excess]
+    return bytes(head), bytes(tail), skipped
+
+
+def _described(entry: Entry) -> list[str]:
+    lines = [entry.title, "", f"Fix: {entry.quick_fix}"]
+    for step in entry.fix:
+        text = wrap(_LINK.sub(r"\1", step.introduction))
+        lines += ["", *text.splitlines(), *(f"    {line}" for line in step.block.splitlines())]
     return [*lines, "", f"More: {GUIDE}#{entry.id}"]
 
 
 def _lines(text: str) -> list[str]:
-    """Its lines, plain; and all of a short text as one, since a terminal may have broken a message in the middle."""
+    """The lines without colours; also a short text as one line, as a terminal may have broken a message into lines."""
     plain = _COLOURS.sub("", text)
-    lines = [" ".join(line[:_LONGEST].split()) for line in plain.splitlines()]
-    whole = [" ".join(plain.split())] if len(lines) > 1 and len(plain) <= _PASTED else []
-    return [line for line in dict.fromkeys([*lines, *whole]) if line]
+    lines = [" ".join(line[:_MAX_LINE].split()) for line in plain.splitlines()]
+    joined = [" ".join(plain.split())] if len(lines) > 1 and len(plain) <= _MAX_PASTED else []
+    return [line for line in dict.fromkeys([*lines, *joined]) if line]

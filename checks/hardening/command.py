@@ -6,17 +6,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.core.options import EvidenceOption, HostOption, NanoclawOption, TimeoutFactorOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_directory
-from checks.core.progress import Progress
-from checks.core.terminal import console
+from checks.core.progress import Progress, plain_console
 from checks.engine import flags
 from checks.engine.expect import Mismatch
 from checks.engine.flags import Flag
-from checks.evidence.hardening import Findings
+from checks.evidence import store
+from checks.evidence.model import HardeningRun
+from checks.evidence.store import Provenance
 from checks.hardening import experiments, report
 from checks.hardening.session import HardeningSession
 from checks.hosts.process import TimedOut
@@ -25,32 +27,54 @@ from checks.runner import verify
 
 
 @dataclass(frozen=True)
-class HardenOptions:
-    """The options of ``invoke harden``. Without any of the first five it is each and all."""
+class HardenHostOptions:
+    """The options of ``invoke harden-each`` and ``invoke harden-all``."""
 
-    each: bool = False
-    all: bool = False
-    lattice: bool = False
-    browser: bool = False
-    lose: bool = False
-    host: str = "auto"
-    flags: Sequence[str] = ()
-    """Ids: all but ``all`` try these flags only."""
-    nanoclaw: str = ""
-    evidence: str = ""
-    """A directory to write evidence to; empty for none."""
-    timeout_factor: str = "1"
+    host: HostOption = "auto"
+    nanoclaw: NanoclawOption = ""
+    evidence: EvidenceOption = ""
+    timeout_factor: TimeoutFactorOption = "1"
+
+
+@dataclass(frozen=True)
+class HardenOptions(HardenHostOptions):
+    """The options of ``invoke harden``."""
+
+    each: Annotated[bool, "try every flag alone: the agent's answer, the attacks, the workarounds"] = False
+    all: Annotated[bool, "try the recommended set: the agent, the attacks, the browser and the cases"] = False
+    browser: Annotated[bool, "start Chromium with and without its sandbox: no flag, each flag, all flags"] = False
+    lattice: Annotated[
+        bool, "find the smallest failing sets: single flags, pairs, all but one, all (an hour under emulation)"
+    ] = False
+    lose: Annotated[bool, "remove one flag at a time, and expect that exactly its check fails"] = False
+    flag: Annotated[
+        Sequence[str], "try only this flag (its id in fixtures/hardening/flags); not with --all; repeatable"
+    ] = ()
+
+
+def harden_each(options: HardenHostOptions) -> Exit:
+    """Try each hardening flag alone. The same as `invoke harden --each`."""
+    return harden(HardenOptions(each=True, **vars(options)))
+
+
+def harden_all(options: HardenHostOptions) -> Exit:
+    """Try the recommended set of hardening flags. The same as `invoke harden --all`."""
+    return harden(HardenOptions(all=True, **vars(options)))
 
 
 def harden(options: HardenOptions) -> Exit:
-    """Run what the options ask for and print it. OK only if every flag is compatible and enforced."""
+    """Try the hardening flags on agents' containers: each flag alone, then the recommended set (default: both).
+
+    Exit status: 0 every flag is compatible and enforced; 1 at least one is not; 2 wrong usage; 3 the host can't be
+    used.
+    """
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
 
 
 def _run(options: HardenOptions, progress: Progress) -> Exit:
     hardening = flags.load()
-    chosen = [hardening.flag(each) for each in options.flags] or list(hardening.flags)
+    chosen = [hardening.flag(each) for each in options.flag] or list(hardening.flags)
     factor = verify.factor_of(options.timeout_factor)
     require_directory("--evidence", options.evidence)
     with opened(options.host, None, options.nanoclaw, progress) as (ready, handle):
@@ -66,7 +90,7 @@ class _Run:
         self._options = options
         self._chosen = chosen
         self._session = session
-        self._console = console()
+        self._console = plain_console()
 
     def run(self) -> Exit:
         """Do it, print it, write its evidence."""
@@ -98,17 +122,15 @@ class _Run:
 
     def _do(self, kind: str, work: Callable[[], tuple[str, Any, bool]]) -> bool:
         began = time.monotonic()
-        findings = Findings(
-            self._session.prepared.host.name,
-            self._session.prepared.profile,
-            self._session.prepared.host.facts(),
-            self._session.handle.described,
-        )
+        prepared = self._session.prepared
+        provenance = Provenance(prepared.host.name, prepared.profile, prepared.host.facts())
         text, found, good = work()
         seconds = time.monotonic() - began
         self._console.print(f"\n{text}\n\n({seconds:.0f} s)")
         if self._options.evidence:
-            path = findings.write(Path(self._options.evidence), kind, found, seconds)
+            values = {"kind": kind, "seconds": round(seconds), "agent": self._session.handle.described, "found": found}
+            record = store.build(HardeningRun, {**provenance.values(), **values})
+            path = store.save(record, Path(self._options.evidence))
             self._console.print(f"Evidence: {path}")
         return good
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from checks.core.paths import FIXTURES
-from checks.core.terminal import Console
+from checks.core.progress import Console
 from checks.engine.docker import shell
 from checks.engine.flags import Flag, Hardening, Subject, Workaround
 from checks.hardening.browser import NO_SANDBOX, BrowserResults, BrowserWay, in_words, ways_of

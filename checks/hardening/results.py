@@ -14,7 +14,7 @@ from checks.hardening.browser import BrowserResult
 from checks.hardening.enforcement import AttackComparison, Enforcement, overall
 from checks.hardening.session import Smoke
 from checks.matrix import expectations
-from checks.matrix.expectations import Known
+from checks.matrix.expectations import ExpectedFailure
 
 
 class FlagVerdict(StrEnum):
@@ -103,18 +103,18 @@ class FlagResult:
             "flag": self.flag.text,
             "options": list(self.options),
             "verdict": str(self.verdict),
-            "bite": str(self.enforcement),
+            "enforcement": str(self.enforcement),
             "ok": self.ok,
-            **({"lacking": self.unenforced} if self.unenforced else {}),
-            **({"trouble": self.error} if self.error else {}),
+            **({"unenforced": self.unenforced} if self.unenforced else {}),
+            **({"error": self.error} if self.error else {}),
             **({"without": self.baseline.as_json()} if self.baseline else {}),
             "workarounds": [each.id for each in self.workarounds],
             "attacks": [
                 {
                     "id": each.attack,
-                    "bite": str(each.enforcement),
-                    "without": {"outcome": str(each.without.outcome), "said": each.without.output[-400:]},
-                    "with": {"outcome": str(each.under.outcome), "said": each.under.output[-400:]},
+                    "enforcement": str(each.enforcement),
+                    "without": {"outcome": str(each.without.outcome), "output": each.without.output[-400:]},
+                    "with": {"outcome": str(each.under.outcome), "output": each.under.output[-400:]},
                 }
                 for each in self.comparisons
             ],
@@ -181,8 +181,8 @@ class CombinedResult:
     def _failures(self) -> list[CaseResult]:
         return [case for case in self.verified.cases if case.outcome == "failed"] if self.verified else []
 
-    def _known(self, case: str) -> Known | None:
-        return expectations.load().of(case, self.verified.as_json()["host"]) if self.verified else None
+    def _known(self, case: str) -> ExpectedFailure | None:
+        return expectations.load().of(case, self.verified.described_host) if self.verified else None
 
     @property
     def ok(self) -> bool:

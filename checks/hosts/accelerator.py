@@ -1,4 +1,4 @@
-"""Whether KVM works here: found out by booting a kernel, since the device node alone proves nothing."""
+"""Whether KVM works here, tested by booting a kernel: the device node alone proves nothing."""
 
 from __future__ import annotations
 
@@ -17,42 +17,40 @@ _BOUND = 12.0  # seconds; a working KVM prints the kernel's first line within on
 
 @dataclass(frozen=True)
 class Accelerator:
-    """How QEMU runs the guest's processors. ``slowness`` is measured against ordinary hardware, roughly."""
+    """How QEMU runs the guest's processors. ``slowness`` is relative to ordinary hardware, measured roughly."""
 
     name: str
     options: tuple[str, ...]
     slowness: float
     kernel: str = ""
-    """What the kernel's command line needs for it."""
+    """Additions to the kernel's command line."""
     sharing: tuple[str, ...] = ()
-    """The options in place of those where other guests run at the same time; a state is resumed under either."""
-    thrift: tuple[str, ...] = ()
-    """What the engine's programs are told, by their environment, where they compete for this machine."""
+    """The options if other guests run at the same time; a saved state resumes with either."""
+    shared_environment: tuple[str, ...] = ()
+    """Environment of the engine's programs if other guests run at the same time."""
 
     @property
     def label(self) -> str:
-        """Tells states apart that were saved under different options: one can't be resumed under another's."""
-        whole = hashlib.sha256(" ".join((*self.options, self.kernel)).encode()).hexdigest()
-        return f"{self.name}-{whole[:8]}"
+        """A name for these options: a saved state resumes only with the options it was saved with."""
+        digest = hashlib.sha256(" ".join((*self.options, self.kernel)).encode()).hexdigest()
+        return f"{self.name}-{digest[:8]}"
 
 
 KVM = Accelerator("kvm", ("-accel", "kvm", "-cpu", "host"), 1.0)
-# The kernel is told of three instructions that it must not use, by number, since older ones don't know the names; the
-# processor keeps them. cx16 (141): with QEMU 7.2's emulation of it a 6.12 kernel panics in its slab allocator, and Bun
-# does not start without. erms and fsrm (297, 580), by which it fills memory with one string instruction: emulated that
-# goes byte by byte, and a container takes a tenth more.
-# Its defences against flaws of real processors are indirect jumps, which emulation pays dearly for.
-# Beside another guest its processors take turns in one thread: that takes a tenth less of this machine's time, and no
-# processor waits for another one that this machine lets wait. There a second thread of Go's is at the cost of the
-# first: with one, a container takes an eighth less. Containers are not told.
+# clearcpuid stops the kernel from using three instructions (by number: older kernels don't know the names). cx16 (141):
+# with QEMU 7.2's emulation a 6.12 kernel panics in its slab allocator; programs keep it, because Bun needs it. erms and
+# fsrm (297, 580): emulated string instructions work byte by byte, and a container takes 10 % longer.
+# mitigations=off: the mitigations are indirect jumps, which are slow in emulation.
+# With other guests, all processors share one thread: 10 % less CPU time, and no processor waits for a descheduled one.
+# GOMAXPROCS=1 then makes a container 12 % faster. Containers don't get the variable.
 TCG = Accelerator(
     "tcg", ("-accel", "tcg,thread=multi", "-cpu", "max"), 3.0, "clearcpuid=141,297,580 mitigations=off",
-    sharing=("-accel", "tcg,thread=single", "-cpu", "max"), thrift=("GOMAXPROCS=1",),
+    sharing=("-accel", "tcg,thread=single", "-cpu", "max"), shared_environment=("GOMAXPROCS=1",),
 )  # fmt: skip
 
 
 def usable(kernel: Path) -> Accelerator:
-    """KVM where it boots that kernel within seconds, else TCG. The answer holds until this machine is restarted."""
+    """KVM if it boots that kernel within seconds, else TCG. The result is cached until the next boot."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return TCG
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -1,4 +1,4 @@
-"""The Host: argv in, Completed out. Everything that a kind of host does not have to decide is done here."""
+"""The Host: argv in, Completed out. Subclasses only say how a command gets there."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from checks.hosts.talking import Flood, Spawned, spawned
 
 _REPORTED = 600
 """Characters of a failed step's error that a message quotes."""
-_GRACE = 10.0  # seconds, times the slowness: how much later than its own bound a command may be reported
+_GRACE = 10.0  # seconds, times the slowness, that the report of a timeout may take
 
 SHARED = "/var/tmp"  # noqa: S108 - only make_private_directory makes anything in it
-"""Where every account may make directories: outside the home, and on a disk."""
+"""A directory on disk, outside of homes, where every account may make directories."""
 
-# Any account may have put anything here before, under any name that it could know: mktemp makes a directory that was
-# not there, with a name that nobody knows before. Without the sticky bit anybody could replace it afterwards.
+# Other accounts may have made anything here, under any predictable name: mktemp makes a new directory with an
+# unpredictable name. Without the sticky bit, anyone could replace it afterwards.
 _MAKE_PRIVATE = """
 [ -k "$1" ] || [ -z "$(find "$1" -prune -perm -0002)" ] || {
-    echo "every account may replace what is in $1: it has no sticky bit" >&2
+    echo "$1 has no sticky bit: any account can replace files in it" >&2
     exit 1
 }
 umask 077
 mktemp -d -- "$1/$2-XXXXXXXXXX"
 """
 
-# Only this account's own, and no link: another account can make a directory of such a name, too.
+# Only directories that this account owns, and no links: other accounts can make directories with such names.
 _REMOVE_PRIVATE = """
 status=0
 for directory in "$1/$2"-*; do
@@ -66,12 +66,12 @@ printf 'info=%s\\n' "$("$engine" info --format "$format" 2>/dev/null | head -c 1
 
 
 TITLES = {"podman": "Podman", "docker": "Docker Engine"}
-"""An engine's name as people write it."""
+"""An engine's name in text."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a host is. A fact that could not be found out is an empty string."""
+    """Facts of a host. An unknown fact is an empty string."""
 
     kernel: str
     distribution: str
@@ -84,19 +84,19 @@ class Facts:
     init: str
     """The name of the first process."""
     docker: str
-    """The path of ``docker``, as the account's PATH finds it."""
+    """The path of ``docker`` on the account's PATH."""
     engine: str
-    """What stands behind ``docker``, and the command that shows the host's own view: ``podman`` or ``docker``."""
+    """The engine behind ``docker``, and its own command: ``podman`` or ``docker``."""
     version: str
-    """The engine's."""
+    """The engine's version."""
     runtime: str
     conmon: str
     network: str
-    """The rootless network helper: ``pasta …`` or ``slirp4netns …``; ``bridge`` where the engine is not rootless."""
+    """The rootless network helper: ``pasta …`` or ``slirp4netns …``; ``bridge`` for a rootful engine."""
     storage: str
     rootless: bool
     store: str = ""
-    """What Podman calls its graph root; empty where it was not asked for, which is where it is the ordinary one."""
+    """Podman's graph root; empty if it is the default."""
 
     @property
     def graph_root(self) -> str:
@@ -104,24 +104,23 @@ class Facts:
         return self.store or f"{self.home}/.local/share/containers/storage"
 
     def as_json(self) -> dict[str, str | int | bool]:
-        """The facts as evidence stores them: without the account's directories, which are nobody's business."""
+        """The facts for evidence, without the account's directories."""
         return {key: value for key, value in asdict(self).items() if key not in ("home", "store")}
 
 
 class Host(ABC):
     """One account on one machine.
 
-    ``slowness`` is how much longer than on ordinary hardware things may take (1 on ordinary hardware; a guest under
-    emulation has more): every bound is multiplied by it.
+    ``slowness`` multiplies every timeout: 1 on ordinary hardware, more for an emulated guest.
     """
 
     name: str
     slowness: float = 1.0
     echo: Echo | None = None
     service_address = "127.0.0.1"
-    """Where, on this machine, a service has to listen that ``forward_port`` lends to the host."""
+    """The address on this machine where a service must listen for ``forward_port``."""
     opening = b""
-    """What the far side prints on standard output right before a command's own, after whatever else it prints first."""
+    """A marker on standard output right before a command's own output; what precedes it is dropped."""
     _facts: Facts | None = None
 
     @abstractmethod
@@ -130,60 +129,63 @@ class Host(ABC):
 
     @abstractmethod
     def accounts(self) -> Sequence[Host]:
-        """Every account of this machine that a run may use, this one first."""
+        """The accounts of this machine that a run may use, this one first."""
 
     def address(self) -> str:
-        """How a person gets a shell there; empty where they have one already."""
+        """The command that opens a shell there; empty on this machine."""
         return ""
 
     def check(self, completed: Completed) -> Completed:
-        """Raise HostProblem where the status is not the command's own but says that the host is gone."""
+        """Raise HostProblem if the exit status means that the host is gone."""
         return completed
 
     def forward_port(self, port: int) -> int:
-        """Let a TCP port of this machine be reached on the host under its own addresses; the port's number there."""
-        raise HostProblem(f"{self.name} can't be lent a service of this machine.")
+        """Forward a TCP port of the host to this machine's port; the port's number there."""
+        raise HostProblem(f"{self.name} can't reach services of this machine.")
 
     def close(self) -> None:  # noqa: B027 - a host that holds nothing has nothing to close
-        """Give back what the host holds. Calling it again does nothing."""
+        """Close connections and processes. Calling it again does nothing."""
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", env: Mapping[str, str] | None = None, timeout: float = 20
     ) -> Completed:
         """Run a command to its end.
 
-        ``timeout`` is in seconds on ordinary hardware. Raises TimedOut when the command was killed for it, HostProblem
-        when the host itself did not answer.
+        ``timeout`` is in seconds on ordinary hardware. Raises TimedOut if the command was killed after it, HostProblem
+        if the host did not answer.
         """
         return self.wait(self.start(argv, stdin=stdin, env=env, timeout=timeout), timeout)
 
     def start(
         self, argv: Sequence[str], *, stdin: bytes = b"", env: Mapping[str, str] | None = None, timeout: float = 20
     ) -> Process:
-        """Start a command and go on; ``wait`` collects it. It is killed on its host after ``timeout``."""
+        """Start a command in the background; ``wait`` collects it. It is killed on its host after ``timeout``."""
         carried = self.wrap_command(self._bounded(argv, env, timeout))
         return Process(carried, shown=argv, stdin=stdin, echo=self.echo, opening=self.opening)
 
     def wait(self, process: Process, timeout: float = 20) -> Completed:
-        """The end of a started command; raises as ``run`` does."""
+        """The result of a started command; raises like ``run``."""
         bound = timeout * self.slowness
         try:
             completed = self.check(process.wait(bound + _GRACE * self.slowness))
         except TimedOut as error:
             if error.partial.opened and self._answers():
-                # timeout(1) has killed it there, and something that it had started lives on and holds its pipes open.
+                # timeout(1) has killed it there, but a process that it started keeps its pipes open.
                 raise TimedOut(error.partial, bound) from error
             raise HostProblem(
-                f"{self.name} stopped answering: “{error.partial.command}” was not even killed at its bound of "
+                f"{self.name} stopped answering: “{error.partial.command}” was not killed after its timeout of "
                 f"{bound:g} s.",
-                "Look at the host's load and console, then run again.",
+                "Check the host's load and console, then run again.",
             ) from error
-        if completed.seconds >= bound and completed.returncode in (124, 137):  # how timeout(1) ends when it killed
+        if completed.seconds >= bound and completed.returncode in (
+            124,
+            137,
+        ):  # exit statuses of timeout(1) after a kill
             raise TimedOut(completed, bound)
         return completed
 
     def _answers(self) -> bool:
-        """Whether the host runs a command at all."""
+        """Whether the host runs commands."""
         try:
             done = Process(self.wrap_command(["true"]), opening=self.opening).wait(_GRACE * self.slowness)
         except TimedOut:
@@ -191,9 +193,9 @@ class Host(ABC):
         return done.opened and done.returncode == 0
 
     def spawn(self, argv: Sequence[str], *, tty: bool, timeout: float = 20) -> Spawned:
-        """Start a command to talk with: on a terminal of its own (``tty``) or on plain pipes.
+        """Start an interactive command on a terminal (``tty``) or on pipes.
 
-        ``timeout`` bounds each wait for an answer; the command as a whole is killed after three times that.
+        ``timeout`` applies to each wait for output; the command is killed after three times that.
         """
         bound = timeout * self.slowness
         carried = self.wrap_command(self._bounded(argv, None, 3 * timeout, foreground=tty), tty=tty)
@@ -206,12 +208,12 @@ class Host(ABC):
                 child.expect_exact(self.opening)
         except (pexpect.EOF, pexpect.TIMEOUT, Flood) as unopened:
             child.kill(signal.SIGKILL)
-            said = (child.before or b"").decode(errors="replace").strip()[-300:]
-            raise HostProblem(f"{self.name} did not start a command: {said or 'it printed nothing'}.") from unopened
+            printed = (child.before or b"").decode(errors="replace").strip()[-300:]
+            raise HostProblem(f"{self.name} did not start a command: {printed or 'it printed nothing'}.") from unopened
         return child
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
-        """Write a file there, making its directory. Written aside and renamed: nobody sees half of it."""
+        """Write a file there atomically, and make its directory if missing."""
         script = """
             [ -d "${1%/*}/" ] || mkdir -p "${1%/*}" || exit
             umask 077
@@ -219,78 +221,79 @@ class Host(ABC):
         """
         self.run_checked(["sh", "-c", script, "sh", path, f"{mode:o}"], stdin=data, doing=f"writing {path}")
 
+    def unpack(self, directory: str, archive: bytes, *, doing: str) -> None:
+        """Unpack a tar archive into a directory there; the account owns the files."""
+        argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", directory]
+        self.run_checked(argv, stdin=archive, doing=doing)
+
     def make_directory(self, path: str) -> None:
-        """Make a directory there, with those above it."""
+        """Make a directory there, and its parents."""
         self.run_checked(["mkdir", "-p", path], doing=f"making {path}")
 
     def make_private_directory(self, name: str) -> str:
-        """Make a directory there, outside the account's home, that only the account can enter; its path.
+        """Make a new directory outside the account's home that only the account can enter; its path.
 
-        ``name`` is what its own name begins with. It is always a new directory, under a name that nobody can know
-        beforehand: see mktemp(1). Raises HostProblem where there can be none.
+        ``name`` is the prefix of its unpredictable name, see mktemp(1). Raises HostProblem if that fails.
         """
         argv = ["sh", "-c", _MAKE_PRIVATE, "sh", SHARED, name]
         return self.run_checked(argv, doing=f"making a directory in {SHARED}").stdout.strip()
 
     def remove_private_directories(self, name: str) -> bool:
-        """Remove the account's own directories whose names ``make_private_directory`` began so. Whether all are gone.
+        """Remove the account's directories that ``make_private_directory(name)`` made; whether all are gone.
 
-        What is in them may belong to any of the account's subordinate ids.
+        Their files may belong to the account's subordinate ids.
         """
         return self.run(["sh", "-c", _REMOVE_PRIVATE, "sh", SHARED, name]).returncode == 0
 
     def read(self, path: str) -> bytes:
-        """The content of a file there. Raises HostProblem where it can't be read."""
+        """The content of a file there. Raises HostProblem if it can't be read."""
         return self.run_checked(["cat", path], doing=f"reading {path}").stdout_bytes
 
     def run_checked(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 20, doing: str = "a step of the run"
     ) -> Completed:
-        """Run one of our own steps, which has no reason to fail on a usable host.
-
-        Raises HostProblem when it does; ``doing`` is what its message calls the step.
-        """
+        """Run a step that succeeds on every usable host. Raises HostProblem if it fails; ``doing`` names the step."""
         try:
             done = self.run(argv, stdin=stdin, timeout=timeout)
         except TimedOut as error:
             raise HostProblem(
-                f"On {self.name}, {doing} did not end within {error.timeout:g} s.",
-                "Look at the host's load, then run again.",
+                f"On {self.name}, {doing} timed out after {error.timeout:g} s.",
+                "Check the host's load, then run again.",
             ) from error
         if done.returncode != 0:
             # Never standard output: it may be the user's own configuration, or a secret of theirs.
             reported = " ".join(done.stderr.split())[-_REPORTED:] or "it printed no error"
             raise HostProblem(f"On {self.name}, {doing} failed with status {done.returncode}: {reported}")
         if done.cut:
-            raise HostProblem(f"On {self.name}, {doing} printed more than the {HEAD // 2**20} MB that are read.")
+            raise HostProblem(f"On {self.name}, {doing} printed more than {HEAD // 2**20} MB.")
         return done
 
     def remember(self, facts: Facts) -> None:
-        """Take these facts as this host's own, known from before."""
+        """Set the host's facts, known from before."""
         self._facts = facts
 
     def facts(self) -> Facts:
-        """What this host is: asked once, then remembered."""
+        """The host's facts, asked once."""
         if self._facts is None:
-            self._facts = parse_facts(self.run_checked(["sh", "-c", _FACTS], doing="asking for its facts").stdout)
+            self._facts = parse_facts(self.run_checked(["sh", "-c", _FACTS], doing="reading the host's facts").stdout)
         return self._facts
 
     def _bounded(
         self, argv: Sequence[str], env: Mapping[str, str] | None, timeout: float, *, foreground: bool = False
     ) -> list[str]:
-        """``argv`` under timeout(1) on its own host: a client that dies here must not leave it running there."""
+        """``argv`` under timeout(1) on its host: if the client here is killed, the command there must not run on."""
         bound = f"{timeout * self.slowness:.1f}"
         settings = ["env", *(f"{key}={value}" for key, value in env.items())] if env else []
         return ["timeout", *(["--foreground"] if foreground else []), "-k", "2", bound, *settings, *argv]
 
 
 def parse_facts(text: str) -> Facts:
-    """Facts from the lines of ``key=value`` that the host's own shell printed. Raises HostProblem for other text."""
+    """Parse the ``key=value`` lines that the host's shell printed. Raises HostProblem for other text."""
     found = pairs(text)
     info: dict[str, Any] = {}
     with contextlib.suppress(ValueError):
-        told = parsed(found.get("info", ""))
-        info = told if isinstance(told, dict) else {}
+        value = parsed(found.get("info", ""))
+        info = value if isinstance(value, dict) else {}
     engine = found.get("engine", "")
     try:
         return Facts(
@@ -307,11 +310,13 @@ def parse_facts(text: str) -> Facts:
             **(_of_docker(info) if engine == "docker" else _of_podman(info)),
         )
     except (AttributeError, TypeError, ValueError) as error:
-        raise HostProblem(f"The host's facts can't be read: {error}.", "Look at what “podman info” prints.") from error
+        raise HostProblem(
+            f"The host's facts can't be parsed: {error}.", "Check the output of “podman info”."
+        ) from error
 
 
 def pairs(text: str) -> dict[str, str]:
-    """The lines of ``key=value`` of a text; others are left out."""
+    """The ``key=value`` lines of a text; others are skipped."""
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
@@ -344,12 +349,12 @@ def _of_docker(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def first_line(text: str) -> str:
-    """The first line of a version text that may have many."""
+    """The first line of a version text."""
     return text.strip().split("\n", 1)[0]
 
 
 def account_name(uid: int) -> str:
-    """This machine's name for a uid, or the uid where it has none."""
+    """The account name of a uid on this machine, or the uid if it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

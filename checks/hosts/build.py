@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from checks.core import tools
 from checks.core.errors import HostProblem, NotTested
 from checks.core.paths import FIXTURES
 from checks.core.run_directories import Run
@@ -34,13 +32,13 @@ _COMPONENTS = {"debian": "main", "ubuntu": "main,universe"}
 def build(recipe: Recipe, into: Path, run: Run) -> None:
     """Install the recipe's host into the directory ``into``: disk, kernel, initial ramdisk, keys.
 
-    Raises HostProblem where a tool is missing, the disk is full or an archive can't be reached; Unproven where that
-    archive is none of this machine's own.
+    Raises HostProblem if a tool is missing, the disk is full or an archive can't be reached; NotTested if this machine
+    has no mirror of that archive.
     """
     if shutil.disk_usage(into).free < NEEDED:
         raise HostProblem(
-            f"Building {recipe.name} needs {NEEDED >> 30} GiB of free disk in {into.parent}.",
-            "Free some, or set XDG_CACHE_HOME to a directory with more room.",
+            f"Building {recipe.name} needs {NEEDED >> 30} GiB of free disk space in {into.parent}.",
+            "Free disk space, or set XDG_CACHE_HOME to a directory with more space.",
         )
     namespace.require()
     make_keys(into)
@@ -51,36 +49,37 @@ def build(recipe: Recipe, into: Path, run: Run) -> None:
         if recipe.archive == "debian" or package_mirrors.mirror(recipe.archive):
             raise
         raise NotTested(
-            f"{recipe.name} is unproven here: its archive can't be reached, or its keys are not here. {problem}"
+            f"{recipe.name} is not tested: its package archive is unreachable, or its keys are missing. {problem}"
         ) from problem
     _make_disk(archive, into)
     archive.unlink()
 
 
 def make_keys(into: Path) -> None:
-    """The guest's own key and the one that opens it, made for it alone."""
+    """Make the guest's host key and the client key for it."""
     for key in (CLIENT_KEY, HOST_KEY):
-        _step(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", str(into / key)])
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", str(into / key)]
+        tools.run_checked(argv, doing="making a guest's keys")
 
 
 def _make_disk(archive: Path, into: Path) -> None:
-    """The kernel, the initial ramdisk and the disk, from the root file system, whose files have many owners."""
+    """Make kernel, initial ramdisk and disk from the root file system, whose files have many owners."""
     made = namespace.run([str(FIXTURES / "guest" / "make-disk.sh"), str(archive), str(into), _SIZE], own=0, rest=1)
     if made.returncode != 0:
         raise HostProblem(
-            f"The disk of a host could not be made: {made.stderr.strip()}", "Is the disk of the cache full?"
+            f"The disk of a host could not be made: {made.stderr.strip()}", "Check the free disk space of the cache."
         )
 
 
 def _install(recipe: Recipe, archive: Path, keys: Path, run: Run) -> None:
-    """mmdebstrap, into a tar file."""
+    """Install the packages into a tar file with mmdebstrap."""
     include = (*_EVERY_GUEST, _KERNELS[recipe.archive], *recipe.packages)
-    # Scripts and keys by value: for a plain user they run in a namespace whose root may not read the user's files.
-    _step(
+    # Scripts and keys are passed by value: root of a plain user's namespace may be unable to read the user's files.
+    tools.run_checked(
         [
             "mmdebstrap", "--quiet", "--variant=minbase", f"--architectures={recipe.architecture}",
             *(f"--aptopt={line.rstrip(';')}" for line in package_mirrors.apt_settings()),
-            # A moving suite's Release file may be past its date on a mirror, and is the newest that there is.
+            # The newest Release file of a moving suite may have expired on a mirror.
             *(['--aptopt=Acquire::Check-Valid-Until "false"'] if recipe.moving else []),
             f"--components={_COMPONENTS[recipe.archive]}", f"--include={','.join(include)}",
             f"--setup-hook={_script('newer.sh')}", f"--customize-hook={_script('customize.sh')}",
@@ -101,27 +100,10 @@ def _install(recipe: Recipe, archive: Path, keys: Path, run: Run) -> None:
             "HOST_KEY": (keys / HOST_KEY).read_text(),
             "HOST_KEY_PUB": (keys / f"{HOST_KEY}.pub").read_text(),
         },
-        advice=f"Check that this machine reaches a mirror of {recipe.archive.capitalize()}.",
+        doing=f"building {recipe.name}",
+        remedy=f"Check that this machine reaches a mirror of {recipe.archive.capitalize()}.",
     )  # fmt: skip
 
 
 def _script(name: str) -> str:
     return (FIXTURES / "guest" / name).read_text()
-
-
-def _step(argv: Sequence[str], *, env: Mapping[str, str] | None = None, advice: str = "") -> None:
-    """One step of the build. Its output is shown only when it fails."""
-    try:
-        done = subprocess.run(
-            argv,
-            env={**os.environ, "PATH": namespace.path(), **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise HostProblem(f"{argv[0]} is not installed.", "Run scripts/install.sh guest.") from error
-    if done.returncode != 0:
-        said = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-12:])
-        raise HostProblem(f"{argv[0]} failed with status {done.returncode} while building a host:\n{said}\n", advice)

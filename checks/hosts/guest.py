@@ -1,4 +1,4 @@
-"""A pinned throwaway host: built once, prepared once, resumed for every run on an overlay that goes with the run."""
+"""A throwaway host: built and prepared once, then resumed for every run on a temporary overlay."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from checks.core import cache_manifest
+from checks.core import cache_manifest, tools
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem
+from checks.core.polling import poll
 from checks.core.progress import Progress
 from checks.core.run_directories import Run, cache, locked
 from checks.hosts import build, namespace
@@ -26,14 +27,14 @@ from checks.hosts.recipe import Recipe
 from checks.hosts.ssh import SshHost
 
 Prepare = Callable[[Sequence[Host]], None]
-"""What is done on the accounts of a freshly booted guest before its state is saved."""
+"""Prepares the accounts of a freshly booted guest, before its state is saved."""
 
 _UP_BOUND = 300.0  # seconds; a guest under emulation boots in 30 to 50
 _BASE = "base"
 
 _MOUNT = """
 mkdir -p "$2"
-for round in $(seq 50); do # until the kernel has seen it
+for round in $(seq 50); do # until the kernel has detected it
     mount -o ro,noatime "LABEL=$1" "$2" 2>/dev/null && exit
     sleep 0.2
 done
@@ -43,7 +44,7 @@ _FACTS = "facts.json"
 
 
 class GuestAccount(SshHost):
-    """An account of a guest. Its machine's power is what decides whether it can be reached."""
+    """An account of a guest, reached by SSH on a forwarded port."""
 
     def __init__(self, account: str, guest: Guest) -> None:
         super().__init__(
@@ -69,8 +70,8 @@ class GuestAccount(SshHost):
     def check(self, completed: Completed) -> Completed:
         if completed.returncode == 255 and not self._guest.machine.alive():
             raise HostProblem(
-                f"The guest {self.name} lost its power: {self._guest.machine.last_words() or 'QEMU said nothing'}.",
-                "Run again; if it recurs, look at this machine's memory and disk.",
+                f"QEMU exited unexpectedly ({self.name}): {self._guest.machine.last_words() or 'no output'}.",
+                "Run again. If it recurs, check this machine's free memory and disk space.",
             )
         return super().check(completed)
 
@@ -86,51 +87,50 @@ class Guest:
         self.machine = machine
         self.accelerator = accelerator
         self.run = run
-        self.settings = ("env", *accelerator.thrift) if sharing and accelerator.thrift else ()
+        shared = accelerator.shared_environment if sharing else ()
+        self.settings = ("env", *shared) if shared else ()
         key = (boot / f"{build.HOST_KEY}.pub").read_text().split()
         (run.directory / "known_hosts").write_text(f"guest {key[0]} {key[1]}\n")
         self.root = GuestAccount("root", self)
         self.members: list[Host] = [GuestAccount(account, self) for account in recipe.accounts]
 
     def await_up(self) -> None:
-        """Return when the guest answers and its clock is right."""
-        deadline = time.monotonic() + _UP_BOUND
-        while True:
-            if not self.machine.alive():
-                raise HostProblem(f"The guest {self.recipe.name} did not come up: {self.machine.last_words()}")
-            # A resumed guest's clock stands where it was saved: setting it is also how we learn that it answers.
-            knock = [*self.root.wrap_command(["date", "--set", f"@{time.time():.0f}"])]
-            try:
-                done = subprocess.run(knock, capture_output=True, timeout=15, check=False, stdin=subprocess.DEVNULL)
-            except subprocess.TimeoutExpired:
-                done = None
-            if done and done.returncode == 0:
-                break
-            if time.monotonic() > deadline:
-                raise HostProblem(
-                    f"The guest {self.recipe.name} did not answer within {_UP_BOUND:g} s: {self.machine.last_words()}",
-                    "Is this machine very busy? Try again when it is not.",
-                )
-            time.sleep(0.2)
+        """Wait until the guest answers, and set its clock."""
+        if not poll(self._answers, timeout=_UP_BOUND, interval=0.2):
+            raise HostProblem(
+                f"The guest {self.recipe.name} timed out after {_UP_BOUND:g} s: {self.machine.last_words()}",
+                "Check this machine's load, then run again.",
+            )
+
+    def _answers(self) -> bool:
+        if not self.machine.alive():
+            raise HostProblem(f"The guest {self.recipe.name} did not start: {self.machine.last_words()}")
+        # A resumed guest's clock shows the time at which its state was saved.
+        set_clock = self.root.wrap_command(["date", "--set", f"@{time.time():.0f}"])
+        try:
+            done = subprocess.run(set_clock, capture_output=True, timeout=15, check=False, stdin=subprocess.DEVNULL)
+        except subprocess.TimeoutExpired:
+            return False
+        return done.returncode == 0
 
     def note_facts(self, file: Path) -> None:
-        """Write down what each account's facts are: the saved state keeps them, and asking again takes seconds."""
+        """Save each account's facts, which stay the same in the saved state: asking again takes seconds."""
         with ThreadPoolExecutor() as pool:
             facts = list(pool.map(lambda account: asdict(account.facts()), self.members))
         file.write_text(json.dumps(facts))
 
     def recall_facts(self, file: Path) -> None:
-        """Take the facts that ``note_facts`` wrote before the state was saved."""
+        """Load the facts that ``note_facts`` saved."""
         for account, facts in zip(self.members, read_json(file), strict=True):
             account.remember(Facts(**facts))
 
     def plug(self, disk: Path, label: str, directory: str) -> None:
-        """Plug in a disk and mount its file system, known by its label, read-only in ``directory``."""
+        """Attach a disk and mount its file system, found by label, read-only on ``directory``."""
         self.machine.attach(disk)
         self.root.run_checked(["sh", "-c", _MOUNT, "sh", label, directory], doing=f"mounting the disk {label}")
 
     def close(self) -> None:
-        """Close the connections and pull the plug."""
+        """Close the connections and power off."""
         for account in (*self.members, self.root):
             account.close()
         self.machine.off()
@@ -140,7 +140,7 @@ class Guest:
 def resumed(
     recipe: Recipe, run: Run, prepare: Prepare, progress: Progress, *, outlive: bool = False, sharing: bool = False
 ) -> Iterator[Guest]:
-    """A guest of that recipe, prepared, its power on until the block ends; with ``outlive``, beyond it if kept.
+    """A prepared, running guest of that recipe until the block ends; with ``outlive``, a kept guest runs on.
 
     ``sharing``: other guests run at the same time.
     """
@@ -168,21 +168,21 @@ def resumed(
 
 
 def built(recipe: Recipe) -> bool:
-    """Whether the recipe's host stands in the cache as the recipe is now."""
+    """Whether the cache has the host of the current recipe."""
     return cache_manifest.is_complete(_directory(recipe) / _BASE)
 
 
 def require_tools() -> None:
-    """Raise HostProblem where this machine lacks what building and running a guest needs."""
+    """Raise HostProblem if this machine lacks programs for building and running a guest."""
     if missing := tools_missing():
         raise HostProblem(
-            f"A throwaway host needs programs that are not installed here: {', '.join(missing)}.",
+            f"Programs for throwaway hosts are not installed: {', '.join(missing)}.",
             "Install them with: scripts/install.sh guest",
         )
 
 
 def tools_missing() -> list[str]:
-    """The programs that building and running a guest needs and that this machine lacks."""
+    """The missing programs for building and running a guest."""
     programs = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "mke2fs", "ssh", "ssh-keygen", "setpriv")
     return namespace.missing(*programs, *namespace.programs())
 
@@ -192,15 +192,15 @@ def _directory(recipe: Recipe) -> Path:
 
 
 def _ready(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress) -> tuple[Path, Accelerator, Path]:
-    """The directories of the built and of the prepared guest; what is missing is made, by one run at a time."""
+    """The directories of the built and the prepared guest, made if missing by one run at a time."""
     directory = _directory(recipe)
     boot = directory / _BASE
     directory.parent.mkdir(parents=True, exist_ok=True)
-    waiting = f"Waiting for another run that builds {recipe.name}"
+    waiting = f"Waiting for another run, which is building {recipe.name}"
     with locked(directory.parent / f"{recipe.name}.lock", progress, waiting):
         try:
             if not cache_manifest.is_complete(boot):
-                _tell_if_broken(boot, progress)
+                _report_if_incomplete(boot, progress)
                 shutil.rmtree(directory, ignore_errors=True)
                 with progress.step(f"Building {recipe.name} from its distribution’s packages (once, 1-2 minutes)"):
                     work = run.directory / _BASE
@@ -213,19 +213,19 @@ def _ready(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress) -> tu
             accelerator = usable(boot / build.KERNEL)
             ready = directory / f"ready-{accelerator.label}-{_qemu_version()}"
             if not cache_manifest.is_complete(ready):
-                _tell_if_broken(ready, progress)
+                _report_if_incomplete(ready, progress)
                 _prepare(recipe, boot, accelerator, ready, run, prepare, progress)
         except OSError as error:
             raise HostProblem(
                 f"{recipe.name} could not be built in {directory.parent}: {error.strerror or error}.",
-                "Look at the disk's free room and at the directory's owner.",
+                "Check the free disk space and the owner of the directory.",
             ) from error
     return boot, accelerator, ready
 
 
-def _tell_if_broken(directory: Path, progress: Progress) -> None:
+def _report_if_incomplete(directory: Path, progress: Progress) -> None:
     if directory.is_dir():
-        progress.say(f"{directory} is not whole: a file of it was cut short or is gone. It is made anew.")
+        progress.say(f"The cached {directory} is incomplete; rebuilding it.")
 
 
 def _prepare(
@@ -243,32 +243,34 @@ def _prepare(
     ):  # fmt: skip
         guest = Guest(recipe, boot, machine, accelerator, run)
         guest.await_up()
-        with progress.step("Making the probe image on it"):
+        with progress.step("Building the probe image on it"):
             prepare(guest.members)
             guest.note_facts(work / _FACTS)
-        guest.root.run_checked(["sync"], doing="writing its disk")
+        guest.root.run_checked(["sync"], doing="writing to disk")
         for account in (*guest.members, guest.root):
             account.close()
         with progress.step("Saving its state"):
             machine.save(work / "state")
     cache_manifest.write(work)
     for old in ready.parent.glob("ready-*"):
-        shutil.rmtree(old, ignore_errors=True)  # of another QEMU, or of other options: a guest that runs on it keeps it
+        shutil.rmtree(
+            old, ignore_errors=True
+        )  # states of another QEMU or other options; a running guest keeps its files open
     work.rename(ready)
 
 
 def _kernel(recipe: Recipe) -> str:
-    # What the kernel does not know itself, it hands to the first process as an environment variable.
+    # The kernel passes unknown parameters to the first process as environment variables.
     return f"init=/usr/local/sbin/plain-init CGROUPS={recipe.cgroups}" if recipe.init == "plain" else ""
 
 
 def _forget_older(recipe: Recipe) -> None:
-    """Remove what older recipes of the same name left in the cache."""
+    """Remove hosts of older versions of the recipe from the cache."""
     for old in _directory(recipe).parent.glob(f"{recipe.name}-*"):
         if old.is_dir() and old.name.removeprefix(f"{recipe.name}-").isalnum():
             shutil.rmtree(old, ignore_errors=True)
 
 
 def _qemu_version() -> str:
-    told = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=False).stdout
-    return told.split("version ", 1)[-1].split()[0].split("(")[0] or "unknown"
+    output = tools.run(["qemu-system-x86_64", "--version"]).stdout
+    return output.split("version ", 1)[-1].split()[0].split("(")[0] or "unknown"

@@ -1,4 +1,4 @@
-"""This machine, as it is, by the account that runs the program."""
+"""This machine, with the account that runs the program."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from checks.hosts.base import Host
 
 
 class LocalHost(Host):
-    """Commands run here, as oneself."""
+    """Runs commands on this machine."""
 
     name = "local"
-    service_address = "0.0.0.0"  # noqa: S104 - a container reaches the host by any of its addresses but the loopback
+    service_address = "0.0.0.0"  # noqa: S104 - containers can't reach the host's loopback
 
     def wrap_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         return list(argv)

@@ -1,4 +1,4 @@
-"""One QEMU process: a virtual machine with a power switch, a console, a forwarded port and a state to save."""
+"""A QEMU process: a virtual machine with a console, a forwarded port and a state that can be saved."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import re
 import socket
 import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
+from checks.core import tools
 from checks.core.errors import HostProblem
+from checks.core.polling import poll
 from checks.hosts.accelerator import Accelerator
 
 _MOVE_BOUND = 120.0  # seconds to save or load a state
@@ -24,9 +25,9 @@ _SLOTS = 4  # disks that can be attached to a running machine
 class Machine:
     """A running virtual machine on direct kernel boot.
 
-    ``disk`` is a qcow2 file of its own. With ``resume``, a file that ``save`` wrote, it goes on where that one stood.
-    ``kernel`` is what its kernel's command line has besides. ``sharing``: other guests run at the same time. It ends
-    with this process, however that ends, unless ``outlive`` is set.
+    ``disk`` is a qcow2 file of its own. ``resume`` is a state that ``save`` wrote. ``kernel`` is added to the kernel's
+    command line. ``sharing``: other guests run at the same time. QEMU is killed when this process exits, unless
+    ``outlive`` is set.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Machine:
             self._monitor.connect()
             self.port = self._forwarded_port()
             if resume:
-                self._go_on()
+                self._resume()
         except Exception as error:
             self.off()
             raise HostProblem(f"QEMU did not start: {self.last_words() or error}") from error
@@ -101,11 +102,11 @@ class Machine:
         self.off()
 
     def alive(self) -> bool:
-        """Whether the machine still has power."""
+        """Whether QEMU runs."""
         return self._qemu.poll() is None
 
     def last_words(self) -> str:
-        """What QEMU said on its way out, or else the end of the guest's console."""
+        """The last output of QEMU, or else the end of the guest's console."""
         for path, lines in ((self._errors_path, 2), (self.console, 3)):
             with contextlib.suppress(OSError):
                 text = re.sub(r"\x1b\[[0-9;?!]*[A-Za-z]", "", path.read_text(errors="replace")).strip()
@@ -114,53 +115,52 @@ class Machine:
         return ""
 
     def attach(self, disk: Path) -> None:
-        """Plug in a raw disk, read-only, while the machine runs. Other machines may have it plugged in as well."""
+        """Attach a raw disk, read-only, to the running machine. Several machines may share it."""
         name = f"disk{self._attached}"
         try:
             file = {"driver": "file", "filename": str(disk), "read-only": True}
             self._monitor.cmd("blockdev-add", **{"node-name": name, "driver": "raw", "read-only": True, "file": file})
             self._monitor.cmd("device_add", driver="virtio-blk-pci", bus=f"slot{self._attached}", drive=name, id=name)
         except Exception as error:
-            raise HostProblem(f"The disk {disk} could not be plugged into the guest: {error}") from error
+            raise HostProblem(f"The disk {disk} could not be attached to the guest: {error}") from error
         self._attached += 1
 
     def save(self, state: Path) -> None:
-        """Stop the machine for good and write what it was doing into ``state``; its disk stays as it stands then."""
+        """Save the machine's state to a file and exit; the disk stays in that state."""
         self._monitor.cmd("stop")
         self._monitor.cmd("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
         with state.open("wb") as file:
             self._monitor.send_fd_scm(file.fileno())
             self._monitor.cmd("getfd", fdname="state")
             self._monitor.cmd("migrate", uri="fd:state")
-            deadline = time.monotonic() + _MOVE_BOUND
-            while (status := self._status("query-migrate")) not in ("completed", "failed"):
-                if time.monotonic() > deadline:
-                    raise HostProblem(f"Saving the guest's state did not end within {_MOVE_BOUND:g} s.")
-                time.sleep(0.02)
-        if status == "failed":
-            raise HostProblem("Saving the guest's state failed.", "Is the disk of the cache full?")
+            ended = poll(self._saved, timeout=_MOVE_BOUND, interval=0.02)
+        if not ended:
+            raise HostProblem(f"Saving the guest's state timed out after {_MOVE_BOUND:g} s.")
+        if ended == "failed":
+            raise HostProblem("Saving the guest's state failed.", "Check the free disk space of the cache.")
         with contextlib.suppress(Exception):  # the monitor's connection ends with it
             self._monitor.cmd("quit")
         self._qemu.wait(30)  # the disk's last writes
 
     def off(self) -> None:
-        """Pull the plug. Harmless when it is off already."""
+        """Power off. Harmless if it is off already."""
         self._qemu.kill()
         self._qemu.wait()
         with contextlib.suppress(Exception):
             self._monitor.close()
 
-    def _go_on(self) -> None:
-        # It was stopped when it was saved, so it is still stopped when it is back.
-        deadline = time.monotonic() + _MOVE_BOUND
-        while self._status("query-status") == "inmigrate":
-            if time.monotonic() > deadline:
-                raise HostProblem(f"The saved state was not loaded within {_MOVE_BOUND:g} s.")
-            time.sleep(0.02)
+    def _resume(self) -> None:
+        # The machine was stopped when its state was saved: it is stopped after loading, too.
+        if not poll(lambda: self._status("query-status") != "inmigrate", timeout=_MOVE_BOUND, interval=0.02):
+            raise HostProblem(f"Loading the guest's state timed out after {_MOVE_BOUND:g} s.")
         self._monitor.cmd("cont")
 
+    def _saved(self) -> str:
+        status = self._status("query-migrate")
+        return status if status in ("completed", "failed") else ""
+
     def _forwarded_port(self) -> int:
-        # QEMU picked a free port by itself, which no other run can take in between.
+        # QEMU picked a free port by itself: no other run can take it.
         network = str(self._monitor.cmd("human-monitor-command", **{"command-line": "info usernet"}))
         found = re.search(r"HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", network)
         if found is None:
@@ -173,17 +173,10 @@ class Machine:
 
 
 def overlay(disk: Path, over: Path) -> None:
-    """Make ``disk``, a qcow2 file that reads as ``over`` and keeps what is written to itself."""
+    """Make ``disk``, a qcow2 overlay of ``over`` for a guest's writes."""
     kind = "raw" if over.suffix == ".raw" else "qcow2"
-    try:
-        subprocess.run(
-            ["qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", str(over), str(disk)],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
-    except FileNotFoundError as error:
-        raise HostProblem("qemu-img is not installed.", "Run scripts/install.sh guest.") from error
-    except subprocess.CalledProcessError as error:
-        raise HostProblem(f"No overlay disk could be made: {error.stderr.strip()}") from error
+    argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", str(over), str(disk)]
+    tools.run_checked(argv, doing="making an overlay disk")
 
 
 def _escaped(path: Path) -> str:

@@ -1,12 +1,13 @@
-"""How this machine reaches its package registries: its apt's and npm's own settings, for what is installed by them."""
+"""Package mirrors of this machine: the settings of its apt and npm, for builds."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
+
+from checks.core import tools
 
 _APT_CARRIED_OVER = re.compile(r'Acquire::(http|https|Check-Valid-Until|Check-Date|Retries)(::[\w.:/-]+)? "(?!")')
 _CERTIFICATES = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
@@ -14,11 +15,9 @@ _SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def mirror(archive: str = "debian") -> list[str]:
-    """The mirror of ``archive`` in this machine's own apt configuration; empty where it names none: a tool has its
-    default.
-    """
+    """The mirror of ``archive`` in this machine's apt configuration; empty if there is none."""
     wanted = archive.capitalize()
-    listed = _said(
+    listed = _output(
         "apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)", "Created-By: Packages"
     )
     for line in listed.splitlines():
@@ -29,18 +28,18 @@ def mirror(archive: str = "debian") -> list[str]:
 
 
 def apt_settings() -> list[str]:
-    """What this machine's apt needs to reach its mirror (proxies, retries, stale Release files)."""
-    return [line for line in _said("apt-config", "dump").splitlines() if _APT_CARRIED_OVER.match(line)]
+    """The settings that this machine's apt needs for its mirror (proxies, retries, expired Release files)."""
+    return [line for line in _output("apt-config", "dump").splitlines() if _APT_CARRIED_OVER.match(line)]
 
 
 def npm_settings() -> list[str]:
-    """The registry of this machine's npm, as a line of an npmrc; empty where there is no npm."""
-    registry = _said("npm", "config", "get", "registry").strip()
+    """The registry of this machine's npm, as a line of an npmrc; empty without npm."""
+    registry = _output("npm", "config", "get", "registry").strip()
     return [f"registry={registry}"] if registry.startswith(("http://", "https://")) else []
 
 
 def certificates() -> bytes:
-    """The certificates that this machine trusts, in PEM; empty where none are found."""
+    """The certificates that this machine trusts, in PEM; empty if none are found."""
     named = [os.environ[name] for name in _CERTIFICATES if os.environ.get(name)]
     for path in (*named, _SYSTEM_CERTIFICATES):
         if Path(path).is_file():
@@ -48,7 +47,5 @@ def certificates() -> bytes:
     return b""
 
 
-def _said(*argv: str) -> str:
-    if shutil.which(argv[0]) is None:
-        return ""
-    return subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stdout
+def _output(*argv: str) -> str:
+    return tools.run(argv).stdout if shutil.which(argv[0]) else ""

@@ -1,4 +1,4 @@
-"""A host that is another one with something put before each of its commands."""
+"""A host that puts a prefix before each command of another host."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from checks.hosts.process import Completed
 
 
 class PrefixedHost(Host):
-    """``host``, reached through ``before``: a command that runs the one which follows it."""
+    """``host``, with ``before`` as a prefix: a command that runs the rest of its command line."""
 
     def __init__(self, host: Host, before: Sequence[str] = ()) -> None:
         self.host = host

@@ -1,5 +1,4 @@
-"""One child process on this machine: input fed, output collected (and shown, if asked) as it comes; bounded in time
-and in memory, and without the secrets that are protected."""
+"""A child process on this machine: output is collected, shown on request, limited in size, and without secrets."""
 
 from __future__ import annotations
 
@@ -22,17 +21,17 @@ from checks.core.redaction import Redactor
 Echo = Callable[[str], None]
 
 HEAD = 16 * 2**20
-"""Bytes of a stream that are kept from its beginning: more than nanoclaw's own limit of 10 MB."""
+"""Bytes kept from the beginning of a stream: more than nanoclaw's own limit of 10 MB."""
 TAIL = 2**20
-"""Bytes that are kept of its end, where it is longer than that."""
+"""Bytes kept from the end of a longer stream."""
 
-_ECHOED = 2**20  # bytes of a stream that are shown as they come
+_ECHOED = 2**20  # bytes of a stream shown while it is read
 _LINE = 2000  # bytes of a line that are shown
 
 
 @dataclass(frozen=True)
 class Extent:
-    """All that a stream printed, whether it was kept or not: how many bytes, and their SHA-256 in hexadecimal."""
+    """Size and SHA-256 (hexadecimal) of a complete stream, kept or not."""
 
     bytes: int
     sha256: str
@@ -44,7 +43,7 @@ def extent(data: bytes) -> Extent:
 
 
 class Kept:
-    """A stream as it is read: its extent, its first ``HEAD`` bytes and its last ``TAIL``. Threads may share it."""
+    """A stream while it is read: its extent, first ``HEAD`` bytes and last ``TAIL`` bytes. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,7 +54,7 @@ class Kept:
         self._digest = hashlib.sha256()
 
     def add(self, piece: bytes) -> None:
-        """Take what was read next."""
+        """Add a piece."""
         with self._lock:
             self._size += len(piece)
             self._digest.update(piece)
@@ -67,23 +66,22 @@ class Kept:
                 del self._tail[:-TAIL]
 
     def value(self) -> tuple[bytes, Extent]:
-        """What is kept, with a line in the place of what is not; and the extent of all."""
+        """The kept bytes, with a line in place of what was left out; and the extent of all."""
         with self._lock:
             left_out = self._size - (HEAD - self._room) - min(len(self._tail), TAIL)
             note = f"\n… ({left_out} bytes left out) …\n".encode() if left_out else b""
             return b"".join([*self._head, note, self._tail[-TAIL:]]), Extent(self._size, self._digest.hexdigest())
 
 
-_UNOPENED = 4000  # bytes that are kept of what comes before an opening, to be told where there is none
+_UNOPENED = 4000  # bytes kept of output without an opening, for the error message
 
 
 @dataclass(frozen=True)
 class Completed:
     """A command that ended by itself.
 
-    ``argv`` is what was asked of the host, without what carried it there (ssh, env, timeout); ``seconds`` is wall time.
-    Of a stream of more than ``HEAD + TAIL`` bytes, the middle is left out. ``stdout_extent`` and ``stderr_extent`` then
-    describe all of it; they are None where nothing was left out.
+    ``argv`` is the command without its transport (ssh, env, timeout); ``seconds`` is wall time. The middle of a stream
+    of more than ``HEAD + TAIL`` bytes is left out; ``stdout_extent`` and ``stderr_extent`` then describe all of it.
     """
 
     argv: tuple[str, ...]
@@ -92,7 +90,7 @@ class Completed:
     stderr_bytes: bytes
     seconds: float
     opened: bool = True
-    """Whether the command was started at all: a far side that never prints its opening may have run something else."""
+    """Whether the remote side printed the opening, which proves that the command was started."""
     stdout_extent: Extent | None = None
     stderr_extent: Extent | None = None
 
@@ -113,24 +111,30 @@ class Completed:
 
     @property
     def command(self) -> str:
-        """The command as one would type it."""
+        """The command, quoted for a shell."""
         return shlex.join(self.argv)
 
 
 class TimedOut(Exception):
-    """A command that had to be killed after ``timeout`` seconds; ``partial`` holds what it had printed by then."""
+    """A command was killed after ``timeout`` seconds; ``partial`` has its output up to then."""
 
     def __init__(self, partial: Completed, timeout: float) -> None:
-        super().__init__(f"{partial.command} did not end within {timeout:g} s")
+        super().__init__(f"{partial.command} timed out after {timeout:g} s")
         self.partial = partial
         self.timeout = timeout
 
+    @property
+    def program(self) -> str:
+        """The program and its subcommand, for a message: ``docker stop``."""
+        argv = self.partial.argv
+        return " ".join(argv[argv.index("docker") if "docker" in argv else 0 :][:2])
+
 
 class Process:
-    """A running child process. It is a session leader, so that killing it takes its own children along.
+    """A running child process. It is a session leader: killing it also kills its children.
 
-    ``opening`` is what the far side prints on standard output right before the command's own: it and all before it (a
-    login shell's greeting) are dropped, and input is fed only then.
+    ``opening`` is a marker on standard output right before the command's own output. The marker and all before it (a
+    login shell's greeting) are dropped, and input is sent only after it.
     """
 
     def __init__(
@@ -167,7 +171,7 @@ class Process:
             thread.start()
 
     def wait(self, timeout: float) -> Completed:
-        """Wait for the end. Raises TimedOut, with the process killed, when ``timeout`` seconds go by first."""
+        """Wait for the exit. Kills the process and raises TimedOut after ``timeout`` seconds."""
         try:
             ended = self._ends_within(timeout)
         except BaseException:
@@ -179,25 +183,25 @@ class Process:
         return self._completed()
 
     def running(self) -> bool:
-        """Whether the process has not ended yet."""
+        """Whether the process still runs."""
         return self._child.poll() is None
 
     def so_far(self) -> Completed:
-        """What it has printed up to now; its status is -1 while it runs."""
+        """Its output up to now; its status is -1 while it runs."""
         status = self._child.poll()
         if status is not None:
             return self._completed()
         return self._printed(-1)
 
     def kill(self) -> None:
-        """Kill the process and the children that stayed in its session. Harmless when it has ended."""
+        """Kill the process and the children in its session. Harmless if it has exited."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
 
     def _ends_within(self, timeout: float) -> bool:
         if self._child.poll() is None:
-            # Popen's own wait looks every 50 ms when it has a bound.
+            # Popen.wait with a timeout polls every 50 ms.
             descriptor = os.pidfd_open(self._child.pid)
             try:
                 ending = select.poll()
@@ -211,7 +215,7 @@ class Process:
 
     def _completed(self) -> Completed:
         for thread in self._threads:
-            thread.join(2)  # a grandchild that outlives the child may hold a pipe open: don't wait for it
+            thread.join(2)  # a grandchild may keep a pipe open: don't wait for it
         status = self._child.returncode
         return self._printed(status if status >= 0 else 128 - status)
 
@@ -220,15 +224,15 @@ class Process:
         return completed(self._argv, status, self._out, self._err, seconds, opened=self._opened)
 
     def _feed(self, pipe: IO[bytes], data: bytes) -> None:
-        if data:  # nothing but the command itself may read it: another shell would run it
+        if data:  # only the command may read it: a login shell would run it
             self._may_feed.wait()
-        # A child that reads none of its input, or is killed while it does, is not our fault: its status tells.
+        # The child may exit or be killed before it has read its input: its exit status shows that.
         with contextlib.suppress(OSError, ValueError), pipe:
             pipe.write(data)
 
     def _collect(self, pipe: IO[bytes], into: Kept, mark: str) -> None:
         redactor, echoed = Redactor(), _Echoed(self._echo, mark)
-        # To the end, whatever becomes of the echo: a child whose output nobody reads would never end.
+        # Read to the end even if the echo fails: a child with a full pipe never exits.
         with contextlib.suppress(OSError, ValueError), pipe:
             if into is self._out and (unopened := self._await_opening(pipe)):
                 into.add(redactor.feed(unopened))
@@ -242,7 +246,7 @@ class Process:
         echoed.end()
 
     def _await_opening(self, pipe: IO[bytes]) -> bytes:
-        """Read up to the opening's end and no further; the end of what came where the output ends without it."""
+        """Read up to the end of the opening; if the output ends without it, return the last bytes."""
         got = bytearray()
         try:
             while not got.endswith(self._opening):
@@ -262,7 +266,7 @@ class Process:
 def completed(
     argv: tuple[str, ...], status: int, out: Kept, err: Kept, seconds: float, *, opened: bool = True
 ) -> Completed:
-    """A command's end, with what was kept of its output."""
+    """A completed command with its kept output."""
     (stdout, of_out), (stderr, of_err) = out.value(), err.value()
     return Completed(
         argv,
@@ -277,7 +281,7 @@ def completed(
 
 
 class _Echoed:
-    """Shows a stream's lines as they come: the beginning of each, and no more than a terminal's worth of all."""
+    """Shows a stream's lines while it is read: the beginning of each, up to a total limit."""
 
     def __init__(self, echo: Echo | None, mark: str) -> None:
         self._echo = echo
@@ -310,5 +314,5 @@ class _Echoed:
         if self._echo:
             try:
                 self._echo(text)
-            except (OSError, ValueError):  # whoever read it has gone, as `head` does
+            except (OSError, ValueError):  # the reader has exited, like `head`
                 self._echo = None

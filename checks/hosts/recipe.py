@@ -1,35 +1,35 @@
-"""What a pinned host is: a small TOML file, its digest the key of the cache."""
+"""Recipes of throwaway hosts: a TOML file each, whose digest is the key of the cache."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Literal, NamedTuple
 
+import msgspec
+
+from checks.core import strict_toml
 from checks.core.errors import WrongUsage
 from checks.core.paths import FIXTURES
+from checks.core.strict_toml import Table, Text
 
 RECIPES = FIXTURES / "hosts"
 
 _BUILDER = 4
-"""Raise it when building or preparing changes what comes out for the same recipe."""
+"""Increase it when building or preparing changes the result for the same recipe."""
 
 _ONLY_WITH = {"newer.sh": b"[newer]", "plain-init.sh": b'init = "plain"'}
 
 _FIRST_SUBORDINATE = 100_000
 _SUBORDINATES = 65_536
 
-ENGINES = ("podman", "docker")
-
 _ACCOUNT = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _SUITE = re.compile(r"[a-z][a-z0-9.-]{0,30}")
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(NamedTuple):
     """A user of a throwaway host."""
 
     uid: int
@@ -37,136 +37,103 @@ class Account:
     """The first of its 65536 subordinate ids."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A throwaway host, as its file describes it."""
+class RecipeFile(Table, frozen=True, kw_only=True):
+    """The keys of fixtures/hosts/NAME.toml."""
+
+    description: Text
+    suite: Text
+    """The suite that is installed."""
+    archive: Literal["debian", "ubuntu"] = "debian"
+    distribution: Text
+    """The beginning of the installed system's PRETTY_NAME."""
+    architecture: Text = "amd64"
+    podman: str = ""
+    """The version of Podman in the suite, or:"""
+    docker: str = ""
+    """the version of Docker Engine, for the reference host."""
+    moving: bool = False
+    """Whether the suite gets new versions: another version of the engine is only reported."""
+    packages: tuple[Text, ...]
+    newer: dict[str, tuple[Text, ...]] = {}  # noqa: RUF012 - msgspec copies it
+    """Packages from another suite of the same archive, by suite."""
+    shim: Literal["package", "link"] = "package"
+    """``package``: podman-docker; ``link``: a link named docker, if the suite has no such package."""
+    storage: Literal["", "overlay"] = ""
+    """The storage driver in the accounts' storage.conf; empty: Podman's default."""
+    init: Literal["systemd", "plain"] = "systemd"
+    """``plain``: only a reaper and sshd, like WSL 2 without systemd."""
+    cgroups: Literal["v2", "v1"] = "v2"
+    """The hierarchy; v1 needs a plain init, which mounts it."""
+    uids: dict[str, int] = msgspec.field(name="accounts")
+    """By account name; cases run as the first account unless they need another."""
+    memory: Annotated[int, msgspec.Meta(ge=1024)] = 3072
+    """MiB."""
+
+    def __post_init__(self) -> None:
+        for problem in self._problems():
+            raise ValueError(problem)
+
+    @property
+    def engine(self) -> str:
+        """``podman``, behind the shim, or ``docker``: Docker Engine, the reference."""
+        return "podman" if self.podman else "docker"
+
+    @property
+    def version(self) -> str:
+        """The expected version of the engine."""
+        return self.podman or self.docker
+
+    @property
+    def accounts(self) -> dict[str, Account]:
+        """The accounts by name, each with its subordinate ids."""
+        uids = self.uids.items()
+        return {name: Account(uid, _FIRST_SUBORDINATE + _SUBORDINATES * at) for at, (name, uid) in enumerate(uids)}
+
+    def _problems(self) -> Iterator[str]:
+        if bool(self.podman) == bool(self.docker):
+            yield "exactly one of “podman” and “docker” is needed, the engine's version"
+        if not all(_SUITE.fullmatch(suite) for suite in (self.suite, *self.newer)):
+            yield "“suite” and the keys of “newer” must be names of suites"
+        if not all(_PACKAGE.fullmatch(each) for listed in (self.packages, *self.newer.values()) for each in listed):
+            yield "“packages” and “newer” must list names of packages"
+        if self.cgroups == "v1" and self.init == "systemd":
+            yield "“cgroups” is v1, which needs “init” to be plain"
+        named = all(_ACCOUNT.fullmatch(name) and 1000 <= uid < 60000 for name, uid in self.uids.items())
+        if not self.uids or not named:
+            yield "“accounts” must map names to uids from 1000 to 59999"
+        if len(set(self.uids.values())) < len(self.uids):
+            yield "two “accounts” have the same uid"
+
+
+class Recipe(RecipeFile, frozen=True, kw_only=True):
+    """A throwaway host."""
 
     name: str
-    description: str
-    suite: str
-    """The suite that it is installed from."""
-    archive: str
-    """Whose suite that is: ``debian`` or ``ubuntu``."""
-    distribution: str
-    """How the installed system calls itself, from the first letter on."""
-    architecture: str
-    engine: str
-    """``podman``, behind the shim, or ``docker``: Docker Engine itself, the reference."""
-    version: str
-    """The engine's version that the suite is known to have."""
-    moving: bool
-    """Whether the suite gets new versions, so that another one is only told and refuses nothing."""
-    packages: tuple[str, ...]
-    newer: dict[str, tuple[str, ...]]
-    """Packages that come from a further suite of the same archive, by that suite's name."""
-    shim: str
-    """``package``: podman-docker; ``link``: a link named docker, where the suite has no such package."""
-    storage: str
-    """The storage driver that the accounts' own storage.conf names; empty where Podman chooses by itself."""
-    init: str
-    """``systemd``, or ``plain``: nothing but a reaper and sshd, as WSL2 without systemd."""
-    cgroups: str
-    """``v2`` or ``v1``, the hierarchy that a plain init mounts."""
-    accounts: dict[str, Account]
-    """By name; cases run as the first unless they need another."""
-    memory: int
-    """MiB."""
     digest: str
+    """Of the recipe and the scripts that build it: the key of the cache."""
 
 
 def known() -> list[str]:
-    """The names of all pinned hosts."""
+    """The names of all throwaway hosts."""
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
 def load(name: str) -> Recipe:
-    """The recipe of that name. Raises WrongUsage where there is none, or where its file can't be used."""
+    """The recipe of that name. Raises WrongUsage if there is none, or if its file is invalid."""
     path = RECIPES / f"{name}.toml"
     if name not in known():
         raise WrongUsage(
             f"There is no host “{name}”.", f"Known: auto, local, ssh://user@host[:port], {', '.join(known())}."
         )
-    try:
-        data = path.read_bytes()
-        table = tomllib.loads(data.decode())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise WrongUsage(f"{path} can't be read as a host's recipe: {error}.") from error
-    return parse(name, table, str(path), _digest(data))
-
-
-def parse(name: str, table: dict[str, Any], source: str, digest: str) -> Recipe:
-    """A recipe from its table. Raises WrongUsage that names the file, the key and what is wrong with it."""
-
-    def take(key: str, kind: type, default: Any = None) -> Any:
-        value = table.pop(key, default)
-        if value is None or type(value) is not kind:
-            got = "is missing" if value is None else f"is {value!r}"
-            raise WrongUsage(f"{source}: “{key}” {got}; it must be a {kind.__name__}.")
-        return value
-
-    def choice(key: str, *known: str) -> str:
-        value = str(take(key, str, known[0]))
-        if value not in known:
-            raise WrongUsage(f"{source}: “{key}” is {value!r}; it must be {' or '.join(known)}.")
-        return value
-
-    def names(key: str, value: Any) -> tuple[str, ...]:
-        if not isinstance(value, list) or not all(isinstance(each, str) and _PACKAGE.fullmatch(each) for each in value):
-            raise WrongUsage(f"{source}: “{key}” must be names of packages.")
-        return tuple(value)
-
-    table = dict(table)
-    engines = [engine for engine in ENGINES if engine in table]
-    if len(engines) != 1:
-        raise WrongUsage(f"{source}: it must have one of “podman” and “docker”, the version that is expected.")
-    recipe = Recipe(
-        name=name,
-        description=take("description", str),
-        suite=take("suite", str),
-        archive=choice("archive", "debian", "ubuntu"),
-        distribution=take("distribution", str),
-        architecture=take("architecture", str, "amd64"),
-        engine=engines[0],
-        version=take(engines[0], str),
-        moving=take("moving", bool, False),
-        packages=names("packages", take("packages", list)),
-        newer={suite: names("newer", listed) for suite, listed in take("newer", dict, {}).items()},
-        shim=choice("shim", "package", "link"),
-        storage=choice("storage", "", "overlay"),
-        init=choice("init", "systemd", "plain"),
-        cgroups=choice("cgroups", "v2", "v1"),
-        accounts=_accounts(take("accounts", dict), source),
-        memory=take("memory", int, 3072),
-        digest=digest,
-    )
-    if table:
-        raise WrongUsage(f"{source}: “{next(iter(table))}” is not a key of a recipe.")
-    if unknown := [suite for suite in (recipe.suite, *recipe.newer) if not _SUITE.fullmatch(suite)]:
-        raise WrongUsage(f"{source}: “suite” is {unknown[0]!r}; it must be the name of a suite.")
-    if recipe.memory < 1024:
-        raise WrongUsage(f"{source}: “memory” is {recipe.memory}; a guest needs 1024 MiB at least.")
-    if recipe.cgroups == "v1" and recipe.init == "systemd":
-        raise WrongUsage(f"{source}: “cgroups” is 'v1'; that needs “init” to be 'plain'.")
-    return recipe
-
-
-def _accounts(uids: dict[str, Any], source: str) -> dict[str, Account]:
-    if not uids or not all(
-        _ACCOUNT.fullmatch(account) and type(uid) is int and 1000 <= uid < 60000 for account, uid in uids.items()
-    ):
-        raise WrongUsage(f"{source}: “accounts” must map names to uids from 1000 to 59999.")
-    if len(set(uids.values())) < len(uids):
-        raise WrongUsage(f"{source}: two of its “accounts” have the same uid.")
-    return {
-        account: Account(uid, _FIRST_SUBORDINATE + _SUBORDINATES * at) for at, (account, uid) in enumerate(uids.items())
-    }
+    file = strict_toml.load(path, RecipeFile)
+    return Recipe(**msgspec.structs.asdict(file), name=name, digest=_digest(path.read_bytes()))
 
 
 def _digest(recipe: bytes) -> str:
-    whole = hashlib.sha256(b"%d\0" % _BUILDER + recipe)
+    digest = hashlib.sha256(b"%d\0" % _BUILDER + recipe)
     for directory in (FIXTURES / "guest", FIXTURES / "probe"):
         for path in sorted(directory.rglob("*")):
-            # Some scripts are for some recipes alone: a change in one must not build all hosts anew.
+            # A script for some recipes only: a change in it must not rebuild all hosts.
             if path.is_file() and (path.name not in _ONLY_WITH or _ONLY_WITH[path.name] in recipe):
-                whole.update(str(path.relative_to(directory)).encode() + b"\0" + path.read_bytes() + b"\0")
-    return whole.hexdigest()[:16]
+                digest.update(str(path.relative_to(directory)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]

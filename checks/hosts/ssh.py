@@ -1,4 +1,4 @@
-"""An account reached through the OpenSSH client: one connection, shared by every command over a control socket."""
+"""An account reached with the OpenSSH client: one connection, shared by all commands over a control socket."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _DESTINATION = re.compile(
     r"ssh://(?:(?P<user>[\w.+-]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(?P<port>[0-9]{1,5}))?/?"
 )
 _START = 'printf %s "$1"; shift; eval "$(printf %b "$@")"; exit $?'
-"""What the account's login shell hands over to: sh, which prints the opening and decodes the command.
+"""The script that the account's login shell runs: it prints the opening, then decodes and runs the command.
 
-The shell stays, to turn a death by signal into a status: ssh itself has only 255 for that.
+This shell stays to turn a death by signal into an exit status: ssh itself reports only 255.
 """
 _CONNECT_TIMEOUT = 30  # seconds, for ssh to say whether its connection still works; ConnectTimeout is 10
 _FORWARD_TIMEOUT = 60  # seconds, for ssh to connect and to name the port that it forwards
 _MOST_PRINTED = 1 << 16  # characters that are read of what ssh prints until then
 _CHUNK = 500  # bytes: csh refuses longer words
-_SOCKET = 108 - 1 - 17  # bytes that a control socket's path may have: ssh binds it under a longer name first
+_SOCKET = 108 - 1 - 17  # bytes of a control socket's path: ssh binds it under a longer name first
 
 
 class SshHost(Host):
     """One account on another machine, whatever its login shell is and prints.
 
-    ``sockets`` is a directory of this run's own for the control socket. Where its path is too long for a socket, each
-    command has a connection of its own.
+    ``sockets`` is a directory of this run for the control socket. If its path is too long for a socket, each command
+    opens its own connection.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class SshHost(Host):
         self.port = port
         self.options = list(options)
         self.name = name or f"ssh://{destination}"
-        self._lent: list[subprocess.Popen[str]] = []
+        self._forwards: list[subprocess.Popen[str]] = []
         self.opening = f"<{secrets.token_hex(8)}>".encode()
         name_of_socket = hashlib.sha256(f"{destination}:{port}".encode()).hexdigest()[:16]
         self._socket: Path | None = sockets / name_of_socket
@@ -55,20 +55,20 @@ class SshHost(Host):
 
     @classmethod
     def parse(cls, url: str, *, sockets: Path) -> SshHost:
-        """The host that ``ssh://user@host[:port]`` names. Raises WrongUsage where the text is not of that form."""
+        """The host that ``ssh://user@host[:port]`` names. Raises WrongUsage for other text."""
         found = _DESTINATION.fullmatch(url)
         if found is None or found["host"].startswith("-") or (found["user"] or "").startswith("-"):
-            raise WrongUsage(f"“{url}” is not an ssh host.", "Write ssh://user@host or ssh://user@host:port.")
+            raise WrongUsage(f"“{url}” is not a valid ssh host.", "Write ssh://user@host or ssh://user@host:port.")
         port = int(found["port"]) if found["port"] else None
         if port is not None and not 0 < port < 1 << 16:
-            raise WrongUsage(f"“{url}” has no TCP port: {port}.", "A port is a number from 1 to 65535.")
+            raise WrongUsage(f"“{url}”: {port} is not a TCP port.", "A port is a number from 1 to 65535.")
         destination = f"{found['user']}@" if found["user"] else ""
         destination += found["host"].strip("[]")
         return cls(destination, sockets=sockets, port=port, name=url)
 
     def wrap_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
-        # sshd hands one string to the account's login shell. What it is given here, every shell reads alike: plain
-        # words, and ASCII in single quotes without the characters that mean something there in fish or csh.
+        # sshd passes one string to the account's login shell. All shells read this one alike: plain words, and ASCII in
+        # single quotes without the characters that are special there in fish or csh.
         words = " ".join(f"'{word}'" for word in [self.opening.decode(), *_encoded(shlex.join(argv))])
         remote = f"exec /bin/sh -c '{_START}' sh {words}"
         return [*self._client(), *(["-tt"] if tty else ["-T"]), "--", self.destination, remote]
@@ -81,50 +81,51 @@ class SshHost(Host):
         return shlex.join(["ssh", *port, *self.options, self.destination])
 
     def check(self, completed: Completed) -> Completed:
-        # A command may end with 255 by itself.
+        # A command itself may exit with 255.
         if not completed.opened or (completed.returncode == 255 and not self._connected()):
-            # Once the command was started, standard output is its own, and may be the user's data.
-            printed = completed.stderr.strip() or ("" if completed.opened else completed.stdout.strip())
-            said = printed.split("\n")[-1][-300:]
+            # After the command has started, standard output is its own, and may contain the user's data.
+            output = completed.stderr.strip() or ("" if completed.opened else completed.stdout.strip())
+            printed = output.split("\n")[-1][-300:]
             if completed.opened or completed.returncode == 255:
                 raise HostProblem(
-                    f"{self.name} can't be reached: {said or 'the connection broke'}",
-                    f"Try “{self.address()} true” by hand; keys must work without a question.",
+                    f"{self.name} can't be reached: {printed or 'the connection broke'}",
+                    f"Try “{self.address()} true” by hand; it must not prompt.",
                 )
             raise HostProblem(
-                f"The login shell of {self.name} did not run /bin/sh but ended with status {completed.returncode}: "
-                f"{said or 'it printed nothing'}.",
+                f"The login shell of {self.name} did not run /bin/sh but exited with status {completed.returncode}: "
+                f"{printed or 'it printed nothing'}.",
                 f"Try “{self.address()} /bin/sh -c true” by hand.",
             )
         return completed
 
     def forward_port(self, port: int) -> int:
-        # By a connection of its own: the shared one ends when it has been idle. On all of the host's addresses where
-        # its sshd allows (GatewayPorts clientspecified), else on its loopback alone.
+        # A separate connection: the shared one closes when idle. It listens on all addresses of the host if its sshd
+        # allows that (GatewayPorts clientspecified), else on its loopback.
         own = ["-N", "-o", "LogLevel=INFO", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes"]
         process = subprocess.Popen(
             ["ssh", *self._options(), *own, "-R", f"0.0.0.0:0:127.0.0.1:{port}", "--", self.destination],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
         )  # fmt: skip
-        self._lent.append(process)
-        said = ""
+        self._forwards.append(process)
+        printed = ""
         assert process.stderr
         # Until ssh names the port or ends; a far side can make it print anything.
         with _ended_after(process, _FORWARD_TIMEOUT):
-            while len(said) < _MOST_PRINTED and (line := process.stderr.readline(_MOST_PRINTED)):
-                said += line
+            while len(printed) < _MOST_PRINTED and (line := process.stderr.readline(_MOST_PRINTED)):
+                printed += line
                 if found := re.match(r"Allocated port (\d+) for remote forward", line):
                     return int(found[1])
         raise HostProblem(
-            f"{self.name} forwards no port to this machine: {said.strip()[-300:]}", "Does its sshd allow it?"
+            f"{self.name} forwards no port to this machine: {printed.strip()[-300:]}",
+            "Check AllowTcpForwarding of its sshd.",
         )
 
     def close(self) -> None:
-        for process in self._lent:
+        for process in self._forwards:
             process.kill()
             process.wait()
-        self._lent.clear()
+        self._forwards.clear()
         if self._socket and self._socket.exists():
             with contextlib.suppress(TimedOut):
                 Process([*self._client(), "-O", "exit", "--", self.destination]).wait(_CONNECT_TIMEOUT)
@@ -162,7 +163,7 @@ def _ended_after(process: subprocess.Popen[str], timeout: float) -> Iterator[Non
 
 
 def _encoded(text: str) -> list[str]:
-    """Words of printable ASCII, without quote and !, of which ``printf %b`` makes this text."""
+    """Words of printable ASCII without quote and !, which ``printf %b`` turns into this text."""
     safe = set(range(32, 127)) - set(b"'\\!")
     units = [chr(byte) if byte in safe else f"\\0{byte:03o}" for byte in text.encode(errors="surrogateescape")]
     return ["".join(units[at : at + _CHUNK]) for at in range(0, len(units), _CHUNK)]

@@ -1,25 +1,32 @@
-"""``invoke hosts``: what can be tested on, from here."""
+"""``invoke hosts``: the hosts that this machine can test."""
 
 from __future__ import annotations
 
 from tabulate import tabulate
 
-from checks.core.errors import Problem
+from checks.core.errors import Exit, Problem
+from checks.core.terminal import say
 from checks.hosts import guest, package_mirrors, recipe
 from checks.hosts.base import TITLES
 from checks.hosts.local import LocalHost
 from checks.hosts.preflight import unusable
 
-_UNPROVEN = "unproven: this machine's apt knows no mirror of its archive"
+_NOT_TESTED = "not tested: this machine's apt has no mirror of its archive"
 
 
-def provable(host: recipe.Recipe) -> bool:
-    """Whether its packages are likely to be reached: Debian's by mmdebstrap's own default, another's by a mirror."""
+def installable(host: recipe.Recipe) -> bool:
+    """Whether its packages are likely reachable: Debian's by mmdebstrap's default, others by a configured mirror."""
     return host.archive == "debian" or bool(package_mirrors.mirror(host.archive))
 
 
+def hosts() -> Exit:
+    """List the known hosts: the version of Podman, whether the host is built, and whether it can run here."""
+    say(table())
+    return Exit.OK
+
+
 def table() -> str:
-    """The known hosts, a row each."""
+    """A table of the known hosts."""
     rows = [_local()]
     missing = guest.tools_missing()
     runs_here = f"no: not installed: {', '.join(missing)} (scripts/install.sh guest)" if missing else "yes"
@@ -27,12 +34,16 @@ def table() -> str:
         try:
             host = recipe.load(name)
             engine, built = f"{TITLES[host.engine]} {host.version}", "yes" if guest.built(host) else "no"
-            rows.append((name, host.description, engine, built, runs_here if missing or provable(host) else _UNPROVEN))
+            rows.append(
+                (name, host.description, engine, built, runs_here if missing or installable(host) else _NOT_TESTED)
+            )
         except Problem as problem:
             rows.append((name, "", "", "", f"no: {problem}"))
-    rows.append(("ssh://user@host[:port]", "another machine, as it is", "", "", "if its keys need no question"))
+    rows.append(("ssh://user@host[:port]", "another machine", "", "", "with passwordless key login"))
     return tabulate(
-        rows, headers=("Host", "What it is", "Engine", "Built", "Can run here"), maxcolwidths=[None, 40, None, None, 60]
+        rows,
+        headers=("Host", "Description", "Engine", "Built", "Can run here"),
+        maxcolwidths=[None, 40, None, None, 60],
     )
 
 
@@ -43,4 +54,4 @@ def _local() -> tuple[str, str, str, str, str]:
         engine = f"Podman {local.facts().version}"
     except Problem as problem:
         why, engine = str(problem), ""
-    return ("local", "this machine, as it is", engine or "none", "", f"no: {why}" if why else "yes")
+    return ("local", "this machine", engine or "none", "", f"no: {why}" if why else "yes")

@@ -1,4 +1,4 @@
-"""Children to talk with (pexpect): bounded in what they may print, and without the secrets that are protected."""
+"""Interactive children (pexpect): limited in output, and without secrets."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pexpect.popen_spawn import PopenSpawn
 from checks.core.redaction import Redactor
 
 MOST = 4 * 2**20
-"""Bytes that a conversation may have: pexpect keeps all of it until what is waited for comes."""
+"""Bytes of output of a session: pexpect keeps all of it until the expected text arrives."""
 
 _PIECE = 65536
-_WINDOW = 2**18  # bytes; without a window pexpect searches all it has again after every piece
+_WINDOW = 2**18  # bytes; without a window pexpect searches everything again after each piece
 
 
 class Flood(Exception):
@@ -25,7 +25,7 @@ class Flood(Exception):
 
 
 class _Limit:
-    """What is done with all that a child prints."""
+    """Redacts and limits a child's output."""
 
     def __init__(self) -> None:
         self._redactor = Redactor()
@@ -46,7 +46,7 @@ class _Limit:
 
 
 class Terminal(pexpect.spawn):  # type: ignore[type-arg]
-    """A child on a terminal of its own."""
+    """A child on its own terminal."""
 
     def __init__(self, argv: Sequence[str], timeout: float) -> None:
         self._limit = _Limit()
@@ -71,7 +71,7 @@ class Pipes(PopenSpawn):  # type: ignore[type-arg]
         )
 
     def _read_incoming(self) -> None:
-        # In a thread that reads ahead, which has no bound of pexpect's own. It stops where the conversation does.
+        # A thread that reads ahead, without a limit of pexpect's. It stops at the limit of the session.
         assert self.proc.stdout
         room = MOST
         with contextlib.suppress(OSError, ValueError):  # the pipe was closed
@@ -85,5 +85,5 @@ Spawned: TypeAlias = Terminal | Pipes
 
 
 def spawned(argv: Sequence[str], *, tty: bool, timeout: float) -> Spawned:
-    """Start a child to talk with. ``timeout``: seconds of each wait."""
+    """Start an interactive child. ``timeout``: seconds of each wait."""
     return Terminal(argv, timeout) if tty else Pipes(argv, timeout)

@@ -1,1 +1,1 @@
-"""Many hosts: run on all of them, judged against expectations, compared."""
+"""The verification on many hosts, expected failures, and the comparison of two runs."""

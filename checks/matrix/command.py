@@ -1,4 +1,4 @@
-"""``invoke matrix``: several hosts, judged by what is known, one exit status."""
+"""``invoke matrix``: the verification on several hosts, compared with the expected failures."""
 
 from __future__ import annotations
 
@@ -6,103 +6,111 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from rich.live import Live
 
-from checks.core import files, run_directories, terminal
+from checks.core import files, run_directories
 from checks.core.errors import Exit, WrongUsage
+from checks.core.options import EvidenceOption, TimeoutFactorOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_directory, require_file
-from checks.core.progress import Progress
+from checks.core.progress import Progress, plain_console
 from checks.core.terminal import say
 from checks.hosts import recipe
-from checks.matrix import expectations, page, table
+from checks.matrix import expectations, report
 from checks.matrix.expectations import Expectations
 from checks.matrix.run import Job, State, jobs_of, run_all
 from checks.runner import verify
 
-AT_MOST = 2  # at once: more guests than that slow each other down more than they save
+_MOST_AT_ONCE = 2  # more guests slow each other down by more than they save
 
 
 @dataclass(frozen=True)
 class MatrixOptions:
-    """What a user may ask of a matrix."""
+    """The options of ``invoke matrix``."""
 
-    hosts: Sequence[str] = ()
-    at_once: str = "1"
-    html: str = ""
-    evidence: str = "evidence"
-    timeout_factor: str = "1"
+    host: Annotated[Sequence[str], "a throwaway host; repeatable (default: all, see invoke hosts)"] = ()
+    at_once: Annotated[str, "run this many guests at a time: 1, or 2, which splits a host's cases over two guests"] = (
+        "1"
+    )
+    html: Annotated[str, "write the matrix to this file, as an HTML page"] = ""
+    evidence: EvidenceOption = "evidence"
+    timeout_factor: TimeoutFactorOption = "1"
 
 
 def matrix(options: MatrixOptions) -> Exit:
-    """Run the hosts and print the summary."""
+    """Run the verification on several throwaway hosts, and compare each result with the expected failures.
+
+    Exit status: 0 every result is as expected; 1 at least one is not; 2 wrong usage; 3 a host can't be built or booted
+    here; 4 no host was tested, because the package archives are unreachable.
+    """
     return run_and_report(lambda: _matrix(options), Progress().say)
 
 
 def _matrix(options: MatrixOptions) -> Exit:
-    if options.at_once not in [str(n) for n in range(1, AT_MOST + 1)]:
-        raise WrongUsage(f"--at-once is {options.at_once}; it must be a number from 1 to {AT_MOST}.")
+    if options.at_once not in [str(n) for n in range(1, _MOST_AT_ONCE + 1)]:
+        raise WrongUsage(f"--at-once is {options.at_once}; it must be a number from 1 to {_MOST_AT_ONCE}.")
     require_file("--html", options.html)
     require_directory("--evidence", options.evidence)
     verify.factor_of(options.timeout_factor)
-    for host in options.hosts:
+    for host in options.host:
         if host not in recipe.known():
             raise WrongUsage(
-                f"“{host}” is not a throwaway host, and a matrix is of those alone.",
-                f"Known: {', '.join(recipe.known())}. Another machine: invoke verify --host HOST",
+                f"“{host}” is not a throwaway host; a matrix runs on throwaway hosts only.",
+                f"Known: {', '.join(recipe.known())}. For another machine: invoke verify --host HOST",
             )
-    if twice := {host for host in options.hosts if options.hosts.count(host) > 1}:
+    if twice := {host for host in options.host if options.host.count(host) > 1}:
         raise WrongUsage(f"--host {min(twice)} is given twice.")
     known = expectations.load()
-    jobs = jobs_of(options.hosts or recipe.known())
+    jobs = jobs_of(options.host or recipe.known())
     with run_directories.new_run() as run:
-        _show_while(jobs, run, options)
-    say(table.summary(jobs, known))
+        _run_jobs(jobs, run, options)
+    say(report.summary(jobs, known))
     if options.html:
-        files.replace(Path(options.html), page.render(jobs, known).encode())
+        files.replace(Path(options.html), report.page(jobs, known).encode())
     return status(jobs, known)
 
 
 def status(jobs: Sequence[Job], known: Expectations) -> Exit:
-    """What the jobs come to together."""
-    if not all(table.good(job, known) for job in jobs):
+    """The exit status of all jobs."""
+    if not all(report.good(job, known) for job in jobs):
         return Exit.CASE_FAILED
     if any(job.state is State.ERROR for job in jobs):
         return Exit.HOST_UNUSABLE
     return Exit.NOT_TESTED if all(job.state is State.NOT_TESTED for job in jobs) else Exit.OK
 
 
-def _show_while(jobs: Sequence[Job], run: run_directories.Run, options: MatrixOptions) -> None:
-    console = terminal.console()
+def _run_jobs(jobs: Sequence[Job], run: run_directories.Run, options: MatrixOptions) -> None:
+    console = plain_console()
 
-    def run_them(changed: Callable[[], None]) -> None:
+    def start(changed: Callable[[], None]) -> None:
         directory, at_once = Path(options.evidence).absolute(), int(options.at_once)
         run_all(jobs, run, directory, at_once=at_once, factor=options.timeout_factor, changed=changed)
 
     if not console.is_terminal:
-        run_them(Lines(jobs, Progress()).tell)
+        start(JobLog(jobs, Progress()).update)
         return
-    with Live(table.live(jobs), console=console, transient=True, refresh_per_second=2) as live:
-        run_them(lambda: live.update(table.live(jobs)))
+    with Live(report.live(jobs), console=console, transient=True, refresh_per_second=2) as live:
+        start(lambda: live.update(report.live(jobs)))
 
 
-class Lines:
-    """What is told where there is no terminal: a line when a job starts something that takes long, and when it ends."""
+class JobLog:
+    """The progress without a terminal: a line when a job starts a step, and when it ends."""
 
     def __init__(self, jobs: Sequence[Job], progress: Progress) -> None:
         self._jobs = jobs
         self._progress = progress
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
         self._lock = threading.Lock()
 
-    def tell(self) -> None:
-        """Say what has not been said."""
+    def update(self) -> None:
+        """Print the lines that are new."""
         with self._lock:
             for job in self._jobs:
                 over = job.state not in (State.WAITING, State.RUNNING)
-                phase = f"{job.host} ({job.profile}): {job.phase} …" if job.phase else ""
-                for line in (phase, table.line(job) if over else ""):
-                    if line and line not in self._told:
-                        self._told.add(line)
+                phase = f"{job.title}: {job.phase} …" if job.phase else ""
+                for line in (phase, report.line(job) if over else ""):
+                    if line and line not in self._printed:
+                        self._printed.add(line)
                         self._progress.say(line)

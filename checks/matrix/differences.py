@@ -1,152 +1,182 @@
-"""Where two engines part, case by case, and which of it is explained."""
+"""How two runs of the same cases differ, and which differences fixtures/differences.toml explains."""
 
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from checks.core.errors import WrongUsage
+from checks.core import strict_toml
 from checks.core.paths import FIXTURES
-from checks.evidence.stored import Stored
-from checks.matrix import normal
+from checks.core.strict_toml import Table, Text
+from checks.evidence.model import Case, Command, Output, Verification
 from checks.matrix.expectations import Expectations
 
 FILE = FIXTURES / "differences.toml"
 
-_KEYS = {"cases", "field", "a", "b", "because", "entry"}
 _MEASURED = re.compile(r"seconds|share|bytes|forked|lost")
-"""Observations that are figures of one run, and differ between any two."""
+"""Observations that are measurements, which differ between any two runs."""
+_BEGINNING = 1800  # characters; a banner and a few ids less than the evidence keeps
+_BANNER = re.compile(r"^Emulate Docker CLI using podman\..*\n?", re.MULTILINE)
+_REPLACED = (
+    (re.compile(r"\x1b\[[0-9;?]*[A-Za-z]"), ""),
+    (re.compile(r"/var/tmp/nanoclaw-verify-[0-9a-f]+-([a-z0-9-]+?)-[A-Za-z0-9]{10}\b"), r"<directory>/\1"),  # noqa: S108 - read
+    # In evidence of earlier runs: one directory for all cases.
+    (re.compile(r"/var/tmp/nanoclaw-verify-[0-9a-f]+-work-\d+"), "<directory>"),  # noqa: S108 - read
+    (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| ?[+-]\d\d:?\d\d)?( [A-Z]{3,4})?"), "<time>"),
+    (re.compile(r"\bsha256:[0-9a-f]{12,64}\b"), "<id>"),
+    # Names and secrets of a run: eight hexadecimal digits or more, with a decimal digit among them.
+    (re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{8,64}\b"), "<id>"),
+    (re.compile(r"\b\d+(\.\d+)?(ms|s| seconds?| minutes?)\b"), "<time>"),
+    (re.compile(r"(?<=host\.docker\.internal )\d{4,5}\b"), "<port>"),
+)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not the same."""
+    """One difference between two runs of a case."""
 
     case: str
     label: str
     field: str
-    """``outcome`` (with what came, of a failure), ``commands``, ``status``, ``stdout``, ``stderr``, ``effect NAME``."""
+    """``outcome`` (with what a failed case got), ``commands``, ``status``, ``stdout``, ``stderr``, ``effect NAME``."""
     command: str
-    """The command, where it is one's."""
+    """The command line, if the difference is in a command."""
     a: str
     b: str
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why two engines differ."""
+    """Why two engines differ, with the anchor of the troubleshooting entry."""
 
     because: str
     entry: str
-    """The anchor of the troubleshooting entry."""
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """Differences that are known, and why."""
+class Explanation(Table, frozen=True):
+    """Differences that are known: those of ``cases`` (empty: of all) whose field and sides match."""
 
-    reason: Reason
-    cases: tuple[str, ...]
-    """The cases that it is about; empty for all."""
-    field: re.Pattern[str]
-    a: re.Pattern[str]
-    b: re.Pattern[str]
+    field: Text
+    because: Text
+    entry: Text
+    cases: tuple[Text, ...] = ()
+    a: str = ""
+    b: str = ""
+
+    def __post_init__(self) -> None:
+        for key in ("field", "a", "b"):
+            try:
+                re.compile(getattr(self, key))
+            except re.error as error:
+                raise ValueError(f"“{key}” is not a regular expression: {error}") from error
+
+    @property
+    def reason(self) -> Reason:
+        """The reason."""
+        return Reason(self.because, self.entry)
 
     def explains(self, difference: Difference) -> bool:
-        """Whether this is that difference."""
+        """Whether it describes that difference."""
         return (
             (not self.cases or difference.case in self.cases)
-            and self.field.fullmatch(difference.field) is not None
-            and self.a.search(difference.a) is not None
-            and self.b.search(difference.b) is not None
+            and re.fullmatch(self.field, difference.field, re.DOTALL) is not None
+            and re.search(self.a, difference.a, re.DOTALL) is not None
+            and re.search(self.b, difference.b, re.DOTALL) is not None
         )
 
 
-def between(a: Stored, b: Stored) -> list[Difference]:
-    """All differences of the cases that ran on both."""
-    found: list[Difference] = []
-    for case in a.cases:
-        other = b.case(case["id"])
-        if other is not None:
-            found += _of_case(case, other)
-    return found
+class _File(Table, frozen=True):
+    difference: tuple[Explanation, ...]
 
 
-def only_on_one(a: Stored, b: Stored) -> list[str]:
-    """The cases that ran on one of the two alone, or were skipped there: nothing can be said of them."""
-    ran = [{case["id"] for case in each.cases if case["outcome"] != "skipped"} for each in (a, b)]
+def explanations(path: Path = FILE) -> Sequence[Explanation]:
+    """Load the known differences. Raises WrongUsage that names the file, the key and the mistake."""
+    return strict_toml.load(path, _File).difference
+
+
+def between(a: Verification, b: Verification) -> list[Difference]:
+    """All differences between the cases that ran on both."""
+    return [each for case in a.cases if (other := b.case(case.id)) for each in _of_case(case, other)]
+
+
+def only_on_one(a: Verification, b: Verification) -> list[str]:
+    """The cases that ran on one of the two alone."""
+    ran = [{case.id for case in each.cases if case.outcome != "skipped"} for each in (a, b)]
     return sorted(ran[0] ^ ran[1])
 
 
-def _of_case(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
-    def differ(field: str, left: Any, right: Any, command: str = "") -> Iterator[Difference]:
-        if left != right:
-            yield Difference(a["id"], a["label"], field, command, str(left), str(right))
-
-    if "skipped" in (a["outcome"], b["outcome"]):
-        return
-    yield from differ("outcome", _outcome(a), _outcome(b))
-    if a["outcome"] != b["outcome"]:
-        return  # where one went on and the other stopped, the rest says nothing
-    for left, right in zip_longest(a["commands"], b["commands"]):
-        if left is None or right is None or _asked(left) != _asked(right):
-            yield from differ("commands", _asked(left), _asked(right))
-            break
-        one, two = normal.command(left), normal.command(right)
-        for field in ("status", "stdout", "stderr"):
-            yield from differ(field, one[field], two[field], _asked(left))
-    for name in sorted({*a["observations"], *b["observations"]}):
-        if not _MEASURED.search(name):
-            yield from differ(
-                f"effect {name}",
-                normal.observation(a["observations"].get(name)),
-                normal.observation(b["observations"].get(name)),
-            )
-
-
-def _outcome(case: Mapping[str, Any]) -> str:
-    return f"failed: {normal.text(case['got'])}" if case["outcome"] == "failed" else str(case["outcome"])
-
-
-def _asked(command: Mapping[str, Any] | None) -> str:
-    return "nothing" if command is None else " ".join(normal.argv(command["argv"]))
-
-
-def explanations(path: Path = FILE) -> list[Explanation]:
-    """The known differences. Raises WrongUsage that names the file, the key and what is wrong with it."""
-    try:
-        tables: Sequence[dict[str, Any]] = tomllib.loads(path.read_text()).get("difference", [])
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise WrongUsage(f"{path} can't be read: {error}.") from error
-    return [_explanation(table, f"{path}, entry {at}") for at, table in enumerate(tables, 1)]
-
-
-def _explanation(table: dict[str, Any], source: str) -> Explanation:
-    if unknown := sorted(set(table) - _KEYS):
-        raise WrongUsage(f"{source}: “{unknown[0]}” is not a key of a difference.")
-    for key in ("because", "entry", "field"):
-        if not table.get(key):
-            raise WrongUsage(f"{source}: “{key}” is missing.")
-    try:
-        patterns = {key: re.compile(table.get(key, ""), re.DOTALL) for key in ("field", "a", "b")}
-    except re.error as error:
-        raise WrongUsage(f"{source}: {error}.") from error
-    return Explanation(Reason(table["because"], table["entry"]), tuple(table.get("cases", ())), **patterns)
-
-
 def reason(
-    difference: Difference, a: Stored, b: Stored, known: Sequence[Explanation], expected: Expectations
+    difference: Difference, a: Verification, b: Verification, known: Sequence[Explanation], expected: Expectations
 ) -> Reason | None:
-    """Why ``a`` and ``b`` differ there: an expected failure of one of them, else the first explanation that fits."""
+    """Why ``a`` and ``b`` differ: an expected failure of one of them, else the first explanation that matches."""
     if difference.field == "outcome":
         for each in (a, b):
             case = each.case(difference.case)
             failure = expected.of(difference.case, each.host)
-            if failure and case and case["outcome"] == "failed":
+            if failure and case and case.outcome == "failed":
                 return Reason(failure.because, failure.entry)
     return next((each.reason for each in known if each.explains(difference)), None)
+
+
+def by_reason(
+    a: Verification, b: Verification, known: Sequence[Explanation], expected: Expectations
+) -> dict[Reason | None, list[Difference]]:
+    """The differences between two runs by their reason, in the order of the cases; under None those without one."""
+    found: dict[Reason | None, list[Difference]] = {}
+    for each in between(a, b):
+        found.setdefault(reason(each, a, b, known, expected), []).append(each)
+    return found
+
+
+def normalized(text: str) -> str:
+    """A text without the shim's banner, a run's ids, names, times and directories, and white space at line ends."""
+    text = _BANNER.sub("", text)
+    for pattern, replacement in _REPLACED:
+        text = pattern.sub(replacement, text)
+    return "\n".join(line.rstrip() for line in text.replace("\r\n", "\n").split("\n")).strip("\n")
+
+
+def _of_case(a: Case, b: Case) -> Iterator[Difference]:
+    def differ(field: str, left: Any, right: Any, command: str = "") -> Iterator[Difference]:
+        if left != right:
+            yield Difference(a.id, a.label, field, command, str(left), str(right))
+
+    if "skipped" in (a.outcome, b.outcome):
+        return
+    yield from differ("outcome", _outcome(a), _outcome(b))
+    if a.outcome != b.outcome:
+        return  # one of them stopped there: its later commands are missing
+    for one, two in zip_longest(a.commands, b.commands):
+        asked = _command_line(one)
+        if one is None or two is None or asked != _command_line(two):
+            yield from differ("commands", asked, _command_line(two))
+            break
+        yield from differ("status", one.status, two.status, asked)
+        yield from differ("stdout", _printed(one.stdout), _printed(two.stdout), asked)
+        yield from differ("stderr", _printed(one.stderr), _printed(two.stderr), asked)
+    for name in sorted({*a.observations, *b.observations}):
+        if not _MEASURED.search(name):
+            left, right = (_observed(each.observations.get(name)) for each in (a, b))
+            yield from differ(f"effect {name}", left, right)
+
+
+def _outcome(case: Case) -> str:
+    return f"failed: {normalized(case.got or '')}" if case.outcome == "failed" else case.outcome
+
+
+def _command_line(command: Command | None) -> str:
+    return "nothing" if command is None else " ".join(normalized(word) for word in command.argv)
+
+
+def _printed(output: Output) -> str:
+    """An output; where the evidence has its beginning alone, as much of it as is there with a banner or without."""
+    complete = output.bytes == len(output.text.encode())
+    return normalized(output.text) if complete else normalized(output.text)[:_BEGINNING]
+
+
+def _observed(value: Any) -> Any:
+    return normalized(value) if isinstance(value, str) else value

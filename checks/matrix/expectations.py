@@ -1,106 +1,93 @@
-"""What is known to go another way on some hosts: an expected failure that passes is as loud as a failure."""
+"""Expected failures: an unexpected pass fails a run like an unexpected failure, as pytest's strict xfail does."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from packaging.version import Version
+from msgspec import Meta
+from packaging.version import InvalidVersion, Version
 
-from checks.core.errors import WrongUsage
+from checks.core import strict_toml
 from checks.core.paths import FIXTURES
+from checks.core.strict_toml import Table, Text
+from checks.evidence.model import Case, Host
 
 FILE = FIXTURES / "expectations.toml"
 
-_FACTS = ("host", "profile", "engine", "cgroups", "init")
-_KEYS = {"cases", "below", "since", "because", "entry", *_FACTS}
+_FACTS = ("engine", "profile", "cgroups", "init")
 
 
-@dataclass(frozen=True)
-class Known:
-    """Cases that fail on some hosts, and why."""
+class ExpectedFailure(Table, frozen=True):
+    """Cases that fail on the hosts with these facts, and why. A fact that is not given is any."""
 
-    cases: tuple[str, ...]
-    because: str
-    entry: str
+    cases: Annotated[tuple[Text, ...], Meta(min_length=1)]
+    because: Text
+    entry: Text
     """The anchor of the troubleshooting entry."""
-    facts: Mapping[str, str]
-    """What the evidence's facts must be for it to apply."""
-    below: str = ""
-    """The first version of the engine on which it no longer holds; empty for all."""
-    since: str = ""
-    """The first version of the engine on which it holds; empty for all."""
+    host: Text | None = None
+    engine: Text | None = None
+    profile: Text | None = None
+    cgroups: Text | None = None
+    init: Text | None = None
+    below: Text | None = None
+    """The first version of the engine on which the cases pass."""
+    since: Text | None = None
+    """The first version of the engine on which the cases fail."""
 
-    def applies(self, host: Mapping[str, Any]) -> bool:
-        """Whether it applies to a host with these facts."""
-        facts = {**host, "host": host["name"]}
-        version = Version(str(host["version"]) or "0")
+    def __post_init__(self) -> None:
+        for key in ("below", "since"):
+            try:
+                Version(getattr(self, key) or "0")
+            except InvalidVersion as error:
+                raise ValueError(f"“{key}” is not a version") from error
+
+    def applies(self, host: Host) -> bool:
+        """Whether it applies to that host."""
+        version = Version(host.version or "0")
         return (
-            all(facts[key] == value for key, value in self.facts.items())
-            and (not self.below or version < Version(self.below))
-            and (not self.since or version >= Version(self.since))
+            self.host in (None, host.name)
+            and all(getattr(self, key) in (None, getattr(host, key)) for key in _FACTS)
+            and (self.below is None or version < Version(self.below))
+            and (self.since is None or version >= Version(self.since))
         )
 
 
 class Verdict(StrEnum):
-    """How an outcome stands to what is known."""
+    """A case's outcome, compared with what is expected of it."""
 
     PASSED = "passed"
     SKIPPED = "skipped"
-    KNOWN = "known to fail"
+    EXPECTED_FAILURE = "expected failure"
     FAILED = "failed"
-    UNEXPECTED_PASS = "passed, and is known to fail"  # noqa: S105 - no password
+    UNEXPECTED_PASS = "unexpected pass"  # noqa: S105 - not a password
 
     @property
     def good(self) -> bool:
-        """Whether it is as it should be."""
-        return self in (Verdict.PASSED, Verdict.SKIPPED, Verdict.KNOWN)
+        """Whether it is as expected."""
+        return self not in (Verdict.FAILED, Verdict.UNEXPECTED_PASS)
 
 
-class Expectations:
-    """All that is known."""
+class Expectations(Table, frozen=True):
+    """All expected failures."""
 
-    def __init__(self, known: Sequence[Known]) -> None:
-        self.known = tuple(known)
+    expected_failure: tuple[ExpectedFailure, ...] = ()
 
-    def of(self, case: str, host: Mapping[str, Any]) -> Known | None:
-        """What is known of that case on a host with these facts."""
-        return next((known for known in self.known if case in known.cases and known.applies(host)), None)
+    def of(self, case: str, host: Host) -> ExpectedFailure | None:
+        """The expected failure of that case on that host."""
+        return next((each for each in self.expected_failure if case in each.cases and each.applies(host)), None)
 
-    def judge(self, case: Mapping[str, Any], host: Mapping[str, Any]) -> Verdict:
-        """The verdict on one case of some evidence."""
-        known, outcome = self.of(case["id"], host), case["outcome"]
-        if outcome == "skipped":
+    def judge(self, case: Case, host: Host) -> Verdict:
+        """The verdict on one case."""
+        expected = self.of(case.id, host)
+        if case.outcome == "skipped":
             return Verdict.SKIPPED
-        if outcome == "failed":
-            return Verdict.KNOWN if known else Verdict.FAILED
-        return Verdict.UNEXPECTED_PASS if known else Verdict.PASSED
+        if case.outcome == "failed":
+            return Verdict.EXPECTED_FAILURE if expected else Verdict.FAILED
+        return Verdict.UNEXPECTED_PASS if expected else Verdict.PASSED
 
 
 def load(path: Path = FILE) -> Expectations:
-    """The expectations of a file. Raises WrongUsage that names the file, the key and what is wrong with it."""
-    try:
-        tables = tomllib.loads(path.read_text()).get("known", [])
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise WrongUsage(f"{path} can't be read: {error}.") from error
-    return Expectations([_known(table, f"{path}, entry {at}") for at, table in enumerate(tables, 1)])
-
-
-def _known(table: dict[str, Any], source: str) -> Known:
-    if unknown := sorted(set(table) - _KEYS):
-        raise WrongUsage(f"{source}: “{unknown[0]}” is not a key of an expectation.")
-    for key in ("cases", "because", "entry"):
-        if not table.get(key):
-            raise WrongUsage(f"{source}: “{key}” is missing.")
-    return Known(
-        cases=tuple(table["cases"]),
-        because=table["because"],
-        entry=table["entry"],
-        facts={key: table[key] for key in _FACTS if key in table},
-        below=table.get("below", ""),
-        since=table.get("since", ""),
-    )
+    """Load the expectations. Raises WrongUsage that names the file, the key and the mistake."""
+    return strict_toml.load(path, Expectations)

@@ -1,7 +1,6 @@
-"""Runs of several hosts, one or two at a time, each a verification in a process of its own.
+"""Runs verifications on several hosts, one or two at a time, each in a process of its own.
 
-Where two run at a time, a host's cases run on two copies of it side by side: a guest under emulation keeps little more
-than one processor busy, however many it has.
+With two at a time, a host's cases are split over two copies of it: an emulated guest uses little more than one CPU.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,8 +21,8 @@ from checks.core.errors import Exit, Problem
 from checks.core.paths import ROOT
 from checks.core.run_directories import Run
 from checks.engine.prepared_host import profiles
-from checks.evidence import stored
-from checks.evidence.stored import Stored
+from checks.evidence import store
+from checks.evidence.model import Verification
 from checks.hosts import recipe
 from checks.matrix.expectations import Expectations, Verdict
 
@@ -32,7 +31,7 @@ PARTS = {
         ("Image operations", "Container lifecycle"),
         ("Bind mounts", "Environment and user", "Resource limits", "streams-passing-user", "Edge cases"),
     ),
-    # The same cases, in halves for an engine that builds slowly and runs no agent.
+    # The same cases, split for an engine that builds slowly and runs no agent.
     "docker": (
         ("Image operations", "docker run", "docker stop", "docker rm"),
         (
@@ -40,7 +39,7 @@ PARTS = {
             "Edge cases",
         ),
     ),
-    # What the first process and its control groups decide; all else is as on the host that this one is made after.
+    # Hosts without systemd run only the cases that depend on the init system or on cgroups.
     "plain": (
         (
             "build-again", "docker info", "docker run -i --rm", "docker run --name", "as they come", "docker stop",
@@ -48,7 +47,7 @@ PARTS = {
         ),
         ("Resource limits", "streams-passing-user", "simultaneous", "Container timeout", "killed-client", "orphan"),
     ),
-    # The same without an agent, to whom the hierarchy is all one.
+    # The same without the agent, which does not depend on the cgroup version.
     "legacy": (
         (
             "build-again", "docker info", "docker run -i --rm", "docker run --name", "as they come", "docker stop",
@@ -56,28 +55,28 @@ PARTS = {
         ),
         ("Bind mounts", "Resource limits", "simultaneous", "Container timeout", "killed-client", "orphan"),
     ),
-    # What the recommended setting is for; all else is the same with and without it.
+    # Only the recommended setting makes these pass; the other cases do not depend on it.
     "stock": (("Writable workspace",),),
 }  # fmt: skip
-"""The cases that a matrix runs, by profile: patterns, in parts that take about as long as each other. A host without
-systemd has “plain” in place of the recommended ones, with cgroup v1 “legacy”, one of Docker Engine “docker”."""
+"""The cases that a matrix runs, by profile, in parts of about the same duration. Instead of “recommended”, a host
+without systemd has “plain”, one with cgroup v1 “legacy”, and one with Docker Engine “docker”."""
 
 _CASE = re.compile(r"  \[(PASS|FAIL|SKIP)\] ")
 
 
 class State(StrEnum):
-    """How a run of the matrix stands."""
+    """The state of a job."""
 
     WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
-    ERROR = "error of the host"
-    NOT_TESTED = "unproven"
+    ERROR = "host error"
+    NOT_TESTED = "not tested"
 
 
 @dataclass
 class Job:
-    """One host with one profile, and how far it is."""
+    """One host with one profile, and its progress."""
 
     host: str
     profile: str
@@ -85,27 +84,32 @@ class Job:
     phase: str = ""
     counts: dict[str, int] = field(default_factory=lambda: {"PASS": 0, "FAIL": 0, "SKIP": 0})
     seconds: float = 0.0
-    evidence: Stored | None = None
+    evidence: Verification | None = None
     message: str = ""
     """Why there is no evidence."""
     began: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
-    """Held where its parts meet."""
+    """Held while a part of the job ends."""
+
+    @property
+    def title(self) -> str:
+        """The host with its profile."""
+        return f"{self.host} ({self.profile})"
 
     def verdicts(self, expectations: Expectations) -> dict[str, Verdict]:
-        """By case; empty without evidence."""
+        """The verdict on each case, by its id; empty without evidence."""
         if self.evidence is None:
             return {}
-        return {case["id"]: expectations.judge(case, self.evidence.host) for case in self.evidence.cases}
+        return {case.id: expectations.judge(case, self.evidence.host) for case in self.evidence.cases}
 
 
 def jobs_of(hosts: Sequence[str]) -> list[Job]:
-    """Every profile of these hosts. Raises WrongUsage for a host that is not known."""
+    """A job for every profile of these hosts. Raises WrongUsage for an unknown host."""
     return [Job(host, profile) for host in hosts for profile in profiles(recipe.load(host))]
 
 
 def parts_of(host: str, profile: str) -> Sequence[Sequence[str]]:
-    """Which cases run, in parts: a host that has but one profile runs what others run with their first."""
+    """Patterns of the cases that run, in parts. A host's first profile runs all that ``PARTS`` has for such a host."""
     what = recipe.load(host)
     if profile != profiles(what)[0]:
         return PARTS[profile]
@@ -115,18 +119,18 @@ def parts_of(host: str, profile: str) -> Sequence[Sequence[str]]:
 
 
 def selection(host: str, profile: str) -> Sequence[str]:
-    """Which cases run, all parts together."""
+    """Patterns of the cases that run, in all parts."""
     return [pattern for part in parts_of(host, profile) for pattern in part]
 
 
 @dataclass
 class _Part:
-    """Some of a job's cases, on a copy of the host of their own."""
+    """Some of a job's cases, which run on a separate copy of the host."""
 
     job: Job
     patterns: Sequence[str]
-    written: Path
-    """Where its evidence comes to stand."""
+    evidence: Path
+    """The file that its evidence is written to."""
     status: int | None = None
     message: str = ""
 
@@ -134,14 +138,14 @@ class _Part:
 def run_all(
     jobs: Sequence[Job], run: Run, directory: Path, *, at_once: int, factor: str, changed: Callable[[], None]
 ) -> None:
-    """Run the jobs and leave their evidence in ``directory``; ``changed`` is called whenever one has got on.
+    """Run the jobs and write their evidence to ``directory``; ``changed`` is called whenever a job makes progress.
 
-    A job that gives no evidence is noted as such; an interrupt ends them all.
+    A job that writes no evidence gets the state ERROR or NOT_TESTED. An interrupt ends all jobs.
     """
-    further = ["--timeout-factor", factor, *(["--sharing"] if at_once > 1 else [])]
-    with _children() as children, ThreadPoolExecutor(at_once) as pool:
+    options = ["--timeout-factor", factor, *(["--sharing"] if at_once > 1 else [])]
+    with contextlib.closing(_Children()) as children, ThreadPoolExecutor(at_once) as pool:
         started = [
-            pool.submit(_run, part, parts, directory, further, children, changed)
+            pool.submit(_run, part, parts, directory, options, children, changed)
             for job in jobs
             for parts in [_split(job, run, at_once)]
             for part in parts
@@ -152,7 +156,7 @@ def run_all(
         except BaseException:
             for each in started:
                 each.cancel()
-            children.end()
+            children.close()
             raise
 
 
@@ -165,17 +169,16 @@ def _split(job: Job, run: Run, at_once: int) -> Sequence[_Part]:
 
 
 class _Children:
-    """The processes that run, to be ended together."""
+    """The running processes, which end together."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: list[subprocess.Popen[str]] = []
-        self.over = False
-        """Whether all were told to end."""
+        self.closed = False
 
     def start(self, argv: Sequence[str]) -> subprocess.Popen[str]:
         with self._lock:
-            if self.over:
+            if self.closed:
                 raise KeyboardInterrupt
             child = subprocess.Popen(
                 argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -184,10 +187,10 @@ class _Children:
             self._running.append(child)
             return child
 
-    def end(self) -> None:
-        """Ask each to end, which cleans up, and wait for it."""
+    def close(self) -> None:
+        """Terminate all, which makes them clean up, and wait for them."""
         with self._lock:
-            self.over = True
+            self.closed = True
             for child in self._running:
                 if child.poll() is None:
                     child.terminate()
@@ -195,20 +198,11 @@ class _Children:
             child.wait()
 
 
-@contextlib.contextmanager
-def _children() -> Iterator[_Children]:
-    children = _Children()
-    try:
-        yield children
-    finally:
-        children.end()
-
-
 def _run(
     part: _Part,
     parts: Sequence[_Part],
     directory: Path,
-    further: Sequence[str],
+    options: Sequence[str],
     children: _Children,
     changed: Callable[[], None],
 ) -> None:
@@ -217,7 +211,7 @@ def _run(
         job.state, job.began = State.RUNNING, time.monotonic()
     argv = [
         sys.executable, "-u", "-m", "invoke", "verify", "--host", job.host, "--profile", job.profile,
-        "--json", str(part.written), *further,
+        "--json", str(part.evidence), *options,
         *(word for pattern in part.patterns for word in ("--only", pattern)),
     ]  # fmt: skip
     child = children.start(argv)
@@ -232,8 +226,8 @@ def _run(
         job.seconds = time.monotonic() - job.began
         changed()
     status = child.wait()
-    if children.over:
-        return  # it was told to end, and has nothing to say
+    if children.closed:
+        return  # it was terminated
     with job.lock:
         part.status = status
         job.seconds = time.monotonic() - job.began
@@ -250,13 +244,12 @@ def _conclude(job: Job, parts: Sequence[_Part], directory: Path) -> None:
             job.message = part.message
             return
     directory.mkdir(exist_ok=True)
-    aside = directory / f".{job.host}-{job.profile}.part"
+    part_file = directory / f".{job.host}-{job.profile}.part"
     try:
-        stored.join([part.written for part in parts], aside)
-        job.evidence = stored.read(aside)
+        job.evidence = store.join([part.evidence for part in parts], part_file)
     except Problem as problem:
-        aside.unlink(missing_ok=True)
+        part_file.unlink(missing_ok=True)
         job.state, job.message = State.ERROR, str(problem)
         return
     job.state = State.DONE
-    aside.replace(stored.path_of(job.host, job.profile, directory))
+    part_file.replace(directory / job.evidence.filename)

@@ -1,15 +1,6 @@
-"""The sabotages of fixtures/sabotage/*.toml: each one way for docker to misbehave, and the cases that see it.
+"""The mutations of fixtures/sabotage/*.toml: each one fault of docker, with the cases that must detect it.
 
-A file is a list of ``[[sabotage]]`` tables:
-
-    name        unique; also its directory's name on the host
-    does        one line: what docker does wrong
-    cases       the ids of the cases that can see it (``invoke verify --list``); each of them has to
-    flags       the subcommands' options that it tampers with, e.g. ``run --rm``
-    tells       a regular expression that the failure's own words match: a case may fail for some other reason
-    percent     of the cases' time limits, for a fault that is seen by waiting (default 100)
-    equivalent  why it is no fault; its cases must pass
-    script      POSIX sh, after fixtures/sabotage/lib.sh: stands before the real docker
+A file is a list of ``[[mutation]]`` tables; ``Mutation`` has their keys.
 """
 
 from __future__ import annotations
@@ -17,91 +8,87 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from msgspec import Meta
+
+from checks.core import strict_toml
 from checks.core.errors import WrongUsage
 from checks.core.paths import FIXTURES
-from checks.core.tables import StrictTable
+from checks.core.strict_toml import Table, Text
 
 DIRECTORY = FIXTURES / "sabotage"
 LIBRARY = DIRECTORY / "lib.sh"
 
-_NAME = re.compile(r"[a-z][a-z0-9-]*")
-_ANY = re.compile("")
 
+class Mutation(Table, frozen=True):
+    """One fault of docker."""
 
-@dataclass(frozen=True)
-class Mutation:
-    """One way for docker to misbehave."""
+    name: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]*$")]
+    """Unique; also the name of its directory on the host."""
+    description: Text
+    """What docker does wrong, in one line."""
+    script: Text
+    """POSIX sh, run after fixtures/sabotage/lib.sh in place of the real docker."""
+    cases: Annotated[tuple[Text, ...], Meta(min_length=1)]
+    """The ids of the cases (``invoke verify --list``) that can detect it; each of them must."""
+    flags: tuple[Text, ...] = ()
+    """The subcommands' options that it changes, e.g. ``run --rm``."""
+    failure: re.Pattern[str] | None = None
+    """Matches the message of a case that detects it: a case may fail for another reason."""
+    equivalent: str = ""
+    """Why it is not a fault; its cases must pass."""
+    percent: Annotated[int, Meta(ge=10, le=100)] = 100
+    """Of the cases' time limits, for a fault that is detected by a timeout."""
 
-    name: str
-    does: str
-    cases: tuple[str, ...]
-    flags: tuple[str, ...]
-    tells: re.Pattern[str]
-    factor: float
-    equivalent: str
-    script: str
+    def __post_init__(self) -> None:
+        if (self.failure is None) != bool(self.equivalent):
+            raise ValueError("it needs either “failure” or “equivalent”")
 
     @property
     def digest(self) -> str:
-        """Of what is run: another one is another sabotage."""
-        return hashlib.sha256(f"{LIBRARY.read_text()}\n{self.script}".encode()).hexdigest()[:16]
+        """Of everything that runs, without comments: with another digest it is another mutation."""
+        lines = f"{LIBRARY.read_text()}\n{self.script}".splitlines()
+        code = [line for line in lines if not line.lstrip().startswith("#")]
+        return hashlib.sha256("\n".join(code).encode()).hexdigest()[:16]
 
     @property
     def names(self) -> Sequence[str]:
         """What ``--only`` is matched against."""
-        return (self.name, self.does, *self.cases)
+        return (self.name, self.description, *self.cases)
 
 
-FAULTLESS = Mutation(
-    "faultless", "Takes every command apart and puts it together again", (), (), _ANY, 1.0, "nothing is changed",
-    'edit "$1" "$@"\n',
-)  # fmt: skip
-"""No sabotage at all, and all the same a wrapper: what fails under it fails without a fault."""
+NO_FAULT = Mutation(
+    name="no-fault",
+    description="Takes every command apart and puts it together again",
+    script='edit "$1" "$@"',
+    cases=("any",),
+    equivalent="nothing is changed",
+)
+"""A wrapper without a fault: a case that fails under it says nothing about a mutation."""
+
+
+class _File(Table, frozen=True):
+    mutation: tuple[Mutation, ...]
 
 
 def load(directory: Path = DIRECTORY) -> list[Mutation]:
-    """All sabotages, in the files' order. Raises WrongUsage, with file and key, where something there is wrong."""
-    found: list[Mutation] = []
-    for file in sorted(directory.glob("*.toml")):
-        whole = StrictTable.of_file(file)
-        for table in whole.tables("sabotage"):
-            sabotage = _sabotage(table)
-            if sabotage.name in {FAULTLESS.name, *(each.name for each in found)}:
-                raise table.wrong("name", f"is {sabotage.name}, which another sabotage has")
-            found.append(sabotage)
-        whole.end()
-    if not found:
-        raise WrongUsage(f"{directory} has no sabotages.")
-    return found
+    """Load all mutations, in the files' order. Raises WrongUsage that names the file, the key and the mistake."""
+    found = {NO_FAULT.name: NO_FAULT}
+    for path in sorted(directory.glob("*.toml")):
+        for number, mutation in enumerate(strict_toml.load(path, _File).mutation, 1):
+            if mutation.name in found:
+                raise WrongUsage(f"{path}, mutation {number}: “name” is {mutation.name}, which another mutation has.")
+            found[mutation.name] = mutation
+    if len(found) == 1:
+        raise WrongUsage(f"{directory} has no mutations.")
+    return [each for each in found.values() if each is not NO_FAULT]
 
 
-def unknown_cases(sabotages: Sequence[Mutation], known: Sequence[str]) -> Iterator[str]:
-    """What is said of cases that no such case has the id of."""
-    for sabotage in sabotages:
-        for case in sabotage.cases:
+def unknown_cases(mutations: Sequence[Mutation], known: Sequence[str]) -> Iterator[str]:
+    """A sentence for each case that a mutation names and that does not exist."""
+    for mutation in mutations:
+        for case in mutation.cases:
             if case not in known:
-                yield f"The sabotage {sabotage.name} names the case {case}, and there is none."
-
-
-def _sabotage(table: StrictTable) -> Mutation:
-    name = table.text("name")
-    if not _NAME.fullmatch(name):
-        raise table.wrong("name", "must be of small letters, digits and hyphens")
-    equivalent = table.text("equivalent", "")
-    sabotage = Mutation(
-        name=name,
-        does=table.text("does"),
-        cases=table.texts("cases"),
-        flags=table.texts("flags"),
-        tells=_ANY if equivalent else table.pattern("tells"),
-        factor=table.number("percent", 10, 100, 100) / 100,
-        equivalent=equivalent,
-        script=table.text("script") + "\n",
-    )
-    table.end()
-    if not sabotage.cases:
-        raise table.wrong("cases", "must name the cases that see it")
-    return sabotage
+                yield f"The mutation {mutation.name} names the case {case}, which does not exist."

@@ -1,4 +1,4 @@
-"""``invoke sabotage``: the cases against a docker that misbehaves, one fault at a time."""
+"""``invoke sabotage``: the cases against a docker with a fault, one mutation at a time."""
 
 from __future__ import annotations
 
@@ -6,27 +6,32 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 from tabulate import tabulate
 
 from checks.core import run_directories
 from checks.core.errors import Exit, WrongUsage
+from checks.core.options import ThrowawayHostOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_file
+from checks.core.paths import DEFAULT_GUEST
 from checks.core.progress import Progress
 from checks.core.selection import selected
 from checks.core.terminal import say
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
-from checks.engine.prepared_host import DEFAULT_GUEST, PreparedHost, prepared
+from checks.engine.prepared_host import PreparedHost, prepared
+from checks.evidence import store
+from checks.evidence.model import MutationRun
+from checks.evidence.store import Provenance
 from checks.hosts import recipe
-from checks.matrix.table import clock
-from checks.mutation import catalogue, stored
-from checks.mutation.catalogue import FAULTLESS, Mutation
+from checks.matrix.report import clock
+from checks.mutation import catalogue
+from checks.mutation.catalogue import NO_FAULT, Mutation
 from checks.mutation.pool import Pool, workers
-from checks.mutation.verdict import MutationStatus, Pair, judge, score, status
+from checks.mutation.verdict import MutationStatus, Trial, judge, recorded, results, score, status
 from checks.mutation.worker import SKIPPED, Task, TaskOutcome
 from checks.mutation.wrapped import upload
 from checks.nanoclaw.agent import available
@@ -36,24 +41,31 @@ from checks.runner.plugin import CaseInfo
 from checks.runner.verify import all_cases
 
 AGENT = {"streams_handle": Design.STREAMS, "databases_handle": Design.DATABASES, "checkout_handle": Design.STREAMS}
-"""The fixtures that make an agent run, which takes a minute under emulation."""
+"""The fixtures that run an agent, which takes a minute under emulation."""
 
 
 @dataclass(frozen=True)
 class SabotageOptions:
-    """What a user may ask of it."""
+    """The options of ``invoke sabotage``."""
 
-    host: str = DEFAULT_GUEST
-    only: Sequence[str] = ()
-    list_only: bool = False
-    agents: bool = False
-    slow: bool = False
-    nanoclaw: str = ""
-    json: str = ""
+    host: ThrowawayHostOption = DEFAULT_GUEST
+    only: Annotated[
+        Sequence[str],
+        "run mutations whose name, description or cases contain this text; '!PATTERN' excludes; repeatable",
+    ] = ()
+    list: Annotated[bool, "print the mutations and exit"] = False
+    check_complete: Annotated[bool, "run nothing; exit with status 1 if a mutation has not run yet"] = False
+    agents: Annotated[bool, "also run the cases that start an agent (minutes)"] = False
+    slow: Annotated[bool, "also run the case that builds an agent's image (half an hour)"] = False
+    nanoclaw: Annotated[str, "a nanoclaw checkout, for the case that runs nanoclaw's own code"] = ""
+    json: Annotated[str, "write the results to this file"] = ""
 
 
 def sabotage(options: SabotageOptions) -> Exit:
-    """Run the cases under each sabotage that they can see, and print which of them did."""
+    """Run the cases against a docker command with one injected fault at a time, and print which cases detect it.
+
+    Exit status: 0 every fault was detected; 1 at least one was missed; 2 wrong usage; 3 the host can't be used.
+    """
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
 
@@ -61,62 +73,93 @@ def sabotage(options: SabotageOptions) -> Exit:
 def _run(options: SabotageOptions, progress: Progress) -> Exit:
     if options.host not in recipe.known() or recipe.load(options.host).engine != "podman":
         raise WrongUsage(
-            f"“{options.host}” is no throwaway host with Podman.",
-            "A docker that misbehaves has no place on a machine that someone uses: invoke hosts lists those that have.",
+            f"“{options.host}” is not a throwaway host with Podman.",
+            "Mutations run on throwaway hosts only; invoke hosts lists them.",
         )
     require_file("--json", options.json)
     cases = {case.id: case for case in all_cases()}
     known = catalogue.load()
     for wrong in catalogue.unknown_cases(known, list(cases)):
         raise WrongUsage(wrong)
+    if options.check_complete:
+        return _check_complete(options.host, known, list(cases.values()))
     listing = "invoke sabotage --list"
-    chosen = selected(options.only, [each.names for each in known], kind="sabotage", listing=listing)
-    sabotages = [each for each, wanted in zip(known, chosen, strict=True) if wanted]
-    if options.list_only:
-        rows = [(each.name, each.does, ", ".join(each.cases)) for each in sabotages]
-        say(tabulate(rows, headers=("Sabotage", "What docker does", "Cases that see it")))
+    chosen = selected(options.only, [each.names for each in known], kind="mutation", listing=listing)
+    mutations = [each for each, wanted in zip(known, chosen, strict=True) if wanted]
+    if options.list:
+        rows = [(each.name, each.description, ", ".join(each.cases)) for each in mutations]
+        say(tabulate(rows, headers=("Mutation", "What docker does", "Cases that must detect it")))
         return Exit.OK
-    began, started = time.monotonic(), datetime.now(UTC)
+    began = time.monotonic()
     with run_directories.new_run() as run, prepared(options.host, None, run, progress) as ready:
-        pairs = list(_pairs(options, ready, sabotages, cases, progress))
-        facts = ready.host.facts()
+        provenance = Provenance(options.host, ready.profile, ready.host.facts())
+        trials = list(_trials(options, ready, mutations, cases, progress))
     seconds = time.monotonic() - began
-    say(report(pairs, seconds))
+    say(report(trials, seconds))
     if options.json:
-        stored.write(Path(options.json), options.host, facts, pairs, started=started, seconds=seconds)
-    return status(pairs)
+        values = {**provenance.values(), "seconds": round(seconds), "results": results(trials)}
+        store.write(Path(options.json), store.build(MutationRun, values))
+    return status(trials)
 
 
-def _pairs(
+def _check_complete(host: str, mutations: Sequence[Mutation], cases: Sequence[CaseInfo]) -> Exit:
+    """Print what evidence/trust lacks for today's cases and mutations. CASE_FAILED if it lacks something."""
+    missing = list(incomplete(store.committed(MutationRun), host, mutations, cases))
+    for line in missing:
+        say(line)
+    if not missing:
+        say(f"Every case has a mutation, and every mutation has run on {host}.")
+        return Exit.OK
+    say(f"\nRun them: invoke sabotage --agents --host {host} --json evidence/trust/{host}.json")
+    return Exit.CASE_FAILED
+
+
+def incomplete(
+    runs: Sequence[MutationRun], host: str, mutations: Sequence[Mutation], cases: Sequence[CaseInfo]
+) -> Iterator[str]:
+    """A line for each case without a mutation, and for each mutation that has not run in its present form."""
+    detecting = {case for each in mutations if not each.equivalent for case in each.cases}
+    for case in cases:
+        if case.id not in detecting:
+            yield f"{case.id}: no mutation in fixtures/sabotage names this case"
+    run = next((each for each in runs if each.name == host), None)
+    if run is None:
+        yield f"There is no evidence of a run on {host}."
+        return
+    for trial in recorded(run, mutations, cases):
+        if trial.verdict is MutationStatus.NOT_RUN_YET:
+            yield f"{trial.case} under {trial.mutation.name}: {trial.verdict}"
+
+
+def _trials(
     options: SabotageOptions,
     ready: PreparedHost,
-    sabotages: Sequence[Mutation],
+    mutations: Sequence[Mutation],
     cases: Mapping[str, CaseInfo],
     progress: Progress,
-) -> Iterator[Pair]:
-    """Every sabotage with each of its cases, judged; in the order of the report."""
-    wanted = [(each, cases[case]) for each in sabotages for case in each.cases]
+) -> Iterator[Trial]:
+    """Run every mutation with each of its cases; in the order of the report."""
+    wanted = [(each, cases[case]) for each in mutations for case in each.cases]
     wanted.sort(key=lambda pair: list(cases).index(pair[1].id))
     left_out = {case.id: reason for _, case in wanted if (reason := not_run(case, options))}
     todo = [(each, case) for each, case in wanted if case.id not in left_out]
-    ends: dict[tuple[str, str], TaskOutcome] = {
-        (FAULTLESS.name, case): TaskOutcome(SKIPPED, got=why) for case, why in left_out.items()
+    outcomes: dict[tuple[str, str], TaskOutcome] = {
+        (NO_FAULT.name, case): TaskOutcome(SKIPPED, got=why) for case, why in left_out.items()
     }
     if todo:
-        with _provided(options, ready, [case for _, case in todo], progress) as provider:
+        with _agent_images(options, ready, [case for _, case in todo], progress) as provider:
             wrappers = {
-                account.facts().uid: upload(account, ready.run.id, [FAULTLESS, *sabotages])
-                for account in ready.accounts
+                account.facts().uid: upload(account, ready.run.id, [NO_FAULT, *mutations]) for account in ready.accounts
             }
             with workers(ready, wrappers, nanoclaw=options.nanoclaw, slow=options.slow, provider=provider) as pool:
-                _run_all(pool, todo, ends, progress)
+                _run_all(pool, todo, outcomes, progress)
     for each, case in wanted:
-        got = ends.get((each.name, case.id), TaskOutcome(SKIPPED))
-        yield judge(each, case.id, case.label, got, ends[FAULTLESS.name, case.id])
+        outcome = outcomes.get((each.name, case.id), TaskOutcome(SKIPPED))
+        yield judge(each, case, outcome, outcomes[NO_FAULT.name, case.id])
 
 
 def not_run(case: CaseInfo, options: SabotageOptions) -> str:
-    """Why a case is not run; empty where it is."""
+    """Why a case is left out; empty if it is not."""
     if case.id == "agent-build" and not options.slow:
         return "builds an agent's image, which takes half an hour on an emulated host: --slow"
     if AGENT.keys() & case.asks and not options.agents:
@@ -125,29 +168,33 @@ def not_run(case: CaseInfo, options: SabotageOptions) -> str:
 
 
 def _run_all(
-    pool: Pool, todo: Sequence[tuple[Mutation, CaseInfo]], ends: dict[tuple[str, str], TaskOutcome], progress: Progress
+    pool: Pool,
+    todo: Sequence[tuple[Mutation, CaseInfo]],
+    outcomes: dict[tuple[str, str], TaskOutcome],
+    progress: Progress,
 ) -> None:
-    """Run every case without a fault and under its sabotages. Each is told of when it can be judged."""
+    """Run every case without a fault and under its mutations; print each result as soon as both are there."""
     cases = list({case.id: case for _, case in todo}.values())
-    plan = [pair for case in cases for pair in ((FAULTLESS, case), *(pair for pair in todo if pair[1] is case))]
-    tasks = [Task(number, each.name, case.node, each.factor) for number, (each, case) in enumerate(plan)]
-    untold = dict(enumerate(plan))
+    plan = [pair for case in cases for pair in ((NO_FAULT, case), *(pair for pair in todo if pair[1] is case))]
+    tasks = [Task(number, each.name, case.node, each.percent / 100) for number, (each, case) in enumerate(plan)]
+    pending = [pair for pair in plan if pair[0] is not NO_FAULT]
 
-    def noted(task: Task, got: TaskOutcome) -> None:
-        each, case = plan[task.number]
-        ends[each.name, case.id] = got
-        for number, (each, case) in list(untold.items()):
-            ended = [ends.get((name, case.id)) for name in (each.name, FAULTLESS.name)]
-            if ended[0] and ended[1]:
-                del untold[number]
-                verdict = judge(each, case.id, case.label, ended[0], ended[1]).verdict
-                progress.say(f"  {case.id} under {each.name}: {verdict} ({ended[0].seconds:.0f} s)")
+    def finished(task: Task, outcome: TaskOutcome) -> None:
+        mutation, case = plan[task.number]
+        outcomes[mutation.name, case.id] = outcome
+        for mutation, case in list(pending):
+            ended = outcomes.get((mutation.name, case.id))
+            without = outcomes.get((NO_FAULT.name, case.id))
+            if ended and without:
+                pending.remove((mutation, case))
+                verdict = judge(mutation, case, ended, without).verdict
+                progress.say(f"  {case.id} under {mutation.name}: {verdict} ({ended.seconds:.0f} s)")
 
-    def on(task: Task, uid: int) -> bool:
+    def suited(task: Task, uid: int) -> bool:
         return suits(plan[task.number][1], uid)
 
     with progress.step(f"Running {len(cases)} cases without a fault, and {len(todo)} times with one"):
-        pool.run(tasks, on, noted)
+        pool.run(tasks, suited, finished)
 
 
 def suits(case: CaseInfo, uid: int) -> bool:
@@ -158,10 +205,10 @@ def suits(case: CaseInfo, uid: int) -> bool:
 
 
 @contextlib.contextmanager
-def _provided(
+def _agent_images(
     options: SabotageOptions, ready: PreparedHost, cases: Sequence[CaseInfo], progress: Progress
 ) -> Iterator[AgentProvider | None]:
-    """The agents' images, on every account that runs one. Made here: workers have no hand on the machine."""
+    """The agents' images, on every account that runs one. Made here, since workers can't build."""
     agents = available(options.nanoclaw)
     designs = {
         uid: {AGENT[each] for case in cases if suits(case, uid) for each in case.asks & AGENT.keys()} & agents.keys()
@@ -174,30 +221,34 @@ def _provided(
         for account in ready.accounts:
             ctx = CaseContext(account, ready.owner, "agents", Record())
             for design in sorted(designs[ctx.uid]):
-                with progress.step(f"Handing the account {ctx.uid} the image of {agents[design].name}"):
+                with progress.step(f"Copying the image of {agents[design].name} to the account {ctx.uid}"):
                     provider.image(agents[design], ctx)
         yield provider
 
 
-def report(pairs: Sequence[Pair], seconds: float) -> str:
-    """Case by case: which sabotage, and how the case did; then what is to be looked into, and the score."""
-    faults = [pair for pair in pairs if not pair.sabotage.equivalent]
-    rows = [(pair.case, pair.sabotage.name, pair.sabotage.does, str(pair.verdict)) for pair in faults]
-    lines = [tabulate(rows, headers=("Case", "Sabotage", "What docker does", "Result"))]
-    even = {pair.sabotage.name: pair for pair in pairs if pair.sabotage.equivalent}
-    if even:
-        lines += ["", "Not a fault, so that no case may fail on it:"]
-        for name in even:
-            mine = [pair for pair in pairs if pair.sabotage.name == name]
-            result = ", ".join(f"{pair.case} {pair.verdict}" for pair in mine)
-            lines.append(f"  {name}: {mine[0].sabotage.does}: {mine[0].sabotage.equivalent} ({result})")
-    left_out = {pair.case: pair.got for pair in pairs if pair.verdict is MutationStatus.NOT_RUN}
-    if left_out:
-        lines += ["", "Not run:"]
-        lines += [f"  {case}: {reason}" for case, reason in left_out.items()]
-    for pair in pairs:
-        if not pair.verdict.good:
-            lines += ["", f"{pair.case} under {pair.sabotage.name}: {pair.verdict}", f"  {pair.sabotage.does}"]
-            if pair.expected or pair.got:
-                lines += [f"  expected: {pair.expected}", f"  got:      {pair.got}"]
-    return "\n".join([*lines, "", f"Result: {score(pairs)} in {clock(seconds)}"])
+def report(trials: Sequence[Trial], seconds: float) -> str:
+    """A table of cases and mutations, then equivalent mutations, cases left out, what needs attention, the score."""
+    faults = [trial for trial in trials if not trial.mutation.equivalent]
+    rows = [(trial.case, trial.mutation.name, trial.mutation.description, str(trial.verdict)) for trial in faults]
+    lines = [tabulate(rows, headers=("Case", "Mutation", "What docker does", "Result"))]
+    equivalent: dict[str, list[Trial]] = {}
+    for trial in trials:
+        if trial.mutation.equivalent:
+            equivalent.setdefault(trial.mutation.name, []).append(trial)
+    if equivalent:
+        lines += ["", "Equivalent to no fault, so their cases must pass:"]
+    for name, of_it in equivalent.items():
+        result = ", ".join(f"{trial.case} {trial.verdict}" for trial in of_it)
+        lines.append(f"  {name}: {of_it[0].mutation.description}: {of_it[0].mutation.equivalent} ({result})")
+    if left_out := {trial.case: trial.got for trial in trials if trial.verdict is MutationStatus.NOT_RUN}:
+        lines += ["", "Not run:", *(f"  {case}: {reason}" for case, reason in left_out.items())]
+    for trial in trials:
+        if not trial.verdict.good:
+            lines += [
+                "",
+                f"{trial.case} under {trial.mutation.name}: {trial.verdict}",
+                f"  {trial.mutation.description}",
+            ]
+            if trial.expected or trial.got:
+                lines += [f"  expected: {trial.expected}", f"  got:      {trial.got}"]
+    return "\n".join([*lines, "", f"Result: {score(trials)} in {clock(seconds)}"])

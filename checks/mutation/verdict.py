@@ -1,84 +1,127 @@
-"""What a case's end under a sabotage means: caught or missed, and what the whole comes to."""
+"""What a case's outcome under a mutation means, and what all outcomes together mean."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from checks.core.errors import Exit
+from checks.evidence.model import MutationResult, MutationRun
 from checks.mutation.catalogue import Mutation
 from checks.mutation.worker import BROKEN, FAILED, PASSED, SKIPPED, UNUSABLE, TaskOutcome
+from checks.runner.plugin import CaseInfo
 
 
 class MutationStatus(StrEnum):
-    """How a case did against a sabotage."""
+    """How a case did under a mutation."""
 
     CAUGHT = "caught"
     MISSED = "missed"
     TOLERATED = "tolerated"
-    """No fault, and the case passed."""
-    REFUSED = "refused"
-    """No fault, and the case failed: the reason given is wrong, or the case is."""
+    """Equivalent, and the case passed."""
+    REJECTED = "rejected"
+    """Equivalent, and the case failed: the reason given is wrong, or the case is."""
     OTHERWISE = "failed for another reason"
-    BROKEN = "broke"
-    """The case itself broke on it: it told nothing."""
-    HOST = "host held for unusable"
+    BROKEN = "error in the case"
+    HOST = "host unusable"
     FAILS_ANYWAY = "fails without a fault"
-    """So that nothing is known of the sabotage."""
     NOT_RUN = "not run"
+    """Left out of the run; ``got`` has the reason."""
+    NOT_RUN_YET = "not run yet"
+    """The mutation is new, or has changed since the run."""
 
     @property
     def good(self) -> bool:
-        """Whether a project can be content with it."""
-        return self in (MutationStatus.CAUGHT, MutationStatus.TOLERATED, MutationStatus.NOT_RUN)
+        """Whether nothing is wrong with the case or the mutation."""
+        return self in (self.CAUGHT, self.TOLERATED, self.NOT_RUN, self.NOT_RUN_YET)
+
+    @property
+    def ran(self) -> bool:
+        """Whether the case ran under the mutation."""
+        return self not in (self.NOT_RUN, self.NOT_RUN_YET)
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A sabotage and a case that is to see it, with what came."""
+class Trial:
+    """A mutation with one of its cases, and what came of it."""
 
-    sabotage: Mutation
+    mutation: Mutation
     case: str
     label: str
     verdict: MutationStatus
     expected: str = ""
     got: str = ""
-    """What the case said; of one that was not run, why."""
+    """What the case got; if it did not run, the reason."""
     seconds: float = 0.0
 
 
-def judge(sabotage: Mutation, case: str, label: str, got: TaskOutcome, faultless: TaskOutcome) -> Pair:
-    """The verdict on a case that was run under a sabotage and, before, under a wrapper without a fault."""
-    if faultless.outcome == SKIPPED:
-        return Pair(sabotage, case, label, MutationStatus.NOT_RUN, got=faultless.got)
-    if faultless.outcome != PASSED:
-        return Pair(sabotage, case, label, MutationStatus.FAILS_ANYWAY, faultless.expected, faultless.got)
-    if sabotage.equivalent:
-        verdict = MutationStatus.TOLERATED if got.outcome == PASSED else MutationStatus.REFUSED
-    else:
-        verdict = {
-            FAILED: MutationStatus.CAUGHT if sabotage.tells.search(got.words) else MutationStatus.OTHERWISE,
-            PASSED: MutationStatus.MISSED,
-            SKIPPED: MutationStatus.MISSED,  # it was not skipped without the fault
-            BROKEN: MutationStatus.BROKEN,
-            UNUSABLE: MutationStatus.HOST,
-        }[got.outcome]
-    return Pair(sabotage, case, label, verdict, got.expected, got.got, got.seconds)
+def judge(mutation: Mutation, case: CaseInfo, outcome: TaskOutcome, without_fault: TaskOutcome) -> Trial:
+    """Judge a case that ran under a mutation and, before, under a wrapper without a fault."""
+
+    def trial(verdict: MutationStatus, of: TaskOutcome) -> Trial:
+        return Trial(mutation, case.id, case.label, verdict, of.expected, of.got, of.seconds)
+
+    if without_fault.outcome == SKIPPED:
+        return trial(MutationStatus.NOT_RUN, without_fault)
+    if without_fault.outcome != PASSED:
+        return trial(MutationStatus.FAILS_ANYWAY, without_fault)
+    if mutation.failure is None:
+        return trial(MutationStatus.TOLERATED if outcome.outcome == PASSED else MutationStatus.REJECTED, outcome)
+    caught = mutation.failure.search(outcome.message)
+    verdicts = {
+        FAILED: MutationStatus.CAUGHT if caught else MutationStatus.OTHERWISE,
+        PASSED: MutationStatus.MISSED,
+        SKIPPED: MutationStatus.MISSED,  # it was not skipped without the fault
+        BROKEN: MutationStatus.BROKEN,
+        UNUSABLE: MutationStatus.HOST,
+    }
+    return trial(verdicts[outcome.outcome], outcome)
 
 
-def score(pairs: Sequence[Pair]) -> str:
-    """How many were caught, of those that were run and are faults."""
-    ran = [pair for pair in pairs if not pair.sabotage.equivalent and pair.verdict is not MutationStatus.NOT_RUN]
-    caught = sum(pair.verdict is MutationStatus.CAUGHT for pair in ran)
-    names = {pair.sabotage.name for pair in ran}
-    whole = names - {pair.sabotage.name for pair in ran if pair.verdict is not MutationStatus.CAUGHT}
-    return f"caught {len(whole)}/{len(names)} sabotages ({caught}/{len(ran)} by case)"
+def recorded(run: MutationRun, mutations: Sequence[Mutation], cases: Sequence[CaseInfo]) -> Iterator[Trial]:
+    """The trials of a run in the report's order, for the mutations and cases as they are now."""
+    results = {(each.mutation, each.case): each for each in run.results}
+    for case in cases:
+        for mutation in mutations:
+            if case.id in mutation.cases:
+                result = results.get((mutation.name, case.id))
+                if result is None or result.digest != mutation.digest:
+                    yield Trial(mutation, case.id, case.label, MutationStatus.NOT_RUN_YET)
+                else:
+                    verdict = MutationStatus(result.verdict)
+                    yield Trial(mutation, case.id, case.label, verdict, result.expected, result.got, result.seconds)
 
 
-def status(pairs: Sequence[Pair]) -> Exit:
-    """What all of it comes to: a host that was held for unusable weighs less than what was missed."""
-    bad = [pair.verdict for pair in pairs if not pair.verdict.good]
+def results(trials: Sequence[Trial], kept: int = 400) -> list[MutationResult]:
+    """The trials as evidence has them. Of a case's message ``kept`` characters of each part are kept."""
+    return [
+        MutationResult(
+            mutation=trial.mutation.name,
+            digest=trial.mutation.digest,
+            case=trial.case,
+            label=trial.label,
+            verdict=trial.verdict,
+            expected=trial.expected[:kept],
+            got=trial.got[:kept],
+            seconds=round(trial.seconds, 1),
+        )
+        for trial in trials
+    ]
+
+
+def score(trials: Sequence[Trial]) -> str:
+    """How many mutations were caught, of those that ran and are not equivalent."""
+    ran = [trial for trial in trials if not trial.mutation.equivalent and trial.verdict.ran]
+    missed = {trial.mutation.name for trial in ran if trial.verdict is not MutationStatus.CAUGHT}
+    names = {trial.mutation.name for trial in ran}
+    caught = sum(trial.verdict is MutationStatus.CAUGHT for trial in ran)
+    return f"caught {len(names - missed)}/{len(names)} mutations ({caught}/{len(ran)} by case)"
+
+
+def status(trials: Sequence[Trial]) -> Exit:
+    """The exit status of all trials: an unusable host weighs less than a missed mutation."""
+    bad = [trial.verdict for trial in trials if not trial.verdict.good]
     if any(verdict is not MutationStatus.HOST for verdict in bad):
         return Exit.CASE_FAILED
     return Exit.HOST_UNUSABLE if bad else Exit.OK

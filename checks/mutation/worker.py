@@ -1,26 +1,23 @@
-"""One account's worker, a process of its own: runs single cases with one docker or another first on PATH.
+"""One account's worker, a process of its own: runs single cases, each with one docker first on PATH.
 
-Two of them work on a host at once. A line of JSON in, the description (``Description``); then a line for every case
-(``Task``) and a line back (``TaskOutcome``), until the input ends.
+The protocol is lines of JSON: first the account (``Account``) in; then, for every case, a ``Task`` in and a
+``TaskOutcome`` out, until the input ends.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import sys
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from checks.core.bounded import parsed
+import msgspec
+
 from checks.core.errors import Problem
 from checks.core.paths import ROOT
-from checks.core.progress import Progress
+from checks.core.progress import Progress, plain_console
 from checks.core.run_directories import Run
-from checks.core.terminal import console
 from checks.engine.case_context import RunScope
 from checks.engine.prepared_host import PreparedHost
 from checks.engine.probe_image import PREPARED
@@ -38,9 +35,8 @@ from checks.runner.verify import CASES
 FAILED, PASSED, SKIPPED, BROKEN, UNUSABLE = "failed", "passed", "skipped", "broken", "unusable"
 
 
-@dataclass(frozen=True)
-class Description:
-    """The account, and what is there for it."""
+class Account(msgspec.Struct, frozen=True):
+    """The account that a worker runs cases on."""
 
     destination: str
     port: int
@@ -48,38 +44,36 @@ class Description:
     sockets: str
     host: str
     slowness: float
-    facts: dict[str, Any]
+    facts: Facts
     profile: str
     run: str
     alone: bool
     """As ``PreparedHost.alone``."""
     wrappers: str
-    """The directory there that has a directory with a ``docker`` for each sabotage."""
-    settings: list[str]
-    """Of the commands' environment there: workers compete."""
+    """The directory there that has a directory with a ``docker`` for each mutation."""
+    environment: list[str]
+    """NAME=VALUE for every command there."""
     nanoclaw: str
     slow: bool
     images: list[tuple[str, int, str]]
     """The agents' images that are there: context, uid, name."""
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """One case to run under one docker."""
 
     number: int
-    """Unlike any other task's of the run: what a case makes must not be there from the time before."""
+    """Unique in the run, and part of the names of what the case makes."""
     docker: str
     node: str
     factor: float
 
 
-@dataclass(frozen=True)
-class TaskOutcome:
+class TaskOutcome(msgspec.Struct, frozen=True):
     """How the case ended.
 
-    ``outcome``: failed (a mismatch or a time-out), passed, skipped, broken (the case itself broke, by an error in
-    it), unusable (the host was held for unusable).
+    ``outcome``: failed (a mismatch or a timeout), passed, skipped, broken (an error in the case itself), unusable (the
+    host was reported unusable).
     """
 
     outcome: str
@@ -88,41 +82,43 @@ class TaskOutcome:
     seconds: float = 0.0
 
     @property
-    def words(self) -> str:
-        """What the failure says."""
+    def message(self) -> str:
+        """The failure in one line, which ``Mutation.failure`` is searched in."""
         return f"expected {self.expected}; got {self.got}"
 
 
 class Worker:
-    """The account that cases run on."""
+    """Runs cases on one account."""
 
-    def __init__(self, about: Description) -> None:
-        Path(about.sockets).mkdir(mode=0o700, exist_ok=True)
-        account = SshHost(
-            about.destination, sockets=Path(about.sockets), port=about.port, options=about.options, name=about.host
+    def __init__(self, account: Account) -> None:
+        Path(account.sockets).mkdir(mode=0o700, exist_ok=True)
+        self._account = account
+        self.host = SshHost(
+            account.destination,
+            sockets=Path(account.sockets),
+            port=account.port,
+            options=account.options,
+            name=account.host,
         )
-        account.slowness = about.slowness
-        account.remember(Facts(**about.facts))
-        self._about = about
-        self.account = account
-        self._wrapped = WrappedHost(account, about.settings)
-        self._agents = available(about.nanoclaw)
+        self.host.slowness = account.slowness
+        self.host.remember(account.facts)
+        self._wrapped = WrappedHost(self.host, account.environment)
+        self._agents = available(account.nanoclaw)
 
     def run(self, task: Task) -> TaskOutcome:
         """Run a case to its end."""
-        about = self._about
-        host = self._wrapped.at(f"{about.wrappers}/{task.docker}")
-        run = Run(about.run, Path(about.sockets), Path(about.sockets))
-        prepared = PreparedHost(
-            host, about.profile, RunScope(f"{about.run}{task.number:03}", PREPARED), run, alone=about.alone
-        )
-        quiet = console(file=io.StringIO())
+        account = self._account
+        host = self._wrapped.at(f"{account.wrappers}/{task.docker}")
+        run = Run(account.run, Path(account.sockets), Path(account.sockets))
+        scope = RunScope(f"{account.run}{task.number:03}", PREPARED)
+        prepared = PreparedHost(host, account.profile, scope, run, alone=account.alone)
+        quiet = plain_console(file=io.StringIO())
         plugin = VerificationPlugin(
             lambda: contextlib.nullcontext(prepared), Report(quiet), Progress(quiet), factor=task.factor
         )
-        images = {(context, uid): name for context, uid, name in about.images}
+        images = {(context, uid): name for context, uid, name in account.images}
         provider = AgentProvider(prepared, Progress(quiet), images=images)
-        integration = Integration(plugin, self._agents, Progress(quiet), slow=about.slow, provider=provider)
+        integration = Integration(plugin, self._agents, Progress(quiet), slow=account.slow, provider=provider)
         arguments = [
             str(ROOT / task.node),
             *("-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(ROOT), "-p", "no:cacheprovider"),
@@ -132,14 +128,13 @@ class Worker:
         if plugin.problem:
             return TaskOutcome(UNUSABLE, got=str(plugin.problem))
         if plugin.crash or plugin.evidence is None or len(plugin.evidence.cases) != 1:
-            return TaskOutcome(
-                BROKEN, got=str(plugin.crash or "\n".join(plugin.broken) or f"pytest ended with {status!r}")
-            )
-        return judged(plugin.evidence.cases[0])
+            error = plugin.crash or "\n".join(plugin.broken) or f"pytest ended with {status!r}"
+            return TaskOutcome(BROKEN, got=str(error))
+        return outcome_of(plugin.evidence.cases[0])
 
 
-def judged(case: CaseResult) -> TaskOutcome:
-    """What a case's result says here."""
+def outcome_of(case: CaseResult) -> TaskOutcome:
+    """A case's result as the outcome of a task."""
     if case.outcome == SKIPPED:
         return TaskOutcome(SKIPPED, got=case.reason, seconds=case.seconds)
     outcome = BROKEN if case.expected == CRASHED else case.outcome
@@ -147,25 +142,24 @@ def judged(case: CaseResult) -> TaskOutcome:
 
 
 def main() -> None:
-    """Work until the input ends. Standard output is for the answers alone: whatever else prints goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    """Work until the input ends. Standard output is for the answers; everything else printed goes to stderr."""
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     worker: Worker | None = None
     try:
-        for line in sys.stdin:
-            said = parsed(line)
+        for line in sys.stdin.buffer:
             try:
                 if worker is None:
-                    worker = Worker(Description(**said))
-                    got = TaskOutcome(PASSED)
+                    worker = Worker(msgspec.json.decode(line, type=Account))
+                    outcome = TaskOutcome(PASSED)
                 else:
-                    got = worker.run(Task(**said))
+                    outcome = worker.run(msgspec.json.decode(line, type=Task))
             except Problem as problem:
-                got = TaskOutcome(UNUSABLE, got=str(problem))
-            answers.write(json.dumps(asdict(got)) + "\n")
+                outcome = TaskOutcome(UNUSABLE, got=str(problem))
+            answers.write(msgspec.json.encode(outcome) + b"\n")
     finally:
         if worker:
-            worker.account.close()
+            worker.host.close()
 
 
 if __name__ == "__main__":

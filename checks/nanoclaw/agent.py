@@ -1,4 +1,4 @@
-"""The agents that can be run: of a nanoclaw checkout, or the project's own stand-in."""
+"""The available agents: of a nanoclaw checkout, or the project's stub agent."""
 
 from __future__ import annotations
 
@@ -14,49 +14,48 @@ from checks.core.paths import FIXTURES
 from checks.nanoclaw.checkout import entries, read
 from checks.nanoclaw.contract import Design
 
-STAND_IN = FIXTURES / "agent"
+STUB = FIXTURES / "agent"
 
 _RUNNER = "src/container-runner.ts"
-"""The file by which a nanoclaw checkout is known."""
+"""The file that identifies a nanoclaw checkout."""
 
 
 @dataclass(frozen=True)
 class Agent:
-    """What is needed to run an agent: the Dockerfile of its image, its source, how it is to be talked to."""
+    """An agent: the Dockerfile of its image, its source, its protocol."""
 
     design: Design
     name: str
-    """What the report calls it."""
+    """Its name in the report."""
     context: Path
     """The directory that ``docker build`` is given."""
     source: Path
     """The directory that is mounted at /app/src."""
     slug: str = "stand-in"
-    """Its name in the cache: a new image takes the place of an older one of that name."""
+    """Its name in the cache: a new image replaces an older one of that name."""
     checkout: Path | None = None
-    """The nanoclaw checkout that it belongs to; the stand-in has none."""
+    """Its nanoclaw checkout; None for the stub agent."""
 
     @property
     def root(self) -> Path:
-        """The directory that nothing which belongs to the agent may lead out of."""
-        return self.checkout or STAND_IN
+        """The directory that contains all files of the agent; links must not leave it."""
+        return self.checkout or STUB
 
     @property
     def image(self) -> str:
-        """The name of its image, as one types it."""
+        """The name of its image."""
         return "nanoclaw-agent:latest"
 
 
 def stub_agent() -> Mapping[Design, Agent]:
-    """The project's own agent, for both designs: one image, two sources."""
+    """The project's stub agent for both protocols: one image, two sources."""
     return {
-        design: Agent(design, "the project's stand-in agent, not nanoclaw's own", STAND_IN, STAND_IN / design)
-        for design in Design
+        design: Agent(design, "the project's stub agent, not nanoclaw's own", STUB, STUB / design) for design in Design
     }
 
 
 def find(option: str) -> Path | None:
-    """The checkout to use: the one asked for, else $NANOCLAW_DIR, else ~/nanoclaw where that is one."""
+    """The checkout to use: the given one, else $NANOCLAW_DIR, else ~/nanoclaw if it is one."""
     asked = option or os.environ.get("NANOCLAW_DIR", "")
     if asked:
         return Path(asked).expanduser().absolute()
@@ -65,20 +64,20 @@ def find(option: str) -> Path | None:
 
 
 def of_checkout(directory: Path) -> Agent:
-    """The agent of a nanoclaw checkout. Raises WrongUsage, which says what is missing, where it is none."""
+    """The agent of a nanoclaw checkout. Raises WrongUsage if a file is missing."""
     runner = directory / _RUNNER
     container = directory / "container"
     source = container / "agent-runner" / "src"
     for needed in (runner, container / "Dockerfile", source):
         if not needed.exists():
             raise WrongUsage(
-                f"{directory} is no nanoclaw checkout: {needed.relative_to(directory)} is missing.",
-                "Name one with --nanoclaw DIR, or bring one: invoke nanoclaw fetch",
+                f"{directory} is not a nanoclaw checkout: {needed.relative_to(directory)} is missing.",
+                "Name one with --nanoclaw DIR, or fetch one: invoke nanoclaw fetch",
             )
     try:
         text = read(runner, directory).decode()
         version = str(parsed(read(directory / "package.json", directory)).get("version", "unknown"))[:40]
-        for part in (container, source):  # now: a link that leads out of it is reported before anything is built
+        for part in (container, source):  # links that leave the checkout are reported before anything is built
             for _ in entries(part, directory):
                 pass
     except (OSError, ValueError, AttributeError, RecursionError) as error:
@@ -89,7 +88,7 @@ def of_checkout(directory: Path) -> Agent:
         design = Design.DATABASES
     else:
         raise WrongUsage(
-            f"nanoclaw {version} in {directory} talks to its agents in a way that is not known here.",
+            f"nanoclaw {version} in {directory} speaks an unknown protocol.",
             "Known: JSON on stdin and markers on stdout (1.x), session databases (2.x).",
         )
     return Agent(
@@ -103,7 +102,7 @@ def of_checkout(directory: Path) -> Agent:
 
 
 def available(option: str) -> Mapping[Design, Agent]:
-    """The agents that a session can run: a checkout's, or the stand-in's where there is no checkout."""
+    """The agents that a session can run: the checkout's, or the stub agents."""
     directory = find(option)
     if directory is None:
         return stub_agent()

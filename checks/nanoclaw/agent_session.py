@@ -1,4 +1,4 @@
-"""A host that is ready, with what runs an agent on it."""
+"""A prepared host with an agent to run on it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from checks.nanoclaw.provider import AgentHandle, AgentProvider
 def opened(
     spec: str, profile: str | None, nanoclaw: str, progress: Progress
 ) -> Iterator[tuple[PreparedHost, AgentHandle]]:
-    """A run of its own: the stage on the host that ``spec`` names, and the kit of the first agent that there is.
+    """Start a run on the host that ``spec`` names, with the first available agent.
 
-    ``nanoclaw`` is a checkout's directory, or empty. Raises as ``prepared`` does.
+    ``nanoclaw`` is a checkout's directory, or empty. Raises like ``prepared``.
     """
     agents = available(nanoclaw)
     with (

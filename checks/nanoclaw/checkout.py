@@ -1,4 +1,4 @@
-"""Reading a nanoclaw checkout, which is somebody else's: bounded, and nothing that lies outside of it."""
+"""Reading an untrusted nanoclaw checkout: bounded, and nothing outside of it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from checks.core.errors import WrongUsage
 
 LARGEST = 256 << 20
-"""Bytes that the files of one directory may have together: twenty times what a real agent's sources have."""
+"""Bytes of all files of a directory: 20 times the size of a real agent's sources."""
 MOST = 50_000
-"""Entries that one directory may have, those of its subdirectories included."""
+"""Entries of a directory, including subdirectories."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is below a directory, as it is there: a link is a link."""
+    """An entry of a directory; links are not followed."""
 
     name: str
     """Its path below the directory."""
@@ -27,7 +27,7 @@ class Entry:
     data: bytes = b""
     """A regular file's content."""
     target: str = ""
-    """Where a symbolic link leads."""
+    """The target of a symbolic link."""
 
 
 def entries(directory: Path, root: Path) -> Iterator[Entry]:
@@ -67,7 +67,7 @@ def read(file: Path, root: Path, largest: int = 4 << 20) -> bytes:
 
 
 def _inside(path: Path, root: Path) -> Path:
-    """The path with every link followed. Raises WrongUsage where that leads out of ``root``."""
+    """The resolved path. Raises WrongUsage if it is outside of ``root``."""
     real = Path(os.path.realpath(path))
     if not real.is_relative_to(os.path.realpath(root)):
         raise WrongUsage(f"{path} leads to {real}, outside of the checkout {root}.", "Remove the link.")
@@ -84,12 +84,12 @@ def _walk(directory: Path) -> Iterator[Path]:
 
 
 def _read(path: Path, largest: int) -> bytes:
-    # Not through a link and not waiting for a pipe's writer: the file may be another one than a moment ago.
+    # O_NOFOLLOW and O_NONBLOCK: the file may have been replaced by a link or a pipe.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise WrongUsage(f"{path} is not a regular file.")
         data = file.read(largest + 1)
     if len(data) > largest:
-        raise WrongUsage(f"{path} makes the checkout larger than the {largest} bytes that are read of it.")
+        raise WrongUsage(f"{path} makes the checkout larger than {largest} bytes, the limit.")
     return data

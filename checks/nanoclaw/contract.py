@@ -1,4 +1,4 @@
-"""What nanoclaw asks of docker when it runs an agent: read in its sources, tags v1.2.0 and v2.0.64.
+"""The docker commands with which nanoclaw runs an agent, from its sources, tags v1.2.0 and v2.0.64.
 
 Sources: src/container-runner.ts, src/container-runtime.ts, container/agent-runner/src/index.ts of
 https://github.com/qwibitai/nanoclaw.
@@ -36,15 +36,20 @@ IMAGE_UID = 1000
 
 
 class Design(StrEnum):
-    """nanoclaw's two designs: JSON on stdin and markers on stdout, or session databases."""
+    """How nanoclaw and its agents communicate: JSON on stdin and markers on stdout, or session databases."""
 
     STREAMS = "v1"
     DATABASES = "v2"
 
+    @property
+    def version(self) -> str:
+        """The nanoclaw versions of that design."""
+        return "1.x" if self is Design.STREAMS else "2.x"
+
 
 @dataclass(frozen=True)
 class Mount:
-    """A bind mount as nanoclaw asks for it."""
+    """A bind mount of nanoclaw."""
 
     source: str
     target: str
@@ -57,7 +62,7 @@ class Mount:
 
 
 def user_options(uid: int, gid: int) -> list[str]:
-    """The options by which nanoclaw gives the agent the host user's ids: none for root and for the image's own uid."""
+    """nanoclaw's options for the host user's ids; none for root and for the image's own uid."""
     return [] if uid in (0, IMAGE_UID) else ["--user", f"{uid}:{gid}", "-e", "HOME=/home/node"]
 
 
@@ -66,7 +71,7 @@ def _mounts(mounts: Sequence[Mount]) -> list[str]:
 
 
 def run_streams(*, name: str, zone: str, uid: int, gid: int, mounts: Sequence[Mount], image: str) -> Command:
-    """The ``docker run`` that starts an agent of the first design."""
+    """The ``docker run`` of an agent of nanoclaw 1.x."""
     options = ["-i", "--rm", "--name", name, "-e", f"TZ={zone}", *user_options(uid, gid), *_mounts(mounts)]
     return docker.run(image, options=options)
 
@@ -82,7 +87,7 @@ def run_databases(
     mounts: Sequence[Mount],
     image: str,
 ) -> Command:
-    """The ``docker run`` that starts an agent of the second design.
+    """The ``docker run`` of an agent of nanoclaw 2.x.
 
     ``gateway``: the options by which the credential gateway (OneCLI) makes itself known to the agent.
     """
@@ -96,7 +101,7 @@ def run_databases(
 
 @dataclass(frozen=True)
 class Output:
-    """What an agent of the first design says between a pair of markers."""
+    """An output of an agent of 1.x, between a pair of markers."""
 
     status: str
     result: str | None
@@ -105,15 +110,15 @@ class Output:
 
 
 class Markers:
-    """Finds the outputs in an agent's stdout, however it is cut into pieces."""
+    """Finds the outputs in an agent's stdout, which arrives in arbitrary pieces."""
 
     def __init__(self) -> None:
         self._unread = b""
         self.malformed: list[bytes] = []
-        """What stood between markers and was no output."""
+        """Text between markers that is not a valid output."""
 
     def feed(self, piece: bytes) -> list[Output]:
-        """The outputs that this piece completes."""
+        """Add a piece; return the outputs that it completes."""
         self._unread += piece
         return list(self._complete())
 
@@ -142,13 +147,13 @@ def _output(inside: bytes) -> Output | None:
 
 
 def message(*, prompt: str, group: str, is_main: bool) -> dict[str, Any]:
-    """What nanoclaw's ``runContainerAgent()`` is given."""
+    """The input of nanoclaw's ``runContainerAgent()``."""
     return {
-        "prompt": prompt, "groupDirectory": group, "chatJid": "verify@g.us", "isMain": is_main, "assistantName": "Andy",
+        "prompt": prompt, "groupFolder": group, "chatJid": "verify@g.us", "isMain": is_main, "assistantName": "Andy",
     }  # fmt: skip
 
 
 def input_of(*, prompt: str, group: str, is_main: bool, secrets: Mapping[str, str]) -> bytes:
-    """What nanoclaw writes to the agent's stdin: that, and the secrets of its own .env."""
-    told = {**message(prompt=prompt, group=group, is_main=is_main), "secrets": dict(secrets)}
-    return json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()  # as JSON.stringify has it
+    """What nanoclaw writes to the agent's stdin: the message and the secrets of its .env."""
+    values = {**message(prompt=prompt, group=group, is_main=is_main), "secrets": dict(secrets)}
+    return json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode()  # like JSON.stringify

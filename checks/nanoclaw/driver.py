@@ -1,4 +1,4 @@
-"""nanoclaw's own code: its ``runContainerAgent()`` run on the host, every call of docker recorded."""
+"""nanoclaw's own code: runs its ``runContainerAgent()`` on the host and records every call of docker."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _FIXTURES = FIXTURES / "nanoclaw"
 _NODE = "usr/local/bin/node"
 _TYPESCRIPT = "app/node_modules/typescript/lib/typescript.js"
 
-# nanoclaw needs Node.js 22 on its host. Where the host has none, the one in the agent's image does. Without a log:
-# conmon would write 130 MB into it.
+# nanoclaw needs Node.js 22 on its host. If there is none, the one of the agent's image is copied, without a log driver:
+# conmon would log 130 MB.
 _TOOLS = f"""
 cd "$1" && podman run --rm --log-driver none --entrypoint tar "$2" -C / -cf - {_NODE} {_TYPESCRIPT} | tar -xf -
 own=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
@@ -48,18 +48,18 @@ done
 
 @dataclass(frozen=True)
 class Call:
-    """One call of docker."""
+    """A call of docker."""
 
     argv: Sequence[str]
     status: int
     stdin: str
-    """SHA-256 of what it was given on stdin; empty where it takes none."""
+    """SHA-256 of its stdin; empty without stdin."""
     seconds: float
 
 
 @dataclass(frozen=True)
 class Driven:
-    """What came of ``runContainerAgent()``."""
+    """The result of ``runContainerAgent()``."""
 
     outputs: Sequence[dict[str, Any]]
     end: dict[str, Any]
@@ -67,7 +67,7 @@ class Driven:
 
 
 def drive(ctx: CaseContext, agent: Agent, image: str, question: Question) -> Driven:
-    """Lay out a copy of the checkout in the case's directory, and let its code run an agent there."""
+    """Copy the checkout to the case's directory, and let its code run an agent there."""
     assert agent.checkout
     tree = Tree()
     for part in ("src", "container"):
@@ -76,11 +76,11 @@ def drive(ctx: CaseContext, agent: Agent, image: str, question: Question) -> Dri
     tree.file(f"{PROJECT}/.env", question.env_file, mode=0o600)
     tree.directory(f"{PROJECT}/groups/global", "record", "tools")
     tree.file("driver.mjs", (_FIXTURES / "driver.mjs").read_bytes())
-    tree.file("group.json", json.dumps({"name": GROUP, "directory": GROUP, "trigger": "@Andy", "added_at": ""}))
+    tree.file("group.json", json.dumps({"name": GROUP, "folder": GROUP, "trigger": "@Andy", "added_at": ""}))
     tree.lay_out(ctx)
     ctx.host.put(f"{ctx.directory}/bin/docker", (_FIXTURES / "docker").read_bytes(), mode=0o755)
     tools = ctx.host.run(shell(_TOOLS, f"{ctx.directory}/tools", image), timeout=60)
-    expect(tools.returncode == 0, "Node.js 22 and TypeScript, in the agent's image at least", tools.stderr.strip())
+    expect(tools.returncode == 0, "Node.js 22 and TypeScript on the host or in the agent's image", tools.stderr.strip())
     script = 'cd "$1/$2" && PATH="$1/bin:$PATH" exec "$1/tools/$3" "$1/driver.mjs" "$1/tools/$4" "$1/group.json"'
     try:
         done = ctx.host.run(
@@ -95,11 +95,11 @@ def drive(ctx: CaseContext, agent: Agent, image: str, question: Question) -> Dri
             timeout=3 * ANSWER_BOUND,
         )
     except TimedOut as error:
-        raise _failure(error.partial, f"it did not within {error.timeout:g} s") from None
+        raise _failure(error.partial, f"timed out after {error.timeout:g} s") from None
     try:
         said = parsed(done.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):
-        raise _failure(done, f"node ended with status {done.returncode}") from None
+        raise _failure(done, f"node exited with status {done.returncode}") from None
     return Driven(said["outputs"], said["end"], _calls(ctx))
 
 

@@ -1,4 +1,4 @@
-"""A nanoclaw checkout for who has none: the pinned commit, cloned into the cache."""
+"""Fetching a nanoclaw checkout: the pinned commit, cloned into the cache."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import subprocess
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import quote
 
+from checks.core import tools
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.outcome import run_and_report
 from checks.core.paths import FIXTURES
@@ -19,12 +21,18 @@ PIN = FIXTURES / "nanoclaw.toml"
 _LONGEST = 200  # characters of a directory's name; file systems take 255 bytes
 
 
-def act(action: str, ref: str) -> Exit:
-    """``invoke nanoclaw ACTION``."""
+def nanoclaw(
+    action: Annotated[str, "fetch"],
+    ref: Annotated[str, "a tag or branch (default: the one in fixtures/nanoclaw.toml)"] = "",
+) -> Exit:
+    """Clone nanoclaw and print the directory: `invoke nanoclaw fetch`.
+
+    Exit status: 0 cloned, or already there; 2 wrong usage; 3 the clone failed.
+    """
 
     def run() -> Exit:
         if action != "fetch":
-            raise WrongUsage(f"invoke nanoclaw can’t “{action}”.", "It can: fetch.")
+            raise WrongUsage(f"Unknown action “{action}”.", "The only one is: invoke nanoclaw fetch")
         say(str(fetch(ref)))
         return Exit.OK
 
@@ -32,7 +40,7 @@ def act(action: str, ref: str) -> Exit:
 
 
 def fetch(ref: str = "") -> Path:
-    """Clone nanoclaw at ``ref``, or at the pinned commit, and return the directory; one that is there already is kept.
+    """Clone nanoclaw at ``ref``, or at the pinned commit, and return the directory; an existing clone is kept.
 
     Raises WrongUsage where ``ref`` can't be the name of a branch or tag, HostProblem where git or the network fails, or
     where the pinned ref is no longer the pinned commit.
@@ -44,28 +52,28 @@ def fetch(ref: str = "") -> Path:
     if directory.is_dir():
         return directory
     checkouts.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=checkouts) as aside:  # no ref begins with a dot
-        clone = Path(aside) / "clone"
+    with tempfile.TemporaryDirectory(prefix=".", dir=checkouts) as temporary:  # no ref begins with a dot
+        clone = Path(temporary) / "clone"
         _git("clone", "--quiet", "--depth", "1", f"--branch={wanted}", "--", str(pin["repository"]), str(clone))
         commit = _git("-C", str(clone), "rev-parse", "HEAD").strip()
         if wanted == pin["ref"] and commit != pin["commit"]:
             raise HostProblem(
                 f"{wanted} of {pin['repository']} is commit {commit}, not {pin['commit']} as pinned.",
-                f"Look at what changed; then correct {PIN}.",
+                f"Check what changed, then update {PIN}.",
             )
         try:
             clone.rename(directory)
         except OSError:
-            if not directory.is_dir():  # another run may have cloned it meanwhile
+            if not directory.is_dir():  # another run may have cloned it at the same time
                 raise
     return directory
 
 
 def _directory_name(ref: str) -> str:
-    """The name of a ref's directory, another one for each ref. Raises WrongUsage for what git allows no ref to be."""
+    """The directory name of a ref, unique for each. Raises WrongUsage for an invalid ref."""
     name = quote(ref, safe="")
     if ref.startswith("-") or "\0" in ref or len(name) > _LONGEST or not _git_allows(ref):
-        raise WrongUsage(f"--ref {ref!r} can't be the name of a branch or a tag.", "Name one: --ref v1.2.0")
+        raise WrongUsage(f"--ref {ref!r} is not a valid name of a branch or tag.", "Example: --ref v1.2.0")
     return name
 
 
@@ -74,21 +82,16 @@ def _git_allows(ref: str) -> bool:
 
 
 def _ran_git(*args: str) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            ["git", *args], capture_output=True, text=True, errors="replace", check=False, stdin=subprocess.DEVNULL
-        )
-    except FileNotFoundError as error:
-        raise HostProblem("git is not installed.", "Install it with: apt-get install git") from error
+    return tools.run(["git", *args], remedy="Install it with: apt-get install git")
 
 
 def _git(*args: str) -> str:
     done = _ran_git(*args)
     if done.returncode != 0:
-        said = done.stderr.strip() or "it did not say why"
+        message = done.stderr.strip() or "no error message"
         raise HostProblem(
-            f"git {args[0]} failed: {said.splitlines()[-1]}",
+            f"git {args[0]} failed: {message.splitlines()[-1]}",
             "Without a network, clone nanoclaw elsewhere and name it with --nanoclaw DIR; "
-            "or leave it out: the project's stand-in agent is used.",
+            "or leave it out to use the project's stub agent.",
         )
     return done.stdout

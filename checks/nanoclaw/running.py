@@ -1,4 +1,4 @@
-"""An agent that runs: started as nanoclaw starts it, heard as nanoclaw hears it, ended as nanoclaw ends it."""
+"""A running agent: started, read and stopped like nanoclaw does it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Started, shell
 from checks.engine.expect import Mismatch, expect
@@ -22,9 +23,9 @@ from checks.nanoclaw.workspace import DESTINATION, GROUP, Workspace, answers
 
 ZONE = "America/New_York"
 
-ANSWER_BOUND = 100.0  # seconds on ordinary hardware, where it takes five to ten
-_ANSWERED_BOUND = 20.0  # seconds on ordinary hardware, from when the service was asked
-_END_BOUND = 20.0  # seconds on ordinary hardware, where it takes one or two
+ANSWER_BOUND = 100.0  # seconds on ordinary hardware; typically 5 to 10
+_ANSWERED_BOUND = 20.0  # seconds on ordinary hardware after the request to the service
+_END_BOUND = 20.0  # seconds on ordinary hardware; typically 1 to 2
 _POLL = 0.2
 
 ENTRIES = {
@@ -34,15 +35,15 @@ ENTRIES = {
     "erofs": "the-agent-does-not-answer",
     "read-only file system": "the-agent-does-not-answer",
 }
-"""What may stand in an agent's last words, case aside, and the guide's entry on it; the first that is there counts."""
+"""Words in an agent's stderr, ignoring case, and their troubleshooting entries; the first match counts."""
 
 _NOISE = (
     "npm notice",
     "    at ",
     "  errno",
     "Emulate Docker CLI",
-)  # npm's advertisements, a stack's frames, the shim's
-_WIDTH = 300  # characters of a line that are quoted
+)  # npm's advertisements, stack frames, the shim's message
+_WIDTH = 300  # characters of a quoted line
 
 _DEBUG_LOG = """
 newest=$(ls -t "$1"/debug/*.txt 2>/dev/null | head -1)
@@ -52,31 +53,28 @@ newest=$(ls -t "$1"/debug/*.txt 2>/dev/null | head -1)
 
 @dataclass(frozen=True)
 class Question:
-    """What an agent is asked, and the service that it has to ask in turn."""
+    """A question for an agent, and the conversation with the service that answers it."""
 
     prompt: str
     answer: str
-    """What the agent has to say in the end."""
+    """The expected answer of the agent."""
     conversation: Conversation
     url: str = ""
-    """Where the agent finds the stub; empty where it is to ask the real service."""
+    """The URL of the stub service; empty for the real service."""
 
     @property
     def secrets(self) -> dict[str, str]:
-        """What nanoclaw hands the agent of its .env, in that file's order."""
+        """The values of nanoclaw's .env that it passes to the agent, in order."""
         return {"ANTHROPIC_API_KEY": self.conversation.key, **({"ANTHROPIC_BASE_URL": self.url} if self.url else {})}
 
     @property
     def env_file(self) -> str:
-        """The same as a file of environment variables: for its owner alone."""
+        """The same as an environment file."""
         return "".join(f"{key}={value}\n" for key, value in self.secrets.items())
 
 
 class RunningAgent(ABC):
-    """A running agent.
-
-    ``patience`` is how much longer it may take than one that has the host's processors for itself.
-    """
+    """A running agent. ``patience`` multiplies its timeouts if agents share the host's processors."""
 
     def __init__(
         self,
@@ -93,13 +91,13 @@ class RunningAgent(ABC):
         self.name = name
         self.client = client
         self.began = time.monotonic()
-        """When its client had been started."""
+        """When its client was started."""
         self._slowness = ctx.slowness * patience
         self._deadline = time.monotonic() + ANSWER_BOUND * self._slowness
         self._asked = False
 
     def overdue(self) -> bool:
-        """Whether there is no sense in waiting any longer: for an agent that has asked its service, that is soon."""
+        """Whether the timeout has passed; it is shorter once the agent has asked the service."""
         if self.question.conversation.heard.is_set() and not self._asked:
             self._asked = True
             self._deadline = min(self._deadline, time.monotonic() + _ANSWERED_BOUND * self._slowness)
@@ -107,43 +105,40 @@ class RunningAgent(ABC):
 
     @abstractmethod
     def answer(self) -> str:
-        """Wait for the agent's answer. Raises Mismatch, with the cause as far as it can be found, where none comes."""
+        """Wait for the agent's answer. Raises Mismatch, with the cause if it is known."""
 
     @abstractmethod
     def close(self) -> Completed:
-        """End the agent as nanoclaw does when it is no longer needed; how the client ended."""
+        """Stop the agent like nanoclaw; the completed client."""
 
     def ended(self, after: str) -> Completed:
-        """The end of the docker client, which has to come soon ``after`` what happened. Raises Mismatch otherwise."""
+        """Wait for the exit of the docker client ``after`` an event. Raises Mismatch on timeout."""
         bound = _END_BOUND * self._slowness
-        deadline = time.monotonic() + bound
-        while self.client.running():
-            if time.monotonic() > deadline:
-                raise Mismatch(f"docker run to end within {bound:g} s of {after}", "it is still running")
-            time.sleep(_POLL)
+        if not poll(lambda: not self.client.running(), timeout=bound, interval=_POLL):
+            raise Mismatch(f"docker run to exit within {bound:g} s after {after}", "it is still running")
         return self.client.end()
 
     def kill_client(self) -> None:
-        """SIGKILL for the docker client on its host, as nanoclaw gives it after a stop that failed."""
-        pattern = f"--name [{self.name[0]}]{self.name[1:]}"  # does not match the command line that carries it
+        """Kill the docker client on its host, like nanoclaw after a failed stop."""
+        pattern = f"--name [{self.name[0]}]{self.name[1:]}"  # does not match its own command line
         self.ctx.host.run(["pkill", "-KILL", "-f", "--", pattern])
 
     def silent(self) -> Mismatch:
-        """What to say of an agent that does not answer."""
+        """The Mismatch of an agent that does not answer."""
         done = self.client.so_far()
-        ended = "is still running" if self.client.running() else f"ended with status {done.returncode}"
-        return self.failure("an answer from the agent", f"none; docker {ended}", done)
+        ended = "is still running" if self.client.running() else f"exited with status {done.returncode}"
+        return self.failure("an answer from the agent", f"no answer; docker {ended}", done)
 
     def failure(self, expected: str, got: str, done: Completed) -> Mismatch:
-        """What to say of an agent that fails, with what it said of it itself: its stderr, its debug log."""
-        said = last_words(done)
+        """The Mismatch of an agent that fails, with its stderr and debug log."""
+        stderr = last_words(done)
         log = self.ctx.host.run(shell(_DEBUG_LOG, self.workspace.path(self.workspace.claude))).stdout.strip()
-        got += (f"\nIts stderr ends: {said}" if said else "") + (f"\nIts debug log: {log}" if log else "")
+        got += (f"\nIts stderr ends: {stderr}" if stderr else "") + (f"\nIts debug log: {log}" if log else "")
         return Mismatch(expected, got, fix=entry_on(got))
 
 
 class StreamsAgent(RunningAgent):
-    """An agent of the first design."""
+    """An agent of nanoclaw 1.x."""
 
     def __init__(
         self,
@@ -160,14 +155,14 @@ class StreamsAgent(RunningAgent):
         self._outputs: list[Output] = []
 
     def outputs(self) -> list[Output]:
-        """What it has said so far. Raises Mismatch where something between markers is no output."""
+        """Its outputs so far. Raises Mismatch for invalid output between the markers."""
         done = self.client.so_far()
         if done.stdout_extent:
-            most = f"no more than {HEAD // 2**20} MB of output from the agent"
+            most = f"at most {HEAD // 2**20} MB of output from the agent"
             raise Mismatch(most, f"{done.stdout_extent.bytes} bytes")
-        heard = done.stdout_bytes
-        self._outputs += self._markers.feed(heard[self._read :])
-        self._read = len(heard)
+        output = done.stdout_bytes
+        self._outputs += self._markers.feed(output[self._read :])
+        self._read = len(output)
         if self._markers.malformed:
             raise Mismatch("JSON between the markers", self._markers.malformed[0].decode(errors="replace")[:300])
         return self._outputs
@@ -175,12 +170,12 @@ class StreamsAgent(RunningAgent):
     def answer(self) -> str:
         while True:
             running = self.client.running()
-            if said := self.outputs():
+            if outputs := self.outputs():
                 break
             if not running or self.overdue():
                 raise self.silent()
             time.sleep(_POLL)
-        first = said[0]
+        first = outputs[0]
         if first.status != "success" or first.result is None:
             got = f"status {first.status}, result {json.dumps(first.result)}" + (
                 f", error {first.error}" if first.error else ""
@@ -194,15 +189,17 @@ class StreamsAgent(RunningAgent):
 
 
 class DatabasesAgent(RunningAgent):
-    """An agent of the second design."""
+    """An agent of nanoclaw 2.x."""
 
     def answer(self) -> str:
         while True:
             running = self.client.running()
-            with contextlib.suppress(sqlite3.Error):  # looked at in the middle of a write
-                said, done = answers(self.ctx.host.read(self.workspace.path(f"{self.workspace.exchange}/outbound.db")))
-                if said:
-                    return said[0]
+            with contextlib.suppress(sqlite3.Error):  # read during a write
+                replies, done = answers(
+                    self.ctx.host.read(self.workspace.path(f"{self.workspace.exchange}/outbound.db"))
+                )
+                if replies:
+                    return replies[0]
                 running = running and not done
             if not running or self.overdue():
                 raise self.silent()
@@ -210,23 +207,23 @@ class DatabasesAgent(RunningAgent):
 
     def close(self) -> Completed:
         stopped = self.ctx.docker("stop", "-t", "1", self.name, timeout=30)
-        expect(stopped.returncode == 0, "“docker stop -t 1” to end with status 0", stopped.stderr.strip())
+        expect(stopped.returncode == 0, "“docker stop -t 1” to exit with status 0", stopped.stderr.strip())
         return self.ended("docker stop")
 
 
 def last_words(done: Completed) -> str:
-    """The end of what a command said on stderr, without npm's advertisements and a stack's frames."""
-    said = [line[:_WIDTH] for line in done.stderr.strip().splitlines() if not line.startswith(_NOISE)]
-    return "\n".join(said[-8:])
+    """The last lines of a command's stderr, without npm's advertisements and stack frames."""
+    lines = [line[:_WIDTH] for line in done.stderr.strip().splitlines() if not line.startswith(_NOISE)]
+    return "\n".join(lines[-8:])
 
 
-def entry_on(said: str) -> str:
-    """The guide's entry on a failure, by what was said of it; empty where that tells nothing."""
-    return next((entry for words, entry in ENTRIES.items() if words in said.casefold()), "")
+def entry_on(message: str) -> str:
+    """The troubleshooting entry that matches a message; empty if none does."""
+    return next((entry for words, entry in ENTRIES.items() if words in message.casefold()), "")
 
 
 def expect_answer(agent: RunningAgent) -> None:
-    """Fail unless the agent gives the very answer that the service sent, to the very question that it was asked."""
+    """Fail unless the agent returns the service's exact reply, and the service received the exact question."""
     question = agent.question
     got = agent.answer()
     expect(got == question.answer, f"the service's own words, “{question.answer}”", got)
@@ -248,17 +245,17 @@ def streams(
     flags: Sequence[str] = (),
     at_once: int = 1,
 ) -> Iterator[StreamsAgent]:
-    """An agent of the first design, asked.
+    """Start an agent of nanoclaw 1.x with a question.
 
-    ``flags`` are further options of ``docker run``; ``at_once`` is how many agents share the host.
+    ``flags`` are additional options of ``docker run``; ``at_once`` is the number of agents that share the host.
     """
     patience = max(1.0, at_once / ctx.facts.cpus)
     name = ctx.name(GROUP)
     command = contract.run_streams(
         name=name, zone=ZONE, uid=ctx.uid, gid=ctx.facts.gid, mounts=workspace.mounts, image=image
     )
-    told = contract.input_of(prompt=question.prompt, group=GROUP, is_main=is_main, secrets=question.secrets)
-    with ctx.docker.started(command.with_options(flags), stdin=told, timeout=3 * ANSWER_BOUND * patience) as client:
+    stdin = contract.input_of(prompt=question.prompt, group=GROUP, is_main=is_main, secrets=question.secrets)
+    with ctx.docker.started(command.with_options(flags), stdin=stdin, timeout=3 * ANSWER_BOUND * patience) as client:
         yield StreamsAgent(ctx, workspace, question, name, client, patience)
 
 
@@ -266,13 +263,13 @@ def streams(
 def databases(
     ctx: CaseContext, workspace: Workspace, image: str, question: Question, *, flags: Sequence[str] = ()
 ) -> Iterator[DatabasesAgent]:
-    """An agent of the second design, its question waiting in its inbound database."""
+    """Start an agent of nanoclaw 2.x, with its question in the inbound database."""
     name = ctx.name(f"v2-{GROUP}")
-    # By a file: with --live the key is somebody's own, and a command line is anyone's to read.
-    told = f"{ctx.directory}/{workspace.name}.env"
-    ctx.host.put(told, question.env_file.encode(), mode=0o600)
+    # A file, because with --live the key is real, and command lines are public.
+    environment = f"{ctx.directory}/{workspace.name}.env"
+    ctx.host.put(environment, question.env_file.encode(), mode=0o600)
     gateway = [
-        "--env-file", told,
+        "--env-file", environment,
         "-v", f"{workspace.path(workspace.name)}/container/ca.pem:/tmp/onecli-gateway-ca.pem:ro",
     ]  # fmt: skip
     command = contract.run_databases(
@@ -284,7 +281,7 @@ def databases(
 
 
 def addressed(text: str) -> str:
-    """A text as the second design's agent must put it for it to be sent to anyone."""
+    """A text in the markup that an agent of 2.x needs for sending it."""
     return f'<message to="{DESTINATION}">{text}</message>'
 
 
@@ -292,7 +289,7 @@ def addressed(text: str) -> str:
 def started(
     ctx: CaseContext, agent: Agent, image: str, question: Question, *, flags: Sequence[str] = ()
 ) -> Iterator[RunningAgent]:
-    """An agent of either design, in a workspace of its own, asked."""
+    """Start an agent of either protocol in its own workspace, with a question."""
     if agent.design is Design.STREAMS:
         place = workspace.for_streams(ctx, agent)
         with streams(ctx, place, image, question, flags=flags) as running:

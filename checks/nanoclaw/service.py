@@ -1,4 +1,4 @@
-"""A stub of the Messages API: the service that an agent under test talks to. It answers each key with its own text.
+"""A stub of the Messages API, the service of the agents under test. It answers each key with its own text.
 
 On this machine it listens on all addresses, since a container reaches its host by any but the loopback. So strangers
 may call: they get no answer without a key, and can take neither memory nor threads without a bound.
@@ -25,33 +25,33 @@ from checks.core.bounded import parsed
 from checks.core.errors import HostProblem
 
 LARGEST = 32 * 2**20
-"""Bytes of a request: the limit of the Messages API itself."""
+"""Bytes of a request: the limit of the real Messages API."""
 MOST_CONNECTIONS = 64
-"""Connections at a time; one more is closed at once."""
+"""Simultaneous connections; further ones are closed at once."""
 
-_PATIENCE = 60.0  # seconds that a whole request may take to arrive, and that an idle connection is kept
-_HEADERS = 128 * 1024  # bytes that a request may have before its body
-_PIECE = 7  # characters of text in an event: any answer comes in several
-_LINGER = 1.0  # seconds that a refused client is given to read why
-_RECORDED = LARGEST  # bytes of questions that a conversation keeps
+_TIMEOUT = 60.0  # seconds for a complete request to arrive, and for an idle connection
+_HEADERS = 128 * 1024  # bytes of a request before its body
+_PIECE = 7  # characters of text in an event: every answer has several events
+_LINGER = 1.0  # seconds for a refused client to read the answer
+_RECORDED = LARGEST  # bytes of questions kept for a conversation
 
 
 @dataclass
 class Conversation:
-    """What one agent is answered, and what it asked."""
+    """The answer for one agent, and its questions."""
 
     key: str = field(repr=False)  # a traceback prints values
     text: str
     silent: bool = False
-    """Take the question and never answer."""
+    """Whether to accept questions and never answer."""
     asked: list[str] = field(default_factory=list)
-    """The bodies of its requests for a message, the first 32 MB of them."""
+    """The bodies of its message requests, the first 32 MB."""
     heard: threading.Event = field(default_factory=threading.Event)
-    """Set when the first of them has come."""
+    """Set when the first request has arrived."""
     _room: int = _RECORDED
 
     def hear(self, body: bytes) -> None:
-        """Take a request for a message."""
+        """Record a message request."""
         if len(body) <= self._room:
             self._room -= len(body)
             self.asked.append(body.decode(errors="replace"))
@@ -64,7 +64,7 @@ class Service:
     def __init__(self, address: str) -> None:
         self._conversations: dict[str, Conversation] = {}
         self.token = secrets.token_hex(8)
-        """What ``GET /`` answers: by it a client knows that it reached this service and no other."""
+        """The answer of ``GET /``, which identifies this service."""
         self._closing = threading.Event()
         try:
             self._server = _Server((address, 0), self)
@@ -78,14 +78,14 @@ class Service:
         return int(self._server.server_address[1])
 
     def conversation(self, text: str = "", *, silent: bool = False) -> Conversation:
-        """A new key, and what whoever shows it is answered. Without ``text``, a text that nobody can guess."""
+        """A new key with its answer, by default a random one."""
         key = f"sk-ant-stub-{secrets.token_hex(12)}"
         talk = Conversation(key, text or f"The answer is {secrets.token_hex(12)}.", silent)
         self._conversations[key] = talk
         return talk
 
     def of(self, key: str) -> Conversation | None:
-        """The conversation of that key. How long it takes tells nothing about the keys that there are."""
+        """The conversation of that key, looked up in constant time."""
         shown, found = key.encode("utf-8", "surrogateescape"), None
         for known, talk in list(self._conversations.items()):
             if hmac.compare_digest(known.encode(), shown):
@@ -93,11 +93,11 @@ class Service:
         return found
 
     def closed(self, within: float) -> bool:
-        """Whether the service is closed, now or ``within`` so many seconds."""
+        """Whether the service is closed, or will be ``within`` so many seconds."""
         return self._closing.wait(within)
 
     def close(self) -> None:
-        """Stop listening and let go of who waits for an answer."""
+        """Stop listening, and close waiting connections."""
         self._closing.set()
         self._server.shutdown()
         self._server.server_close()
@@ -130,11 +130,11 @@ class _Server(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away in the middle is nothing to report."""
+        """Report nothing: clients may disconnect at any time."""
 
 
 class _Incoming(io.RawIOBase):
-    """What a client sends, until the deadline of its request: a client that sends a byte now and then meets it too."""
+    """A client's input with a deadline for each request, also for clients that send single bytes."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -143,12 +143,12 @@ class _Incoming(io.RawIOBase):
         self.begin()
 
     def begin(self) -> None:
-        """Give the next request its time, and its headers their room."""
-        self._deadline = time.monotonic() + _PATIENCE
+        """Start the deadline and the size limit of the next request."""
+        self._deadline = time.monotonic() + _TIMEOUT
         self._room = _HEADERS
 
     def expect(self, body: int) -> None:
-        """Let a body of so many bytes come."""
+        """Allow a body of that size."""
         self._room += body
 
     def readable(self) -> bool:
@@ -164,11 +164,11 @@ class _Incoming(io.RawIOBase):
             self._room -= got
             return got
         finally:
-            self._connection.settimeout(_PATIENCE)  # each answer's own
+            self._connection.settimeout(_TIMEOUT)  # for each answer
 
 
 class _Refused(Exception):
-    """A request that is answered with an error, after which its connection is closed."""
+    """A request that gets an error as answer; then its connection is closed."""
 
     def __init__(self, status: int, kind: str, message: str) -> None:
         super().__init__(message)
@@ -184,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().setup()
         self.rfile.close()
         self._incoming = _Incoming(self.connection)
-        self.connection.settimeout(_PATIENCE)
+        self.connection.settimeout(_TIMEOUT)
         self.rfile = cast("io.BufferedReader", io.BufferedReader(self._incoming))
 
     def handle_one_request(self) -> None:
@@ -204,13 +204,13 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._answer()
         except _Refused as why:
-            self.close_connection = True  # the rest of what was sent is no request
+            self.close_connection = True  # the rest of the input is not a request
             error = {"type": "error", "error": {"type": why.kind, "message": str(why)}}
             self._send_json(why.status, error)
             self._linger()
 
     def _answer(self) -> None:
-        # The key first: nothing is read for a stranger.
+        # Check the key first: the body of an unknown client is not read.
         talk = self.server.service.of(self._key())
         if talk is None:
             raise _Refused(401, "authentication_error", "unknown key")
@@ -226,18 +226,18 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(404, "not_found_error", path)
 
     def _length(self) -> int:
-        """The size of the body in bytes, which has to be named once. Raises _Refused."""
+        """The size of the body in bytes, from exactly one header. Raises _Refused."""
         named = self.headers.get_all("content-length") or []
         if self.headers.get("transfer-encoding") or not named:
-            raise _Refused(411, "invalid_request_error", "the length of the body is needed")
+            raise _Refused(411, "invalid_request_error", "content-length is required")
         if len(named) > 1 or not (named[0].isascii() and named[0].isdigit()):
             raise _Refused(400, "invalid_request_error", "content-length is not a number")
         if len(named[0]) > 12 or int(named[0]) > LARGEST:
-            raise _Refused(413, "request_too_large", f"a request may have {LARGEST} bytes")
+            raise _Refused(413, "request_too_large", f"a request must not exceed {LARGEST} bytes")
         return int(named[0])
 
     def _linger(self) -> None:
-        """Read what else a refused client sends, for a moment: closing at once would take the answer from it."""
+        """Read the rest of a refused client's input for a moment: closing at once would discard the answer."""
         deadline = time.monotonic() + _LINGER
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
@@ -274,7 +274,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
     def _wait(self) -> None:
-        """Return when the service is closed or the client has gone."""
+        """Wait until the service is closed or the client disconnects."""
         self.close_connection = True
         self.connection.settimeout(0)
         while not self.server.service.closed(0.2):

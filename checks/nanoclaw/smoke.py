@@ -1,4 +1,4 @@
-"""The shortest honest proof that an agent runs: asked, and the service's own words came back."""
+"""The shortest proof that an agent runs: it returns the exact reply of the service."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def smoke(
     factor: float = 1.0,
     look: Callable[[RunningAgent], None] = lambda _: None,
 ) -> Record:
-    """Start an agent with these further flags of ``docker run``, hear its answer, end it; what was done.
+    """Start an agent with additional flags of ``docker run``, wait for its answer, and stop it; the record.
 
-    ``case`` names its directory: two at the same time need one each. ``look`` is called while the agent that has
-    answered still runs. Raises Mismatch or TimedOut where the answer does not come; no container is left then.
+    ``case`` names its directory; two agents at the same time need different ones. ``look`` is called after the answer,
+    while the agent runs. Raises Mismatch or TimedOut without an answer, and leaves no container.
     """
     record = Record()
     ctx = CaseContext(prepared.host, prepared.owner, case, record, factor=factor)
@@ -52,7 +52,7 @@ def smoke(
 
 
 def main(argv: Sequence[str]) -> Exit:
-    """``tests/smoke.sh``. OK only when the answer came."""
+    """``tests/smoke.sh``. OK only if the agent returned the exact answer."""
     progress = Progress()
     return run_and_report(lambda: _answer(argv, progress), progress.say)
 
@@ -68,12 +68,12 @@ def _answer(argv: Sequence[str], progress: Progress) -> Exit:
     except (Mismatch, TimedOut) as failure:
         say(f"FAIL: {failure}")
         return Exit.CASE_FAILED
-    say("PASS: the agent's answer came.")
+    say("PASS: the agent returned the expected answer.")
     return Exit.OK
 
 
 def _parsed(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Our own options, and the flags for docker run: everything that is not ours."""
+    """The script's own options, and the rest: flags for docker run."""
     require_utf8(argv)
     options: dict[str, str] = {}
     flags = list(argv)
@@ -89,7 +89,7 @@ def _parsed(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             raise WrongUsage(f"{name} is given twice.", _USAGE)
         options[name] = value
     if error := next((flag for flag in flags if flag.partition("=")[0] in _OPTIONS), ""):
-        raise WrongUsage(f"{error.partition('=')[0]} has to stand before the flags of docker run.", _USAGE)
+        raise WrongUsage(f"{error.partition('=')[0]} must precede the flags of docker run.", _USAGE)
     if flags and not flags[0].startswith("-"):
-        raise WrongUsage(f"“{flags[0]}” is no flag.", _USAGE)
+        raise WrongUsage(f"“{flags[0]}” is not a flag.", _USAGE)
     return options, flags

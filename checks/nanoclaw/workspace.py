@@ -1,17 +1,16 @@
-"""The directories that nanoclaw lays out for an agent, and the mounts that it makes of them, in its own order."""
+"""The directories that nanoclaw makes for an agent, and their mounts, in its own order."""
 
 from __future__ import annotations
 
-import io
 import json
 import sqlite3
 import stat
-import tarfile
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from checks.core.archive import Member, pack
 from checks.core.bounded import parsed
 from checks.engine.case_context import CaseContext
 from checks.nanoclaw.agent import Agent
@@ -19,12 +18,12 @@ from checks.nanoclaw.checkout import entries
 from checks.nanoclaw.contract import Mount
 
 PROJECT = "nanoclaw"
-"""The project directory's name in a case's directory, where a case does not want another one."""
+"""The default name of the project directory in a case's directory."""
 GROUP = "family"
 SESSION = "sess-1"
 AGENT_GROUP = "ag-1"
 DESTINATION = "home"
-"""Who the agent of the second design is told to answer."""
+"""The destination for answers of an agent of 2.x."""
 
 _WORKING_DIRECTORY = "/workspace/group"
 
@@ -58,20 +57,20 @@ CREATE TABLE container_state (
 
 @dataclass(frozen=True)
 class Workspace:
-    """A project directory on the host, laid out for one agent."""
+    """A project directory on the host for one agent."""
 
     ctx: CaseContext
     name: str
     """The project directory's name in the case's directory."""
     mounts: Sequence[Mount]
     claude: str
-    """Where Claude Code keeps its state, debug log included; a name in the case's directory."""
+    """The directory of Claude Code's state and debug log; a name in the case's directory."""
     exchange: str
-    """Where messages are exchanged: the ipc directory, or the session's."""
+    """The directory for messages: ipc, or the session's."""
 
     def mount_points(self) -> set[str]:
-        """The host's paths where the engine itself makes an empty file or directory: for a mount inside another one,
-        and for the image's working directory. Theirs is the owner that the engine gives them, with Docker too."""
+        """Host paths of empty files and directories that the engine makes: for nested mounts, and for the image's
+        working directory. The engine decides who owns them, also with Docker."""
         targets = [*(mount.target for mount in self.mounts), _WORKING_DIRECTORY]
         return {
             outer.source + target.removeprefix(outer.target)
@@ -81,32 +80,23 @@ class Workspace:
         }
 
     def path(self, name: str) -> str:
-        """The whole path of a name in the case's directory."""
+        """The full path of a name in the case's directory."""
         return f"{self.ctx.directory}/{name}"
 
 
 class Tree:
-    """Directories and files to be laid out on a host in one go."""
+    """Directories and files to be made on a host at once."""
 
     def __init__(self) -> None:
-        self._buffer = io.BytesIO()
-        self._tar = tarfile.TarFile(fileobj=self._buffer, mode="w")
+        self._members: list[Member] = []
 
     def directory(self, *names: str) -> None:
         """Directories, with those above them."""
-        for name in names:
-            entry = tarfile.TarInfo(name)
-            entry.type = tarfile.DIRTYPE
-            entry.mode = 0o755
-            self._tar.addfile(entry)
+        self._members += [Member(name, None, 0o755) for name in names]
 
     def file(self, name: str, content: str | bytes, mode: int = 0o644) -> None:
         """A file."""
-        data = content.encode() if isinstance(content, str) else content
-        entry = tarfile.TarInfo(name)
-        entry.size = len(data)
-        entry.mode = mode
-        self._tar.addfile(entry, io.BytesIO(data))
+        self._members.append(Member(name, content.encode() if isinstance(content, str) else content, mode))
 
     def copy(self, directory: Path, name: str, root: Path) -> None:
         """Copy a directory of the checkout ``root`` on this machine; links stay links. Raises as ``entries`` does."""
@@ -117,21 +107,17 @@ class Tree:
             elif stat.S_ISDIR(each.mode):
                 self.directory(path)
             else:
-                link = tarfile.TarInfo(path)
-                link.type, link.linkname = tarfile.SYMTYPE, each.target
-                self._tar.addfile(link)
+                self._members.append(Member(path, target=each.target))
 
     def lay_out(self, ctx: CaseContext) -> None:
         """Make all of it in the case's directory."""
-        self._tar.close()
-        argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", ctx.directory]
-        ctx.host.run_checked(argv, stdin=self._buffer.getvalue(), doing="laying out the agent's directories")
+        ctx.host.unpack(ctx.directory, pack(self._members), doing="making the agent's directories")
 
 
 def for_streams(
     ctx: CaseContext, agent: Agent, *, project: str = PROJECT, is_main: bool = False, source: str = ""
 ) -> Workspace:
-    """The directories of an agent of the first design. ``source`` is an agent's program in place of its own."""
+    """The directories of an agent of 1.x. ``source`` replaces the agent's own program."""
     tree = Tree()
     groups, sessions, ipc = f"{project}/groups", f"{project}/data/sessions/{GROUP}", f"{project}/data/ipc/{GROUP}"
     claude, runner = f"{sessions}/.claude", f"{sessions}/agent-runner-src"
@@ -172,7 +158,7 @@ def for_streams(
 
 
 def for_databases(ctx: CaseContext, agent: Agent, *, prompt: str) -> Workspace:
-    """The directories of an agent of the second design, with a message waiting for it."""
+    """The directories of an agent of 2.x, with a message in its inbound database."""
     tree = Tree()
     group, sessions = f"{PROJECT}/groups/{GROUP}", f"{PROJECT}/data/v2-sessions/{AGENT_GROUP}"
     session, claude, container = f"{sessions}/{SESSION}", f"{sessions}/.claude-shared", f"{PROJECT}/container"
@@ -231,7 +217,7 @@ def answers(database: bytes) -> tuple[list[str], bool]:
 
 
 def _text_of(content: object) -> str:
-    """The text of a message; what an agent wrote that is no message is shown as it is."""
+    """The text of a message; other content is returned unchanged."""
     try:
         message = parsed(str(content))
     except ValueError:
@@ -246,14 +232,14 @@ VALUES ('message-1', 2, 'chat', '2026-01-01T00:00:00.000Z', 'home@verify', 'veri
 
 
 def _waiting(prompt: str) -> Iterable[tuple[str, tuple[str, ...]]]:
-    """A message for the agent, whom it may answer, and where answers go by default."""
+    """A message for the agent, its possible destinations, and the default one."""
     yield _MESSAGE, (json.dumps({"text": prompt, "sender": "Someone", "senderId": "someone"}),)
     yield "INSERT INTO destinations VALUES (?, 'Home', 'channel', 'verify', 'home@verify', NULL)", (DESTINATION,)
     yield "INSERT INTO session_routing VALUES (1, 'verify', 'home@verify', NULL)", ()
 
 
 def _database(schema: str, rows: Iterable[tuple[str, tuple[str, ...]]] = ()) -> bytes:
-    """A new SQLite database, in the journal mode that nanoclaw wants: no file of its own beside it."""
+    """A new SQLite database in nanoclaw's journal mode, without additional files."""
     connection = sqlite3.connect(":memory:")
     try:
         connection.executescript(schema)

@@ -1,1 +1,1 @@
-"""invoke verify: selecting cases, running them with pytest, the report, and cleaning up."""
+"""``invoke verify``: selection of cases, the run with pytest, the report, cleanup."""

@@ -1,4 +1,4 @@
-"""The pytest plugin that gives cases an agent to run."""
+"""The pytest plugin with the fixtures of cases that run an agent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from checks.runner.plugin import VerificationPlugin
 
 
 class Integration:
-    """One session's plugin, beside ``VerificationPlugin``."""
+    """The plugin of one session, used with ``VerificationPlugin``."""
 
     def __init__(
         self,
@@ -35,9 +35,9 @@ class Integration:
 
     @pytest.fixture(scope="session")
     def provider(self) -> Iterator[AgentProvider]:
-        """Images and service: those that the session was given, which outlive it, or its own."""
+        """Images and service: given by the caller, who closes them, or made for this session."""
         if self._verification.prepared.host.facts().engine == "docker":
-            pytest.skip("its agent comes on a disk that only Podman can read")
+            pytest.skip("the agent image is on a disk that only Podman can read")
         provider = self._given or AgentProvider(self._verification.prepared, self._progress, live_key=self._live_key)
         yield provider
         if self._verification.evidence and provider.image_base:
@@ -47,24 +47,26 @@ class Integration:
 
     @pytest.fixture
     def slow(self) -> bool:
-        """Whether cases that take very long on this host are wanted all the same."""
+        """Whether to run cases that take very long on this host."""
         return self._slow
 
     @pytest.fixture
     def streams_handle(self, provider: AgentProvider) -> AgentHandle:
-        """For agents of the first design."""
+        """An agent of nanoclaw 1.x."""
         return self._handle(Design.STREAMS, provider)
 
     @pytest.fixture
     def databases_handle(self, provider: AgentProvider) -> AgentHandle:
-        """For agents of the second design."""
+        """An agent of nanoclaw 2.x."""
         if self._live_key:
-            pytest.skip("needs nanoclaw's credential gateway for a real key: its second design never hands one out")
+            pytest.skip(
+                "nanoclaw 2.x passes a real key only through its credential gateway, which --live does not have"
+            )
         return self._handle(Design.DATABASES, provider)
 
     @pytest.fixture
     def checkout_handle(self, provider: AgentProvider) -> AgentHandle:
-        """For a checkout of the first design, whose own code can be run as well."""
+        """The agent of a nanoclaw 1.x checkout, whose own code can be run, too."""
         handle = self._handle(Design.STREAMS, provider)
         if handle.agent.checkout is None:
             pytest.skip("needs a nanoclaw checkout: --nanoclaw DIR")
@@ -72,11 +74,11 @@ class Integration:
 
     @pytest.fixture
     def streams_or_databases_handle(self, provider: AgentProvider) -> AgentHandle:
-        """For whichever agents there are."""
+        """Any available agent."""
         return AgentHandle(next(iter(self._available.values())), provider)
 
     def _handle(self, design: Design, provider: AgentProvider) -> AgentHandle:
         if design not in self._available:
             other = next(iter(self._available.values()))
-            pytest.skip(f"{other.name} is of nanoclaw's other design ({other.design})")
+            pytest.skip(f"{other.name} speaks the {other.design.version} protocol")
         return AgentHandle(self._available[design], provider)

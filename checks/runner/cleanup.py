@@ -1,6 +1,8 @@
-"""``invoke clean``: an end to kept runs, dead runs, and on demand to the cache."""
+"""``invoke clean``: remove kept runs, dead runs and, on request, the cache."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 from checks.core import run_directories
 from checks.core.errors import Exit
@@ -9,10 +11,10 @@ from checks.engine.case_context import remove_objects
 from checks.hosts.local import LocalHost
 
 
-def clean(*, cache: bool) -> Exit:
-    """Remove what kept and dead runs left on this machine, and with ``cache`` all that was built.
+def clean(cache: Annotated[bool, "also remove the built throwaway hosts and agent images"] = False) -> Exit:
+    """Remove what kept and killed runs left on this machine.
 
-    HOST_UNUSABLE where something is still there afterwards. A run of which that is so is known as one until it is gone.
+    Exit status: 0 everything was removed; 2 wrong usage; 3 something could not be removed.
     """
     progress = Progress()
     left: list[str] = []
@@ -38,5 +40,5 @@ def clean(*, cache: bool) -> Exit:
         else:
             progress.say(f"Removed {directory}.")
     if left:
-        progress.say(f"Still there: {'; '.join(left)}.")
+        progress.say(f"Not removed: {'; '.join(left)}.")
     return Exit.HOST_UNUSABLE if left else Exit.OK

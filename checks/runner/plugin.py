@@ -21,7 +21,7 @@ from checks.engine.expect import Mismatch, expect
 from checks.engine.leaks import LeakDetector
 from checks.evidence.run import CaseResult, Evidence
 from checks.guide import catalogue
-from checks.guide.explain import found
+from checks.guide.explain import find_entries
 from checks.hosts.base import SHARED, Host
 from checks.hosts.process import TimedOut
 from checks.runner.report import Report
@@ -29,8 +29,8 @@ from checks.runner.report import Report
 if TYPE_CHECKING:
     from checks.engine.prepared_host import PreparedHost
 
-CRASHED = "the case to run to its end"
-"""What was expected of a case that broke by itself: it neither held nor found a mismatch."""
+CRASHED = "the case to finish without an error of its own"
+"""The expectation in the report of a case that raised something other than a mismatch."""
 
 _NO_ENTRY = "a-case-fails-that-has-no-entry-here"
 _RECORD = pytest.StashKey[Record]()
@@ -39,7 +39,7 @@ StageFactory = Callable[[], contextlib.AbstractContextManager["PreparedHost"]]
 
 
 def run_pytest(arguments: Sequence[str], plugins: Sequence[object]) -> int:
-    """Run pytest in this process, without what the user's shell wants of other projects' tests; its exit status."""
+    """Run pytest in this process, without PYTEST_ADDOPTS and PYTEST_PLUGINS of the user's shell; its exit status."""
     names = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
@@ -50,28 +50,28 @@ def run_pytest(arguments: Sequence[str], plugins: Sequence[object]) -> int:
 
 @dataclass(frozen=True)
 class CaseInfo:
-    """What a case's module and marker say of it."""
+    """The description of a case in its module and marker."""
 
     id: str
     group: str
     label: str
     fix: str
-    """The guide's entry on its failure."""
+    """The troubleshooting entry for its failure."""
     against: str = ""
-    """Why hardening flags can't be set on its containers; empty where they can."""
+    """Why its containers can't get hardening flags; empty if they can."""
     node: str = ""
     """Its name to pytest."""
     asks: frozenset[str] = frozenset()
-    """The fixtures that it asks for."""
+    """The fixtures that it requests."""
 
     @property
     def names(self) -> Sequence[str]:
-        """What ``--only`` is matched against."""
+        """The names that ``--only`` matches."""
         return (self.id, self.label, self.group)
 
 
 def about(item: pytest.Item) -> CaseInfo:
-    """A case's own description. A case without a label is a mistake in the project."""
+    """The description of a case. Raises UsageError for a case without a label."""
     marker = item.get_closest_marker("case")
     if marker is None:
         raise pytest.UsageError(f"{item.nodeid} has no @pytest.mark.case")
@@ -85,7 +85,7 @@ def about(item: pytest.Item) -> CaseInfo:
 
 
 class VerificationPlugin:
-    """One session's plugin. ``prepared`` is opened when the cases are known, and only if one is to run."""
+    """The plugin of one session. It prepares the host after collection, if there are cases to run."""
 
     def __init__(
         self,
@@ -115,13 +115,13 @@ class VerificationPlugin:
         self.listed: list[CaseInfo] = []
         self.broken: list[str] = []
         self.crash: BaseException | None = None
-        self._catalogue = catalogue.load()  # now: a malformed one is told before anything runs
+        self._catalogue = catalogue.load()  # a malformed catalogue is reported before any case runs
 
     def pytest_configure(self, config: pytest.Config) -> None:
         config.addinivalue_line(
             "markers",
-            "case(label, fix=entry, against=reason): a case of the report; where its fix is written up; why it can't be"
-            " tried with hardening flags on its containers",
+            "case(label, fix=entry, against=reason): a case of the report; the troubleshooting entry for its failure;"
+            " why its containers can't get hardening flags",
         )
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -131,7 +131,7 @@ class VerificationPlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
         self.crash = excinfo.value
-        return True  # who called pytest raises it again
+        return True  # run_pytest's caller raises it again
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -160,15 +160,15 @@ class VerificationPlugin:
                 self._report.host(self.evidence)
             except Problem as problem:
                 self.problem = problem
-                session.items.clear()  # the loop has to go round, with nothing to run
+                session.items.clear()  # the loop has to run, with no items
             try:
                 return (yield)
             finally:
                 self._scrub()
-                self._prepared = None  # from here on it is taken down
+                self._prepared = None  # closed by the stack from here on
 
     def _scrub(self) -> None:
-        """Keep nothing on a host that was told a secret: an agent can write it in any form, also into a file's name."""
+        """Remove everything from a host that received a secret: an agent may have written it in any form."""
         assert self._prepared
         if not self._prepared.run.kept or not redaction.protecting():
             return
@@ -177,8 +177,8 @@ class VerificationPlugin:
             remove_containers(account, run)
             if not account.remove_private_directories(directories_of(run)):
                 self.problem = HostProblem(
-                    f"On {account.name}, the directories of --live, which may hold the key, could not be removed.",
-                    "Remove all that was kept: invoke clean",
+                    f"The directories of --live on {account.name} could not be removed; they may contain the key.",
+                    "Remove everything that was kept: invoke clean",
                 )
 
     @pytest.hookimpl(wrapper=True)
@@ -190,7 +190,7 @@ class VerificationPlugin:
             self._report.note(f"\n# {label}")
         with self._progress.step(label) if self._progress.live and not self._verbose else contextlib.nullcontext():
             result = yield
-        for case in self.evidence.cases[told:]:  # only now: the spinner is gone
+        for case in self.evidence.cases[told:]:  # after the spinner is gone
             self._report.case(case)
         return result
 
@@ -200,7 +200,7 @@ class VerificationPlugin:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         error = call.excinfo.value if call.excinfo else None
-        if isinstance(error, Problem):  # the host, not the case
+        if isinstance(error, Problem):  # the host failed, not the case
             self.problem = error
             item.session.shouldstop = str(error)
         elif call.when == "call" or report.outcome != "passed":
@@ -213,33 +213,34 @@ class VerificationPlugin:
         seconds = report.duration
         if self.evidence.cases and self.evidence.cases[-1].id == what.id:
             if self.evidence.cases[-1].outcome != "passed":
-                return  # its tear-down failed as well; the first failure says it
+                return  # its teardown failed too; report the first failure only
             seconds += self.evidence.cases.pop().seconds
         record = item.stash.setdefault(_RECORD, Record())
         result = CaseResult(what.id, what.group, what.label, report.outcome, seconds, record)
         fix = what.fix
         if report.outcome == "failed":
             result.expected, result.got = map(redaction.redacted_text, _explained(error, report))
-            told = error.fix if isinstance(error, Mismatch) else ""
-            fix = told or self._looked_up(result) or fix
+            fix = (error.fix if isinstance(error, Mismatch) else "") or self._entry_for(result) or fix
         result.fix = f"{GUIDE}#{fix}"
         if report.outcome == "skipped" and isinstance(report.longrepr, tuple):
             result.reason = report.longrepr[2].removeprefix("Skipped: ")
         self.evidence.cases.append(result)
 
-    def _looked_up(self, failed: CaseResult) -> str:
-        """The guide's entry on what the failure says; empty where it says nothing that one is on.
+    def _entry_for(self, failed: CaseResult) -> str:
+        """The troubleshooting entry that matches a failure's text; empty if none does.
 
-        Of the commands only the last one is heard, and only if it failed: others may have failed as the case wanted.
-        A warning stands beside what failed, and is not it.
+        Only the last command counts, and only if it failed: earlier ones may have failed as expected. Warnings are not
+        the cause of a failure.
         """
         last = failed.record.commands[-1:]
-        said = [failed.got, *(done.stderr for done in last if done.returncode != 0)]
-        return next((entry.id for text in said for entry in found(text, self._catalogue) if not entry.warning), "")
+        texts = [failed.got, *(done.stderr for done in last if done.returncode != 0)]
+        return next(
+            (entry.id for text in texts for entry in find_entries(text, self._catalogue) if not entry.warning), ""
+        )
 
     @property
     def prepared(self) -> PreparedHost:
-        """The stage; open while cases run."""
+        """The prepared host; available while cases run."""
         assert self._prepared
         return self._prepared
 
@@ -247,23 +248,23 @@ class VerificationPlugin:
 
     @pytest.fixture
     def record(self, request: pytest.FixtureRequest) -> Record:
-        """What the case does and sees."""
+        """The commands and observations of the case."""
         return request.node.stash.setdefault(_RECORD, Record())  # type: ignore[no-any-return]
 
     @pytest.fixture
     def ctx(self, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
-        """The default account's bench."""
+        """A context on the default account."""
         assert self._prepared
         yield from self._context(self._prepared.host, request, record)
 
     @pytest.fixture
     def ctx_passing_user(self, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
-        """A bench of an account for which nanoclaw passes --user: its uid is neither 0 nor 1000."""
+        """A context on an account whose uid is neither 0 nor 1000: nanoclaw passes --user."""
         yield from self._context(self._account(image_uid=False), request, record)
 
     @pytest.fixture
     def ctx_of_image_uid(self, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
-        """A bench of an account for which nanoclaw passes no --user: its uid is 1000, the image's own."""
+        """A context on an account whose uid is 1000, like the image's: nanoclaw does not pass --user."""
         yield from self._context(self._account(image_uid=True), request, record)
 
     def _account(self, *, image_uid: bool) -> Host:
@@ -272,14 +273,14 @@ class VerificationPlugin:
         if account is None:
             uid = self._prepared.host.facts().uid
             wanted = "1000" if image_uid else "neither 0 nor 1000"
-            pytest.skip(f"needs an account whose uid is {wanted}; this host's is {uid}")
+            pytest.skip(f"needs an account whose uid is {wanted}; this account has uid {uid}")
         return account
 
     def _context(self, account: Host, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
         assert self._prepared
         what = about(request.node)
         if self._flags and what.against:
-            pytest.skip(f"not with the hardening flags on: {what.against}")
+            pytest.skip(f"not run with hardening flags: {what.against}")
         watch = self._watch(account)
         ctx = CaseContext(
             account, self._prepared.owner, what.id, record, factor=self._factor, flags=self._flags, watch=watch
@@ -287,15 +288,15 @@ class VerificationPlugin:
         failed_before = request.session.testsfailed
         yield ctx
         if self._prepared is None:
-            return  # the case was interrupted: pytest tears it down when its host is gone already
+            return  # the run was interrupted: the host is closed already
         left = []
         if request.session.testsfailed == failed_before:
-            if self._prepared.guest is None:  # a throwaway host takes its bystanders along
+            if self._prepared.guest is None:  # the unrelated containers of a throwaway host go with the host
                 ctx.clear()
             left = watch.new()
             if not left:
                 return
-        del self._watches[ctx.uid]  # what a failed case leaves is no fault of the next one
+        del self._watches[ctx.uid]  # objects left by a failed case are not a leak of the next one
         if self._keep:
             self._prepared.keep()
             self.kept.append(ctx)
@@ -304,7 +305,7 @@ class VerificationPlugin:
         expect(not left, "nothing of the case left on the host", "\n".join(left))
 
     def _watch(self, account: Host) -> LeakDetector:
-        """The account's watch, which goes on from case to case; it begins anew where it is no longer to be trusted."""
+        """The account's leak detector, shared by its cases; a new one after a failed case."""
         assert self._prepared
         uid = account.facts().uid
         if uid not in self._watches:
@@ -321,11 +322,11 @@ class VerificationPlugin:
 
 
 def _explained(error: BaseException | None, report: pytest.TestReport) -> tuple[str, str]:
-    """What was expected and what came, of any way for a case to fail."""
+    """What was expected and what the case got, for each way to fail."""
     if isinstance(error, Mismatch):
         return error.expected, error.got
     if isinstance(error, TimedOut):
-        return f"an end within {error.timeout:g} s", "none: it was killed"
+        return f"“{error.program}” to exit", f"timed out after {error.timeout:g} s"
     if isinstance(error, EOFError):
         return "more output", str(error)
     return CRASHED, report.longreprtext

@@ -1,10 +1,10 @@
-"""The report that a person reads: the plan's own layout, a line a case, the details of a failure below it."""
+"""The report: a line for each case, with the details of a failure below it."""
 
 from __future__ import annotations
 
 from rich.text import Text
 
-from checks.core.terminal import Console, console
+from checks.core.progress import Console, plain_console
 from checks.engine.docker import plain
 from checks.evidence.run import CaseResult, Evidence
 from checks.hosts.base import TITLES
@@ -14,14 +14,14 @@ TITLE = "Docker→Podman Compatibility Tests"
 
 _MARKS = {"passed": ("[PASS]", "green"), "failed": ("[FAIL]", "bold red"), "skipped": ("[SKIP]", "yellow")}
 _SHOWN = 1500  # characters of an output
-_LAST = 3  # commands of a failed case that the report shows; the evidence has them all
+_LAST = 3  # commands of a failed case in the report; the evidence has all
 
 
 class Report:
-    """Prints the report as the run goes."""
+    """Prints the report while the cases run."""
 
     def __init__(self, shown: Console | None = None) -> None:
-        self._console = shown or console()
+        self._console = shown or plain_console()
         self._group = ""
 
     def begin(self) -> None:
@@ -30,14 +30,14 @@ class Report:
         self._print("=" * (len(TITLE) + 1))
 
     def host(self, evidence: Evidence) -> None:
-        """What is being tested, in two lines."""
+        """The host and its engine, in two lines."""
         facts = evidence.facts
         self._print(f"Host: {evidence.host} ({evidence.profile}): {facts.distribution}, kernel {facts.kernel}")
         parts = (facts.runtime, facts.network, f"cgroups {facts.cgroups}", f"storage {facts.storage}")
         self._print(f"{TITLES[facts.engine]} {facts.version} ({', '.join(part for part in parts if part)})")
 
     def case(self, case: CaseResult) -> None:
-        """A case's line, under its group's heading; for a failure, what was run, what was expected, what came."""
+        """A case's line below its group's heading; for a failure also its commands, expected and got."""
         if case.group != self._group:
             self._group = case.group
             self._print("")
@@ -52,7 +52,7 @@ class Report:
                 self._print(f"         {detail}")
 
     def end(self, evidence: Evidence) -> None:
-        """Which agent ran, and the count. A skipped case counts as one of the cases, and not as passed."""
+        """The agent and the count. A skipped case counts as a case, but not as passed."""
         cases = evidence.cases
         passed = sum(case.outcome == "passed" for case in cases)
         skipped = sum(case.outcome == "skipped" for case in cases)

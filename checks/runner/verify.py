@@ -1,4 +1,4 @@
-"""``invoke verify``: wrong usage refused, pytest run with our plugin, one exit status."""
+"""``invoke verify``: check the options, run pytest with the project's plugins, return one exit status."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import quote
 
 import pytest
 from tabulate import tabulate
 
-from checks.core import files, redaction, run_directories, terminal
+from checks.core import files, redaction, run_directories
 from checks.core.errors import Exit, WrongUsage
+from checks.core.options import HostOption, NanoclawOption, ProfileOption, TimeoutFactorOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_file
 from checks.core.paths import ROOT
-from checks.core.progress import Progress
-from checks.core.terminal import Console, clean
+from checks.core.progress import Console, Progress, plain_console
+from checks.core.terminal import clean
 from checks.engine import flags
 from checks.engine.case_context import CaseContext
 from checks.engine.prepared_host import prepared
@@ -42,31 +44,32 @@ ORDER = (
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """What a user may ask of a verification."""
+    """The options of ``invoke verify``."""
 
-    host: str = "auto"
-    profile: str = ""
-    verbose: bool = False
-    only: Sequence[str] = ()
-    last_failed: bool = False
-    list_only: bool = False
-    junit: str = ""
-    json: str = ""
-    timeout_factor: str = "1"
-    """Text, so that what is no number is told by us."""
-    keep: bool = False
-    nanoclaw: str = ""
-    """A nanoclaw checkout; see ``agent.find`` for what is taken where it is empty."""
-    slow: bool = False
-    live: bool = False
-    sharing: bool = False
-    """Whether other throwaway hosts run here at the same time."""
-    hardened: bool = False
-    """Whether every ``docker run`` gets the recommended hardening flags."""
+    host: HostOption = "auto"
+    profile: ProfileOption = ""
+    verbose: Annotated[bool, "print every command and its output while it runs"] = False
+    only: Annotated[
+        Sequence[str], "run cases whose id, label or group contains this text; '!PATTERN' excludes; repeatable"
+    ] = ()
+    last_failed: Annotated[bool, "run the cases that failed in the last run on this host"] = False
+    list: Annotated[bool, "print the cases and exit"] = False
+    junit: Annotated[str, "write a JUnit XML report to this file"] = ""
+    json: Annotated[str, "write the evidence of the run to this file"] = ""
+    timeout_factor: TimeoutFactorOption = "1"
+    keep: Annotated[bool, "keep a failed case's containers and directory, and print how to inspect them"] = False
+    nanoclaw: NanoclawOption = ""
+    slow: Annotated[bool, "also run the cases that take very long on an emulated host"] = False
+    live: Annotated[bool, "let the agent call the real service, with the key in $ANTHROPIC_API_KEY"] = False
+    sharing: Annotated[bool, "limit this guest to one CPU, because another guest runs at the same time"] = False
+    hardened: Annotated[bool, "add the recommended hardening flags to every docker run (docs/SECURITY.md)"] = False
 
 
 def verify(options: VerifyOptions) -> Exit:
-    """Run the cases and print the report. Every problem becomes one line on standard error and an exit status."""
+    """Run every Docker CLI pattern that nanoclaw uses through the podman-docker shim, and print a report.
+
+    Exit status: 0 every case passed; 1 a case failed; 2 wrong usage; 3 the host can't be used.
+    """
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
 
@@ -74,7 +77,7 @@ def verify(options: VerifyOptions) -> Exit:
 def _run(options: VerifyOptions, progress: Progress) -> Exit:
     _check(options)
     with run_directories.new_run() as run:
-        console = terminal.console()
+        console = plain_console()
         echo = (lambda line: console.print(f"    {line}")) if options.verbose else None
         status, _ = session(
             options,
@@ -101,11 +104,9 @@ def session(
     *,
     provider: AgentProvider | None = None,
 ) -> tuple[Exit, Evidence | None]:
-    """Run the cases on the stage that ``opened`` opens, and print the report; what was seen, where a case ran.
+    """Run the cases on the host that ``opened`` prepares, and print the report; the evidence is None if no case ran.
 
-    ``provider`` is what agents on that stage have already been given.
-
-    Raises the Problem that kept the cases from running.
+    ``provider``: images and service that agents on that host already use. Raises the Problem that stopped the run.
     """
     report = Report(console)
     plugin = VerificationPlugin(
@@ -136,13 +137,13 @@ def session(
         pytest.ExitCode.TESTS_FAILED,
         pytest.ExitCode.NO_TESTS_COLLECTED,
     ):
-        raise RuntimeError("\n".join(plugin.broken) or f"pytest ended with {status!r}")
-    if options.list_only:
+        raise RuntimeError("\n".join(plugin.broken) or f"pytest exited with {status!r}")
+    if options.list:
         rows = [(each.group, each.id, each.label) for each in plugin.listed]
         console.print(tabulate(rows, headers=("Group", "Case", "Label")))
         return Exit.OK, None
     if plugin.evidence is None:
-        raise WrongUsage("There is no case to run.")
+        raise WrongUsage("No case to run.")
     report.end(plugin.evidence)
     if options.json:
         plugin.evidence.write(Path(options.json), private=options.live)
@@ -151,21 +152,21 @@ def session(
 
 
 def all_cases() -> list[CaseInfo]:
-    """Every case, in the report's order. Needs no host."""
+    """All cases, in the report's order. Needs no host."""
     plugin = VerificationPlugin(contextlib.nullcontext, Report(), Progress())  # type: ignore[arg-type]
-    arguments = [*_arguments(VerifyOptions(list_only=True)), "-p", "no:cacheprovider"]
+    arguments = [*_arguments(VerifyOptions(list=True)), "-p", "no:cacheprovider"]
     if run_pytest(arguments, plugins=[plugin]) != pytest.ExitCode.OK:
         raise plugin.crash or RuntimeError("\n".join(plugin.broken))
     return plugin.listed
 
 
 def how_to_look(ctx: CaseContext) -> str:
-    """What to type to see a failed case's containers and directory."""
+    """Instructions for inspecting a failed case's containers and directory."""
     shell = ctx.host.address()
-    live = " (removed under --live, with all containers: it may have held the key)"
+    live = " (removed because of --live, with all containers: it may have contained the key)"
     return "\n".join(
         [
-            f"\nKept of {ctx.case}, to look at:",
+            f"\nKept for inspection ({ctx.case}):",
             *([f"  a shell:     {shell}"] if shell else []),
             f"  containers:  podman ps -a --filter label={LABEL}={ctx.run}",
             f"  its directory:  {ctx.made or 'none'}{live if redaction.protecting() else ''}",
@@ -180,16 +181,16 @@ def _arguments(options: VerifyOptions, junit: str = "") -> list[str]:
         "-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(CASES.parent.parent),
         "-o", f"cache_dir={run_directories.cache() / 'last-failed' / quote(options.host, safe='')}",
         *(["--last-failed"] if options.last_failed else []),
-        *(["--collect-only"] if options.list_only else []),
+        *(["--collect-only"] if options.list else []),
         *([f"--junitxml={junit}"] if junit else []),
     ]  # fmt: skip
 
 
 @contextlib.contextmanager
 def _reported(options: VerifyOptions) -> Iterator[str]:
-    """Where pytest is to write its JUnit XML: a file that nobody else can read. It is cleaned before it is delivered.
+    """A private file for pytest's JUnit XML, which is then cleaned and moved to its destination.
 
-    pytest escapes what XML can't have. What only a terminal or a reader's eye would obey it leaves, and secrets.
+    pytest escapes what XML can't contain, but not secrets or characters that control a terminal.
     """
     if not options.junit:
         yield ""
@@ -209,30 +210,30 @@ def _check(options: VerifyOptions) -> None:
     _live_key(options)
     require_file("--json", options.json)
     require_file("--junit", options.junit)
-    if options.list_only and (options.json or options.junit):
-        raise WrongUsage("--list runs no case, so that there is nothing to write for --json or --junit.")
+    if options.list and (options.json or options.junit):
+        raise WrongUsage("--list runs no case: --json and --junit would be empty.")
     if options.json and options.junit and Path(options.json).resolve() == Path(options.junit).resolve():
-        raise WrongUsage("--json and --junit name the same file.", "Name two.")
+        raise WrongUsage("--json and --junit name the same file.", "Name two files.")
 
 
 def _live_key(options: VerifyOptions) -> str:
-    """The user's key, which is shown nowhere from now on; empty without ``--live``. Raises WrongUsage."""
+    """The user's API key, masked in all output from here on; empty without ``--live``. Raises WrongUsage."""
     if not options.live:
         return ""
     key = os.environ.get("ANTHROPIC_API_KEY", "")
     if not key:
-        raise WrongUsage("--live needs a key of the Messages API.", "Give it in the environment: ANTHROPIC_API_KEY.")
+        raise WrongUsage("--live needs a key of the Messages API.", "Set ANTHROPIC_API_KEY.")
     if len(key) < redaction.SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
         raise WrongUsage(
             "ANTHROPIC_API_KEY is not a key of the Messages API: "
-            f"one has at least {redaction.SHORTEST} characters, and no spaces."
+            f"a key has at least {redaction.SHORTEST} characters and no spaces."
         )
     redaction.protect(key)
     return key
 
 
 def factor_of(text: str) -> float:
-    """The factor that ``--timeout-factor`` names. Raises WrongUsage where it is none."""
+    """The value of ``--timeout-factor``. Raises WrongUsage if it is not a number in range."""
     try:
         factor = float(text)
     except ValueError:

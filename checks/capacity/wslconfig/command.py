@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from checks.capacity.wslconfig import files, render
 from checks.capacity.wslconfig.files import ConfigText
@@ -20,21 +21,24 @@ EXAMPLE = ROOT / "examples" / "wslconfig.example"
 
 @dataclass(frozen=True)
 class WslconfigOptions:
-    """What a user may ask of this command, as it was typed; "" where nothing was."""
+    """The options of ``invoke wslconfig``, as typed."""
 
-    containers: str = ""
-    host_memory: str = ""
-    host_cpus: str = ""
-    browser: bool = True
-    output: str = ""
-    update: bool = False
-    force: bool = False
-    validate: str = ""
-    check: bool = False
+    containers: Annotated[str, "how many agents run at once; without it, examples/wslconfig.example is rendered"] = ""
+    host_memory: Annotated[str, "the memory of the Windows machine, such as 32GB; required inside WSL"] = ""
+    host_cpus: Annotated[str, "the number of logical processors of the Windows machine"] = ""
+    browser: Annotated[bool, "whether agents use a browser: 4 GB for each container, else 2 GB"] = True
+    output: Annotated[str, "write to this file instead of standard output; an existing file is not changed"] = ""
+    update: Annotated[bool, "change memory, swap and processors in the existing file, and keep the rest"] = False
+    force: Annotated[bool, "overwrite the existing file"] = False
+    validate: Annotated[str, "check this .wslconfig for settings that WSL ignores or misreads"] = ""
+    check: Annotated[bool, "only report whether examples/wslconfig.example is up to date"] = False
 
 
 def wslconfig(options: WslconfigOptions) -> Exit:
-    """Do what the options ask for. CASE_FAILED where a checked file has findings, or the example is stale."""
+    """Render, compute or check a .wslconfig file, for agents in WSL 2 on Windows.
+
+    Exit status: 0 done; 1 the file has problems, or the example is out of date; 2 wrong usage.
+    """
     try:
         if options.validate:
             _alone(options, "--validate")

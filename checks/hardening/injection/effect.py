@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import io
 import secrets
-import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from checks.core.archive import Member, pack
 from checks.core.bounded import parsed
 from checks.core.errors import HostProblem, WrongUsage
 from checks.core.paths import FIXTURES
@@ -181,13 +180,7 @@ def _scratch(host: Host) -> Iterator[str]:
 
 
 def _archive(files: Sequence[File], below: str) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.TarFile(fileobj=buffer, mode="w") as tar:
-        for file in files:
-            entry = tarfile.TarInfo(file.path.removeprefix(f"{below}/"))
-            entry.size, entry.mode = len(file.data), file.mode
-            tar.addfile(entry, io.BytesIO(file.data))
-    return buffer.getvalue()
+    return pack(Member(file.path.removeprefix(f"{below}/"), file.data, file.mode) for file in files)
 
 
 def _tail(text: str) -> str:

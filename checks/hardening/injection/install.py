@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import subprocess
-import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -13,6 +11,7 @@ from pathlib import PurePosixPath
 import pexpect
 from pexpect.popen_spawn import PopenSpawn
 
+from checks.core.archive import Member, pack
 from checks.core.errors import Exit, HostProblem
 from checks.core.paths import FIXTURES
 from checks.core.terminal import say
@@ -275,16 +274,11 @@ def locked(host: Host) -> Iterator[None]:
 
 def place(host: Host, files: Sequence[File]) -> WrittenFiles:
     """Write each file under another name, then rename it. Raises HostProblem, with nothing changed, if that fails."""
-    buffer = io.BytesIO()
-    with tarfile.TarFile(fileobj=buffer, mode="w") as tar:
-        for file in files:
-            entry = tarfile.TarInfo(f"{file.path}{PART_SUFFIX}")
-            entry.size, entry.mode = len(file.data), file.mode
-            tar.addfile(entry, io.BytesIO(file.data))
+    archive = pack(Member(f"{file.path}{PART_SUFFIX}", file.data, file.mode) for file in files)
     above = {str(directory) for file in files for directory in PurePosixPath(file.path).parents}
     outer_first = sorted(above, key=lambda directory: directory.count("/") if directory != "/" else 0)
     paths = [file.path for file in files]
-    made = _files(host, "place", outer_first, paths, stdin=buffer.getvalue(), doing="writing the configuration")
+    made = _files(host, "place", outer_first, paths, stdin=archive, doing="writing the configuration")
     return WrittenFiles(host, files, made.splitlines())
 
 

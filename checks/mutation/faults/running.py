@@ -1,4 +1,4 @@
-"""A verification in a process of its own, on a throwaway host, to which something is about to happen."""
+"""A verification in a process of its own, into which a fault is injected."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -17,13 +16,14 @@ from checks.core import run_directories
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem
 from checks.core.paths import ROOT
+from checks.core.polling import poll
 
-_BOUND = 420.0  # seconds; the longest that a run may take, a host built anew in it
+_TIMEOUT = 420.0  # seconds; the longest that a run may take, with the building of its host
 _POLL = 0.05
 
 
 class Running:
-    """A run under way."""
+    """A running verification."""
 
     def __init__(
         self, host: str, only: Sequence[str], *, root: Path = ROOT, settings: Mapping[str, str] | None = None,
@@ -38,35 +38,33 @@ class Running:
             argv, cwd=root, env={**environment, **(settings or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
-        elsewhere = (settings or {}).get("XDG_CACHE_HOME")
-        self._cache = Path(elsewhere) / run_directories.PROGRAM if elsewhere else run_directories.cache()
+        cache = (settings or {}).get("XDG_CACHE_HOME")
+        self._cache = Path(cache) / run_directories.PROGRAM if cache else run_directories.cache()
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self.id = ""
-        """The run's, once it has begun."""
+        """The run's id, once it has started."""
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """What it has printed so far."""
         return "".join(self._lines)
 
     def await_line(self, text: str) -> None:
-        """Return when it has printed a line with this in it."""
-        deadline = time.monotonic() + _BOUND
-        while text not in self.said:
-            if self.child.poll() is not None or time.monotonic() > deadline:
-                raise HostProblem(f"The run to be broken off did not come to “{text}”:\n{self.said[-800:]}")
-            time.sleep(_POLL)
+        """Wait until it has printed a line that contains ``text``."""
+        poll(lambda: text in self.output or self.child.poll() is not None, timeout=_TIMEOUT, interval=_POLL)
+        if text not in self.output:
+            raise HostProblem(f"The run did not reach “{text}”:\n{self.output[-800:]}")
         self.id = self.id or self._id()
 
     def await_end(self) -> int:
-        """Its exit status; -9 as Python tells a death by SIGKILL. Raises HostProblem where it does not end."""
+        """Wait for its exit status; -9 after SIGKILL. Raises HostProblem on a timeout."""
         try:
-            status = self.child.wait(_BOUND)
+            status = self.child.wait(_TIMEOUT)
         except subprocess.TimeoutExpired as error:
             self.end()
-            raise HostProblem(f"The run did not end within {_BOUND:g} s.") from error
+            raise HostProblem(f"The run did not end within {_TIMEOUT:g} s.") from error
         self._reader.join(5)
         return status
 
@@ -82,7 +80,7 @@ class Running:
         raise HostProblem("The run has no QEMU.")
 
     def on_guest(self, script: str) -> None:
-        """Run a script as the guest's root, by a connection of its own."""
+        """Run a script as the guest's root, over a separate connection."""
         words = next(
             words
             for pid in run_directories.processes_of(self.id)
@@ -100,12 +98,12 @@ class Running:
         subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
 
     def end(self) -> None:
-        """Kill it and all it has started, if anything of it is left."""
+        """Kill it and all its processes, if any are left."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.child.pid, signal.SIGKILL)
         self.child.wait()
 
-    def left(self) -> list[str]:
+    def leftovers(self) -> list[str]:
         """What it left on this machine: processes, directories, mounts."""
         return run_directories.leftovers(self.id, self._cache) if self.id else []
 
@@ -124,7 +122,7 @@ class Running:
 def running(
     host: str, *only: str, root: Path = ROOT, settings: Mapping[str, str] | None = None, before: Sequence[str] = ()
 ) -> Iterator[Running]:
-    """A run, killed at the end of the block if it has not ended by then."""
+    """Start a run; it is killed at the end of the block if it still runs."""
     run = Running(host, only, root=root, settings=settings, before=before)
     try:
         yield run

@@ -159,18 +159,22 @@ class _Finder:
             case Takes.LIST if given:
                 yield from self._of_list(given[0], calls)
             case Takes.WORDS if given:
-                programs = self._values.texts(given[0], calls)
-                if all(map(is_unknown, programs)):
-                    yield from self._of_list(given[0], calls)
-                lines = self._arguments(given[1:], calls)
-                whole = [program for program in programs if " " in program.strip()]
-                yield from self._of_texts([f"{line} {shlex.join(words)}" for line in whole for words in lines])
-                yield from self._of_lines([(each, *words) for each in programs if each not in whole for words in lines])
+                yield from self._of_words(given, calls)
             case None if len(given) > 1 and bare(given[1]).type not in _NO_ARRAYS and not reads_only(call):
                 # run('docker', ['ps']), whatever run may be
                 programs = [each for each in self._values.texts(given[0], calls) if leads_to_docker(each)]
                 lines = self._arguments(given[1:], calls) if programs else []
                 yield from self._of_lines([(each, *words) for each in programs for words in lines])
+
+    def _of_words(self, given: Sequence[Node], calls: Calls) -> Iterator[Shape]:
+        """Of a program and an array of its arguments; the program may be a command line already."""
+        programs = self._values.texts(given[0], calls)
+        if all(map(is_unknown, programs)):
+            yield from self._of_list(given[0], calls)
+        lines = self._arguments(given[1:], calls)
+        whole = [program for program in programs if " " in program.strip()]
+        yield from self._of_texts([f"{line} {shlex.join(words)}" for line in whole for words in lines])
+        yield from self._of_lines([(each, *words) for each in programs if each not in whole for words in lines])
 
     def _of_list(self, node: Node, calls: Calls) -> Iterator[Shape]:
         """Of an array that begins with the program, or of the options that have it."""

@@ -72,9 +72,7 @@ def shape_of(words: Sequence[str]) -> Shape:
     ahead = list(words)
     if not ahead or ahead[0].startswith("-"):
         return Shape("" if not ahead or marks_in(ahead[0]) else ahead[0], frozenset(_marks(ahead)))
-    subcommand = ahead.pop(0)
-    if subcommand in _TWO_WORDS and ahead and not ahead[0].startswith("-"):
-        subcommand = f"{subcommand} {ahead.pop(0)}"
+    subcommand = _take_subcommand(ahead)
     options, operands = set(), []
     while ahead:
         word = ahead.pop(0)
@@ -94,6 +92,14 @@ def shape_of(words: Sequence[str]) -> Shape:
     enough = len(operands) <= _OPERANDS.get(subcommand, 1)
     options |= {rest(name_of(word)) for word in operands if is_loose(word) or (is_unknown(word) and not enough)}
     return Shape(subcommand, frozenset(options))
+
+
+def _take_subcommand(words: list[str]) -> str:
+    """Remove the subcommand, of one word or two, from the start of ``words``."""
+    subcommand = words.pop(0)
+    if subcommand in _TWO_WORDS and words and not words[0].startswith("-"):
+        return f"{subcommand} {words.pop(0)}"
+    return subcommand
 
 
 def _marks(words: Sequence[str]) -> set[str]:

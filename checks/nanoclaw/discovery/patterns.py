@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import Annotated
 
 from tabulate import tabulate
 
@@ -89,10 +90,13 @@ def cover(found: Found, known: Catalogue) -> Covered | None:
     return None
 
 
-def patterns(option: str) -> Exit:
-    """Print every docker command of a checkout. CASE_FAILED where one of nanoclaw's own is covered by no case."""
+def patterns(nanoclaw: Annotated[str, "a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw)"] = "") -> Exit:
+    """Find every docker command in a nanoclaw checkout, and the case that covers it.
+
+    Exit status: 0 a case covers every command that nanoclaw itself runs; 1 at least one is not covered; 2 wrong usage.
+    """
     try:
-        agent = _agent(option)
+        agent = _agent(nanoclaw)
         assert agent.checkout
         found = discover(agent.checkout)
     except WrongUsage as problem:

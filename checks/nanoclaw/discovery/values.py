@@ -204,7 +204,10 @@ class Values(Places):
         parted = member(bare(callee)) if callee else None
         if parted is None:
             return []
-        of, method = parted
+        return self._method_lines(*parted, given, calls)
+
+    def _method_lines(self, of: Node, method: str, given: Sequence[Node], calls: Calls) -> Lines:
+        """What a method of an array or a text returns."""
         match method:
             case "split":
                 separator = literal(given[0]) if given and given[0].type == "string" else ""

@@ -1,1 +1,1 @@
-"""Agent images for throwaway hosts: built on this machine, handed over on disks: too big to be loaded there."""
+"""Agent images for throwaway hosts: built on this machine, and attached as disks because loading takes too long."""

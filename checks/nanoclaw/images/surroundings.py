@@ -1,4 +1,4 @@
-"""What Podman reads and where it writes while it makes images in a namespace of ours."""
+"""Environment and directories of Podman for building images in a namespace."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import tomli_w
 from checks.core.run_directories import MARK
 
 SHORT_NAMES = {"node": "docker.io/library/node"}
-"""What the short names in the agents' Dockerfiles mean, whatever this machine's own configuration makes of them."""
+"""Short names in the agents' Dockerfiles, independent of this machine's configuration."""
 
 _KEPT = (
     MARK, "PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR",
     *(name for each in ("http_proxy", "https_proxy", "no_proxy", "all_proxy") for name in (each, each.upper())),
 )  # fmt: skip
-"""Of our own environment. All else stays out: CONTAINER_HOST, STORAGE_OPTS and many more redirect Podman."""
+"""Variables that are passed on. CONTAINER_HOST, STORAGE_OPTS and many others would redirect Podman."""
 
 _CONFIGURATION = ("registries.conf", "registries.conf.d", "registries.d", "certs.d", "policy.json", "auth.json")
-"""Of the account's own ~/.config/containers: how it reaches registries, and which of them it trusts."""
+"""Files of ~/.config/containers that are kept: registries and trust."""
 
 _UNKNOWN = 65534
-"""The uid that Podman is given as root's: it must not be 0."""
+"""The uid that Podman gets if root runs it: it must not be 0."""
 
 
 class Surroundings:
-    """The environment of Podman in our namespace, and a directory that holds everything it writes apart from images.
+    """Podman's environment in the namespace, and a directory for everything it writes except images.
 
-    In the namespace Podman has the uid 0 and would take itself for root. It would then lock files in /var/cache and
-    read credentials in /run, which a plain user can't, and leave files there when we are root. So it is told what
-    ``podman unshare`` tells it: that it runs for a rootless account. That account's directories are ours.
+    With uid 0 in the namespace, Podman would behave as root: lock files in /var/cache and read credentials in /run,
+    which fails for a normal user and leaves files for root. So it gets the variables of ``podman unshare``, which make
+    it rootless, with directories of this run.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def environment(self) -> dict[str, str]:
-        """The whole environment; what it names is made when it is missing."""
+        """The complete environment; its directories are made if missing."""
         self._write()
         return {
             **{name: os.environ[name] for name in _KEPT if name in os.environ},
@@ -105,7 +105,7 @@ def _configuration() -> Path:
 
 
 def _credentials() -> Path:
-    """Where ``podman login`` keeps what this account has told it."""
+    """The credentials file of ``podman login``."""
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     usual = "/run/containers/0" if os.getuid() == 0 else f"{runtime}/containers"
     return Path(os.environ.get("REGISTRY_AUTH_FILE") or f"{usual}/auth.json").absolute()

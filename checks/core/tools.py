@@ -1,0 +1,54 @@
+"""Programs of this machine that the project needs for itself: run to their end, and reported where they fail."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from checks.core.errors import HostProblem
+
+_SYSTEM_DIRECTORIES = ("/usr/sbin", "/sbin")
+_SHOWN = 12  # lines of a failed program's output
+
+
+def path() -> str:
+    """PATH with the directories of mke2fs, which a user's own PATH may lack."""
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), *_SYSTEM_DIRECTORIES])
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    remedy: str = "Install it with: scripts/install.sh guest",
+) -> subprocess.CompletedProcess[str]:
+    """Run a program without input; ``env`` is added to the environment.
+
+    Raises HostProblem, with the remedy, where it is not installed.
+    """
+    try:
+        return subprocess.run(
+            argv, env={**os.environ, "PATH": path(), **(env or {})}, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, errors="replace", check=False,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise HostProblem(f"{argv[0]} is not installed.", remedy) from error
+
+
+def run_checked(argv: Sequence[str], *, doing: str, env: Mapping[str, str] | None = None, remedy: str = "") -> str:
+    """Run a program that must succeed; its standard output.
+
+    Raises HostProblem where it fails: ``doing`` is the step that failed, ``remedy`` what the user can do.
+    """
+    done = run(argv, env=env)
+    if done.returncode != 0:
+        printed = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-_SHOWN:]
+        separator, end = (":\n", "\n") if len(printed) > 1 else (": ", "")
+        raise HostProblem(
+            f"{Path(argv[0]).name} failed with status {done.returncode} while {doing}{separator}"
+            f"{chr(10).join(printed)}{end}",
+            remedy,
+        )
+    return done.stdout

@@ -1,0 +1,68 @@
+"""``invoke render``: the generated documents, and one way to write or check each of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+from checks.core import files
+from checks.core.errors import Exit, WrongUsage
+from checks.core.outcome import run_and_report
+from checks.core.paths import ROOT
+from checks.core.progress import Progress
+from checks.core.terminal import say
+
+DOCUMENTS = {
+    "compatibility": "compatibility",
+    "injection": "examples",
+    "parallel": "parallel",
+    "schema": "schema",
+    "security": "security",
+    "troubleshooting": "troubleshooting",
+    "trust": "mutation",
+    "wslconfig": "wslconfig",
+}
+"""Each document, and its module in this package: ``files()`` returns the text of each of its files."""
+
+
+def render(
+    name: Annotated[Sequence[str], f"a document: {', '.join(DOCUMENTS)}; repeatable (default: all)"] = (),
+    check: Annotated[bool, "write nothing; exit with status 1 if a document is out of date"] = False,
+) -> Exit:
+    """Render documents from the evidence and the fixtures: `invoke render [--check] [NAME ...]`.
+
+    Exit status: 0 written, or up to date; 1 out of date (--check); 2 wrong usage.
+    """
+
+    def run() -> Exit:
+        if unknown := [each for each in name if each not in DOCUMENTS]:
+            raise WrongUsage(f"There is no document “{unknown[0]}”.", f"Known: {', '.join(DOCUMENTS)}.")
+        return max(_deliver(each, check=check) for each in name or DOCUMENTS)
+
+    return run_and_report(run, Progress().say)
+
+
+def files_of(name: str) -> Mapping[Path, str]:
+    """The text of each file of a document."""
+    rendered: Mapping[Path, str] = importlib.import_module(f"checks.documents.{DOCUMENTS[name]}").files()
+    return rendered
+
+
+def _deliver(name: str, *, check: bool) -> Exit:
+    status = Exit.OK
+    for path, text in files_of(name).items():
+        shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.replace(path, text.encode())
+            if text.startswith("#!"):
+                path.chmod(0o755)
+            say(f"Wrote {shown}.")
+        elif path.is_file() and path.read_bytes() == text.encode():
+            say(f"{shown} is up to date.")
+        else:
+            say(f"{shown} is out of date. Run: invoke render {name}")
+            status = Exit.CASE_FAILED
+    return status

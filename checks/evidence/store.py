@@ -1,0 +1,167 @@
+"""Evidence files: written atomically, loaded only where valid and of the host that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from checks.core import bounded, files, version
+from checks.core.errors import WrongUsage
+from checks.core.paths import EVIDENCE
+from checks.engine.prepared_host import profiles
+from checks.evidence import model
+from checks.evidence.model import Reproduction, Run, Verification
+from checks.hosts import identity, recipe
+from checks.hosts.base import Facts
+
+T = TypeVar("T", bound=Run | Reproduction)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where evidence comes from: the host, its profile and facts, and when the run started."""
+
+    host: str
+    profile: str
+    facts: Facts
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def values(self) -> dict[str, Any]:
+        """The fields that every ``Run`` has."""
+        return {
+            "version": model.VERSION,
+            "project": project(),
+            "started": self.started.isoformat(timespec="seconds"),
+            "host": {"name": self.host, "profile": self.profile, **self.facts.as_json()},
+        }
+
+
+def project() -> dict[str, str]:
+    """The version of the project that makes the evidence, and its commit if there is one."""
+    return {"version": version.number(), **({"commit": version.commit()} if version.commit() else {})}
+
+
+def build(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Make a record from its values, each a built-in type or a part of the model. Raises ValueError for wrong ones."""
+    record: T = msgspec.convert(msgspec.to_builtins(values), _decoded_as(kind))
+    return record
+
+
+def write(path: Path, record: Run | Reproduction, *, private: bool = False) -> Path:
+    """Write a record; ``private``: readable by its owner alone. Returns the path."""
+    files.replace_json(path, msgspec.to_builtins(record), private=private)
+    return path
+
+
+def save(record: Run | Reproduction, directory: Path | None = None) -> Path:
+    """Write a record below a directory, by default that of committed evidence, under its own name; the path."""
+    path = (directory or EVIDENCE / record.directory) / record.filename
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write(path, record)
+
+
+def load(path: Path, kind: type[T]) -> T:
+    """Load a file. Raises WrongUsage where it isn't evidence of that kind, or isn't of the host that it names."""
+    record = _decode(path, kind)
+    if wrong := list(_mismatches(record)):
+        raise WrongUsage(f"{path} is not evidence of {record.name}: {' '.join(wrong)}", "Run that host again.")
+    return record
+
+
+def committed(kind: type[T], directory: Path | None = None) -> list[T]:
+    """Load all files of a kind, sorted by name. Raises WrongUsage as ``load`` does, and for a host not in fixtures."""
+    directory = directory or EVIDENCE / kind.directory
+    found = []
+    for path in sorted(directory.glob("*/*.json" if issubclass(kind, Reproduction) else "*.json")):
+        record = load(path, kind)
+        if path != directory / record.filename:
+            raise WrongUsage(f"{path} must be named {record.filename}, by what is in it.")
+        if record.name not in recipe.known():
+            raise WrongUsage(f"{path}: there is no host “{record.name}” in fixtures/hosts.")
+        found.append(record)
+    return found
+
+
+def find(name: str, directory: Path = EVIDENCE) -> Verification:
+    """Find the verification that ``name`` means: the path of a file, a host (its default profile), or HOST-PROFILE.
+
+    Raises WrongUsage where there is none, or where it can't be loaded.
+    """
+    candidates = [Path(name)] if name.endswith(".json") else [directory / f"{name}.json"]
+    if name in recipe.known():
+        candidates = [directory / f"{name}-{profile}.json" for profile in profiles(recipe.load(name))]
+    for path in candidates:
+        if path.is_file():
+            return load(path, Verification)
+    raise WrongUsage(
+        f"There is no evidence of “{name}”.",
+        "invoke matrix writes it for the hosts in fixtures; invoke verify --json FILE for any host.",
+    )
+
+
+def join(parts: Sequence[Path], path: Path) -> Verification:
+    """Write the evidence of parts of a host's cases, run on copies of it, as that of one run.
+
+    Raises WrongUsage where the parts can't be loaded or are not of the same host.
+    """
+    first, *others = [_decode(part, Verification) for part in parts]
+    for other in others:
+        if other.host != first.host:
+            raise WrongUsage(f"Parts of {first.name}'s cases ran on different hosts.", "Run it again.")
+        first = msgspec.structs.replace(
+            first,
+            cases=[*first.cases, *other.cases],
+            agent=other.agent or first.agent,
+            started=min(first.started, other.started),
+        )
+    write(path, first)
+    return load(path, Verification)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of all kinds of evidence files."""
+    references, definitions = msgspec.json.schema_components(model.KINDS, ref_template="#/$defs/{name}")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Evidence of nanoclaw-podman-verify",
+        "anyOf": list(references),
+        "$defs": definitions,
+    }
+
+
+def _decoded_as(kind: Any) -> Any:
+    """What a kind is decoded as: one with kinds of its own (``HardeningRun``) as any of these."""
+    return reduce(or_, kind.__subclasses__() or [kind]) if kind.__struct_config__.tag_field else kind
+
+
+def _decode(path: Path, kind: type[T]) -> T:
+    try:
+        record: T = msgspec.json.decode(bounded.read(path), type=_decoded_as(kind))
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except (OSError, ValueError) as error:
+        message, _, place = str(error).partition(" - at ")
+        reason = f"{place.strip('`')}: {message}" if place else message
+    else:
+        return record
+    raise WrongUsage(f"{path} is not evidence of {kind.command}: {reason}.")
+
+
+def _mismatches(record: Run | Reproduction) -> Iterator[str]:
+    """Why the record can't be of the host that it names, a sentence each. Nothing is known of a user's own host."""
+    if record.name not in recipe.known():
+        return
+    host = recipe.load(record.name)
+    if record.profile not in profiles(host):
+        yield f"{record.name} has no profile {record.profile}."
+    if isinstance(record, Reproduction):
+        yield from identity.fact_mismatches(host, {"distribution": record.distribution, "version": record.podman})
+    else:
+        yield from identity.fact_mismatches(host, msgspec.to_builtins(record.host))
