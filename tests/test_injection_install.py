@@ -125,7 +125,7 @@ def test_a_file_of_ours_that_was_changed_is_the_users(home: Path) -> None:
     assert install.uninstall(LocalHost(), dry_run=False) == Exit.CASE_FAILED
     assert tree(home) == before
     assert "pids='512'" in file.read_text()
-    assert any("changed by hand" in each for each in problems(here()))
+    assert any("was edited" in each for each in problems(here()))
 
 
 def test_an_older_file_of_ours_is_brought_up_to_date(home: Path) -> None:
@@ -160,8 +160,8 @@ def test_the_users_other_files_stay(home: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[engine]\nhooks_dir = ['/x']\n", "hook directories of its own"),
-        ("[ENGINE]\nHooks_Dir = ['/x']\n", "hook directories of its own"),
+        ("[engine]\nhooks_dir = ['/x']\n", "sets hooks_dir"),
+        ("[ENGINE]\nHooks_Dir = ['/x']\n", "sets hooks_dir"),
         ("[containers]\nUserNS = 'auto'\n", "sets userns"),
         ("[containers]\nuserns = 'host'\n", "sets userns"),
     ],
