@@ -1,11 +1,11 @@
 #!/bin/sh
-# Install the Debian packages that this project needs. Root's rights are asked for through sudo where needed.
+# Install the Debian packages that this project needs, with sudo if you are not root.
 #
 #     scripts/install.sh python   Python and its venv module
-#     scripts/install.sh guest    for throwaway hosts: QEMU, mmdebstrap, ssh; podman, to make agent images
-#     scripts/install.sh emulator for throwaway hosts without KVM, on Debian 12: its backports' QEMU, a fifth faster
-#     scripts/install.sh browser  for the project's own tests: Chromium, which opens the page of the matrix
-#     scripts/install.sh podman   for testing this machine: rootless Podman, and the shim where there is no other docker
+#     scripts/install.sh guest    for throwaway hosts: QEMU, mmdebstrap, ssh, and podman for building agent images
+#     scripts/install.sh emulator for throwaway hosts without KVM on Debian 12: QEMU from backports, 20 % faster
+#     scripts/install.sh browser  for the project's own tests: Chromium
+#     scripts/install.sh podman   for testing this machine: rootless Podman, and the shim if there is no docker
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname -- "$0")/lib.sh"
@@ -15,17 +15,17 @@ GUEST="qemu-system-x86 qemu-utils mmdebstrap openssh-client e2fsprogs podman uid
 BROWSER="chromium fonts-dejavu-core"
 PODMAN="podman crun uidmap dbus-user-session busybox-static procps"
 
-# The command that gives root's rights, if one is needed; without one, the arguments are what root has to run.
+# Print the command that gives root's rights, if needed. Without sudo, print the arguments as commands for root and exit.
 rights() {
     [ "$(id -u)" = 0 ] && return
     command -v sudo || {
-        say "There is no sudo here; as root, run:"
+        say "sudo is not installed. Run as root:"
         for line; do say "    $line"; done
         exit "$UNUSABLE"
     }
 }
 
-# install --install-recommends|--no-install-recommends PACKAGE...: what of these is not installed yet.
+# install --install-recommends|--no-install-recommends PACKAGE...: install the missing ones of these.
 install() {
     recommends=$1
     shift
@@ -40,14 +40,14 @@ install() {
     apt_get install -y "$recommends" "$@" >/dev/null
 }
 
-# apt-get, with root's rights; it ends with 100 for whatever keeps it from its work.
+# Run apt-get with root's rights; it exits with 100 for any error.
 apt_get() {
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" && return
-    say "apt-get $1 failed with status $?; see above. If another apt holds the lock, run this again when it has ended."
+    say "apt-get $1 failed with status $?; see above. If another apt holds the lock, run this again after it has finished."
     exit "$UNUSABLE"
 }
 
-# The QEMU of Debian's backports, where the installed one is older and they have one. Nothing else comes from there.
+# Install QEMU from Debian's backports if the installed one is older. No other package is installed from there.
 install_emulator() {
     case $(qemu-system-x86_64 --version 2>/dev/null) in
         *"version "[1-9][0-9].*) return 0 ;;
@@ -57,7 +57,7 @@ install_emulator() {
     mirror=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
         sed -n 's/^Debian Debian main //p' | head -n 1)
     if [ "$codename" != bookworm ] || [ -z "$mirror" ]; then
-        say "A newer QEMU is taken from the backports of Debian 12 only; this machine keeps its own."
+        say "A newer QEMU is available on Debian 12 only; keeping the installed one."
         return 0
     fi
     list=/etc/apt/sources.list.d/nanoclaw-verify-backports.sources
@@ -79,7 +79,7 @@ for set; do
     case $set in
         python | guest | emulator | browser | podman) ;;
         *)
-            say "There is no package set '$set': python, guest, emulator, browser, podman."
+            say "Unknown package set '$set'. Known: python, guest, emulator, browser, podman."
             exit 2
             ;;
     esac
@@ -89,7 +89,7 @@ done
     exit 2
 }
 if ! command -v apt-get >/dev/null; then
-    say "This machine has no apt-get. Install by its own means what these Debian packages have:"
+    say "apt-get is not installed. Install the equivalents of these Debian packages:"
     say "    $PYTHON $GUEST $PODMAN podman-docker"
     exit "$UNUSABLE"
 fi
@@ -102,7 +102,7 @@ for set; do
         emulator) install_emulator ;;
         browser) install --no-install-recommends $BROWSER ;;
         podman)
-            # With what Podman recommends: which network helper that is depends on its version.
+            # With recommended packages: the network helper depends on Podman's version.
             install --install-recommends $PODMAN
             command -v docker >/dev/null || install --no-install-recommends podman-docker
             ;;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# invoke with this project's tasks, from any directory: scripts/invoke.sh [TASK] [OPTIONS]. The same as .venv/bin/invoke.
+# Run invoke with this project's tasks from any directory: scripts/invoke.sh [TASK] [OPTIONS]. Same as .venv/bin/invoke.
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname -- "$0")/lib.sh"

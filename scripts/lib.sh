@@ -1,36 +1,36 @@
 # shellcheck shell=sh
-# Shared by the scripts beside it. Sourced, not run. A script that takes --install sets TAKES_INSTALL=yes before.
+# Sourced by the scripts in this directory. A script with an option --install sets TAKES_INSTALL=yes before.
 
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 VENV=$ROOT/.venv
 
-# What this project's files are in, whatever the locale is.
+# The project's files are UTF-8, independent of the locale.
 export PYTHONUTF8=1
-# Nonsense in these ends Python with status 1 before a line of this project runs.
+# Invalid values of these variables make Python exit with status 1 before the project's code runs.
 unset PYTHONIOENCODING PYTHONHOME
 
-# The exit status of a machine that can't be used as it is.
+# The exit status if this machine can't be used.
 UNUSABLE=3
 
 say() { printf '%s\n' "$*" >&2; }
 
-# Whatever fails in a script before its program takes over is this machine's fault: status 1 means a failed case.
+# Map failures before the program starts to status 3: status 1 means a failed case.
 ended() {
     status=$?
     case $status in
         0 | 2 | "$UNUSABLE" | 129 | 130 | 143) ;;
         *)
-            say "This machine can't be set up: a step of ${0##*/} failed with status $status; see above."
+            say "Setup failed: a step of ${0##*/} exited with status $status; see above."
             exit "$UNUSABLE"
             ;;
     esac
 }
 trap ended EXIT
 
-# The script's header, as far as its first line that is no comment.
+# Print the comment at the top of the script.
 print_help() { sed -n '2,/^[^#]/{ /^#/!d; s/^# \{0,1\}//; p; }' "$0"; }
 
-# Is --help or -h among the arguments?
+# Whether the arguments contain --help or -h.
 wants_help() {
     for word; do
         case $word in -h | --help) return 0 ;; esac
@@ -38,7 +38,7 @@ wants_help() {
     return 1
 }
 
-# Take --install out of the script's arguments, wherever it stands.
+# Remove --install from the script's arguments.
 WANTS_INSTALL=
 if [ -n "${TAKES_INSTALL-}" ]; then
     for word; do
@@ -48,8 +48,8 @@ if [ -n "${TAKES_INSTALL-}" ]; then
     done
 fi
 
-# A Python that can make a virtual environment, 3.11 or newer. -P, here and below: without it, Python imports modules from
-# the current directory, where another account may have put some.
+# Find a Python 3.11 or newer with venv. -P, here and below, keeps Python from importing modules of the current directory,
+# which may belong to another account.
 find_python() {
     for python in python3 /usr/bin/python3; do
         if "$python" -P -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -62,7 +62,7 @@ find_python() {
     exit "$UNUSABLE"
 }
 
-# What the environment has to be made of: it holds paths, and packages for one Python.
+# The requirements, path and Python of the environment: a change of one needs a new environment.
 venv_stamp() {
     requirements=$(cat "$ROOT/requirements.txt" "$ROOT/constraints.txt" | cksum)
     printf '%s\n' "$requirements" "$VENV" "$(readlink -f -- "$VENV/bin/python")"
@@ -70,19 +70,19 @@ venv_stamp() {
 
 venv_is_current() { [ -x "$VENV/bin/python" ] && [ "$(cat "$VENV/stamp" 2>/dev/null)" = "$(venv_stamp)" ]; }
 
-# Make the private virtual environment; renew it when the requirements, its place or its Python have changed.
+# Make the virtual environment; rebuild it if the requirements, its path or its Python have changed.
 ensure_venv() {
     venv_is_current && return
     python=$(find_python) || exit $?
-    say "Making a private Python environment in $VENV …"
+    say "Creating a Python environment in $VENV …"
     if ! { "$python" -P -m venv --clear "$VENV" &&
         "$VENV/bin/python" -P -m pip install -qq --disable-pip-version-check \
             -r "$ROOT/requirements.txt" -c "$ROOT/constraints.txt"; } >&2; then
         rm -rf "$VENV"
-        say "The Python environment could not be made. Does 'pip download invoke' work on this machine?"
+        say "The Python environment could not be created. Try 'pip download invoke' on this machine."
         exit "$UNUSABLE"
     fi
-    # This project's own: it works from any directory, renews the environment, and has the project's exit statuses.
+    # The project's invoke works from any directory, rebuilds the environment, and has the project's exit statuses.
     rm -f "$VENV/bin/invoke" "$VENV/bin/inv"
     cat >"$VENV/bin/invoke" <<'END'
 #!/bin/sh

@@ -3,8 +3,8 @@
 #
 #     scripts/test.sh [--install] [OPTIONS OF nox]
 #
-#     --install   install what is missing first (Debian packages; as a plain user through sudo)
-#     --help      print this
+#     --install   install missing Debian packages first, with sudo if you are not root
+#     --help      print this help
 set -eu
 TAKES_INSTALL=yes
 # shellcheck source=scripts/lib.sh

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Run the first command of the README in new accounts, each with a new clone, an empty cache and a new environment: as root,
-# as a user with sudo, as a user without. Run it as root. It prints one line for each account and removes the accounts.
+# Run the first command of the README in new accounts, each with a new clone, cache and environment: as root, as a user
+# with sudo, and as a user without sudo. Run this as root. It prints a line for each account, and removes the accounts.
 #
 #     scripts/try-accounts.sh [root|sudo|plain ...] [-- COMMAND ...]
 #
-# COMMAND runs in the clone in place of "./scripts/verify-podman-compat.sh --install". The clone has what is committed.
+# COMMAND runs in the clone instead of "./scripts/verify-podman-compat.sh --install". The clone has committed files only.
 # The exit status is that of the first account that fails.
 set -eu
 umask 022
-# Without scripts/lib.sh, which takes --install out of the arguments: here it belongs to COMMAND.
+# Without scripts/lib.sh, which removes --install from the arguments: here it belongs to COMMAND.
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 UNUSABLE=3
 NAME=nanoclaw-try
@@ -35,7 +35,7 @@ while [ $# -gt 0 ]; do
             break
             ;;
         *)
-            say "There is no account '$1': root, sudo, plain."
+            say "Unknown account '$1'. Known: root, sudo, plain."
             exit 2
             ;;
     esac
@@ -45,12 +45,12 @@ accounts=${accounts:-root sudo plain}
 [ $# -gt 0 ] || set -- ./scripts/verify-podman-compat.sh --install
 
 [ "$(id -u)" = 0 ] || {
-    say "Only root can make accounts. Run this as root: sudo scripts/try-accounts.sh"
+    say "Only root can create accounts. Run this as root: sudo scripts/try-accounts.sh"
     exit "$UNUSABLE"
 }
 for program in git useradd userdel unshare setpriv; do
     command -v "$program" >/dev/null || {
-        say "$program is not installed. Install what is needed with: apt-get install git passwd util-linux"
+        say "$program is not installed. Install it with: apt-get install git passwd util-linux"
         exit "$UNUSABLE"
     }
 done
@@ -61,7 +61,7 @@ case " $accounts " in
     } ;;
 esac
 
-# One at a time: the account has one name. The lock ends with this process.
+# One run at a time, because all use the same account name. The lock ends with this process.
 exec 9</home
 flock --nonblock 9 || {
     say "Another scripts/try-accounts.sh is running."
@@ -69,22 +69,22 @@ flock --nonblock 9 || {
 }
 remark=$(getent passwd "$NAME" | cut -d: -f5)
 if getent passwd "$NAME" >/dev/null && [ "$remark" != "$REMARK" ]; then
-    say "The account $NAME exists and is not of this script's making. Remove or rename it."
+    say "The account $NAME exists, but this script did not create it. Remove or rename it."
     exit "$UNUSABLE"
 fi
 
 child=
-# Remove the account with its processes and files, also those that a killed run of this script left.
+# Remove the account with its processes and files, including leftovers of a killed run.
 remove() {
     if [ -n "$child" ]; then
-        kill -KILL "$child" 2>/dev/null || true # with it ends the process namespace, and all that the account runs
+        kill -KILL "$child" 2>/dev/null || true # this ends the process namespace with all its processes
         wait "$child" 2>/dev/null || true
         child=
     fi
     rm -f "$SUDOERS"
     for _ in 1 2 3 4 5 6 7 8 9 10; do
         getent passwd "$NAME" >/dev/null || break
-        userdel --remove "$NAME" 2>/dev/null || sleep 0.5 # its last process may not have ended yet
+        userdel --remove "$NAME" 2>/dev/null || sleep 0.5 # its last process may still be exiting
     done
     if getent passwd "$NAME" >/dev/null; then
         say "The account $NAME could not be removed. Remove it with: userdel --remove $NAME"
@@ -97,8 +97,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 trap 'trap "" INT TERM HUP; remove || exit' EXIT
 
-# What runs in the namespaces of an account. /tmp and /var/tmp are its own, so that nothing stays in them. The first process
-# stays root: one that changes its user is no longer killed when its parent ends.
+# The script in the namespaces of an account. /tmp and /var/tmp are private, so that nothing stays in them. The first
+# process stays root: after a change of its user, it would not be killed with its parent.
 # shellcheck disable=SC2016 # its own variables
 INSIDE='
     mount --bind "$1/tmp" /tmp
@@ -141,7 +141,7 @@ for account in $accounts; do
     printf '[safe]\n\tdirectory = *\n' >"$files/gitconfig" # this clone may belong to another account
     GIT_CONFIG_GLOBAL=$files/gitconfig git clone --quiet --depth 1 "file://$ROOT" "$HOME_DIRECTORY/clone"
     chown -R "$user:" "$HOME_DIRECTORY"
-    # The process namespace ends with its first process, and that one with this script, however it ends.
+    # The process namespace ends with its first process, and that process with this script.
     setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc \
         sh -euc "$INSIDE" sh "$files" "$user" "$HOME_DIRECTORY" "$path" "$@" </dev/null >&2 9<&- &
     child=$!
@@ -150,7 +150,7 @@ for account in $accounts; do
     child=
     left=$(find "$files/tmp" "$files/var-tmp" -mindepth 1 -maxdepth 1 -name 'nanoclaw*')
     if [ "$status" = 0 ] && [ -n "$left" ]; then
-        say "Left behind in /tmp or /var/tmp: $left"
+        say "Not removed from /tmp or /var/tmp: $left"
         status=1
     fi
     remove

@@ -3,11 +3,11 @@
 #
 #     scripts/verify-podman-compat.sh [--install] [OPTIONS OF invoke verify]
 #
-#     --install   install what is missing first (Debian packages; as a plain user through sudo)
-#     --help      print this
+#     --install   install missing Debian packages first, with sudo if you are not root
+#     --help      print this help
 #
-# Without --install the system is never touched. Everything else is passed on to 'invoke verify'; README.md lists its
-# options. Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 the host can't be used, 70 a bug in here.
+# Without --install, nothing is installed. Other options are passed on to 'invoke verify'.
+# Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 the host can't be used, 70 a bug in this project.
 set -eu
 TAKES_INSTALL=yes
 # shellcheck source=scripts/lib.sh
@@ -15,12 +15,12 @@ TAKES_INSTALL=yes
 
 if wants_help "$@"; then
     print_help
-    venv_is_current || exit 0 # help makes no environment
+    venv_is_current || exit 0 # --help creates no environment
     exec "$VENV/bin/python" "$ROOT/tasks.py" --help verify
 fi
 if [ -n "$WANTS_INSTALL" ]; then
     "$ROOT/scripts/install.sh" python guest
-    # A plain user's own Podman is what they came to test; root has no rootless one.
+    # A normal user tests their own Podman. Root has no rootless Podman.
     [ "$(id -u)" = 0 ] || "$ROOT/scripts/install.sh" podman
 fi
 ensure_venv

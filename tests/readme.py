@@ -247,7 +247,7 @@ IN_NOX = Rule((Exit.CASE_FAILED,), r"(?s)not installed here.*failed with exit co
 """nox without environments of its own, which would be installed from the network; its status for any failure is 1."""
 OF_NOX = Rule((Exit.OK,), suffix="--list")
 """All sessions of a kind: that there are such, and one of them is run."""
-NOTHING_INSTALLED = Rule((Exit.WRONG_USAGE,), "There is no package set 'nothing'", "nothing")
+NOTHING_INSTALLED = Rule((Exit.WRONG_USAGE,), "Unknown package set 'nothing'", "nothing")
 """A test installs no packages: the command is refused for one word too many before it does anything."""
 
 RULES = {

@@ -1,14 +1,15 @@
 #!/bin/sh
 # tests/smoke.sh [--host HOST] [--nanoclaw DIR] [FLAG OF docker run]...
 #
-# The shortest honest proof that nanoclaw's agent runs: it is started as nanoclaw starts it, with the further flags given,
-# and asked.
+# The shortest proof that an agent runs: start it like nanoclaw, with additional flags, and compare its answer with the
+# reply of a stub service.
 #
 #     --host HOST      auto (default), local, ssh://user@host[:port], or a throwaway host (invoke hosts)
-#     --nanoclaw DIR   a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw, else a stand-in agent)
-#     --help           print this
+#     --nanoclaw DIR   a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw, else a stub agent)
+#     --help           print this help
 #
-# Exit status: 0 the agent's answer came, 1 it did not, 2 wrong usage, 3 the host can't be used, 70 a bug in here.
+# Exit status: 0 the agent returned the answer, 1 it did not, 2 wrong usage, 3 the host can't be used, 70 a bug in this
+# project.
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname -- "$0")/../scripts/lib.sh"

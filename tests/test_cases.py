@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from checks.cases.image_operations import version_line
 from checks.nanoclaw import provider, running, service_url
+from checks.runner import verify
 from checks.runner.plugin import CaseInfo
 from tests.fakes import FACTS
 
@@ -32,7 +36,18 @@ def test_every_line_of_the_plans_report_is_a_case_in_its_group(cases: list[CaseI
 
 
 def test_groups_come_in_the_plans_order(cases: list[CaseInfo]) -> None:
-    assert list(dict.fromkeys(case.group for case in cases)) == [*PLAN, "Edge cases"]
+    groups = [*PLAN, "Edge cases"]
+    assert list(dict.fromkeys(case.group for case in cases))[: len(groups)] == groups
+
+
+def test_a_copy_of_the_template_is_a_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / "cases"
+    shutil.copytree(verify.CASES, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(verify.CASES.parent / "pytest.ini", tmp_path)
+    shutil.copy(copy / "_template.py", copy / "workdir.py")
+    monkeypatch.setattr(verify, "CASES", copy)
+    added = verify.all_cases()[-1]
+    assert (added.id, added.group, added.label) == ("workdir", "Edge cases", "docker run --workdir")
 
 
 def test_ids_and_labels_are_unique(cases: list[CaseInfo]) -> None:

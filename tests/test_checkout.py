@@ -121,12 +121,12 @@ def test_a_pipe_or_a_socket_is_refused_and_not_waited_for(directory: Path) -> No
 def test_a_file_is_read_up_to_a_size(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (directory / "package.json").open("wb") as file:
         file.truncate(1 << 40)  # sparse
-    with pytest.raises(WrongUsage, match="larger than the 4194304 bytes"):
+    with pytest.raises(WrongUsage, match="larger than 4194304 bytes"):
         read(directory / "package.json", directory)
     with (directory / "container" / "large").open("wb") as file:
         file.truncate(1 << 40)
     monkeypatch.setattr(checkout, "LARGEST", 1000)
-    with pytest.raises(WrongUsage, match="larger than the"):
+    with pytest.raises(WrongUsage, match="larger than"):
         list(entries(directory / "container", directory))
 
 

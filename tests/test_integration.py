@@ -83,7 +83,7 @@ def test_an_agents_failure_links_to_what_it_said(tmp_path: Path, stderr: str, fi
 def test_last_words_are_without_the_frames_of_a_stack() -> None:
     frames = "".join(f"    at somewhere (file:///src/{n}.ts:1:1)\n" for n in range(20))
     done = Completed((), 1, b"", f"Error: the reason\n{frames}\nNode.js v22\n".encode(), 0)
-    assert running.last_words(done) == "Error: the reason\n\nNode.js v22"
+    assert running.last_output(done) == "Error: the reason\n\nNode.js v22"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from checks.evidence import store
 from checks.evidence.model import Browser, Capacity, CapacityStep, Container, HostLoad, Turn
 from checks.evidence.store import Provenance
 from checks.hosts.process import Completed, TimedOut
-from checks.nanoclaw import agent_session
+from checks.nanoclaw import provider
 from checks.nanoclaw.provider import AgentHandle
 from tests.evidence import DEBIAN_12, DEBIAN_13
 from tests.fakes import FakeHost
@@ -375,7 +375,7 @@ def test_the_exit_status_depends_on_whether_the_number_asked_for_fits(
         yield PreparedHost(host, "recommended", RunScope("run", "run"), cast("Any", None))
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(agent_session, "prepared", ready)
+    monkeypatch.setattr(provider, "prepared", ready)
     monkeypatch.setattr(LoadSession, "prepare", lambda self: None)
     monkeypatch.setattr(LoadSession, "browser", lambda self: browser())
     monkeypatch.setattr(

@@ -50,13 +50,13 @@ def litter(run: str) -> Iterator[Path]:
 
 def test_what_was_there_before_is_not_left(account: FakeHost, run: str, litter: Path) -> None:
     litter.touch()
-    watch = LeakDetector(account, run, alone=False)
+    watch = LeakDetector(account, run, exclusive=False)
     watch.begin()
     assert watch.new() == []
 
 
 def test_each_kind_of_thing_that_stays_is_named(account: FakeHost, run: str, litter: Path) -> None:
-    watch = LeakDetector(account, run, alone=False)
+    watch = LeakDetector(account, run, exclusive=False)
     watch.begin()
     litter.touch()
     store = Path(account.facts().store)
@@ -75,14 +75,14 @@ def test_each_kind_of_thing_that_stays_is_named(account: FakeHost, run: str, lit
 
 
 def test_what_goes_in_time_is_not_left(account: FakeHost, run: str) -> None:
-    watch = LeakDetector(account, run, alone=False)
+    watch = LeakDetector(account, run, exclusive=False)
     watch.begin()
     with subprocess.Popen(["sh", "-c", 'sleep 0.3; : "$0"', run]):
         assert watch.new() == []
 
 
 def test_what_is_put_there_on_purpose_is_not_left(account: FakeHost, run: str, litter: Path) -> None:
-    watch = LeakDetector(account, run, alone=False)
+    watch = LeakDetector(account, run, exclusive=False)
     watch.begin()
     with watch.ignoring():
         litter.touch()
@@ -90,14 +90,14 @@ def test_what_is_put_there_on_purpose_is_not_left(account: FakeHost, run: str, l
 
 
 def test_what_lies_apart_is_not_looked_at(account: FakeHost, run: str, litter: Path) -> None:
-    watch = LeakDetector(account, run, alone=False, apart=str(litter))
+    watch = LeakDetector(account, run, exclusive=False, ignored_prefix=str(litter))
     watch.begin()
     litter.touch()
     assert watch.new() == []
 
 
 def test_on_a_shared_machine_what_others_make_is_theirs(account: FakeHost, run: str, litter: Path) -> None:
-    watch = LeakDetector(account, "another run", alone=False)
+    watch = LeakDetector(account, "another run", exclusive=False)
     watch.begin()
     litter.touch()
     assert watch.new() == []
@@ -135,8 +135,8 @@ def test_a_look_finds_neither_itself_nor_podmans_own_pause_process_nor_mounts_of
 
 def test_a_look_that_sees_no_processes_is_the_hosts_problem(tmp_path: Path, run: str) -> None:
     host = FakeHost(tmp_path, {"pgrep": "exit 127"}).pretend()
-    with pytest.raises(HostProblem, match=r"On fake processes can't be listed. Is pgrep"):
-        LeakDetector(host, run, alone=False).begin()
+    with pytest.raises(HostProblem, match=r"The processes of fake can't be listed. Is pgrep"):
+        LeakDetector(host, run, exclusive=False).begin()
 
 
 @pytest.mark.parametrize("containers", ["", "[]", "[]\n\n[]\n"])

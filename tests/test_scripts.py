@@ -117,7 +117,7 @@ def test_an_environment_is_renewed_after_its_clone_moved_or_its_python_went(copy
     assert run(copy, "COPY/scripts/invoke.sh a").returncode == 0
     moved = copy.rename(copy.parent / "moved clone")
     again = run(moved, "'COPY/.venv/bin/invoke' a")
-    assert "Making a private Python environment" in again.stderr
+    assert "Creating a Python environment" in again.stderr
     assert again.stdout == f"{copy.parent} {moved}/tasks.py a\n"
     assert run(moved, "'COPY/.venv/bin/invoke' a").stderr == ""
     (moved / ".venv" / "bin" / "python").unlink()

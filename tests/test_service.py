@@ -50,9 +50,9 @@ def test_a_caller_who_does_not_stream_gets_one_message(service: Service) -> None
 
 def test_what_was_asked_is_kept(service: Service) -> None:
     talk = service.conversation()
-    assert not talk.heard.is_set()
+    assert not talk.request_received.is_set()
     post(service, talk.key, system="a question")
-    assert talk.heard.is_set()
+    assert talk.request_received.is_set()
     assert "a question" in talk.asked[0]
 
 
@@ -74,7 +74,7 @@ def test_a_silent_conversation_is_heard_and_not_answered(service: Service) -> No
     )
     with pytest.raises(TimeoutError):
         urllib.request.urlopen(request, timeout=0.3)
-    assert talk.heard.is_set()
+    assert talk.request_received.is_set()
 
 
 def test_it_is_known_by_its_token(service: Service) -> None:
@@ -174,7 +174,7 @@ def test_what_is_recorded_is_bounded(service: Service, monkeypatch: pytest.Monke
     for _ in range(5):
         post(service, talk.key, system="x" * 300)
     assert sum(map(len, talk.asked)) <= 1000
-    assert talk.heard.is_set()
+    assert talk.request_received.is_set()
 
 
 def test_a_conversations_key_is_in_no_traceback(service: Service) -> None:

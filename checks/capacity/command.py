@@ -22,7 +22,7 @@ from checks.evidence import store
 from checks.evidence.model import Capacity, CapacityStep
 from checks.evidence.store import Provenance
 from checks.hosts.process import TimedOut
-from checks.nanoclaw.agent_session import opened
+from checks.nanoclaw.provider import agent_session
 from checks.runner import verify
 
 _MAX_AGENTS = 100
@@ -56,7 +56,7 @@ def _run(options: ParallelOptions, progress: Progress) -> Exit:
     factor = verify.factor_of(options.timeout_factor)
     directory = Path(options.evidence).absolute() if options.evidence else None
     require_directory("--evidence", options.evidence)
-    with opened(options.host, None, options.nanoclaw, progress) as (ready, handle):
+    with agent_session(options.host, None, options.nanoclaw, progress) as (ready, handle):
         session = LoadSession(ready, handle, progress, flags.load().recommended(), factor)
         try:
             session.prepare()
@@ -66,7 +66,7 @@ def _run(options: ParallelOptions, progress: Progress) -> Exit:
         started = time.monotonic()
         for measured in _measured(session, maximum):
             seconds = round(time.monotonic() - started)
-            values = {**provenance.values(), "seconds": seconds, "agent": handle.described, **measured}
+            values = {**provenance.values(), "seconds": seconds, "agent": handle.agent_description, **measured}
             capacity = store.build(Capacity, values)
             if directory:
                 path = store.save(capacity, directory)

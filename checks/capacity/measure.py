@@ -126,7 +126,7 @@ class LoadSession:
         # An agent's timeouts grow with its host's slowness, but nanoclaw's own timeout does not.
         factor = self.timeout / (ANSWER_BOUND * self.prepared.host.slowness)
         try:
-            smoke(self.prepared, self.handle, [*self.flags, *options], case=case, factor=factor, look=wait)
+            smoke(self.prepared, self.handle, [*self.flags, *options], case=case, factor=factor, inspect=wait)
         except (Mismatch, TimedOut) as error:
             failure = str(error)
         except HostProblem as error:

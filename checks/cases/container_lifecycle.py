@@ -211,7 +211,7 @@ def expect_stopped(ctx: CaseContext, done: Completed, name: str) -> None:
 def test_stop(ctx: CaseContext) -> None:
     name = ctx.name("stop")
     longer = f"{name}-longer"
-    ctx.sleeper(longer)
+    ctx.start_unrelated(longer)
     nobody = longer[:-4]  # a prefix of a name must not match
     expect(
         ctx.docker("stop", nobody).returncode not in (0, 124, 137),
@@ -235,7 +235,7 @@ def test_stop(ctx: CaseContext) -> None:
         expect(talk.status() == 42, "the container's own exit status, 42", talk.status())
     left = ctx.engine("ps", "--format", "{{.Names}}").split()
     expect(longer in left, "the other container to keep running", left)
-    ctx.clear()
+    ctx.remove_unrelated()
     ctx.expect_gone(name)
 
 
@@ -262,7 +262,7 @@ def test_stop_in_one_second(ctx: CaseContext) -> None:
 @pytest.mark.case("docker rm -f", fix="docker-stop-is-slow")
 def test_remove(ctx: CaseContext) -> None:
     name, idle = ctx.name("removed"), ctx.name("idle")
-    ctx.created(idle)
+    ctx.create_unrelated(idle)
     with ctx.docker.talking(
         run(ctx.probe, "sh", "-c", "trap exit TERM; echo ready; sleep 600 & wait", options=["-i", "--name", name])
     ) as talk:
@@ -281,7 +281,7 @@ def test_remove(ctx: CaseContext) -> None:
     expect_run(ctx.docker("rm", "-f", idle))  # a container that is not running
     left = ctx.engine("ps", "-a", "--format", "{{.Names}}").split()
     expect(idle not in left, f"{idle}, which did not run, removed", left)
-    ctx.forget(idle)
+    ctx.forget_unrelated(idle)
 
 
 class Herd:
@@ -300,9 +300,9 @@ class Herd:
         self.other = f"other-{tag}"
         self.idle = f"nanoclaw-{tag}-idle"
         self.agent_flags = ("--label", f"nanoclaw-install={self.slug}")
-        ctx.sleeper(self.inner, "--label", f"nanoclaw-install={self.slug}-longer")
-        ctx.sleeper(self.other)
-        ctx.created(self.idle, "--label", f"nanoclaw-install={self.slug}")
+        ctx.start_unrelated(self.inner, "--label", f"nanoclaw-install={self.slug}-longer")
+        ctx.start_unrelated(self.other)
+        ctx.create_unrelated(self.idle, "--label", f"nanoclaw-install={self.slug}")
 
 
 def names(ctx: CaseContext, *args: str) -> Sequence[str]:

@@ -82,7 +82,7 @@ def test_host_gateway(ctx: CaseContext) -> None:
     word = secrets.token_hex(8)
     name = ctx.name("listener")
     port = str(20000 + secrets.randbelow(12000))
-    ctx.sleeper(name, "--network=host", script=f"while :; do echo {word} | nc -l -p {port}; done")
+    ctx.start_unrelated(name, "--network=host", script=f"while :; do echo {word} | nc -l -p {port}; done")
     ask = (
         "grep host.docker.internal /etc/hosts;"
         f"for i in 1 2 3 4 5; do nc -w 3 host.docker.internal {port} </dev/null && exit; sleep 0.5; done; exit 1"

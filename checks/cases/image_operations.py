@@ -144,9 +144,9 @@ def test_image_inspect(ctx: CaseContext) -> None:
         expect(sizes[-1] >= payload, f"at least the {payload} bytes of its payload", sizes[-1])
     grown = sizes[1] - sizes[0]
     ctx.record.observe("grown_by_bytes", grown)
-    described = ctx.docker("image", "inspect", image(ctx, "large"))
-    expect_run(described)
-    expect(images(described.stdout) == 1, "one image described, as JSON", described.stdout)
+    agent_description = ctx.docker("image", "inspect", image(ctx, "large"))
+    expect_run(agent_description)
+    expect(images(agent_description.stdout) == 1, "one image described, as JSON", agent_description.stdout)
     expect(2_900_000 <= grown <= 3_300_000, "the second image to be larger by about 3000000 bytes", f"{grown} bytes")
 
 
@@ -203,7 +203,7 @@ def running_containers(ctx: CaseContext) -> int:
 @pytest.mark.case("docker info", fix="docker-info-fails")
 def test_info(ctx: CaseContext) -> None:
     # One container more than before: a constant answer is detected.
-    ctx.sleeper(ctx.name("bystander"))
+    ctx.start_unrelated(ctx.name("bystander"))
     expect_live_info(ctx, ctx.docker("info", timeout=10), running_containers(ctx))
 
 
@@ -223,6 +223,6 @@ def test_info_under_systemd(ctx: CaseContext) -> None:
     # nanoclaw's setup tests in this way whether docker works from its service.
     if not ctx.has_session:
         pytest.skip("this account has no systemd user session, so nanoclaw can't run as a user service")
-    ctx.sleeper(ctx.name("bystander"))
+    ctx.start_unrelated(ctx.name("bystander"))
     done = ctx.docker("info", within=IN_A_SERVICE, timeout=30)
     expect_live_info(ctx, done, running_containers(ctx))

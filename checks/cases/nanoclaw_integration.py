@@ -297,7 +297,7 @@ def test_agent_that_hangs(ctx: CaseContext, streams_handle: AgentHandle) -> None
     helpers = network_helpers(ctx)
     with running.streams(ctx, place, image, question) as agent:
         bound = running.ANSWER_BOUND * ctx.slowness
-        if not question.conversation.heard.wait(bound):
+        if not question.conversation.request_received.wait(bound):
             raise agent.silent()
         stop = ctx.docker("stop", agent.name, within=["timeout", str(STOP_BOUND * ctx.host.slowness)], timeout=30)
         ctx.record.observe("stop_seconds", round(stop.seconds, 1))

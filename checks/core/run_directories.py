@@ -118,7 +118,7 @@ class Run:
         self.kept = True
         _note(self.directory, host, kept=True)
 
-    def aims_at(self, host: str) -> None:
+    def record_host(self, host: str) -> None:
         """Record the host before the run makes objects on it."""
         _note(self.directory, host, kept=False)
 

@@ -46,7 +46,6 @@ def text(all_evidence: Sequence[Verification], known: Expectations, why: Sequenc
     return render_template(
         "compatibility.md.j2",
         hosts=[_host(each) for each in main],
-        not_tested=[name for name in recipe.known() if name not in {each.name for each in main}],
         tables=tables,
         reasons=reasons,
         skipped=_skipped(evidence),

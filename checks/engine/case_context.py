@@ -148,7 +148,7 @@ class CaseContext:
         return self._directory
 
     @property
-    def made(self) -> str:
+    def made_directory(self) -> str:
         """The case's directory if it was made; else empty."""
         return self._directory
 
@@ -187,7 +187,7 @@ class CaseContext:
         """uid:gid, on the host, of a file that root of a container makes in a mount."""
         return f"{self.uid}:{self.facts.gid}" if self.facts.rootless else "0:0"
 
-    def sleeper(self, name: str, *options: str, script: str = "trap exit TERM; sleep 600 & wait") -> None:
+    def start_unrelated(self, name: str, *options: str, script: str = "trap exit TERM; sleep 600 & wait") -> None:
         """Start an unrelated container with the engine, which runs ``script`` until it is removed.
 
         It has no network, unless ``options`` set one: network setup takes an eighth of a start.
@@ -195,7 +195,7 @@ class CaseContext:
         network = [] if any(option.startswith("--network") for option in options) else ["--network=none"]
         self._start_unrelated(["run", "-d", *network], name, options, "sh", "-c", script)
 
-    def created(self, name: str, *options: str) -> None:
+    def create_unrelated(self, name: str, *options: str) -> None:
         """Create an unrelated container with the engine, and do not start it."""
         self._start_unrelated(["create"], name, options, "true")
 
@@ -205,11 +205,11 @@ class CaseContext:
         with self._watch.ignoring() if self._watch else contextlib.nullcontext():
             self.engine(*how, "--name", name, "--label", label, *options, self.probe, *command)
 
-    def forget(self, name: str) -> None:
+    def forget_unrelated(self, name: str) -> None:
         """Forget an unrelated container that the case has removed."""
         self._unrelated.remove(name)
 
-    def clear(self) -> None:
+    def remove_unrelated(self) -> None:
         """Remove the unrelated containers."""
         if self._unrelated:
             self.engine("rm", "-f", *self._unrelated)

@@ -58,15 +58,17 @@ fi
 class LeakDetector:
     """Detects objects on an account that were not there before.
 
-    If the run uses the machine ``alone``, every new object is a leak; else only objects with the run's id. Files whose
-    path begins with ``apart`` are ignored. ``factor`` multiplies timeouts (``--timeout-factor``).
+    With ``exclusive`` use of the machine, every new object is a leak; else only objects with the run's id. Files whose
+    path begins with ``ignored_prefix`` are ignored. ``factor`` multiplies timeouts (``--timeout-factor``).
     """
 
-    def __init__(self, account: Host, run: str, *, alone: bool, apart: str = "", factor: float = 1.0) -> None:
+    def __init__(
+        self, account: Host, run: str, *, exclusive: bool, ignored_prefix: str = "", factor: float = 1.0
+    ) -> None:
         self._account = account
         self._run = run
-        self._alone = alone
-        self._apart = apart
+        self._exclusive = exclusive
+        self._ignored_prefix = ignored_prefix
         self._timeout = _TIMEOUT * account.slowness * factor
         self._before = frozenset[str]()
 
@@ -98,18 +100,18 @@ class LeakDetector:
     def _list(self) -> frozenset[str]:
         facts = self._account.facts()
         argv = ["sh", "-s", _OURS, facts.engine, facts.graph_root]
-        said = self._account.run_checked(argv, stdin=_LIST.encode(), doing="listing processes and files").stdout
-        if _OURS not in said:  # it must list at least itself
+        output = self._account.run_checked(argv, stdin=_LIST.encode(), doing="listing processes and files").stdout
+        if _OURS not in output:  # it must list at least itself
             raise HostProblem(f"The processes of {self._account.name} can't be listed.", "Is pgrep (procps) installed?")
-        seen = found(said)
-        if self._apart:
-            seen = (line for line in seen if not line.startswith(f"file {self._apart}"))
-        return frozenset(line for line in seen if self._alone or self._run in line)
+        seen = found(output)
+        if self._ignored_prefix:
+            seen = (line for line in seen if not line.startswith(f"file {self._ignored_prefix}"))
+        return frozenset(line for line in seen if self._exclusive or self._run in line)
 
 
-def found(said: str) -> Iterator[str]:
+def found(output: str) -> Iterator[str]:
     """The objects in the output of ``_LIST``, a line each."""
-    head, *sections = re.split(r"^= (.+)\n", said, flags=re.MULTILINE)
+    head, *sections = re.split(r"^= (.+)\n", output, flags=re.MULTILINE)
     pause, runtime, store = head.splitlines()
     for kind, text in zip(sections[::2], sections[1::2], strict=True):
         for line in text.splitlines():

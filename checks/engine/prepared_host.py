@@ -18,10 +18,10 @@ from checks.engine.leaks import LeakDetector
 from checks.hosts import guest, recipe
 from checks.hosts.base import Host
 from checks.hosts.guest import Guest
-from checks.hosts.identity import other_version
 from checks.hosts.local import LocalHost
 from checks.hosts.preflight import require_usable, unusable
 from checks.hosts.process import Echo
+from checks.hosts.recipe import other_version
 from checks.hosts.ssh import SshHost
 
 PROFILES = ("recommended", "stock")
@@ -32,9 +32,9 @@ _DROP_IN = ROOT / "examples" / "containers.conf.d" / "50-nanoclaw.conf"
 _SETTINGS = ".config/containers"
 
 
-def profiles(what: recipe.Recipe) -> Sequence[str]:
+def profiles(pinned: recipe.Recipe) -> Sequence[str]:
     """The profiles of a throwaway host, its default first."""
-    return PROFILES if what.engine == "podman" else PROFILES[1:]
+    return PROFILES if pinned.engine == "podman" else PROFILES[1:]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class PreparedHost:
     run: Run
     guest: Guest | None = None
     """The guest, if it is a throwaway host."""
-    alone: bool = False
+    exclusive: bool = False
     """Whether this run alone uses the accounts."""
 
     @property
@@ -100,8 +100,8 @@ def prepared(
         ):
             yield ready
         return
-    what = recipe.load(spec)
-    with _pinned(what, profile or profiles(what)[0], run, progress, keep=keep, sharing=sharing, echo=echo) as ready:
+    pinned = recipe.load(spec)
+    with _pinned(pinned, profile or profiles(pinned)[0], run, progress, keep=keep, sharing=sharing, echo=echo) as ready:
         yield ready
 
 
@@ -116,8 +116,8 @@ def _as_it_is(
     for dead, where in run_directories.dead_runs():
         if where == host.name and remove_objects(host, dead.id):
             run_directories.remove(dead)
-    run.aims_at(host.name)
-    watch = LeakDetector(host, run.id, alone=False)
+    run.record_host(host.name)
+    watch = LeakDetector(host, run.id, exclusive=False)
     watch.begin()
     try:
         with progress.step("Making the probe image"):
@@ -137,23 +137,23 @@ def _as_it_is(
 
 @contextlib.contextmanager
 def _pinned(
-    what: recipe.Recipe, profile: str, run: Run, progress: Progress, *, keep: bool, sharing: bool, echo: Echo | None
+    pinned: recipe.Recipe, profile: str, run: Run, progress: Progress, *, keep: bool, sharing: bool, echo: Echo | None
 ) -> Iterator[PreparedHost]:
-    if profile not in profiles(what):
-        raise WrongUsage(f"{what.name} has no profile “{profile}”.", f"Known: {', '.join(profiles(what))}.")
+    if profile not in profiles(pinned):
+        raise WrongUsage(f"{pinned.name} has no profile “{profile}”.", f"Known: {', '.join(profiles(pinned))}.")
     guest.require_tools()
-    with guest.resumed(what, run, probe_image.make, progress, outlive=keep, sharing=sharing) as machine:
+    with guest.resumed(pinned, run, probe_image.make, progress, outlive=keep, sharing=sharing) as machine:
         if profile == "recommended":
             with ThreadPoolExecutor() as pool:
                 list(pool.map(_configure, machine.members))
-        if other := other_version(what, machine.members[0].facts().as_json()):
-            progress.say(other if what.moving else f"{other} Evidence of this run is not accepted.")
-        if what.shim == "link":
-            progress.say(f"{what.name} has no package podman-docker: docker is a symbolic link to podman.")
+        if other := other_version(pinned, machine.members[0].facts().as_json()):
+            progress.say(other if pinned.moving else f"{other} Evidence of this run is not accepted.")
+        if pinned.shim == "link":
+            progress.say(f"{pinned.name} has no package podman-docker: docker is a symbolic link to podman.")
         for account in machine.members:
             account.echo = echo
         yield PreparedHost(
-            machine.members[0], profile, RunScope(run.id, probe_image.PREPARED), run, machine, alone=True
+            machine.members[0], profile, RunScope(run.id, probe_image.PREPARED), run, machine, exclusive=True
         )
 
 

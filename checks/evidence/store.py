@@ -18,7 +18,7 @@ from checks.core.paths import EVIDENCE
 from checks.engine.prepared_host import profiles
 from checks.evidence import model
 from checks.evidence.model import Reproduction, Run, Verification
-from checks.hosts import identity, recipe
+from checks.hosts import recipe
 from checks.hosts.base import Facts
 
 T = TypeVar("T", bound=Run | Reproduction)
@@ -162,6 +162,6 @@ def _mismatches(record: Run | Reproduction) -> Iterator[str]:
     if record.profile not in profiles(host):
         yield f"{record.name} has no profile {record.profile}."
     if isinstance(record, Reproduction):
-        yield from identity.fact_mismatches(host, {"distribution": record.distribution, "version": record.podman})
+        yield from recipe.fact_mismatches(host, {"distribution": record.distribution, "version": record.podman})
     else:
-        yield from identity.fact_mismatches(host, msgspec.to_builtins(record.host))
+        yield from recipe.fact_mismatches(host, msgspec.to_builtins(record.host))

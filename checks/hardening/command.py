@@ -22,7 +22,7 @@ from checks.evidence.store import Provenance
 from checks.hardening import experiments, report
 from checks.hardening.session import HardeningSession
 from checks.hosts.process import TimedOut
-from checks.nanoclaw.agent_session import opened
+from checks.nanoclaw.provider import agent_session
 from checks.runner import verify
 
 
@@ -77,7 +77,7 @@ def _run(options: HardenOptions, progress: Progress) -> Exit:
     chosen = [hardening.flag(each) for each in options.flag] or list(hardening.flags)
     factor = verify.factor_of(options.timeout_factor)
     require_directory("--evidence", options.evidence)
-    with opened(options.host, None, options.nanoclaw, progress) as (ready, handle):
+    with agent_session(options.host, None, options.nanoclaw, progress) as (ready, handle):
         if ready.host.facts().engine != "podman":
             raise WrongUsage(f"{ready.host.name} has no Podman.", "The flags are tried on rootless Podman.")
         return _Run(options, chosen, HardeningSession(ready, handle, hardening, progress, factor)).run()
@@ -128,7 +128,12 @@ class _Run:
         seconds = time.monotonic() - began
         self._console.print(f"\n{text}\n\n({seconds:.0f} s)")
         if self._options.evidence:
-            values = {"kind": kind, "seconds": round(seconds), "agent": self._session.handle.described, "found": found}
+            values = {
+                "kind": kind,
+                "seconds": round(seconds),
+                "agent": self._session.handle.agent_description,
+                "found": found,
+            }
             record = store.build(HardeningRun, {**provenance.values(), **values})
             path = store.save(record, Path(self._options.evidence))
             self._console.print(f"Evidence: {path}")

@@ -156,7 +156,7 @@ class HardeningSession:
 
         began, failure = time.monotonic(), ""
         try:
-            smoke(self.prepared, self.handle, options, case=ctx.case, factor=self.factor, look=read_state)
+            smoke(self.prepared, self.handle, options, case=ctx.case, factor=self.factor, inspect=read_state)
         except (Mismatch, TimedOut) as error:
             failure = str(error)
         return Smoke(tuple(options), not failure, failure, unenforced, time.monotonic() - began)

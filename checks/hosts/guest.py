@@ -70,7 +70,7 @@ class GuestAccount(SshHost):
     def check(self, completed: Completed) -> Completed:
         if completed.returncode == 255 and not self._guest.machine.alive():
             raise HostProblem(
-                f"QEMU exited unexpectedly ({self.name}): {self._guest.machine.last_words() or 'no output'}.",
+                f"QEMU exited unexpectedly ({self.name}): {self._guest.machine.last_output() or 'no output'}.",
                 "Run again. If it recurs, check this machine's free memory and disk space.",
             )
         return super().check(completed)
@@ -98,13 +98,13 @@ class Guest:
         """Wait until the guest answers, and set its clock."""
         if not poll(self._answers, timeout=_UP_BOUND, interval=0.2):
             raise HostProblem(
-                f"The guest {self.recipe.name} timed out after {_UP_BOUND:g} s: {self.machine.last_words()}",
+                f"The guest {self.recipe.name} timed out after {_UP_BOUND:g} s: {self.machine.last_output()}",
                 "Check this machine's load, then run again.",
             )
 
     def _answers(self) -> bool:
         if not self.machine.alive():
-            raise HostProblem(f"The guest {self.recipe.name} did not start: {self.machine.last_words()}")
+            raise HostProblem(f"The guest {self.recipe.name} did not start: {self.machine.last_output()}")
         # A resumed guest's clock shows the time at which its state was saved.
         set_clock = self.root.wrap_command(["date", "--set", f"@{time.time():.0f}"])
         try:
@@ -113,18 +113,18 @@ class Guest:
             return False
         return done.returncode == 0
 
-    def note_facts(self, file: Path) -> None:
+    def save_facts(self, file: Path) -> None:
         """Save each account's facts, which stay the same in the saved state: asking again takes seconds."""
         with ThreadPoolExecutor() as pool:
             facts = list(pool.map(lambda account: asdict(account.facts()), self.members))
         file.write_text(json.dumps(facts))
 
-    def recall_facts(self, file: Path) -> None:
-        """Load the facts that ``note_facts`` saved."""
+    def load_facts(self, file: Path) -> None:
+        """Load the facts that ``save_facts`` saved."""
         for account, facts in zip(self.members, read_json(file), strict=True):
             account.remember(Facts(**facts))
 
-    def plug(self, disk: Path, label: str, directory: str) -> None:
+    def attach_disk(self, disk: Path, label: str, directory: str) -> None:
         """Attach a disk and mount its file system, found by label, read-only on ``directory``."""
         self.machine.attach(disk)
         self.root.run_checked(["sh", "-c", _MOUNT, "sh", label, directory], doing=f"mounting the disk {label}")
@@ -155,7 +155,7 @@ def resumed(
         )  # fmt: skip
         guest = Guest(recipe, boot, machine, accelerator, run, sharing=sharing)
         try:
-            guest.recall_facts(ready / _FACTS)
+            guest.load_facts(ready / _FACTS)
             guest.await_up()
         except BaseException:
             guest.close()
@@ -245,7 +245,7 @@ def _prepare(
         guest.await_up()
         with progress.step("Building the probe image on it"):
             prepare(guest.members)
-            guest.note_facts(work / _FACTS)
+            guest.save_facts(work / _FACTS)
         guest.root.run_checked(["sync"], doing="writing to disk")
         for account in (*guest.members, guest.root):
             account.close()

@@ -91,7 +91,7 @@ class Machine:
                 self._resume()
         except Exception as error:
             self.off()
-            raise HostProblem(f"QEMU did not start: {self.last_words() or error}") from error
+            raise HostProblem(f"QEMU did not start: {self.last_output() or error}") from error
 
     def __enter__(self) -> Machine:
         return self
@@ -105,7 +105,7 @@ class Machine:
         """Whether QEMU runs."""
         return self._qemu.poll() is None
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The last output of QEMU, or else the end of the guest's console."""
         for path, lines in ((self._errors_path, 2), (self.console, 3)):
             with contextlib.suppress(OSError):

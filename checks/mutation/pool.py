@@ -108,7 +108,7 @@ def workers(
         accounts[facts.uid] = Account(
             destination=host.destination, port=host.port, options=list(host.options),
             sockets=str(prepared.run.scratch / f"w{facts.uid}"), host=host.name, slowness=host.slowness, facts=facts,
-            profile=prepared.profile, run=prepared.run.id, alone=prepared.alone, nanoclaw=nanoclaw, slow=slow,
+            profile=prepared.profile, run=prepared.run.id, exclusive=prepared.exclusive, nanoclaw=nanoclaw, slow=slow,
             wrappers=wrappers[facts.uid], images=images,
             environment=list(prepared.guest.accelerator.shared_environment) if prepared.guest else [],
         )  # fmt: skip

@@ -47,7 +47,7 @@ class Account(msgspec.Struct, frozen=True):
     facts: Facts
     profile: str
     run: str
-    alone: bool
+    exclusive: bool
     """As ``PreparedHost.alone``."""
     wrappers: str
     """The directory there that has a directory with a ``docker`` for each mutation."""
@@ -111,7 +111,7 @@ class Worker:
         host = self._wrapped.at(f"{account.wrappers}/{task.docker}")
         run = Run(account.run, Path(account.sockets), Path(account.sockets))
         scope = RunScope(f"{account.run}{task.number:03}", PREPARED)
-        prepared = PreparedHost(host, account.profile, scope, run, alone=account.alone)
+        prepared = PreparedHost(host, account.profile, scope, run, exclusive=account.exclusive)
         quiet = plain_console(file=io.StringIO())
         plugin = VerificationPlugin(
             lambda: contextlib.nullcontext(prepared), Report(quiet), Progress(quiet), factor=task.factor

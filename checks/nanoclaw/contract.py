@@ -138,12 +138,12 @@ class Markers:
 
 def _output(inside: bytes) -> Output | None:
     try:
-        said = parsed(inside)
+        value = parsed(inside)
     except ValueError:
         return None
-    if not isinstance(said, dict) or not isinstance(said.get("status"), str):
+    if not isinstance(value, dict) or not isinstance(value.get("status"), str):
         return None
-    return Output(said["status"], said.get("result"), said.get("newSessionId"), said.get("error"))
+    return Output(value["status"], value.get("result"), value.get("newSessionId"), value.get("error"))
 
 
 def message(*, prompt: str, group: str, is_main: bool) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw import contract
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.checkout import read
-from checks.nanoclaw.running import ANSWER_BOUND, ZONE, Question, entry_on, last_words
+from checks.nanoclaw.running import ANSWER_BOUND, ZONE, Question, entry_for, last_output
 from checks.nanoclaw.workspace import GROUP, PROJECT, Tree
 
 _FIXTURES = FIXTURES / "nanoclaw"
@@ -97,22 +97,24 @@ def drive(ctx: CaseContext, agent: Agent, image: str, question: Question) -> Dri
     except TimedOut as error:
         raise _failure(error.partial, f"timed out after {error.timeout:g} s") from None
     try:
-        said = parsed(done.stdout.strip().splitlines()[-1])
+        result = parsed(done.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):
         raise _failure(done, f"node exited with status {done.returncode}") from None
-    return Driven(said["outputs"], said["end"], _calls(ctx))
+    return Driven(result["outputs"], result["end"], _calls(ctx))
 
 
 def _failure(done: Completed, got: str) -> Mismatch:
-    said = last_words(done)
-    return Mismatch("runContainerAgent() to return", f"{got}; node said: {said or 'nothing'}", fix=entry_on(said))
+    stderr = last_output(done)
+    return Mismatch(
+        "runContainerAgent() to return", f"{got}; stderr of node: {stderr or 'empty'}", fix=entry_for(stderr)
+    )
 
 
 def _calls(ctx: CaseContext) -> list[Call]:
-    told = ctx.host.run_checked(
+    calls = ctx.host.run_checked(
         shell(_CALLS, f"{ctx.directory}/record"), doing="reading what docker was called with"
     ).stdout
-    return [_call(line) for line in told.splitlines()]
+    return [_call(line) for line in calls.splitlines()]
 
 
 def _call(line: str) -> Call:

@@ -6,17 +6,18 @@ import contextlib
 import secrets
 from collections.abc import Iterator, Mapping
 
+from checks.core import run_directories
 from checks.core.bounded import parsed
 from checks.core.progress import Progress
 from checks.engine import probe_image
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import build, shell
 from checks.engine.expect import Mismatch
-from checks.engine.prepared_host import PreparedHost
+from checks.engine.prepared_host import PreparedHost, prepared
 from checks.hosts.guest import Guest
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import service_url
-from checks.nanoclaw.agent import Agent
+from checks.nanoclaw.agent import Agent, available
 from checks.nanoclaw.contract import Design
 from checks.nanoclaw.images import base, disks
 from checks.nanoclaw.running import Question, addressed
@@ -37,7 +38,7 @@ class AgentHandle:
         self.provider = provider
 
     @property
-    def described(self) -> str:
+    def agent_description(self) -> str:
         """The agent and the origin of its base image, as in evidence."""
         return f"{self.agent.name}; {self.provider.image_base}"
 
@@ -128,17 +129,17 @@ class AgentProvider:
         return tag
 
     @contextlib.contextmanager
-    def _failing_once(self, what: str) -> Iterator[None]:
+    def _failing_once(self, step: str) -> Iterator[None]:
         """Repeat an earlier failure at once: trying again would take minutes for each case."""
-        if what in self._failed:
-            raise self._failed[what].with_traceback(None)
+        if step in self._failed:
+            raise self._failed[step].with_traceback(None)
         try:
             yield
         except TimedOut as error:
-            self._failed[what] = Mismatch(f"“{error.program}” to exit", f"timed out after {error.timeout:g} s")
+            self._failed[step] = Mismatch(f"“{error.program}” to exit", f"timed out after {error.timeout:g} s")
             raise
         except Mismatch as failure:
-            self._failed[what] = failure
+            self._failed[step] = failure
             raise
 
     def _provide_base(self, ctx: CaseContext) -> str:
@@ -159,7 +160,7 @@ class AgentProvider:
         source = disks.ImageSource(agent.slug, agent.name, f"localhost/{agent.image}", agent.context, agent.root)
         image = disks.ready(source, accounts, guest.run, self._progress)
         directory = f"{_DISKS}/{ctx.uid}"
-        guest.plug(image.disks[ctx.uid], disks.label(ctx.uid), directory)
+        guest.attach_disk(image.disks[ctx.uid], disks.label(ctx.uid), directory)
         settings = f'[storage]\ndriver = "overlay"\n[storage.options]\nadditionalimagestores = ["{directory}"]\n'
         # A kernel without overlay mounts for normal users needs fuse-overlayfs, which Podman finds by itself otherwise.
         options = parsed(ctx.engine("info", "--format", "json"))["store"]["graphOptions"] or {}
@@ -178,3 +179,20 @@ class AgentProvider:
             self._service.close()
         for ctx in self._loaded:
             ctx.host.run(["podman", "rmi", base.NAME], timeout=60)
+
+
+@contextlib.contextmanager
+def agent_session(
+    spec: str, profile: str | None, nanoclaw: str, progress: Progress
+) -> Iterator[tuple[PreparedHost, AgentHandle]]:
+    """Start a run on the host that ``spec`` names, with the first available agent.
+
+    ``nanoclaw`` is a checkout's directory, or empty. Raises like ``prepared``.
+    """
+    agents = available(nanoclaw)
+    with (
+        run_directories.new_run() as run,
+        prepared(spec, profile, run, progress) as ready,
+        contextlib.closing(AgentProvider(ready, progress)) as provider,
+    ):
+        yield ready, AgentHandle(next(iter(agents.values())), provider)

@@ -98,7 +98,7 @@ class RunningAgent(ABC):
 
     def overdue(self) -> bool:
         """Whether the timeout has passed; it is shorter once the agent has asked the service."""
-        if self.question.conversation.heard.is_set() and not self._asked:
+        if self.question.conversation.request_received.is_set() and not self._asked:
             self._asked = True
             self._deadline = min(self._deadline, time.monotonic() + _ANSWERED_BOUND * self._slowness)
         return time.monotonic() > self._deadline
@@ -131,10 +131,10 @@ class RunningAgent(ABC):
 
     def failure(self, expected: str, got: str, done: Completed) -> Mismatch:
         """The Mismatch of an agent that fails, with its stderr and debug log."""
-        stderr = last_words(done)
+        stderr = last_output(done)
         log = self.ctx.host.run(shell(_DEBUG_LOG, self.workspace.path(self.workspace.claude))).stdout.strip()
         got += (f"\nIts stderr ends: {stderr}" if stderr else "") + (f"\nIts debug log: {log}" if log else "")
-        return Mismatch(expected, got, fix=entry_on(got))
+        return Mismatch(expected, got, fix=entry_for(got))
 
 
 class StreamsAgent(RunningAgent):
@@ -211,13 +211,13 @@ class DatabasesAgent(RunningAgent):
         return self.ended("docker stop")
 
 
-def last_words(done: Completed) -> str:
+def last_output(done: Completed) -> str:
     """The last lines of a command's stderr, without npm's advertisements and stack frames."""
     lines = [line[:_WIDTH] for line in done.stderr.strip().splitlines() if not line.startswith(_NOISE)]
     return "\n".join(lines[-8:])
 
 
-def entry_on(message: str) -> str:
+def entry_for(message: str) -> str:
     """The troubleshooting entry that matches a message; empty if none does."""
     return next((entry for words, entry in ENTRIES.items() if words in message.casefold()), "")
 

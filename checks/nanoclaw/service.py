@@ -46,7 +46,7 @@ class Conversation:
     """Whether to accept questions and never answer."""
     asked: list[str] = field(default_factory=list)
     """The bodies of its message requests, the first 32 MB."""
-    heard: threading.Event = field(default_factory=threading.Event)
+    request_received: threading.Event = field(default_factory=threading.Event)
     """Set when the first request has arrived."""
     _room: int = _RECORDED
 
@@ -55,7 +55,7 @@ class Conversation:
         if len(body) <= self._room:
             self._room -= len(body)
             self.asked.append(body.decode(errors="replace"))
-        self.heard.set()
+        self.request_received.set()
 
 
 class Service:

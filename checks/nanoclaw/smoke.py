@@ -15,8 +15,7 @@ from checks.engine.expect import Mismatch
 from checks.engine.prepared_host import PreparedHost
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import running
-from checks.nanoclaw.agent_session import opened
-from checks.nanoclaw.provider import AgentHandle
+from checks.nanoclaw.provider import AgentHandle, agent_session
 from checks.nanoclaw.running import RunningAgent
 
 _OPTIONS = ("--host", "--nanoclaw")
@@ -30,12 +29,12 @@ def smoke(
     *,
     case: str = "smoke",
     factor: float = 1.0,
-    look: Callable[[RunningAgent], None] = lambda _: None,
+    inspect: Callable[[RunningAgent], None] = lambda _: None,
 ) -> Record:
     """Start an agent with additional flags of ``docker run``, wait for its answer, and stop it; the record.
 
-    ``case`` names its directory; two agents at the same time need different ones. ``look`` is called after the answer,
-    while the agent runs. Raises Mismatch or TimedOut without an answer, and leaves no container.
+    ``case`` names its directory; two agents at the same time need different ones. ``inspect`` is called after the
+    answer, while the agent runs. Raises Mismatch or TimedOut without an answer, and leaves no container.
     """
     record = Record()
     ctx = CaseContext(prepared.host, prepared.owner, case, record, factor=factor)
@@ -43,7 +42,7 @@ def smoke(
     with running.started(ctx, handle.agent, image, question, flags=flags) as agent:
         try:
             running.expect_answer(agent)
-            look(agent)
+            inspect(agent)
             agent.close()
         except (Mismatch, TimedOut):
             ctx.host.run([ctx.facts.engine, "rm", "-f", agent.name], timeout=60)
@@ -59,9 +58,10 @@ def main(argv: Sequence[str]) -> Exit:
 
 def _answer(argv: Sequence[str], progress: Progress) -> Exit:
     options, flags = _parsed(argv)
+    host = options.get("--host", "auto")
     try:
         with (
-            opened(options.get("--host", "auto"), None, options.get("--nanoclaw", ""), progress) as (ready, handle),
+            agent_session(host, None, options.get("--nanoclaw", ""), progress) as (ready, handle),
             progress.step(f"Asking {handle.agent.name}"),
         ):
             smoke(ready, handle, flags)

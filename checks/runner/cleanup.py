@@ -20,7 +20,7 @@ def clean(cache: Annotated[bool, "also remove the built throwaway hosts and agen
     left: list[str] = []
     for run, where in (*run_directories.kept_runs(), *run_directories.dead_runs()):
         if where.startswith("ssh://"):
-            run.aims_at(where)  # no longer kept: the next run there takes its objects along
+            run.record_host(where)  # no longer kept: the next run there takes its objects along
             progress.say(f"Run {run.id} left objects on {where}; the next “invoke verify --host {where}” removes them.")
             continue
         run_directories.stop(run)

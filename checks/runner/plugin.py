@@ -35,7 +35,7 @@ CRASHED = "the case to finish without an error of its own"
 _NO_ENTRY = "a-case-fails-that-has-no-entry-here"
 _RECORD = pytest.StashKey[Record]()
 
-StageFactory = Callable[[], contextlib.AbstractContextManager["PreparedHost"]]
+HostFactory = Callable[[], contextlib.AbstractContextManager["PreparedHost"]]
 
 
 def run_pytest(arguments: Sequence[str], plugins: Sequence[object]) -> int:
@@ -70,7 +70,7 @@ class CaseInfo:
         return (self.id, self.label, self.group)
 
 
-def about(item: pytest.Item) -> CaseInfo:
+def case_info(item: pytest.Item) -> CaseInfo:
     """The description of a case. Raises UsageError for a case without a label."""
     marker = item.get_closest_marker("case")
     if marker is None:
@@ -89,7 +89,7 @@ class VerificationPlugin:
 
     def __init__(
         self,
-        prepared: StageFactory,
+        prepared: HostFactory,
         report: Report,
         progress: Progress,
         *,
@@ -135,7 +135,7 @@ class VerificationPlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        known = [about(item) for item in items]
+        known = [case_info(item) for item in items]
         try:
             chosen = selected(self._only, [each.names for each in known])
         except Problem as problem:
@@ -146,7 +146,7 @@ class VerificationPlugin:
         config.hook.pytest_deselected(items=dropped)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.listed = [about(item) for item in session.items]
+        self.listed = [case_info(item) for item in session.items]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -184,13 +184,13 @@ class VerificationPlugin:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         assert self.evidence
-        label = about(item).label
-        told = len(self.evidence.cases)
+        label = case_info(item).label
+        reported = len(self.evidence.cases)
         if self._verbose:
             self._report.note(f"\n# {label}")
         with self._progress.step(label) if self._progress.live and not self._verbose else contextlib.nullcontext():
             result = yield
-        for case in self.evidence.cases[told:]:  # after the spinner is gone
+        for case in self.evidence.cases[reported:]:  # after the spinner is gone
             self._report.case(case)
         return result
 
@@ -209,15 +209,15 @@ class VerificationPlugin:
 
     def _add(self, item: pytest.Item, report: pytest.TestReport, error: BaseException | None) -> None:
         assert self.evidence
-        what = about(item)
+        info = case_info(item)
         seconds = report.duration
-        if self.evidence.cases and self.evidence.cases[-1].id == what.id:
+        if self.evidence.cases and self.evidence.cases[-1].id == info.id:
             if self.evidence.cases[-1].outcome != "passed":
                 return  # its teardown failed too; report the first failure only
             seconds += self.evidence.cases.pop().seconds
         record = item.stash.setdefault(_RECORD, Record())
-        result = CaseResult(what.id, what.group, what.label, report.outcome, seconds, record)
-        fix = what.fix
+        result = CaseResult(info.id, info.group, info.label, report.outcome, seconds, record)
+        fix = info.fix
         if report.outcome == "failed":
             result.expected, result.got = map(redaction.redacted_text, _explained(error, report))
             fix = (error.fix if isinstance(error, Mismatch) else "") or self._entry_for(result) or fix
@@ -278,12 +278,12 @@ class VerificationPlugin:
 
     def _context(self, account: Host, request: pytest.FixtureRequest, record: Record) -> Iterator[CaseContext]:
         assert self._prepared
-        what = about(request.node)
-        if self._flags and what.against:
-            pytest.skip(f"not run with hardening flags: {what.against}")
+        info = case_info(request.node)
+        if self._flags and info.against:
+            pytest.skip(f"not run with hardening flags: {info.against}")
         watch = self._watch(account)
         ctx = CaseContext(
-            account, self._prepared.owner, what.id, record, factor=self._factor, flags=self._flags, watch=watch
+            account, self._prepared.owner, info.id, record, factor=self._factor, flags=self._flags, watch=watch
         )
         failed_before = request.session.testsfailed
         yield ctx
@@ -292,7 +292,7 @@ class VerificationPlugin:
         left = []
         if request.session.testsfailed == failed_before:
             if self._prepared.guest is None:  # the unrelated containers of a throwaway host go with the host
-                ctx.clear()
+                ctx.remove_unrelated()
             left = watch.new()
             if not left:
                 return
@@ -313,8 +313,8 @@ class VerificationPlugin:
             self._watches[uid] = LeakDetector(
                 account,
                 owner.run,
-                alone=self._prepared.alone,
-                apart=f"{SHARED}/{directories_of(owner.run)}-",
+                exclusive=self._prepared.exclusive,
+                ignored_prefix=f"{SHARED}/{directories_of(owner.run)}-",
                 factor=self._factor,
             )
             self._watches[uid].begin()

@@ -31,7 +31,7 @@ from checks.hosts.preflight import require_known
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.provider import AgentProvider
 from checks.runner.agent_plugin import Integration
-from checks.runner.plugin import CaseInfo, StageFactory, VerificationPlugin, run_pytest
+from checks.runner.plugin import CaseInfo, HostFactory, VerificationPlugin, run_pytest
 from checks.runner.report import Report
 
 CASES = ROOT / "checks" / "cases"
@@ -39,7 +39,7 @@ ORDER = (
     "image_operations", "container_lifecycle", "bind_mounts", "environment_and_user", "resource_limits",
     "nanoclaw_integration", "edge_cases",
 )  # fmt: skip
-"""The groups, in the report's order."""
+"""The modules of the report's groups, in order. Other modules in checks/cases/ follow, sorted by name."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _run(options: VerifyOptions, progress: Progress) -> Exit:
 
 def session(
     options: VerifyOptions,
-    opened: StageFactory,
+    opened: HostFactory,
     console: Console,
     progress: Progress,
     *,
@@ -160,6 +160,11 @@ def all_cases() -> list[CaseInfo]:
     return plugin.listed
 
 
+def _modules() -> list[Path]:
+    others = sorted(path.stem for path in CASES.glob("[!_]*.py") if path.stem not in ORDER)
+    return [CASES / f"{name}.py" for name in (*ORDER, *others)]
+
+
 def how_to_look(ctx: CaseContext) -> str:
     """Instructions for inspecting a failed case's containers and directory."""
     shell = ctx.host.address()
@@ -169,7 +174,7 @@ def how_to_look(ctx: CaseContext) -> str:
             f"\nKept for inspection ({ctx.case}):",
             *([f"  a shell:     {shell}"] if shell else []),
             f"  containers:  podman ps -a --filter label={LABEL}={ctx.run}",
-            f"  its directory:  {ctx.made or 'none'}{live if redaction.protecting() else ''}",
+            f"  its directory:  {ctx.made_directory or 'none'}{live if redaction.protecting() else ''}",
             "  remove all:  invoke clean",
         ]
     )
@@ -177,7 +182,7 @@ def how_to_look(ctx: CaseContext) -> str:
 
 def _arguments(options: VerifyOptions, junit: str = "") -> list[str]:
     return [
-        *(str(CASES / f"{group}.py") for group in ORDER),
+        *map(str, _modules()),
         "-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(CASES.parent.parent),
         "-o", f"cache_dir={run_directories.cache() / 'last-failed' / quote(options.host, safe='')}",
         *(["--last-failed"] if options.last_failed else []),

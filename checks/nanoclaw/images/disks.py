@@ -19,7 +19,7 @@ from checks.core.run_directories import Run, cache, locked
 from checks.hosts import namespace
 from checks.hosts.recipe import Account
 from checks.nanoclaw.checkout import entries
-from checks.nanoclaw.images import base, disk
+from checks.nanoclaw.images import base
 from checks.nanoclaw.images.store import Store, tools_missing
 
 _FORMAT = 2
@@ -119,10 +119,10 @@ def _make(source: ImageSource, accounts: Mapping[str, Account], directory: Path,
         for account in accounts.values():
             with (
                 progress.step(f"Writing it to a disk for uid {account.uid} (once, 1 minute)"),
-                store.twin(work / str(account.uid)) as mapped,
+                store.clone(work / str(account.uid)) as mapped,
             ):
                 mapped.map_for(source.tag, account.uid)
-                disk.make(mapped, label(account.uid), account.uid, account.subordinate, made / f"{account.uid}.ext4")
+                mapped.write_disk(label(account.uid), account.uid, account.subordinate, made / f"{account.uid}.ext4")
     (made / _NOTE).write_text(json.dumps({"name": source.name, "base": origin}))
     cache_manifest.write(made)
     made.rename(directory)

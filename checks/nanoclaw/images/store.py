@@ -12,9 +12,9 @@ from checks.nanoclaw.images.surroundings import Surroundings
 
 _PULL_BOUND = 120.0  # seconds
 
-# Podman 4.3.1 loses a directory at the root of a layer with the name of a cache mount, if the store is in the parent
-# directory of that mount: nanoclaw's build mounts /root/.cache/pnpm, and a store in /root/.cache loses /pnpm. So the
-# store is mounted at another place.
+# Podman 4.3.1 loses a directory at the root of a layer that has the name of a cache mount, if the store is in the
+# parent directory of that mount: nanoclaw's build mounts /root/.cache/pnpm, and a store in /root/.cache loses /pnpm. So
+# the store is mounted elsewhere.
 _ELSEWHERE = 'mount --no-mtab --bind "$1" "$2" && shift 2 && exec "$@"'
 
 
@@ -37,7 +37,7 @@ class Store:
     ) -> None:
         self._run("rm", "-rf", "--", str(self.directory), str(self._runroot))
 
-    def twin(self, directory: Path) -> Store:
+    def clone(self, directory: Path) -> Store:
         """A second store with the same images, as hard links."""
         # Podman's database is bound to its directory, and images don't need it.
         script = 'cp -al -- "$1" "$2" && rm -rf -- "$2/libpod" "$2/db.sql"'
@@ -80,6 +80,25 @@ class Store:
     def size(self) -> int:
         """Bytes on disk."""
         return int(self._run("du", "-s", "-B1", str(self.directory)).stdout.split()[0])
+
+    def write_disk(self, label: str, uid: int, subordinate: int, disk: Path) -> None:
+        """Write the store to a new ext4 disk, for the guest's account ``uid``.
+
+        In a rootless store, the account's own id owns root's files of images; subordinate ids, from ``subordinate`` on,
+        own the others.
+        """
+        size = self.size()
+        room = size + size // 5 + (256 << 20)
+        done = namespace.run(
+            ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-L", label,
+             "-d", str(self.directory), str(disk),
+             f"{room >> 10}k"],
+            own=uid, rest=subordinate,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise HostProblem(
+                f"A disk could not be made: {done.stderr.strip()}", "Check the free disk space of the cache."
+            )
 
     def _podman(self, *args: str, doing: str) -> None:
         done = self._run(*self._command(*args))
