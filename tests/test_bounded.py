@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from checks.capacity.wslconfig import files as wslconfig_files
+from checks.capacity.wslconfig import file as wslconfig_file
 from checks.capacity.wslconfig.command import WslconfigOptions, wslconfig
 from checks.capacity.wslconfig.validate import validate
 from checks.core import bounded
@@ -24,7 +24,7 @@ READERS: dict[str, Callable[[Path], object]] = {
         kind.__name__: partial(store.load, kind=kind)
         for kind in (Verification, HardeningRun, MutationRun, Reproduction, Capacity)
     },
-    ".wslconfig": wslconfig_files.load,
+    ".wslconfig": wslconfig_file.load,
 }
 
 
@@ -50,7 +50,7 @@ def test_a_wslconfig_without_an_end_is_wrong_usage(capsys: pytest.CaptureFixture
 @pytest.mark.parametrize("value", ["9" * 5000, "9" * 5000 + "GB", "-" + "9" * 5000, "0x" + "f" * 5000, "9." * 2500])
 @pytest.mark.parametrize("key", ["memory", "processors", "kernel", "swap", "vmIdleTimeout"])
 def test_a_value_of_any_length_is_judged(key: str, value: str) -> None:
-    source = wslconfig_files.decode(f"[wsl2]\n{key}={value}\n".encode())
+    source = wslconfig_file.decode(f"[wsl2]\n{key}={value}\n".encode())
     assert [each.line for each in validate(source)] == [2]
 
 

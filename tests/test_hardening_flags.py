@@ -131,7 +131,7 @@ def test_flags_are_set_on_every_run_before_its_own_options_and_on_nothing_else(t
 
 def test_a_case_that_the_flags_do_not_reach_says_why(cases: list[CaseInfo]) -> None:
     assert {about.id: about.against for about in cases if about.against} == {
-        "own-code": "nanoclaw's own code calls docker here, without them"
+        "own-code": "nanoclaw's own code calls docker here, without the flags"
     }
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checks.hardening.injection.configuration import Whose, hook, hook_json, whose
+from checks.hardening.injection.configuration import Author, author_of, hook, hook_json
 from checks.hardening.injection.settings import Settings, of_options, recommended
 
 WORDS = [
@@ -48,9 +48,9 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(tmp_path_factory.mktemp("hook"), of_options(WORDS))
 
 
-def written(directory: Path, wanted: Settings) -> Path:
+def written(directory: Path, required: Settings) -> Path:
     path = directory / "harden"
-    path.write_bytes(hook(wanted))
+    path.write_bytes(hook(required))
     return path
 
 
@@ -382,16 +382,16 @@ def readable(text: str) -> bool:
 
 
 def test_the_recommended_set_is_one_that_the_hook_can_set() -> None:
-    wanted = recommended()
-    assert wanted.kept == ()
-    assert whose(hook(wanted)) is Whose.OURS
+    required = recommended()
+    assert required.capabilities == ()
+    assert author_of(hook(required)) is Author.OURS
 
 
 def test_no_capability_is_given_to_a_container_that_did_not_have_it(tmp_path: Path) -> None:
-    kept = written(tmp_path, of_options([*WORDS, "--cap-add=SYS_CHROOT"]))
+    capabilities = written(tmp_path, of_options([*WORDS, "--cap-add=SYS_CHROOT"]))
     for had in ([], ["CAP_CHOWN"], None, ["CAP_SYS_CHROOT", "CAP_CHOWN"]):
         before = config()
         before["process"]["capabilities"] = {} if had is None else {"bounding": had, "permitted": had}
-        after = hardened(kept, before)["process"]["capabilities"]
+        after = hardened(capabilities, before)["process"]["capabilities"]
         assert after["bounding"] == [each for each in had or [] if each == "CAP_SYS_CHROOT"]
         assert not any(after[name] for name in after if name != "bounding")

@@ -17,8 +17,8 @@ import pytest
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.documents import examples
 from checks.hardening.injection import configuration, effect, install, state
-from checks.hardening.injection.configuration import DROP_IN, HOOK, HOOK_JSON, OLD_FILE, REFUSAL, Whose, whose
-from checks.hardening.injection.state import Found, look, obstacles, problems, require_account
+from checks.hardening.injection.configuration import DROP_IN, HOOK, HOOK_JSON, OLD_FILE, REFUSAL, Author, author_of
+from checks.hardening.injection.state import Account, conflicts, problems, read_account, require_account
 from checks.hosts.local import LocalHost
 from tests import podman
 from tests.fakes import FakeHost
@@ -36,19 +36,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     programs.mkdir()
     podman.install(programs)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    monkeypatch.setattr(install, "look", lambda host: plain(look(host)))
+    monkeypatch.setattr(install, "read_account", lambda host: plain(read_account(host)))
     return directory
 
 
-def plain(found: Found, **more: object) -> Found:
+def plain(found: Account, **more: object) -> Account:
     ours = {path: data for path, data in found.files.items() if path.startswith(found.home)}
     usual = {"uid": 1500, "user": "someone", "owner": "1500 someone", "version": "5.4.2", "services": None}
     values = {**usual, "controllers": ("cpu", "memory", "pids"), "files": ours, **more}
     return dataclasses.replace(found, **values)  # type: ignore[arg-type]
 
 
-def here(**more: object) -> Found:
-    return plain(look(LocalHost()), **more)
+def here(**more: object) -> Account:
+    return plain(read_account(LocalHost()), **more)
 
 
 def tree(home: Path) -> set[str]:
@@ -83,7 +83,7 @@ def test_it_is_installed_once_and_removed_without_a_trace(home: Path, capsys: py
     assert problems(here()) == []
     capsys.readouterr()
     assert install.install(LocalHost(), dry_run=False) == Exit.OK
-    assert "installed already" in capsys.readouterr().out
+    assert "Already installed" in capsys.readouterr().out
     (settings(home) / REFUSAL).write_text("nanoclaw hardening: the container was not started: x.\n")
     assert install.uninstall(LocalHost(), dry_run=False) == Exit.OK
     assert tree(home) == {".config"}
@@ -94,7 +94,7 @@ def test_a_dry_run_prints_exactly_what_would_be_written(home: Path, capsys: pyte
     assert install.install(LocalHost(), dry_run=True) == Exit.OK
     printed = capsys.readouterr().out
     assert tree(home) == set()
-    for file in here().wanted:
+    for file in here().required:
         assert f"==> {file.path} (mode {file.mode:o})\n{file.data.decode()}" in printed
     assert "In force" not in printed
     install.install(LocalHost(), dry_run=False)
@@ -110,7 +110,7 @@ def test_a_file_of_the_users_is_never_overwritten(home: Path, name: str, capsys:
     file.write_text("# mine\n")
     before = tree(home)
     assert install.install(LocalHost(), dry_run=False) == Exit.CASE_FAILED
-    assert f"{file} is there already and is not ours" in capsys.readouterr().out
+    assert f"{file} already exists and is not ours" in capsys.readouterr().out
     assert (tree(home), file.read_text()) == (before, "# mine\n")
     assert install.uninstall(LocalHost(), dry_run=False) == Exit.OK
     assert file.read_text() == "# mine\n"
@@ -125,7 +125,7 @@ def test_a_file_of_ours_that_was_changed_is_the_users(home: Path) -> None:
     assert install.uninstall(LocalHost(), dry_run=False) == Exit.CASE_FAILED
     assert tree(home) == before
     assert "pids='512'" in file.read_text()
-    assert any("changed by hand" in each for each in problems(here()))
+    assert any("was edited" in each for each in problems(here()))
 
 
 def test_an_older_file_of_ours_is_brought_up_to_date(home: Path) -> None:
@@ -160,8 +160,8 @@ def test_the_users_other_files_stay(home: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[engine]\nhooks_dir = ['/x']\n", "hook directories of its own"),
-        ("[ENGINE]\nHooks_Dir = ['/x']\n", "hook directories of its own"),
+        ("[engine]\nhooks_dir = ['/x']\n", "sets hooks_dir"),
+        ("[ENGINE]\nHooks_Dir = ['/x']\n", "sets hooks_dir"),
         ("[containers]\nUserNS = 'auto'\n", "sets userns"),
         ("[containers]\nuserns = 'host'\n", "sets userns"),
     ],
@@ -173,7 +173,7 @@ def test_a_file_that_ours_does_not_go_with_stops_it(home: Path, text: str, said:
     assert install.install(LocalHost(), dry_run=False) == Exit.CASE_FAILED
     assert mine.read_bytes() == text.encode("latin-1")
     assert not (settings(home) / HOOK).exists()
-    assert any(said in each for each in obstacles(here()))
+    assert any(said in each for each in conflicts(here()))
     assert any(said in each for each in problems(here()))
 
 
@@ -184,7 +184,7 @@ def test_containers_conf_in_the_environment_is_a_problem(home: Path) -> None:
 
 
 def test_before_podman_4_the_drop_in_is_the_only_file_that_is_read(home: Path) -> None:
-    paths = [file.path for file in here(version="3.0.1").wanted]
+    paths = [file.path for file in here(version="3.0.1").required]
     assert paths[-1] == f"{settings(home)}/{OLD_FILE}"
 
 
@@ -236,7 +236,7 @@ def test_a_variable_that_overrides_it_is_named(
     override = tmp_path / "override.conf"
     override.write_text("[engine]\nhooks_dir = []\n")
     monkeypatch.setenv(variable, str(override) if variable.endswith("OVERRIDE") else "host")
-    with pytest.raises(HostProblem, match=f"Set as well by: {variable}"):
+    with pytest.raises(HostProblem, match=f"Also set by: {variable}"):
         install.install(LocalHost(), dry_run=dry_run)
     assert tree(home) == set()
 
@@ -273,7 +273,7 @@ def test_what_has_no_effect_once_it_is_in_place_is_taken_back(
             write(home, file.path.removeprefix(f"{settings(home)}/"), file.data).chmod(0o700)
     before = snapshot(home)
     monkeypatch.setenv("FAKE_PODMAN", "only-copies")
-    with pytest.raises(HostProblem, match=r"no-new-privileges \(NoNewPrivs 0\).*put back as it was"):
+    with pytest.raises(HostProblem, match=r"no-new-privileges \(NoNewPrivs 0\).*previous files were restored"):
         install.install(LocalHost(), dry_run=False)
     assert snapshot(home) == before
     assert "In force" not in capsys.readouterr().out
@@ -286,7 +286,7 @@ def test_installed_and_no_longer_in_force_is_not_reported_as_in_force(
     assert "In force from the next container on" in capsys.readouterr().out
     write(home, "containers.conf.d/99-mine.conf", "[engine]\nhooks_dir = []\n")
     for dry_run in (True, False):
-        with pytest.raises(HostProblem, match="left as it is"):
+        with pytest.raises(HostProblem, match="left unchanged"):
             install.install(LocalHost(), dry_run=dry_run)
     assert "In force" not in capsys.readouterr().out
 
@@ -317,8 +317,8 @@ def test_the_environment_of_services_is_asked_too(home: Path, tmp_path: Path, mo
     runner = tmp_path / "bin" / "systemd-run"
     runner.write_text('#!/bin/sh\nwhile [ "${1#--}" != "$1" ]; do shift; done\nPODMAN_USERNS=host exec "$@"\n')
     runner.chmod(0o755)
-    with_services = lambda host: plain(look(host), services=("PODMAN_USERNS=host",))  # noqa: E731
-    monkeypatch.setattr(install, "look", with_services)
+    with_services = lambda host: plain(read_account(host), services=("PODMAN_USERNS=host",))  # noqa: E731
+    monkeypatch.setattr(install, "read_account", with_services)
     with pytest.raises(HostProblem, match="as a service of the user's systemd: not in force: user namespace"):
         install.install(LocalHost(), dry_run=False)
     assert tree(home) == set()
@@ -328,7 +328,7 @@ def test_the_environment_of_services_is_asked_too(home: Path, tmp_path: Path, mo
 def test_what_the_host_has_no_means_for_must_be_accepted(
     home: Path, monkeypatch: pytest.MonkeyPatch, dry_run: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(install, "look", lambda host: here(controllers=("pids",)))
+    monkeypatch.setattr(install, "read_account", lambda host: here(controllers=("pids",)))
     with pytest.raises(HostProblem, match=r"memory, cpus can't be set.*--accept-missing"):
         install.install(LocalHost(), dry_run=dry_run)
     assert tree(home) == set()
@@ -371,7 +371,7 @@ def test_the_drop_in_names_the_hooks_directory_whatever_the_home_is_called(name:
 
 @pytest.mark.parametrize("name", ["a\nb", "a\x1bb", "\udcff"])
 def test_a_home_that_no_file_can_name_is_refused(home: Path, name: str) -> None:
-    with pytest.raises(HostProblem, match="can't name"):
+    with pytest.raises(HostProblem, match="can't contain"):
         require_account(here(home=f"/home/{name}"))
 
 
@@ -419,7 +419,7 @@ def test_a_pipe_among_the_settings_is_named_at_once(home: Path) -> None:
     os.mkfifo(settings / "90-pipe.conf")
     begun = time.monotonic()
     with pytest.raises(HostProblem, match=r"90-pipe\.conf is a pipe"):
-        look(LocalHost())
+        read_account(LocalHost())
     assert time.monotonic() - begun < 10
 
 
@@ -429,14 +429,14 @@ def test_a_settings_file_without_end_is_not_read_to_its_end(home: Path) -> None:
     with (settings / "containers.conf").open("wb") as file:
         file.truncate(1 << 33)  # 8 GiB, none of it on the disk
     with pytest.raises(HostProblem, match=r"containers\.conf has more than \d+ bytes"):
-        look(LocalHost())
+        read_account(LocalHost())
 
 
 @pytest.mark.parametrize("name", [HOOK, HOOK_JSON, DROP_IN])
-@pytest.mark.parametrize("suffix", [configuration.ASIDE, configuration.BEFORE])
+@pytest.mark.parametrize("suffix", [configuration.PART_SUFFIX, configuration.BACKUP_SUFFIX])
 @pytest.mark.parametrize("act", ["install", "uninstall"])
 def test_what_a_killed_write_left_is_cleaned(home: Path, name: str, suffix: str, act: str) -> None:
-    half = next(file for file in here().wanted if file.path.endswith(name)).data[:200]
+    half = next(file for file in here().required if file.path.endswith(name)).data[:200]
     left = write(home, f"{name}{suffix}", half)
     if act == "install":
         assert install.install(LocalHost(), dry_run=False) == Exit.OK
@@ -453,7 +453,7 @@ def test_removed_is_printed_of_what_is_gone(
     assert install.install(LocalHost(), dry_run=False) == Exit.OK
     capsys.readouterr()
 
-    def half(host: LocalHost, found: Found, paths: Sequence[str]) -> str:
+    def half(host: LocalHost, found: Account, paths: Sequence[str]) -> str:
         (settings(home) / DROP_IN).unlink()
         raise HostProblem("the connection is gone")
 
@@ -469,16 +469,16 @@ def test_a_write_that_fails_leaves_everything_as_it_was(home: Path) -> None:
     write(home, HOOK, older[0].data)
     (settings(home) / HOOK_JSON / "x").mkdir(parents=True)
     before = snapshot(home)
-    files = here().wanted
+    files = here().required
     with pytest.raises(HostProblem, match="writing the configuration"):
         install.place(LocalHost(), [files[0], files[2], dataclasses.replace(files[1], path=f"{files[1].path}/x")])
     assert snapshot(home) == before
 
 
 def test_what_was_installed_under_podman_3_goes_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(install, "look", lambda host: here(version="3.0.1"))
+    monkeypatch.setattr(install, "read_account", lambda host: here(version="3.0.1"))
     assert install.install(LocalHost(), dry_run=False) == Exit.OK
-    monkeypatch.setattr(install, "look", lambda host: here(version="4.3.1"))
+    monkeypatch.setattr(install, "read_account", lambda host: here(version="4.3.1"))
     assert install.install(LocalHost(), dry_run=False) == Exit.OK
     assert problems(here()) == []
     assert install.uninstall(LocalHost(), dry_run=False) == Exit.OK
@@ -486,27 +486,27 @@ def test_what_was_installed_under_podman_3_goes_too(home: Path, monkeypatch: pyt
 
 
 def test_root_is_refused(home: Path) -> None:
-    with pytest.raises(WrongUsage, match="plain user"):
+    with pytest.raises(WrongUsage, match="You are root"):
         require_account(here(uid=0))
 
 
 def test_another_users_home_is_refused(home: Path) -> None:
-    with pytest.raises(WrongUsage, match=r"belongs to other and not to someone"):
+    with pytest.raises(WrongUsage, match=r"belongs to other not to someone"):
         require_account(here(owner="1600 other"))
 
 
 def test_a_home_that_is_not_there_is_refused(home: Path) -> None:
-    with pytest.raises(HostProblem, match="is not there"):
+    with pytest.raises(HostProblem, match="does not exist"):
         require_account(here(owner=""))
 
 
 def test_another_directory_of_settings_is_refused(home: Path) -> None:
     with pytest.raises(WrongUsage, match="XDG_CONFIG_HOME"):
-        require_account(here(elsewhere="/elsewhere/containers"))
+        require_account(here(xdg_directory="/elsewhere/containers"))
 
 
 def test_a_directory_that_can_not_be_written_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(install, "look", lambda host: here(locked=str(home)))
+    monkeypatch.setattr(install, "read_account", lambda host: here(locked=str(home)))
     for dry_run in (True, False):
         with pytest.raises(HostProblem, match="nothing was installed"):
             install.install(LocalHost(), dry_run=dry_run)
@@ -518,14 +518,14 @@ def test_a_file_in_place_of_a_directory_is_named(home: Path) -> None:
     write(home, "containers.conf.d", "")
     before = snapshot(home)
     for dry_run in (True, False):
-        with pytest.raises(HostProblem, match=r"containers.conf.d is no directory"):
+        with pytest.raises(HostProblem, match=r"containers.conf.d is not a directory"):
             install.install(LocalHost(), dry_run=dry_run)
     assert snapshot(home) == before
 
 
 def test_an_interrupted_write_leaves_no_half_of_a_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The archive ends in the middle of the last file: none of them takes its place."""
-    files = here().wanted
+    files = here().required
     real = LocalHost.run_checked
 
     def cut(self: LocalHost, argv: list[str], *, stdin: bytes = b"", timeout: float = 20, doing: str = "") -> object:
@@ -538,11 +538,11 @@ def test_an_interrupted_write_leaves_no_half_of_a_file(home: Path, monkeypatch: 
 
 
 def test_a_digest_tells_whose_a_file_is(home: Path) -> None:
-    for file in here().wanted:
-        assert whose(file.data) is Whose.OURS
-        assert whose(file.data + b"\n") is Whose.EDITED
-    assert whose(b"") is Whose.THEIRS
-    assert state.look(LocalHost()).home == str(home)
+    for file in here().required:
+        assert author_of(file.data) is Author.OURS
+        assert author_of(file.data + b"\n") is Author.EDITED
+    assert author_of(b"") is Author.USER
+    assert state.read_account(LocalHost()).home == str(home)
 
 
 def test_the_shipped_examples_are_what_is_installed() -> None:
@@ -568,7 +568,7 @@ def test_the_version_is_known_whatever_podman_thinks_of_a_broken_file(home: Path
     directory = tmp_path / "programs"
     directory.mkdir()
     broken = '[ "$CONTAINERS_CONF" = /dev/null ] && echo podman version 5.4.2 || exit 1'
-    assert look(FakeHost(directory, {"podman": broken})).version == "5.4.2"
+    assert read_account(FakeHost(directory, {"podman": broken})).version == "5.4.2"
 
 
 @pytest.mark.parametrize("name", ["registries.conf.nanoclaw-before", "containers.conf.nanoclaw-part"])
@@ -580,7 +580,7 @@ def test_a_backup_of_the_users_own_stays(home: Path, name: str) -> None:
 
 
 def test_what_a_killed_write_left_stays_where_nothing_is_installed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = write(home, f"{DROP_IN}{configuration.ASIDE}", b"half")
+    left = write(home, f"{DROP_IN}{configuration.PART_SUFFIX}", b"half")
     monkeypatch.setenv("FAKE_PODMAN", "no-hardened")
     with pytest.raises(HostProblem, match="Nothing was installed"):
         install.install(LocalHost(), dry_run=False)

@@ -133,7 +133,7 @@ def test_documents_of_a_run_are_well_formed_and_carry_no_controls(tmp_path: Path
 
 def test_a_key_in_what_can_not_be_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("checks.hosts.base.Host.remove_private_directories", lambda account, name: False)
-    with pytest.raises(HostProblem, match="which may hold the key, could not be removed"):
+    with pytest.raises(HostProblem, match="could not be removed; they may contain the key"):
         verified(tmp_path, live=True, keep=True)
 
 

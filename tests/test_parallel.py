@@ -6,17 +6,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from checks.capacity import command, measure, sampling, table
 from checks.capacity.command import ParallelOptions
-from checks.capacity.measure import LoadSession, Step, Turn, climb
-from checks.capacity.sampling import Samples, Usage, parse
+from checks.capacity.measure import LoadSession, climb
+from checks.capacity.sampling import Samples, parse
 from checks.capacity.wslconfig.plan import plan
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.progress import Progress
@@ -27,7 +26,7 @@ from checks.engine.docker import Record
 from checks.engine.expect import Mismatch
 from checks.engine.prepared_host import PreparedHost
 from checks.evidence import store
-from checks.evidence.model import Capacity
+from checks.evidence.model import Browser, Capacity, CapacityStep, Container, HostLoad, Turn
 from checks.evidence.store import Provenance
 from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw import provider
@@ -39,8 +38,19 @@ MIB = 1 << 20
 FLAGS = flags.load().recommended()
 
 
-def a_round(available: int, *, kills: int = 0, swap_free: int = 100, **containers: dict[str, int]) -> str:
-    """A round of the sampler's output; sizes in MiB, of containers in bytes."""
+def container(
+    memory: int | None, unreclaimable: int | None, tasks: int | None, *kernel_peaks: Literal["memory", "tasks"]
+) -> Container:
+    return Container(memory=memory, unreclaimable=unreclaimable, tasks=tasks, kernel_peaks=list(kernel_peaks))
+
+
+def load(**values: int) -> HostLoad:
+    zero = {"samples": 1, "total": 0, "swap": 0, "available": 0, "min_available": 0, "swap_used": 0, "oom_kills": 0}
+    return HostLoad(**{**zero, **values})
+
+
+def sample(available: int, *, kills: int = 0, swap_free: int = 100, **containers: dict[str, int]) -> str:
+    """One sample of the script's output; the host's sizes in MiB, the containers' in bytes."""
     lines = []
     for name, counts in containers.items():
         at = f"/sys/fs/cgroup/user.slice/libpod-{name}.scope"
@@ -51,48 +61,50 @@ def a_round(available: int, *, kills: int = 0, swap_free: int = 100, **container
     for name, value in (("Total", 3000), ("Available", available)):
         lines.append(f"/proc/meminfo:Mem{name}:        {value * 1024} kB")
     lines += ["/proc/meminfo:SwapTotal:        102400 kB", f"/proc/meminfo:SwapFree:  {swap_free * 1024} kB"]
-    return "\n".join([*lines, f"/proc/vmstat:oom_kill {kills}", "round\n"])
+    return "\n".join([*lines, f"/proc/vmstat:oom_kill {kills}", "sample\n"])
 
 
-def test_the_most_and_the_least_of_all_rounds_are_kept() -> None:
-    first = a_round(
+def test_the_peaks_of_all_samples_are_kept() -> None:
+    first = sample(
         2500, a={"memory_current": 10, "memory_peak": 50, "anon": 7, "shmem": 1, "pids_current": 3, "pids_peak": 9}
     )
     both = {"memory_current": 40, "memory_peak": 60, "anon": 20, "shmem": 2, "pids_current": 2, "pids_peak": 9}
-    second = a_round(2000, a=both, b=dict(both, memory_current=5))
-    third = a_round(2200, kills=2, swap_free=70, a=both)
-    seen = parse(first + second + third)
-    assert seen.containers["a"] == Usage(60, 22, 9, ("memory", "tasks"))
-    assert (seen.total, seen.available, seen.least_available) == (3000 * MIB, 2500 * MIB, 2000 * MIB)
-    assert (seen.together, seen.together_used, seen.swapped, seen.out_of_memory) == (45, 44, 30 * MIB, 2)
+    second = sample(2000, a=both, b=dict(both, memory_current=5))
+    third = sample(2200, kills=2, swap_free=70, a=both)
+    samples = parse(first + second + third)
+    assert samples.containers["a"] == container(60, 22, 9, "memory", "tasks")
+    assert samples.host == load(
+        samples=3, total=3000 * MIB, swap=100 * MIB, available=2500 * MIB, min_available=2000 * MIB,
+        swap_used=30 * MIB, oom_kills=2, containers_memory=45, containers_unreclaimable=44,
+    )  # fmt: skip
 
 
-def test_a_kernel_without_high_water_marks_gives_the_largest_sample_and_says_so() -> None:
-    seen = parse(
-        "".join(a_round(2500, a={"memory_current": size, "pids_current": size // 10}) for size in (30, 70, 50))
+def test_without_kernel_peaks_the_largest_sample_is_used() -> None:
+    samples = parse(
+        "".join(sample(2500, a={"memory_current": size, "pids_current": size // 10}) for size in (30, 70, 50))
     )
-    assert seen.containers["a"] == Usage(70, None, 7, ())
+    assert samples.containers["a"] == container(70, None, 7)
 
 
-def test_half_a_round_does_not_count_and_kills_from_before_do_not_either() -> None:
-    text = a_round(2500, kills=3) + a_round(2400, kills=3) + a_round(10, kills=9)[:-4]
-    seen = parse(text)
-    assert (seen.rounds, seen.least_available, seen.out_of_memory) == (2, 2400 * MIB, 0)
+def test_an_incomplete_sample_and_earlier_kills_are_ignored() -> None:
+    text = sample(2500, kills=3) + sample(2400, kills=3) + sample(10, kills=9)[:-4]
+    host = parse(text).host
+    assert (host.samples, host.min_available, host.oom_kills) == (2, 2400 * MIB, 0)
 
 
-def test_a_host_without_control_groups_of_containers_counts_nothing_of_them() -> None:
-    seen = parse(a_round(2500))
-    assert (seen.containers, seen.together) == ({}, None)
-    assert table.size(seen.together) == table.UNKNOWN
+def test_without_cgroups_containers_are_not_counted() -> None:
+    samples = parse(sample(2500))
+    assert (samples.containers, samples.host.containers_memory) == ({}, None)
+    assert table.size(samples.host.containers_memory) == table.UNKNOWN
 
 
-def bench_of(host: FakeHost, tmp_path: Path) -> CaseContext:
+def context_of(host: FakeHost, tmp_path: Path) -> CaseContext:
     ctx = CaseContext(host.pretend(), RunScope("run", "run"), "parallel", Record())
     ctx._directory = str(tmp_path)
     return ctx
 
 
-def test_the_sampler_reads_the_counts_of_the_container_whose_id_docker_left(tmp_path: Path) -> None:
+def test_the_sampler_reads_the_cgroup_of_a_container_by_its_id_file(tmp_path: Path) -> None:
     group = tmp_path / "libpod-abc.scope"
     group.mkdir()
     for name, content in {
@@ -101,17 +113,17 @@ def test_the_sampler_reads_the_counts_of_the_container_whose_id_docker_left(tmp_
     }.items():  # fmt: skip
         (group / name).write_text(content)
     host = FakeHost(tmp_path, {"find": f'case "$*" in *libpod-abc*) echo {group} ;; esac'})
-    with sampling.sampling(bench_of(host, tmp_path), 60) as sampler:
+    with sampling.sampling(context_of(host, tmp_path), 60) as sampler:
         [_, cidfile] = sampler.options("one")
-        assert sampler.another().containers == {}
+        assert sampler.wait_for_sample().containers == {}
         Path(cidfile).write_text("abc")  # as Podman writes it: without a newline
-        assert sampler.another().containers == {"one": Usage(300, 75, 40, ("memory", "tasks"))}
-        Path(cidfile).unlink()  # as Podman does with the container: what is known stays known
-        assert sampler.another().containers["one"].memory == 300
+        assert sampler.wait_for_sample().containers == {"one": container(300, 75, 40, "memory", "tasks")}
+        Path(cidfile).unlink()  # as Podman does when it removes the container; earlier values are kept
+        assert sampler.wait_for_sample().containers["one"].memory == 300
 
 
 def test_the_sampler_ends_with_its_block(tmp_path: Path) -> None:
-    with sampling.sampling(bench_of(FakeHost(tmp_path), tmp_path), 60) as sampler:
+    with sampling.sampling(context_of(FakeHost(tmp_path), tmp_path), 60) as sampler:
         process = sampler._process
         assert process.running()
     assert not process.running()
@@ -121,14 +133,14 @@ def test_the_sampler_ends_with_its_block(tmp_path: Path) -> None:
 def test_a_host_whose_memory_cannot_be_read_is_unusable(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, {"sh": "echo no shell >&2; exit 1"})
     with (
-        pytest.raises(HostProblem, match="no memory could be read: no shell"),
-        sampling.sampling(bench_of(host, tmp_path), 60),
+        pytest.raises(HostProblem, match="Memory can't be read on fake: no shell"),
+        sampling.sampling(context_of(host, tmp_path), 60),
     ):
         pass
 
 
 @given(st.integers(1, 60), st.integers(0, 70))
-def test_the_largest_that_fits_is_found_whatever_it_is(most: int, limit: int) -> None:
+def test_the_largest_number_that_fits_is_found(most: int, limit: int) -> None:
     tried: list[int] = []
     for number in climb(most, lambda number: number <= limit):
         tried.append(number)
@@ -141,35 +153,35 @@ def test_the_largest_that_fits_is_found_whatever_it_is(most: int, limit: int) ->
 
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadSession:
-    """A host on which agents are made by the test's own smoke, and on which a sampler sees nothing of them."""
+    """A host with a fake sampler; the test replaces ``smoke``."""
     host = FakeHost(tmp_path).pretend()
 
-    class Nothing:
+    class FakeSampler:
         def options(self, name: str) -> list[str]:
             return ["--cidfile", name]
 
-        def another(self) -> Samples:
-            return Samples(rounds=3, total=3, available=2, least_available=1, containers={"0": Usage(5, 4, 3)})
+        def wait_for_sample(self) -> Samples:
+            return Samples(load(), {"0": container(5, 4, 3)})
 
-    monkeypatch.setattr(measure, "sampling", lambda ctx, bound: contextlib.nullcontext(Nothing()))
+    monkeypatch.setattr(measure, "sampling", lambda ctx, timeout: contextlib.nullcontext(FakeSampler()))
     prepared = PreparedHost(host, "recommended", RunScope("run", "run"), cast("Any", None))
     return LoadSession(prepared, cast("AgentHandle", None), Progress(), ["--read-only"])
 
 
 def agents_that(monkeypatch: pytest.MonkeyPatch, behave: Any) -> list[list[str]]:
-    asked = []
+    started = []
 
     def smoke(
         prepared: PreparedHost, handle: AgentHandle, flags: list[str], *, case: str, factor: float, look: Any
     ) -> None:
-        asked.append(flags)
+        started.append(flags)
         behave(int(case.rpartition("-")[2]), lambda: look(SimpleNamespace(began=time.monotonic())))
 
     monkeypatch.setattr(measure, "smoke", smoke)
-    return asked
+    return started
 
 
-def test_agents_live_until_all_have_answered(session: LoadSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agents_run_until_all_have_answered(session: LoadSession, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
 
     def behave(at: int, look: Any) -> None:
@@ -178,16 +190,16 @@ def test_agents_live_until_all_have_answered(session: LoadSession, monkeypatch: 
         look()
         events.append("ended")
 
-    asked = agents_that(monkeypatch, behave)
+    started = agents_that(monkeypatch, behave)
     step = session.agents(3)
     assert events == ["answered"] * 3 + ["ended"] * 3
     assert step.fits
-    assert step.turns[0].usage == Usage(5, 4, 3)
-    assert sorted(asked) == [["--read-only", "--cidfile", str(at)] for at in range(3)]
-    assert step.bound == 1800
+    assert step.turns[0].container == container(5, 4, 3)
+    assert sorted(started) == [["--read-only", "--cidfile", str(at)] for at in range(3)]
+    assert step.timeout == 1800
 
 
-def test_an_agent_that_fails_keeps_nobody_waiting(session: LoadSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_agent_does_not_block_the_others(session: LoadSession, monkeypatch: pytest.MonkeyPatch) -> None:
     def behave(at: int, look: Any) -> None:
         if at == 1:
             raise Mismatch("an answer from the agent", "none; docker ended with status 137")
@@ -210,7 +222,7 @@ def test_an_agent_that_does_not_end_after_its_answer_does_not_fit(
     assert not session.agents(1).fits
 
 
-def test_a_host_that_fell_silent_under_the_load_and_is_back_is_a_finding(
+def test_a_host_that_stops_responding_and_recovers_fails_the_step(
     session: LoadSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def behave(at: int, look: Any) -> None:
@@ -220,10 +232,10 @@ def test_a_host_that_fell_silent_under_the_load_and_is_back_is_a_finding(
 
     agents_that(monkeypatch, behave)
     step = session.agents(2)
-    assert (step.fits, step.trouble, step.answered) == (False, "fake stopped answering.", 1)
+    assert (step.fits, step.host_error, step.answered) == (False, "fake stopped answering.", 1)
 
 
-def test_a_host_that_does_not_come_back_is_unusable(session: LoadSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_does_not_recover_is_unusable(session: LoadSession, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*args: Any, **options: Any) -> None:
         raise HostProblem("it is gone")
 
@@ -233,54 +245,56 @@ def test_a_host_that_does_not_come_back_is_unusable(session: LoadSession, monkey
         session.agents(1)
 
 
-def test_all_answers_with_a_process_killed_for_want_of_memory_do_not_fit() -> None:
-    turns = (Turn("", 5.0), Turn("", 6.0))
-    assert Step(2, 1800, turns, Samples(rounds=1)).fits
-    killed = Step(2, 1800, turns, Samples(rounds=1, out_of_memory=1))
-    assert not killed.fits
-    assert table.why_not(killed.as_json()) == "the kernel killed 1 process for want of memory"
+def test_a_kill_for_lack_of_memory_fails_the_step(session: LoadSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    agents_that(monkeypatch, lambda at, look: look())
+    assert session.agents(2).fits
+    samples = Samples(load(oom_kills=1))
+    sampler = SimpleNamespace(options=lambda name: [], wait_for_sample=lambda: samples)
+    monkeypatch.setattr(measure, "sampling", lambda ctx, timeout: contextlib.nullcontext(sampler))
+    step = session.agents(2)
+    assert not step.fits
+    assert table.why_not(step) == "the kernel killed 1 process for lack of memory"
 
 
-def a_step(number: int, *, answered: int | None = None) -> dict[str, Any]:
-    failures = number - (number if answered is None else answered)
+def a_step(number: int, *, answered: int | None = None) -> CapacityStep:
+    answered = number if answered is None else answered
     turns = [
         Turn(
-            "expected an answer, got none" if at < failures else "",
-            60.0 + at,
-            Usage(200 * MIB, 150 * MIB, 41, ("memory",)),
+            failure="expected an answer, got none" if at < number - answered else "",
+            seconds=60.0 + at,
+            container=container(200 * MIB, 150 * MIB, 41, "memory"),
         )
         for at in range(number)
     ]
-    samples = Samples(
-        rounds=9, total=2950 * MIB, available=2700 * MIB, least_available=(2700 - 250 * number) * MIB,
-        together=220 * number * MIB, together_used=160 * number * MIB,
+    host = load(
+        samples=9, total=2950 * MIB, available=2700 * MIB, min_available=(2700 - 250 * number) * MIB,
+        containers_memory=220 * number * MIB, containers_unreclaimable=160 * number * MIB,
     )  # fmt: skip
-    return Step(number, 1800, tuple(turns), samples).as_json()
+    return CapacityStep(
+        agents=number, answered=answered, fits=answered == number, timeout=1800, seconds=59.0 + number, turns=turns,
+        host=host,
+    )  # fmt: skip
+
+
+def browser() -> Browser:
+    return Browser(rendered=True, seconds=20.5, container=container(418 * MIB, 300 * MIB, 140, "memory", "tasks"))
 
 
 def evidence(
-    directory: Path, *steps: dict[str, Any], facts: Any = DEBIAN_13, slowness: float = 3, flags: Any = FLAGS
+    directory: Path, *steps: CapacityStep, facts: Any = DEBIAN_13, slowness: float = 3, flags: Any = FLAGS
 ) -> Path:
-    found = {
-        "slowness": slowness,
-        "flags": flags,
-        "most": 8,
-        "browser": {
-            "rendered": True,
-            "seconds": 20.5,
-            "container": measure.told(Usage(418 * MIB, 300 * MIB, 140, ("memory", "tasks"))),
-        },
-        "steps": list(steps),
-    }
-    values = {**Provenance("debian-13", "recommended", facts).values(), "seconds": 500, "agent": "the stand-in"}
-    return store.save(store.build(Capacity, {**values, **found}), directory)
+    values = {
+        **Provenance("debian-13", "recommended", facts).values(), "seconds": 500, "agent": "the stub agent",
+        "slowness": slowness, "flags": flags, "max_agents": 8, "browser": browser(), "steps": list(steps),
+    }  # fmt: skip
+    return store.save(store.build(Capacity, values), directory)
 
 
-def committed(directory: Path) -> list[dict[str, Any]]:
-    return [msgspec.to_builtins(each) for each in store.committed(Capacity, directory)]
+def committed(directory: Path) -> list[Capacity]:
+    return store.committed(Capacity, directory)
 
 
-def test_what_was_measured_is_written_read_and_rendered(tmp_path: Path) -> None:
+def test_evidence_is_written_loaded_and_rendered(tmp_path: Path) -> None:
     evidence(tmp_path, a_step(1), a_step(2), a_step(4, answered=1))
     text = parallel.text(committed(tmp_path), FLAGS)
     assert "| an agent's turn | 60 | 200 MiB | 150 MiB | 41 |" in text
@@ -288,28 +302,28 @@ def test_what_was_measured_is_written_read_and_rendered(tmp_path: Path) -> None:
     assert "| 2 | 2 | 61 | 440 MiB | 320 MiB | 2200 MiB | yes |" in text
     assert "| 4 | 1 | 63 | 880 MiB | 640 MiB | 1700 MiB | no: " in text
     assert "**2 at once fit on debian-13, 4 do not.**" in text
-    assert "For 2 the formula asks for 10 GB" in text
-    assert "are no seconds of your machine" in text
-    assert "no high-water mark of tasks" in text
-    assert "418 MiB was the most that one container took" in text
-    assert "**`--pids-limit=256` leaves room**: 140 processes and threads were the most" in text
+    assert "For 2, the formula gives 10 GB" in text
+    assert "Its times don't apply to your machine" in text
+    assert "does not record a container's peak of tasks" in text
+    assert "one container used at most 418 MiB" in text
+    assert "**`--pids-limit=256` leaves room**: one container had at most 140 processes and threads" in text
 
 
-def test_where_all_fit_the_document_claims_no_limit(tmp_path: Path) -> None:
+def test_if_all_fit_the_document_claims_no_limit(tmp_path: Path) -> None:
     evidence(tmp_path, a_step(1), a_step(2), slowness=1)
     text = parallel.text(committed(tmp_path), FLAGS)
-    assert "where they stop fitting was not reached" in text
+    assert "More were not tried, so the limit is unknown" in text
     assert "emulated" not in text
 
 
-def test_without_evidence_the_document_claims_nothing_measured() -> None:
+def test_without_evidence_the_document_has_no_measurements() -> None:
     text = parallel.text([], FLAGS)
     assert "**Nothing yet**" in text
     assert "MiB" not in text
     assert "leaves room" not in text
 
 
-def test_the_table_of_the_document_is_the_formulas() -> None:
+def test_the_first_table_follows_the_formula() -> None:
     text = parallel.text([], FLAGS)
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ") and "GB" in line]
     assert [int(row[0]) for row in rows] == list(range(1, 9))
@@ -317,13 +331,13 @@ def test_the_table_of_the_document_is_the_formulas() -> None:
         assert row[1:4] == [plan(int(row[0])).settings()[key] for key in ("memory", "processors", "swap")]
 
 
-def test_evidence_under_other_flags_is_refused(tmp_path: Path) -> None:
+def test_evidence_with_other_flags_is_refused(tmp_path: Path) -> None:
     evidence(tmp_path, a_step(1), flags=["--read-only"])
     with pytest.raises(WrongUsage, match="other flags than the recommended ones"):
         parallel.text(committed(tmp_path), FLAGS)
 
 
-def test_evidence_of_another_host_or_of_nothing_is_refused(tmp_path: Path) -> None:
+def test_evidence_of_another_host_or_without_steps_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WrongUsage, match="is not evidence of debian-13"):
         store.load(evidence(tmp_path, a_step(1), facts=DEBIAN_12), Capacity)
     path = evidence(tmp_path, a_step(1))
@@ -333,37 +347,27 @@ def test_evidence_of_another_host_or_of_nothing_is_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reason"),
     [
         (ParallelOptions(most="0"), "--most is “0”"),
         (ParallelOptions(most="many"), "--most is “many”"),
-        (ParallelOptions(most="101"), "100 agents at once are the most"),
+        (ParallelOptions(most="101"), "at most 100 agents"),
         (ParallelOptions(evidence="/no/such/directory"), "the directory /no/such does not exist"),
         (ParallelOptions(host="debian-99"), "debian-99"),
         (ParallelOptions(timeout_factor="0"), "--timeout-factor"),
     ],
 )
-def test_wrong_usage_is_told_before_anything_starts(
-    options: ParallelOptions, told: str, capsys: pytest.CaptureFixture[str]
+def test_wrong_usage_is_reported_before_anything_starts(
+    options: ParallelOptions, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command.parallel(options) is Exit.WRONG_USAGE
-    assert told in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("limit", "status"), [(9, Exit.OK), (2, Exit.CASE_FAILED), (0, Exit.CASE_FAILED)])
-def test_the_exit_status_says_whether_the_number_asked_for_fits(
+def test_the_exit_status_depends_on_whether_the_number_asked_for_fits(
     limit: int, status: Exit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Told:
-        def __init__(self, number: int) -> None:
-            self.fits = number <= limit
-            self.agents, self.trouble = number, ""
-
-        def as_json(self) -> dict[str, Any]:
-            return a_step(self.agents, answered=None if self.fits else 0)
-
-    sight = SimpleNamespace(rendered=True, failure="", seconds=20.0)
-
     @contextlib.contextmanager
     def ready(*args: Any, **options: Any) -> Iterator[PreparedHost]:
         host = FakeHost(tmp_path).pretend(DEBIAN_13)
@@ -373,8 +377,10 @@ def test_the_exit_status_says_whether_the_number_asked_for_fits(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(provider, "prepared", ready)
     monkeypatch.setattr(LoadSession, "prepare", lambda self: None)
-    monkeypatch.setattr(LoadSession, "browser", lambda self: (sight, Usage()))
-    monkeypatch.setattr(LoadSession, "agents", lambda self, number: Told(number))
+    monkeypatch.setattr(LoadSession, "browser", lambda self: browser())
+    monkeypatch.setattr(
+        LoadSession, "agents", lambda self, number: a_step(number, answered=None if number <= limit else 0)
+    )
     assert command.parallel(ParallelOptions(most="3", evidence=str(tmp_path / "left"))) is status
-    assert f"The most that fitted: {min(limit, 3)}" in capsys.readouterr().out
+    assert f"Largest number that fits: {min(limit, 3)}." in capsys.readouterr().out
     assert table.largest(committed(tmp_path / "left")[0]) == min(limit, 3)

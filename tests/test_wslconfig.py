@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from invoke import Context
 from invoke import Exit as TaskExit
 
-from checks.capacity.wslconfig import command, machine, render
+from checks.capacity.wslconfig import command, render
+from checks.capacity.wslconfig import plan as planning
 from checks.capacity.wslconfig.command import WslconfigOptions, wslconfig
-from checks.capacity.wslconfig.files import decode
+from checks.capacity.wslconfig.file import decode
 from checks.capacity.wslconfig.plan import GB, Machine, largest, plan
 from checks.capacity.wslconfig.validate import validate
 from checks.cli.tasks import collection
@@ -45,18 +46,18 @@ def presets(text: str) -> dict[int, dict[str, str]]:
     return {int(number): parsed(f"[experimental]\n[wsl2]\n{block.replace('#', '')}") for number, block in blocks}
 
 
-def test_the_committed_example_is_as_it_would_be_rendered() -> None:
+def test_the_committed_example_is_current() -> None:
     assert ran(WslconfigOptions(check=True)) == (Exit.OK, "examples/wslconfig.example is up to date.\n", "")
 
 
-def test_the_example_is_ascii_that_parses_and_has_nothing_to_find() -> None:
+def test_the_example_is_valid_ascii() -> None:
     data = command.EXAMPLE.read_bytes()
     assert data.isascii()
     assert parsed(data.decode()) == plan(1).settings()
     assert not validate(decode(data))
 
 
-def test_every_preset_of_the_example_is_the_formulas_or_says_that_it_is_rounded_up() -> None:
+def test_every_preset_is_the_formulas_or_is_marked_as_rounded() -> None:
     text = render.example()
     found = presets(text)
     assert list(found) == [1, 2, 4]
@@ -68,14 +69,14 @@ def test_every_preset_of_the_example_is_the_formulas_or_says_that_it_is_rounded_
 
 
 @pytest.mark.parametrize("preset", ["networkingMode=mirrored", "autoMemoryReclaim=dropCache", "sparseVhd=true"])
-def test_the_examples_commented_settings_are_good_where_they_stand(preset: str) -> None:
+def test_the_examples_commented_settings_are_valid(preset: str) -> None:
     text = render.example()
     assert f"\n#{preset}\n" in text
     assert not validate(decode(text.replace(f"#{preset}", preset).encode()))
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         "%UserProfile%/.wslconfig",
         "requires `wsl --shutdown` to take effect",
@@ -84,16 +85,16 @@ def test_the_examples_commented_settings_are_good_where_they_stand(preset: str) 
         "https://learn.microsoft.com/windows/wsl/wsl-config\n# (Microsoft's documentation as of 2026-04-15;",
     ],
 )
-def test_every_file_says_what_its_reader_must_know(said: str) -> None:
-    assert said in render.example()
-    assert said in render.computed(plan(3), Machine(64 * GB, 16))
+def test_every_file_contains_the_notes(text: str) -> None:
+    assert text in render.example()
+    assert text in render.computed(plan(3), Machine(64 * GB, 16))
 
 
-def test_a_stale_example_is_told_and_rendered_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stale_example_is_reported_and_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     example = tmp_path / "wslconfig.example"
     monkeypatch.setattr(command, "ROOT", tmp_path)
     monkeypatch.setattr(command, "EXAMPLE", example)
-    stale = "wslconfig.example is not what would be rendered. Render it: invoke wslconfig\n"
+    stale = "wslconfig.example is out of date. Run: invoke wslconfig\n"
     assert ran(WslconfigOptions(check=True)) == (Exit.CASE_FAILED, "", stale)
     assert not example.exists()
     assert ran(WslconfigOptions()) == (Exit.OK, "Wrote wslconfig.example.\n", "")
@@ -103,14 +104,14 @@ def test_a_stale_example_is_told_and_rendered_anew(tmp_path: Path, monkeypatch: 
 
 
 @given(MACHINES, st.integers(1, 600), st.booleans())
-def test_what_is_computed_parses_and_fits_or_is_refused(host: Machine, containers: int, browser: bool) -> None:
+def test_a_computed_file_is_valid_and_fits_or_is_refused(host: Machine, containers: int, browser: bool) -> None:
     options = WslconfigOptions(str(containers), f"{host.memory}MB", str(host.processors), browser=browser)
     status, out, err = ran(options)
     wanted = plan(containers, browser=browser)
     most = largest(host, browser=browser)
     if containers > most:
         assert (status, out) == (Exit.WRONG_USAGE, "")
-        assert (f"The most that fits: --containers {most}." if most else "Not even one fits.") in err
+        assert (f"The largest number that fits: --containers {most}." if most else "Not even one fits.") in err
         return
     assert status == Exit.OK
     assert parsed(out) == wanted.settings()
@@ -120,13 +121,13 @@ def test_what_is_computed_parses_and_fits_or_is_refused(host: Machine, container
     assert ("less than a quarter" in err) == (host.memory - wanted.memory < host.memory / 4)
 
 
-def test_a_quarter_left_to_windows_is_enough_and_less_is_warned_of() -> None:
+def test_less_than_a_quarter_for_windows_causes_a_warning() -> None:
     assert ran(WslconfigOptions("1", "8GB", "4"))[::2] == (Exit.OK, "")
     assert ran(WslconfigOptions("1", "7.9GB", "4"))[::2] == (
         Exit.OK,
         (
-            "Warning: Windows is left 1.9 GB of 7.9 GB, less than a quarter. "
-            "It may get slow when the agents use all of theirs.\n"
+            "Warning: Windows keeps 1.9 GB of 7.9 GB, less than a quarter. "
+            "It may get slow when the agents use all their memory.\n"
         ),
     )
 
@@ -154,82 +155,83 @@ def test_the_largest_number_fits_and_one_more_does_not(host: Machine, browser: b
         (WslconfigOptions("two"), "--containers is “two”; it must be a whole number of 1 or more."),
         (
             WslconfigOptions("1", "32"),
-            "--host-memory is “32”; it must be an amount of memory with its unit, such as 32GB.",
+            "--host-memory is “32”; it must be a number with a unit, such as 32GB.",
         ),
         (
             WslconfigOptions("1", "0GB"),
-            "--host-memory is “0GB”; it must be an amount of memory with its unit, such as 32GB.",
+            "--host-memory is “0GB”; it must be a number with a unit, such as 32GB.",
         ),
         (WslconfigOptions("1", "32GB", "many"), "--host-cpus is “many”; it must be a whole number of 1 or more."),
         (
             WslconfigOptions("9", "32GB", "16"),
             (
-                "9 containers need 38 GB of memory, beside 1 GB for Windows, and 20 processors; the machine has 32 GB "
-                "and 16. The most that fits: --containers 7."
+                "9 containers need 38 GB of memory, plus 1 GB for Windows, and 20 processors. The machine has 32 GB "
+                "and 16. The largest number that fits: --containers 7."
             ),
         ),
         (
             WslconfigOptions("1", "6GB", "4"),
             (
-                "1 container needs 6 GB of memory, beside 1 GB for Windows, and 4 processors; the machine has 6 GB "
+                "1 container needs 6 GB of memory, plus 1 GB for Windows, and 4 processors. The machine has 6 GB "
                 "and 4. Not even one fits. Without a browser: --containers 1 --no-browser."
             ),
         ),
         (
             WslconfigOptions(output="x"),
-            "--output needs --containers N. For how many containers at once is the file to be?",
+            "--output requires --containers N.",
         ),
         (
             WslconfigOptions(browser=False),
-            "--no-browser needs --containers N. For how many containers at once is the file to be?",
+            "--no-browser requires --containers N.",
         ),
-        (WslconfigOptions("1", check=True), "--check does not go with --containers. Ask for one of the two."),
-        (WslconfigOptions("1", validate="x"), "--containers does not go with --validate. Ask for one of the two."),
-        (WslconfigOptions(output="y", validate="x"), "--output does not go with --validate. Ask for one of the two."),
-        (WslconfigOptions("1", "32GB", "16", force=True), "--force needs --output FILE. Which file is it about?"),
+        (WslconfigOptions("1", check=True), "--check can't be combined with --containers."),
+        (WslconfigOptions("1", validate="x"), "--containers can't be combined with --validate."),
+        (WslconfigOptions(output="y", validate="x"), "--output can't be combined with --validate."),
+        (WslconfigOptions("1", "32GB", "16", force=True), "--force requires --output FILE."),
         (
             WslconfigOptions("1", "32GB", "16", output="x", force=True, update=True),
-            "--update keeps a file and --force overwrites it. Ask for one of the two.",
+            "--update can't be combined with --force.",
         ),
     ],
 )
-def test_wrong_usage_is_refused_with_what_to_do(options: WslconfigOptions, message: str) -> None:
+def test_wrong_usage_is_reported(options: WslconfigOptions, message: str) -> None:
     assert ran(options) == (Exit.WRONG_USAGE, "", f"Wrong usage: {message}\n")
 
 
-def test_what_nobody_gave_is_assumed_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_values_are_taken_from_this_machine_with_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:       16252928 kB\nMemFree:  1 kB\n")
-    monkeypatch.setattr(machine, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(machine, "in_wsl", lambda: False)
+    monkeypatch.setattr(planning, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(planning, "in_wsl", lambda: False)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     status, out, err = ran(WslconfigOptions("1"))
     assert status == Exit.OK
     assert "on a machine with 15.5 GB of memory and 8 processors" in out
     assert err == (
-        f"The host's memory is assumed to be this machine's, 15.5 GB ({machine.MEMINFO}); "
-        "--host-memory says otherwise.\n"
-        "The host's processors are assumed to be the 8 of this machine; --host-cpus says otherwise.\n"
+        f"Using this machine's memory, 15.5 GB ({planning.MEMINFO}); change it with --host-memory.\n"
+        "Using this machine's processors, 8; change it with --host-cpus.\n"
     )
 
 
-def test_where_the_memory_cannot_be_seen_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "MEMINFO", tmp_path / "none")
-    monkeypatch.setattr(machine, "in_wsl", lambda: False)
+def test_unknown_memory_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "MEMINFO", tmp_path / "none")
+    monkeypatch.setattr(planning, "in_wsl", lambda: False)
     status, _, err = ran(WslconfigOptions("1"))
     assert status == Exit.WRONG_USAGE
-    assert "does not tell this machine's memory. Say it with --host-memory" in err
+    assert "does not contain this machine's memory. Pass it with --host-memory" in err
 
 
-def test_inside_wsl_windows_memory_must_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inside_wsl_the_memory_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = namedtuple("kernel", "release")
     monkeypatch.setattr(platform, "uname", lambda: kernel("6.6.87.2-Microsoft-standard-WSL2"))
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     status, out, err = ran(WslconfigOptions("1"))
     assert (status, out) == (Exit.WRONG_USAGE, "")
-    assert "This is WSL, which sees its own share of the memory, not what Windows has. Say it with --host-memory" in err
+    assert "WSL sees only its own share of the memory, not Windows' memory. Pass it with --host-memory" in err
     status, _, err = ran(WslconfigOptions("1", "16GB"))
     assert status == Exit.OK
-    assert "the 8 of this virtual machine (Windows may have more); --host-cpus says otherwise" in err
+    assert "Using this virtual machine's processors (Windows may have more), 8; change it with --host-cpus" in err
 
 
 def test_the_task_hands_its_options_on(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.capacity.wslconfig import files, render
+from checks.capacity.wslconfig import file, render
 from checks.capacity.wslconfig.command import WslconfigOptions, wslconfig
-from checks.capacity.wslconfig.files import decode, line_end, located
-from checks.capacity.wslconfig.lines import Setting, read
+from checks.capacity.wslconfig.file import Setting, decode, line_end, parse, resolve
 from checks.capacity.wslconfig.plan import Machine, plan
 from checks.core.errors import Exit, WrongUsage
 
@@ -27,7 +26,7 @@ LINES = st.sampled_from(
 TEXTS = (
     st.tuples(st.lists(LINES, max_size=12), st.sampled_from(["\n", "\r\n"]), st.booleans())
     .map(lambda parts: parts[1].join(parts[0]) + (parts[1] if parts[2] else ""))
-    .filter(lambda text: not text.endswith("\\"))  # which goes on in whatever is put behind it
+    .filter(lambda text: not text.endswith("\\"))  # which joins whatever is appended
 )
 
 
@@ -37,15 +36,15 @@ def write(path: Path, *, update: bool = False, force: bool = False) -> Exit:
 
 def settings(text: str) -> list[tuple[str, str, str]]:
     section, found = "", []
-    for line in read(text):
+    for line in parse(text):
         if isinstance(line, Setting):
             found.append((section, line.key.lower(), line.value))
         else:
-            section = getattr(line, "name", section if getattr(line, "why", "") != "header" else "").lower()
+            section = getattr(line, "name", section if getattr(line, "reason", "") != "header" else "").lower()
     return found
 
 
-def test_a_new_file_is_written_and_an_existing_one_left_alone(
+def test_a_new_file_is_written_and_an_existing_one_not_changed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / ".wslconfig"
@@ -58,21 +57,21 @@ def test_a_new_file_is_written_and_an_existing_one_left_alone(
     assert write(path) == Exit.WRONG_USAGE
     assert path.read_text() == "mine"
     assert capsys.readouterr().err == (
-        f"Wrong usage: {path} exists; it was left as it is. --update changes memory, swap and processors in it and "
-        "keeps the rest; --force overwrites it.\n"
+        f"Wrong usage: {path} exists and was not changed. --update changes memory, swap and processors and "
+        "keeps the rest; --force overwrites the file.\n"
     )
     assert write(path, force=True) == Exit.OK
     assert path.read_text() == render.computed(WANTED, Machine(32 * 1024, 16))
     assert [each.name for each in tmp_path.iterdir()] == [".wslconfig"]
 
 
-def test_what_does_not_fit_is_not_written(tmp_path: Path) -> None:
+def test_a_file_that_does_not_fit_is_not_written(tmp_path: Path) -> None:
     path = tmp_path / ".wslconfig"
     assert wslconfig(WslconfigOptions("2", "8GB", "16", output=str(path))) == Exit.WRONG_USAGE
     assert not path.exists()
 
 
-def test_an_update_keeps_what_it_does_not_know(tmp_path: Path) -> None:
+def test_an_update_keeps_unknown_lines(tmp_path: Path) -> None:
     path = tmp_path / ".wslconfig"
     path.write_bytes(
         b"# mine\r\n[wsl2]\r\nMemory = 4GB   # enough?\r\nfuture = yes\r\n"
@@ -99,7 +98,7 @@ def test_an_update_keeps_what_it_does_not_know(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_an_update_puts_in_what_is_missing(before: str, after: str) -> None:
+def test_an_update_adds_missing_keys(before: str, after: str) -> None:
     assert render.updated(before, WANTED, "\n") == after
 
 
@@ -134,34 +133,32 @@ def test_an_update_keeps_utf_16(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"# f\xfcr\n[wsl2]\n", "[wsl2]\n".encode("utf-16-le"), b"\xfe\xff\0#"])
-def test_an_update_of_what_cannot_be_read_whole_is_refused(
+def test_an_update_of_an_unreadable_file_is_refused(
     tmp_path: Path, data: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / ".wslconfig"
     path.write_bytes(data)
     assert write(path, update=True) == Exit.WRONG_USAGE
     assert path.read_bytes() == data
-    assert "WSL opens it as UTF-8: save it as that." in capsys.readouterr().err
+    assert "WSL reads the file as UTF-8: save it as UTF-8." in capsys.readouterr().err
 
 
 def test_an_update_needs_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "none"
     assert write(path, update=True) == Exit.WRONG_USAGE
-    assert capsys.readouterr().err == (
-        f"Wrong usage: There is no {path} to update. Leave --update out to write a new one.\n"
-    )
+    assert capsys.readouterr().err == (f"Wrong usage: {path} does not exist. To create it, omit --update.\n")
     assert not path.exists()
 
 
-def test_an_update_says_what_else_is_wrong_and_when_there_is_nothing_to_do(
+def test_an_update_reports_other_problems_and_an_unchanged_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / ".wslconfig"
     path.write_text("[wsl2]\nmemory=10GB\nswap=3GB\nprocessors=6\nmemroy=1GB\n")
     assert write(path, update=True) == Exit.OK
-    said = capsys.readouterr()
-    assert said.out.startswith(f"{path} has that already: memory=10GB, swap=3GB, processors=6.\n")
-    assert said.err == f"There is something else in it that WSL ignores: invoke wslconfig --validate {path}\n"
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"{path} is up to date: memory=10GB, swap=3GB, processors=6.\n")
+    assert printed.err == (f"WSL ignores other lines of the file. To list them: invoke wslconfig --validate {path}\n")
 
 
 def test_an_update_keeps_links_and_modes(tmp_path: Path) -> None:
@@ -176,8 +173,8 @@ def test_an_update_keeps_links_and_modes(tmp_path: Path) -> None:
     assert real.stat().st_mode & 0o777 == 0o600
 
 
-def test_on_a_drive_of_windows_lines_end_as_windows_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MOUNTS", tmp_path / "mnt")
+def test_on_a_windows_drive_lines_end_with_crlf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file, "MOUNTS", tmp_path / "mnt")
     home = tmp_path / "mnt/c/Users/me"
     home.mkdir(parents=True)
     assert write(home / ".wslconfig") == Exit.OK
@@ -204,37 +201,37 @@ def test_on_a_drive_of_windows_lines_end_as_windows_has_them(tmp_path: Path, mon
         ("/srv/mnt/c/x", "\n"),
     ],
 )
-def test_which_paths_are_windows(path: str, end: str) -> None:
+def test_paths_on_windows_drives(path: str, end: str) -> None:
     assert line_end(Path(path)) == end
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Q:\\x", "--output is “Q:\\x”, a Windows path, and there is no"),
+        ("Q:\\x", "--output is “Q:\\x”, a Windows path, but"),
         ("%UserProfile%/.wslconfig", "--output is “%UserProfile%/.wslconfig”, which only Windows can resolve."),
         ("\\\\wsl.localhost\\x", "which only Windows can resolve."),
     ],
 )
-def test_a_path_that_only_windows_knows_is_refused(
+def test_a_path_that_only_windows_can_resolve_is_refused(
     name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "MOUNTS", tmp_path)
+    monkeypatch.setattr(file, "MOUNTS", tmp_path)
     with pytest.raises(WrongUsage) as refused:
-        located("--output", name)
+        resolve("--output", name)
     assert message in str(refused.value)
 
 
-def test_a_directory_and_a_file_in_none_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_directory_and_a_missing_directory_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert write(tmp_path) == Exit.WRONG_USAGE
-    assert f"{tmp_path} is a directory. Name the file in it: --output {tmp_path}/.wslconfig" in capsys.readouterr().err
+    assert f"{tmp_path} is a directory. Pass a file: --output {tmp_path}/.wslconfig" in capsys.readouterr().err
     for force in (False, True):
         assert write(tmp_path / "no/file", force=force) == Exit.WRONG_USAGE
         assert "can't be written: No such file or directory." in capsys.readouterr().err
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_can_be_decoded_and_a_sound_file_comes_back_as_it_was(data: bytes) -> None:
+def test_any_bytes_can_be_decoded_and_a_complete_file_encodes_to_the_same_bytes(data: bytes) -> None:
     source = decode(data)
-    if source.sound:
+    if source.complete:
         assert source.encode(source.text) == data

@@ -1,4 +1,4 @@
-"""``invoke parallel``: how many agents a host can run at once, and what they take of it."""
+"""``invoke parallel``: how many agents a host can run at once, and how much of it they use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from checks.capacity import table
-from checks.capacity.measure import LoadSession, Step, climb, told
+from checks.capacity.measure import LoadSession, climb
 from checks.capacity.wslconfig.plan import count_of
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.options import EvidenceOption, HostOption, NanoclawOption, TimeoutFactorOption
@@ -19,13 +19,13 @@ from checks.core.progress import Progress, plain_console
 from checks.engine import flags
 from checks.engine.expect import Mismatch
 from checks.evidence import store
-from checks.evidence.model import Capacity
+from checks.evidence.model import Capacity, CapacityStep
 from checks.evidence.store import Provenance
 from checks.hosts.process import TimedOut
 from checks.nanoclaw.provider import agent_session
 from checks.runner import verify
 
-_MOST = 100
+_MAX_AGENTS = 100
 
 
 @dataclass(frozen=True)
@@ -50,59 +50,52 @@ def parallel(options: ParallelOptions) -> Exit:
 
 
 def _run(options: ParallelOptions, progress: Progress) -> Exit:
-    most = count_of("--most", options.most)
-    if most > _MOST:
-        raise WrongUsage(f"--most is {most}; {_MOST} agents at once are the most that are tried.")
+    maximum = count_of("--most", options.most)
+    if maximum > _MAX_AGENTS:
+        raise WrongUsage(f"--most is {maximum}; at most {_MAX_AGENTS} agents can be started at once.")
     factor = verify.factor_of(options.timeout_factor)
     directory = Path(options.evidence).absolute() if options.evidence else None
     require_directory("--evidence", options.evidence)
-    console = plain_console()
     with agent_session(options.host, None, options.nanoclaw, progress) as (ready, handle):
         session = LoadSession(ready, handle, progress, flags.load().recommended(), factor)
         try:
             session.prepare()
         except (Mismatch, TimedOut) as failure:
-            raise HostProblem(f"On {ready.host.name} no agent can be started at all: {failure}.") from failure
-        source = Provenance(ready.host.name, ready.profile, ready.host.facts())
-        began = time.monotonic()
-        for found in _measured(session, most):
-            seconds = time.monotonic() - began
+            raise HostProblem(f"No agent can be started on {ready.host.name}: {failure}.") from failure
+        provenance = Provenance(ready.host.name, ready.profile, ready.host.facts())
+        started = time.monotonic()
+        for measured in _measured(session, maximum):
+            seconds = round(time.monotonic() - started)
+            values = {**provenance.values(), "seconds": seconds, "agent": handle.agent_description, **measured}
+            capacity = store.build(Capacity, values)
             if directory:
-                values = {**source.values(), "seconds": round(seconds), "agent": handle.agent_description}
-                path = store.save(store.build(Capacity, {**values, **found}), directory)
+                path = store.save(capacity, directory)
     if directory:
         progress.say(f"Evidence: {path}")
-    facts = source.facts
-    console.print(
-        f"{source.host} ({source.profile}): {facts.distribution}, kernel {facts.kernel}, {facts.engine} "
-        f"{facts.version}, {facts.cpus} processors\nAgent: {handle.agent_description}\n\n{table.text(found)}\n\n"
-        f"({seconds:.0f} s)"
+    facts = provenance.facts
+    plain_console().print(
+        f"{capacity.name} ({capacity.profile}): {facts.distribution}, kernel {facts.kernel}, {facts.engine} "
+        f"{facts.version}, {facts.cpus} processors\nAgent: {capacity.agent}\n\n{table.text(capacity)}\n\n({seconds} s)"
     )
-    return Exit.OK if table.largest(found) == most else Exit.CASE_FAILED
+    return Exit.OK if table.largest(capacity) == maximum else Exit.CASE_FAILED
 
 
-def _measured(session: LoadSession, most: int) -> Iterator[dict[str, Any]]:
-    """All that was measured so far, as evidence has it, after every step: a run that is interrupted has that much.
+def _measured(session: LoadSession, maximum: int) -> Iterator[dict[str, Any]]:
+    """Yield the measurements so far after every step, so that an interrupted run leaves evidence too.
 
-    A host that was overloaded to silence is not asked for more.
+    Stop once the host has stopped responding.
     """
-    sight, usage = session.browser()
-    browser = {
-        "rendered": sight.rendered,
-        **({"failure": sight.failure} if sight.failure else {}),
-        "seconds": round(sight.seconds, 1),
-        "container": told(usage),
-    }
-    steps: list[Step] = []
-    for number in climb(most, lambda _: steps[-1].fits):
+    browser = session.browser()
+    steps: list[CapacityStep] = []
+    for number in climb(maximum, lambda _: steps[-1].fits):
         steps.append(session.agents(number))
-        session.progress.say(f"  {table.sentence(steps[-1].as_json())}")
+        session.progress.say(f"  {table.sentence(steps[-1])}")
         yield {
             "slowness": session.prepared.host.slowness,
             "flags": list(session.flags),
-            "most": most,
+            "max_agents": maximum,
             "browser": browser,
-            "steps": [step.as_json() for step in sorted(steps, key=lambda step: step.agents)],
+            "steps": sorted(steps, key=lambda step: step.agents),
         }
-        if steps[-1].trouble:
+        if steps[-1].host_error:
             return

@@ -1,6 +1,6 @@
-"""What containers take of a host while they run: its kernel's own counts, read there about once a second.
+"""Memory and tasks of containers and their host, sampled from the host's kernel about once a second.
 
-Read on the host, in the control groups of the containers and in /proc: what ``docker stats`` says is not asked.
+The script reads the containers' cgroups and /proc on the host. It does not use ``docker stats``.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from checks.core.errors import HostProblem
 from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import shell
+from checks.evidence.model import Container, HostLoad
 from checks.hosts.base import Host
 from checks.hosts.process import Process, TimedOut
 
-# $1 is a directory in which `docker run --cidfile` leaves each container's id, in NAME.cid, as long as it is there.
+# $1 is the directory in which `docker run --cidfile` writes each container's id to NAME.cid while it runs.
 _SCRIPT = r"""
 cd "$1" || exit
 while [ ! -e stop ]; do
@@ -36,7 +38,7 @@ while [ ! -e stop ]; do
         set -- "$@" "$at/memory.current" "$at/memory.peak" "$at/memory.stat" "$at/pids.current" "$at/pids.peak"
     done
     grep -sHE '^([0-9]+|(anon|shmem|oom_kill) [0-9]+|(MemTotal|MemAvailable|SwapTotal|SwapFree): .*)$' "$@"
-    echo round
+    echo sample
     sleep 1
 done
 """
@@ -45,72 +47,49 @@ _HOST = re.compile(r"/proc/\w+:(\w+):? +(\d+)(?: kB)?")
 _CONTAINER = re.compile(r"container (\S+) (/.*)")
 _COUNT = re.compile(r"(/.*)/([a-z.]+):(?:(\w+) )?(\d+)")
 _KIB = 1024
-
-
-@dataclass
-class Usage:
-    """What one container took, as far as it was seen. Bytes and tasks; None where the kernel does not count it."""
-
-    memory: int | None = None
-    """The most memory that it had at a time, page cache included."""
-    used: int | None = None
-    """The most of it that can't be taken back: its processes' own memory and its tmpfs, as sampled."""
-    tasks: int | None = None
-    """The most processes and threads that it had at a time."""
-    counted: tuple[str, ...] = ()
-    """Which of ``memory`` and ``tasks`` are the kernel's own high-water marks; the others are the largest of the
-    samples."""
+_PEAKS: tuple[tuple[Literal["memory", "tasks"], str, str], ...] = (
+    ("memory", "memory.peak", "memory.current"),
+    ("tasks", "pids.peak", "pids.current"),
+)
 
 
 @dataclass
 class Samples:
-    """What was seen of a host and its containers over some time. Bytes."""
+    """All samples so far, summarized."""
 
-    rounds: int = 0
-    total: int = 0
-    """The host's memory."""
-    swap: int = 0
-    """The host's swap."""
-    available: int = 0
-    """What was available at first."""
-    least_available: int = 0
-    swapped: int = 0
-    """The most swap that was in use at a time."""
-    together: int | None = None
-    """The most memory that all containers had at the same time, page cache included, as sampled."""
-    together_used: int | None = None
-    """The most of it that can't be taken back."""
-    out_of_memory: int = 0
-    """Processes that the kernel killed for want of memory, on the whole host."""
-    containers: dict[str, Usage] = field(default_factory=dict)
-    """By their names: what ``Sampler.options`` was given."""
+    host: HostLoad
+    containers: dict[str, Container] = field(default_factory=dict)
+    """By name, as given to ``Sampler.options``."""
 
 
 def parse(text: str) -> Samples:
-    """What the sampler's output says; a round that is not whole does not count."""
-    seen = Samples()
-    kills = 0
-    *rounds, _ = text.split("round\n")
-    for each in rounds:
-        host, containers = _round(each.splitlines())
+    """Parse the script's output. An incomplete sample is ignored."""
+    samples = Samples(HostLoad(samples=0, total=0, swap=0, available=0, min_available=0, swap_used=0, oom_kills=0))
+    load = samples.host
+    earlier_kills = 0
+    *complete, _ = text.split("sample\n")
+    for each in complete:
+        host, containers = _sample(each.splitlines())
         available = host["MemAvailable"] * _KIB
-        if not seen.rounds:
-            seen.total, seen.swap = host["MemTotal"] * _KIB, host["SwapTotal"] * _KIB
-            seen.available = seen.least_available = available
-            kills = host.get("oom_kill", 0)
-        seen.rounds += 1
-        seen.least_available = min(seen.least_available, available)
-        seen.swapped = max(seen.swapped, seen.swap - host["SwapFree"] * _KIB)
-        seen.out_of_memory = host.get("oom_kill", 0) - kills
+        if not load.samples:
+            load.total, load.swap = host["MemTotal"] * _KIB, host["SwapTotal"] * _KIB
+            load.available = load.min_available = available
+            earlier_kills = host.get("oom_kill", 0)
+        load.samples += 1
+        load.min_available = min(load.min_available, available)
+        load.swap_used = max(load.swap_used, load.swap - host["SwapFree"] * _KIB)
+        load.oom_kills = host.get("oom_kill", 0) - earlier_kills
         for name, counts in containers.items():
-            _add(seen.containers.setdefault(name, Usage()), counts)
-        seen.together = _most(seen.together, [counts.get("memory.current") for counts in containers.values()])
-        seen.together_used = _most(seen.together_used, [_used(counts) for counts in containers.values()])
-    return seen
+            _add(samples.containers.setdefault(name, Container()), counts)
+        memory = [counts.get("memory.current") for counts in containers.values()]
+        unreclaimable = [_unreclaimable(counts) for counts in containers.values()]
+        load.containers_memory = _peak_sum(load.containers_memory, memory)
+        load.containers_unreclaimable = _peak_sum(load.containers_unreclaimable, unreclaimable)
+    return samples
 
 
-def _round(lines: Sequence[str]) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
-    """The host's counts and each container's."""
+def _sample(lines: Sequence[str]) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    """The counts of the host and of each container."""
     host = {found[1]: int(found[2]) for line in lines if (found := _HOST.fullmatch(line))}
     names = {found[2]: found[1] for line in lines if (found := _CONTAINER.fullmatch(line))}
     containers: dict[str, dict[str, int]] = {}
@@ -120,32 +99,29 @@ def _round(lines: Sequence[str]) -> tuple[dict[str, int], dict[str, dict[str, in
     return host, containers
 
 
-def _add(usage: Usage, counts: Mapping[str, int]) -> None:
-    counted = []
-    for name, peak, current in (("memory", "memory.peak", "memory.current"), ("tasks", "pids.peak", "pids.current")):
+def _add(container: Container, counts: Mapping[str, int]) -> None:
+    container.kernel_peaks = [name for name, peak, _ in _PEAKS if peak in counts]
+    for name, peak, current in _PEAKS:
         value = counts.get(peak, counts.get(current))
-        if peak in counts:
-            counted.append(name)
         if value is not None:
-            setattr(usage, name, max(value, getattr(usage, name) or 0))
-    usage.counted = tuple(counted)
-    used = _used(counts)
-    if used is not None:
-        usage.used = max(used, usage.used or 0)
+            setattr(container, name, max(value, getattr(container, name) or 0))
+    unreclaimable = _unreclaimable(counts)
+    if unreclaimable is not None:
+        container.unreclaimable = max(unreclaimable, container.unreclaimable or 0)
 
 
-def _used(counts: Mapping[str, int]) -> int | None:
+def _unreclaimable(counts: Mapping[str, int]) -> int | None:
     return counts["anon"] + counts["shmem"] if {"anon", "shmem"} <= counts.keys() else None
 
 
-def _most(most: int | None, values: Sequence[int | None]) -> int | None:
-    """The larger of the most until now and of the sum of what is known now."""
+def _peak_sum(peak: int | None, values: Sequence[int | None]) -> int | None:
+    """The larger of the peak so far and the sum of the known values."""
     known = [value for value in values if value is not None]
-    return max(sum(known), most or 0) if known else most
+    return max(sum(known), peak or 0) if known else peak
 
 
 class Sampler:
-    """Samples a host until its block ends. Containers are told apart by ``options``."""
+    """Samples a host until its block ends. Containers are identified by ``options``."""
 
     def __init__(self, host: Host, directory: str, process: Process) -> None:
         self._host = host
@@ -153,38 +129,34 @@ class Sampler:
         self._process = process
 
     def options(self, name: str) -> list[str]:
-        """Options for ``docker run`` by which the container's counts are found."""
+        """Options of ``docker run`` that make the sampler find the container."""
         return ["--cidfile", f"{self._directory}/{name}.cid"]
 
     def samples(self) -> Samples:
-        """What was seen so far."""
         return parse(self._process.so_far().stdout)
 
-    def another(self, bound: float = 15.0) -> Samples:
-        """What was seen until now, with one more round that began after this was called, or ``bound`` seconds."""
-        wanted = self.samples().rounds + 2
+    def wait_for_sample(self, timeout: float = 15.0) -> Samples:
+        """Return the samples once a sample that began after this call is complete, or after ``timeout`` seconds."""
+        wanted = self.samples().host.samples + 2
         poll(
-            lambda: self.samples().rounds >= wanted or not self._process.running(),
-            timeout=bound * self._host.slowness,
+            lambda: self.samples().host.samples >= wanted or not self._process.running(),
+            timeout=timeout * self._host.slowness,
             interval=0.2,
         )
         return self.samples()
 
 
 @contextlib.contextmanager
-def sampling(ctx: CaseContext, bound: float) -> Iterator[Sampler]:
-    """A sampler on the bench's host, at work; ``bound`` is after how many seconds it ends by itself at the latest.
-
-    Raises HostProblem where nothing can be read.
-    """
+def sampling(ctx: CaseContext, timeout: float) -> Iterator[Sampler]:
+    """Run a sampler on the context's host, for at most ``timeout`` seconds. Raises HostProblem if it reads nothing."""
     directory = ctx.make("ids")
-    process = ctx.host.start(shell(_SCRIPT, directory), timeout=bound)
+    process = ctx.host.start(shell(_SCRIPT, directory), timeout=timeout)
     sampler = Sampler(ctx.host, directory, process)
     try:
-        if not sampler.another().rounds:
-            raise HostProblem(f"On {ctx.host.name}, no memory could be read: {process.so_far().stderr.strip()}")
+        if not sampler.wait_for_sample().host.samples:
+            raise HostProblem(f"Memory can't be read on {ctx.host.name}: {process.so_far().stderr.strip()}")
         yield sampler
     finally:
-        with contextlib.suppress(TimedOut, HostProblem):  # it ends by itself as well
+        with contextlib.suppress(TimedOut, HostProblem):  # the script also ends by itself
             ctx.host.run(["touch", f"{directory}/stop"], timeout=3)
         process.kill()

@@ -1,4 +1,4 @@
-"""The files under examples/injection, as they would be installed, and the patch that a fork would take."""
+"""The files under examples/injection: as they would be installed, and the patch for a fork."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def files() -> Mapping[Path, str]:
 
 def rendered() -> Mapping[str, str]:
     """The text of each file by its name."""
-    wanted = recommended()
+    required = recommended()
     options = command_line()
-    hook, hook_json, drop_in = configuration.files(settings_directory(_HOME), "5", wanted)
+    hook, hook_json, drop_in = configuration.files(settings_directory(_HOME), "5", required)
     return {
         DROP_IN.rpartition("/")[2]: drop_in.data.decode(),
         HOOK: hook.data.decode(),

@@ -356,11 +356,13 @@ class InjectionCheck(Run, kw_only=True):
 
 
 class Container(Part):
-    """What one container used."""
+    """What one container used. A value is missing if the kernel does not count it."""
 
-    counted: Annotated[list[Literal["memory", "tasks"]], Meta(description="Which are the kernel's high-water marks")]
+    kernel_peaks: Annotated[
+        list[Literal["memory", "tasks"]], Meta(description="The peaks that the kernel recorded; the others are sampled")
+    ] = msgspec.field(default_factory=list)
     memory: Annotated[Bytes | None, Meta(description="Peak, page cache included")] = None
-    used: Annotated[Bytes | None, Meta(description="Peak of what can't be reclaimed, sampled")] = None
+    unreclaimable: Annotated[Bytes | None, Meta(description="Peak of process memory and tmpfs, sampled")] = None
     tasks: Annotated[Count | None, Meta(description="Peak number of processes and threads")] = None
 
 
@@ -376,19 +378,23 @@ class Browser(Part):
 class HostLoad(Part):
     """The memory of the host during a step."""
 
-    rounds: Annotated[int, Meta(ge=1, description="Number of samples")]
+    samples: Annotated[int, Meta(ge=1, description="Number of samples")]
     total: Bytes
     swap: Bytes
     available: Annotated[Bytes, Meta(description="MemAvailable before the step")]
-    least_available: Bytes
-    swapped: Bytes
-    out_of_memory: Annotated[int, Meta(ge=0, description="Processes killed by the kernel")]
-    together: Annotated[Bytes | None, Meta(description="Peak of all containers, page cache included")] = None
-    together_used: Annotated[Bytes | None, Meta(description="Peak of what can't be reclaimed")] = None
+    min_available: Bytes
+    swap_used: Annotated[Bytes, Meta(description="Peak")]
+    oom_kills: Annotated[int, Meta(ge=0, description="Processes that the kernel killed for lack of memory")]
+    containers_memory: Annotated[
+        Bytes | None, Meta(description="Peak of all containers together, page cache included")
+    ] = None
+    containers_unreclaimable: Annotated[
+        Bytes | None, Meta(description="Peak of their process memory and tmpfs together")
+    ] = None
 
 
 class Turn(Part):
-    """One agent of a step."""
+    """One question to one agent of a step."""
 
     seconds: Seconds
     container: Container
@@ -401,11 +407,11 @@ class CapacityStep(Part):
     agents: Positive
     answered: Count
     fits: bool
-    bound: Annotated[int, Meta(ge=1, description="Seconds that each agent had to answer")]
+    timeout: Annotated[int, Meta(ge=1, description="Seconds that each agent had to answer")]
     seconds: Annotated[float, Meta(ge=0, description="Seconds to the last answer")]
     host: HostLoad
     turns: list[Turn]
-    trouble: Annotated[str, Meta(description="Why the host stopped answering")] = ""
+    host_error: Annotated[str, Meta(description="Why the host stopped responding")] = ""
 
 
 class Capacity(Run, kw_only=True):
@@ -417,7 +423,7 @@ class Capacity(Run, kw_only=True):
     agent: Text
     slowness: Annotated[float, Meta(ge=1, description="More than 1 on an emulated host")]
     flags: Annotated[list[str], Meta(description="The options that every container had")]
-    most: Annotated[int, Meta(ge=1, description="The number of agents asked for")]
+    max_agents: Annotated[int, Meta(ge=1, description="The number of agents asked for")]
     browser: Browser
     steps: Annotated[list[CapacityStep], Meta(min_length=1)]
 

@@ -1,4 +1,4 @@
-"""``invoke wslconfig``: the example rendered, a file computed or brought up to date, a file checked."""
+"""``invoke wslconfig``: render the example, compute or update a file, or validate one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from checks.capacity.wslconfig import files, render
-from checks.capacity.wslconfig.files import ConfigText
-from checks.capacity.wslconfig.lines import Setting, read
-from checks.capacity.wslconfig.machine import known
-from checks.capacity.wslconfig.plan import Machine, Plan, count_of, largest, plan, spoken
+from checks.capacity.wslconfig import file, render
+from checks.capacity.wslconfig.file import ConfigText, Setting, parse
+from checks.capacity.wslconfig.plan import Machine, Plan, count_of, detect_machine, largest, plan, readable
 from checks.capacity.wslconfig.validate import validate
 from checks.core.errors import Exit, Problem, WrongUsage
 from checks.core.paths import ROOT
@@ -54,7 +52,7 @@ def wslconfig(options: WslconfigOptions) -> Exit:
 
 
 def _alone(options: WslconfigOptions, what: str) -> None:
-    """Raise WrongUsage where an option was given that does not go with what was asked for."""
+    """Raise WrongUsage for an option that can't be combined with the requested action."""
     of_containers = {
         "--host-memory": options.host_memory, "--host-cpus": options.host_cpus, "--no-browser": not options.browser,
         "--output": options.output, "--update": options.update, "--force": options.force,
@@ -65,15 +63,13 @@ def _alone(options: WslconfigOptions, what: str) -> None:
     for option, value in given.items():
         if value and option not in allowed:
             if option in of_containers and what != "--validate":
-                raise WrongUsage(
-                    f"{option} needs --containers N.", "For how many containers at once is the file to be?"
-                )
-            raise WrongUsage(f"{option} does not go with {what}.", "Ask for one of the two.")
+                raise WrongUsage(f"{option} requires --containers N.")
+            raise WrongUsage(f"{option} can't be combined with {what}.")
     if options.update and options.force:
-        raise WrongUsage("--update keeps a file and --force overwrites it.", "Ask for one of the two.")
+        raise WrongUsage("--update can't be combined with --force.")
     for option in ("--update", "--force"):
         if given[option] and not options.output:
-            raise WrongUsage(f"{option} needs --output FILE.", "Which file is it about?")
+            raise WrongUsage(f"{option} requires --output FILE.")
 
 
 def _example(*, check: bool) -> Exit:
@@ -83,97 +79,96 @@ def _example(*, check: bool) -> Exit:
         say(f"{where} is up to date.")
         return Exit.OK
     if check:
-        say(f"{where} is not what would be rendered. Render it: invoke wslconfig", error=True)
+        say(f"{where} is out of date. Run: invoke wslconfig", error=True)
         return Exit.CASE_FAILED
-    files.replace(EXAMPLE, text.encode())
+    file.replace(EXAMPLE, text.encode())
     say(f"Wrote {where}.")
     return Exit.OK
 
 
 def _validate(name: str) -> Exit:
-    source = files.load(files.located("--validate", name))
-    findings = validate(source)
-    for each in findings:
+    source = file.load(file.resolve("--validate", name))
+    diagnostics = validate(source)
+    for each in diagnostics:
         say(f"{name}:{each.line}: {'note: ' if each.harmless else ''}{each.message}")
-    wrong = sum(not each.harmless for each in findings)
+    wrong = sum(not each.harmless for each in diagnostics)
     if wrong:
-        say(f"\n{wrong} {'finding' if wrong == 1 else 'findings'}.")
+        say(f"\n{wrong} {'problem' if wrong == 1 else 'problems'}.")
         return Exit.CASE_FAILED
-    settings = sum(isinstance(line, Setting) for line in read(source.text))
-    say(f"{name}: {settings} {'setting' if settings == 1 else 'settings'}, nothing wrong.")
+    settings = sum(isinstance(line, Setting) for line in parse(source.text))
+    say(f"{name}: {settings} {'setting' if settings == 1 else 'settings'}, no problems.")
     return Exit.OK
 
 
 def _compute(options: WslconfigOptions) -> Exit:
     containers = count_of("--containers", options.containers)
-    path = files.located("--output", options.output) if options.output else None
-    host = known(options.host_memory, options.host_cpus)
-    for assumption in host.assumed:
-        say(assumption, error=True)
-    wanted = plan(containers, browser=options.browser)
-    if not wanted.fits(host.machine):
-        raise _too_many(wanted, host.machine)
+    path = file.resolve("--output", options.output) if options.output else None
+    machine, assumed = detect_machine(options.host_memory, options.host_cpus)
+    for message in assumed:
+        say(message, error=True)
+    needed = plan(containers, browser=options.browser)
+    if not needed.fits(machine):
+        raise _too_many(needed, machine)
     if path is None:
-        say(render.computed(wanted, host.machine), end="")
+        say(render.computed(needed, machine), end="")
     else:
-        _write(path, wanted, host.machine, options)
-    if wanted.crowds(host.machine):
-        left = spoken(host.machine.memory - wanted.memory)
+        _write(path, needed, machine, options)
+    if needed.crowds(machine):
+        left = readable(machine.memory - needed.memory)
         say(
-            f"Warning: Windows is left {left} of {spoken(host.machine.memory)}, less than a quarter. "
-            "It may get slow when the agents use all of theirs.",
+            f"Warning: Windows keeps {left} of {readable(machine.memory)}, less than a quarter. "
+            "It may get slow when the agents use all their memory.",
             error=True,
         )
     return Exit.OK
 
 
-def _too_many(wanted: Plan, machine: Machine) -> WrongUsage:
-    number = "1 container needs" if wanted.containers == 1 else f"{wanted.containers} containers need"
-    what = (
-        f"{number} {spoken(wanted.memory)} of memory, beside 1 GB for Windows, and {wanted.processors} processors; "
-        f"the machine has {spoken(machine.memory)} and {machine.processors}."
+def _too_many(needed: Plan, machine: Machine) -> WrongUsage:
+    number = "1 container needs" if needed.containers == 1 else f"{needed.containers} containers need"
+    reason = (
+        f"{number} {readable(needed.memory)} of memory, plus 1 GB for Windows, and {needed.processors} processors. "
+        f"The machine has {readable(machine.memory)} and {machine.processors}."
     )
-    most = largest(machine, browser=wanted.browser)
-    remedy = f"The most that fits: --containers {most}." if most else "Not even one fits."
+    most = largest(machine, browser=needed.browser)
+    remedy = f"The largest number that fits: --containers {most}." if most else "Not even one fits."
     without = largest(machine, browser=False)
-    if wanted.browser and without > most:
-        remedy += f" Without a browser: --containers {min(without, wanted.containers)} --no-browser."
-    return WrongUsage(what, remedy)
+    if needed.browser and without > most:
+        remedy += f" Without a browser: --containers {min(without, needed.containers)} --no-browser."
+    return WrongUsage(reason, remedy)
 
 
-def _write(path: Path, wanted: Plan, machine: Machine, options: WslconfigOptions) -> None:
+def _write(path: Path, needed: Plan, machine: Machine, options: WslconfigOptions) -> None:
     if path.is_dir():
-        raise WrongUsage(f"{path} is a directory.", f"Name the file in it: --output {path / '.wslconfig'}")
+        raise WrongUsage(f"{path} is a directory.", f"Pass a file: --output {path / '.wslconfig'}")
     if options.update:
-        _update(path, wanted)
+        _update(path, needed)
     else:
-        data = render.computed(wanted, machine).replace("\n", files.line_end(path)).encode()
-        (files.replace if options.force else files.create)(path, data)
-        say(f"Wrote {path}: {_told(wanted)}.")
+        data = render.computed(needed, machine).replace("\n", file.line_end(path)).encode()
+        (file.replace if options.force else file.create)(path, data)
+        say(f"Wrote {path}: {_listed(needed)}.")
     say("It takes effect after `wsl --shutdown`.")
 
 
-def _update(path: Path, wanted: Plan) -> None:
+def _update(path: Path, needed: Plan) -> None:
     if not path.exists():
-        raise WrongUsage(f"There is no {path} to update.", "Leave --update out to write a new one.")
-    source = files.load(path)
-    if not source.sound:
+        raise WrongUsage(f"{path} does not exist.", "To create it, omit --update.")
+    source = file.load(path)
+    if not source.complete:
         raise WrongUsage(f"{path} can't be updated:", " ".join(remark.message for remark in source.remarks))
-    line_end = "\r\n" if "\r\n" in source.text else files.line_end(path) if "\n" not in source.text else "\n"
-    text = render.updated(source.text, wanted, line_end)
+    line_end = "\r\n" if "\r\n" in source.text else file.line_end(path) if "\n" not in source.text else "\n"
+    text = render.updated(source.text, needed, line_end)
     if text == source.text:
-        say(f"{path} has that already: {_told(wanted)}.")
+        say(f"{path} is up to date: {_listed(needed)}.")
     else:
-        files.replace(path, source.encode(text))
-        say(f"Updated {path}: {_told(wanted)}. Everything else is as it was.")
-    _mention_findings(path, ConfigText(text, source.encoding, source.bom, source.remarks))
+        file.replace(path, source.encode(text))
+        say(f"Updated {path}: {_listed(needed)}. Other lines did not change.")
+    _mention_problems(path, ConfigText(text, source.encoding, source.bom, source.remarks))
 
 
-def _mention_findings(path: Path, source: ConfigText) -> None:
-    wrong = sum(not finding.harmless for finding in validate(source))
-    if wrong:
-        say(f"There is something else in it that WSL ignores: invoke wslconfig --validate {path}", error=True)
+def _mention_problems(path: Path, source: ConfigText) -> None:
+    if any(not each.harmless for each in validate(source)):
+        say(f"WSL ignores other lines of the file. To list them: invoke wslconfig --validate {path}", error=True)
 
 
-def _told(wanted: Plan) -> str:
-    return ", ".join(f"{key}={value}" for key, value in wanted.settings().items())
+def _listed(needed: Plan) -> str:
+    return ", ".join(f"{key}={value}" for key, value in needed.settings().items())

@@ -1,46 +1,42 @@
-"""The text of a .wslconfig: the example with its presets, one computed for a machine, an existing one updated.
+"""The text of a .wslconfig: the example with its presets, a computed file, or an updated one.
 
-What is written is ASCII: it reads the same in whatever encoding an editor on Windows takes it for.
+The text is ASCII, so that editors on Windows show it correctly in any encoding.
 """
 
 from __future__ import annotations
 
-from checks.capacity.wslconfig.keys import catalogue
-from checks.capacity.wslconfig.lines import Section, Setting, Unreadable, read
-from checks.capacity.wslconfig.plan import GB, Machine, Plan, plan, spoken
-
-PRESETS = {1: 6 * GB, 2: 10 * GB, 4: 20 * GB}
-"""The example's presets: containers, and MiB of memory. For 4 the formula's 18 GB are rounded up, for headroom."""
+from checks.capacity.wslconfig.catalogue import catalogue
+from checks.capacity.wslconfig.file import Section, Setting, Unreadable, parse
+from checks.capacity.wslconfig.plan import GB, PRESETS, Machine, Plan, plan, readable
 
 ACTIVE = 1
-"""The preset that is not commented out: the one that asks least of a machine."""
+"""The preset that is not commented out: the smallest."""
 
 _WHERE = """\
-# .wslconfig: how much of a Windows machine WSL 2 gets, for nanoclaw's agents in their containers.
+# .wslconfig: how much of a Windows machine WSL 2 may use, for nanoclaw's agents in their containers.
 #
-# Where it goes: %UserProfile%/.wslconfig on Windows, that is C:\\Users\\YOU\\.wslconfig
-# (seen from inside WSL: /mnt/c/Users/YOU/.wslconfig). One file is for all WSL 2 distributions of
-# a user; there is none until somebody makes it.
+# Path: %UserProfile%/.wslconfig on Windows, usually C:\\Users\\YOU\\.wslconfig
+# (inside WSL: /mnt/c/Users/YOU/.wslconfig). It applies to all WSL 2 distributions of a user.
+# It does not exist by default.
 #
 """
 
 _EXAMPLE = """\
-# This is an example, rendered by `invoke wslconfig`. For a machine at hand:
+# This is an example, rendered by `invoke wslconfig`. To compute a file for your machine:
 #     invoke wslconfig --containers 2 --host-memory 32GB --host-cpus 16
 """
 
 _NOTES = """\
 #
 # What to know:
-# - It requires `wsl --shutdown` to take effect, which ends every running distribution.
-# - Memory is not returned to Windows until then: plan as if all of memory= were gone from Windows.
-#   What has changed: since Windows build 19013 WSL gives back memory that is no longer in use, and
-#   since WSL 2.0.0 memory that only caches files (autoMemoryReclaim, below). What the agents use
-#   stays taken.
+# - It requires `wsl --shutdown` to take effect, which stops all running distributions.
+# - Memory is not returned to Windows until then: plan as if Windows lost all of memory=.
+#   Newer versions return some: unused memory since Windows build 19013, and file caches since
+#   WSL 2.0.0 (autoMemoryReclaim, below). Memory that agents use stays in use.
 # - The default is 50 % of the host's RAM, whatever the agents need: set memory= if you run agents.
-# - `invoke wslconfig --validate FILE` says what WSL would ignore or misread in a file.
+# - `invoke wslconfig --validate FILE` reports what WSL would ignore or misread in a file.
 #
-# What each key means: {page}
+# Meaning of each key: {page}
 # (Microsoft's documentation as of {date}; it recommends the app "WSL Settings" over editing.)
 """
 
@@ -48,19 +44,19 @@ _FORMULA = """\
 # The formula, for N containers at once:
 #     memory     = N x {each} GB + 2 GB    {why}
 #     processors = N x 2 + 2
-#     swap       = N + 1 GB, from 2 GB to 4 GB    (a file on Windows' disk)
+#     swap       = N + 1 GB, at least 2 GB, at most 4 GB    (a file on Windows' disk)
 """
 
 _PRESETS = """\
 #
-# Active is the preset for 1 container, which asks least of a machine. For another one, put a # in
-# front of its three lines and take the # from the other's: of two equal keys WSL keeps the first.
+# The preset for 1 container is active, because it needs least. To use another one, comment out the
+# three active lines and uncomment the others. If a key is repeated, WSL uses the first value.
 """
 
 _NETWORK = """\
-# How WSL is on the network; without the line "nat". Since WSL 2.0.0 (September 2023) there is
-# "mirrored", for Windows 11 22H2 and later. It was set under [experimental] then, and is here now.
-# A "nat" that fails becomes "virtioproxy" since WSL 2.3.25; "bridged" is deprecated since WSL 2.4.5.
+# How WSL connects to the network; by default "nat". WSL 2.0.0 (September 2023) added "mirrored" for
+# Windows 11 22H2 and later, at first under [experimental]. If "nat" fails, WSL uses "virtioproxy"
+# since 2.3.25. "bridged" is deprecated since 2.4.5.
 #     https://learn.microsoft.com/windows/wsl/networking
 #networkingMode=mirrored
 """
@@ -68,14 +64,13 @@ _NETWORK = """\
 _EXPERIMENTAL = """\
 [experimental]
 
-# Since WSL 2.0.0 (September 2023): memory that only caches files goes back to Windows, "gradual"
-# slowly, "dropCache" at once. Without the line it was "disabled" then; now it is "dropCache".
+# Since WSL 2.0.0 (September 2023): WSL returns file caches to Windows, slowly with "gradual", at once
+# with "dropCache". The default was "disabled" then, and is "dropCache" now.
 #     https://learn.microsoft.com/windows/wsl/wsl-config#experimental-settings
 #autoMemoryReclaim=dropCache
 
-# Since WSL 2.0.0 (September 2023): disks of new distributions are sparse, so that space which is no
-# longer used goes back to Windows. Better left out: WSL {version} makes none for now, sparse disks
-# being suspected of losing data.
+# Since WSL 2.0.0 (September 2023): disks of new distributions are sparse, which returns unused space
+# to Windows. Not recommended: WSL {version} creates none for now, because sparse disks may lose data.
 #     {sparse}
 #sparseVhd=true
 """
@@ -88,35 +83,35 @@ def example() -> str:
     return f"{_WHERE}{_EXAMPLE}{_notes()}\n[wsl2]\n\n{formula}{_PRESETS}\n{presets}\n{_NETWORK}\n{_experimental()}"
 
 
-def computed(wanted: Plan, machine: Machine) -> str:
+def computed(needed: Plan, machine: Machine) -> str:
     """A file for a number of containers on a machine."""
-    browser = "" if wanted.browser else ", agents without a browser"
-    made = (
-        f"# Computed by `invoke wslconfig` for {_containers(wanted.containers)} at once{browser},\n"
-        f"# on a machine with {spoken(machine.memory)} of memory and {machine.processors} processors.\n"
+    browser = "" if needed.browser else ", agents without a browser"
+    origin = (
+        f"# Computed by `invoke wslconfig` for {_containers(needed.containers)} at once{browser},\n"
+        f"# on a machine with {readable(machine.memory)} of memory and {machine.processors} processors.\n"
     )
-    settings = _formula(browser=wanted.browser) + _settings(wanted.settings())
-    return f"{_WHERE}{made}{_notes()}\n[wsl2]\n\n{settings}\n{_NETWORK}\n{_experimental()}"
+    settings = _formula(browser=needed.browser) + _settings(needed.settings())
+    return f"{_WHERE}{origin}{_notes()}\n[wsl2]\n\n{settings}\n{_NETWORK}\n{_experimental()}"
 
 
-def updated(text: str, wanted: Plan, line_end: str) -> str:
-    """The text with the plan's settings in it, and everything else as it was.
+def updated(text: str, needed: Plan, line_end: str) -> str:
+    """Set the plan's settings in a text, and keep everything else.
 
-    Each of them is set where [wsl2] has it, also twice; one that is missing is put under the section's header.
+    Existing keys in [wsl2] are changed, even if they are repeated. Missing keys are added below the section header.
     """
-    missing = wanted.settings()
+    missing = needed.settings()
     edits: list[tuple[int, int, str]] = []
     section, below = "", -1
-    for line in read(text):
+    for line in parse(text):
         if isinstance(line, Section):
             section = line.name.lower()
             if section == "wsl2" and below < 0:
                 below = _end_of_line(text, line.line)
-        elif isinstance(line, Unreadable) and line.why == "header":
+        elif isinstance(line, Unreadable) and line.reason == "header":
             section = ""
         elif isinstance(line, Setting) and section == "wsl2":
             key = line.key.lower()
-            value = wanted.settings().get(key)
+            value = needed.settings().get(key)
             if value is not None:
                 edits.append((line.start, line.end, value))
                 missing.pop(key, None)
@@ -139,11 +134,11 @@ def _end_of_line(text: str, number: int) -> int:
 
 
 def _preset(containers: int) -> str:
-    by_formula = plan(containers)
-    settings = {**by_formula.settings(), "memory": f"{PRESETS[containers] // GB}GB"}
+    formula_plan = plan(containers)
+    settings = {**formula_plan.settings(), "memory": f"{PRESETS[containers] // GB}GB"}
     heading = f"# {_containers(containers)}"
-    if PRESETS[containers] != by_formula.memory:
-        heading += f": the formula's {spoken(by_formula.memory)} rounded up, for headroom"
+    if PRESETS[containers] != formula_plan.memory:
+        heading += f": the formula's {readable(formula_plan.memory)} rounded up, for headroom"
     return f"{heading}\n{_settings(settings, mark='' if containers == ACTIVE else '#')}"
 
 
@@ -162,8 +157,10 @@ def _containers(number: int) -> str:
 
 
 def _notes() -> str:
-    return _NOTES.format(page=catalogue().page, date=catalogue().page_date)
+    page = catalogue().sources["page"]
+    return _NOTES.format(page=page.url, date=page.date)
 
 
 def _experimental() -> str:
-    return _EXPERIMENTAL.format(version=catalogue().version, sparse=catalogue().sparse)
+    sources = catalogue().sources
+    return _EXPERIMENTAL.format(version=sources["code"].version, sparse=sources["sparse"].url)

@@ -1,4 +1,4 @@
-"""The proof that the recommended configuration is in force: nanoclaw's own invocation, and what its container sees."""
+"""Check that the recommended configuration is in force, in a container of nanoclaw's own invocation."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from checks.nanoclaw.running import Question, RunningAgent, StreamsAgent
 from checks.nanoclaw.service import Conversation
 
 _NOWHERE = "http://127.0.0.1:9"
-"""The service's address for an agent that has no way to the service: the discard port of its own loopback."""
+"""An address for an agent that can't reach the service: the discard port of its own loopback."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One thing that was looked at: whether it is as it is to be, and what was seen."""
+    """One check: whether it passed, and what was found."""
 
     what: str
     held: bool
@@ -36,24 +36,24 @@ class CheckResult:
 
     @property
     def line(self) -> str:
-        """It as the report has it."""
+        """Its line of the report."""
         return f"  [{'PASS' if self.held else 'FAIL'}] {self.what}: {self.seen}"
 
 
 def check(prepared: PreparedHost, handle: AgentHandle) -> list[CheckResult]:
-    """Look at the files, run an agent exactly as nanoclaw does, look into its container, hear its answer."""
-    found = state.look(prepared.host)
+    """Check the files, run an agent exactly as nanoclaw does, read its container's state, await its answer."""
+    found = state.read_account(prepared.host)
     wrong = state.problems(found)
     findings = [CheckResult("The configuration is in place", not wrong, " ".join(wrong) or "every file as installed")]
     ctx = CaseContext(prepared.host, prepared.owner, "injection", Record())
     try:
         image = handle.image(ctx)
     except (Mismatch, TimedOut) as failure:
-        return [*findings, CheckResult("The agent's image is there", False, str(failure))]
+        return [*findings, CheckResult("The agent's image is available", False, str(failure))]
     unasked = ""
     try:
         question = handle.question(ctx)
-    except (Mismatch, TimedOut) as failure:  # its container can be looked into all the same
+    except (Mismatch, TimedOut) as failure:  # its container's state can be read all the same
         unasked, question = str(failure), Question("none", "none", Conversation("none", "none"), _NOWHERE)
     ctx.docker = Docker(prepared.host, "", ctx.record)  # from here on: nanoclaw sets no label of ours
     findings += _of_agent(ctx, handle.agent, image, question, found.settings, unasked)
@@ -62,13 +62,13 @@ def check(prepared: PreparedHost, handle: AgentHandle) -> list[CheckResult]:
 
 
 def missing(prepared: PreparedHost) -> Mapping[Setting, str]:
-    """What of the recommended set this host can't set, each with the reason."""
-    gone = state.look(prepared.host).settings.missing()
-    return {setting: f"it gives users no controller “{name}”" for name, setting in gone.items()}
+    """The settings that this host can't set, each with the reason."""
+    gone = state.read_account(prepared.host).settings.missing()
+    return {setting: f"the cgroup controller “{name}” is not delegated to users" for name, setting in gone.items()}
 
 
 def as_json(findings: list[CheckResult], left_out: Mapping[Setting, str]) -> dict[str, Any]:
-    """The findings as evidence has them."""
+    """The form that evidence stores."""
     return {
         "findings": [{"what": each.what, "held": each.held, "seen": each.seen} for each in findings],
         "missing": dict(left_out),
@@ -92,7 +92,7 @@ def _of_agent(
 
 
 def _unmodified(agent: RunningAgent, image: str) -> CheckResult:
-    """Whether what was run is what nanoclaw runs: no label, no option of ours, and the docker of the account's PATH."""
+    """Whether the command is nanoclaw's: no label or option of ours, and the docker of the account's PATH."""
     ctx, sent = agent.ctx, list(agent.client.so_far().argv)
     own = [
         "docker",
@@ -107,18 +107,18 @@ def _unmodified(agent: RunningAgent, image: str) -> CheckResult:
 
 
 def _inside(ctx: CaseContext, agent: RunningAgent, settings: Settings) -> Iterator[CheckResult]:
-    """What is in force for the agent's own first process: what is exec'd beside it gets its rights from Podman anew."""
+    """What is in force for the agent's first process: Podman gives a process of `exec` rights of its own."""
     try:
         ctx.await_running(agent.name)
         done = ctx.host.run([ctx.facts.engine, "exec", agent.name, *container_state.argv()], timeout=30)
         now = container_state.parse(done.stdout)
     except (Mismatch, ValueError, TimedOut) as failure:
         why = running.last_output(agent.client.so_far()) or str(failure)
-        for setting in settings.wanted():
-            yield CheckResult(setting.capitalize(), False, "can't be seen: no container of the agent's is running")
+        for setting in settings.required():
+            yield CheckResult(setting.capitalize(), False, "unknown: the agent's container is not running")
         yield CheckResult("The agent's container starts", False, why)
         return
-    for setting in settings.wanted():
+    for setting in settings.required():
         yield CheckResult(setting.capitalize(), in_force(setting, settings, now, ctx.uid), seen(setting, now))
 
 
@@ -128,12 +128,12 @@ def _answered(agent: RunningAgent) -> CheckResult:
         agent.close()
     except (Mismatch, TimedOut) as failure:
         return CheckResult("The agent answers", False, str(failure))
-    return CheckResult("The agent answers", True, "the service's own words")
+    return CheckResult("The agent answers", True, "with the service's exact reply")
 
 
 def _of_others(ctx: CaseContext, settings: Settings) -> CheckResult:
-    """Another container of the same user, with a mount, that is not nanoclaw's: only its user namespace is another."""
-    what = "Other containers are left alone"
+    """Another container of the same user, with a mount, not nanoclaw's: only its user namespace may change."""
+    what = "Other containers are unchanged"
     directory = ctx.make("others")
     argv = [ctx.facts.engine, "run", "--rm", "-v", f"{directory}:/data", ctx.probe, *container_state.argv()]
     try:
@@ -143,6 +143,6 @@ def _of_others(ctx: CaseContext, settings: Settings) -> CheckResult:
     except (Mismatch, ValueError, TimedOut) as failure:
         return CheckResult(what, False, str(failure))
     touched = [
-        each for each in settings.wanted() if each is not Setting.USER and in_force(each, settings, now, ctx.uid)
+        each for each in settings.required() if each is not Setting.USER and in_force(each, settings, now, ctx.uid)
     ]
-    return CheckResult(what, not touched, ", ".join(touched) or "a writable root, capabilities and limits as before")
+    return CheckResult(what, not touched, ", ".join(touched) or "a writable root, capabilities and limits unchanged")

@@ -16,7 +16,7 @@ from checks.core.progress import Progress
 from checks.core.terminal import say
 from checks.hardening.injection import check as proof
 from checks.hardening.injection import install, stored
-from checks.hardening.injection.state import Found, look, require_account
+from checks.hardening.injection.state import Account, read_account, require_account
 from checks.hosts import recipe
 from checks.hosts.base import Host
 from checks.hosts.local import LocalHost
@@ -58,7 +58,7 @@ def _do(options: InjectOptions, progress: Progress) -> Exit:
     if options.accept_missing and not (options.install or options.check):
         raise WrongUsage("--accept-missing goes with --install or --check.")
     if options.nanoclaw and not options.check:
-        raise WrongUsage("--nanoclaw goes with --check: only that runs an agent.")
+        raise WrongUsage("--nanoclaw goes with --check, which runs an agent.")
     if options.check:
         return _check(options, progress)
     with _account(options.host or "local") as host:
@@ -76,11 +76,11 @@ def _account(spec: str) -> Iterator[Host]:
             yield host
     elif spec in recipe.known():
         raise WrongUsage(
-            f"{spec} is a throwaway host: what is installed there goes with the run.",
-            f"invoke inject --check --host {spec} installs it there and looks whether it is in force.",
+            f"{spec} is a throwaway host: an installation ends with the run.",
+            f"To install and check it there: invoke inject --check --host {spec}",
         )
     else:
-        raise WrongUsage(f"“{spec}” is no host to install on.", "Known: local, ssh://user@host[:port].")
+        raise WrongUsage(f"“{spec}” is not a host to install on.", "Known: local, ssh://user@host[:port].")
 
 
 def _check(options: InjectOptions, progress: Progress) -> Exit:
@@ -95,7 +95,7 @@ def _check(options: InjectOptions, progress: Progress) -> Exit:
         facts = ready.host.facts()
         say(f"Host: {ready.host.name}: {facts.distribution}, Podman {facts.version}, uid {facts.uid}")
         say(f"Agent: {handle.agent.name}\n")
-        with progress.step("Asking an agent, and looking into its container"):
+        with progress.step("Asking an agent, and reading its container's state"):
             findings = proof.check(ready, handle)
         left_out = proof.missing(ready)
         evidence = {
@@ -113,26 +113,27 @@ def _report(evidence: dict[str, Any], findings: list[proof.CheckResult], *, acce
     for what, why in evidence["missing"].items():
         say(f"  [MISSING] {what}: can't be set on this host: {why}")
     failed = sum(not finding.held for finding in findings)
-    say(f"\n{len(findings) - failed} of {len(findings)} as they are to be" + (f", {failed} not." if failed else "."))
+    missing = len(evidence["missing"])
+    say(f"\n{len(findings) - failed} of {len(findings)} checks passed; {missing} limits can't be set on this host.")
     if evidence["host"]["name"] in recipe.known() and "nanoclaw's own" in evidence["agent"]:
         stored.write(evidence)
     if evidence["missing"] and not accept_missing:
-        say("What is missing fails this check; --accept-missing accepts it.")
+        say("A missing limit fails this check; --accept-missing accepts it.")
         return Exit.CASE_FAILED
     return Exit.CASE_FAILED if failed else Exit.OK
 
 
 def _install_there(host: Host) -> None:
-    if why := install.bring(host, accept_missing=True).obstacles:
+    if why := install.ensure_installed(host, accept_missing=True).conflicts:
         raise HostProblem(why[0])
 
 
-def _looked_at(host: Host) -> Found:
-    found = look(host)
+def _looked_at(host: Host) -> Account:
+    found = read_account(host)
     require_account(found)
     return found
 
 
 def _plain(spec: str) -> str | None:
-    """The profile without any configuration of ours, on a host that has profiles."""
+    """The profile without our configuration, on a host that has profiles."""
     return "stock" if spec in recipe.known() else None

@@ -1,4 +1,4 @@
-"""What Podman itself makes of an account's configuration: a container that the hook must change, started and read."""
+"""What Podman applies of an account's configuration: a container that the hook must change is started and read."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ from checks.engine.docker import shell
 from checks.hardening.injection import configuration
 from checks.hardening.injection.configuration import File, settings_directory
 from checks.hardening.injection.settings import CONTROLLERS, Setting, Settings, in_force, seen, size
-from checks.hardening.injection.state import Found
+from checks.hardening.injection.state import Account
 from checks.hosts.base import Host
 from checks.hosts.process import TimedOut
 
 _Files = Callable[[str], Sequence[File]]
-"""Our files, for the directory of container settings that they are to be in."""
+"""Our files, for a given directory of container settings."""
 
 LIMITS = frozenset(setting for setting, _ in CONTROLLERS.values())
-"""The settings that a host may lack the means for."""
+"""The settings that a host may be unable to set."""
 
 _AS_SERVICE = ["systemd-run", "--user", "--quiet", "--wait", "--pipe", "--collect"]
 _TIMEOUT = 90  # seconds; a container takes one, or five where the processor is emulated
-_OTHER_CAPABILITY = 63  # a bit that no capability has: for those that have no number here
-_SAID = 400  # characters of Podman's own words in a message
+_OTHER_CAPABILITY = 63  # no capability has this bit: it stands for those without a number here
+_SAID = 400  # characters of Podman's output in a message
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What became of one container."""
+    """One container."""
 
     inside: ContainerState | None
-    """What the running container saw of itself; None where it did not run."""
-    handed: ContainerState | None
-    """The configuration that Podman gave to its OCI runtime; None where it came to none."""
+    """What the container reported of itself; None if it did not run."""
+    oci_config: ContainerState | None
+    """The configuration that Podman passed to its OCI runtime; None if it did not get that far."""
     said: str
-    """Podman's own words where no container ran."""
+    """What Podman printed if no container ran."""
 
     @property
     def known(self) -> ContainerState | None:
-        """The best that is known of the container."""
-        return self.inside or self.handed
+        """The container's own report, or else its configuration."""
+        return self.inside or self.oci_config
 
-    def lacking(self, wanted: Settings, uid: int) -> list[Setting]:
-        """What is not in force of ``wanted``. ``uid`` is the host user's."""
+    def lacking(self, required: Settings, uid: int) -> list[Setting]:
+        """The settings of ``required`` that are not in force. ``uid`` is the host user's."""
         known = self.known
-        return [each for each in wanted.wanted() if known is None or not in_force(each, wanted, known, uid)]
+        return [each for each in required.required() if known is None or not in_force(each, required, known, uid)]
 
 
 @dataclass(frozen=True)
@@ -64,20 +64,20 @@ class EffectCheck:
 
     effect: Effect
     lacking: tuple[Setting, ...]
-    """What is not in force although it should be."""
+    """The settings that should be in force and are not."""
     breaks: bool
-    """Whether no container starts, and one does without the recommended configuration."""
+    """Whether no container starts, but one does without the recommended configuration."""
     context: str
-    """In which environment Podman was asked: empty for the account's own."""
+    """The environment in which Podman was asked; empty for the account's own."""
 
     @property
-    def holds(self) -> bool:
+    def in_effect(self) -> bool:
         """Whether everything is in force."""
         return not self.lacking and not self.breaks
 
     @property
     def only_limits(self) -> bool:
-        """Whether nothing but limits is lacking, in a container that runs or that could not run anyway."""
+        """Whether only limits are lacking, in a container that runs or could not run anyway."""
         return not self.breaks and self.effect.known is not None and set(self.lacking) <= LIMITS
 
     @property
@@ -93,20 +93,20 @@ class EffectCheck:
         return f"{self.context}{'; '.join(parts)}"
 
 
-def placed(host: Host, found: Found, wanted: Settings) -> EffectCheck:
-    """What Podman makes of the configuration as it stands on the account now."""
-    return _worst(host, found, wanted, None)
+def check_installed(host: Host, found: Account, required: Settings) -> EffectCheck:
+    """Check what Podman applies of the account's present configuration."""
+    return _check(host, found, required, None)
 
 
-def staged(host: Host, found: Found, wanted: Settings) -> EffectCheck:
-    """What Podman would make of the configuration with our files in it. The account itself stays unchanged."""
-    return _worst(host, found, wanted, lambda directory: configuration.files(directory, found.version, wanted))
+def check_staged(host: Host, found: Account, required: Settings) -> EffectCheck:
+    """Check what Podman would apply with our files installed. The account itself stays unchanged."""
+    return _check(host, found, required, lambda directory: configuration.files(directory, found.version, required))
 
 
-def _worst(host: Host, found: Found, wanted: Settings, files: _Files | None) -> EffectCheck:
-    """The verdict in this environment, without its variables of Podman's, and in that of the account's services.
+def _check(host: Host, found: Account, required: Settings, files: _Files | None) -> EffectCheck:
+    """Check in this environment, without its variables of Podman's, and in that of the account's services.
 
-    The first that does not hold. A variable of one shell may do what a file does not, and nanoclaw's service lacks it.
+    The first that fails. A variable of one shell may do what a file does not, and nanoclaw's service lacks it.
     """
     contexts: list[tuple[str, Sequence[str]]] = [("", ())]
     if found.own:
@@ -121,19 +121,19 @@ def _worst(host: Host, found: Found, wanted: Settings, files: _Files | None) -> 
         breaks = False
         if effect.inside is None:
             breaks = _effect(host, found, lambda _: [], carrier).inside is not None
-        verdict = EffectCheck(effect, tuple(effect.lacking(wanted, found.uid)), breaks, context)
-        if not verdict.holds:
+        verdict = EffectCheck(effect, tuple(effect.lacking(required, found.uid)), breaks, context)
+        if not verdict.in_effect:
             return verdict
     return verdict
 
 
-def _effect(host: Host, found: Found, files: _Files | None, carrier: Sequence[str]) -> Effect:
-    """One container. ``files``: what a copy of the account's settings has of ours; None: the settings themselves."""
+def _effect(host: Host, found: Account, files: _Files | None, carrier: Sequence[str]) -> Effect:
+    """Start one container. ``files`` go into a copy of the account's settings; None: use the settings themselves."""
     with _scratch(host) as directory:
         if files is None:
             argv, stdin = [directory, "", container_state.SCRIPT], b""
         else:
-            ours = [file.path.removeprefix(f"{settings_directory(found.home)}/") for file in found.wanted]
+            ours = [file.path.removeprefix(f"{settings_directory(found.home)}/") for file in found.required]
             config = f"{directory}/config/containers"
             argv = [directory, settings_directory(found.home), container_state.SCRIPT, *ours]
             stdin = _archive(files(config), config)
@@ -141,7 +141,7 @@ def _effect(host: Host, found: Found, files: _Files | None, carrier: Sequence[st
         try:
             done = host.run([*carrier, *shell(script, *argv)], stdin=stdin, timeout=_TIMEOUT)
         except TimedOut as late:
-            return Effect(None, None, f"a container did not end within {late.timeout:g} s")
+            return Effect(None, None, f"timed out after {late.timeout:g} s")
     told = dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
     try:
         values = {key: base64.b64decode(value).decode(errors="replace") for key, value in told.items()}
@@ -153,10 +153,10 @@ def _effect(host: Host, found: Found, files: _Files | None, carrier: Sequence[st
     if "error" not in values:
         raise HostProblem(
             f"On {host.name}, Podman could not be asked what it applies: "
-            f"{_words(done.stderr) or f'status {done.returncode}'}."
+            f"{_tail(done.stderr) or f'status {done.returncode}'}."
         )
-    seen_inside, handed = None, None
-    said = _words(values["error"])
+    seen_inside, oci_config = None, None
+    said = _tail(values["error"])
     if "started" in values:
         try:
             seen_inside = container_state.parse(values.get("inside", ""))
@@ -164,8 +164,8 @@ def _effect(host: Host, found: Found, files: _Files | None, carrier: Sequence[st
             said = str(error)
     if values.get("handed"):
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, WrongUsage):
-            handed = of_config(parsed(values["handed"]))
-    return Effect(seen_inside, handed, said or "without a reason")
+            oci_config = of_config(parsed(values["handed"]))
+    return Effect(seen_inside, oci_config, said or "no reason given")
 
 
 @contextlib.contextmanager
@@ -183,8 +183,8 @@ def _archive(files: Sequence[File], below: str) -> bytes:
     return pack(Member(file.path.removeprefix(f"{below}/"), file.data, file.mode) for file in files)
 
 
-def _words(text: str) -> str:
-    """The end of what Podman said, in one line."""
+def _tail(text: str) -> str:
+    """The end of what Podman printed, in one line."""
     flat = " ".join(text.split())
     return flat if len(flat) <= _SAID else f"… {flat[-_SAID:]}"
 
@@ -192,23 +192,19 @@ def _words(text: str) -> str:
 def of_config(config: Mapping[str, Any]) -> ContainerState:
     """A container as its config.json describes it (OCI runtime specification).
 
-    Raises ValueError, KeyError, TypeError or AttributeError where this is none.
+    Raises ValueError, KeyError, TypeError or AttributeError for anything else.
     """
     process, linux = config["process"], config["linux"]
     resources = linux.get("resources") or {}
-    names = {name for group in (process.get("capabilities") or {}).values() for name in group or ()}
-    bits = {CAPABILITIES.get(name.removeprefix("CAP_"), _OTHER_CAPABILITY) for name in names}
-    mounts = {mount["destination"]: mount for mount in config.get("mounts") or ()}
-    tmp = mounts.get("/tmp")  # noqa: S108 - the container's
-    words = dict(word.partition("=")[::2] for word in (tmp or {}).get("options") or ())
     cpu = resources.get("cpu") or {}
+    tmp, mode = _tmp_of(config)
     return ContainerState(
-        capabilities=sum(1 << bit for bit in bits),
+        capabilities=_capabilities_of(process),
         no_new_privileges=process.get("noNewPrivileges") is True,
         seccomp=2 if linux.get("seccomp") else 0,
         root=Mounted("root", config["root"].get("readonly") is True, None),
-        tmp=Mounted(tmp["type"], "ro" in words, size(words["size"]) if "size" in words else None) if tmp else None,
-        tmp_mode=words.get("mode", ""),
+        tmp=tmp,
+        tmp_mode=mode,
         pids=_limit((resources.get("pids") or {}).get("limit")),
         memory=_limit((resources.get("memory") or {}).get("limit")),
         cpus=cpu["quota"] / cpu["period"] if _limit(cpu.get("quota")) and _limit(cpu.get("period")) else None,
@@ -217,6 +213,23 @@ def of_config(config: Mapping[str, Any]) -> ContainerState:
         uid=process["user"]["uid"],
         gid=process["user"]["gid"],
     )
+
+
+def _capabilities_of(process: Mapping[str, Any]) -> int:
+    """The union of all capability sets, as a bit mask."""
+    names = {name for group in (process.get("capabilities") or {}).values() for name in group or ()}
+    bits = {CAPABILITIES.get(name.removeprefix("CAP_"), _OTHER_CAPABILITY) for name in names}
+    return sum(1 << bit for bit in bits)
+
+
+def _tmp_of(config: Mapping[str, Any]) -> tuple[Mounted | None, str]:
+    """The mount on /tmp, None without one, and its mode."""
+    mounts = {mount["destination"]: mount for mount in config.get("mounts") or ()}
+    tmp = mounts.get("/tmp")  # noqa: S108 - the container's
+    if tmp is None:
+        return None, ""
+    words = dict(word.partition("=")[::2] for word in tmp.get("options") or ())
+    return Mounted(tmp["type"], "ro" in words, size(words["size"]) if "size" in words else None), words.get("mode", "")
 
 
 def _limit(value: int | None) -> int | None:

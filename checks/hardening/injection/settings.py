@@ -15,7 +15,7 @@ _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 class Setting(StrEnum):
-    """A thing that hardens a container, and that a way of setting the flags can set or not."""
+    """One hardening setting of a container."""
 
     CAPABILITIES = "capabilities"
     PRIVILEGES = "no-new-privileges"
@@ -32,16 +32,16 @@ CONTROLLERS = {
     "memory": (Setting.MEMORY, "--memory"),
     "cpu": (Setting.CPUS, "--cpus"),
 }
-"""The settings that need a controller of control groups, by its name, and the options that they are."""
+"""The settings that need a cgroup controller, by its name, and their options."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The values. A limit is None on a host that gives its users no controller for it."""
+    """The values. A limit is None on a host that does not delegate its cgroup controller."""
 
     options: tuple[str, ...]
-    """The options of ``docker run`` that they come from."""
-    kept: tuple[str, ...]
+    """The same as options of ``docker run``."""
+    capabilities: tuple[str, ...]
     """The capabilities that are not dropped, as the runtime names them: ``CAP_…``."""
     tmpfs: tuple[str, ...]
     """``PLACE:OPTIONS`` each."""
@@ -52,7 +52,7 @@ class Settings:
     cpus: float | None
 
     def within(self, controllers: Collection[str]) -> Settings:
-        """The same as far as these controllers of control groups allow."""
+        """The same, without the limits that need other cgroup controllers than these."""
         gone = [option for name, (_, option) in CONTROLLERS.items() if name not in controllers]
         options = tuple(word for word in self.options if word.partition("=")[0] not in gone)
         return replace(
@@ -63,12 +63,12 @@ class Settings:
             cpus=self.cpus if "cpu" in controllers else None,
         )
 
-    def wanted(self) -> list[Setting]:
-        """What these settings set."""
+    def required(self) -> list[Setting]:
+        """The settings that have a value."""
         return [each for each in Setting if each not in self.missing().values()]
 
     def missing(self) -> dict[str, Setting]:
-        """What they don't set, by the controller that it needs."""
+        """The settings without a value, by the controller that they need."""
         values = {"pids": self.pids, "memory": self.memory, "cpu": self.cpus}
         return {name: CONTROLLERS[name][0] for name, value in values.items() if value is None}
 
@@ -79,9 +79,9 @@ def command_line() -> list[str]:
 
 
 def recommended() -> Settings:
-    """The recommended set, with the work-arounds without which an agent does not answer.
+    """The part of the recommended set that the hook sets, with the work-arounds that an agent needs.
 
-    Those of the browser are left out: they give back a capability. See docs/SECURITY.md.
+    Without those of the browser, which add a capability. See docs/SECURITY.md.
     """
     known = hardening.load()
     words = [
@@ -95,9 +95,9 @@ def recommended() -> Settings:
 
 
 def of_options(words: Sequence[str]) -> Settings:
-    """The settings that these options of ``docker run`` make.
+    """Convert options of ``docker run`` to settings.
 
-    Raises WrongUsage for one that the hook can't set: a flag must not get lost on the way from the list to the hook.
+    Raises WrongUsage for one that the hook can't set: no flag may get lost.
     """
     rest = list(words)
     single: dict[str, str] = {}
@@ -126,7 +126,7 @@ def of_options(words: Sequence[str]) -> Settings:
         )
     return Settings(
         options=tuple(words),
-        kept=tuple(f"CAP_{name}" for name in several["--cap-add"]),
+        capabilities=tuple(f"CAP_{name}" for name in several["--cap-add"]),
         tmpfs=tuple(several["--tmpfs"]),
         environment=tuple(several["-e"]),
         pids=int(single["--pids-limit"]),
@@ -136,32 +136,32 @@ def of_options(words: Sequence[str]) -> Settings:
 
 
 def size(text: str) -> int:
-    """Bytes of a size as docker has it: ``4g``."""
+    """Bytes of a size in docker's notation, such as ``4g``."""
     found = re.fullmatch(r"(\d+)([bkmg]?)", text)
     if not found:
         raise WrongUsage(f"fixtures/hardening/flags: “{text}” is not a size.")
     return int(found[1]) * _UNITS[found[2]]
 
 
-def in_force(setting: Setting, wanted: Settings, inside: ContainerState, uid: int) -> bool:
-    """Whether a container is as wanted in that respect, by what it sees of itself; ``uid`` is the host user's."""
+def in_force(setting: Setting, required: Settings, inside: ContainerState, uid: int) -> bool:
+    """Whether a setting is in force, by what the container reports; ``uid`` is the host user's."""
     match setting:
         case Setting.CAPABILITIES:
-            return inside.capabilities == 0 if not wanted.kept else inside.capabilities == _SYS_CHROOT
+            return inside.capabilities == 0 if not required.capabilities else inside.capabilities == _SYS_CHROOT
         case Setting.PRIVILEGES:
             return inside.no_new_privileges
         case Setting.ROOT:
             return inside.root.read_only
         case Setting.TMPFS:
-            return _is(inside.tmp, inside.tmp_mode, wanted)
+            return _is(inside.tmp, inside.tmp_mode, required)
         case Setting.PIDS:
-            return inside.pids is not None and wanted.pids is not None and inside.pids <= wanted.pids
+            return inside.pids is not None and required.pids is not None and inside.pids <= required.pids
         case Setting.MEMORY:
-            return inside.memory is not None and wanted.memory is not None and inside.memory <= wanted.memory
+            return inside.memory is not None and required.memory is not None and inside.memory <= required.memory
         case Setting.CPUS:
-            return inside.cpus is not None and wanted.cpus is not None and inside.cpus <= wanted.cpus
+            return inside.cpus is not None and required.cpus is not None and inside.cpus <= required.cpus
         case Setting.USER:
-            # Outside of its user namespace is Podman's own, where 0 is the host user.
+            # The ids outside of it are those of Podman's own user namespace, where 0 is the host user.
             return any(
                 first <= uid < first + count and outside == 0 and count == 1 for first, outside, count in inside.uid_map
             )
@@ -171,8 +171,8 @@ _SYS_CHROOT = 1 << 18
 _TMP = "/tmp"  # noqa: S108 - the container's
 
 
-def _is(mounted: Mounted | None, mode: str, wanted: Settings) -> bool:
-    options = next(options for place, _, options in (each.partition(":") for each in wanted.tmpfs) if place == _TMP)
+def _is(mounted: Mounted | None, mode: str, required: Settings) -> bool:
+    options = next(options for place, _, options in (each.partition(":") for each in required.tmpfs) if place == _TMP)
     words = dict(word.partition("=")[::2] for word in options.split(","))
     return (
         mounted is not None
@@ -184,7 +184,7 @@ def _is(mounted: Mounted | None, mode: str, wanted: Settings) -> bool:
 
 
 def seen(setting: Setting, inside: ContainerState) -> str:
-    """What a container sees of itself in that respect, as a table shows it."""
+    """What the container reports of a setting, for a table."""
     match setting:
         case Setting.CAPABILITIES:
             return f"CapBnd {inside.capabilities:016x}"

@@ -1,4 +1,4 @@
-"""What of the recommended configuration stands on an account, and what keeps it from working. Nothing is changed."""
+"""The state of an account: what of the recommended configuration is installed, and what conflicts with it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from checks.core.errors import HostProblem, WrongUsage
 from checks.engine.docker import shell
 from checks.hardening.injection import configuration
 from checks.hardening.injection.configuration import (
-    ASIDE,
-    BEFORE,
+    BACKUP_SUFFIX,
     DROP_IN,
     OLD_FILE,
+    PART_SUFFIX,
+    Author,
     File,
-    Whose,
+    author_of,
     settings_directory,
-    whose,
 )
 from checks.hardening.injection.settings import Settings, recommended
 from checks.hosts.base import Host
@@ -67,90 +67,92 @@ done
 
 
 @dataclass(frozen=True)
-class Found:
-    """An account, as far as the configuration is concerned."""
+class Account:
+    """An account and its container configuration."""
 
     host: str
     uid: int
     user: str
     home: str
     owner: str
-    """``UID NAME`` of whom the home belongs to; empty where there is no such directory."""
-    elsewhere: str
-    """The directory of settings that XDG_CONFIG_HOME makes; empty where it is not set."""
+    """``UID NAME`` of the home's owner; empty if there is no such directory."""
+    xdg_directory: str
+    """The settings directory that XDG_CONFIG_HOME leads to; empty if it is not set."""
     own: tuple[str, ...]
-    """The variables that Podman goes by, in the account's own environment: ``NAME=VALUE`` each."""
+    """The variables in the account's own environment that Podman reads: ``NAME=VALUE`` each."""
     services: tuple[str, ...] | None
-    """The same in the environment of the account's services; None where no systemd of its own answers."""
+    """The same in the environment of the account's services; None without a systemd user instance."""
     version: str
     """Podman's."""
     controllers: tuple[str, ...]
-    """The controllers of control groups that the account may use."""
+    """The cgroup controllers that the account may use."""
     locked: str
-    """The first path on the way to our files that is no directory or can't be written; empty where all can."""
+    """The first path above our files that is not a writable directory; empty if all are."""
     files: Mapping[str, bytes]
-    """Every file that Podman reads its configuration from, and those in our own directory."""
+    """Every configuration file that Podman reads, and those in our own directory."""
 
     @property
     def settings(self) -> Settings:
-        """What can be set here of the recommended set."""
+        """The part of the recommended set that can be set here."""
         return recommended().within(self.controllers)
 
     @property
-    def wanted(self) -> list[File]:
+    def required(self) -> list[File]:
         """The files as they would be installed here."""
         return configuration.files(settings_directory(self.home), self.version, self.settings)
 
     @property
-    def replaced(self) -> str:
+    def containers_conf(self) -> str:
         """CONTAINERS_CONF, in the account's own environment or in that of its services."""
         values = (*self.own, *(self.services or ()))
         return next((each.partition("=")[2] for each in values if each.startswith("CONTAINERS_CONF=")), "")
 
     @property
     def services_differ(self) -> bool:
-        """Whether Podman may do something else for a service of the account than for the account itself."""
+        """Whether Podman may act differently for a service of the account than for the account itself."""
         return self.services is not None and self.services != self.own
 
     @property
     def leftovers(self) -> list[str]:
-        """What an install that was killed left of files that it was writing or replacing.
+        """Temporary files and backups of an interrupted install.
 
-        Only beside our own files: a user may call a backup of another one so, and before Podman 4 ours has a name that
-        is not ours alone.
+        Only those of our own files: a user may name a backup of another one like that, and before Podman 4 our drop-in
+        has a name that users use too.
         """
-        ours = {f"{file.path}{suffix}": file.path for file in self.wanted for suffix in (ASIDE, BEFORE)}
+        ours = {f"{file.path}{suffix}": file.path for file in self.required for suffix in (PART_SUFFIX, BACKUP_SUFFIX)}
         return [
             path
             for path, data in self.files.items()
-            if path in ours and (not ours[path].endswith(f"/{OLD_FILE}") or whose(data) is not Whose.THEIRS)
+            if path in ours and (not ours[path].endswith(f"/{OLD_FILE}") or author_of(data) is not Author.USER)
         ]
 
     @property
     def ours(self) -> list[str]:
-        """Every file of ours that is there, of whatever version; those first that set the rest in motion."""
+        """Every installed file of ours, of any version; those first that activate the rest."""
         directory = settings_directory(self.home)
         known = [path for path, data in self.files.items() if path.startswith(f"{directory}/")]
-        own = [path for path in known if path in self.leftovers or whose(self.files[path]) is not Whose.THEIRS]
+        own = [path for path in known if path in self.leftovers or author_of(self.files[path]) is not Author.USER]
         return sorted(own, key=lambda path: not path.endswith(".conf"))
 
     @property
     def edited(self) -> list[str]:
-        """Files of ours that were changed since they were installed."""
-        return [path for path in self.ours if path not in self.leftovers and whose(self.files[path]) is Whose.EDITED]
+        """Files of ours that were edited after they were installed."""
+        return [
+            path for path in self.ours if path not in self.leftovers and author_of(self.files[path]) is Author.EDITED
+        ]
 
     @property
     def installed(self) -> bool:
-        """Whether anything of ours is there."""
+        """Whether any file of ours is installed."""
         return bool(self.ours)
 
 
-def look(host: Host) -> Found:
-    """Look at an account. Raises HostProblem where it does not answer."""
+def read_account(host: Host) -> Account:
+    """Read the state of an account. Raises HostProblem if it does not answer."""
     told: dict[str, str] = {}
     files: dict[str, bytes] = {}
     argv = shell(_LOOK, str(LARGEST))
-    for line in host.run_checked(argv, doing="looking at its configuration of containers").stdout.splitlines():
+    for line in host.run_checked(argv, doing="reading its container configuration").stdout.splitlines():
         key, _, value = line.partition("\t")
         if key.startswith("file "):
             files[os.fsdecode(base64.b64decode(key.removeprefix("file ")))] = base64.b64decode(value)
@@ -163,9 +165,9 @@ def look(host: Host) -> Found:
             raise HostProblem(f"On {host.name}, {path} has more than {LARGEST} bytes.", "Shorten or remove it.")
     last = "." if configuration.drop_in_name(told["version"]) == OLD_FILE else "containers.conf.d"
     locked = told.get("locked nanoclaw-hardening") or told.get(f"locked {last}", "")
-    return Found(
+    return Account(
         host=host.name, uid=int(told["uid"]), user=told["user"], home=told["home"], owner=told["owner"],
-        elsewhere=told["elsewhere"], own=_variables(told["own"]),
+        xdg_directory=told["elsewhere"], own=_variables(told["own"]),
         services=_variables(told["services"]) if "services" in told else None, version=told["version"],
         controllers=tuple(told.get("controllers", "").split()), locked=locked, files=files,
     )  # fmt: skip
@@ -175,32 +177,32 @@ def _variables(text: str) -> tuple[str, ...]:
     return tuple(text.splitlines())
 
 
-def require_account(found: Found) -> None:
-    """Raise WrongUsage or HostProblem where nothing can be installed for this account, whatever stands there."""
+def require_account(found: Account) -> None:
+    """Raise WrongUsage or HostProblem if nothing can be installed for this account at all."""
     if found.uid == 0:
         raise WrongUsage(
-            "The configuration is for a plain user, and this is root.",
-            "Rootless Podman belongs to the user that runs nanoclaw: run this as that user, without sudo.",
+            "You are root; the configuration is for a plain user.",
+            "Run this as the user that runs nanoclaw, without sudo.",
         )
     if not found.owner:
-        raise HostProblem(f"The home {found.home} of {found.user} is not there.", "Set HOME to the user's own home.")
+        raise HostProblem(f"The home {found.home} of {found.user} does not exist.", "Set HOME to the user's own home.")
     if found.owner.split()[0] != str(found.uid):
         raise WrongUsage(
-            f"HOME is {found.home}, which belongs to {found.owner.split()[1]} and not to {found.user}.",
+            f"HOME is {found.home}, which belongs to {found.owner.split()[1]} not to {found.user}.",
             "Run this as the user that runs nanoclaw, with a HOME of its own (su - USER, or machinectl shell).",
         )
-    if found.elsewhere and found.elsewhere != settings_directory(found.home):
+    if found.xdg_directory and found.xdg_directory != settings_directory(found.home):
         raise WrongUsage(
-            f"XDG_CONFIG_HOME makes Podman read {found.elsewhere} here, and nanoclaw's service has no such variable.",
+            f"With XDG_CONFIG_HOME, Podman reads {found.xdg_directory} here; nanoclaw's service lacks that variable.",
             "Unset it, and run this again.",
         )
     if not found.home.isprintable() or not _is_utf8(found.home):
         raise HostProblem(
-            f"The home {found.home!r} of {found.user} has characters that a file of Podman's configuration can't name.",
+            f"The home {found.home!r} of {found.user} has characters that Podman's configuration files can't contain.",
             "Give the user another home (usermod --move-home --home).",
         )
     if not found.version:
-        raise HostProblem(f"There is no podman on {found.host}.", "Install the packages podman and podman-docker.")
+        raise HostProblem(f"{found.host} has no podman.", "Install the packages podman and podman-docker.")
 
 
 def _is_utf8(text: str) -> bool:
@@ -211,22 +213,22 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def require_writable(found: Found, doing: str) -> None:
-    """Raise HostProblem where the account can't write our files: then nothing was ``doing`` (installed, removed)."""
+def require_writable(found: Account, doing: str) -> None:
+    """Raise HostProblem if the account can't write our files; ``doing`` is “installed” or “removed”."""
     if found.locked:
         raise HostProblem(
-            f"{found.locked} is no directory that {found.user} can write: nothing was {doing}.",
+            f"{found.locked} is not a directory that {found.user} can write: nothing was {doing}.",
             "Is the home mounted read-only, or does the directory belong to another user?",
         )
 
 
-def rivals(found: Found) -> list[str]:
-    """Everything else that sets what our drop-in sets: files with the keys' names, and variables of the environment."""
-    ours = {file.path for file in found.wanted}
+def competing_settings(found: Account) -> list[str]:
+    """Everything else that sets what our drop-in sets: files with the same keys, and environment variables."""
+    ours = {file.path for file in found.required}
     keys = ("userns", "hooks_dir")
     told = []
     for path, data in found.files.items():
-        if path in ours or not path.endswith(".conf") or whose(data) is not Whose.THEIRS:
+        if path in ours or not path.endswith(".conf") or author_of(data) is not Author.USER:
             continue
         lines = data.decode(errors="replace").lower().splitlines()
         if keys_set := [key for key in keys if any(line.lstrip("\ufeff \t\"'").startswith(key) for line in lines)]:
@@ -235,79 +237,79 @@ def rivals(found: Found) -> list[str]:
     return [*told, *sorted(named)]
 
 
-def obstacles(found: Found) -> list[str]:
-    """What of the user's own stands in the way: a sentence each. With one of them nothing is installed."""
-    return list(_obstacles(found))
+def conflicts(found: Account) -> list[str]:
+    """Conflicts with the user's own files, a sentence each. With one of them nothing is installed."""
+    return list(_conflicts(found))
 
 
-def problems(found: Found) -> list[str]:
-    """Why the installed configuration does not work, or not as it would be installed now: a sentence each.
+def problems(found: Account) -> list[str]:
+    """Why the installed configuration does not work, or differs from what would be installed now: a sentence each.
 
-    Empty where all is in place; that it is in force only a container shows (``invoke inject --check``).
+    Empty if all is in place; only a container shows that it is in force (``invoke inject --check``).
     """
     return list(_problems(found))
 
 
-def _obstacles(found: Found) -> Iterator[str]:
-    for file in found.wanted:
+def _conflicts(found: Account) -> Iterator[str]:
+    for file in found.required:
         data = found.files.get(file.path)
-        if data is not None and (kind := whose(data)) is not Whose.OURS:
-            why = "was changed since it was installed" if kind is Whose.EDITED else "is there already and is not ours"
-            yield f"{file.path} {why}: it is left as it is. Move it away and run this again, or merge the two by hand."
-    yield from _conflicts(found)
+        if data is not None and (kind := author_of(data)) is not Author.OURS:
+            why = "was edited after it was installed" if kind is Author.EDITED else "already exists and is not ours"
+            yield f"{file.path} {why}; it is left unchanged. Move it away and run this again, or merge the two by hand."
+    yield from _conflicting_files(found)
 
 
-def _conflicts(found: Found) -> Iterator[str]:
-    """Other files of configuration that ours does not go with."""
-    ours = {file.path for file in found.wanted}
+def _conflicting_files(found: Account) -> Iterator[str]:
+    """Other configuration files with settings that conflict with ours."""
+    ours = {file.path for file in found.required}
     for path, data in found.files.items():
-        if path in ours or not path.endswith(".conf") or whose(data) is Whose.OURS:
+        if path in ours or not path.endswith(".conf") or author_of(data) is Author.OURS:
             continue
         try:
             table = tomllib.loads(data.decode())
         except (ValueError, RecursionError):
-            continue  # what Podman makes of such a file, Podman alone can tell
+            continue  # only Podman knows what it makes of such a file
         if _get(table, "engine", "hooks_dir"):
             yield (
-                f"{path} names hook directories of its own (hooks_dir), and Podman takes one file's list alone. "
-                "Move its hooks into one directory with ours, or take the line away."
+                f"{path} sets hooks_dir, and Podman uses the list of one file only. "
+                "Move its hooks into our directory, or remove the line."
             )
         userns = _get(table, "containers", "userns")
         if isinstance(userns, str) and userns and not str(userns).startswith("keep-id"):
-            yield f"{path} sets userns = “{userns}”, with which agents can't write their workspace. Take the line away."
+            yield f"{path} sets userns = “{userns}”, so agents can't write their workspace. Remove the line."
 
 
-def _problems(found: Found) -> Iterator[str]:
-    if found.replaced:
+def _problems(found: Account) -> Iterator[str]:
+    if found.containers_conf:
         yield (
-            f"CONTAINERS_CONF is set ({found.replaced}): that file replaces all others, the drop-in too, and with some "
-            "Podman widens the capabilities of every container. Unset it."
+            f"CONTAINERS_CONF is set ({found.containers_conf}): that file replaces all others, even the drop-in, and "
+            "before Podman 5 widens the capabilities of every container. Unset it."
         )
-    for file in found.wanted:
+    for file in found.required:
         data = found.files.get(file.path)
         if data is None:
             yield f"{file.path} is missing: {_consequence(file.path)}"
         elif data != file.data:
-            yield f"{file.path} {_DIFFERENCES[whose(data)]}."
-    yield from _conflicts(found)
+            yield f"{file.path} {_DIFFERENCES[author_of(data)]}."
+    yield from _conflicting_files(found)
 
 
 _DIFFERENCES = {
-    Whose.OURS: "is of another version of this program, or for other controllers: invoke inject --install mends it",
-    Whose.EDITED: "was changed by hand. Move it away, and run invoke inject --install",
-    Whose.THEIRS: "is not ours. Move it away, and run invoke inject --install",
+    Author.OURS: "is of another version, or for other cgroup controllers. Run invoke inject --install",
+    Author.EDITED: "was edited. Move it away, and run invoke inject --install",
+    Author.USER: "is not ours. Move it away, and run invoke inject --install",
 }
 
 
 def _consequence(path: str) -> str:
     if path.endswith((DROP_IN, OLD_FILE)):
-        return "no hook is called, and agents run unhardened without a word. invoke inject --install writes it."
+        return "no hook is called, and agents run unhardened without a message. Run invoke inject --install."
     if path.endswith(".json"):
-        return "Podman skips the hook without a word, and agents run unhardened. invoke inject --install writes it."
-    return "no container starts while it is named and not there. invoke inject --install writes it."
+        return "Podman skips the hook without a message, and agents run unhardened. Run invoke inject --install."
+    return "no container starts while the hook names it. Run invoke inject --install."
 
 
 def _get(table: Mapping[str, Any], section: str, key: str) -> Any:
-    """A value by its key. Podman reads keys of whatever case."""
+    """A value by its key. Podman ignores the case of keys."""
     within = {name.lower(): value for name, value in table.items()}.get(section)
     return {name.lower(): value for name, value in within.items()}.get(key) if isinstance(within, dict) else None
