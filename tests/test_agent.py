@@ -35,7 +35,7 @@ def test_a_directory_that_is_no_checkout_is_refused_with_what_is_missing(tmp_pat
 
 
 def test_a_design_that_is_not_known_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WrongUsage, match="in a way that is not known here"):
+    with pytest.raises(WrongUsage, match="speaks an unknown protocol"):
         agent.of_checkout(checkout(tmp_path / "3", "fetch('http://agent')"))
 
 

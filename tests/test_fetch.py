@@ -92,7 +92,7 @@ def test_a_ref_that_is_no_name_of_a_branch_or_tag_is_refused(
     ref: str, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pin(tmp_path, monkeypatch, "0" * 40)
-    with pytest.raises(WrongUsage, match="can't be the name of a branch or a tag"):
+    with pytest.raises(WrongUsage, match="is not a valid name of a branch or tag"):
         fetch.fetch(ref)
     assert fetch.nanoclaw("fetch", ref) == Exit.WRONG_USAGE
     assert str(tmp_path) not in capsys.readouterr().out

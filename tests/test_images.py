@@ -90,7 +90,7 @@ def test_missing_tools_are_named_before_anything_is_built(
     run: run_directories.Run, source: ImageSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disks, "tools_missing", lambda: ["podman"])
-    with pytest.raises(HostProblem, match=r"not installed here: podman\. .*scripts/install\.sh guest"):
+    with pytest.raises(HostProblem, match=r"not installed: podman\. .*scripts/install\.sh guest"):
         disks.ready(source, ACCOUNTS, run, Progress())
 
 

@@ -165,6 +165,7 @@ READ_OR_INSIDE = {
     "checks/matrix/differences.py": "read in evidence",
     "checks/nanoclaw/running.py": "inside a container",
     "checks/engine/leaks.py": "read",
+    "checks/guide/diagnosis.py": "an example of a host in words",
     "checks/hosts/base.py": "make_private_directory",
     "checks/core/run_directories.py": "mkdtemp",
 }

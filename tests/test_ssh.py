@@ -85,7 +85,7 @@ def test_a_death_by_signal_on_the_far_side_keeps_its_status(shell: str, reached:
         ("echo This account is currently not available.; exit 1", "status 1: This account is currently not available"),
         ("exec cat", "stopped answering|did not run /bin/sh"),
         ("exec sh", "stopped answering|did not run /bin/sh"),
-        ("exit 0", "did not run /bin/sh but ended with status 0: it printed nothing"),
+        ("exit 0", "did not run /bin/sh but exited with status 0: it printed nothing"),
     ],
 )
 def test_a_login_shell_that_runs_something_else_is_the_hosts_problem_and_never_gets_the_input(
@@ -105,7 +105,7 @@ def test_deep_json_of_the_far_side_is_no_fault_of_ours(reached: Callable[..., Ss
     for info in ("[]", '{"host": []}', '{"host": {"security": 1}}'):
         with contextlib.suppress(HostProblem):
             parse_facts(f"uid=1\ninfo={info}\n")
-    with pytest.raises(HostProblem, match="can't be read"):
+    with pytest.raises(HostProblem, match="can't be parsed"):
         parse_facts("uid=many\n")
 
 
