@@ -242,7 +242,7 @@ DONE = Rule((Exit.OK,))
 OR_FINDINGS = Rule((Exit.OK, Exit.CASE_FAILED))
 NO_HOST = Rule((Exit.HOST_UNUSABLE,), r"(?i)not installed: .*qemu|podman is not installed")
 NO_NETWORK = Rule((Exit.HOST_UNUSABLE,), "Without a network")
-NOT_FOR_ROOT = Rule((Exit.WRONG_USAGE,), "this is root")
+NOT_FOR_ROOT = Rule((Exit.WRONG_USAGE,), "You are root")
 IN_NOX = Rule((Exit.CASE_FAILED,), r"(?s)not installed.*failed with exit code 3", "--no-venv --no-install")
 """nox without environments of its own, which would be installed from the network; its status for any failure is 1."""
 OF_NOX = Rule((Exit.OK,), suffix="--list")
