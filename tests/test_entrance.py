@@ -181,7 +181,7 @@ def test_a_bug_in_a_task_or_in_its_module_is_70(tmp_path: Path) -> None:
         typed = [word.replace(str(ROOT), str(copy)) for word in program]
         done = run(tmp_path, [*typed, "hosts"], **settings)
         assert (done.returncode, done.stderr.count("\n")) == (70, 1), done.stderr
-        assert "KeyError: 'x' Its traceback: " in done.stderr
+        assert "KeyError: 'x' Traceback: " in done.stderr
     hosts.write_text("import nothing_of_that_name\n")
     for program in (OWN, PLAIN):
         typed = [word.replace(str(ROOT), str(copy)) for word in program]

@@ -89,9 +89,9 @@ def test_last_words_are_without_the_frames_of_a_stack() -> None:
 @pytest.mark.parametrize(
     ("script", "got"),
     [
-        ("echo 'Error: no pino' >&2; exit 1", "node ended with status 1; node said: Error: no pino"),
-        ("exit 13", "node ended with status 13; node said: nothing"),
-        ("echo 'waiting for ever' >&2; exec sleep 60", r"it did not within 0\.\d s; node said: waiting for ever"),
+        ("echo 'Error: no pino' >&2; exit 1", "node exited with status 1; stderr of node: Error: no pino"),
+        ("exit 13", "node exited with status 13; stderr of node: empty"),
+        ("echo 'waiting for ever' >&2; exec sleep 60", r"timed out after 0\.\d s; stderr of node: waiting for ever"),
     ],
     ids=["an error", "without a word", "without an end"],
 )

@@ -17,7 +17,7 @@ DIES = """
 import os, subprocess, sys
 from checks.core import run_directories
 with run_directories.new_run() as run:
-    run.aims_at("local")
+    run.record_host("local")
     print(run.id, flush=True)
     subprocess.Popen(["sleep", "300"], stdout=subprocess.DEVNULL)
     os.kill(os.getpid(), 9)

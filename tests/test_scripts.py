@@ -94,7 +94,7 @@ def test_what_else_fails_in_a_script_is_status_3(copy: Path) -> None:
     (copy / "scripts" / "install.sh").write_text("#!/bin/sh\nexit 1\n")
     done = run(copy, "COPY/scripts/test.sh --install")
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)
-    assert "a step of test.sh failed with status 1" in done.stderr
+    assert "a step of test.sh exited with status 1" in done.stderr
 
 
 def test_invoke_works_from_any_directory_and_keeps_the_callers_and_its_options(copy: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_build_that_failed_is_not_tried_again(tmp_path: Path, run: run_directo
 def test_a_service_that_was_not_reached_is_not_asked_for_again(tmp_path: Path, run: run_directories.Run) -> None:
     desk = Desk(tmp_path, run, docker="exit 1", podman="exit 0")
     for _ in range(2):
-        with pytest.raises(Mismatch, match="led there") as failure:
+        with pytest.raises(Mismatch, match="works") as failure:
             desk.provider.url(desk.ctx)
         assert failure.value.fix == service_url.ENTRY
     desk.provider.close()

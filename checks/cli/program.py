@@ -14,7 +14,7 @@ import invoke.main
 from invoke import Config, Exit, Program
 from invoke.exceptions import ParseError
 
-from checks.core import errors
+from checks.core import errors, terminal
 from checks.core.entry_point import leave, require_utf8, say
 from checks.core.errors import WrongUsage
 from checks.core.outcome import run_and_report
@@ -92,7 +92,7 @@ class ProjectProgram(Program):
     def print_version(self) -> None:
         """Print the version of this project, not that of Invoke."""
         number, _, _ = version().partition("+")  # without the commit
-        print(f"nanoclaw-podman-verify {number}")
+        terminal.say(f"nanoclaw-podman-verify {number}")
 
     def _parse_tasks(self) -> None:
         require_utf8(sys.argv)

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shlex
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -123,7 +124,7 @@ class SshHost(Host):
 
     def close(self) -> None:
         for process in self._forwards:
-            process.kill()
+            _kill(process)
             process.wait()
         self._forwards.clear()
         if self._socket and self._socket.exists():
@@ -153,13 +154,18 @@ class SshHost(Host):
 
 @contextlib.contextmanager
 def _ended_after(process: subprocess.Popen[str], timeout: float) -> Iterator[None]:
-    """Kill the process if the block lasts longer than ``timeout`` seconds."""
-    timer = threading.Timer(timeout, process.kill)
+    """Kill the process and its children if the block lasts longer than ``timeout`` seconds."""
+    timer = threading.Timer(timeout, _kill, [process])
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own
 
 
 def _encoded(text: str) -> list[str]:
