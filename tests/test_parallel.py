@@ -172,10 +172,10 @@ def agents_that(monkeypatch: pytest.MonkeyPatch, behave: Any) -> list[list[str]]
     started = []
 
     def smoke(
-        prepared: PreparedHost, handle: AgentHandle, flags: list[str], *, case: str, factor: float, look: Any
+        prepared: PreparedHost, handle: AgentHandle, flags: list[str], *, case: str, factor: float, inspect: Any
     ) -> None:
         started.append(flags)
-        behave(int(case.rpartition("-")[2]), lambda: look(SimpleNamespace(began=time.monotonic())))
+        behave(int(case.rpartition("-")[2]), lambda: inspect(SimpleNamespace(began=time.monotonic())))
 
     monkeypatch.setattr(measure, "smoke", smoke)
     return started
