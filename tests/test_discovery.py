@@ -424,7 +424,7 @@ def test_no_source_keeps_it_busy(how: str, tmp_path: Path, monkeypatch: pytest.M
     before = time.process_time()
     with contextlib.suppress(WrongUsage):
         discover(tmp_path)
-    assert time.process_time() - before < 5
+    assert time.process_time() - before < 15  # one step of C code is not interrupted
 
 
 def test_a_source_that_is_too_large_is_refused(tmp_path: Path) -> None:
@@ -432,4 +432,4 @@ def test_a_source_that_is_too_large_is_refused(tmp_path: Path) -> None:
     before = time.process_time()
     with pytest.raises(WrongUsage, match="larger than"):
         discover(tmp_path)
-    assert time.process_time() - before < 5
+    assert time.process_time() - before < 15  # one step of C code is not interrupted
