@@ -4,10 +4,10 @@
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 VENV=$ROOT/.venv
 
+# Python's own variables can make it exit with status 1 before the project's code runs, or import something else.
+for name in $(env | sed -n 's/^\(PYTHON[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
 # The project's files are UTF-8, independent of the locale.
 export PYTHONUTF8=1
-# Invalid values of these variables make Python exit with status 1 before the project's code runs.
-unset PYTHONIOENCODING PYTHONHOME
 
 # The exit status if this machine can't be used.
 UNUSABLE=3

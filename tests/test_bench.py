@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -208,6 +211,17 @@ def test_what_can_not_be_looked_at_is_not_gone(tmp_path: Path, broken: str) -> N
     host = FakeHost(tmp_path, programs).pretend()
     with pytest.raises(Mismatch, match="nothing left of container"):
         CaseContext(host, RunScope("run1", "run1"), "a case", Record()).expect_gone("nanoclaw-x")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another account")
+def test_a_process_of_another_account_that_bears_the_name_is_no_trace(tmp_path: Path) -> None:
+    planted = subprocess.Popen(["sh", "-c", "sleep 60; : nanoclaw-planted"], user=65534, start_new_session=True)
+    try:
+        host = FakeHost(tmp_path, {"podman": "exit 0"}).pretend()
+        CaseContext(host, RunScope("run1", "run1"), "a case", Record()).expect_gone("nanoclaw-planted")
+    finally:
+        os.killpg(planted.pid, signal.SIGKILL)
+        planted.wait()
 
 
 def test_a_container_without_a_trace_is_gone(tmp_path: Path) -> None:

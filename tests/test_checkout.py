@@ -12,7 +12,7 @@ from checks.core.errors import WrongUsage
 from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
 from checks.nanoclaw import agent, checkout
-from checks.nanoclaw.checkout import entries, read
+from checks.nanoclaw.checkout import entries, read, walk
 from checks.nanoclaw.discovery.discover import discover
 from checks.nanoclaw.images.disks import ImageSource, _digest
 from checks.nanoclaw.workspace import Tree
@@ -128,6 +128,19 @@ def test_a_file_is_read_up_to_a_size(directory: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(checkout, "LARGEST", 1000)
     with pytest.raises(WrongUsage, match="larger than"):
         list(entries(directory / "container", directory))
+
+
+def test_a_checkout_of_any_depth_is_walked(directory: Path) -> None:
+    before = Path.cwd()
+    os.chdir(directory)
+    try:
+        for _ in range(1500):
+            Path("d").mkdir()
+            os.chdir("d")
+    finally:
+        os.chdir(before)
+    made = list(walk(directory))
+    assert sum(path.name == "d" for path in made) == 1500
 
 
 def test_a_directory_of_too_many_files_is_refused(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,10 @@ def run(tmp_path: Path, argv: Sequence[str | bytes], **settings: str | None) -> 
 
 MISTYPED: list[list[str | bytes]] = [
     ["verify", "--no-such-option"], ["no-such-task"], ["verify", "--host"], ["verify", "debian-13"],
-    ["compare", "one"], ["verify", "--host", "a", "--host", "b"], ["verify", "--only", ""], ["verify", "--", "x"],
+    ["compare", "one"], ["verify", "--host", "a", "--host", "b"], ["verify", "--only", ""],
+    ["verify", "--only"], ["verify", "--only", "a", "--list", "--only"], ["--list", "--list-format=bad"],
+    ["verify", "--list", "--nanoclaw", "~nosuchuser/x"],
+    ["verify", "--", "x"],
     ["--dry", "clean"], ["clean", "--cache=1"], ["verify", b"--only", b"\xff"], ["--help", "dance"],
     ["nanoclaw", "fetch", "--ref", ".."], ["matrix", "--host", "local"], ["verify", "--json", "-"],
     ["wslconfig", "--containers", "1", "--host-memory", "32GB", "--host-cpus", "8", "--output", "-"],

@@ -59,10 +59,10 @@ def test_what_is_no_file_is_written_to_and_stays(tmp_path: Path) -> None:
 def test_what_can_not_be_written_whole_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_bytes(b"before")
 
-    def full(_: Path, mode: int) -> None:
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "chmod", full)
+    monkeypatch.setattr(os, "fchmod", full)
     with pytest.raises(OSError, match="No space left on device"):
         files.replace(tmp_path / "a", b"after")
     assert (tmp_path / "a").read_bytes() == b"before"
@@ -117,3 +117,41 @@ def test_what_another_account_put_there_is_neither_followed_nor_written(tmp_path
     with pytest.raises(WrongUsage, match="belongs to another account"):
         require_file("--json", str(path))
     assert own.read_text() == "mine"
+
+
+def test_a_link_exchanged_for_the_file_at_any_moment_is_never_followed(tmp_path: Path) -> None:
+    """In a directory that others can write, such as /tmp: whatever lies there is replaced, not what it leads to."""
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    own.write_text("mine")
+    path, link = shared / "evidence.json", shared / "link"
+    ended = threading.Event()
+
+    def exchange() -> None:
+        while not ended.is_set():
+            link.symlink_to(own)
+            link.replace(path)
+
+    attacker = threading.Thread(target=exchange)
+    attacker.start()
+    try:
+        for _ in range(300):
+            files.replace(path, b"new")
+    finally:
+        ended.set()
+        attacker.join()
+    assert own.read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another account")
+def test_a_file_of_another_account_in_a_shared_directory_is_refused_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    (shared / "evidence.json").write_text("theirs")
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    with pytest.raises(WrongUsage, match="belongs to another account"):
+        require_file("--json", str(shared / "evidence.json"))

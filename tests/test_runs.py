@@ -12,6 +12,7 @@ import pytest
 
 from checks.core import run_directories
 from checks.core.errors import HostProblem, Interrupted
+from checks.core.polling import poll
 
 DIES = """
 import os, subprocess, sys
@@ -222,3 +223,16 @@ def test_a_cache_below_a_directory_that_others_can_write_is_refused(
         run_directories.cache()
     shared.chmod(0o1777)  # as /tmp: each removes its own
     run_directories.cache()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another account")
+def test_a_process_of_another_account_that_bears_a_runs_mark_is_not_the_runs() -> None:
+    environment = {**os.environ, run_directories.MARK: "run1"}
+    planted = subprocess.Popen(["sleep", "60"], env=environment, user=65534)
+    own = subprocess.Popen(["sleep", "60"], env=environment)
+    try:
+        assert poll(lambda: run_directories.processes_of("run1") == [own.pid], timeout=5, interval=0.05)
+    finally:
+        for process in (planted, own):
+            process.kill()
+            process.wait()

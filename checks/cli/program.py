@@ -100,6 +100,8 @@ class ProjectProgram(Program):
         super().parse_tasks()
         if self.core.remainder:
             raise WrongUsage(f"No task takes arguments after “--”: {self.core.remainder}")
+        if (format_ := self.args["list-format"].value) not in ("flat", "nested", "json"):
+            raise WrongUsage(f"--list-format is “{format_}”; it must be one of flat, nested, json.")
         for name in _NO_EFFECT:
             if self.args[name].value:
                 raise WrongUsage(f"Invoke's own option --{name} has no effect on these tasks.", "Leave it out.")
@@ -108,6 +110,17 @@ class ProjectProgram(Program):
                 given = argument.value if argument.kind is list else [argument.raw_value]
                 if "" in given:
                     raise WrongUsage(f"--{argument.names[0]} has an empty value.", f"See: invoke --help {task.name}")
+                if argument.kind is list:
+                    self._require_values(f"--{argument.names[0]}", task.name or "")
+
+    def _require_values(self, option: str, task: str) -> None:
+        """Raise WrongUsage if the repeatable option lacks a value: for Invoke it is then one that was not given."""
+        typed = [word for word in self.core.unparsed if word == option or word.startswith(f"{option}=")]
+        values = [
+            value for each in self.tasks if option[2:] in each.args for value in each.args[option[2:]].value or ()
+        ]
+        if len(typed) > len(values):
+            raise WrongUsage(f"{option} needs a value.", f"See: invoke --help {task}")
 
     def _execute(self) -> None:
         # A task passes its exit status on as an exception; any status but 0 skips the tasks after it.

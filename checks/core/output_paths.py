@@ -8,6 +8,9 @@ from pathlib import Path
 
 from checks.core.errors import WrongUsage
 
+MOST_LINKS = 40
+"""Chained links, as many as Linux follows."""
+
 
 def require_parent_directory(option: str, path: str) -> None:
     """Raise WrongUsage unless the parent directory of an option's path exists; an empty path is skipped."""
@@ -35,7 +38,7 @@ def foreign(path: Path) -> str:
 
     In a shared directory, anyone can make a link to one of the user's files.
     """
-    for _ in range(40):  # chained links, as many as Linux follows
+    for _ in range(MOST_LINKS):
         try:
             seen = path.lstat()
         except OSError:
@@ -58,6 +61,13 @@ def require_file(option: str, path: str) -> None:
         raise WrongUsage(f"{option}: {file} is a directory; name a file in it.")
     if why := foreign(file):
         raise WrongUsage(f"{option}: {why}.", "Name another file.")
+    directory = file.parent.stat()
+    sticky = directory.st_mode & stat.S_ISVTX and os.geteuid() not in (
+        0,
+        directory.st_uid,
+    )  # none but the owner renames
+    if sticky and file.is_file() and file.lstat().st_uid != os.geteuid():
+        raise WrongUsage(f"{option}: {file} belongs to another account.", "Name another file.")
     # A file is replaced by a rename, which needs a writable directory; a device or pipe is written to.
     written = file if file.exists() and not file.is_file() else file.resolve().parent
     if not os.access(written, os.W_OK):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import grp
 import os
 import pwd
 import secrets
@@ -59,27 +58,13 @@ def cache() -> Path:
     for each in (directory, *directory.resolve().parents):
         seen = each.stat()
         # Who can write a directory can replace what is in it, but for one with the sticky bit (/tmp).
-        if seen.st_mode & 0o022 and not (each != directory and seen.st_mode & stat.S_ISVTX) and not _own_group(seen):
+        if files.others_can_write(seen) and not (each != directory and seen.st_mode & stat.S_ISVTX):
             raise HostProblem(f"Other accounts can write {each}, where the cache is.", f"chmod go-w {each}")
         if seen.st_uid not in (0, os.geteuid(), _UNMAPPED):
             raise HostProblem(
                 f"{each}, where the cache is, belongs to another account (uid {seen.st_uid}).", _OWN_CACHE
             )
     return directory
-
-
-def _own_group(seen: os.stat_result) -> bool:
-    """Whether its group has this account alone, as the user private groups of many systems have."""
-    if seen.st_mode & 0o002:
-        return False
-    try:
-        group = grp.getgrgid(seen.st_gid)
-        own = pwd.getpwuid(os.geteuid())
-    except KeyError:
-        return False
-    others = [name for name in group.gr_mem if name != own.pw_name]
-    shared = any(each.pw_gid == seen.st_gid and each.pw_uid != own.pw_uid for each in pwd.getpwall())
-    return not others and not shared
 
 
 def _home() -> Path:
@@ -237,9 +222,22 @@ def processes_of(run_id: str) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if int(entry.name) != os.getpid() and wanted in (entry / "environ").read_bytes().split(b"\0"):
+            if int(entry.name) == os.getpid() or _of_another_account(entry.stat().st_uid):
+                continue
+            if wanted in (entry / "environ").read_bytes().split(b"\0"):
                 found.append(int(entry.name))
     return found
+
+
+def _of_another_account(uid: int) -> bool:
+    """Whether a process's uid is another account's, which can give it any variable. Subordinate ids are no accounts."""
+    if uid == os.geteuid():
+        return False
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def leftovers(run_id: str, where: Path) -> list[str]:

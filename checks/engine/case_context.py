@@ -21,7 +21,7 @@ _GONE = """
 until=$(($(date +%s) + 8))
 while
     left=$(
-        pgrep -a -f -- "$2"
+        pgrep -u "$(id -u)" -a -f -- "$2" # another account can give a process any name
         [ $? -le 1 ] || echo "pgrep fails" # 1: no match
     )
     # Asking the engine is slow: only when no process is left.

@@ -58,8 +58,14 @@ def find(option: str) -> Path | None:
     """The checkout to use: the given one, else $NANOCLAW_DIR, else ~/nanoclaw if it is one."""
     asked = option or os.environ.get("NANOCLAW_DIR", "")
     if asked:
-        return Path(asked).expanduser().absolute()
-    usual = Path.home() / "nanoclaw"
+        try:
+            return Path(asked).expanduser().absolute()
+        except RuntimeError as error:
+            raise WrongUsage(f"{asked} can't be expanded: {error}", "Write the path without ~.") from error
+    try:
+        usual = Path.home() / "nanoclaw"
+    except RuntimeError:  # neither HOME nor an entry in the passwd database
+        return None
     return usual if (usual / _RUNNER).is_file() else None
 
 

@@ -38,7 +38,7 @@ def entries(directory: Path, root: Path) -> Iterator[Entry]:
     """
     start = _inside(directory, root)
     room = LARGEST
-    for count, path in enumerate(_walk(start), 1):
+    for count, path in enumerate(walk(start), 1):
         if count > MOST:
             raise WrongUsage(f"{directory} has more than {MOST} files: it is not an agent's source.")
         name, seen = str(path.relative_to(start)), path.lstat()
@@ -74,13 +74,16 @@ def _inside(path: Path, root: Path) -> Path:
     return real
 
 
-def _walk(directory: Path) -> Iterator[Path]:
-    with os.scandir(directory) as found:
-        children = sorted(found, key=lambda entry: entry.name)
-    for child in children:
-        yield Path(child.path)
-        if child.is_dir(follow_symlinks=False):
-            yield from _walk(Path(child.path))
+def walk(directory: Path) -> Iterator[Path]:
+    """Everything below a directory, sorted, parents first; links are not followed. Any depth."""
+    below = [directory]
+    while below:
+        path = below.pop()
+        if path != directory:
+            yield path
+        if path == directory or (path.is_dir() and not path.is_symlink()):
+            with os.scandir(path) as found:
+                below += sorted((Path(child.path) for child in found), reverse=True)
 
 
 def _read(path: Path, largest: int) -> bytes:

@@ -70,7 +70,9 @@ def _do(options: InjectOptions, progress: Progress) -> Exit:
 @contextlib.contextmanager
 def _account(spec: str) -> Iterator[Host]:
     if spec == "local":
-        yield LocalHost()
+        with run_directories.new_run() as run:
+            run.record_host("local")
+            yield LocalHost()
     elif spec.startswith("ssh://"):
         with run_directories.new_run() as run, contextlib.closing(SshHost.parse(spec, sockets=run.sockets)) as host:
             yield host

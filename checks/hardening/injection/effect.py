@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from checks.core.archive import Member, pack
 from checks.core.bounded import parsed
 from checks.core.errors import HostProblem, WrongUsage
 from checks.core.paths import FIXTURES
+from checks.core.run_directories import MARK
 from checks.core.terminal import say
 from checks.engine import container_state
+from checks.engine.case_context import directories_of
 from checks.engine.container_state import CAPABILITIES, ContainerState, Mounted
 from checks.engine.docker import shell
 from checks.hardening.injection import configuration
@@ -170,7 +173,8 @@ def _effect(host: Host, found: Account, files: _Files | None, carrier: Sequence[
 
 @contextlib.contextmanager
 def _scratch(host: Host) -> Iterator[str]:
-    name = f"nanoclaw-verify-{secrets.token_hex(5)}"
+    # By its name a killed run's directory is found and removed.
+    name = f"{directories_of(os.environ.get(MARK) or secrets.token_hex(5))}-effect"
     directory = host.make_private_directory(name)
     try:
         yield directory

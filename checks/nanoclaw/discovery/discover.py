@@ -14,7 +14,7 @@ from types import FrameType
 from tree_sitter import Node
 
 from checks.core.errors import WrongUsage
-from checks.nanoclaw.checkout import read
+from checks.nanoclaw.checkout import read, walk
 from checks.nanoclaw.discovery.invocation import Shape
 from checks.nanoclaw.discovery.names import Project, Source
 from checks.nanoclaw.discovery.places import Calls, Given
@@ -90,9 +90,7 @@ def _processor_time(seconds: float) -> Iterator[None]:
 
 def _discover(checkout: Path) -> list[Found]:
     paths = [
-        path
-        for path in sorted(checkout.rglob("*"))
-        if not path.is_symlink() and path.is_file() and not _skipped(path, checkout)
+        path for path in walk(checkout) if not path.is_symlink() and path.is_file() and not _skipped(path, checkout)
     ]
     sources = [
         Source(str(path.relative_to(checkout)), typescript(read(path, checkout, _LARGEST)))
