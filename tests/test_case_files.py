@@ -164,6 +164,11 @@ def fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
+def directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def large(path: Path) -> None:
     path.unlink()
     with path.open("wb") as file:
@@ -176,7 +181,7 @@ REPLACEMENTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a FIFO": (fifo, "is not a regular file"),
     "too large": (large, "at most 8388608 bytes"),
     "missing": (Path.unlink, "No such file"),
-    "a directory": (lambda path: (path.unlink(), path.mkdir())[0], "is not a regular file"),
+    "a directory": (directory, "is not a regular file"),
 }
 
 
