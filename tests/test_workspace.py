@@ -6,6 +6,7 @@ import pytest
 
 from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
+from checks.engine.expect import Mismatch
 from checks.nanoclaw import workspace
 from checks.nanoclaw.agent import stub_agent
 from checks.nanoclaw.contract import Design
@@ -90,3 +91,50 @@ def test_a_copied_program_can_still_be_run(ctx: CaseContext, tmp_path: Path) -> 
     tree.copy(tmp_path / "from", "to", tmp_path / "from")
     tree.lay_out(ctx)
     assert (tmp_path / "to" / "run.sh").stat().st_mode & 0o777 == 0o755
+
+
+_ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x AS seq, 'a' AS content FROM n"
+
+
+def changed(path: Path, *statements: str) -> bytes:
+    database = sqlite3.connect(path)
+    database.executescript(workspace._OUTBOUND)
+    for statement in statements:
+        database.execute(statement)
+    database.commit()
+    database.close()
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"CREATE VIEW messages_out AS {_ENDLESS}",
+        "CREATE VIRTUAL TABLE messages_out USING fts5(seq, content)",
+        "SELECT 1",
+    ],
+    ids=["an endless view", "a virtual table", "no table"],
+)
+def test_only_tables_of_the_outbound_database_are_queried(tmp_path: Path, statement: str) -> None:
+    data = changed(tmp_path / "outbound.db", "DROP TABLE messages_out", statement)
+    with pytest.raises(Mismatch, match=r"the tables of outbound\.db; got no table messages_out"):
+        workspace.answers(data)
+
+
+def test_queries_of_the_outbound_database_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = "INSERT INTO processing_ack SELECT x, 'b', '' FROM (WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL"
+    data = changed(tmp_path / "outbound.db", f"{rows} SELECT x + 1 FROM n LIMIT 10000) SELECT x FROM n)")  # noqa: S608
+    assert workspace.answers(data) == ([], False)
+    monkeypatch.setattr(workspace, "_QUERY_BOUND", -1)
+    with pytest.raises(Mismatch, match="to be read within"):
+        workspace.answers(data)
+
+
+def test_values_and_rows_of_the_outbound_database_are_bounded(tmp_path: Path) -> None:
+    row = "INSERT INTO messages_out (id, seq, timestamp, kind, content)"
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 500)"
+    data = changed(tmp_path / "rows.db", f"{row} {endless} SELECT x, x, '', '', 'a' FROM n")  # noqa: S608
+    assert len(workspace.answers(data)[0]) == 100
+    data = changed(tmp_path / "values.db", f"{row} VALUES (1, NULL, '', '', zeroblob(3000000))")
+    with pytest.raises(sqlite3.Error):
+        workspace.answers(data)

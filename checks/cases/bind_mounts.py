@@ -85,9 +85,7 @@ def test_read_only_file_in_directory(ctx: CaseContext) -> None:
     ]  # fmt: skip
     done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=options))
     expect_run(done, stdout='{"kept": true}kept', stderr_has=READ_ONLY)
-    got = ctx.host.run(
-        ["sh", "-c", 'cd "$1" && cat note container.json .claude-fragments/one.md', "sh", directory]
-    ).stdout
+    got = "".join(ctx.read(f"agent/{name}") for name in ("note", "container.json", ".claude-fragments/one.md"))
     expect(got == 'written\n{"kept": true}kept', "the note to be written, settings and fragments to be unchanged", got)
 
 

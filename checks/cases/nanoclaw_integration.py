@@ -58,12 +58,8 @@ def expect_at_home(ctx: CaseContext, agent: RunningAgent, place: Workspace) -> N
     expect(got == wanted, f"{wanted}, rw mounts written, ro mounts refused", got)
     for mount in place.mounts:
         if not mount.readonly:
-            left = ctx.host.run(["cat", f"{mount.source}/.verify"])
-            expect(
-                left.stdout == "here\n",
-                f"what the agent wrote to {mount.target} to be in {mount.source}",
-                left.stdout or left.stderr,
-            )
+            left = ctx.read(f"{ctx.relative(mount.source)}/.verify")
+            expect(left == "here\n", f"what the agent wrote to {mount.target} to be in {mount.source}", left)
 
 
 def expect_ours(ctx: CaseContext, place: Workspace) -> None:
@@ -81,8 +77,8 @@ def expect_ours(ctx: CaseContext, place: Workspace) -> None:
 
 def expect_transcript(ctx: CaseContext, question: Question, place: Workspace) -> None:
     """Fail unless the session's transcript is on the host: without it the next session starts without memory."""
-    script = 'grep -r -l -F -- "$2" "$1"/projects'
-    found = ctx.host.run(shell(script, place.path(place.claude), question.answer))
+    # -r neither follows links nor reads devices and FIFOs.
+    found = ctx.run_in(f"{place.claude}/projects", 'grep -r -l -F -D skip -- "$1" .', question.answer)
     expect(found.returncode == 0, f"a transcript with the answer in {place.claude}/projects", found.stderr or "none")
 
 
@@ -122,8 +118,10 @@ def converse_by_streams(ctx: CaseContext, handle: AgentHandle, *, is_main: bool 
     sessions = {output.session for output in agent.outputs()}
     expect(all(sessions), "a session id in every output", repr(sessions))
     ctx.expect_gone(agent.name)
-    left = ctx.host.run(["ls", ctx.directory + f"/{place.exchange}/input"]).stdout
-    expect("_close" not in left, "the agent to consume _close", left)
+    left = ctx.run_in(f"{place.exchange}/input", "ls -A")
+    expect(
+        left.returncode == 0 and "_close" not in left.stdout, "the agent to consume _close", left.stdout or left.stderr
+    )
     expect_transcript(ctx, question, place)
     expect_ours(ctx, place)
 

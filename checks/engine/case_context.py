@@ -8,13 +8,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from checks.engine import probe_image
+from checks.engine import case_files, probe_image
 from checks.engine.docker import Docker, Record, shell
-from checks.engine.expect import expect
+from checks.engine.expect import Mismatch, expect
 from checks.engine.leaks import LeakDetector
 from checks.hosts import base
 from checks.hosts.base import Facts, Host
-from checks.hosts.process import TimedOut
+from checks.hosts.process import Completed, TimedOut
 
 # The first argument of each script is the engine's own command: the host's view, without the docker under test.
 _GONE = """
@@ -160,14 +160,29 @@ class CaseContext:
 
     def write(self, name: str, content: str | bytes) -> str:
         """Write a file in the case's directory; its path."""
-        path = f"{self.directory}/{name}"
-        self.host.put(path, content.encode() if isinstance(content, str) else content)
-        return path
+        data = content.encode() if isinstance(content, str) else content
+        case_files.write(self.host, self.directory, name, data)
+        return f"{self.directory}/{name}"
 
     def read(self, name: str) -> str:
         """The text of a file in the case's directory, or the error in parentheses."""
-        done = self.host.run(["cat", f"{self.directory}/{name}"])
-        return done.stdout if done.returncode == 0 else f"({done.stderr.strip()})"
+        try:
+            return self.read_bytes(name).decode(errors="replace")
+        except Mismatch as error:
+            return f"({error.got})"
+
+    def read_bytes(self, name: str, largest: int = case_files.LARGEST) -> bytes:
+        """The content of a file in the case's directory. Raises Mismatch if it can't be read, as ``case_files``."""
+        return case_files.read(self.host, self.directory, name, largest)
+
+    def run_in(self, directory: str, script: str, *args: str) -> Completed:
+        """Run a shell script in a directory of the case's directory, which a container may write."""
+        return case_files.run_in(self.host, self.directory, directory, script, *args)
+
+    def relative(self, path: str) -> str:
+        """The name in the case's directory of a path below it."""
+        assert path.startswith(f"{self.directory}/"), path
+        return path.removeprefix(f"{self.directory}/")
 
     def owner_of(self, name: str) -> str:
         """uid:gid of a file in the case's directory, on the host."""

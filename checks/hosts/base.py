@@ -213,11 +213,14 @@ class Host(ABC):
         return child
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
-        """Write a file there atomically, and make its directory if missing."""
+        """Write a file there atomically, and make its directory if missing.
+
+        Follows links to the directory: for one that a container can write, use ``case_files``.
+        """
         script = """
             [ -d "${1%/*}/" ] || mkdir -p "${1%/*}" || exit
-            umask 077
-            cat >"$1.part" && chmod "$2" "$1.part" && mv "$1.part" "$1"
+            part=$(mktemp -- "${1%/*}/.XXXXXXXXXX") || exit
+            cat >"$part" && chmod "$2" "$part" && mv -f -T -- "$part" "$1" || { rm -f -- "$part"; exit 1; }
         """
         self.run_checked(["sh", "-c", script, "sh", path, f"{mode:o}"], stdin=data, doing=f"writing {path}")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
-from checks.engine.docker import Started, shell
+from checks.engine.docker import Started
 from checks.engine.expect import Mismatch, expect
 from checks.hosts.process import HEAD, Completed
 from checks.nanoclaw import contract, workspace
@@ -27,6 +27,7 @@ ANSWER_BOUND = 100.0  # seconds on ordinary hardware; typically 5 to 10
 _ANSWERED_BOUND = 20.0  # seconds on ordinary hardware after the request to the service
 _END_BOUND = 20.0  # seconds on ordinary hardware; typically 1 to 2
 _POLL = 0.2
+_LARGEST_DATABASE = 8 * 2**20  # bytes; it has a few messages
 
 ENTRIES = {
     "host-gateway": "host-gateway-is-an-invalid-ip-address",
@@ -45,9 +46,11 @@ _NOISE = (
 )  # npm's advertisements, stack frames, the shim's message
 _WIDTH = 300  # characters of a quoted line
 
-_DEBUG_LOG = """
-newest=$(ls -t "$1"/debug/*.txt 2>/dev/null | head -1)
-[ -n "$newest" ] && grep -a -E 'ERROR|EACCES|EROFS|EPERM' "$newest" | tail -4 | cut -c 1-300
+_DEBUG_LOG = r"""
+newest=$(ls -t | grep '\.txt$' | head -n 1)
+[ -n "$newest" ] || exit
+open_file "$newest"
+tail -c 1048576 <&3 | grep -a -E 'ERROR|EACCES|EROFS|EPERM' | tail -n 4 | cut -c 1-300
 """
 
 
@@ -132,7 +135,7 @@ class RunningAgent(ABC):
     def failure(self, expected: str, got: str, done: Completed) -> Mismatch:
         """The Mismatch of an agent that fails, with its stderr and debug log."""
         stderr = last_output(done)
-        log = self.ctx.host.run(shell(_DEBUG_LOG, self.workspace.path(self.workspace.claude))).stdout.strip()
+        log = self.ctx.run_in(f"{self.workspace.claude}/debug", _DEBUG_LOG).stdout.strip()
         got += (f"\nIts stderr ends: {stderr}" if stderr else "") + (f"\nIts debug log: {log}" if log else "")
         return Mismatch(expected, got, fix=entry_for(got))
 
@@ -192,16 +195,22 @@ class DatabasesAgent(RunningAgent):
     """An agent of nanoclaw 2.x."""
 
     def answer(self) -> str:
+        unreadable = ""
         while True:
             running = self.client.running()
-            with contextlib.suppress(sqlite3.Error):  # read during a write
-                replies, done = answers(
-                    self.ctx.host.read(self.workspace.path(f"{self.workspace.exchange}/outbound.db"))
-                )
+            database = self.ctx.read_bytes(f"{self.workspace.exchange}/outbound.db", _LARGEST_DATABASE)
+            try:
+                replies, done = answers(database)
+            except sqlite3.Error as error:  # perhaps read during a write
+                unreadable = str(error)
+            else:
+                unreadable = ""
                 if replies:
                     return replies[0]
                 running = running and not done
             if not running or self.overdue():
+                if unreadable:
+                    raise Mismatch("a readable outbound.db", unreadable)
                 raise self.silent()
             time.sleep(_POLL * self.ctx.host.slowness)
 

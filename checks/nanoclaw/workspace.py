@@ -6,6 +6,7 @@ import json
 import sqlite3
 import stat
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from checks.core.archive import Member, pack
 from checks.core.bounded import parsed
 from checks.engine.case_context import CaseContext
+from checks.engine.expect import Mismatch
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.checkout import entries
 from checks.nanoclaw.contract import Mount
@@ -53,6 +55,18 @@ CREATE TABLE container_state (
   id INTEGER PRIMARY KEY CHECK (id = 1), current_tool TEXT, tool_declared_timeout_ms INTEGER, tool_started_at TEXT,
   updated_at TEXT NOT NULL);
 """
+
+
+_QUERY_BOUND = 5.0  # seconds for reading the outbound database
+_LARGEST_VALUE = 2**20  # bytes of a value in it
+
+# Only tables with pages of their own: views and virtual tables run SQL of the agent's choice.
+_TABLES = """
+SELECT name FROM main.sqlite_master
+WHERE type = 'table' AND rootpage > 0 AND name IN ('messages_out', 'processing_ack') LIMIT 4
+"""
+# Without ORDER BY, for which SQLite would sort without a limit in memory.
+_SENT = "SELECT COALESCE(CAST(seq AS INTEGER), 0), COALESCE(CAST(content AS TEXT), '') FROM messages_out LIMIT 100"
 
 
 @dataclass(frozen=True)
@@ -202,18 +216,31 @@ def answers(database: bytes) -> tuple[list[str], bool]:
     """What an agent of the second design has sent, from its outbound database as it is at this moment; and whether it
     holds its message for done.
 
-    Raises sqlite3.Error where that moment was in the middle of a write.
+    Raises sqlite3.Error where that moment was in the middle of a write, and Mismatch if the agent has replaced a table
+    by something that runs SQL of its own.
     """
+    deadline = time.monotonic() + _QUERY_BOUND
     with tempfile.NamedTemporaryFile(suffix=".db") as copy:
         copy.write(database)
         copy.flush()
         connection = sqlite3.connect(f"file:{copy.name}?mode=ro&immutable=1", uri=True)
         try:
-            rows = connection.execute("SELECT content FROM messages_out ORDER BY seq").fetchall()
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_VALUE)
+            connection.set_progress_handler(lambda: time.monotonic() > deadline, 1000)
+            for setting in ("trusted_schema=OFF", "temp_store=MEMORY"):
+                connection.execute(f"PRAGMA {setting}")
+            tables = {name for (name,) in connection.execute(_TABLES)}
+            if missing := {"messages_out", "processing_ack"} - tables:
+                raise Mismatch("the tables of outbound.db", f"no table {', '.join(sorted(missing))}")
+            rows = connection.execute(_SENT).fetchall()
             done = connection.execute("SELECT 1 FROM processing_ack WHERE status = 'completed'").fetchone()
+        except sqlite3.Error as error:
+            if time.monotonic() > deadline:
+                raise Mismatch(f"outbound.db to be read within {_QUERY_BOUND:g} s", str(error)) from error
+            raise
         finally:
             connection.close()
-    return [_text_of(content) for (content,) in rows], done is not None
+    return [_text_of(content) for _, content in sorted(rows)], done is not None
 
 
 def _text_of(content: object) -> str:
