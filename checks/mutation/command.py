@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from msgspec.structs import replace
 from tabulate import tabulate
 
 from checks.core import run_directories
@@ -53,6 +55,7 @@ class SabotageOptions:
         Sequence[str],
         "run mutations whose name, description or cases contain this text; '!PATTERN' excludes; repeatable",
     ] = ()
+    part: Annotated[str, "run the cases of part K of N only, written K/N: a share of the time"] = ""
     list: Annotated[bool, "print the mutations and exit"] = False
     check_complete: Annotated[bool, "run nothing; exit with status 1 if a mutation has not run yet"] = False
     agents: Annotated[bool, "also run the cases that start an agent (minutes)"] = False
@@ -85,7 +88,14 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
         return _check_complete(options.host, known, list(cases.values()))
     listing = "invoke sabotage --list"
     chosen = selected(options.only, [each.names for each in known], kind="mutation", listing=listing)
-    mutations = [each for each, wanted in zip(known, chosen, strict=True) if wanted]
+    wanted = part_of(options.part, list(cases))
+    mutations = [
+        replace(each, cases=kept)
+        for each, is_chosen in zip(known, chosen, strict=True)
+        if is_chosen and (kept := tuple(case for case in each.cases if case in wanted))
+    ]
+    if not mutations:
+        raise WrongUsage(f"Part {options.part} has none of these mutations.", listing)
     if options.list:
         rows = [(each.name, each.description, ", ".join(each.cases)) for each in mutations]
         say(tabulate(rows, headers=("Mutation", "What docker does", "Cases that must detect it")))
@@ -100,6 +110,17 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
         values = {**provenance.values(), "seconds": round(seconds), "results": results(trials)}
         store.write(Path(options.json), store.build(MutationRun, values))
     return status(trials)
+
+
+def part_of(part: str, cases: Sequence[str]) -> Collection[str]:
+    """The cases of a part written K/N: every Nth, from the Kth. Raises WrongUsage unless 1 <= K <= N."""
+    if not part:
+        return cases
+    matched = re.fullmatch(r"([0-9]{1,3})/([0-9]{1,3})", part)
+    number, parts = (int(each) for each in matched.groups()) if matched else (0, 0)
+    if not 1 <= number <= parts:
+        raise WrongUsage(f"“{part}” is not a part.", "Write --part K/N with 1 <= K <= N, for example --part 1/2.")
+    return set(cases[number - 1 :: parts])
 
 
 def _check_complete(host: str, mutations: Sequence[Mutation], cases: Sequence[CaseInfo]) -> Exit:
