@@ -184,7 +184,7 @@ def _wslconfig(home: Path) -> str:
 
 
 def _checkout(home: Path) -> str:
-    """The least that is taken for a nanoclaw checkout, of the first design."""
+    """A minimal nanoclaw checkout, with the 1.x protocol."""
     directory = home / "nanoclaw"
     for name, content in {
         "package.json": '{"version": "1.2.0"}',

@@ -4,7 +4,7 @@ import pytest
 
 from checks.core.errors import HostProblem, WrongUsage
 from checks.nanoclaw import agent
-from checks.nanoclaw.contract import Design
+from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.fetch import fetch
 from checks.nanoclaw.smoke import _parsed
 
@@ -24,7 +24,7 @@ def checkout(directory: Path, runner: str, *, databases: bool = False, version: 
 def test_the_design_of_a_checkout_is_read_off_its_sources(tmp_path: Path) -> None:
     one = agent.of_checkout(checkout(tmp_path / "1", "const START = '---NANOCLAW_OUTPUT_START---';"))
     other = agent.of_checkout(checkout(tmp_path / "2", "exec bun run /app/src/index.ts", databases=True))
-    assert (one.design, other.design) == (Design.STREAMS, Design.DATABASES)
+    assert (one.protocol, other.protocol) == (AgentProtocol.STREAMS, AgentProtocol.DATABASES)
     assert one.name == f"nanoclaw 9.9 ({tmp_path / '1'})"
     assert one.context == tmp_path / "1" / "container"
 
@@ -65,11 +65,13 @@ def test_a_directory_that_only_has_the_usual_name_is_not_taken(tmp_path: Path, m
         agent.available("")
 
 
-def test_without_a_checkout_the_stand_in_serves_both_designs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_checkout_the_stub_agent_serves_both_protocols(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("NANOCLAW_DIR", raising=False)
     agents = agent.available("")
-    assert set(agents) == set(Design)
+    assert set(agents) == set(AgentProtocol)
     for each in agents.values():
         assert (each.source / "index.ts").is_file()
         assert each.checkout is None

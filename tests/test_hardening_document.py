@@ -27,7 +27,7 @@ BROWSER = BrowserResult((), (), True, "on", "renderers: 2 and 2; the browser: 1 
 
 def findings_of(directory: Path, kind: str, found: Any, *, facts: Any = DEBIAN_13, host: str = "debian-13") -> Path:
     provenance = Provenance(host, "recommended", facts, datetime(2026, 1, 2, tzinfo=UTC))
-    values = {"kind": kind, "seconds": 61, "agent": "the stand-in", "found": found}
+    values = {"kind": kind, "seconds": 61, "agent": "the stub agent", "found": found}
     return store.save(store.build(HardeningRun, {**provenance.values(), **values}), directory)
 
 

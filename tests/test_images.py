@@ -34,7 +34,7 @@ def source(tmp_path: Path) -> ImageSource:
     context = tmp_path / "context"
     context.mkdir()
     (context / "Dockerfile").write_text("FROM node:22-slim\n")
-    return ImageSource("stand-in", "an agent", "localhost/agent", context, context)
+    return ImageSource("stub", "an agent", "localhost/agent", context, context)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ class FakeStore:
         self.done.append("build")
 
     def save(self, name: str, archive: Path) -> None:
-        archive.write_text("a stand-in")
+        archive.write_text("a substitute")
 
 
 @pytest.mark.parametrize(
@@ -130,19 +130,19 @@ class FakeStore:
         (False, False, ["pull", "build"], base.SUBSTITUTE),
     ],
 )
-def test_a_stand_in_is_for_who_reaches_no_registry(
+def test_a_substitute_is_used_where_no_registry_is_reachable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: bool, cached: bool, done: list[str], how: str
 ) -> None:
     monkeypatch.setattr(base, "_context", lambda directory, scratch: directory.mkdir())
     archive = tmp_path / "base-1.tar"
     if cached:
-        archive.write_text("a stand-in")
+        archive.write_text("a substitute")
     store = FakeStore(registry=registry)
     assert base.provide(cast("Store", store), archive, tmp_path, Progress()) == how
     assert store.done == done
 
 
-def test_an_older_stand_in_goes_when_a_new_one_is_made(
+def test_an_older_substitute_is_removed_when_a_new_one_is_made(
     run: run_directories.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base, "_context", lambda directory, scratch: directory.mkdir())
@@ -151,9 +151,9 @@ def test_an_older_stand_in_goes_when_a_new_one_is_made(
     images.mkdir()
     for name in ("base-0123456789abcdef.tar", "base-0123456789abcdef.part", "lock"):
         (images / name).write_text("")
-    assert disks.base_archive(run, Progress()) == b"a stand-in"
+    assert disks.base_archive(run, Progress()) == b"a substitute"
     (kept,) = images.glob("base-*")
-    assert kept.read_text() == "a stand-in"
+    assert kept.read_text() == "a substitute"
     assert (images / "lock").exists()
 
 

@@ -13,7 +13,7 @@ from checks.engine.expect import Mismatch
 from checks.hosts.process import Completed
 from checks.nanoclaw import driver, running, workspace
 from checks.nanoclaw.agent import of_checkout, stub_agent
-from checks.nanoclaw.contract import Design
+from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.running import Question
 from checks.nanoclaw.service import Conversation
 from tests.fakes import FakeHost
@@ -31,7 +31,7 @@ def ctx(tmp_path: Path, **programs: str) -> CaseContext:
 
 def test_an_agent_that_is_gone_fails_its_case_and_not_the_host(tmp_path: Path) -> None:
     desk = ctx(tmp_path, docker="exit 0", podman='echo "Error: no container $2" >&2; exit 125')
-    place = workspace.for_streams(desk, stub_agent()[Design.STREAMS])
+    place = workspace.for_streams(desk, stub_agent()[AgentProtocol.STREAMS])
     with (
         running.streams(desk, place, "image", QUESTION) as agent,
         pytest.raises(Mismatch, match=f"status 125: Error: no container {agent.name}"),
@@ -72,7 +72,7 @@ def test_processes_that_can_not_be_looked_at_are_not_none(tmp_path: Path) -> Non
 )
 def test_an_agents_failure_links_to_what_it_said(tmp_path: Path, stderr: str, fix: str) -> None:
     desk = ctx(tmp_path, docker=f"cat <<'end' >&2\n{stderr}\nend\nexit 125")
-    place = workspace.for_databases(desk, stub_agent()[Design.DATABASES], prompt="?")
+    place = workspace.for_databases(desk, stub_agent()[AgentProtocol.DATABASES], prompt="?")
     with running.databases(desk, place, "image", QUESTION) as agent, pytest.raises(Mismatch) as failure:
         agent.answer()
     assert "status 125" in failure.value.got

@@ -44,16 +44,16 @@ def test_each_key_is_answered_with_its_own_text(service: Service) -> None:
 
 
 def test_a_caller_who_does_not_stream_gets_one_message(service: Service) -> None:
-    talk = service.conversation()
-    assert json.loads(post(service, talk.key))["content"] == [{"type": "text", "text": talk.text}]
+    conversation = service.conversation()
+    assert json.loads(post(service, conversation.key))["content"] == [{"type": "text", "text": conversation.text}]
 
 
 def test_what_was_asked_is_kept(service: Service) -> None:
-    talk = service.conversation()
-    assert not talk.request_received.is_set()
-    post(service, talk.key, system="a question")
-    assert talk.request_received.is_set()
-    assert "a question" in talk.asked[0]
+    conversation = service.conversation()
+    assert not conversation.request_received.is_set()
+    post(service, conversation.key, system="a question")
+    assert conversation.request_received.is_set()
+    assert "a question" in conversation.asked[0]
 
 
 def test_an_unknown_key_is_refused(service: Service) -> None:
@@ -68,13 +68,15 @@ def test_anything_else_is_not_found(service: Service) -> None:
 
 
 def test_a_silent_conversation_is_heard_and_not_answered(service: Service) -> None:
-    talk = service.conversation(silent=True)
+    conversation = service.conversation(silent=True)
     request = urllib.request.Request(
-        f"http://127.0.0.1:{service.port}/v1/messages", data=b"{}", headers={"authorization": f"Bearer {talk.key}"}
+        f"http://127.0.0.1:{service.port}/v1/messages",
+        data=b"{}",
+        headers={"authorization": f"Bearer {conversation.key}"},
     )
     with pytest.raises(TimeoutError):
         urllib.request.urlopen(request, timeout=0.3)
-    assert talk.request_received.is_set()
+    assert conversation.request_received.is_set()
 
 
 def test_it_is_known_by_its_token(service: Service) -> None:
@@ -169,14 +171,14 @@ def test_connections_are_bounded(service: Service) -> None:
 
 
 def test_what_is_recorded_is_bounded(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    talk = service.conversation()
-    talk._room = 1000
+    conversation = service.conversation()
+    conversation._room = 1000
     for _ in range(5):
-        post(service, talk.key, system="x" * 300)
-    assert sum(map(len, talk.asked)) <= 1000
-    assert talk.request_received.is_set()
+        post(service, conversation.key, system="x" * 300)
+    assert sum(map(len, conversation.asked)) <= 1000
+    assert conversation.request_received.is_set()
 
 
 def test_a_conversations_key_is_in_no_traceback(service: Service) -> None:
-    talk = service.conversation()
-    assert talk.key not in repr(talk)
+    conversation = service.conversation()
+    assert conversation.key not in repr(conversation)

@@ -14,12 +14,12 @@ from checks.engine.prepared_host import AS_IT_IS, PreparedHost
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import provider, service_url
 from checks.nanoclaw.agent import stub_agent
-from checks.nanoclaw.contract import Design
+from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.images import base, disks
 from checks.nanoclaw.provider import AgentProvider
 from tests.fakes import FakeHost
 
-AGENT = stub_agent()[Design.STREAMS]
+AGENT = stub_agent()[AgentProtocol.STREAMS]
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from checks.core import redaction
 from checks.engine.expect import Mismatch
 from checks.engine.probe_image import LABEL
 from checks.hosts.base import Host
+from checks.hosts.interactive import MAX_OUTPUT, Child, OutputLimitExceeded, Pipes
 from checks.hosts.process import Completed, Process, TimedOut
-from checks.hosts.talking import MOST, Flood, Pipes, Spawned
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Docker:
             return [each.end() for each in started]
 
     @contextlib.contextmanager
-    def talking(self, command: Command, *, tty: bool = False, pidfile: str = "") -> Iterator[Talk]:
+    def interactive(self, command: Command, *, tty: bool = False, pidfile: str = "") -> Iterator[InteractiveSession]:
         """An interactive command, on pipes like nanoclaw's, or on a terminal.
 
         ``pidfile``: a file on the host for the client's process id.
@@ -137,12 +137,12 @@ class Docker:
         argv = self.argv(command)
         noted = ["sh", "-c", 'echo "$$" >"$0" && exec "$@"', pidfile, *argv] if pidfile else argv
         child = self._host.spawn(noted, tty=tty, timeout=20 * self._factor)
-        talk = Talk(child, argv)
+        session = InteractiveSession(child, argv)
         try:
-            yield talk
+            yield session
         finally:
-            talk.end()
-            self._record.commands.append(talk.completed())
+            session.end()
+            self._record.commands.append(session.completed())
 
 
 class Started:
@@ -173,10 +173,10 @@ class Started:
         return done
 
 
-class Talk:
+class InteractiveSession:
     """An interactive session with a container, through its docker client."""
 
-    def __init__(self, child: Spawned, argv: list[str]) -> None:
+    def __init__(self, child: Child, argv: list[str]) -> None:
         self.child = child
         self._argv = tuple(redaction.redacted_text(word) for word in argv)
         self._started = time.monotonic()
@@ -194,8 +194,8 @@ class Talk:
         """
         try:
             self.child.expect(pattern)
-        except Flood as flood:
-            raise _flooded(f"“{pattern}”") from flood
+        except OutputLimitExceeded as exceeded:
+            raise _output_limit_exceeded(f"“{pattern}”") from exceeded
         except pexpect.TIMEOUT as error:
             self._read += self.child.before or b""
             raise TimedOut(self.completed(), self.child.timeout or 0) from error
@@ -215,8 +215,8 @@ class Talk:
         """Wait for the exit and return the output that was not read before."""
         try:
             self.child.expect(pexpect.EOF)
-        except Flood as flood:
-            raise _flooded("the end of the output") from flood
+        except OutputLimitExceeded as exceeded:
+            raise _output_limit_exceeded("the end of the output") from exceeded
         except pexpect.TIMEOUT as error:
             self._read += self.child.before or b""
             raise TimedOut(self.completed(), self.child.timeout or 0) from error
@@ -248,8 +248,8 @@ class Talk:
         return Completed(self._argv, status, self._read, b"", (self._ended or time.monotonic()) - self._started)
 
 
-def _flooded(awaited: str) -> Mismatch:
-    return Mismatch(f"{awaited} within {MOST // 2**20} MB of output", "more output without it")
+def _output_limit_exceeded(awaited: str) -> Mismatch:
+    return Mismatch(f"{awaited} within {MAX_OUTPUT // 2**20} MB of output", "more output without it")
 
 
 def shell(script: str, *args: str) -> list[str]:

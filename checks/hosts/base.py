@@ -15,8 +15,8 @@ import pexpect
 from checks.core import redaction
 from checks.core.bounded import parsed
 from checks.core.errors import HostProblem
+from checks.hosts.interactive import Child, OutputLimitExceeded, spawn_interactive
 from checks.hosts.process import HEAD, Completed, Echo, Process, TimedOut
-from checks.hosts.talking import Flood, Spawned, spawned
 
 _REPORTED = 600
 """Characters of a failed step's error that a message quotes."""
@@ -192,7 +192,7 @@ class Host(ABC):
             return False
         return done.opened and done.returncode == 0
 
-    def spawn(self, argv: Sequence[str], *, tty: bool, timeout: float = 20) -> Spawned:
+    def spawn(self, argv: Sequence[str], *, tty: bool, timeout: float = 20) -> Child:
         """Start an interactive command on a terminal (``tty``) or on pipes.
 
         ``timeout`` applies to each wait for output; the command is killed after three times that.
@@ -202,11 +202,11 @@ class Host(ABC):
         if self.echo:
             command = Completed(tuple(argv), 0, b"", b"", 0).command
             self.echo(f"$ {redaction.redacted_text(command)}  (interactive)")
-        child = spawned(carried, tty=tty, timeout=bound)
+        child = spawn_interactive(carried, tty=tty, timeout=bound)
         try:
             if self.opening:
                 child.expect_exact(self.opening)
-        except (pexpect.EOF, pexpect.TIMEOUT, Flood) as unopened:
+        except (pexpect.EOF, pexpect.TIMEOUT, OutputLimitExceeded) as unopened:
             child.kill(signal.SIGKILL)
             printed = (child.before or b"").decode(errors="replace").strip()[-300:]
             raise HostProblem(f"{self.name} did not start a command: {printed or 'it printed nothing'}.") from unopened

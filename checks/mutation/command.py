@@ -37,12 +37,16 @@ from checks.mutation.verdict import MutationStatus, Trial, judge, recorded, resu
 from checks.mutation.worker import SKIPPED, Task, TaskOutcome
 from checks.mutation.wrapped import upload
 from checks.nanoclaw.agent import available
-from checks.nanoclaw.contract import IMAGE_UID, Design
+from checks.nanoclaw.contract import IMAGE_UID, AgentProtocol
 from checks.nanoclaw.provider import AgentProvider
 from checks.runner.plugin import CaseInfo
 from checks.runner.verify import all_cases
 
-AGENT = {"streams_handle": Design.STREAMS, "databases_handle": Design.DATABASES, "checkout_handle": Design.STREAMS}
+AGENT = {
+    "streams_handle": AgentProtocol.STREAMS,
+    "databases_handle": AgentProtocol.DATABASES,
+    "checkout_handle": AgentProtocol.STREAMS,
+}
 """The fixtures that run an agent, which takes a minute under emulation."""
 
 
@@ -231,19 +235,19 @@ def _agent_images(
 ) -> Iterator[AgentProvider | None]:
     """The agents' images, on every account that runs one. Made here, since workers can't build."""
     agents = available(options.nanoclaw)
-    designs = {
+    protocols = {
         uid: {AGENT[each] for case in cases if suits(case, uid) for each in case.asks & AGENT.keys()} & agents.keys()
         for uid in (account.facts().uid for account in ready.accounts)
     }
-    if not any(designs.values()):
+    if not any(protocols.values()):
         yield None
         return
     with contextlib.closing(AgentProvider(ready, progress)) as provider:
         for account in ready.accounts:
             ctx = CaseContext(account, ready.owner, "agents", Record())
-            for design in sorted(designs[ctx.uid]):
-                with progress.step(f"Copying the image of {agents[design].name} to the account {ctx.uid}"):
-                    provider.image(agents[design], ctx)
+            for protocol in sorted(protocols[ctx.uid]):
+                with progress.step(f"Copying the image of {agents[protocol].name} to the account {ctx.uid}"):
+                    provider.image(agents[protocol], ctx)
         yield provider
 
 

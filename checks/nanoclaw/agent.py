@@ -12,7 +12,7 @@ from checks.core.bounded import parsed
 from checks.core.errors import WrongUsage
 from checks.core.paths import FIXTURES
 from checks.nanoclaw.checkout import entries, read
-from checks.nanoclaw.contract import Design
+from checks.nanoclaw.contract import AgentProtocol
 
 STUB = FIXTURES / "agent"
 
@@ -24,14 +24,14 @@ _RUNNER = "src/container-runner.ts"
 class Agent:
     """An agent: the Dockerfile of its image, its source, its protocol."""
 
-    design: Design
+    protocol: AgentProtocol
     name: str
     """Its name in the report."""
     context: Path
     """The directory that ``docker build`` is given."""
     source: Path
     """The directory that is mounted at /app/src."""
-    slug: str = "stand-in"
+    slug: str = "stub"
     """Its name in the cache: a new image replaces an older one of that name."""
     checkout: Path | None = None
     """Its nanoclaw checkout; None for the stub agent."""
@@ -47,10 +47,11 @@ class Agent:
         return "nanoclaw-agent:latest"
 
 
-def stub_agent() -> Mapping[Design, Agent]:
+def stub_agent() -> Mapping[AgentProtocol, Agent]:
     """The project's stub agent for both protocols: one image, two sources."""
     return {
-        design: Agent(design, "the project's stub agent, not nanoclaw's own", STUB, STUB / design) for design in Design
+        protocol: Agent(protocol, "the project's stub agent, not nanoclaw's own", STUB, STUB / protocol)
+        for protocol in AgentProtocol
     }
 
 
@@ -89,16 +90,16 @@ def of_checkout(directory: Path) -> Agent:
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise WrongUsage(f"The nanoclaw checkout {directory} can't be read: {error}.") from error
     if "---NANOCLAW_OUTPUT_START---" in text:
-        design = Design.STREAMS
+        protocol = AgentProtocol.STREAMS
     elif "/app/src/index.ts" in text and (source / "db").is_dir():
-        design = Design.DATABASES
+        protocol = AgentProtocol.DATABASES
     else:
         raise WrongUsage(
             f"nanoclaw {version} in {directory} speaks an unknown protocol.",
             "Known: JSON on stdin and markers on stdout (1.x), session databases (2.x).",
         )
     return Agent(
-        design,
+        protocol,
         f"nanoclaw {version} ({directory})",
         container,
         source,
@@ -107,10 +108,10 @@ def of_checkout(directory: Path) -> Agent:
     )
 
 
-def available(option: str) -> Mapping[Design, Agent]:
+def available(option: str) -> Mapping[AgentProtocol, Agent]:
     """The agents that a session can run: the checkout's, or the stub agents."""
     directory = find(option)
     if directory is None:
         return stub_agent()
     agent = of_checkout(directory)
-    return {agent.design: agent}
+    return {agent.protocol: agent}

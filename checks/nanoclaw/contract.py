@@ -35,7 +35,7 @@ IMAGE_UID = 1000
 """The uid of the agent image's own user, ``node``."""
 
 
-class Design(StrEnum):
+class AgentProtocol(StrEnum):
     """How nanoclaw and its agents communicate: JSON on stdin and markers on stdout, or session databases."""
 
     STREAMS = "v1"
@@ -43,8 +43,8 @@ class Design(StrEnum):
 
     @property
     def version(self) -> str:
-        """The nanoclaw versions of that design."""
-        return "1.x" if self is Design.STREAMS else "2.x"
+        """The nanoclaw versions of that protocol."""
+        return "1.x" if self is AgentProtocol.STREAMS else "2.x"
 
 
 @dataclass(frozen=True)

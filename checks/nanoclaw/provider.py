@@ -18,7 +18,7 @@ from checks.hosts.guest import Guest
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import service_url
 from checks.nanoclaw.agent import Agent, available
-from checks.nanoclaw.contract import Design
+from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.images import base, disks
 from checks.nanoclaw.running import Question, addressed
 from checks.nanoclaw.service import Conversation, Service
@@ -61,7 +61,7 @@ class AgentHandle:
             return Question(
                 f"Reply with this and nothing else: {text}", text, Conversation(self.provider.live_key, text)
             )
-        wrapped = addressed(text) if self.agent.design is Design.DATABASES else text
+        wrapped = addressed(text) if self.agent.protocol is AgentProtocol.DATABASES else text
         conversation = self.provider.service(ctx).conversation(wrapped, silent=silent)
         return Question(f"What is the answer? {secrets.token_hex(12)}", text, conversation, self.url(ctx))
 

@@ -17,7 +17,7 @@ from checks.engine.expect import Mismatch, expect
 from checks.hosts.process import HEAD, Completed
 from checks.nanoclaw import contract, workspace
 from checks.nanoclaw.agent import Agent
-from checks.nanoclaw.contract import Design, Markers, Output
+from checks.nanoclaw.contract import AgentProtocol, Markers, Output
 from checks.nanoclaw.service import Conversation
 from checks.nanoclaw.workspace import DESTINATION, GROUP, Workspace, answers
 
@@ -299,7 +299,7 @@ def started(
     ctx: CaseContext, agent: Agent, image: str, question: Question, *, flags: Sequence[str] = ()
 ) -> Iterator[RunningAgent]:
     """Start an agent of either protocol in its own workspace, with a question."""
-    if agent.design is Design.STREAMS:
+    if agent.protocol is AgentProtocol.STREAMS:
         place = workspace.for_streams(ctx, agent)
         with streams(ctx, place, image, question, flags=flags) as running:
             yield running

@@ -80,16 +80,16 @@ class Service:
     def conversation(self, text: str = "", *, silent: bool = False) -> Conversation:
         """A new key with its answer, by default a random one."""
         key = f"sk-ant-stub-{secrets.token_hex(12)}"
-        talk = Conversation(key, text or f"The answer is {secrets.token_hex(12)}.", silent)
-        self._conversations[key] = talk
-        return talk
+        conversation = Conversation(key, text or f"The answer is {secrets.token_hex(12)}.", silent)
+        self._conversations[key] = conversation
+        return conversation
 
     def of(self, key: str) -> Conversation | None:
         """The conversation of that key, looked up in constant time."""
         shown, found = key.encode("utf-8", "surrogateescape"), None
-        for known, talk in list(self._conversations.items()):
+        for known, conversation in list(self._conversations.items()):
             if hmac.compare_digest(known.encode(), shown):
-                found = talk
+                found = conversation
         return found
 
     def closed(self, within: float) -> bool:
@@ -211,8 +211,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         # Check the key first: the body of an unknown client is not read.
-        talk = self.server.service.of(self._key())
-        if talk is None:
+        conversation = self.server.service.of(self._key())
+        if conversation is None:
             raise _Refused(401, "authentication_error", "unknown key")
         length = self._length()
         self._incoming.expect(length)
@@ -221,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/v1/messages/count_tokens":
             self._send_json(200, {"input_tokens": len(body) // 4})
         elif path == "/v1/messages":
-            self._message(talk, body)
+            self._message(conversation, body)
         else:
             raise _Refused(404, "not_found_error", path)
 
@@ -249,9 +249,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _key(self) -> str:
         return self.headers.get("x-api-key") or (self.headers.get("authorization") or "").removeprefix("Bearer ")
 
-    def _message(self, talk: Conversation, body: bytes) -> None:
-        talk.hear(body)
-        if talk.silent:
+    def _message(self, conversation: Conversation, body: bytes) -> None:
+        conversation.hear(body)
+        if conversation.silent:
             self._wait()
             return
         try:
@@ -262,13 +262,13 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(400, "invalid_request_error", "the body is not a JSON object")
         model = str(wanted.get("model", ""))
         if not wanted.get("stream"):
-            self._send_json(200, {**_message(model), "content": [{"type": "text", "text": talk.text}]})
+            self._send_json(200, {**_message(model), "content": [{"type": "text", "text": conversation.text}]})
             return
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        for event in _events(model, talk.text):
+        for event in _events(model, conversation.text):
             data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
             self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.write(b"0\r\n\r\n")

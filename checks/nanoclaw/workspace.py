@@ -213,11 +213,10 @@ def for_databases(ctx: CaseContext, agent: Agent, *, prompt: str) -> Workspace:
 
 
 def answers(database: bytes) -> tuple[list[str], bool]:
-    """What an agent of the second design has sent, from its outbound database as it is at this moment; and whether it
-    holds its message for done.
+    """Read the replies of a 2.x agent from its outbound database, and whether it has completed its message.
 
-    Raises sqlite3.Error where that moment was in the middle of a write, and Mismatch if the agent has replaced a table
-    by something that runs SQL of its own.
+    Raises sqlite3.Error if the copy was taken during a write, and Mismatch if the agent replaced a table with
+    something that runs its own SQL.
     """
     deadline = time.monotonic() + _QUERY_BOUND
     with tempfile.NamedTemporaryFile(suffix=".db") as copy:

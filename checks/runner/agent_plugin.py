@@ -8,7 +8,7 @@ import pytest
 
 from checks.core.progress import Progress
 from checks.nanoclaw.agent import Agent
-from checks.nanoclaw.contract import Design
+from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.provider import AgentHandle, AgentProvider
 from checks.runner.plugin import VerificationPlugin
 
@@ -19,7 +19,7 @@ class Integration:
     def __init__(
         self,
         verification: VerificationPlugin,
-        available: Mapping[Design, Agent],
+        available: Mapping[AgentProtocol, Agent],
         progress: Progress,
         *,
         slow: bool = False,
@@ -53,7 +53,7 @@ class Integration:
     @pytest.fixture
     def streams_handle(self, provider: AgentProvider) -> AgentHandle:
         """An agent of nanoclaw 1.x."""
-        return self._handle(Design.STREAMS, provider)
+        return self._handle(AgentProtocol.STREAMS, provider)
 
     @pytest.fixture
     def databases_handle(self, provider: AgentProvider) -> AgentHandle:
@@ -62,12 +62,12 @@ class Integration:
             pytest.skip(
                 "nanoclaw 2.x passes a real key only through its credential gateway, which --live does not have"
             )
-        return self._handle(Design.DATABASES, provider)
+        return self._handle(AgentProtocol.DATABASES, provider)
 
     @pytest.fixture
     def checkout_handle(self, provider: AgentProvider) -> AgentHandle:
         """The agent of a nanoclaw 1.x checkout, whose own code can be run, too."""
-        handle = self._handle(Design.STREAMS, provider)
+        handle = self._handle(AgentProtocol.STREAMS, provider)
         if handle.agent.checkout is None:
             pytest.skip("needs a nanoclaw checkout: --nanoclaw DIR")
         return handle
@@ -77,8 +77,8 @@ class Integration:
         """Any available agent."""
         return AgentHandle(next(iter(self._available.values())), provider)
 
-    def _handle(self, design: Design, provider: AgentProvider) -> AgentHandle:
-        if design not in self._available:
+    def _handle(self, protocol: AgentProtocol, provider: AgentProvider) -> AgentHandle:
+        if protocol not in self._available:
             other = next(iter(self._available.values()))
-            pytest.skip(f"{other.name} speaks the {other.design.version} protocol")
-        return AgentHandle(self._available[design], provider)
+            pytest.skip(f"{other.name} speaks the {other.protocol.version} protocol")
+        return AgentHandle(self._available[protocol], provider)

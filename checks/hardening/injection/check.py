@@ -101,7 +101,7 @@ def _unmodified(agent: RunningAgent, image: str) -> CheckResult:
             mounts=agent.workspace.mounts, image=image,
         ).words,
     ]  # fmt: skip
-    if not isinstance(agent, StreamsAgent):  # the second design's command has the gateway's options besides
+    if not isinstance(agent, StreamsAgent):  # the 2.x command has the gateway's options besides
         own = [word for word in sent if not word.startswith(("--label=nanoclaw-verify", "nanoclaw-verify="))]
     return CheckResult("The invocation is nanoclaw's own", sent == own, " ".join(sent[:6]) + " …")
 
