@@ -29,9 +29,9 @@ def test_what_was_kept_and_built_is_removed(own_cache: Path, capsys: pytest.Capt
     run = kept("debian-13")
     (own_cache / "images" / "one").mkdir(parents=True)
     assert clean(cache=True) == Exit.OK
-    told = capsys.readouterr().err
-    assert f"Removed run {run.id}." in told
-    assert f"Removed {own_cache / 'images'}." in told
+    output = capsys.readouterr().err
+    assert f"Removed run {run.id}." in output
+    assert f"Removed {own_cache / 'images'}." in output
     assert not run.directory.exists()
     assert not (own_cache / "images").exists()
 
@@ -42,9 +42,9 @@ def test_a_run_whose_objects_stay_is_not_called_removed_and_stays_known(
     run = kept("local")
     monkeypatch.setattr(cleanup, "remove_objects", lambda host, run: False)
     assert clean(cache=False) == Exit.HOST_UNUSABLE
-    told = capsys.readouterr().err
-    assert "Removed" not in told
-    assert f"Not removed: containers, images or directories of run {run.id}." in told
+    output = capsys.readouterr().err
+    assert "Removed" not in output
+    assert f"Not removed: containers, images or directories of run {run.id}." in output
     assert [each.id for each, _ in run_directories.kept_runs()] == [run.id]
 
 
@@ -54,6 +54,6 @@ def test_a_directory_that_stays_is_not_called_removed(
     (own_cache / "images").mkdir()
     monkeypatch.setattr(run_directories, "remove_tree", lambda directory: None)
     assert clean(cache=True) == Exit.HOST_UNUSABLE
-    told = capsys.readouterr().err
-    assert f"Removed {own_cache / 'images'}" not in told
-    assert f"Not removed: directory {own_cache / 'images'}." in told
+    output = capsys.readouterr().err
+    assert f"Removed {own_cache / 'images'}" not in output
+    assert f"Not removed: directory {own_cache / 'images'}." in output

@@ -18,10 +18,10 @@ def git(directory: Path, *args: str) -> str:
 
 @pytest.fixture
 def upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with the tag v1, which git finds where it is told to go to URL; and a cache of the test's own."""
+    """A repository with the tag v1, to which git redirects URL; and a private cache."""
     directory = tmp_path / "upstream"
     for name, value in {
-        "GIT_CONFIG_GLOBAL": "/dev/null",  # not what this account has set, to sign commits for example
+        "GIT_CONFIG_GLOBAL": "/dev/null",  # ignore this account's settings, such as signing commits
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.file://{directory}.insteadOf",
         "GIT_CONFIG_VALUE_0": URL,

@@ -70,8 +70,8 @@ def test_what_can_not_be_written_whole_leaves_what_was_there(tmp_path: Path, mon
 
 
 def test_json_is_written_for_people_too(tmp_path: Path) -> None:
-    files.replace_json(tmp_path / "a", {"said": "größer"})
-    assert (tmp_path / "a").read_text() == '{\n "said": "größer"\n}\n'
+    files.replace_json(tmp_path / "a", {"text": "größer"})
+    assert (tmp_path / "a").read_text() == '{\n "text": "größer"\n}\n'
 
 
 def test_a_file_that_can_not_be_written_is_told_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

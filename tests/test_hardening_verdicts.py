@@ -278,10 +278,10 @@ def test_the_sandbox_is_on_where_both_of_its_layers_are() -> None:
 
 
 def test_a_browser_that_renders_without_its_sandbox_does_not_work() -> None:
-    told = b'{"seconds": 3, "timed_out": false, "status": 0, "stderr": "", "text": "abc", "processes": [%s]}'
+    template = b'{"seconds": 3, "timed_out": false, "status": 0, "stderr": "", "text": "abc", "processes": [%s]}'
     off = b'{"kind":"browser","namespaces":1,"filters":1},{"kind":"renderer","namespaces":1,"filters":1}'
     done = Completed(("docker",), 0, b"", b"", 1)
-    line = (told % off).decode()
+    line = (template % off).decode()
     assert not parse_browser(done, line, "abc", [], []).works
     assert parse_browser(done, line, "abc", [], ["--no-sandbox"]).works
     assert "expected the page's text" in parse_browser(done, line, "xyz", [], []).failure

@@ -164,9 +164,9 @@ def test_a_command_sees_its_ids_as_it_was_told(tmp_path: Path) -> None:
     except HostProblem as problem:
         pytest.skip(f"needs user namespaces and subordinate ids: {problem}")
     assert seen.stdout == "1500:1500\n"
-    told = namespace.run(["sh", "-c", "cat /proc/self/uid_map; exit 3"], own=1500, rest=100_000)
-    assert told.returncode == 3
-    assert [line.split()[::2] for line in told.stdout.splitlines()] == [["1500", "1"], ["100000", "65536"]]
+    done = namespace.run(["sh", "-c", "cat /proc/self/uid_map; exit 3"], own=1500, rest=100_000)
+    assert done.returncode == 3
+    assert [line.split()[::2] for line in done.stdout.splitlines()] == [["1500", "1"], ["100000", "65536"]]
 
 
 def test_settings_are_this_machines_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,15 +82,15 @@ def ctx(out: str, *, gone: bool = False) -> Any:
     )  # fmt: skip
 
 
-def agent(argv: list[str], ctx: Any, said: str = "") -> Any:
-    done = Completed(tuple(argv), -1, b"", said.encode(), 1)
+def agent(argv: list[str], ctx: Any, stderr: str = "") -> Any:
+    done = Completed(tuple(argv), -1, b"", stderr.encode(), 1)
     place = SimpleNamespace(mounts=[])
     return SimpleNamespace(name="nanoclaw-a-1", ctx=ctx, workspace=place, client=SimpleNamespace(so_far=lambda: done))
 
 
-def inside(out: str, *, gone: bool = False, said: str = "") -> dict[str, bool]:
+def inside(out: str, *, gone: bool = False, stderr: str = "") -> dict[str, bool]:
     stand = ctx(out, gone=gone)
-    return {each.what: each.held for each in check._inside(stand, agent([], stand, said), WANTED)}
+    return {each.what: each.held for each in check._inside(stand, agent([], stand, stderr), WANTED)}
 
 
 def test_a_hardened_container_passes_in_every_respect() -> None:
@@ -112,10 +112,10 @@ def test_a_container_that_can_not_be_read_fails_in_every_respect(out: str) -> No
 
 def test_a_container_that_does_not_start_says_why() -> None:
     stand = ctx(HARDENED, gone=True)
-    said = "nanoclaw hardening: the container was not started: x."
-    findings = list(check._inside(stand, agent([], stand, said), WANTED))
+    stderr = "nanoclaw hardening: the container was not started: x."
+    findings = list(check._inside(stand, agent([], stand, stderr), WANTED))
     assert not any(each.held for each in findings)
-    assert findings[-1].seen == said
+    assert findings[-1].seen == stderr
 
 
 def test_another_container_that_is_hardened_too_is_told() -> None:

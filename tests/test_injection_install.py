@@ -158,7 +158,7 @@ def test_the_users_other_files_stay(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "conflict"),
     [
         ("[engine]\nhooks_dir = ['/x']\n", "sets hooks_dir"),
         ("[ENGINE]\nHooks_Dir = ['/x']\n", "sets hooks_dir"),
@@ -166,15 +166,15 @@ def test_the_users_other_files_stay(home: Path) -> None:
         ("[containers]\nuserns = 'host'\n", "sets userns"),
     ],
 )
-def test_a_file_that_ours_does_not_go_with_stops_it(home: Path, text: str, said: str) -> None:
+def test_a_conflicting_file_prevents_the_installation(home: Path, text: str, conflict: str) -> None:
     mine = settings(home) / "containers.conf.d" / "99-mine.conf"
     mine.parent.mkdir(parents=True)
     mine.write_bytes(text.encode("latin-1"))
     assert install.install(LocalHost(), dry_run=False) == Exit.CASE_FAILED
     assert mine.read_bytes() == text.encode("latin-1")
     assert not (settings(home) / HOOK).exists()
-    assert any(said in each for each in conflicts(here()))
-    assert any(said in each for each in problems(here()))
+    assert any(conflict in each for each in conflicts(here()))
+    assert any(conflict in each for each in problems(here()))
 
 
 def test_containers_conf_in_the_environment_is_a_problem(home: Path) -> None:
@@ -208,12 +208,12 @@ NOT_APPLIED = {
 @pytest.mark.parametrize("dry_run", [True, False])
 @pytest.mark.parametrize("why", NOT_APPLIED)
 def test_what_podman_does_not_apply_is_not_installed(home: Path, why: str, dry_run: bool) -> None:
-    name, text, said = NOT_APPLIED[why]
+    name, text, message = NOT_APPLIED[why]
     file = write(home, name, text)
     before = snapshot(home)
     with pytest.raises(HostProblem) as problem:
         install.install(LocalHost(), dry_run=dry_run)
-    assert said in str(problem.value)
+    assert message in str(problem.value)
     assert str(file) in str(problem.value)
     assert "/tmp.conf" not in str(problem.value)
     assert snapshot(home) == before

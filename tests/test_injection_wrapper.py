@@ -28,13 +28,13 @@ def path(tmp_path: Path) -> str:
 
 def docker(path: str, *words: str) -> list[str]:
     done = subprocess.run(
-        ["docker", *words], env={"PATH": path}, input="told\n", capture_output=True, text=True, check=False,
+        ["docker", *words], env={"PATH": path}, input="sent\n", capture_output=True, text=True, check=False,
         executable=f"{path.partition(':')[0]}/docker",
     )  # fmt: skip
     assert done.returncode == 7, done.stderr
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    assert lines.pop() == "told"
+    assert lines.pop() == "sent"
     return lines
 
 

@@ -26,7 +26,7 @@ from tests.fakes import FakeHost
 ROOT = Path(__file__).parents[1]
 KNOWN = {each.name: each for each in catalogue.load()}
 # Its output is what it was asked; its exit status is 3, so that a status that gets lost is seen.
-DOCKER = '#!/bin/sh\nprintf "%s\\0" "$@"\necho told >&2\nexit 3\n'
+DOCKER = '#!/bin/sh\nprintf "%s\\0" "$@"\necho printed >&2\nexit 3\n'
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +226,7 @@ def test_there_are_forty_and_each_has_its_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('name = "x"', "“description” is missing"),
         ('name = "X y"\ndescription = "d"\nscript = "s"\ncases = ["c"]', "“name” must match"),
@@ -243,9 +243,9 @@ def test_there_are_forty_and_each_has_its_words() -> None:
         ('name = "x"\ndescription = "d"\ncases = ["c"]\nfailure = "t"\nscript = "s"\nmore = 1', "is not a key here"),
     ],
 )
-def test_a_catalogue_that_is_wrong_is_told_by_file_and_key(tmp_path: Path, text: str, told: str) -> None:
+def test_an_invalid_catalogue_is_reported_with_file_and_key(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.toml").write_text(f"[[mutation]]\n{text}\n")
-    with pytest.raises(WrongUsage, match=re.escape(told)):
+    with pytest.raises(WrongUsage, match=re.escape(message)):
         catalogue.load(tmp_path)
 
 

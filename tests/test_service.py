@@ -139,7 +139,7 @@ def test_a_client_that_sends_a_byte_now_and_then_is_let_go(service: Service, mon
                 time.sleep(0.1)
         except OSError:
             return
-    pytest.fail("it is still heard")
+    pytest.fail("the service still answers")
 
 
 def test_endless_headers_are_not_read(service: Service) -> None:

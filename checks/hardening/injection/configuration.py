@@ -112,7 +112,7 @@ def hook_json(directory: str) -> bytes:
     fails, and with it the container. Podman prints a failed hook's arguments, not its output: the last one names the
     file with the reason. The hook is called for every container, and decides by the mounts which one is an agent's.
     """
-    args = ["sh", f"{directory}/{HOOK}", "nanoclaw hardening:", f"why it refuses is said in {directory}/{REFUSAL}"]
+    args = ["sh", f"{directory}/{HOOK}", "nanoclaw hardening:", f"its reason is in {directory}/{REFUSAL}"]
     env = ["PATH=/usr/local/bin:/usr/bin:/bin", f"MADE_BY={MARK} sha256:{_NO_CHECKSUM}"]
     what = {
         "version": "1.0.0",

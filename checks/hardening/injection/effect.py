@@ -47,7 +47,7 @@ class Effect:
     """What the container reported of itself; None if it did not run."""
     oci_config: ContainerState | None
     """The configuration that Podman passed to its OCI runtime; None if it did not get that far."""
-    said: str
+    error: str
     """What Podman printed if no container ran."""
 
     @property
@@ -92,7 +92,7 @@ class EffectCheck:
             parts.append(f"not in force: {', '.join(f'{each} ({seen(each, known)})' for each in self.lacking)}")
         if self.effect.inside is None:
             why = "" if self.breaks else ", with and without the hardening"
-            parts.append(f"no container starts{why}: {self.effect.said}")
+            parts.append(f"no container starts{why}: {self.effect.error}")
         return f"{self.context}{'; '.join(parts)}"
 
 
@@ -145,9 +145,9 @@ def _effect(host: Host, found: Account, files: _Files | None, carrier: Sequence[
             done = host.run([*carrier, *shell(script, *argv)], stdin=stdin, timeout=_TIMEOUT)
         except TimedOut as late:
             return Effect(None, None, f"timed out after {late.timeout:g} s")
-    told = dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
+    reported = dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
     try:
-        values = {key: base64.b64decode(value).decode(errors="replace") for key, value in told.items()}
+        values = {key: base64.b64decode(value).decode(errors="replace") for key, value in reported.items()}
     except ValueError as error:
         raise HostProblem(f"On {host.name}, what Podman printed can't be read: {error}.") from error
     if files is not None and "error" in values:  # the user knows the original of a copy
@@ -159,16 +159,16 @@ def _effect(host: Host, found: Account, files: _Files | None, carrier: Sequence[
             f"{_tail(done.stderr) or f'status {done.returncode}'}."
         )
     seen_inside, oci_config = None, None
-    said = _tail(values["error"])
+    reason = _tail(values["error"])
     if "started" in values:
         try:
             seen_inside = container_state.parse(values.get("inside", ""))
         except ValueError as error:
-            said = str(error)
+            reason = str(error)
     if values.get("handed"):
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, WrongUsage):
             oci_config = of_config(parsed(values["handed"]))
-    return Effect(seen_inside, oci_config, said or "no reason given")
+    return Effect(seen_inside, oci_config, reason or "no reason given")
 
 
 @contextlib.contextmanager

@@ -85,13 +85,13 @@ class Installation:
     def missing(self) -> dict[Setting, str]:
         """What can't be set on this host, each with the reason."""
         host = self.found.host
-        told = {
+        missing = {
             setting: f"{host} does not delegate the cgroup controller “{name}” to its users"
             for name, setting in self.found.settings.missing().items()
         }
         for setting in self.verdict.lacking if self.verdict else ():
-            told[setting] = f"Podman accepts the limit on {host} and does not enforce it"
-        return told
+            missing[setting] = f"Podman accepts the limit on {host} and does not enforce it"
+        return missing
 
 
 def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
@@ -200,12 +200,12 @@ def _report(verdict: EffectCheck, outcome: Installation) -> None:
     known = verdict.effect.known
     if known is None:
         return
-    told = "; ".join(f"{each}: {seen(each, known)}" for each in required)
+    settings = "; ".join(f"{each}: {seen(each, known)}" for each in required)
     if verdict.effect.inside is None:
-        say(f"No container starts on this host, with or without the hardening: {verdict.effect.said}")
-        say(f"Read from the configuration that Podman passes to its OCI runtime, not in a container: {told}.")
+        say(f"No container starts on this host, with or without the hardening: {verdict.effect.error}")
+        say(f"Read from the configuration that Podman passes to its OCI runtime, not in a container: {settings}.")
     else:
-        say(f"Read in a container with a mount below /workspace: {told}.")
+        say(f"Read in a container with a mount below /workspace: {settings}.")
 
 
 def uninstall(host: Host, *, dry_run: bool) -> Exit:
@@ -287,10 +287,10 @@ def remove(host: Host, found: Account, paths: Sequence[str]) -> str:
     directory = settings_directory(found.home)
     own = f"{directory}/{HOOK.partition('/')[0]}"
     refusal = f"{directory}/{REFUSAL}"
-    told = [refusal] if host.run(["grep", "-qs", "nanoclaw hardening", refusal]).returncode == 0 else []
+    refusals = [refusal] if host.run(["grep", "-qs", "nanoclaw hardening", refusal]).returncode == 0 else []
     emptied = [directory, f"{directory}/{DROP_IN.partition('/')[0]}", own]
     emptied += [above for path in paths if (above := str(PurePosixPath(path).parent)) not in emptied]
-    _files(host, "remove", emptied, [*paths, *told], doing="removing the configuration")
+    _files(host, "remove", emptied, [*paths, *refusals], doing="removing the configuration")
     return own if host.run(["test", "-e", own]).returncode == 0 else ""
 
 

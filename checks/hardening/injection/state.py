@@ -149,7 +149,7 @@ class Account:
 
 def read_account(host: Host) -> Account:
     """Read the state of an account. Raises HostProblem if it does not answer."""
-    told: dict[str, str] = {}
+    reported: dict[str, str] = {}
     files: dict[str, bytes] = {}
     argv = shell(_LOOK, str(LARGEST))
     for line in host.run_checked(argv, doing="reading its container configuration").stdout.splitlines():
@@ -157,19 +157,21 @@ def read_account(host: Host) -> Account:
         if key.startswith("file "):
             files[os.fsdecode(base64.b64decode(key.removeprefix("file ")))] = base64.b64decode(value)
         else:
-            told[key] = os.fsdecode(base64.b64decode(value))
-    if "odd" in told:
-        raise HostProblem(f"On {host.name}, {told['odd']} is a pipe or a socket: Podman can't read it.", "Remove it.")
+            reported[key] = os.fsdecode(base64.b64decode(value))
+    if "odd" in reported:
+        raise HostProblem(
+            f"On {host.name}, {reported['odd']} is a pipe or a socket: Podman can't read it.", "Remove it."
+        )
     for path, data in files.items():
         if len(data) > LARGEST:
             raise HostProblem(f"On {host.name}, {path} has more than {LARGEST} bytes.", "Shorten or remove it.")
-    last = "." if configuration.drop_in_name(told["version"]) == OLD_FILE else "containers.conf.d"
-    locked = told.get("locked nanoclaw-hardening") or told.get(f"locked {last}", "")
+    last = "." if configuration.drop_in_name(reported["version"]) == OLD_FILE else "containers.conf.d"
+    locked = reported.get("locked nanoclaw-hardening") or reported.get(f"locked {last}", "")
     return Account(
-        host=host.name, uid=int(told["uid"]), user=told["user"], home=told["home"], owner=told["owner"],
-        xdg_directory=told["elsewhere"], own=_variables(told["own"]),
-        services=_variables(told["services"]) if "services" in told else None, version=told["version"],
-        controllers=tuple(told.get("controllers", "").split()), locked=locked, files=files,
+        host=host.name, uid=int(reported["uid"]), user=reported["user"], home=reported["home"], owner=reported["owner"],
+        xdg_directory=reported["elsewhere"], own=_variables(reported["own"]),
+        services=_variables(reported["services"]) if "services" in reported else None, version=reported["version"],
+        controllers=tuple(reported.get("controllers", "").split()), locked=locked, files=files,
     )  # fmt: skip
 
 
@@ -226,15 +228,15 @@ def competing_settings(found: Account) -> list[str]:
     """Everything else that sets what our drop-in sets: files with the same keys, and environment variables."""
     ours = {file.path for file in found.required}
     keys = ("userns", "hooks_dir")
-    told = []
+    competing = []
     for path, data in found.files.items():
         if path in ours or not path.endswith(".conf") or author_of(data) is not Author.USER:
             continue
         lines = data.decode(errors="replace").lower().splitlines()
         if keys_set := [key for key in keys if any(line.lstrip("\ufeff \t\"'").startswith(key) for line in lines)]:
-            told.append(f"{path} ({', '.join(keys_set)})")
+            competing.append(f"{path} ({', '.join(keys_set)})")
     named = {each.partition("=")[0] for each in (*found.own, *(found.services or ())) if not each.startswith("XDG_")}
-    return [*told, *sorted(named)]
+    return [*competing, *sorted(named)]
 
 
 def conflicts(found: Account) -> list[str]:
