@@ -39,9 +39,42 @@ def test_a_design_that_is_not_known_is_refused(tmp_path: Path) -> None:
         agent.of_checkout(checkout(tmp_path / "3", "fetch('http://agent')"))
 
 
-def test_a_checkout_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WrongUsage, match="can't be read"):
-        agent.of_checkout(checkout(tmp_path / "4", "", version="no json"))
+@pytest.mark.parametrize(
+    ("package", "why"),
+    [
+        ("no json", r"it is not valid JSON \(Expecting value: line 1 column 1 \(char 0\)\)"),
+        ("[" * 100_000, r"it is not valid JSON \(it is nested too deeply\)"),
+        ("[]", "it must contain a JSON object, and contains an array"),
+        ("7", "it must contain a JSON object, and contains a number"),
+        ("NaN", "it must contain a JSON object, and contains a number"),
+        ('"1.2.0"', "it must contain a JSON object, and contains a string"),
+        ("null", "it must contain a JSON object, and contains null"),
+        ("true", "it must contain a JSON object, and contains a boolean"),
+        ('{"version": 2}', "its version must be a string, and is a number"),
+        ('{"version": {"a": 1}}', "its version must be a string, and is an object"),
+    ],
+    ids=lambda text: text[:12],
+)
+def test_a_package_file_that_is_not_valid_is_named_with_the_reason(tmp_path: Path, package: str, why: str) -> None:
+    wanted = rf"^package\.json of the nanoclaw checkout {tmp_path}/4 can't be read: {why}\.$"
+    with pytest.raises(WrongUsage, match=wanted):
+        agent.of_checkout(checkout(tmp_path / "4", "", version=package))
+
+
+def test_a_source_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    directory = checkout(tmp_path / "4", "")
+    (directory / "src" / "container-runner.ts").write_bytes(b"\xff")
+    with pytest.raises(
+        WrongUsage, match=r"^src/container-runner\.ts of the nanoclaw checkout .* can't be read: 'utf-8'"
+    ):
+        agent.of_checkout(directory)
+
+
+def test_any_version_can_be_written_to_a_report(tmp_path: Path) -> None:
+    found = agent.of_checkout(
+        checkout(tmp_path / "4", "---NANOCLAW_OUTPUT_START---", version=r'{"version": "1\ud800"}')
+    )
+    assert found.name.encode() == f"nanoclaw 1? ({tmp_path / '4'})".encode()
 
 
 def test_a_checkout_is_looked_for_where_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -413,6 +413,14 @@ def test_another_account_that_can_read_the_home_cannot_hold_the_lock(home: Path)
     assert tree(home) == set()
 
 
+def test_a_lock_of_an_older_version_is_closed_to_other_accounts(home: Path) -> None:
+    lock = home / ".nanoclaw-verify.lock"
+    lock.touch(0o644)
+    with install.locked(LocalHost()):
+        assert lock.stat().st_mode & 0o777 == 0o600
+    assert tree(home) == set()
+
+
 def test_a_pipe_among_the_settings_is_named_at_once(home: Path) -> None:
     settings = home / ".config" / "containers" / "containers.conf.d"
     settings.mkdir(parents=True)

@@ -15,9 +15,10 @@ from pathlib import Path
 from checks.core import cache_manifest, tools
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem
+from checks.core.locks import locked
 from checks.core.polling import poll
 from checks.core.progress import Progress
-from checks.core.run_directories import Run, cache, locked
+from checks.core.run_directories import Run, cache
 from checks.hosts import build, namespace
 from checks.hosts.accelerator import Accelerator, usable
 from checks.hosts.base import Facts, Host

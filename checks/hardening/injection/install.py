@@ -40,6 +40,7 @@ lock=$HOME/.nanoclaw-verify.lock
 command -v flock >/dev/null || { echo ==no-flock==; exit 1; }
 until [ "$lock" -ef /dev/fd/9 ]; do # the one before may have removed it meanwhile
     exec 9>>"$lock" || exit 1
+    chmod 600 /dev/fd/9 || exit 1 # older versions of this project let others open it
     flock -w "$1" 9 || { echo ==busy==; exit 1; }
 done
 echo ==locked==

@@ -13,9 +13,10 @@ from pathlib import Path
 from checks.core import cache_manifest
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem
+from checks.core.locks import locked
 from checks.core.paths import FIXTURES
 from checks.core.progress import Progress
-from checks.core.run_directories import Run, cache, locked
+from checks.core.run_directories import Run, cache
 from checks.hosts import namespace
 from checks.hosts.recipe import Account
 from checks.nanoclaw.checkout import entries
