@@ -31,13 +31,13 @@ class Stored:
     host: Mapping[str, Any]
     started: str
     agent: str
-    found: Any
+    results: Any
 
     @classmethod
     def of(cls, run: HardeningRun) -> Stored:
         """That run."""
         values = msgspec.to_builtins(run)
-        return cls(run.kind, run.name, values["host"], run.started, run.agent, values["found"])
+        return cls(run.kind, run.name, values["host"], run.started, run.agent, values["results"])
 
 
 def files() -> Mapping[Path, str]:
@@ -50,7 +50,7 @@ def text(evidence: Sequence[Stored], hardening: Hardening) -> str:
     alone = [each for each in evidence if each.kind == "each"]
     together = [each for each in evidence if each.kind == "all"]
     browsed = [each for each in evidence if each.kind == "browser"]
-    failures = {where(each): why_not(each.found, hardening) for each in together}
+    failures = {where(each): why_not(each.results, hardening) for each in together}
     return render_template(
         "security.md.j2",
         injection=injection.values(),
@@ -81,7 +81,9 @@ def why_not(found: Mapping[str, Any], hardening: Hardening) -> str:
     ]
     if not found["agent"]["passed"]:
         reasons.append("no agent answers")
-    if failed := [case["label"] for case in found["cases"] if case["outcome"] == "failed" and "known" not in case]:
+    if failed := [
+        case["label"] for case in found["cases"] if case["outcome"] == "failed" and "expected_failure" not in case
+    ]:
         reasons.append(f"cases fail: {', '.join(failed)}")
     return "; ".join(reasons) or "its browser does not work"
 
@@ -99,7 +101,7 @@ def _rows(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dict[str, A
     for flag in hardening.flags:
         same: dict[tuple[str, str, str], list[str]] = {}
         for each in alone:
-            for row in each.found:
+            for row in each.results:
                 if row["id"] == flag.id:
                     needed = "; ".join(f"`{_options(hardening, name)}`" for name in row["workarounds"])
                     same.setdefault((_verdict(row), needed, _enforced(row)), []).append(where(each))
@@ -138,7 +140,7 @@ def _broke(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dict[str, 
     because = {each.id: each.because for flag in hardening.flags for each in flag.workarounds}
     seen: dict[str, dict[str, Any]] = {}
     for each in alone:
-        for row in each.found:
+        for row in each.results:
             failed = next((trial["failure"] for trial in row["agent"] if not trial["passed"]), "")
             if failed and row["workarounds"]:
                 about = {
@@ -159,7 +161,7 @@ def _inconclusive(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dic
     for flag in hardening.flags:
         by_attack: dict[str, list[str]] = {}
         for each in alone:
-            for row in each.found:
+            for row in each.results:
                 for attack in row["attacks"] if row["id"] == flag.id else ():
                     if attack["enforcement"] == "inconclusive":
                         by_attack.setdefault(attack["id"], []).append(each.name)
@@ -172,10 +174,10 @@ def _browser(evidence: Sequence[Stored]) -> Iterator[dict[str, Any]]:
     """How Chromium was started, and the result; hosts with the same result share a line."""
     same: dict[tuple[str, str, str], list[str]] = {}
     for each in evidence:
-        for browsed in each.found:
+        for browsed in each.results:
             for start in browsed["starts"]:
                 arguments = f"`{' '.join(start['arguments'])}`" if start["arguments"] else "as it is"
-                same.setdefault((browsed["what"], arguments, _result(start)), []).append(where(each))
+                same.setdefault((browsed["name"], arguments, _result(start)), []).append(where(each))
     for (what, arguments, result), hosts in same.items():
         yield {"what": what, "arguments": arguments, "result": result, "evidence": hosts}
 
@@ -184,7 +186,7 @@ def _answer(evidence: Sequence[Stored]) -> dict[str, Any]:
     """The results of all hosts on Chromium and its sandbox."""
 
     def on(what: str) -> list[bool]:
-        found = [browsed for each in evidence for browsed in each.found if browsed["what"] == what]
+        found = [browsed for each in evidence for browsed in each.results if browsed["name"] == what]
         return [browsed["starts"][0].get("sandbox") == "on" for browsed in found]
 
     default, chosen, bare, unfiltered = (on(what) for what in (BARE, SET, SET_WITHOUT, SET_UNFILTERED))

@@ -211,8 +211,8 @@ class Smoke(Part):
     seconds: Seconds
     workaround: str = ""
     failure: str = ""
-    missing: Annotated[Mapping[str, str], Meta(description="By flag: what the container lacked of it")] = msgspec.field(
-        default_factory=dict
+    unenforced: Annotated[Mapping[str, str], Meta(description="By flag: what was not in force in the container")] = (
+        msgspec.field(default_factory=dict)
     )
 
 
@@ -241,9 +241,9 @@ class FlagRow(Part):
     workarounds: Annotated[list[str], Meta(description="The ids of those that were needed")]
     attacks: list[Attack]
     agent: list[Smoke]
-    unenforced: Annotated[str, Meta(description="What the container lacked of the flag")] = ""
+    unenforced: Annotated[str, Meta(description="What of the flag was not in force in a container")] = ""
     error: Annotated[str, Meta(description="Why no container started with the flag")] = ""
-    without: Annotated[Smoke | None, Meta(description="An agent without any flag")] = None
+    baseline: Annotated[Smoke | None, Meta(description="An agent without any flag")] = None
 
 
 class CombinedCase(Part):
@@ -255,7 +255,7 @@ class CombinedCase(Part):
     seconds: Seconds
     reason: str = ""
     got: str = ""
-    known: Annotated[str, Meta(description="Why it fails there, with flags or without")] = ""
+    expected_failure: Annotated[str, Meta(description="Why it fails there, with flags or without")] = ""
 
 
 class CombinedFlags(Part):
@@ -272,9 +272,9 @@ class CombinedFlags(Part):
 class BrowserRow(Part):
     """Chromium under some flags."""
 
-    what: Text
+    name: Text
     options: list[str]
-    needed: Annotated[bool, Meta(description="Whether it has to work, with its sandbox on")]
+    required: Annotated[bool, Meta(description="Whether Chromium must work, with its sandbox on")]
     ok: bool
     starts: Annotated[list[BrowserStart], Meta(min_length=1)]
 
@@ -298,7 +298,7 @@ class HardeningRun(Run, kw_only=True, tag_field="kind"):
 
     @property
     def kind(self) -> str:
-        """``each``, ``all``, ``browser`` or ``lattice``."""
+        """``each``, ``all``, ``browser`` or ``combinations``."""
         return str(self.__struct_config__.tag)
 
     @property
@@ -310,36 +310,36 @@ class HardeningRun(Run, kw_only=True, tag_field="kind"):
 class EachFlag(HardeningRun, kw_only=True, tag="each"):
     """One run of `invoke harden --each`."""
 
-    found: Annotated[list[FlagRow], Meta(min_length=1)]
+    results: Annotated[list[FlagRow], Meta(min_length=1)]
 
 
 class AllFlags(HardeningRun, kw_only=True, tag="all"):
     """One run of `invoke harden --all`."""
 
-    found: CombinedFlags
+    results: CombinedFlags
 
 
 class BrowserRun(HardeningRun, kw_only=True, tag="browser"):
     """One run of `invoke harden --browser`."""
 
-    found: Annotated[list[BrowserRow], Meta(min_length=1)]
+    results: Annotated[list[BrowserRow], Meta(min_length=1)]
 
 
-class CombinationRun(HardeningRun, kw_only=True, tag="lattice"):
-    """One run of `invoke harden --lattice`."""
+class CombinationRun(HardeningRun, kw_only=True, tag="combinations"):
+    """One run of `invoke harden --combinations`."""
 
-    found: Annotated[list[FlagCombination], Meta(min_length=1)]
+    results: Annotated[list[FlagCombination], Meta(min_length=1)]
 
 
 # invoke inject --check: evidence/injection/check/HOST.json
 
 
-class InjectionFinding(Part):
+class CheckResult(Part):
     """One check of the installed configuration."""
 
-    what: Text
-    held: bool
-    seen: str
+    name: Text
+    passed: bool
+    observed: str
 
 
 class InjectionCheck(Run, kw_only=True):
@@ -348,7 +348,7 @@ class InjectionCheck(Run, kw_only=True):
     directory = "injection/check"
     command = "invoke inject --check"
     agent: str
-    findings: Annotated[list[InjectionFinding], Meta(min_length=1)]
+    results: Annotated[list[CheckResult], Meta(min_length=1)]
     missing: Annotated[Mapping[str, str], Meta(description="Limits that the host can't set, and why")]
 
 
