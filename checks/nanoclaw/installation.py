@@ -19,6 +19,10 @@ from checks.nanoclaw.service import Conversation
 DESTINATION = "local-cli"
 """The name of the CLI channel among an agent's destinations."""
 
+GATEWAY_ENTRY = "the-credential-gateway-is-not-reached"
+"""The troubleshooting entry for a gateway that no agent reaches."""
+
+_UNREACHED = "No agent reached the gateway's proxy."
 _STEP_BOUND = 60.0  # seconds on ordinary hardware
 _START_BOUND = 30.0  # seconds on ordinary hardware
 _ASK_BOUND = 130.0  # seconds; nanoclaw's own client gives up after 120
@@ -208,7 +212,8 @@ class Installation:
         if done.stdout.strip() != answer:
             got = done.stdout.strip() or f"no answer ({_tail(done.stderr, 2)})"
             causes = f"{self.reached()}\n{self.causes()}".strip()
-            raise Mismatch(f"the service's own words, “{answer}”", f"{got}\n{causes}", fix=entry_for(causes))
+            fix = entry_for(causes) or (GATEWAY_ENTRY if causes.startswith(_UNREACHED) else "")
+            raise Mismatch(f"the service's own words, “{answer}”", f"{got}\n{causes}", fix=fix)
         expect(
             any(prompt in asked for asked in conversation.asked),
             f"the service to be asked “{prompt}”",
@@ -222,7 +227,7 @@ class Installation:
             return f"The service received {len(talk.asked)} requests and answered."
         if self.gateway.connected:
             return "The gateway connected the agent, but this message did not reach the service."
-        return "No agent reached the gateway's proxy."
+        return _UNREACHED
 
     def causes(self) -> str:
         """What nanoclaw's logs and its agents say about a missing answer; empty if nothing."""
