@@ -220,6 +220,11 @@ class CaseContext:
         with self._watch.ignoring() if self._watch else contextlib.nullcontext():
             self.engine(*how, "--name", name, "--label", label, *options, self.probe, *command)
 
+    def leave_objects(self) -> None:
+        """Leave what is there now to the next case: it is intended, for example a service that runs on."""
+        if self._watch:
+            self._watch.begin()
+
     def forget_unrelated(self, name: str) -> None:
         """Forget an unrelated container that the case has removed."""
         self._unrelated.remove(name)

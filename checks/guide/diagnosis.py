@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from checks.guide.catalogue import Entry
 from checks.guide.explain import find_entries
@@ -293,6 +294,21 @@ def _proxy_on_loopback(host: HostSnapshot) -> str:
     names = host.lines("proxy")
     inherited = host.setting("containers", "http_proxy") is not False
     return f"{', '.join(names)} is set to a loopback address" if names and inherited else ""
+
+
+@check(
+    "the-credential-gateway-is-not-reached",
+    "gateway=127.0.0.1:10255",
+    f'gateway=127.0.0.1:10255\n{_CONF}=[containers]\n{_CONF}=userns = "keep-id"\n{_CONF}=[network]\n'
+    f'{_CONF}=pasta_options = ["-T", "8080"]',
+)
+def _gateway_on_loopback(host: HostSnapshot) -> str:
+    options = host.setting("network", "pasta_options")
+    words = [str(each) for each in options] if isinstance(options, list) else []
+    opened = any(word in ("-T", "--tcp-ns") and "10255" in value for word, value in pairwise(words))
+    if not host.first("gateway") or opened or "--map-host-loopback" in words or _selects_slirp4netns(host):
+        return ""
+    return f"the credential gateway listens on {host.first('gateway')} alone, where no container reaches it"
 
 
 # Agents are slow, or leave something behind.

@@ -139,8 +139,11 @@ class Host(ABC):
         """Raise HostProblem if the exit status means that the host is gone."""
         return completed
 
-    def forward_port(self, port: int) -> int:
-        """Forward a TCP port of the host to this machine's port; the port's number there."""
+    def forward_port(self, port: int, *, at: int = 0) -> int:
+        """Forward a TCP port of the host to this machine's port; the port's number there.
+
+        ``at`` is the port there, on its loopback alone. Without it, a free one on all addresses, if the host allows it.
+        """
         raise HostProblem(f"{self.name} can't reach services of this machine.")
 
     def close(self) -> None:  # noqa: B027 - a host that holds nothing has nothing to close

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from checks.core.errors import HostProblem, WrongUsage
+from checks.core.polling import poll
 from checks.hosts.base import Host
 from checks.hosts.process import Completed, Process, TimedOut
 
@@ -29,6 +30,8 @@ This shell stays to turn a death by signal into an exit status: ssh itself repor
 _CONNECT_TIMEOUT = 30  # seconds, for ssh to say whether its connection still works; ConnectTimeout is 10
 _FORWARD_TIMEOUT = 60  # seconds, for ssh to connect and to name the port that it forwards
 _MOST_PRINTED = 1 << 16  # characters that are read of what ssh prints until then
+_LISTENING = 'grep -q -i "^ *[0-9]*: [0-9A-F]*:$1 [0-9A-F]*:0000 0A " /proc/net/tcp'
+"""Succeeds if a TCP socket listens on this port (hexadecimal)."""
 _CHUNK = 500  # bytes: csh refuses longer words
 _SOCKET = 108 - 1 - 17  # bytes of a control socket's path: ssh binds it under a longer name first
 
@@ -99,16 +102,28 @@ class SshHost(Host):
             )
         return completed
 
-    def forward_port(self, port: int) -> int:
+    def forward_port(self, port: int, *, at: int = 0) -> int:
         # A separate connection: the shared one closes when idle. It listens on all addresses of the host if its sshd
         # allows that (GatewayPorts clientspecified), else on its loopback.
+        there = f"127.0.0.1:{at}" if at else "0.0.0.0:0"
         own = ["-N", "-o", "LogLevel=INFO", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes"]
         process = subprocess.Popen(
-            ["ssh", *self._options(), *own, "-R", f"0.0.0.0:0:127.0.0.1:{port}", "--", self.destination],
+            ["ssh", *self._options(), *own, "-R", f"{there}:127.0.0.1:{port}", "--", self.destination],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
         )  # fmt: skip
         self._forwards.append(process)
+        if at:  # ssh names only the ports that it chose
+            listening = poll(
+                lambda: (
+                    process.poll() is not None or self.run(["sh", "-c", _LISTENING, "sh", f"{at:04X}"]).returncode == 0
+                ),
+                timeout=_FORWARD_TIMEOUT,
+                interval=0.3,
+            )
+            if listening and process.poll() is None:
+                return at
+            _kill(process)
         printed = ""
         assert process.stderr
         # Until ssh names the port or ends; a far side can make it print anything.

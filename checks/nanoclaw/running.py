@@ -289,9 +289,9 @@ def databases(
         yield DatabasesAgent(ctx, workspace, question, name, client)
 
 
-def addressed(text: str) -> str:
+def addressed(text: str, destination: str = DESTINATION) -> str:
     """A text in the markup that an agent of 2.x needs for sending it."""
-    return f'<message to="{DESTINATION}">{text}</message>'
+    return f'<message to="{destination}">{text}</message>'
 
 
 @contextlib.contextmanager

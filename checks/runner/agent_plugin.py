@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from checks.core.progress import Progress
+from checks.engine.case_context import CaseContext
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.provider import AgentHandle, AgentProvider
+from checks.nanoclaw.whole import WholeNanoclaw, whole_nanoclaw
 from checks.runner.plugin import VerificationPlugin
 
 
@@ -71,6 +73,32 @@ class Integration:
         if handle.agent.checkout is None:
             pytest.skip("needs a nanoclaw checkout: --nanoclaw DIR")
         return handle
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Leave out the cases of a whole nanoclaw 2.x if there is no checkout of it."""
+        agent = self._available.get(AgentProtocol.DATABASES)
+        if agent and agent.checkout and not self._live_key:
+            return
+        dropped = [item for item in items if "whole" in getattr(item, "fixturenames", ())]
+        items[:] = [item for item in items if item not in dropped]
+        config.hook.pytest_deselected(items=dropped)
+
+    @pytest.fixture(scope="module")
+    def whole_nanoclaw(self, provider: AgentProvider) -> Iterator[WholeNanoclaw]:
+        """A whole nanoclaw 2.x, for all cases of a module."""
+        prepared = self._verification.prepared
+        if prepared.guest is None and prepared.host.facts().init == "systemd":
+            pytest.skip("nanoclaw's set-up would change this account's services; use a throwaway host")
+        handle = AgentHandle(self._available[AgentProtocol.DATABASES], provider)
+        with whole_nanoclaw(prepared, handle, self._progress) as whole:
+            yield whole
+
+    @pytest.fixture
+    def whole(self, whole_nanoclaw: WholeNanoclaw, ctx: CaseContext) -> Iterator[WholeNanoclaw]:
+        """The whole nanoclaw, which runs on after a case."""
+        yield whole_nanoclaw
+        ctx.leave_objects()
 
     @pytest.fixture
     def streams_or_databases_handle(self, provider: AgentProvider) -> AgentHandle:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -49,6 +50,15 @@ class Store:
     def build(self, context: Path, tag: str) -> None:
         """Build a Dockerfile's image. Raises HostProblem with the end of its output if it fails."""
         self._podman("build", "--isolation", "chroot", "--tag", tag, str(context), doing=f"building {tag}")
+
+    def build_archive(self, context: Path, dockerfile: Path, archive: Path) -> None:
+        """Build a Dockerfile, and write the files of its last stage to a tar archive. Raises HostProblem like build."""
+        output = self.scratch / f"{self.directory.name}-output.tar"  # without a comma in its path
+        self._podman(
+            "build", "--isolation", "chroot", "--file", str(dockerfile), "--output", f"type=tar,dest={output}",
+            str(context), doing=f"building {archive.name}",
+        )  # fmt: skip
+        shutil.move(output, archive)
 
     def pull(self, name: str) -> bool:
         """Pull an image from its registry; whether that worked before a timeout: a network may drop packets."""
