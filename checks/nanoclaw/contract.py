@@ -1,7 +1,7 @@
 """The docker commands with which nanoclaw runs an agent, from its sources, tags v1.2.0 and v2.0.64.
 
 Sources: src/container-runner.ts, src/container-runtime.ts, container/agent-runner/src/index.ts of
-https://github.com/qwibitai/nanoclaw.
+https://github.com/nanocoai/nanoclaw.
 """
 
 from __future__ import annotations
