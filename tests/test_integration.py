@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import sqlite3
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -78,6 +83,37 @@ def test_an_agents_failure_links_to_what_it_said(tmp_path: Path, stderr: str, fi
     assert "status 125" in failure.value.got
     assert stderr in failure.value.got
     assert failure.value.fix == fix
+
+
+@pytest.mark.parametrize(("delay", "answered"), [(0.4, True), (60, False)])
+def test_an_answer_that_comes_after_its_message_is_completed_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delay: float, answered: bool
+) -> None:
+    monkeypatch.setattr(running, "_COMPLETED_BOUND", 3.0 if answered else 0.5)
+    desk = ctx(tmp_path, docker="exec sleep 60")
+    place = workspace.for_databases(desk, stub_agent()[AgentProtocol.DATABASES], prompt="?")
+    outbound = sqlite3.connect(f"{place.path(place.exchange)}/outbound.db", isolation_level=None)
+    outbound.execute("INSERT INTO processing_ack VALUES ('message-1', 'completed', '')")
+    answer = "INSERT INTO messages_out (id, seq, timestamp, kind, content) VALUES ('1', 1, '', 'chat', ?)"
+    with running.databases(desk, place, "image", QUESTION) as agent, contextlib.closing(outbound):
+        began = time.monotonic()
+        writing = threading.Timer(delay, lambda: write(f"{place.path(place.exchange)}/outbound.db", answer))
+        writing.start()
+        try:
+            if answered:
+                assert agent.answer() == "late"
+            else:
+                with pytest.raises(Mismatch, match="no answer; docker is still running"):
+                    agent.answer()
+        finally:
+            writing.cancel()
+        assert time.monotonic() - began < 20
+
+
+def write(database: str, statement: str) -> None:
+    """Send a late answer, from a thread of its own."""
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(statement, (json.dumps({"text": "late"}),))
 
 
 def test_last_words_are_without_the_frames_of_a_stack() -> None:

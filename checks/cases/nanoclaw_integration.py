@@ -72,7 +72,7 @@ def expect_isolated(ctx: CaseContext, agent: RunningAgent, place: Workspace) -> 
     expect(inside.returncode == 0, "a shell in the agent's container", inside.stderr.strip())
     isolation.expect_isolated(ctx, inside.stdout, secret)
     reference = ctx.engine(*run(ctx.probe, *script, options=["--rm"]).with_options(ctx.docker.flags).words)
-    isolation.expect_nothing_added(inside.stdout, reference, [mount.target for mount in place.mounts])
+    isolation.expect_nothing_added(inside.stdout, reference, [each.target for each in (*place.mounts, *place.gateway)])
 
 
 def expect_ours(ctx: CaseContext, place: Workspace) -> None:

@@ -16,12 +16,18 @@ from checks.hosts.base import Host
 from checks.hosts.interactive import MAX_OUTPUT, Child, OutputLimitExceeded, Pipes
 from checks.hosts.process import Completed, Process, TimedOut
 
+_LABELLED = ("run", "create", "build", "network create")
+"""The subcommands that make an object, which gets the run's label."""
+_FLAGGED = ("run", "create")
+"""The subcommands that take the options of a container."""
+
 
 @dataclass(frozen=True)
 class Command:
     """A docker command line in its parts: options can be added without parsing it."""
 
     subcommand: str
+    """``run``, or words like ``network create``."""
     options: tuple[str, ...]
     operands: tuple[str, ...]
     """Everything after the options: the image and the container's command, or the build context."""
@@ -29,7 +35,7 @@ class Command:
     @property
     def words(self) -> list[str]:
         """The arguments of ``docker``, in their order."""
-        return [self.subcommand, *self.options, *self.operands]
+        return [*self.subcommand.split(), *self.options, *self.operands]
 
     def with_options(self, before: Sequence[str] = (), after: Sequence[str] = ()) -> Command:
         """The same command with more options, before or after its own."""
@@ -39,6 +45,21 @@ class Command:
 def run(image: str, *command: str, options: Sequence[str] = ()) -> Command:
     """``docker run OPTIONS IMAGE COMMAND``."""
     return Command("run", tuple(options), (image, *command))
+
+
+def create(image: str, *command: str, options: Sequence[str] = ()) -> Command:
+    """``docker create OPTIONS IMAGE COMMAND``."""
+    return Command("create", tuple(options), (image, *command))
+
+
+def start_attached(name: str) -> Command:
+    """``docker start --attach NAME``, which ends with the container."""
+    return Command("start", ("--attach",), (name,))
+
+
+def create_network(name: str, *, options: Sequence[str] = ()) -> Command:
+    """``docker network create OPTIONS NAME``."""
+    return Command("network create", tuple(options), (name,))
 
 
 def build(context: str, *, options: Sequence[str] = ()) -> Command:
@@ -61,10 +82,10 @@ class Record:
 class Docker:
     """``docker`` on a host, found by the account's own PATH.
 
-    Calling it runs a command to its end: a ``Command`` of ``run`` or ``build``, or the words of any other subcommand.
-    A ``Command`` gets a label with the run's id after its own options, so that its first words are nanoclaw's. Without
-    an ``owner`` commands run unchanged, and the caller cleans up. ``flags`` are options for every ``run``, placed
-    before its own: if both set the same limit, its own counts.
+    Calling it runs a command to its end: a ``Command``, or the words of a subcommand that makes no object. A
+    ``Command`` that makes an object gets a label with the run's id after its own options, so that its first words are
+    nanoclaw's. Without an ``owner`` commands run unchanged, and the caller cleans up. ``flags`` are options for every
+    ``run`` and ``create``, placed before its own: if both set the same limit, its own counts.
     """
 
     def __init__(
@@ -80,10 +101,10 @@ class Docker:
         """The complete command line."""
         if isinstance(first, str):
             # In a flat list, only a table of docker's options could find the place for the label.
-            assert first not in ("run", "create", "build"), f"docker {first} is written as a Command"
+            assert not {first, " ".join([first, *words[:1]])} & {*_LABELLED}, f"docker {first} is written as a Command"
             return ["docker", first, *words]
-        label = ["--label", f"{LABEL}={self._owner}"] if self._owner else []
-        flags = self.flags if first.subcommand == "run" else ()
+        label = ["--label", f"{LABEL}={self._owner}"] if self._owner and first.subcommand in _LABELLED else []
+        flags = self.flags if first.subcommand in _FLAGGED else ()
         return ["docker", *first.with_options(flags, label).words]
 
     def __call__(

@@ -29,14 +29,17 @@ from checks.matrix.expectations import Expectations, Verdict
 PARTS = {
     "recommended": (
         ("Image operations", "Container lifecycle"),
-        ("Bind mounts", "Environment and user", "Resource limits", "streams-passing-user", "Edge cases"),
+        (
+            "Bind mounts", "Environment and user", "Resource limits", "streams-passing-user", "Edge cases",
+            "Nanoclaw 2.2 driver",
+        ),
     ),
     # The same cases, split for an engine that builds slowly and runs no agent.
     "docker": (
         ("Image operations", "docker run", "docker stop", "docker rm"),
         (
             "docker ps", "Bind mounts", "Environment and user", "Resource limits", "streams-passing-user",
-            "Edge cases",
+            "Edge cases", "Nanoclaw 2.2 driver",
         ),
     ),
     # Hosts without systemd run only the cases that depend on the init system or on cgroups.

@@ -81,6 +81,8 @@ class Workspace:
     """The directory of Claude Code's state and debug log; a name in the case's directory."""
     exchange: str
     """The directory for messages: ipc, or the session's."""
+    gateway: Sequence[Mount] = ()
+    """The mounts of the credential gateway, which nanoclaw 2.x adds before its own."""
 
     def mount_points(self) -> set[str]:
         """Host paths of empty files and directories that the engine makes: for nested mounts, and for the image's
@@ -209,7 +211,8 @@ def for_databases(ctx: CaseContext, agent: Agent, *, prompt: str) -> Workspace:
         Mount(at(f"{container}/agent-runner/src"), "/app/src", readonly=True),
         Mount(at(f"{container}/skills"), "/app/skills", readonly=True),
     ]
-    return Workspace(ctx, PROJECT, mounts, claude, session)
+    gateway = [Mount(at(f"{container}/ca.pem"), "/tmp/onecli-gateway-ca.pem", readonly=True)]  # noqa: S108 - in the container
+    return Workspace(ctx, PROJECT, mounts, claude, session, gateway)
 
 
 def answers(database: bytes) -> tuple[list[str], bool]:
