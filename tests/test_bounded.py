@@ -16,7 +16,9 @@ from checks.core import bounded
 from checks.core.errors import Exit, WrongUsage
 from checks.core.paths import ROOT
 from checks.evidence import store
-from checks.evidence.model import Capacity, HardeningRun, MutationRun, Reproduction, Verification
+from checks.evidence.capacity_model import Capacity
+from checks.evidence.hardening_model import HardeningRun
+from checks.evidence.model import MutationRun, Reproduction, Verification
 from checks.nanoclaw.contract import END, START, Markers
 
 READERS: dict[str, Callable[[Path], object]] = {

@@ -11,10 +11,9 @@ from msgspec.structs import replace
 
 from checks.core.errors import WrongUsage
 from checks.documents import security
-from checks.documents.security import Stored
 from checks.engine.docker import Record
 from checks.evidence import store
-from checks.evidence.model import BrowserStart, CombinedFlags, HardeningRun
+from checks.evidence.hardening_model import BrowserStart, CombinedFlags, HardeningRun
 from checks.evidence.run import CaseResult, Evidence
 from checks.evidence.store import Provenance
 from checks.hardening.browser import BrowserResults, browser_setups
@@ -53,8 +52,8 @@ def together(*, failed: str = "", options: list[str] | None = None) -> CombinedF
     return CombinedResult(chosen, rows(), ANSWER, [BROWSER], verified).row
 
 
-def read_all(directory: Path) -> list[Stored]:
-    return [Stored.of(each) for each in store.committed(HardeningRun, directory)]
+def read_all(directory: Path) -> list[HardeningRun]:
+    return store.committed(HardeningRun, directory)
 
 
 def test_what_was_found_is_written_read_and_rendered(tmp_path: Path) -> None:

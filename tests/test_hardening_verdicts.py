@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from checks.engine import flags
 from checks.engine.flags import Flag
-from checks.evidence.model import BrowserStart, Smoke
+from checks.evidence.hardening_model import BrowserStart, Smoke
 from checks.hardening import experiments
 from checks.hardening.attacks import (
     AttackAttempt,

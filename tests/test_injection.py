@@ -11,7 +11,7 @@ from checks.core.errors import Exit, WrongUsage
 from checks.documents import injection
 from checks.engine.container_state import ContainerState, Mounted
 from checks.evidence import store
-from checks.evidence.model import InjectionCheck
+from checks.evidence.hardening_model import InjectionCheck
 from checks.evidence.store import Provenance
 from checks.hardening.injection.command import InjectOptions, inject
 from checks.hardening.injection.settings import Setting, in_force, of_options, seen

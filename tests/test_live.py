@@ -20,7 +20,7 @@ from checks.core.errors import HostProblem, WrongUsage
 from checks.core.progress import Progress, plain_console
 from checks.core.run_directories import Run
 from checks.engine.case_context import RunScope, directories_of
-from checks.engine.prepared_host import AS_IT_IS, PreparedHost
+from checks.engine.prepared_host import AS_IS, PreparedHost
 from checks.hosts.base import SHARED
 from checks.runner import verify
 from checks.runner.verify import CASES, VerifyOptions, session
@@ -88,7 +88,7 @@ def verified(tmp_path: Path, *, live: bool, keep: bool) -> str:
     host = FakeHost(tmp_path, {"docker": DOCKER, "podman": PODMAN}).pretend()
     host.echo = screen.print
     run = Run(RUN, tmp_path, tmp_path)
-    prepared = PreparedHost(host, AS_IT_IS, RunScope(RUN, RUN), run)
+    prepared = PreparedHost(host, AS_IS, RunScope(RUN, RUN), run)
     options = VerifyOptions(
         live=live, keep=keep, verbose=True, host="fake", json=str(tmp_path / "a.json"), junit=str(tmp_path / "a.xml")
     )

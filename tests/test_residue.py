@@ -17,7 +17,7 @@ from checks.core.run_directories import Run
 from checks.engine import leaks
 from checks.engine.case_context import RunScope
 from checks.engine.leaks import LeakDetector, found
-from checks.engine.prepared_host import AS_IT_IS, PreparedHost
+from checks.engine.prepared_host import AS_IS, PreparedHost
 from checks.evidence.run import Evidence
 from checks.runner.verify import VerifyOptions, session
 from tests.fakes import FACTS, FakeHost
@@ -145,7 +145,7 @@ def test_a_store_without_containers_has_none(containers: str) -> None:
 
 
 def verified(host: FakeHost, run: str, tmp_path: Path) -> Evidence:
-    prepared = PreparedHost(host, AS_IT_IS, RunScope(run, run), Run(run, tmp_path, tmp_path))
+    prepared = PreparedHost(host, AS_IS, RunScope(run, run), Run(run, tmp_path, tmp_path))
     quiet = plain_console(file=io.StringIO())
     options = VerifyOptions(only=("docker --version",), host=run)
     _, evidence = session(options, lambda: contextlib.nullcontext(prepared), quiet, Progress(quiet))

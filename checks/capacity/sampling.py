@@ -15,7 +15,7 @@ from checks.core.errors import HostProblem
 from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import shell
-from checks.evidence.model import Container, HostLoad
+from checks.evidence.capacity_model import Container, HostLoad
 from checks.hosts.base import Host
 from checks.hosts.process import Process, TimedOut
 

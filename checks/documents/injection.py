@@ -9,7 +9,7 @@ from packaging.version import Version
 from checks.core.rendering import render_template
 from checks.documents.examples import rendered
 from checks.evidence import store
-from checks.evidence.model import InjectionCheck
+from checks.evidence.hardening_model import InjectionCheck
 from checks.hardening.injection.settings import command_line, recommended
 
 TEMPLATE = "security-injection.md.j2"

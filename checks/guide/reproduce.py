@@ -201,7 +201,7 @@ class Attempt:
         values = {
             "version": model.VERSION, "project": store.project(), "entry": self._entry.id, "host": ready.host.name,
             "profile": ready.profile, "podman": facts.version, "distribution": facts.distribution,
-            "kernel": facts.kernel, "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "kernel": facts.kernel, "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - started, 1), "commands": records.commands_of(self._entry),
             "baseline": baseline, "broken": broken, "fixed": fixed, "error_line": _error_line(plan, broken.output),
             "snapshot": taken.values, "snapshot_taken_at": round(taken.taken_at, 1), "diagnoses": diagnoses,

@@ -13,7 +13,7 @@ from checks.engine.case_context import CaseContext
 from checks.engine.docker import run
 from checks.engine.expect import shown
 from checks.engine.flags import Flag, Hardening, Subject
-from checks.evidence.model import BrowserRow, BrowserStart
+from checks.evidence.hardening_model import BrowserRow, BrowserStart
 from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw import contract
 

@@ -17,7 +17,7 @@ from checks.engine import flags
 from checks.engine.expect import Mismatch
 from checks.engine.flags import Flag
 from checks.evidence import store
-from checks.evidence.model import HardeningRun
+from checks.evidence.hardening_model import HardeningRun
 from checks.evidence.store import Provenance
 from checks.hardening import experiments, report
 from checks.hardening.session import HardeningSession

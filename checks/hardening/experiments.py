@@ -12,7 +12,7 @@ from checks.core.paths import FIXTURES
 from checks.core.progress import Console
 from checks.engine.docker import shell
 from checks.engine.flags import Flag, Hardening, Subject, Workaround
-from checks.evidence.model import Smoke
+from checks.evidence.hardening_model import Smoke
 from checks.hardening.browser import NO_SANDBOX, BrowserResults, BrowserSetup, browser_setups, in_words
 from checks.hardening.enforcement import Plan
 from checks.hardening.results import CombinedResult, FlagCombination, FlagResult, RemovedFlagResult, removal_reason

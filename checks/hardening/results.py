@@ -9,8 +9,16 @@ from enum import StrEnum
 from msgspec.structs import replace
 
 from checks.engine.flags import Flag, Workaround
-from checks.evidence import model
-from checks.evidence.model import Attack, AttackTrial, BrowserStart, CombinedCase, CombinedFlags, FlagRow, Smoke
+from checks.evidence import hardening_model
+from checks.evidence.hardening_model import (
+    Attack,
+    AttackTrial,
+    BrowserStart,
+    CombinedCase,
+    CombinedFlags,
+    FlagRow,
+    Smoke,
+)
 from checks.evidence.run import CaseResult, Evidence
 from checks.hardening.attacks import AttackAttempt, AttackOutcome
 from checks.hardening.browser import works
@@ -250,9 +258,9 @@ class FlagCombination:
         return self.smoke.passed and not self.smoke.unenforced and works(self.browser)
 
     @property
-    def row(self) -> model.FlagCombination:
+    def row(self) -> hardening_model.FlagCombination:
         """The form that evidence stores."""
-        return model.FlagCombination(
+        return hardening_model.FlagCombination(
             flags=[flag.id for flag in self.flags], ok=self.ok, agent=self.smoke, browser=self.browser
         )
 

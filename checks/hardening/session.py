@@ -15,7 +15,7 @@ from checks.engine.docker import Record, shell
 from checks.engine.expect import Mismatch
 from checks.engine.flags import Attack, Flag, Hardening
 from checks.engine.prepared_host import PreparedHost
-from checks.evidence.model import BrowserStart, Smoke
+from checks.evidence.hardening_model import BrowserStart, Smoke
 from checks.hardening import attacks, browser
 from checks.hardening.attacks import AttackResult
 from checks.hardening.enforcement import ContainerSpec

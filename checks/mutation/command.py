@@ -128,14 +128,14 @@ def part_of(part: str, cases: Sequence[str]) -> Collection[str]:
 
 
 def _check_complete(host: str, mutations: Sequence[Mutation], cases: Sequence[CaseInfo]) -> Exit:
-    """Print what evidence/trust lacks for today's cases and mutations. CASE_FAILED if it lacks something."""
+    """Print what evidence/mutation lacks for today's cases and mutations. CASE_FAILED if it lacks something."""
     missing = list(incomplete(store.committed(MutationRun), host, mutations, cases))
     for line in missing:
         say(line)
     if not missing:
         say(f"Every case has a mutation, and every mutation has run on {host}.")
         return Exit.OK
-    say(f"\nRun them: invoke sabotage --agents --host {host} --json evidence/trust/{host}.json")
+    say(f"\nRun them: invoke sabotage --agents --host {host} --json evidence/mutation/{host}.json")
     return Exit.CASE_FAILED
 
 

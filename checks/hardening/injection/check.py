@@ -11,7 +11,7 @@ from checks.engine.case_context import CaseContext
 from checks.engine.docker import Docker, Record
 from checks.engine.expect import Mismatch, expect
 from checks.engine.prepared_host import PreparedHost
-from checks.evidence.model import CheckResult
+from checks.evidence.hardening_model import CheckResult
 from checks.hardening.injection import state
 from checks.hardening.injection.settings import Setting, Settings, in_force, seen
 from checks.hosts.process import TimedOut

@@ -14,7 +14,7 @@ from checks.core.outcome import run_and_report
 from checks.core.progress import Progress
 from checks.core.terminal import say
 from checks.evidence import store
-from checks.evidence.model import InjectionCheck
+from checks.evidence.hardening_model import InjectionCheck
 from checks.evidence.store import Provenance
 from checks.hardening.injection import check as proof
 from checks.hardening.injection import install
