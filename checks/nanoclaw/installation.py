@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from checks.core.polling import poll
-from checks.engine.docker import shell
+from checks.engine.docker import Record, shell
 from checks.engine.expect import Mismatch, expect
 from checks.hosts.base import Host
 from checks.hosts.process import Completed, TimedOut
@@ -24,18 +24,16 @@ GATEWAY_ENTRY = "the-credential-gateway-is-not-reached"
 
 _UNREACHED = "No agent reached the gateway's proxy."
 _STEP_BOUND = 60.0  # seconds on ordinary hardware
-_START_BOUND = 30.0  # seconds on ordinary hardware
-_ASK_BOUND = 130.0  # seconds; nanoclaw's own client gives up after 120
+_START_BOUND = 60.0  # seconds on ordinary hardware
+_ASK_BOUND = 180.0  # seconds; nanoclaw's own client gives up after 120
 _LOG = 65536  # bytes that are read of the end of a log
 _LINE = 300  # characters of a log's line in a message
 _RUNNING = "NanoClaw running"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STATUS = re.compile(r"^=== NANOCLAW SETUP: (\w+) ===\n(.*?)^=== END ===$", re.MULTILINE | re.DOTALL)
-_CAUSES = re.compile(
-    r"Fatal error|stderrTail|wakeContainer failed|OneCLI|Error: |FATAL|readonly database|nothing was sent",
-    re.IGNORECASE,
-)
-"""Lines of a log that explain why no answer comes."""
+_ANY = re.compile(r"\S")
+_CAUSES = re.compile(r"Fatal error|stderrTail|wakeContainer failed|Error: |FATAL|readonly database", re.IGNORECASE)
+"""Lines of the error log that explain why no answer comes."""
 
 _NANOCLAW_RUNS = 'grep -c -F -- "$1" "$2/logs/nanoclaw.log" 2>/dev/null || true'
 
@@ -82,14 +80,15 @@ class ServiceControl(ABC):
         """Kill the host process."""
         process = self.main_process()
         expect(process > 0, "a running host process of nanoclaw", "none")
-        self.installation.host.run_checked(["kill", "-KILL", str(process)], doing="killing nanoclaw's host process")
+        killed = self.installation.noted(["kill", "-KILL", str(process)])
+        expect(killed.returncode == 0, f"process {process} of nanoclaw to be killed", killed.stderr)
 
 
 class UnitControl(ServiceControl):
     """The user unit that nanoclaw's set-up writes."""
 
     def _systemctl(self, *words: str) -> Completed:
-        return self.installation.host.run(["systemctl", "--user", *words], timeout=60)
+        return self.installation.noted(["systemctl", "--user", *words], timeout=60)
 
     def start(self) -> None:
         done = self._systemctl("start", self.installation.unit)
@@ -119,7 +118,7 @@ class WrapperControl(ServiceControl):
 
     def stop(self) -> None:
         if process := self.main_process():
-            self.installation.host.run(["kill", str(process)])
+            self.installation.noted(["kill", str(process)])
             bound = _START_BOUND * self.installation.slowness
             expect(
                 poll(lambda: not self.main_process(), timeout=bound, interval=0.3),
@@ -153,6 +152,8 @@ class Installation:
         self.image = image
         self.directory = directory
         self.project = f"{directory}/nanoclaw"
+        self.record = Record()
+        """Where its commands are recorded: the record of the case that uses it."""
         self.slug = hashlib.sha1(self.project.encode(), usedforsecurity=False).hexdigest()[:8]
         self.unit = f"nanoclaw-v2-{self.slug}"
         self._app_port = app_port
@@ -175,7 +176,17 @@ class Installation:
     def run(self, argv: Sequence[str], *, timeout: float) -> Completed:
         """Run a command in the project's directory, with Node.js and pnpm on PATH."""
         path = f"PATH={self.directory}/bin:/usr/local/bin:/usr/bin:/bin"
-        return self.host.run(["env", "-C", self.project, path, *argv], timeout=timeout)
+        return self.noted(["env", "-C", self.project, path, *argv], timeout=timeout)
+
+    def noted(self, argv: Sequence[str], *, timeout: float = 20) -> Completed:
+        """Run a command of the installation's user, and record it."""
+        try:
+            done = self.host.run(argv, timeout=timeout)
+        except TimedOut as error:
+            self.record.commands.append(error.partial)
+            raise
+        self.record.commands.append(done)
+        return done
 
     def step(self, name: str, *options: str, timeout: float = _STEP_BOUND) -> Mapping[str, str]:
         """Run a step of nanoclaw's set-up; what it reports. Raises Mismatch unless it reports success."""
@@ -232,9 +243,9 @@ class Installation:
     def causes(self) -> str:
         """What nanoclaw's logs and its agents say about a missing answer; empty if nothing."""
         found = []
-        for name in ("nanoclaw.log", "nanoclaw.error.log"):
+        for name, pattern in (("nanoclaw.log", _ANY), ("nanoclaw.error.log", _CAUSES)):
             log = self.host.run(["tail", "-c", str(_LOG), f"{self.project}/logs/{name}"]).stdout
-            lines = [line for line in _COLOURS.sub("", log).splitlines() if _CAUSES.search(line)]
+            lines = [line for line in _COLOURS.sub("", log).splitlines() if pattern.search(line)]
             found += [f"{name}: {line.strip()[:_LINE]}" for line in dict.fromkeys(lines[-4:])]
         agents = self.host.run(shell(_AGENT_LOGS, self.host.facts().engine, self.slug), timeout=30).stdout
         found += [f"agent: {line[:_LINE]}" for line in agents.splitlines()[-4:]]
@@ -249,7 +260,7 @@ class Installation:
     def remove(self) -> None:
         """Remove the service, the agents, the image and all files."""
         self.control.remove()
-        self.host.run(shell(_REMOVE, self.host.facts().engine, self.slug, self.project), timeout=60)
+        self.noted(shell(_REMOVE, self.host.facts().engine, self.slug, self.project), timeout=60)
         self.host.run(["rm", "-rf", "--", self.directory], timeout=60)
 
 

@@ -58,6 +58,7 @@ class WholeNanoclaw:
         """The installation, its files in place. Its set-up steps have not run where it is new."""
         if self._installation is None:
             self._installation = self._install(ctx)
+        self._installation.record = ctx.record
         return self._installation
 
     def gateway(self, ctx: CaseContext) -> Gateway:
@@ -124,6 +125,10 @@ class WholeNanoclaw:
                 self._failed = failure  # each case would repeat minutes
                 raise
             self._set_up = True
+        elif not installation.control.main_process():  # the case before has failed
+            before = installation.starts()
+            installation.control.start()
+            installation.await_start(before)
         return installation
 
     def remove(self) -> None:
