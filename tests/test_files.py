@@ -144,14 +144,40 @@ def test_a_link_exchanged_for_the_file_at_any_moment_is_never_followed(tmp_path:
     assert own.read_text() == "mine"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another account")
-def test_a_file_of_another_account_in_a_shared_directory_is_refused_before_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another account")
+@pytest.mark.parametrize("account", ["root", "another account"])
+def test_a_file_of_another_account_in_a_sticky_directory_is_refused_for_root_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, account: str
 ) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o1777)
-    (shared / "evidence.json").write_text("theirs")
-    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    file = shared / "evidence.json"
+    file.write_text("theirs")
+    if account == "root":
+        os.chown(file, 65534, 65534)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 1234)
     with pytest.raises(WrongUsage, match="belongs to another account"):
-        require_file("--json", str(shared / "evidence.json"))
+        require_file("--json", str(file))
+    with pytest.raises(PermissionError, match="belongs to another account"):
+        files.replace(file, b"new")
+    assert file.read_text() == "theirs"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another account")
+def test_a_file_that_replaces_that_of_another_account_does_not_take_its_mode(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_text("theirs")
+    os.chown(file, 65534, 65534)
+    file.chmod(0o4777)
+    files.replace(file, b"new")
+    assert (file.stat().st_uid, file.stat().st_mode & 0o7777) == (0, 0o644)
+
+
+def test_a_file_never_keeps_a_mode_that_runs_it(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.touch()
+    file.chmod(0o6775)
+    files.replace(file, b"new")
+    assert file.stat().st_mode & 0o7777 == 0o664

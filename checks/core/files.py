@@ -20,9 +20,9 @@ from checks.core.output_paths import MOST_LINKS, foreign
 def replace(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write or replace a file atomically; a link of this account stays a link. Raises OSError, with nothing changed.
 
-    A new file is readable by all, an existing one keeps its mode; ``private``: only the owner can read it. Devices and
-    pipes are written to directly: as root, a rename would replace /dev/null. Where other accounts can write the
-    directory, no link is followed: they could exchange one for another at any moment.
+    A new file is readable by all; ``private``: only the owner can read it. A file of this account keeps its permissions
+    to read and write. Devices and pipes are written to directly: as root, a rename would replace /dev/null. Where other
+    accounts can write the directory, no link is followed: they could exchange one for another at any moment.
     """
     if why := foreign(path):
         raise PermissionError(errno.EPERM, why, str(path))
@@ -73,7 +73,9 @@ def _replace(name: str, data: bytes, directory: int, *, private: bool) -> None:
         pass
     else:
         if stat.S_ISREG(there.st_mode):
-            mode = mode if private else stat.S_IMODE(there.st_mode)
+            # Another account's mode could make root's file setuid, or writable for all.
+            own = there.st_uid == os.geteuid() and not private
+            mode = there.st_mode & 0o666 if own else mode
         elif not stat.S_ISLNK(there.st_mode):
             _write(os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory), data)
             return

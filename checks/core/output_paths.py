@@ -34,9 +34,10 @@ def require_directory(option: str, path: str) -> None:
 
 
 def foreign(path: Path) -> str:
-    """Why ``path`` is refused: a link, pipe or device of another account. Empty if it is fine.
+    """Why ``path`` is refused: a link, pipe or device of another account, or its file in a sticky directory.
 
-    In a shared directory, anyone can make a link to one of the user's files.
+    Empty if it is fine. In a shared directory, anyone can make a link to one of the user's files. In a sticky
+    directory, only a file's owner may replace it. Root could, but follows the same rule.
     """
     for _ in range(MOST_LINKS):
         try:
@@ -46,6 +47,9 @@ def foreign(path: Path) -> str:
         if not stat.S_ISREG(seen.st_mode) and seen.st_uid not in (os.geteuid(), 0):
             return f"{path} is not a regular file and belongs to another account (uid {seen.st_uid})"
         if not stat.S_ISLNK(seen.st_mode):
+            sticky = path.parent.stat().st_mode & stat.S_ISVTX
+            if stat.S_ISREG(seen.st_mode) and sticky and seen.st_uid != os.geteuid():
+                return f"{path} belongs to another account (uid {seen.st_uid})"
             return ""
         path = path.parent / path.readlink()
     return ""
@@ -61,13 +65,6 @@ def require_file(option: str, path: str) -> None:
         raise WrongUsage(f"{option}: {file} is a directory; name a file in it.")
     if why := foreign(file):
         raise WrongUsage(f"{option}: {why}.", "Name another file.")
-    directory = file.parent.stat()
-    sticky = directory.st_mode & stat.S_ISVTX and os.geteuid() not in (
-        0,
-        directory.st_uid,
-    )  # none but the owner renames
-    if sticky and file.is_file() and file.lstat().st_uid != os.geteuid():
-        raise WrongUsage(f"{option}: {file} belongs to another account.", "Name another file.")
     # A file is replaced by a rename, which needs a writable directory; a device or pipe is written to.
     written = file if file.exists() and not file.is_file() else file.resolve().parent
     if not os.access(written, os.W_OK):
