@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from checks.core import files, locks
+from checks.core import files, locks, owned_paths
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem, Interrupted
 from checks.core.polling import poll
@@ -55,7 +55,7 @@ def cache() -> Path:
     for each in (directory, *directory.resolve().parents):
         seen = each.stat()
         # Who can write a directory can replace what is in it, but for one with the sticky bit (/tmp).
-        if files.others_can_write(seen) and not (each != directory and seen.st_mode & stat.S_ISVTX):
+        if owned_paths.others_can_write(seen) and not (each != directory and seen.st_mode & stat.S_ISVTX):
             raise HostProblem(f"Other accounts can write {each}, where the cache is.", f"chmod go-w {each}")
         if seen.st_uid not in (0, os.geteuid(), _UNMAPPED):
             raise HostProblem(

@@ -14,6 +14,7 @@ import msgspec
 
 from checks.core import bounded, files, version
 from checks.core.errors import WrongUsage
+from checks.core.owned_paths import opened_directory
 from checks.core.paths import EVIDENCE
 from checks.engine.prepared_host import profiles
 from checks.evidence import model
@@ -71,8 +72,8 @@ def write(path: Path, record: Run | Reproduction, *, private: bool = False) -> P
 def save(record: Run | Reproduction, directory: Path | None = None) -> Path:
     """Write a record below a directory, by default that of committed evidence, under its own name; the path."""
     path = (directory or EVIDENCE / record.directory) / record.filename
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return write(path, record)
+    with opened_directory(path.parent, make=True):
+        return write(path, record)
 
 
 def load(path: Path, kind: type[T]) -> T:

@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from checks.core.errors import Exit, Problem
+from checks.core.owned_paths import opened_directory
 from checks.core.paths import ROOT
 from checks.core.run_directories import Run
 from checks.engine.prepared_host import profiles
@@ -246,7 +247,8 @@ def _conclude(job: Job, parts: Sequence[_Part], directory: Path) -> None:
             job.state = State.NOT_TESTED if part.status == Exit.NOT_TESTED else State.ERROR
             job.message = part.message
             return
-    directory.mkdir(exist_ok=True)
+    with opened_directory(directory, make=True):
+        pass
     part_file = directory / f".{job.host}-{job.profile}.part"
     try:
         job.evidence = store.join([part.evidence for part in parts], part_file)
