@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,10 +33,38 @@ READERS: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.fixture(params=["a device", "a pipe", "a link to a pipe", "a socket"])
+def not_a_file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "it"
+    if request.param == "a socket":
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(path))
+            yield path
+        return
+    if request.param == "a device":
+        path = Path("/dev/zero")
+    elif request.param == "a pipe":
+        os.mkfifo(path)
+    else:
+        os.mkfifo(tmp_path / "pipe")
+        path.symlink_to("pipe")
+    yield path
+
+
+@pytest.mark.usefixtures("alarm")
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
-def test_a_file_without_an_end_is_refused(read: Callable[[Path], object]) -> None:
-    with pytest.raises(WrongUsage, match=r"/dev/zero .*larger than .* [KM]B"):
-        read(Path("/dev/zero"))
+def test_what_is_not_a_regular_file_is_refused_at_once(read: Callable[[Path], object], not_a_file: Path) -> None:
+    with pytest.raises(WrongUsage, match=r"not a regular file|No such device"):
+        read(not_a_file)
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_a_file_that_is_too_large_is_refused(read: Callable[[Path], object], tmp_path: Path) -> None:
+    file = tmp_path / "large"
+    with file.open("wb") as sparse:
+        sparse.truncate(bounded.LARGEST + 1)
+    with pytest.raises(WrongUsage, match=r"larger than .* [KM]B"):
+        read(file)
 
 
 @pytest.mark.parametrize("read", list(READERS.values())[:-1], ids=list(READERS)[:-1])
@@ -44,9 +75,21 @@ def test_json_that_is_nested_deeply_is_refused(tmp_path: Path, read: Callable[[P
         read(file)
 
 
-def test_a_wslconfig_without_an_end_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert wslconfig(WslconfigOptions(validate="/dev/zero")) is Exit.WRONG_USAGE
-    assert "/dev/zero is not a .wslconfig: it is larger than 64 KB" in capsys.readouterr().err
+@pytest.mark.usefixtures("alarm")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("validate", WslconfigOptions()),
+        ("output", WslconfigOptions(containers="1", update=True, host_memory="64GB", host_cpus="16")),
+    ],
+)
+def test_a_wslconfig_that_is_a_pipe_is_wrong_usage(
+    name: str, options: WslconfigOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert wslconfig(replace(options, **{name: str(pipe)})) is Exit.WRONG_USAGE
+    assert f"{pipe} can't be read: it is not a regular file." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", ["9" * 5000, "9" * 5000 + "GB", "-" + "9" * 5000, "0x" + "f" * 5000, "9." * 2500])

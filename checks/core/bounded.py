@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,14 @@ class TooLarge(ValueError):
 
 
 def read(path: Path, largest: int = LARGEST) -> bytes:
-    """The content of a file, which may be an endless device. Raises OSError, and TooLarge (a ValueError)."""
-    with path.open("rb") as file:
+    """The content of a regular file. Raises OSError, and TooLarge (a ValueError).
+
+    Pipes and devices are refused: they may never end, or never begin.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         data = file.read(largest + 1)
     if len(data) > largest:
         raise TooLarge(f"it is larger than {_in_words(largest)}")

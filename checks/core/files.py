@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -12,7 +13,9 @@ from typing import Any
 
 from checks.core import redaction, terminal
 from checks.core.owned_paths import Target, opened_directory, opened_target
+from checks.core.polling import poll
 
+_READER_BOUND = 5.0  # seconds for a program to open the other end of a pipe
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -37,9 +40,23 @@ def create(path: Path, data: bytes) -> None:
 
 
 def _opened_device(target: Target) -> int:
+    """Raises OSError, also if no program reads a pipe: opening it would wait for one without an end."""
     link = target.status is not None and stat.S_ISLNK(target.status.st_mode)
-    flags = os.O_WRONLY | os.O_CLOEXEC | (0 if link else os.O_NOFOLLOW)
-    return os.open(target.name, flags, dir_fd=target.directory)
+    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if link else os.O_NOFOLLOW)
+
+    def opened() -> int | None:
+        try:
+            return os.open(target.name, flags, dir_fd=target.directory)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return None
+
+    descriptor = poll(opened, timeout=_READER_BOUND, interval=0.05)
+    if descriptor is None:
+        raise OSError(errno.ENXIO, "no program reads this pipe", str(target.path))
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _replace(target: Target, data: bytes, *, private: bool) -> None:
