@@ -22,7 +22,8 @@ lacks() {
 
 warns() { printf 'Note:    %s\n         %s\n' "$1" "$2" >&2; }
 
-probe=$(mktemp -d)
+# Not in $TMPDIR: before 5.1, Podman refuses directories with long paths.
+probe=$(mktemp -d /var/tmp/nanoclaw-XXXXXXXXXX)
 remove_probe() { rm -rf "$probe" 2>/dev/null || podman unshare rm -rf "$probe"; }
 trap remove_probe EXIT
 trap 'exit 130' INT TERM HUP
