@@ -45,7 +45,7 @@ fi
 if ! command -v docker >/dev/null; then
     lacks "docker, which nanoclaw calls" "apt-get install podman-docker"
 else
-    case $(docker --version 2>/dev/null) in
+    case $(timeout 60 docker --version 2>/dev/null | head -c 4096) in
         *podman*) ;;
         *) lacks "the podman-docker shim: $(command -v docker) is another docker" \
             "see docs/TROUBLESHOOTING.md#docker-is-not-the-shim" ;;

@@ -134,6 +134,12 @@ def test_keep_id_that_the_environment_undoes_is_missing(starter: dict[str, str])
     assert 'Missing: userns = "keep-id" in effect' in start({**starter, "PODMAN_USERNS": "host"})
 
 
+def test_a_docker_that_prints_without_end_is_another_docker(starter: dict[str, str]) -> None:
+    program = Path(starter["PATH"].partition(":")[0]) / "docker"
+    program.write_text("#!/bin/sh\nexec yes docker\n")
+    assert "is another docker" in start(starter)
+
+
 def test_what_podman_prints_can_do_nothing_to_the_terminal(starter: dict[str, str]) -> None:
     hostile = b"\x1b[2J\x1b]0;x\x07\xc2\x9b31m\xe2\x80\xae\r" + b"y" * 1_000_000 + b"\nError: the end\n"
     (Path(starter["HOME"]) / "fails").write_bytes(hostile)
