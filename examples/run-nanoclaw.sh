@@ -22,7 +22,8 @@ lacks() {
 
 warns() { printf 'Note:    %s\n         %s\n' "$1" "$2" >&2; }
 
-probe=$(mktemp -d)
+# Not in $TMPDIR: before 5.1, Podman refuses directories with long paths.
+probe=$(mktemp -d /var/tmp/nanoclaw-XXXXXXXXXX)
 remove_probe() { rm -rf "$probe" 2>/dev/null || podman unshare rm -rf "$probe"; }
 trap remove_probe EXIT
 trap 'exit 130' INT TERM HUP
@@ -44,7 +45,7 @@ fi
 if ! command -v docker >/dev/null; then
     lacks "docker, which nanoclaw calls" "apt-get install podman-docker"
 else
-    case $(docker --version 2>/dev/null) in
+    case $(timeout 60 docker --version 2>/dev/null | head -c 4096) in
         *podman*) ;;
         *) lacks "the podman-docker shim: $(command -v docker) is another docker" \
             "see docs/TROUBLESHOOTING.md#docker-is-not-the-shim" ;;

@@ -21,6 +21,8 @@ from typing import Any, NoReturn
 
 UID = 1500
 """The user, as the tests have it."""
+LONGEST_RUNROOT = 50
+"""The most characters that Podman accepts before 5.1."""
 
 
 def install(directory: Path) -> None:
@@ -41,6 +43,8 @@ def main(argv: list[str]) -> None:
         name = argv.pop(0)
         options[name] = argv.pop(0)
     command, *rest = argv
+    if len(options.get("--runroot", "")) > LONGEST_RUNROOT:
+        fail("the specified runroot is longer than 50 characters")
     if command == "unshare":
         os.execvp(rest[0], rest)  # noqa: S606
     config = configuration()

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.core.paths import FIXTURES
 from checks.documents import examples
 from checks.hardening.injection import configuration, effect, install, state
 from checks.hardening.injection.configuration import DROP_IN, HOOK, HOOK_JSON, OLD_FILE, REFUSAL, Author, author_of
@@ -373,6 +374,15 @@ def test_the_drop_in_names_the_hooks_directory_whatever_the_home_is_called(name:
 def test_a_home_that_no_file_can_name_is_refused(home: Path, name: str) -> None:
     with pytest.raises(HostProblem, match="can't contain"):
         require_account(here(home=f"/home/{name}"))
+
+
+@pytest.mark.parametrize("length", [48, 49])
+def test_a_directory_that_is_too_long_for_podman_is_named(length: int) -> None:
+    directory = "/" + "d" * (length - 1)
+    script = FIXTURES / "injection" / "effect.sh"
+    done = subprocess.run(["sh", str(script), directory, "", "true"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1  # neither exists
+    assert ("more than 48 characters" in done.stderr) == (length == 49)
 
 
 # Several at a time, and broken off.

@@ -61,6 +61,8 @@ echo 'WARN: "/" is not a shared mount' >&2
 case " $* " in
 *" info "*) echo true ;;
 *" start "*)
+    printf '%s\n' "$2" >"$HOME/probed"
+    [ "${#4}" -le 50 ] || { echo "Error: the specified runroot is longer than 50 characters" >&2; exit 125; }
     last=$(sed -n 's/^userns = //p' "$HOME"/.config/containers/containers.conf.d/*.conf 2>/dev/null | tail -n 1)
     [ "${PODMAN_USERNS:-$last}" != '"keep-id"' ] || : >"$2/../mount/written"
     ;;
@@ -94,11 +96,19 @@ def start(starter: dict[str, str]) -> str:
     done = subprocess.run(script, env=starter, capture_output=True, check=False)
     assert done.returncode == 3
     assert list(Path(starter["TMPDIR"]).iterdir()) == []
+    probed = Path(starter["HOME"]) / "probed"
+    assert not probed.exists() or not Path(probed.read_text().strip()).parent.exists()
     return done.stderr.decode()
 
 
 def drop_in(starter: dict[str, str], name: str, text: str) -> None:
     (Path(starter["HOME"]) / ".config" / "containers" / "containers.conf.d" / name).write_text(text)
+
+
+def test_podman_gets_a_short_directory_however_long_that_of_temporary_files_is(starter: dict[str, str]) -> None:
+    assert len(starter["TMPDIR"]) > 50
+    assert "runroot" not in start(starter)
+    assert (Path(starter["HOME"]) / "probed").exists()
 
 
 def test_a_warning_of_podman_is_no_part_of_its_answer(starter: dict[str, str]) -> None:
@@ -122,6 +132,12 @@ def test_keep_id_that_a_later_file_undoes_is_missing(starter: dict[str, str], la
 def test_keep_id_that_the_environment_undoes_is_missing(starter: dict[str, str]) -> None:
     drop_in(starter, "50-nanoclaw.conf", '[containers]\nuserns = "keep-id"\n')
     assert 'Missing: userns = "keep-id" in effect' in start({**starter, "PODMAN_USERNS": "host"})
+
+
+def test_a_docker_that_prints_without_end_is_another_docker(starter: dict[str, str]) -> None:
+    program = Path(starter["PATH"].partition(":")[0]) / "docker"
+    program.write_text("#!/bin/sh\nexec yes docker\n")
+    assert "is another docker" in start(starter)
 
 
 def test_what_podman_prints_can_do_nothing_to_the_terminal(starter: dict[str, str]) -> None:

@@ -67,6 +67,26 @@ def test_everything_else_is_passed_on_as_it_came(path: str, words: list[str]) ->
     assert docker(path, *words) == (words or [""])
 
 
+def test_a_link_to_the_wrapper_is_not_another_docker(path: str, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "docker").symlink_to(tmp_path / "first" / "docker")
+    assert docker(f"{tmp_path / 'first'}:{linked}:{path}", "info") == ["info"]
+
+
+def test_two_copies_do_not_call_each_other_for_ever(path: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "docker").write_bytes((tmp_path / "first" / "docker").read_bytes())
+    (copy / "docker").chmod(0o755)
+    done = subprocess.run(
+        [tmp_path / "first" / "docker", "info"], env={"PATH": f"{tmp_path / 'first'}:{copy}:{path}"}, timeout=20,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 127
+    assert "called by another copy" in done.stderr
+
+
 def test_without_another_docker_it_says_so(path: str) -> None:
     alone = f"{path.partition(':')[0]}:/usr/bin:/bin" if not Path("/usr/bin/docker").exists() else ""
     if not alone:

@@ -173,8 +173,8 @@ def _effect(host: Host, found: Account, files: _Files | None, carrier: Sequence[
 
 @contextlib.contextmanager
 def _scratch(host: Host) -> Iterator[str]:
-    # By its name a killed run's directory is found and removed.
-    name = f"{directories_of(os.environ.get(MARK) or secrets.token_hex(5))}-effect"
+    # By its name a killed run's directory is found and removed. It is short: see effect.sh.
+    name = f"{directories_of(os.environ.get(MARK) or secrets.token_hex(5))}-e"
     directory = host.make_private_directory(name)
     try:
         yield directory
