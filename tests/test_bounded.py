@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -138,3 +139,31 @@ def test_json_is_parsed_in_one_place() -> None:
         and (node.value.id, node.attr) in {("json", "loads"), ("json", "load")}
     ]
     assert calls == []
+
+
+DOTTED = "a." * 60_000
+
+
+@pytest.mark.parametrize("text", [f"{DOTTED}a=1", f"[{DOTTED}a]", f"[[{DOTTED}a]]", "a = " + "[" * 10_000])
+def test_toml_that_would_take_long_to_parse_is_refused_at_once(text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(ValueError, match=r"dots|nested"):
+        bounded.parsed_toml(f"[containers]\n{text}")
+    assert time.process_time() - began < 2
+
+
+def test_a_long_file_with_many_comments_is_parsed() -> None:
+    text = "# a.b.c ....\n" * 5000 + '[containers]\nvolumes = ["/a.b/c.d:/e.f"]\n'
+    assert bounded.parsed_toml(text) == {"containers": {"volumes": ["/a.b/c.d:/e.f"]}}
+
+
+def test_toml_of_others_is_parsed_in_one_place() -> None:
+    """Only the project's own files are parsed without bounds."""
+    own = (
+        "checks/core/bounded.py",
+        "checks/core/strict_toml.py",
+        "checks/core/version.py",
+        "checks/nanoclaw/discovery/",
+    )
+    users = {str(path.relative_to(ROOT)) for path in modules() if "import tomllib" in path.read_text()}
+    assert [user for user in users if not user.startswith(own)] == []

@@ -1,3 +1,4 @@
+import http.client
 import json
 import socket
 import threading
@@ -130,7 +131,7 @@ def test_what_is_no_request_is_refused(service: Service, body: bytes) -> None:
 
 
 def test_a_client_that_sends_a_byte_now_and_then_is_let_go(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_TIMEOUT", 1.0)
+    monkeypatch.setattr(module, "_KEY_TIMEOUT", 1.0)
     with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
         began = time.monotonic()
         try:
@@ -148,6 +149,38 @@ def test_endless_headers_are_not_read(service: Service) -> None:
     except ConnectionError:
         return
     assert b"200 OK" not in answer
+
+
+def test_silent_strangers_leave_room_for_a_client_with_a_key(service: Service) -> None:
+    conversation = service.conversation()
+    clients = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(MOST_CONNECTIONS)]
+    try:
+        time.sleep(0.5)
+        for _ in range(3):
+            assert json.loads(post(service, conversation.key))["content"][0]["text"] == conversation.text
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_strangers_do_not_take_the_place_of_clients_with_a_key(service: Service) -> None:
+    conversation = service.conversation()
+    known = [http.client.HTTPConnection("127.0.0.1", service.port, timeout=10) for _ in range(3)]
+
+    def ask(client: http.client.HTTPConnection) -> bytes:
+        client.request("POST", "/v1/messages", b"{}", {"x-api-key": conversation.key})
+        return client.getresponse().read()
+
+    assert all(conversation.text.encode() in ask(client) for client in known)
+    connections = [client.sock for client in known]
+    strangers = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(MOST_CONNECTIONS)]
+    try:
+        time.sleep(0.5)
+        assert all(conversation.text.encode() in ask(client) for client in known)
+        assert [client.sock for client in known] == connections  # not connected again
+    finally:
+        for each in (*known, *strangers):
+            each.close()
 
 
 def test_connections_are_bounded(service: Service) -> None:

@@ -158,6 +158,7 @@ class _GatewayHandler(Handler):
         shown = self.headers.get("authorization") or ""
         if not hmac.compare_digest(f"Bearer {self.gateway.api_key}".encode(), shown.encode("utf-8", "surrogateescape")):
             raise Refused(401, "authentication_error", "unknown key")
+        self.identified()
 
 
 class _App(_GatewayHandler):
@@ -215,6 +216,7 @@ class _Proxy(_GatewayHandler):
             agent = self.gateway.agent_of(self.headers.get("proxy-authorization") or "")
             if not agent:
                 raise Refused(407, "authentication_error", "unknown agent")
+            self.identified()
             if self.path != f"{UPSTREAM}:443":
                 self.gateway.note(self.gateway.refused, self.path)
                 raise Refused(403, "permission_error", f"only {UPSTREAM} is connected")

@@ -30,6 +30,8 @@ LARGEST = 32 * 2**20
 MOST_CONNECTIONS = 64
 """Simultaneous connections; further ones are closed at once."""
 
+_KEY_TIMEOUT = 10.0  # seconds for the key of a new connection to arrive
+_DROP = 1.0  # seconds for a closed connection to free its place
 _TIMEOUT = 60.0  # seconds for a complete request to arrive, and for an idle connection
 _HEADERS = 128 * 1024  # bytes of a request before its body
 _PIECE = 7  # characters of text in an event: every answer has several events
@@ -110,6 +112,8 @@ class BoundedServer(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], service: Service, handler: type[Handler]) -> None:
         self.service = service
         self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._unidentified: dict[Any, None] = {}  # connections without a key so far, the oldest first
+        self._changing = threading.Lock()
         super().__init__(address, handler)
 
     @classmethod
@@ -128,20 +132,41 @@ class BoundedServer(ThreadingHTTPServer):
         return int(self.server_address[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
+        if not self._free.acquire(blocking=False) and not (self._dropped_one() and self._free.acquire(timeout=_DROP)):
             self.shutdown_request(request)
             return
+        with self._changing:
+            self._unidentified[request] = None
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread could be started
-            self._free.release()
+            self._ended(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self._ended(request)
+
+    def identified(self, request: Any) -> None:
+        """Keep a connection, which has shown a valid key, when others need its place."""
+        with self._changing:
+            self._unidentified.pop(request, None)
+
+    def _ended(self, request: Any) -> None:
+        self.identified(request)
+        self._free.release()
+
+    def _dropped_one(self) -> bool:
+        """Close the oldest connection without a key; whether there was one. Its thread then frees its place."""
+        with self._changing:
+            oldest = next(iter(self._unidentified), None)
+            self._unidentified.pop(oldest, None)
+            if oldest is not None:
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+        return oldest is not None
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Report nothing: clients may disconnect at any time."""
@@ -152,14 +177,20 @@ class _Incoming(io.RawIOBase):
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._timeout = _KEY_TIMEOUT
         self._deadline = 0.0
         self._room = 0
         self.begin()
 
     def begin(self) -> None:
         """Start the deadline and the size limit of the next request."""
-        self._deadline = time.monotonic() + _TIMEOUT
+        self._deadline = time.monotonic() + self._timeout
         self._room = _HEADERS
+
+    def identified(self) -> None:
+        """Give a client with a valid key more time: for this request, and for later ones."""
+        self._timeout = _TIMEOUT
+        self._deadline = time.monotonic() + _TIMEOUT
 
     def expect(self, body: int) -> None:
         """Allow a body of that size."""
@@ -236,6 +267,7 @@ class Handler(BaseHTTPRequestHandler):
         conversation = self.server.service.of(self.key())
         if conversation is None:
             raise Refused(401, "authentication_error", "unknown key")
+        self.identified()
         body = self.body()
         path = self.path.partition("?")[0]
         if path == "/v1/messages/count_tokens":
@@ -244,6 +276,11 @@ class Handler(BaseHTTPRequestHandler):
             self._message(conversation, body)
         else:
             raise Refused(404, "not_found_error", path)
+
+    def identified(self) -> None:
+        """Note that the client has shown a valid key: its connection gets more time, and keeps its place."""
+        self._incoming.identified()
+        self.server.identified(self.connection)
 
     def body(self) -> bytes:
         """The body of the request. Raises Refused where it has no size, or is too large."""

@@ -18,6 +18,7 @@ from checks.engine.expect import Mismatch
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.checkout import entries
 from checks.nanoclaw.contract import Mount
+from checks.nanoclaw.gateway import CERTIFICATE
 
 PROJECT = "nanoclaw"
 """The default name of the project directory in a case's directory."""
@@ -211,7 +212,7 @@ def for_databases(ctx: CaseContext, agent: Agent, *, prompt: str) -> Workspace:
         Mount(at(f"{container}/agent-runner/src"), "/app/src", readonly=True),
         Mount(at(f"{container}/skills"), "/app/skills", readonly=True),
     ]
-    gateway = [Mount(at(f"{container}/ca.pem"), "/tmp/onecli-gateway-ca.pem", readonly=True)]  # noqa: S108 - in the container
+    gateway = [Mount(at(f"{container}/ca.pem"), CERTIFICATE, readonly=True)]
     return Workspace(ctx, PROJECT, mounts, claude, session, gateway)
 
 

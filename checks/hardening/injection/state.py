@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from checks.core.bounded import parsed_toml
 from checks.core.errors import HostProblem, WrongUsage
 from checks.engine.docker import shell
 from checks.hardening.injection import configuration
@@ -268,8 +268,8 @@ def _conflicting_files(found: Account) -> Iterator[str]:
         if path in ours or not path.endswith(".conf") or author_of(data) is Author.OURS:
             continue
         try:
-            table = tomllib.loads(data.decode())
-        except (ValueError, RecursionError):
+            table = parsed_toml(data.decode())
+        except ValueError:
             continue  # only Podman knows what it makes of such a file
         if _get(table, "engine", "hooks_dir"):
             yield (
