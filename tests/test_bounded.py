@@ -7,7 +7,6 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -78,18 +77,19 @@ def test_json_that_is_nested_deeply_is_refused(tmp_path: Path, read: Callable[[P
 
 @pytest.mark.usefixtures("alarm")
 @pytest.mark.parametrize(
-    ("name", "options"),
+    "options",
     [
-        ("validate", WslconfigOptions()),
-        ("output", WslconfigOptions(containers="1", update=True, host_memory="64GB", host_cpus="16")),
+        lambda pipe: WslconfigOptions(validate=pipe),
+        lambda pipe: WslconfigOptions(output=pipe, containers="1", update=True, host_memory="64GB", host_cpus="16"),
     ],
+    ids=["validate", "update"],
 )
 def test_a_wslconfig_that_is_a_pipe_is_wrong_usage(
-    name: str, options: WslconfigOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: Callable[[str], WslconfigOptions], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    assert wslconfig(replace(options, **{name: str(pipe)})) is Exit.WRONG_USAGE
+    assert wslconfig(options(str(pipe))) is Exit.WRONG_USAGE
     assert f"{pipe} can't be read: it is not a regular file." in capsys.readouterr().err
 
 

@@ -179,8 +179,10 @@ def test_strangers_do_not_take_the_place_of_clients_with_a_key(service: Service)
         assert all(conversation.text.encode() in ask(client) for client in known)
         assert [client.sock for client in known] == connections  # not connected again
     finally:
-        for each in (*known, *strangers):
-            each.close()
+        for stranger in strangers:
+            stranger.close()
+        for client in known:
+            client.close()
 
 
 def test_connections_are_bounded(service: Service) -> None:
