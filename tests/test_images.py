@@ -205,3 +205,30 @@ def test_an_image_is_for_everyone_although_a_umask_of_077_made_its_files(tmp_pat
     assert probe_image._anonymous(entry).mode == 0o755
     entry.type, entry.mode = tarfile.REGTYPE, 0o600
     assert probe_image._anonymous(entry).mode == 0o644
+
+
+SEEN = """#!/bin/sh
+echo "$@"
+ls -d /proc/[0-9]* | wc -l
+(: >>/proc/sys/kernel/hostname) 2>/dev/null && echo "settings of the kernel can be written"
+ls /sys/kernel 2>/dev/null
+exit 1
+"""
+
+
+def test_a_build_has_no_way_out_of_its_chroot_to_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        namespace.require()
+    except HostProblem as problem:
+        pytest.skip(f"needs user namespaces and subordinate ids: {problem}")
+    podman = tmp_path / "bin" / "podman"
+    podman.parent.mkdir()
+    podman.write_text(SEEN)
+    podman.chmod(0o755)
+    monkeypatch.setattr("checks.core.tools.path", lambda: f"{podman.parent}:/usr/sbin:/usr/bin:/sbin:/bin")
+    with Store(tmp_path / "store", tmp_path) as store, pytest.raises(HostProblem) as failed:
+        store.build(tmp_path, "tag")
+    _, argv, processes, *others = str(failed.value).splitlines()
+    assert "--cap-drop=CAP_SYS_CHROOT" in argv
+    assert int(processes) < 10, "only its own processes"
+    assert others == []
