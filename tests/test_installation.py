@@ -16,7 +16,11 @@ from checks.nanoclaw.whole import set_up
 from tests.fakes import FACTS, FakeHost
 
 STEPS = """
-report() { printf '=== NANOCLAW SETUP: %s ===\\n' "$1" && shift && printf '%s\\n' "$@" 'STATUS: success' '=== END ==='; }
+report() {
+    printf '=== NANOCLAW SETUP: %s ===\\n' "$1"
+    shift
+    printf '%s\\n' "$@" 'STATUS: success' '=== END ==='
+}
 case "$*" in
 *environment*) report CHECK_ENVIRONMENT 'DOCKER: running' ;;
 *container*) report SETUP_CONTAINER 'BUILD_OK: true' 'TEST_OK: true' ;;
@@ -55,7 +59,7 @@ def installed(tmp_path: Path, gateway: Gateway, programs: dict[str, str], *, ini
         image="localhost/agent",
         gateway=gateway,
         app_port=10254,
-        slowness=0.02,
+        slowness=0.1,
     )
     pnpm.write_text(f"#!/bin/sh\nUNIT={made.unit}\n{programs.get('pnpm', STEPS)}\n")
     pnpm.chmod(0o755)

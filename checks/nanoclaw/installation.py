@@ -179,7 +179,7 @@ class Installation:
     def noted(self, argv: Sequence[str], *, timeout: float = 20) -> Completed:
         """Run a command of the installation's user, and record it."""
         try:
-            done = self.host.run(argv, timeout=timeout)
+            done = self.host.run(argv, timeout=timeout * self.slowness / self.host.slowness)
         except TimedOut as error:
             self.record.commands.append(error.partial)
             raise
