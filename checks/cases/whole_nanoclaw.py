@@ -16,6 +16,7 @@ from checks.nanoclaw.whole import WholeNanoclaw
 GROUP = "Whole nanoclaw"
 
 _ANSWER = "the-agent-does-not-answer"
+_NOT_REPLACED = "an-agent-that-outlived-nanoclaw-is-not-replaced"
 _RESTART_BOUND = 60.0  # seconds on ordinary hardware; systemd restarts the unit after 5
 _SESSION_BOUND = 30.0  # seconds on ordinary hardware; logind stops an account's manager 10 after its last session
 
@@ -80,7 +81,7 @@ def test_whole_killed(ctx: CaseContext, whole: WholeNanoclaw) -> None:
     expect_one_agent(installation)
 
 
-@pytest.mark.case("A message after an agent ended that outlived nanoclaw", fix=_ANSWER)
+@pytest.mark.case("A message after an agent ended that outlived nanoclaw", fix=_NOT_REPLACED)
 def test_whole_adopted(ctx: CaseContext, whole: WholeNanoclaw) -> None:
     installation = whole.ready(ctx)
     expect_answered(ctx, whole, installation)

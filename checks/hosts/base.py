@@ -227,10 +227,10 @@ class Host(ABC):
         """
         self.run_checked(["sh", "-c", script, "sh", path, f"{mode:o}"], stdin=data, doing=f"writing {path}")
 
-    def unpack(self, directory: str, archive: bytes, *, doing: str) -> None:
+    def unpack(self, directory: str, archive: bytes, *, doing: str, timeout: float = 20) -> None:
         """Unpack a tar archive into a directory there; the account owns the files."""
         argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", directory]
-        self.run_checked(argv, stdin=archive, doing=doing)
+        self.run_checked(argv, stdin=archive, timeout=timeout, doing=doing)
 
     def make_directory(self, path: str) -> None:
         """Make a directory there, and its parents."""

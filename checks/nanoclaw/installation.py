@@ -13,16 +13,12 @@ from checks.engine.expect import Mismatch, expect
 from checks.hosts.base import Host
 from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw.gateway import Gateway
-from checks.nanoclaw.running import ZONE, entry_for
+from checks.nanoclaw.running import ZONE
 from checks.nanoclaw.service import Conversation
 
 DESTINATION = "local-cli"
 """The name of the CLI channel among an agent's destinations."""
 
-GATEWAY_ENTRY = "the-credential-gateway-is-not-reached"
-"""The troubleshooting entry for a gateway that no agent reaches."""
-
-_UNREACHED = "No agent reached the gateway's proxy."
 _STEP_BOUND = 60.0  # seconds on ordinary hardware
 _START_BOUND = 60.0  # seconds on ordinary hardware
 _ASK_BOUND = 180.0  # seconds; nanoclaw's own client gives up after 120
@@ -31,11 +27,12 @@ _LINE = 300  # characters of a log's line in a message
 _RUNNING = "NanoClaw running"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STATUS = re.compile(r"^=== NANOCLAW SETUP: (\w+) ===\n(.*?)^=== END ===$", re.MULTILINE | re.DOTALL)
-_ANY = re.compile(r"\S")
+_MESSAGES, _ERRORS = "logs/nanoclaw.log", "logs/nanoclaw.error.log"
 _CAUSES = re.compile(r"Fatal error|stderrTail|wakeContainer failed|Error: |FATAL|readonly database", re.IGNORECASE)
 """Lines of the error log that explain why no answer comes."""
 
-_NANOCLAW_RUNS = 'grep -c -F -- "$1" "$2/logs/nanoclaw.log" 2>/dev/null || true'
+_LOG_END = 'tail -c "+$2" -- "$1" | tail -c "$3"'
+_NANOCLAW_RUNS = 'grep -c -F -- "$1" "$2" 2>/dev/null || true'
 
 _AGENT_LOGS = """
 for name in $("$1" ps -a --filter "label=nanoclaw-install=$2" --format '{{.Names}}'); do
@@ -133,7 +130,7 @@ class WrapperControl(ServiceControl):
 
     def remove(self) -> None:
         if process := self.main_process():
-            self.installation.host.run(["kill", "-KILL", str(process)])
+            self.installation.noted(["kill", "-KILL", str(process)])
 
 
 class Installation:
@@ -157,6 +154,7 @@ class Installation:
         self.slug = hashlib.sha1(self.project.encode(), usedforsecurity=False).hexdigest()[:8]
         self.unit = f"nanoclaw-v2-{self.slug}"
         self._app_port = app_port
+        self._errors_before = 0  # bytes of the error log before the last message
         self.control: ServiceControl = UnitControl(self) if host.facts().init == "systemd" else WrapperControl(self)
 
     def write_settings(self) -> None:
@@ -181,7 +179,7 @@ class Installation:
     def noted(self, argv: Sequence[str], *, timeout: float = 20) -> Completed:
         """Run a command of the installation's user, and record it."""
         try:
-            done = self.host.run(argv, timeout=timeout)
+            done = self.host.run(argv, timeout=timeout * self.slowness / self.host.slowness)
         except TimedOut as error:
             self.record.commands.append(error.partial)
             raise
@@ -199,12 +197,12 @@ class Installation:
         status = dict(line.split(": ", 1) for line in found[2].splitlines() if ": " in line) if found else {}
         if done.returncode != 0 or status.get("STATUS") != "success":
             got = _tail(f"{done.stdout}\n{done.stderr}")
-            raise Mismatch(f"{what} to succeed", f"status {done.returncode}: {got}", fix=entry_for(got))
+            raise Mismatch(f"{what} to succeed", f"status {done.returncode}: {got}")
         return status
 
     def starts(self) -> int:
         """How often the host process has reported that it runs."""
-        done = self.host.run(shell(_NANOCLAW_RUNS, _RUNNING, self.project))
+        done = self.host.run(shell(_NANOCLAW_RUNS, _RUNNING, f"{self.project}/{_MESSAGES}"))
         return int(done.stdout.strip() or 0)
 
     def await_start(self, before: int) -> None:
@@ -216,6 +214,8 @@ class Installation:
     def ask(self, prompt: str, conversation: Conversation, answer: str) -> None:
         """Send a message through nanoclaw's own CLI client. Fail unless it prints exactly the answer."""
         self.gateway.conversation = conversation
+        errors = self.host.run(shell('stat -c %s -- "$1"', f"{self.project}/{_ERRORS}")).stdout.strip()
+        self._errors_before = int(errors) if errors.isdecimal() else 0
         try:
             done = self.run(["pnpm", "--silent", "run", "chat", prompt], timeout=_ASK_BOUND)
         except TimedOut as error:
@@ -223,8 +223,7 @@ class Installation:
         if done.stdout.strip() != answer:
             got = done.stdout.strip() or f"no answer ({_tail(done.stderr, 2)})"
             causes = f"{self.reached()}\n{self.causes()}".strip()
-            fix = entry_for(causes) or (GATEWAY_ENTRY if causes.startswith(_UNREACHED) else "")
-            raise Mismatch(f"the service's own words, “{answer}”", f"{got}\n{causes}", fix=fix)
+            raise Mismatch(f"the service's own words, “{answer}”", f"{got}\n{causes}")
         expect(
             any(prompt in asked for asked in conversation.asked),
             f"the service to be asked “{prompt}”",
@@ -238,15 +237,17 @@ class Installation:
             return f"The service received {len(talk.asked)} requests and answered."
         if self.gateway.connected:
             return "The gateway connected the agent, but this message did not reach the service."
-        return _UNREACHED
+        return "No agent reached the gateway's proxy."
 
     def causes(self) -> str:
         """What nanoclaw's logs and its agents say about a missing answer; empty if nothing."""
         found = []
-        for name, pattern in (("nanoclaw.log", _ANY), ("nanoclaw.error.log", _CAUSES)):
-            log = self.host.run(["tail", "-c", str(_LOG), f"{self.project}/logs/{name}"]).stdout
-            lines = [line for line in _COLOURS.sub("", log).splitlines() if pattern.search(line)]
-            found += [f"{name}: {line.strip()[:_LINE]}" for line in dict.fromkeys(lines[-4:])]
+        for log, first in ((_MESSAGES, 0), (_ERRORS, self._errors_before)):
+            text = self.host.run(shell(_LOG_END, f"{self.project}/{log}", str(first + 1), str(_LOG))).stdout
+            lines = [line.strip()[:_LINE] for line in _COLOURS.sub("", text).splitlines() if line.strip()]
+            if log == _ERRORS:
+                lines = [line for line in lines if _CAUSES.search(line)]
+            found += [f"{log}: {line}" for line in dict.fromkeys(lines[-4:])]
         agents = self.host.run(shell(_AGENT_LOGS, self.host.facts().engine, self.slug), timeout=30).stdout
         found += [f"agent: {line[:_LINE]}" for line in agents.splitlines()[-4:]]
         return "\n".join(found)
@@ -260,7 +261,7 @@ class Installation:
     def remove(self) -> None:
         """Remove the service, the agents, the image and all files."""
         self.control.remove()
-        self.noted(shell(_REMOVE, self.host.facts().engine, self.slug, self.project), timeout=60)
+        self.host.run(shell(_REMOVE, self.host.facts().engine, self.slug, self.project), timeout=60)
         self.host.run(["rm", "-rf", "--", self.directory], timeout=60)
 
 

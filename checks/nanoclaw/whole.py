@@ -24,7 +24,7 @@ DROP_IN = ROOT / "examples" / "containers.conf.d" / "60-credential-gateway.conf"
 """The setting by which an agent reaches the proxy's port on the loopback of its host."""
 
 _CONTAINER_BOUND = 300.0  # seconds on ordinary hardware: the first container under keep-id copies the image
-_SERVICE_BOUND = 120.0  # seconds on ordinary hardware, most of them for compiling TypeScript
+_SERVICE_BOUND = 240.0  # seconds on ordinary hardware, most of them for compiling TypeScript
 _KIT = "/opt/nanoclaw-kit"
 
 
@@ -99,7 +99,7 @@ class WholeNanoclaw:
                 copy = ["cp", "-r", f"{_KIT}/nanoclaw", f"{_KIT}/bin", f"{_KIT}/lib", directory]
                 self.host.run_checked(copy, timeout=120, doing="copying nanoclaw")
             else:
-                self.host.unpack(directory, made.archive.read_bytes(), doing="unpacking nanoclaw")
+                self.host.unpack(directory, made.archive.read_bytes(), timeout=120, doing="unpacking nanoclaw")
         gateway = self.gateway(ctx)
         installation = Installation(
             self.host,

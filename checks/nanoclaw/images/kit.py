@@ -52,7 +52,7 @@ def ready(agent: Agent, run: Run, progress: Progress) -> Kit:
         if not cache_manifest.is_complete(directory):
             shutil.rmtree(directory, ignore_errors=True)
             disks.require_tools()
-            with progress.step(f"Installing the dependencies of {agent.name} (once, 2-5 minutes)"):
+            with progress.step(f"Installing the dependencies of {agent.name} (once, minutes)"):
                 _make(sources, images, directory, run, progress)
             for old in images.glob(f"kit-{agent.slug}-*"):
                 if old != directory and old.name.removeprefix(f"kit-{agent.slug}-").isalnum():
