@@ -11,6 +11,7 @@ import time
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -358,7 +359,7 @@ def test_what_the_probe_printed_and_can_not_be_decoded_is_the_hosts_problem(
     (fixtures / "injection").mkdir(parents=True)
     (fixtures / "injection" / "effect.sh").write_text(f"printf '{printed}'\n")
     monkeypatch.setattr(effect, "FIXTURES", fixtures)
-    with pytest.raises(HostProblem, match="what Podman printed can't be read"):
+    with pytest.raises(HostProblem, match="asking Podman what it applies printed something unexpected"):
         install.install(LocalHost(), dry_run=False)
     assert tree(home) == set()
 
@@ -544,12 +545,12 @@ def test_a_file_in_place_of_a_directory_is_named(home: Path) -> None:
 def test_an_interrupted_write_leaves_no_half_of_a_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The archive ends in the middle of the last file: none of them takes its place."""
     files = here().required
-    real = LocalHost.run_checked
+    real = LocalHost.ask
 
-    def cut(self: LocalHost, argv: list[str], *, stdin: bytes = b"", timeout: float = 20, doing: str = "") -> object:
-        return real(self, argv, stdin=stdin[: len(stdin) // 3], timeout=timeout, doing=doing)
+    def cut(self: LocalHost, argv: list[str], parse: Any, *, stdin: bytes = b"", doing: str = "") -> object:
+        return real(self, argv, parse, stdin=stdin[: len(stdin) // 3], doing=doing)
 
-    monkeypatch.setattr(LocalHost, "run_checked", cut)
+    monkeypatch.setattr(LocalHost, "ask", cut)
     with pytest.raises(HostProblem, match="writing the configuration"):
         install.place(LocalHost(), files)
     assert not [name for name in tree(home) if (home / name).is_file()]

@@ -74,6 +74,17 @@ def test_each_kind_of_thing_that_stays_is_named(account: FakeHost, run: str, lit
     assert left[:2] == [f"container 0123456789ab nanoclaw-{run}", f"file {litter}"]
 
 
+def test_the_name_of_a_file_is_one_line_whatever_it_contains(account: FakeHost, run: str, litter: Path) -> None:
+    watch = LeakDetector(account, run, exclusive=False)
+    watch.begin()
+    odd = litter.with_name(f"{litter.name}\n= mounts\nb")
+    odd.touch()
+    try:
+        assert watch.new() == [f"file {litter}?= mounts?b"]
+    finally:
+        odd.unlink()
+
+
 def test_what_goes_in_time_is_not_left(account: FakeHost, run: str) -> None:
     watch = LeakDetector(account, run, exclusive=False)
     watch.begin()

@@ -478,7 +478,7 @@ def test_image_formats(ctx: CaseContext) -> None:
 
 def architecture(ctx: CaseContext) -> str:
     """Docker's name of the host's architecture."""
-    machine = ctx.host.run_checked(["uname", "-m"], doing="reading the architecture").stdout.strip()
+    machine = ctx.host.ask(["uname", "-m"], str.strip, doing="reading the architecture")
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 

@@ -201,7 +201,7 @@ class CaseContext:
     def engine(self, *args: str) -> str:
         """The output of the engine's own command: the host's view, without the docker under test."""
         engine = self.facts.engine
-        return self.host.run_checked([engine, *args], doing=f"“{engine} {args[0]}”").stdout.strip()
+        return self.host.ask([engine, *args], str.strip, doing=f"“{engine} {args[0]}”")
 
     @property
     def files_of_root(self) -> str:

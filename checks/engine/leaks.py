@@ -44,7 +44,8 @@ echo "= subordinate ids"
 cat /etc/subuid /etc/subgid 2>/dev/null
 echo "= files"
 find /tmp /var/tmp /dev/shm "$runtime" "$store/volumes" "$store/networks" "$HOME/.config/cni/net.d" -mindepth 1 \
-    -maxdepth 4 -path "$runtime/systemd" -prune -o -user "$uid" -print ! -path "$runtime/*" -prune 2>/dev/null
+    -maxdepth 4 -path "$runtime/systemd" -prune -o -user "$uid" -print0 ! -path "$runtime/*" -prune 2>/dev/null |
+    tr '\n\0' '?\n' # a line for each, whatever its name
 if [ "$engine" = docker ]; then
     echo "= listed"
     docker ps -a --no-trunc --format 'container {{.ID}} {{.Names}}' # the reference: it owns its volumes and networks
@@ -102,13 +103,15 @@ class LeakDetector:
     def _list(self) -> frozenset[str]:
         facts = self._account.facts()
         argv = ["sh", "-s", _OURS, facts.engine, facts.graph_root]
-        output = self._account.run_checked(argv, stdin=_LIST.encode(), doing="listing processes and files").stdout
+        seen = self._account.ask(argv, self._found, stdin=_LIST.encode(), doing="listing processes and files")
+        if self._ignored_prefix:
+            seen = [line for line in seen if not line.startswith(f"file {self._ignored_prefix}")]
+        return frozenset(line for line in seen if self._exclusive or self._run in line)
+
+    def _found(self, output: str) -> list[str]:
         if _OURS not in output:  # it must list at least itself
             raise HostProblem(f"The processes of {self._account.name} can't be listed.", "Is pgrep (procps) installed?")
-        seen = found(output)
-        if self._ignored_prefix:
-            seen = (line for line in seen if not line.startswith(f"file {self._ignored_prefix}"))
-        return frozenset(line for line in seen if self._exclusive or self._run in line)
+        return list(found(output))
 
 
 def found(output: str) -> Iterator[str]:

@@ -160,7 +160,7 @@ def _pinned(
 def _configure(account: Host) -> None:
     facts = account.facts()
     # Podman reads drop-ins from 4.0 on; older versions read only containers.conf.
-    before_drop_ins = int(facts.version.split(".")[0]) < 4
+    before_drop_ins = facts.version.startswith(("1.", "2.", "3."))
     name = "containers.conf" if before_drop_ins else f"containers.conf.d/{_DROP_IN.name}"
     account.put(f"{facts.home}/{_SETTINGS}/{name}", _DROP_IN.read_bytes())
 

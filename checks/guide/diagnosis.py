@@ -327,7 +327,7 @@ def _container_without_client(host: HostSnapshot) -> str:
 
 @check("npm-ci-fails", "node_version=v18.19.0")
 def _node_too_old(host: HostSnapshot) -> str:
-    found = re.match(r"v(\d+)\.", host.first("node_version"))
+    found = re.match(r"v(\d{1,9})\.", host.first("node_version"))
     return f"Node.js is {host.first('node_version')}" if found and int(found[1]) < 20 else ""
 
 

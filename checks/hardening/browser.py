@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from checks.core.answers import Unreadable, understood
 from checks.core.bounded import parsed
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run
@@ -53,21 +55,32 @@ def browse(
 def parse(done: Completed, line: str, token: str, options: Sequence[str], arguments: Sequence[str]) -> BrowserStart:
     """Read the line that the program in the container printed of one start; it is empty if there is none."""
     try:
-        report: Mapping[str, Any] = parsed(line)
-    except ValueError:
-        report = {}
+        return understood(lambda answer: _result(answer, token, options, arguments), line)
+    except Unreadable as odd:
+        ended = f"the container ended with status {done.returncode}: {shown(done.stderr.strip())}"
+        failure = f"the container printed an invalid report: {odd}" if line else ended
+        return BrowserStart(
+            options=list(options), arguments=list(arguments), rendered=False, failure=failure,
+            seconds=round(done.seconds, 1),
+        )  # fmt: skip
+
+
+def _result(line: str, token: str, options: Sequence[str], arguments: Sequence[str]) -> BrowserStart:
+    """For ``understood``."""
+    report: Mapping[str, Any] = parsed(line)
+    seconds = float(report["seconds"])
+    if not math.isfinite(seconds):
+        raise ValueError("the time is not a number")
 
     def made(*, rendered: bool = False, sandbox: str = "", layers: str = "", failure: str = "") -> BrowserStart:
         return BrowserStart(
             options=list(options), arguments=list(arguments), rendered=rendered, sandbox=sandbox, layers=layers,
-            failure=failure, seconds=round(float(report.get("seconds", done.seconds)), 1),
+            failure=failure, seconds=round(seconds, 1),
         )  # fmt: skip
 
-    if not report:
-        return made(failure=f"the container ended with status {done.returncode}: {shown(done.stderr.strip())}")
     error = _error_line(str(report.get("stderr", "")))
     if report["timed_out"]:
-        return made(failure=f"no page within {report['seconds']:.0f} s: {error}")
+        return made(failure=f"no page within {seconds:.0f} s: {error}")
     if report["status"] != 0:
         return made(failure=f"Chromium ended with status {report['status']}: {error}")
     if report["text"] != token:

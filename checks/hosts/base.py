@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import posixpath
 import pwd
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import pexpect
 
 from checks.core import redaction
+from checks.core.answers import Unreadable, understood
 from checks.core.bounded import parsed
 from checks.core.errors import HostProblem
 from checks.hosts.interactive import Child, OutputLimitExceeded, spawn_interactive
 from checks.hosts.process import HEAD, Completed, Echo, Process, TimedOut
+
+T = TypeVar("T")
 
 _REPORTED = 600
 """Characters of a failed step's error that a message quotes."""
@@ -242,7 +247,15 @@ class Host(ABC):
         ``name`` is the prefix of its unpredictable name, see mktemp(1). Raises HostProblem if that fails.
         """
         argv = ["sh", "-c", _MAKE_PRIVATE, "sh", SHARED, name]
-        return self.run_checked(argv, doing=f"making a directory in {SHARED}").stdout.strip()
+
+        def path_in(answer: str) -> str:
+            path = answer.removesuffix("\n")
+            directory, made = posixpath.split(path)
+            if directory != SHARED or not made.startswith(f"{name}-"):
+                raise ValueError("it is not the path of a new directory")
+            return path
+
+        return self.ask(argv, path_in, doing=f"making a directory in {SHARED}")
 
     def remove_private_directories(self, name: str) -> bool:
         """Remove the account's directories that ``make_private_directory(name)`` made; whether all are gone.
@@ -253,12 +266,45 @@ class Host(ABC):
 
     def read(self, path: str) -> bytes:
         """The content of a file there. Raises HostProblem if it can't be read."""
-        return self.run_checked(["cat", path], doing=f"reading {path}").stdout_bytes
+        return self._checked(["cat", path], doing=f"reading {path}").stdout_bytes
 
     def run_checked(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 20, doing: str = "a step of the run"
+    ) -> None:
+        """Run a step that succeeds on every usable host. Raises HostProblem if it fails; ``doing`` names the step.
+
+        What it prints is not returned: see ``ask``.
+        """
+        self._checked(argv, stdin=stdin, timeout=timeout, doing=doing)
+
+    def ask(
+        self,
+        argv: Sequence[str],
+        parse: Callable[[str], T],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 20,
+        doing: str = "a step of the run",
+    ) -> T:
+        """Run a step like ``run_checked``; what ``parse`` makes of its output.
+
+        Raises HostProblem if the step fails, and for any output that can't be parsed.
+        """
+        return self.understood(self._checked(argv, stdin=stdin, timeout=timeout, doing=doing).stdout, parse, doing)
+
+    def understood(self, answer: str, parse: Callable[[str], T], doing: str) -> T:
+        """What ``parse`` makes of an answer of this host's. Raises HostProblem for one that can't be parsed."""
+        try:
+            return understood(parse, answer)
+        except Unreadable as error:
+            raise HostProblem(
+                f"On {self.name}, {doing} printed something unexpected: {error}.",
+                "Check what the login scripts and the commands of this account print.",
+            ) from error
+
+    def _checked(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 20, doing: str = "a step of the run"
     ) -> Completed:
-        """Run a step that succeeds on every usable host. Raises HostProblem if it fails; ``doing`` names the step."""
         try:
             done = self.run(argv, stdin=stdin, timeout=timeout)
         except TimedOut as error:
@@ -281,7 +327,7 @@ class Host(ABC):
     def facts(self) -> Facts:
         """The host's facts, asked once."""
         if self._facts is None:
-            self._facts = parse_facts(self.run_checked(["sh", "-c", _FACTS], doing="reading the host's facts").stdout)
+            self._facts = self.ask(["sh", "-c", _FACTS], parse_facts, doing="reading the host's facts")
         return self._facts
 
     def _bounded(
@@ -294,31 +340,27 @@ class Host(ABC):
 
 
 def parse_facts(text: str) -> Facts:
-    """Parse the ``key=value`` lines that the host's shell printed. Raises HostProblem for other text."""
+    """Parse the ``key=value`` lines that the host's shell printed. For ``Host.ask``."""
     found = pairs(text)
     info: dict[str, Any] = {}
     with contextlib.suppress(ValueError):
         value = parsed(found.get("info", ""))
         info = value if isinstance(value, dict) else {}
     engine = found.get("engine", "")
-    try:
-        return Facts(
-            kernel=found.get("kernel", ""),
-            distribution=found.get("distribution", ""),
-            uid=int(found.get("uid", -1)),
-            gid=int(found.get("gid", -1)),
-            home=found.get("home", ""),
-            cpus=int(found.get("cpus") or 0),
-            cgroups=found.get("cgroups", ""),
-            init=found.get("init", ""),
-            docker=found.get("docker", ""),
-            engine=engine,
-            **(_of_docker(info) if engine == "docker" else _of_podman(info)),
-        )
-    except (AttributeError, TypeError, ValueError) as error:
-        raise HostProblem(
-            f"The host's facts can't be parsed: {error}.", "Check the output of “podman info”."
-        ) from error
+    values = {
+        "kernel": found.get("kernel", ""),
+        "distribution": found.get("distribution", ""),
+        "uid": int(found["uid"]),
+        "gid": int(found["gid"]),
+        "home": found.get("home", ""),
+        "cpus": int(found.get("cpus") or 0),
+        "cgroups": found.get("cgroups", ""),
+        "init": found.get("init", ""),
+        "docker": found.get("docker", ""),
+        "engine": engine,
+        **(_of_docker(info) if engine == "docker" else _of_podman(info)),
+    }
+    return msgspec.convert(values, Facts)  # checks the types of what the engine printed
 
 
 def pairs(text: str) -> dict[str, str]:

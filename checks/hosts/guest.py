@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+
+import msgspec
 
 from checks.core import cache_manifest, tools
 from checks.core.bounded import read_json
@@ -128,8 +131,14 @@ class Guest:
 
     def load_facts(self, file: Path) -> None:
         """Load the facts that ``save_facts`` saved."""
-        for account, facts in zip(self.members, read_json(file), strict=True):
-            account.remember(Facts(**facts))
+        try:
+            saved = msgspec.convert(read_json(file), list[Facts])
+            for account, facts in zip(self.members, saved, strict=True):
+                account.remember(facts)
+        except ValueError as error:
+            raise HostProblem(
+                f"The saved state of {self.recipe.name} can't be read: {error}.", "Remove it: invoke clean --cache"
+            ) from error
 
     def attach_disk(self, disk: Path, label: str, directory: str) -> None:
         """Attach a disk and mount its file system, found by label, read-only on ``directory``."""
@@ -296,5 +305,5 @@ def _forget_older(recipe: Recipe) -> None:
 
 
 def _qemu_version() -> str:
-    output = tools.run(["qemu-system-x86_64", "--version"]).stdout
-    return output.split("version ", 1)[-1].split()[0].split("(")[0] or "unknown"
+    found = re.search(r"version ([^\s(]+)", tools.run(["qemu-system-x86_64", "--version"]).stdout)
+    return found[1] if found else "unknown"

@@ -35,7 +35,7 @@ def unusable(host: Host) -> str:
 
 
 def _reasons(host: Host) -> Iterator[str]:
-    found = pairs(host.run_checked(["sh", "-c", _SCRIPT], doing="looking for docker").stdout)
+    found = host.ask(["sh", "-c", _SCRIPT], pairs, doing="looking for docker")
     if missing := {"uid", "docker", "podman"} - found.keys():
         raise HostProblem(f"{host.name} did not print {', '.join(sorted(missing))}.")
     if found["uid"] == "0":

@@ -130,7 +130,7 @@ class SshHost(Host):
         with _ended_after(process, _FORWARD_TIMEOUT):
             while len(printed) < _MOST_PRINTED and (line := process.stderr.readline(_MOST_PRINTED)):
                 printed += line
-                if found := re.match(r"Allocated port (\d+) for remote forward", line):
+                if found := re.match(r"Allocated port (\d{1,5}) for remote forward", line):
                     return int(found[1])
         raise HostProblem(
             f"{self.name} forwards no port to this machine: {printed.strip()[-300:]}",

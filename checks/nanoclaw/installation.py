@@ -256,7 +256,7 @@ class Installation:
         """The names of this installation's agent containers."""
         engine = self.host.facts().engine
         listed = [engine, "ps", *([] if running else ["-a"]), "--filter", f"label=nanoclaw-install={self.slug}"]
-        return self.host.run_checked([*listed, "--format", "{{.Names}}"], doing=f"“{engine} ps”").stdout.split()
+        return self.host.ask([*listed, "--format", "{{.Names}}"], str.split, doing=f"“{engine} ps”")
 
     def remove(self) -> None:
         """Remove the service, the agents, the image and all files."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import secrets
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from checks.core.answers import Unreadable, fields, understood
 from checks.core.archive import Member, pack
 from checks.core.bounded import parsed
 from checks.core.errors import HostProblem, WrongUsage
@@ -145,11 +145,7 @@ def _effect(host: Host, found: Account, files: _Files | None, carrier: Sequence[
             done = host.run([*carrier, *shell(script, *argv)], stdin=stdin, timeout=_TIMEOUT)
         except TimedOut as late:
             return Effect(None, None, f"timed out after {late.timeout:g} s")
-    reported = dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
-    try:
-        values = {key: base64.b64decode(value).decode(errors="replace") for key, value in reported.items()}
-    except ValueError as error:
-        raise HostProblem(f"On {host.name}, what Podman printed can't be read: {error}.") from error
+    values = host.understood(done.stdout, _values, "asking Podman what it applies")
     if files is not None and "error" in values:  # the user knows the original of a copy
         copy = f"{directory}/config/containers"
         values["error"] = values["error"].replace(copy, settings_directory(found.home))
@@ -163,12 +159,18 @@ def _effect(host: Host, found: Account, files: _Files | None, carrier: Sequence[
     if "started" in values:
         try:
             seen_inside = container_state.parse(values.get("inside", ""))
-        except ValueError as error:
+        except Unreadable as error:
             reason = str(error)
     if values.get("handed"):
-        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, WrongUsage):
-            oci_config = of_config(parsed(values["handed"]))
+        with contextlib.suppress(Unreadable, WrongUsage):
+            oci_config = understood(of_config, values["handed"])
     return Effect(seen_inside, oci_config, reason or "no reason given")
+
+
+def _values(answer: str) -> dict[str, str]:
+    """The values that effect.sh printed, by key; other lines are skipped. For ``Host.understood``."""
+    lines = [line for line in answer.splitlines() if "\t" in line]
+    return {key: value.decode(errors="replace") for key, value in fields("\n".join(lines))}
 
 
 @contextlib.contextmanager
@@ -193,11 +195,9 @@ def _tail(text: str) -> str:
     return flat if len(flat) <= _SAID else f"… {flat[-_SAID:]}"
 
 
-def of_config(config: Mapping[str, Any]) -> ContainerState:
-    """A container as its config.json describes it (OCI runtime specification).
-
-    Raises ValueError, KeyError, TypeError or AttributeError for anything else.
-    """
+def of_config(text: str) -> ContainerState:
+    """A container as its config.json describes it (OCI runtime specification). For ``understood``."""
+    config: Mapping[str, Any] = parsed(text)
     process, linux = config["process"], config["linux"]
     resources = linux.get("resources") or {}
     cpu = resources.get("cpu") or {}

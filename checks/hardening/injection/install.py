@@ -280,7 +280,7 @@ def place(host: Host, files: Sequence[File]) -> WrittenFiles:
     outer_first = sorted(above, key=lambda directory: directory.count("/") if directory != "/" else 0)
     paths = [file.path for file in files]
     made = _files(host, "place", outer_first, paths, stdin=archive, doing="writing the configuration")
-    return WrittenFiles(host, files, made.splitlines())
+    return WrittenFiles(host, files, made)
 
 
 def remove(host: Host, found: Account, paths: Sequence[str]) -> str:
@@ -297,9 +297,10 @@ def remove(host: Host, found: Account, paths: Sequence[str]) -> str:
 
 def _files(
     host: Host, action: str, directories: Sequence[str], paths: Sequence[str], *, stdin: bytes = b"", doing: str
-) -> str:
+) -> list[str]:
+    """Run an action of files.sh; the lines that it prints."""
     argv = _script(action, str(len(directories)), *directories, *paths)
-    return host.run_checked(argv, stdin=stdin, doing=doing).stdout
+    return host.ask(argv, str.splitlines, stdin=stdin, doing=doing)
 
 
 def _script(*argv: str) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from checks.core.answers import decoded, fields
 from checks.core.bounded import parsed_toml
 from checks.core.errors import HostProblem, WrongUsage
 from checks.engine.docker import shell
@@ -149,26 +150,30 @@ class Account:
 
 def read_account(host: Host) -> Account:
     """Read the state of an account. Raises HostProblem if it does not answer."""
+    argv = shell(_LOOK, str(LARGEST))
+    return host.ask(argv, lambda answer: account_in(answer, host.name), doing="reading its container configuration")
+
+
+def account_in(answer: str, host: str) -> Account:
+    """The account that the output of ``_LOOK`` describes. For ``Host.ask``; raises HostProblem for unusable files."""
     reported: dict[str, str] = {}
     files: dict[str, bytes] = {}
-    argv = shell(_LOOK, str(LARGEST))
-    for line in host.run_checked(argv, doing="reading its container configuration").stdout.splitlines():
-        key, _, value = line.partition("\t")
+    for key, value in fields(answer):
         if key.startswith("file "):
-            files[os.fsdecode(base64.b64decode(key.removeprefix("file ")))] = base64.b64decode(value)
+            files[os.fsdecode(decoded(key.removeprefix("file ")))] = value
         else:
-            reported[key] = os.fsdecode(base64.b64decode(value))
+            reported[key] = os.fsdecode(value)
     if "odd" in reported:
-        raise HostProblem(
-            f"On {host.name}, {reported['odd']} is a pipe or a socket: Podman can't read it.", "Remove it."
-        )
+        raise HostProblem(f"On {host}, {reported['odd']} is a pipe or a socket: Podman can't read it.", "Remove it.")
     for path, data in files.items():
         if len(data) > LARGEST:
-            raise HostProblem(f"On {host.name}, {path} has more than {LARGEST} bytes.", "Shorten or remove it.")
+            raise HostProblem(f"On {host}, {path} has more than {LARGEST} bytes.", "Shorten or remove it.")
+    if not re.fullmatch(r"(\d+ \S+)?", reported["owner"], re.ASCII):
+        raise ValueError("the owner of the home is not a uid and a name")
     last = "." if configuration.drop_in_name(reported["version"]) == OLD_FILE else "containers.conf.d"
     locked = reported.get("locked nanoclaw-hardening") or reported.get(f"locked {last}", "")
     return Account(
-        host=host.name, uid=int(reported["uid"]), user=reported["user"], home=reported["home"], owner=reported["owner"],
+        host=host, uid=int(reported["uid"]), user=reported["user"], home=reported["home"], owner=reported["owner"],
         xdg_directory=reported["elsewhere"], own=_variables(reported["own"]),
         services=_variables(reported["services"]) if "services" in reported else None, version=reported["version"],
         controllers=tuple(reported.get("controllers", "").split()), locked=locked, files=files,

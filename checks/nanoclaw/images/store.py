@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -106,7 +107,11 @@ class Store:
 
     def size(self) -> int:
         """Bytes on disk."""
-        return int(self._run("du", "-s", "-B1", str(self.directory)).stdout.split()[0])
+        done = self._run("du", "-s", "-B1", str(self.directory))
+        found = re.match(r"(\d{1,18})\s", done.stdout)
+        if not found:
+            raise HostProblem(f"The size of {self.directory} can't be read: {done.stderr.strip() or 'no output'}.")
+        return int(found[1])
 
     def write_disk(self, label: str, uid: int, subordinate: int, disk: Path) -> None:
         """Write the store to a new ext4 disk, for the guest's account ``uid``.
