@@ -26,10 +26,11 @@ LONGEST_RUNROOT = 50
 
 
 def install(directory: Path) -> None:
-    """Put it there under its name."""
-    program = directory / "podman"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {__file__} "$@"\n')
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    """Put it there under its name, with the shim."""
+    for name, command in (("podman", f"{sys.executable} {__file__}"), ("docker", f"{directory}/podman")):
+        program = directory / name
+        program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
 
 def main(argv: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import os
+import re
 import subprocess
 import threading
 import time
@@ -281,11 +282,30 @@ def test_what_has_no_effect_once_it_is_in_place_is_taken_back(
     assert "In force" not in capsys.readouterr().out
 
 
+def replace_docker(home: Path, script: str) -> None:
+    (home.parent / "bin" / "docker").write_text(f"#!/bin/sh\n{script}\n")
+
+
+def test_a_docker_that_reads_another_configuration_is_not_in_force(home: Path, tmp_path: Path) -> None:
+    replace_docker(home, f'XDG_CONFIG_HOME={tmp_path} exec "${{0%/*}}/podman" "$@"')
+    with pytest.raises(HostProblem, match=r"through .*/docker"):
+        install.install(LocalHost(), dry_run=False)
+    assert not list(settings(home).rglob("*.conf"))
+
+
+def test_another_docker_is_not_claimed_to_be_hardened(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    replace_docker(home, 'echo "Docker version 26.1.5"')
+    assert install.install(LocalHost(), dry_run=False) == Exit.OK
+    output = capsys.readouterr().out
+    assert "Not checked through docker, which nanoclaw calls" in output
+    assert "In force from the next container of podman on" in output
+
+
 def test_installed_and_no_longer_in_force_is_not_reported_as_in_force(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert install.install(LocalHost(), dry_run=False) == Exit.OK
-    assert "In force from the next container on" in capsys.readouterr().out
+    assert re.search("In force from the next container of .*/docker on", capsys.readouterr().out)
     write(home, "containers.conf.d/99-mine.conf", "[engine]\nhooks_dir = []\n")
     for dry_run in (True, False):
         with pytest.raises(HostProblem, match="left unchanged"):

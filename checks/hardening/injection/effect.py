@@ -107,16 +107,17 @@ def check_staged(host: Host, found: Account, required: Settings) -> EffectCheck:
 
 
 def _check(host: Host, found: Account, required: Settings, files: _Files | None) -> EffectCheck:
-    """Check in this environment, without its variables of Podman's, and in that of the account's services.
+    """Check in this environment, without its variables of Podman's, through docker, and as the account's services.
 
     The first that fails. A variable of one shell may do what a file does not, and nanoclaw's service lacks it.
     """
     contexts: list[tuple[str, Sequence[str]]] = [("", ())]
+    names = [each.partition("=")[0] for each in found.own]
+    without = ["env", *(f"--unset={name}" for name in names)]
     if found.own:
-        names = [each.partition("=")[0] for each in found.own]
-        contexts.append(
-            (f"without {', '.join(names)} of this environment: ", ["env", *(f"--unset={name}" for name in names)])
-        )
+        contexts.append((f"without {', '.join(names)} of this environment: ", without))
+    if found.has_shim:
+        contexts.append((f"through {found.docker}: ", [*without, "NANOCLAW_HARDENING_ENGINE=docker"]))
     if found.services_differ:
         contexts.append(("as a service of the user's systemd: ", _AS_SERVICE))
     for context, carrier in contexts:

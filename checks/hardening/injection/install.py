@@ -13,7 +13,7 @@ from pexpect.popen_spawn import PopenSpawn
 
 from checks.core.archive import Member, pack
 from checks.core.errors import Exit, HostProblem
-from checks.core.paths import FIXTURES
+from checks.core.paths import FIXTURES, GUIDE
 from checks.core.terminal import say
 from checks.engine.docker import shell
 from checks.hardening.injection import effect
@@ -117,11 +117,16 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
             "pids” delegates the controllers (docs/TROUBLESHOOTING.md)."
         )
     _report(verdict, outcome)
+    if not found.has_shim:
+        what = f"{found.docker} is not Podman's shim" if found.docker else "there is no docker on PATH"
+        say(f"Not checked through docker, which nanoclaw calls: {what} ({GUIDE}#docker-is-not-the-shim).")
     if dry_run and outcome.due:
         say(f"--dry-run: no file was written on {found.host}.")
         return Exit.OK
+    engine = found.docker if found.has_shim else "podman"
+    in_force = f"In force from the next container of {engine} on"
     say(
-        f"{'Not seen in force' if verdict.effect.inside is None else 'In force from the next container on'}. "
+        f"{'Not seen in force' if verdict.effect.inside is None else in_force}. "
         'userns = "keep-id" applies to every container of this user, the rest only to nanoclaw\'s agents (the scoped '
         "way: docs/SECURITY.md). Check it in an agent's container: invoke inject --check"
     )

@@ -44,6 +44,12 @@ say own "$(env | grep -E "$about" | sort)"
     say services "$(printf '%s\n' "$services" | grep -E "$about" | sort)"
 # Some Podman does not even tell its version where a file of its configuration is broken: here it reads none.
 say version "$(CONTAINERS_CONF=/dev/null podman --version 2>/dev/null | sed 's/.* //')"
+# nanoclaw calls docker, whichever is first on PATH.
+if docker=$(command -v docker 2>/dev/null); then
+    say docker "$docker"
+    printed=$(CONTAINERS_CONF=/dev/null timeout 15 docker --version 2>/dev/null | head -c 400)
+    case $printed in *podman*) say shim yes ;; esac
+fi
 services=user.slice/user-$(id -u).slice/user@$(id -u).service
 own=$(sed -n 's/^0:://p' /proc/self/cgroup)
 for group in "$services" "$own"; do
@@ -85,6 +91,10 @@ class Account:
     """The same in the environment of the account's services; None without a systemd user instance."""
     version: str
     """Podman's."""
+    docker: str
+    """The path of the docker command; empty if there is none."""
+    has_shim: bool
+    """Whether that is Podman under the name of docker."""
     controllers: tuple[str, ...]
     """The cgroup controllers that the account may use."""
     locked: str
@@ -176,6 +186,7 @@ def account_in(answer: str, host: str) -> Account:
         host=host, uid=int(reported["uid"]), user=reported["user"], home=reported["home"], owner=reported["owner"],
         xdg_directory=reported["elsewhere"], own=_variables(reported["own"]),
         services=_variables(reported["services"]) if "services" in reported else None, version=reported["version"],
+        docker=reported.get("docker", ""), has_shim=bool(reported.get("shim")),
         controllers=tuple(reported.get("controllers", "").split()), locked=locked, files=files,
     )  # fmt: skip
 
