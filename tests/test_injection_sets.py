@@ -134,10 +134,39 @@ def test_keep_id_that_the_environment_undoes_is_missing(starter: dict[str, str])
     assert 'Missing: userns = "keep-id" in effect' in start({**starter, "PODMAN_USERNS": "host"})
 
 
-def test_a_docker_that_prints_without_end_is_another_docker(starter: dict[str, str]) -> None:
+def test_a_docker_that_prints_without_end_is_missing(starter: dict[str, str]) -> None:
     program = Path(starter["PATH"].partition(":")[0]) / "docker"
     program.write_text("#!/bin/sh\nexec yes docker\n")
-    assert "is another docker" in start(starter)
+    assert "Missing: a docker that works; docker --version exits with status" in start(starter)
+
+
+def test_a_broken_configuration_of_podman_is_named_and_not_taken_for_another_docker(starter: dict[str, str]) -> None:
+    drop_in(starter, "50 mine.conf", "[containers")
+    file = f"{starter['HOME']}/.config/containers/containers.conf.d/50 mine.conf"
+    message = f'level=error msg="reading: decode configuration {file}: toml: x"'
+    (Path(starter["HOME"]) / "fails").write_text(message)
+    shim = Path(starter["PATH"].partition(":")[0]) / "docker"
+    shim.write_text('#!/bin/sh\nexec podman "$@"\n')
+    printed = start(starter)
+    assert "another docker" not in printed
+    assert re.search("Missing: a Podman that works; podman info prints: .*level=error", printed)
+    assert "Missing: a docker" not in printed
+    if '"' not in file:  # the end of a name, where a message quotes it
+        (hint,) = re.findall(r"correct the file (.*), or move it away; see docs", printed)
+        assert shlex.split(hint) == [file]
+
+
+@pytest.mark.parametrize(
+    ("docker", "told"),
+    [
+        ("echo Docker version 28.2.2, build e6534b4", "docker is Docker's own client"),
+        ("echo hello", "docker is another docker; it prints: hello"),
+        ("echo no >&2; exit 7", "Missing: a docker that works; docker --version exits with status 7 and prints: no"),
+    ],
+)
+def test_what_docker_is_instead_of_the_shim_is_told(starter: dict[str, str], docker: str, told: str) -> None:
+    (Path(starter["PATH"].partition(":")[0]) / "docker").write_text(f"#!/bin/sh\n{docker}\n")
+    assert told in start(starter)
 
 
 def test_what_podman_prints_can_do_nothing_to_the_terminal(starter: dict[str, str]) -> None:

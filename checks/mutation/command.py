@@ -20,7 +20,7 @@ from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_file
 from checks.core.paths import DEFAULT_GUEST
 from checks.core.progress import Progress
-from checks.core.selection import selected
+from checks.core.selection import selected, selection
 from checks.core.terminal import say
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
@@ -104,6 +104,8 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
         rows = [(each.name, each.description, ", ".join(each.cases)) for each in mutations]
         say(tabulate(rows, headers=("Mutation", "What docker does", "Cases that must detect it")))
         return Exit.OK
+    if options.only:
+        progress.say(selection([each.name for each in mutations], len(known), kind="mutations"))
     began = time.monotonic()
     with run_directories.new_run() as run, prepared(options.host, None, run, progress) as ready:
         provenance = Provenance(options.host, ready.profile, ready.host.facts())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 import time
 from abc import ABC, abstractmethod
@@ -28,6 +29,8 @@ _ANSWERED_BOUND = 20.0  # seconds on ordinary hardware after the request to the 
 _COMPLETED_BOUND = 10.0  # seconds on ordinary hardware from a completed message to its answer; typically 0.01
 _END_BOUND = 20.0  # seconds on ordinary hardware; typically 1 to 2
 _POLL = 0.2
+_NOT_CREATED = 125
+"""The exit status of ``docker run`` if docker itself fails, for example at an unknown flag."""
 _LARGEST_DATABASE = 8 * 2**20  # bytes; it has a few messages
 
 ENTRIES = {
@@ -75,6 +78,16 @@ class Question:
     def env_file(self) -> str:
         """The same as an environment file."""
         return "".join(f"{key}={value}\n" for key, value in self.secrets.items())
+
+
+class Refused(Mismatch):
+    """Docker or its OCI runtime refused to start the agent's container."""
+
+    def __init__(self, mismatch: Mismatch, done: Completed) -> None:
+        super().__init__(mismatch.expected, mismatch.got, fix=mismatch.fix)
+        self.by_runtime = done.returncode != _NOT_CREATED
+        """Whether the command line was accepted, and the container could not be started."""
+        self.reported = " ".join(last_output(done).split())
 
 
 class RunningAgent(ABC):
@@ -131,7 +144,10 @@ class RunningAgent(ABC):
         """The Mismatch of an agent that does not answer."""
         done = self.client.so_far()
         ended = "is still running" if self.client.running() else f"exited with status {done.returncode}"
-        return self.failure("an answer from the agent", f"no answer; docker {ended}", done)
+        mismatch = self.failure("an answer from the agent", f"no answer; docker {ended}", done)
+        if not self.client.running() and _refused(done):
+            return Refused(mismatch, done)
+        return mismatch
 
     def failure(self, expected: str, got: str, done: Completed) -> Mismatch:
         """The Mismatch of an agent that fails, with its stderr and debug log."""
@@ -222,6 +238,13 @@ class DatabasesAgent(RunningAgent):
         stopped = self.ctx.docker("stop", "-t", "1", self.name, timeout=30)
         expect(stopped.returncode == 0, "“docker stop -t 1” to exit with status 0", stopped.stderr.strip())
         return self.ended("docker stop")
+
+
+def _refused(done: Completed) -> bool:
+    """Whether no container ran. Programs in a container may exit with 126 and 127 too."""
+    if done.returncode == _NOT_CREATED:
+        return True
+    return done.returncode in (126, 127) and re.search(r"OCI runtime|\b(crun|runc)\b", done.stderr) is not None
 
 
 def last_output(done: Completed) -> str:
