@@ -57,6 +57,7 @@ def test_what_was_there_before_is_not_left(account: FakeHost, run: str, litter: 
 
 def test_the_network_s_own_files_are_not_left(account: FakeHost, run: str) -> None:
     watch = LeakDetector(account, run, exclusive=True)
+    watch.begin()
     networks = Path(account.facts().store) / "networks"
     for name in ("ipam.db", "netavark.lock", "aardvark.lock", "aardvark-dns", f"{run}.json"):
         (networks / name).touch()
