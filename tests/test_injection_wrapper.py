@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from checks.hardening.injection.configuration import wrapper
-from checks.nanoclaw import contract
+from checks.nanoclaw import contract, session_driver
 
 ADDED = ["--userns=keep-id", "--tmpfs", "/tmp:rw,size=512m"]
 
@@ -41,6 +41,12 @@ def docker(path: str, *words: str) -> list[str]:
 def test_nanoclaws_own_invocation_gets_the_options(path: str) -> None:
     args = contract.run_streams(name="nanoclaw-a-1", zone="Etc/UTC", uid=1500, gid=1500, mounts=[], image="i").words
     assert docker(path, *args) == ["run", *ADDED, *args[1:]]
+
+
+def test_the_invocation_of_nanoclaw_2_2_gets_the_options(path: str) -> None:
+    key = session_driver.SessionKey("slug", "ag-1", "sess-1")
+    args = session_driver.create(key, folder="a", started="n", zone="UTC", uid=1500, gid=1500, image="i").words
+    assert docker(path, *args) == ["create", *ADDED, *args[1:]]
 
 
 @pytest.mark.parametrize("name", [["--name", "nanoclaw-v2-a-1"], ["--name=nanoclaw-a-1"]])

@@ -55,6 +55,15 @@ def test_what_was_there_before_is_not_left(account: FakeHost, run: str, litter: 
     assert watch.new() == []
 
 
+def test_the_network_s_own_files_are_not_left(account: FakeHost, run: str) -> None:
+    watch = LeakDetector(account, run, exclusive=True)
+    watch.begin()
+    networks = Path(account.facts().store) / "networks"
+    for name in ("ipam.db", "netavark.lock", "aardvark.lock", "aardvark-dns", f"{run}.json"):
+        (networks / name).touch()
+    assert [line for line in watch.new() if line.startswith("network ")] == [f"network {run}.json"]
+
+
 def test_each_kind_of_thing_that_stays_is_named(account: FakeHost, run: str, litter: Path) -> None:
     watch = LeakDetector(account, run, exclusive=False)
     watch.begin()

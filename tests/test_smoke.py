@@ -13,11 +13,11 @@ import pytest
 from checks.core.errors import Exit
 from checks.core.run_directories import Run
 from checks.engine.case_context import RunScope
-from checks.engine.prepared_host import AS_IT_IS, PreparedHost
+from checks.engine.prepared_host import AS_IS, PreparedHost
 from checks.hosts import base
 from checks.nanoclaw import smoke
 from checks.nanoclaw.agent import stub_agent
-from checks.nanoclaw.contract import Design
+from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.running import Question
 from checks.nanoclaw.service import Conversation
 from tests.fakes import FakeHost
@@ -34,7 +34,7 @@ ANSWER = '---NANOCLAW_OUTPUT_START---{"status":"success","result":"yes"}---NANOC
 REFUSED = 'case "$1" in run) echo "Error: short-name did not resolve" >&2; exit 125 ;; esac'
 
 
-@pytest.fixture(params=list(Design))
+@pytest.fixture(params=list(AgentProtocol))
 def ask(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run the smoke test with these flags, where docker is this script."""
     monkeypatch.setattr(base, "SHARED", str(tmp_path))
@@ -43,7 +43,7 @@ def ask(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     def asked(docker: str, *flags: str) -> Exit:
         host = FakeHost(tmp_path, {"docker": docker, "podman": "exit 0"}).pretend()
         (tmp_path / "bin" / "answer").write_text(ANSWER)
-        ready = PreparedHost(host, AS_IT_IS, RunScope("run", "run"), Run("run", tmp_path, tmp_path))
+        ready = PreparedHost(host, AS_IS, RunScope("run", "run"), Run("run", tmp_path, tmp_path))
         question = Question("what?", "yes", Conversation("key", "yes"))
         handle: Any = SimpleNamespace(agent=agent, image=lambda ctx: "image", question=lambda ctx: question)
 

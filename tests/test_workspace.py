@@ -50,6 +50,15 @@ def test_the_agents_source_can_be_another_one(ctx: CaseContext) -> None:
     assert Path(source, "index.ts").read_text() == "console.log(1)"
 
 
+def test_an_agent_of_2_0_has_the_mounts_that_its_host_gives_it(ctx: CaseContext) -> None:
+    place = workspace.for_databases(ctx, stub_agent()[AgentProtocol.DATABASES], prompt="?")
+    assert targets(place) == [
+        "/workspace", "/workspace/agent", "/workspace/agent/container.json:ro", "/workspace/agent/CLAUDE.md:ro",
+        "/workspace/agent/.claude-fragments:ro", "/app/CLAUDE.md:ro", "/home/node/.claude", "/app/src:ro",
+        "/app/skills:ro",
+    ]  # fmt: skip
+
+
 def test_a_message_waits_in_the_inbound_database(ctx: CaseContext) -> None:
     place = workspace.for_databases(ctx, stub_agent()[AgentProtocol.DATABASES], prompt="Who?")
     with sqlite3.connect(place.path(f"{place.exchange}/inbound.db")) as database:
@@ -80,7 +89,7 @@ def test_answers_are_read_from_a_copy_of_the_outbound_database(ctx: CaseContext)
 def test_what_the_engine_makes_inside_a_mount_is_known(ctx: CaseContext) -> None:
     place = workspace.for_databases(ctx, stub_agent()[AgentProtocol.DATABASES], prompt="?")
     session = place.path(place.exchange)
-    assert {f"{session}/agent", f"{session}/global", f"{session}/group"} <= place.mount_points()
+    assert {f"{session}/agent", f"{session}/group"} <= place.mount_points()
 
 
 def test_a_copied_program_can_still_be_run(ctx: CaseContext, tmp_path: Path) -> None:

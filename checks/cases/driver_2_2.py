@@ -392,11 +392,12 @@ class Lockdown:
         expect_run(ctx.docker(create_network(self.network, options=["--internal"])))
         expect_run(ctx.docker(create_network(self.own)))
         script = f"mkdir /tmp/web; echo {self.word} > /tmp/web/index.html; exec httpd -f -p 10255 -h /tmp/web"
-        ctx.start_unrelated(self.gateway, f"--network={self.own}", script=script)
+        options = ["-d", "--name", self.gateway, "--network", self.own]
+        expect_run(ctx.docker(run(ctx.probe, "sh", "-c", script, options=options), timeout=40))
 
     def remove(self) -> None:
         """Remove the gateway and both networks."""
-        self.ctx.remove_unrelated()
+        expect_run(self.ctx.docker("rm", "--force", self.gateway, timeout=40))
         for network in (self.network, self.own):
             expect_run(self.ctx.docker("network", "rm", network))
 

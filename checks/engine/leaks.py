@@ -17,9 +17,11 @@ _TIMEOUT = 5.0  # seconds, times the slowness: an engine cleans up after a conta
 _POLL = 0.3
 # Files that an engine or a session keeps: the directory of build caches (emptied with the images); a directory that
 # Podman 3.0 leaves for each container until the next boot; crun's compiled seccomp filters, one for each set of
-# capabilities; the message bus that systemd starts on demand. And the store's bind mount onto itself.
+# capabilities; the files that netavark and its DNS server keep with the networks; the message bus that systemd starts
+# on demand. And the store's bind mount onto itself.
 _LASTING = re.compile(
     r"(?:/var)?/tmp/buildah-cache(-\d+)?|/run/user/\d+/(libpod/tmp/socket/|crun/\.cache/seccomp/|dbus-1).*"
+    r"|.*/networks/(ipam\.db|netavark\.lock|aardvark\.lock|aardvark-dns)"
 )
 _PASSING = ("sshd", "(sd-pam)", "pgrep ", "/lib/systemd/", "/usr/lib/systemd/", "/usr/bin/dbus-daemon ")
 """The first words of processes that serve the connection and the account's session."""

@@ -179,7 +179,7 @@ def for_databases(ctx: CaseContext, agent: Agent, *, prompt: str) -> Workspace:
     tree = Tree()
     group, sessions = f"{PROJECT}/groups/{GROUP}", f"{PROJECT}/data/v2-sessions/{AGENT_GROUP}"
     session, claude, container = f"{sessions}/{SESSION}", f"{sessions}/.claude-shared", f"{PROJECT}/container"
-    tree.directory(f"{session}/outbox", f"{group}/.claude-fragments", f"{PROJECT}/groups/global", f"{claude}/skills")
+    tree.directory(f"{session}/outbox", f"{group}/.claude-fragments", f"{claude}/skills")
     tree.file(f"{group}/container.json", json.dumps({
         "mcpServers": {}, "packages": {"apt": [], "npm": []}, "additionalMounts": [], "skills": [],
         "provider": "claude", "groupName": GROUP, "assistantName": "Andy", "agentGroupId": AGENT_GROUP,
@@ -187,7 +187,6 @@ def for_databases(ctx: CaseContext, agent: Agent, *, prompt: str) -> Workspace:
     tree.file(f"{group}/CLAUDE.md", "# Andy\n")
     tree.file(f"{group}/.claude-fragments/core.md", "# Core\n")
     tree.file(f"{group}/CLAUDE.local.md", "")
-    tree.file(f"{PROJECT}/groups/global/CLAUDE.md", "# Global memory\n")
     tree.file(f"{claude}/settings.json", "{}\n")
     tree.file(f"{container}/CLAUDE.md", "# Shared\n")
     tree.file(f"{container}/skills/README.md", "")
@@ -206,7 +205,6 @@ def for_databases(ctx: CaseContext, agent: Agent, *, prompt: str) -> Workspace:
         Mount(at(f"{group}/container.json"), "/workspace/agent/container.json", readonly=True),
         Mount(at(f"{group}/CLAUDE.md"), "/workspace/agent/CLAUDE.md", readonly=True),
         Mount(at(f"{group}/.claude-fragments"), "/workspace/agent/.claude-fragments", readonly=True),
-        Mount(at(f"{PROJECT}/groups/global"), "/workspace/global", readonly=True),
         Mount(at(f"{container}/CLAUDE.md"), "/app/CLAUDE.md", readonly=True),
         Mount(at(claude), "/home/node/.claude"),
         Mount(at(f"{container}/agent-runner/src"), "/app/src", readonly=True),

@@ -17,7 +17,7 @@ from checks.evidence import store
 from checks.evidence.hardening_model import InjectionCheck
 from checks.evidence.store import Provenance
 from checks.hardening.injection import check as proof
-from checks.hardening.injection import install
+from checks.hardening.injection import driver, install
 from checks.hardening.injection.state import Account, read_account, require_account
 from checks.hosts import recipe
 from checks.hosts.base import Host
@@ -35,6 +35,9 @@ class InjectOptions:
     check: Annotated[bool, "run an agent as nanoclaw does, and check that every flag is set in its container"] = False
     install: Annotated[bool, "write the recommended configuration for this user"] = False
     uninstall: Annotated[bool, "remove it again"] = False
+    driver: Annotated[
+        bool, "with --install or --uninstall: the docker for nanoclaw 2.2 on Podman, instead of the hardening"
+    ] = False
     dry_run: Annotated[bool, "with --install or --uninstall: print the changes without making them"] = False
     accept_missing: Annotated[bool, "with --install or --check: accept limits that can't be set on this host"] = False
     host: Annotated[str, "local, ssh://user@host[:port], or with --check a throwaway host (invoke hosts)"] = ""
@@ -43,6 +46,8 @@ class InjectOptions:
 
 def inject(options: InjectOptions) -> Exit:
     """Set the hardening flags for an unmodified nanoclaw, in Podman's own configuration and for agents only.
+
+    With --driver: a docker for nanoclaw 2.2 that translates the commands which Podman does not understand.
 
     Exit status: 0 done and checked; 1 a flag is not set, or files of yours conflict; 2 wrong usage; 3 the host can't be
     used, or Podman does not apply everything: all changes were reverted.
@@ -57,6 +62,8 @@ def _do(options: InjectOptions, progress: Progress) -> Exit:
         raise WrongUsage(f"Ask for one of {_ACTIONS}.", "See invoke --help inject.")
     if options.dry_run and not (options.install or options.uninstall):
         raise WrongUsage("--dry-run goes with --install or --uninstall.")
+    if options.driver and (options.check or options.accept_missing):
+        raise WrongUsage("--driver goes with --install or --uninstall alone.")
     if options.accept_missing and not (options.install or options.check):
         raise WrongUsage("--accept-missing goes with --install or --check.")
     if options.nanoclaw and not options.check:
@@ -64,6 +71,8 @@ def _do(options: InjectOptions, progress: Progress) -> Exit:
     if options.check:
         return _check(options, progress)
     with _account(options.host or "local") as host:
+        if options.driver:
+            return (driver.install if options.install else driver.uninstall)(host, dry_run=options.dry_run)
         if options.install:
             return install.install(host, dry_run=options.dry_run, accept_missing=options.accept_missing)
         return install.uninstall(host, dry_run=options.dry_run)

@@ -137,7 +137,12 @@ def hook(settings: Settings) -> bytes:
     }
     lines = "".join(f"{name}='{value}'\n" for name, value in values.items())
     text = (FIXTURES / "injection" / "harden.sh").read_text()
-    return _with_checksum(text.replace("@seal@", f"{MARK} sha256:{_NO_CHECKSUM}").replace("@settings@\n", lines))
+    return sealed(text.replace("@settings@\n", lines))
+
+
+def sealed(text: str) -> bytes:
+    """A file of ours, with the line that identifies it in place of @seal@."""
+    return _with_checksum(text.replace("@seal@", f"{MARK} sha256:{_NO_CHECKSUM}"))
 
 
 def wrapper(options: Sequence[str]) -> str:

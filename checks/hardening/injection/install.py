@@ -300,6 +300,11 @@ def remove(host: Host, found: Account, paths: Sequence[str]) -> str:
     return own if host.run(["test", "-e", own]).returncode == 0 else ""
 
 
+def take_away(host: Host, directories: Sequence[str], paths: Sequence[str]) -> None:
+    """Remove these files, and those of the directories that become empty. Raises HostProblem if that fails."""
+    _files(host, "remove", directories, paths, doing="removing the files")
+
+
 def _files(
     host: Host, action: str, directories: Sequence[str], paths: Sequence[str], *, stdin: bytes = b"", doing: str
 ) -> list[str]:
