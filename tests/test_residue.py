@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from checks.core.errors import HostProblem
 from checks.core.progress import Progress, plain_console
-from checks.core.run_directories import Run
+from checks.core.run_directories import MARK, Run, processes_of, stop
 from checks.engine import leaks
 from checks.engine.case_context import RunScope
 from checks.engine.leaks import LeakDetector, found
@@ -123,6 +124,31 @@ def test_on_a_shared_machine_what_others_make_is_theirs(account: FakeHost, run: 
     assert watch.new() == []
 
 
+@pytest.mark.parametrize("ours", [True, False], ids=["this run", "another run"])
+def test_on_a_shared_machine_a_process_with_the_runs_variable_is_left(account: FakeHost, run: str, ours: bool) -> None:
+    watch = LeakDetector(account, run, exclusive=False)
+    watch.begin()
+    with subprocess.Popen(["sleep", "30"], env={**os.environ, MARK: run if ours else f"{run}0"}) as process:
+        try:
+            assert watch.new() == ([f"process {process.pid} sleep 30"] if ours else [])
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["this run", "another run"])
+def test_on_a_shared_machine_a_container_with_the_runs_label_is_left(tmp_path: Path, run: str, ours: bool) -> None:
+    identity = "0123456789abcdef"
+    label = f"label=nanoclaw-verify={run}" if ours else "another label"
+    podman = f"""[ "$1 $5" = "ps {label}" ] || exit 0; echo {identity}"""
+    store = tmp_path / "store" / "vfs-containers"
+    store.mkdir(parents=True)
+    account = FakeHost(tmp_path, {"podman": podman}).pretend(replace(FACTS, store=str(store.parent)))
+    watch = LeakDetector(account, run, exclusive=False)
+    watch.begin()
+    (store / "containers.json").write_text(json.dumps([{"id": identity, "names": ["eager_hopper"]}]))
+    assert watch.new() == ([f"container {identity[:12]} eager_hopper"] if ours else [])
+
+
 LOOK = """5
 /run/user/1
 /s
@@ -181,3 +207,18 @@ def test_a_case_whose_docker_leaves_something_fails_and_says_what(
     docker = f"echo podman version 5.4.2; {f'touch {litter}' if leaves else ':'}"
     case = verified(FakeHost(tmp_path, {"docker": docker}).pretend(), run, tmp_path).cases[0]
     assert (case.outcome, case.got) == (("failed", f"file {litter}") if leaves else ("passed", ""))
+
+
+def test_a_case_whose_docker_leaves_a_process_on_a_shared_machine_fails(
+    tmp_path: Path, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv(MARK, run)
+    docker = "setsid sleep 777 >/dev/null 2>&1 & echo podman version 5.4.2"
+    try:
+        case = verified(FakeHost(tmp_path, {"docker": docker}).pretend(), run, tmp_path).cases[0]
+        assert processes_of(run)
+    finally:
+        stop(Run(run, tmp_path, tmp_path))
+    assert case.outcome == "failed"
+    assert case.got.endswith(" sleep 777")

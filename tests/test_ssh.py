@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from checks.core.answers import Unreadable, understood
 from checks.core.errors import HostProblem, WrongUsage
+from checks.core.run_directories import MARK
 from checks.hosts import base, ssh
 from checks.hosts.base import parse_facts
 from checks.hosts.preflight import unusable
@@ -55,6 +56,17 @@ def test_any_argv_arrives_as_it_was_whatever_the_login_shell_is(
 ) -> None:
     done = reached(shell).run(["printf", "%s\\0", *argv], timeout=60)
     assert done.stdout_bytes.decode().split("\0")[:-1] == (argv or [""])
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_commands_there_carry_the_runs_variable(
+    shell: str, reached: Callable[..., SshHost], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(MARK, "0123456789")
+    host = reached(shell, f"unset {MARK}")  # as sshd does
+    assert host.run(["printenv", MARK]).stdout == "0123456789\n"
+    monkeypatch.delenv(MARK)
+    assert host.run(["printenv", MARK]).stdout == ""
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -23,7 +23,7 @@ from checks.core.polling import poll
 
 PROGRAM = "nanoclaw-verify"
 MARK = "NANOCLAW_VERIFY_RUN"
-"""A variable in the environment of every process of a run, which identifies leftovers of dead runs."""
+"""A variable in the environment of every process of a run, here and on ssh hosts, which identifies its leftovers."""
 
 _SHARED = Path("/var/tmp")  # noqa: S108 - only mkdtemp makes anything in it
 _LOCK = "lock"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from checks.core.errors import HostProblem, WrongUsage
 from checks.core.polling import poll
+from checks.core.run_directories import MARK
 from checks.hosts.base import Host
 from checks.hosts.process import Completed, Process, TimedOut
 
@@ -73,7 +74,10 @@ class SshHost(Host):
     def wrap_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         # sshd passes one string to the account's login shell. All shells read this one alike: plain words, and ASCII in
         # single quotes without the characters that are special there in fish or csh.
-        words = " ".join(f"'{word}'" for word in [self.opening.decode(), *_encoded(shlex.join(argv))])
+        command = shlex.join(argv)
+        if run := os.environ.get(MARK):  # sshd passes no environment
+            command = f"{MARK}={shlex.quote(run)} {command}"
+        words = " ".join(f"'{word}'" for word in [self.opening.decode(), *_encoded(command)])
         remote = f"exec /bin/sh -c '{_START}' sh {words}"
         return [*self._client(), *(["-tt"] if tty else ["-T"]), "--", self.destination, remote]
 
