@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from abc import ABC, abstractmethod
@@ -259,10 +260,11 @@ class Installation:
         return self.host.ask([*listed, "--format", "{{.Names}}"], str.split, doing=f"“{engine} ps”")
 
     def remove(self) -> None:
-        """Remove the service, the agents, the image and all files."""
-        self.control.remove()
-        self.host.run(shell(_REMOVE, self.host.facts().engine, self.slug, self.project), timeout=60)
-        self.host.run(["rm", "-rf", "--", self.directory], timeout=60)
+        """Remove the service, the agents, the image and all files. What takes too long is left to the end of the run."""
+        with contextlib.suppress(TimedOut):
+            self.control.remove()
+            self.host.run(shell(_REMOVE, self.host.facts().engine, self.slug, self.project), timeout=60)
+            self.host.run(["rm", "-rf", "--", self.directory], timeout=60)
 
 
 def _tail(text: str, lines: int = 6) -> str:
