@@ -260,7 +260,7 @@ class Installation:
         return self.host.ask([*listed, "--format", "{{.Names}}"], str.split, doing=f"“{engine} ps”")
 
     def remove(self) -> None:
-        """Remove the service, the agents, the image and all files. What takes too long is left to the end of the run."""
+        """Remove the service, the agents, the image and all files. What takes too long is left to the run's cleanup."""
         with contextlib.suppress(TimedOut):
             self.control.remove()
             self.host.run(shell(_REMOVE, self.host.facts().engine, self.slug, self.project), timeout=60)
