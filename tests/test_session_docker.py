@@ -210,7 +210,7 @@ def test_without_a_real_docker_it_says_so(account: Path) -> None:
     env = {"PATH": f"{account}/{driver.DIRECTORY}"}
     done = subprocess.run(
         ["/bin/sh", f"{account}/{driver.DIRECTORY}/docker", "info"], env=env, capture_output=True, text=True,
-        check=False,
+        check=False, timeout=20,
     )  # fmt: skip
     assert (done.returncode, "no docker on PATH besides this one" in done.stderr) == (127, True)
 
