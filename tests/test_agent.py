@@ -116,7 +116,7 @@ def test_without_a_network_fetch_says_what_to_do(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "url.file:///nowhere/.insteadOf")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://")
-    with pytest.raises(HostProblem, match=r"git clone failed: .*--nanoclaw DIR"):
+    with pytest.raises(HostProblem, match=r"git (clone|fetch) failed: .*--nanoclaw DIR"):
         fetch()
 
 

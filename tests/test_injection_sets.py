@@ -20,7 +20,7 @@ FULL = ["--userns=keep-id", *SET]
 
 
 def test_the_wrapper_adds_the_recommended_set() -> None:
-    line = re.search(r'exec "\$real" run (.*) "\$@"', (DIRECTORY / "docker").read_text())
+    line = re.search(r'exec "\$real" "\$subcommand" (.*) "\$@"', (DIRECTORY / "docker").read_text())
     assert line
     assert shlex.split(line[1]) == FULL
 

@@ -77,7 +77,9 @@ def _await_namespace(process: subprocess.Popen[str]) -> None:
     def made() -> bool | None:
         with contextlib.suppress(OSError):  # the process has just ended
             if process.poll() is None:
-                return Path(f"/proc/{process.pid}/ns/user").readlink() != ours
+                # Mapped before it has become a shell, it sometimes loses its capabilities.
+                is_shell = Path(f"/proc/{process.pid}/comm").read_text() == "sh\n"
+                return is_shell and Path(f"/proc/{process.pid}/ns/user").readlink() != ours
         return None
 
     if poll(lambda: made() is not False, timeout=_START_BOUND, interval=0.01) and made():

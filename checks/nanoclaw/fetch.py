@@ -114,9 +114,10 @@ def _ran_git(*args: str) -> subprocess.CompletedProcess[str]:
 def _git(*args: str) -> str:
     done = _ran_git(*args)
     if done.returncode != 0:
-        message = done.stderr.strip() or "no error message"
+        lines = done.stderr.strip().splitlines() or ["no error message"]
+        message = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
         raise HostProblem(
-            f"git {args[2] if args[0] == '-C' else args[0]} failed: {message.splitlines()[-1]}",
+            f"git {args[2] if args[0] == '-C' else args[0]} failed: {message}",
             "Without a network, clone nanoclaw elsewhere and name it with --nanoclaw DIR; "
             "or leave it out to use the project's stub agent.",
         )
