@@ -55,7 +55,11 @@ def run(
     HostProblem if there are no subordinate ids or no namespaces.
     """
     # Ids can be mapped from outside only: the command waits until this process has mapped them.
-    waiting = ["unshare", "--user", "--mount", "--keep-caps", "sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh"]
+    # Without -p, a shell that starts at that moment may see two different ids of its own, and take the unmapped one.
+    waiting = [
+        "unshare", "--user", "--mount", "--keep-caps",
+        "sh", "-p", "-c", 'read -r _ && exec "$@" </dev/null', "sh",
+    ]  # fmt: skip
     with subprocess.Popen(
         [*waiting, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         errors="replace", env={**(os.environ if env is None else env), "PATH": tools.path()},
@@ -77,9 +81,7 @@ def _await_namespace(process: subprocess.Popen[str]) -> None:
     def made() -> bool | None:
         with contextlib.suppress(OSError):  # the process has just ended
             if process.poll() is None:
-                # Mapped before it has become a shell, it sometimes loses its capabilities.
-                is_shell = Path(f"/proc/{process.pid}/comm").read_text() == "sh\n"
-                return is_shell and Path(f"/proc/{process.pid}/ns/user").readlink() != ours
+                return Path(f"/proc/{process.pid}/ns/user").readlink() != ours
         return None
 
     if poll(lambda: made() is not False, timeout=_START_BOUND, interval=0.01) and made():
