@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from checks.hosts.base import Facts, Host
+from checks.hosts.base import Host
+from checks.hosts.facts import Facts
 
 FACTS = Facts(
     kernel="6.1.0-test", distribution="Test Linux 1", uid=1500, gid=1500, home="/home/test", cpus=2, cgroups="v2",

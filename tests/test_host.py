@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from checks.core.errors import HostProblem
 from checks.hosts import base
-from checks.hosts.base import parse_facts
+from checks.hosts.facts import SCRIPT
+from checks.hosts.facts import parse as parse_facts
 from checks.hosts.local import LocalHost
 from checks.hosts.process import TimedOut
 from tests.fakes import FakeHost
@@ -146,6 +147,6 @@ def test_a_failed_step_quotes_no_output_and_the_end_of_its_error(script: str) ->
 def test_an_engine_that_prints_without_end_is_read_to_a_bound(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, {"podman": "head -c 400000000 /dev/zero | tr '\\0' x"})
     script = 'ulimit -v 400000; exec "$@"'  # kilobytes: the shell must not hold it either
-    done = host.run(["sh", "-c", script, "sh", "sh", "-c", base._FACTS], timeout=60)
+    done = host.run(["sh", "-c", script, "sh", "sh", "-c", SCRIPT], timeout=60)
     assert done.returncode == 0
     assert len(done.stdout) < 2 << 20

@@ -14,7 +14,7 @@ from checks.core.answers import Unreadable, understood
 from checks.core.errors import HostProblem, WrongUsage
 from checks.core.run_directories import MARK
 from checks.hosts import base, ssh
-from checks.hosts.base import parse_facts
+from checks.hosts.facts import parse as parse_facts
 from checks.hosts.preflight import unusable
 from checks.hosts.process import Completed
 from checks.hosts.ssh import SshHost

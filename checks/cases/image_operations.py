@@ -12,7 +12,7 @@ from checks.core.bounded import parsed
 from checks.engine.case_context import IN_A_SERVICE, CaseContext, marker
 from checks.engine.docker import build, run
 from checks.engine.expect import expect, expect_run
-from checks.hosts.base import Facts
+from checks.hosts.facts import Facts
 from checks.hosts.process import Completed
 
 GROUP = "Image operations"

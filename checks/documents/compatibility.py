@@ -15,7 +15,7 @@ from checks.engine.prepared_host import profiles
 from checks.evidence import store
 from checks.evidence.model import Case, Verification
 from checks.hosts import recipe
-from checks.hosts.base import TITLES
+from checks.hosts.facts import TITLES
 from checks.matrix import differences, expectations
 from checks.matrix.expectations import Expectations, ExpectedFailure
 

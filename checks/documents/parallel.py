@@ -14,7 +14,7 @@ from checks.core.rendering import render_template
 from checks.engine import flags
 from checks.evidence import store
 from checks.evidence.capacity_model import Capacity, Container
-from checks.hosts.base import TITLES
+from checks.hosts.facts import TITLES
 from checks.nanoclaw import contract
 
 DOCUMENT = ROOT / "docs" / "PARALLEL.md"

@@ -11,7 +11,7 @@ from checks.core.progress import Console
 from checks.engine.docker import Record
 from checks.evidence.model import Verification
 from checks.evidence.run import CaseResult, Evidence
-from checks.hosts.base import Facts
+from checks.hosts.facts import Facts
 from checks.runner.report import Report
 
 _WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)

@@ -13,7 +13,8 @@ from checks.engine.docker import Docker, Record, shell
 from checks.engine.expect import Mismatch, expect
 from checks.engine.leaks import LeakDetector
 from checks.hosts import base
-from checks.hosts.base import Facts, Host
+from checks.hosts.base import Host
+from checks.hosts.facts import Facts
 from checks.hosts.process import Completed, TimedOut
 
 # The first argument of each script is the engine's own command: the host's view, without the docker under test.

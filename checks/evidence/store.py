@@ -22,7 +22,7 @@ from checks.evidence.capacity_model import Capacity
 from checks.evidence.hardening_model import AllFlags, BrowserRun, CombinationRun, EachFlag, InjectionCheck
 from checks.evidence.model import MutationRun, Reproduction, Run, Verification
 from checks.hosts import recipe
-from checks.hosts.base import Facts
+from checks.hosts.facts import Facts
 
 T = TypeVar("T", bound=Run | Reproduction)
 

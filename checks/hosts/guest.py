@@ -24,7 +24,8 @@ from checks.core.progress import Progress
 from checks.core.run_directories import Run, cache
 from checks.hosts import build, namespace
 from checks.hosts.accelerator import Accelerator, usable
-from checks.hosts.base import Facts, Host
+from checks.hosts.base import Host
+from checks.hosts.facts import Facts
 from checks.hosts.machine import Machine, overlay
 from checks.hosts.process import Completed
 from checks.hosts.recipe import Recipe

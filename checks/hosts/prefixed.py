@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from checks.hosts.base import Facts, Host
+from checks.hosts.base import Host
+from checks.hosts.facts import Facts
 from checks.hosts.process import Completed
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from checks.core.errors import HostProblem
 from checks.hosts import recipe
-from checks.hosts.base import Host, pairs
+from checks.hosts.base import Host
+from checks.hosts.facts import pairs
 from checks.hosts.process import TimedOut
 from checks.hosts.ssh import SshHost
 

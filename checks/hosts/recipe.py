@@ -13,7 +13,7 @@ from checks.core import strict_toml
 from checks.core.errors import WrongUsage
 from checks.core.paths import FIXTURES
 from checks.core.strict_toml import Table, Text
-from checks.hosts.base import TITLES
+from checks.hosts.facts import TITLES
 
 RECIPES = FIXTURES / "hosts"
 

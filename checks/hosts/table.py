@@ -7,7 +7,7 @@ from tabulate import tabulate
 from checks.core.errors import Exit, Problem
 from checks.core.terminal import say
 from checks.hosts import guest, package_mirrors, recipe
-from checks.hosts.base import TITLES
+from checks.hosts.facts import TITLES
 from checks.hosts.local import LocalHost
 from checks.hosts.preflight import unusable
 

@@ -11,7 +11,7 @@ from checks.core.progress import Progress
 from checks.core.terminal import say
 from checks.evidence import store
 from checks.evidence.model import Verification
-from checks.hosts.base import TITLES
+from checks.hosts.facts import TITLES
 from checks.matrix import differences, expectations
 
 _Evidence = Annotated[str, "a host, HOST-PROFILE, or an evidence file"]

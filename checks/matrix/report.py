@@ -14,7 +14,7 @@ from tabulate import tabulate
 from checks.core.paths import GUIDE
 from checks.core.rendering import render_template
 from checks.evidence.model import Verification
-from checks.hosts.base import TITLES
+from checks.hosts.facts import TITLES
 from checks.matrix.expectations import Expectations, Verdict
 from checks.matrix.run import Job, State
 

@@ -22,7 +22,7 @@ from checks.engine.case_context import RunScope
 from checks.engine.prepared_host import PreparedHost
 from checks.engine.probe_image import PREPARED
 from checks.evidence.run import CaseResult
-from checks.hosts.base import Facts
+from checks.hosts.facts import Facts
 from checks.hosts.ssh import SshHost
 from checks.mutation.wrapped import WrappedHost
 from checks.nanoclaw.agent import available

@@ -7,7 +7,7 @@ from rich.text import Text
 from checks.core.progress import Console, plain_console
 from checks.engine.docker import plain
 from checks.evidence.run import CaseResult, Evidence
-from checks.hosts.base import TITLES
+from checks.hosts.facts import TITLES
 from checks.hosts.process import Completed
 
 TITLE = "Docker→Podman Compatibility Tests"
