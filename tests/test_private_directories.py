@@ -157,6 +157,7 @@ SHARED_PATH = re.compile(r"(?<![\w$}])/(?:var/tmp|tmp|dev/shm)\b")
 READ_OR_INSIDE = {
     "checks/cases/bind_mounts.py": "inside a container",
     "checks/cases/driver_2_2.py": "inside a container",
+    "checks/cases/driver_2_2_networks.py": "inside a container",
     "checks/cases/environment_and_user.py": "read from outside a container",
     "checks/cases/image_operations.py": "inside a container",
     "checks/cases/resource_limits.py": "inside a container",

@@ -1,4 +1,4 @@
-"""The docker commands of nanoclaw 2.2's session driver, each by its effect and by how the driver reads its output.
+"""The containers of nanoclaw 2.2's session driver: each command by its effect, and by how the driver reads its output.
 
 nanoclaw 2.2 creates a container and starts it attached. After a restart it adopts the agents that still run: it lists
 them by their labels, and learns about their end from docker's events.
@@ -6,19 +6,16 @@ them by their labels, and learns about their end from docker's events.
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
 
-from checks.cases.image_operations import build_image, image
-from checks.core.bounded import parsed
 from checks.core.polling import poll
 from checks.engine import container_state
 from checks.engine.case_context import CaseContext
-from checks.engine.docker import Command, create_network, run, start_attached
+from checks.engine.docker import Command, start_attached
 from checks.engine.expect import Mismatch, expect, expect_run
 from checks.hosts.process import Completed
 from checks.nanoclaw import session_driver
@@ -28,12 +25,9 @@ from checks.nanoclaw.session_driver import Limits, Notice, Phase, SessionKey
 GROUP = "Nanoclaw 2.2 driver"
 
 _STARTS = "the-container-does-not-start"
-_NETWORK = "a-bridge-network-needs-nft"
-_IMAGE = "an-image-does-not-build"
 
 _EVENTS_BOUND = 10.0  # seconds on ordinary hardware for an event to be reported; typically 0.1
 _SENTINELS = 5
-_PULL_BOUND = 60.0  # seconds; Podman tries three or four times, with pauses
 
 _READY = "echo ready; trap 'exit 5' TERM; sleep 600 & wait"
 
@@ -50,15 +44,6 @@ _ORPHAN = """
     echo "zombies $zombies"
 ) &
 exec sleep 600
-"""
-
-# /etc/hosts comes before DNS, for Node.js too. With nc: a static busybox may be unable to resolve names otherwise.
-_ASK = f"""
-name={session_driver.EGRESS_ALIAS}
-address=$(sed -n "s/^\\([0-9.]*\\)[[:space:]].*\\b$name\\b.*/\\1/p" /etc/hosts | head -n 1)
-[ -n "$address" ] || address=$(nslookup "$name" | sed -n '1,/^$/d; s/^Address[^:]*: *\\([0-9.]*\\).*/\\1/p' | head -n 1)
-echo "$name is ${{address:-unknown}}" >&2
-printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 "$address" 10255 | tail -n 1
 """
 
 
@@ -329,11 +314,11 @@ def test_events(ctx: CaseContext) -> None:
         def both_ended() -> bool:
             return {agent.key, killed.key} <= {key for key, notice in seen() if notice is Notice.TERMINAL}
 
-        told = poll(both_ended, timeout=_EVENTS_BOUND * ctx.slowness, interval=0.3)
+        reported = poll(both_ended, timeout=_EVENTS_BOUND * ctx.slowness, interval=0.3)
         output = watching.so_far()
         expect(output.returncode == -1, "“docker events” to go on", f"exit status {output.returncode}: {output.stderr}")
         last = output.stdout.strip().splitlines()[-1:] or [output.stderr]
-        expect(told, "events with Action “die” and the agents' labels in Actor.Attributes", f"lastly {last[0]}")
+        expect(reported, "events with Action “die” and the agents' labels in Actor.Attributes", f"lastly {last[0]}")
         strange = {key.session for key, _ in seen()} & {foreign.key.session}
         expect(not strange, "no events of another installation", strange)
 
@@ -347,143 +332,3 @@ def _await_events(ctx: CaseContext, install: str, output: Callable[[], str]) -> 
         if poll(lambda: output().strip(), timeout=2 * ctx.slowness, interval=0.3):
             return
     raise Mismatch("“docker events” to report a container that is created", "no output")
-
-
-@pytest.mark.case("docker network ls --filter label=", fix=_NETWORK)
-def test_network_list(ctx: CaseContext) -> None:
-    install = f"slug-{secrets.token_hex(4)}"
-    ours, foreign = f"ncl-{ctx.run}-{install}", f"ncl-{ctx.run}-{install}-2"
-    for name, value in ((ours, install), (foreign, f"{install}-2")):
-        expect_run(ctx.docker(create_network(name, options=["--label", f"{session_driver.INSTALL}={value}"])))
-    expect_run(ctx.docker(*session_driver.networks(install)), stdout=f"{ours}\n")
-    expect_run(ctx.docker("network", "rm", ours))
-    left = ctx.engine("network", "ls", "--format", "{{.Name}}").split()
-    expect(ours not in left and foreign in left, f"{ours} removed, and {foreign} kept", left)
-    expect_run(ctx.docker("network", "rm", foreign))
-
-
-@pytest.mark.case("docker network create --internal", fix=_NETWORK)
-def test_network_internal(ctx: CaseContext) -> None:
-    # The lockdown of agents: a network without a way out, on which only the gateway can be reached.
-    network = f"nanoclaw-egress-{ctx.run}-{secrets.token_hex(4)}"
-    done = ctx.docker("network", "inspect", network)
-    expect(done.returncode not in (0, 124, 137), "“docker network inspect” to fail before", f"status {done.returncode}")
-    expect_run(ctx.docker(create_network(network, options=["--internal"])))
-    expect_run(ctx.docker("network", "inspect", network))
-    agent = session(ctx)
-    agent.created("ip route; echo; ip -o link", network=session_driver.on_network(network))
-    done = start(ctx, agent.name)
-    expect_run(done)
-    routes, _, links = done.stdout.partition("\n\n")
-    expect("eth0" in links, "a network interface in the container", links)
-    expect("default" not in routes, "no default route in the container", routes)
-    expect_run(ctx.docker("network", "rm", network))
-
-
-class Lockdown:
-    """A network without egress, and a gateway on a network of its own, as Docker Compose starts it."""
-
-    def __init__(self, ctx: CaseContext) -> None:
-        self.ctx = ctx
-        self.word = secrets.token_hex(4)
-        self.network, self.own, self.gateway = (
-            f"{kind}-{ctx.run}-{self.word}" for kind in ("nanoclaw-egress", "onecli", "onecli-gateway")
-        )
-        expect_run(ctx.docker(create_network(self.network, options=["--internal"])))
-        expect_run(ctx.docker(create_network(self.own)))
-        script = f"mkdir /tmp/web; echo {self.word} > /tmp/web/index.html; exec httpd -f -p 10255 -h /tmp/web"
-        options = ["-d", "--name", self.gateway, "--network", self.own]
-        expect_run(ctx.docker(run(ctx.probe, "sh", "-c", script, options=options), timeout=40))
-
-    def remove(self) -> None:
-        """Remove the gateway and both networks."""
-        expect_run(self.ctx.docker("rm", "--force", self.gateway, timeout=40))
-        for network in (self.network, self.own):
-            expect_run(self.ctx.docker("network", "rm", network))
-
-
-@pytest.mark.case("docker network connect --alias", fix=_NETWORK)
-def test_network_connect(ctx: CaseContext) -> None:
-    lockdown = Lockdown(ctx)
-    expect_run(ctx.docker(*session_driver.connect(lockdown.network, lockdown.gateway), timeout=30))
-    agent = session(ctx)
-    agent.created(_ASK, network=session_driver.on_network(lockdown.network))
-    expect_run(start(ctx, agent.name), stdout=f"{lockdown.word}\n")
-    lockdown.remove()
-
-
-@pytest.mark.case("docker network inspect --format with .Containers", fix="docker-network-inspect-lists-no-containers")
-def test_network_containers(ctx: CaseContext) -> None:
-    # nanoclaw starts no agent unless its gateway is listed.
-    lockdown = Lockdown(ctx)
-    expect_run(ctx.docker(*session_driver.attached(lockdown.network)), stdout="\n")
-    expect_run(ctx.docker(*session_driver.connect(lockdown.network, lockdown.gateway), timeout=30))
-    done = ctx.docker(*session_driver.attached(lockdown.network))
-    expect_run(done)
-    expect(done.stdout.split() == [lockdown.gateway], f"the network's only container, {lockdown.gateway}", done.stdout)
-    lockdown.remove()
-
-
-@pytest.mark.case("docker pull without a registry", fix="an-image-does-not-build-for-want-of-the-network")
-def test_pull_fails(ctx: CaseContext) -> None:
-    # nanoclaw pulls its image by digest, and falls back to what it finds locally if that fails.
-    reference = f"127.0.0.1:9/nanoclaw/agent@sha256:{secrets.token_hex(32)}"
-    done = ctx.docker("pull", reference, timeout=_PULL_BOUND)
-    expect(done.returncode not in (0, 124, 137), "a failure", f"exit status {done.returncode}")
-    expect("127.0.0.1:9" in done.stderr, "a message that names the registry", done.stderr)
-
-
-@pytest.mark.case("docker tag", fix=_IMAGE)
-def test_tag(ctx: CaseContext) -> None:
-    # nanoclaw gives a pulled image the name of one that it has built itself.
-    word = secrets.token_hex(8)
-    ctx.write("Dockerfile", f"FROM {ctx.probe}\nENV WORD={word}\n")
-    pulled, local = image(ctx, "pulled"), image(ctx, "local")
-    build_image(ctx, pulled)
-    ctx.engine("tag", ctx.probe, local)  # an older image has the name already
-    expect_run(ctx.docker("tag", pulled, local))
-    done = ctx.docker(run(local, "sh", "-c", 'echo "$WORD"', options=["--rm"]))
-    expect_run(done, stdout=f"{word}\n")
-    done = ctx.docker(run(pulled, "sh", "-c", 'echo "$WORD"', options=["--rm"]))
-    expect_run(done, stdout=f"{word}\n")
-
-
-@pytest.mark.case("docker image inspect --format", fix=_IMAGE)
-def test_image_formats(ctx: CaseContext) -> None:
-    label, value = "dev.nanoclaw.agent-runner-lock-sha256", secrets.token_hex(32)
-    ctx.write("Dockerfile", f'FROM {ctx.probe}\nLABEL {label}="{value}"\n')
-    labelled = image(ctx, "labelled")
-    build_image(ctx, labelled)
-
-    def read(form: str, tag: str = labelled) -> str:
-        done = ctx.docker("image", "inspect", "--format", form, tag)
-        expect_run(done)
-        return done.stdout.strip()
-
-    expect(read(f'{{{{index .Config.Labels "{label}"}}}}') == value, f"the label's value, {value}", "another one")
-    got = read(f'{{{{index .Config.Labels "{label}"}}}}', ctx.probe)
-    expect(got == "", "nothing for an image without the label", got)
-    wanted = architecture(ctx)
-    got = read("{{.Architecture}}")
-    expect(got == wanted, f"the host's architecture, {wanted}", got)
-    for form in ("{{range .RepoDigests}}{{println .}}{{end}}", "{{if .RepoDigests}}{{index .RepoDigests 0}}{{end}}"):
-        digests = read(form).split()
-        strange = [each for each in digests if not re.fullmatch(r"\S+@sha256:[0-9a-f]{64}", each)]
-        expect(not strange, "names with digests, or nothing", strange)
-    identity = read("{{.Id}}")
-    expect(identity != read("{{.Id}}", ctx.probe), "different ids of different images", identity)
-    described = parsed(ctx.docker("image", "inspect", labelled).stdout)
-    listed = described[0].get("Config", {}).get("Labels", {}) if described else {}
-    expect(listed.get(label) == value, f"Config.Labels in its JSON to have {value}", listed)
-
-
-def architecture(ctx: CaseContext) -> str:
-    """Docker's name of the host's architecture."""
-    machine = ctx.host.ask(["uname", "-m"], str.strip, doing="reading the architecture")
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
-
-
-@pytest.mark.case("docker version --format with .Server.Arch", fix="docker-version-has-no-serverarch")
-def test_version_arch(ctx: CaseContext) -> None:
-    wanted = architecture(ctx)
-    expect_run(ctx.docker("version", "--format", "{{.Server.Arch}}"), stdout=f"{wanted}\n")
