@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -203,6 +204,21 @@ def test_without_python_nothing_is_translated(account: Path) -> None:
         (tools / name).symlink_to(f"/usr/bin/{name}")
     docker(account, *session_driver.residue("slug"), status=125, python=False)
     assert docker(account, "info", status=7, python=False) == "told\n"
+
+
+def test_a_copy_is_not_the_real_docker(account: Path) -> None:
+    copy = account / "copy"
+    copy.mkdir()
+    for name in ("docker", "translate.py"):
+        shutil.copy(f"{account}/{driver.DIRECTORY}/{name}", copy)
+    env = path_of(account)
+    env["PATH"] = f"{copy}:{env['PATH']}"
+    for directory in (copy, f"{account}/{driver.DIRECTORY}"):
+        done = subprocess.run(
+            [f"{directory}/docker", "version", "--format", "{{.Server.Arch}}"], env=env, capture_output=True, text=True,
+            check=False, timeout=20,
+        )  # fmt: skip
+        assert done.stdout == "amd64\n"
 
 
 def test_without_a_real_docker_it_says_so(account: Path) -> None:

@@ -148,7 +148,15 @@ def sealed(text: str) -> bytes:
 def wrapper(options: Sequence[str]) -> str:
     """A ``docker`` for the front of PATH that adds these options to nanoclaw's own."""
     words = " ".join(f"'{word}'" for word in options)
-    return (FIXTURES / "injection" / "docker.sh").read_text().replace("@options@", words)
+    return with_lookup((FIXTURES / "injection" / "docker.sh").read_text()).replace("@options@", words)
+
+
+def with_lookup(script: str) -> str:
+    """A wrapper of docker with the shared look-up of the real docker in its place."""
+    line = ". fixtures/injection/find-docker.sh\n"
+    _, _, lookup = (FIXTURES / "injection" / "find-docker.sh").read_text().partition("\n")
+    assert line in script
+    return script.replace(line, lookup)
 
 
 def patch(options: Sequence[str]) -> str:

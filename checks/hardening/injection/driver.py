@@ -10,7 +10,7 @@ from checks.core.errors import Exit, HostProblem
 from checks.core.paths import FIXTURES
 from checks.core.terminal import say
 from checks.engine.docker import shell
-from checks.hardening.injection.configuration import Author, File, author_of, sealed
+from checks.hardening.injection.configuration import Author, File, author_of, sealed, with_lookup
 from checks.hardening.injection.install import locked, place, take_away
 from checks.hardening.injection.state import LARGEST, Account, read_account, require_account
 from checks.hosts.base import Host
@@ -48,7 +48,7 @@ def files(home: str) -> list[File]:
     """The files for that home, in the order of writing: last the one that activates the others."""
     return [
         File(f"{home}/{DIRECTORY}/translate.py", _sealed("translate.py"), 0o644),
-        File(f"{home}/{DIRECTORY}/docker", _sealed("docker.sh"), 0o755),
+        File(f"{home}/{DIRECTORY}/docker", sealed(with_lookup((_FIXTURES / "docker.sh").read_text())), 0o755),
         File(f"{home}/{DROP_IN}", _sealed("nanoclaw.conf"), 0o644),
     ]
 
@@ -115,7 +115,7 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
         say(f"{'Would remove' if dry_run else 'Removed'} {path}.")
     if not dry_run:
         _reload(host)
-        say("In force from nanoclaw's next start on: systemctl --user restart 'nanoclaw-v2-*'")
+        say("Until its next start, nanoclaw uses the removed docker: systemctl --user restart 'nanoclaw-v2-*'")
     return Exit.OK
 
 
