@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -152,6 +153,26 @@ def test_the_settings_name_the_gateway(tmp_path: Path, gateway: Gateway) -> None
 
 
 def test_removal_leaves_nothing_of_the_installation(tmp_path: Path, gateway: Gateway) -> None:
-    made = installed(tmp_path, gateway, RUNS)
+    no_image = 'case "$1 $2" in "image inspect") exit 1 ;; esac'
+    made = installed(tmp_path, gateway, {**RUNS, "podman": no_image})
     made.remove()
-    assert not Path(made.directory).exists()
+    assert made.left() == []
+
+
+def test_whatever_is_left_of_an_installation_is_listed(tmp_path: Path, gateway: Gateway) -> None:
+    made = installed(tmp_path, gateway, {**RUNS, "podman": "case $1 in ps) echo container ncl-one ;; esac"})
+    made.host.remember(replace(FACTS, home=str(tmp_path / "home")))
+    unit = Path(tmp_path, "home", ".config/systemd/user", f"{made.unit}.service")
+    unit.parent.mkdir(parents=True)
+    unit.write_text("")
+    runs = subprocess.Popen(["sh", "-c", "sleep 60; true", f"{made.project}/dist/index.js"])
+    try:
+        left = made.left()
+    finally:
+        runs.kill()
+        runs.wait()
+    process = left.pop()
+    assert process.startswith(f"process {runs.pid} ")
+    assert left == [
+        f"file {made.directory}", f"file {unit}", "container ncl-one", f"image nanoclaw-agent-v2-{made.slug}"
+    ]  # fmt: skip

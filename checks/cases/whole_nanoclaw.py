@@ -139,5 +139,5 @@ def test_whole_reboot(ctx: CaseContext, whole: WholeNanoclaw) -> None:
 def test_whole_removed(ctx: CaseContext, whole: WholeNanoclaw) -> None:
     installation = whole.ready(ctx)
     whole.remove()
-    left = installation.agents(running=False)
-    expect(not left, "no container of the installation", left)
+    left = installation.left()
+    expect(not left, "no file, unit, process, container or image of the installation", "; ".join(left))

@@ -52,6 +52,16 @@ rm -rf -- /tmp/onecli-proxy-ca.pem /tmp/onecli-combined-ca.pem /tmp/tsx-"$(id -u
 """
 
 
+_LEFT = """
+engine=$1 install=$2 directory=$3 unit=$4
+for path in "$directory" "$unit"; do [ ! -e "$path" ] || printf 'file %s\\n' "$path"; done
+"$engine" ps -a --filter "label=nanoclaw-install=$install" --format 'container {{.Names}}'
+! "$engine" image inspect "nanoclaw-agent-v2-$install" >/dev/null 2>&1 || echo "image nanoclaw-agent-v2-$install"
+pgrep -u "$(id -u)" -a -f -- "[${directory%"${directory#?}"}]${directory#?}/nanoclaw" | sed 's/^/process /'
+"""
+"""Prints a line for each object. The pattern of pgrep does not match its own command line."""
+
+
 class ServiceControl(ABC):
     """How the host process of nanoclaw is started and stopped."""
 
@@ -137,8 +147,8 @@ class WrapperControl(ServiceControl):
 class Installation:
     """A whole nanoclaw on a host's account, below a private directory.
 
-    ``kit`` is the directory on the host with the unpacked kit, ``image`` the agent's image there, ``app_port`` the port
-    of the gateway's app there.
+    ``directory`` is the unpacked kit on the host, ``image`` the agent's image there, ``app_port`` the port of the
+    gateway's app there.
     """
 
     def __init__(
@@ -265,6 +275,12 @@ class Installation:
             self.control.remove()
             self.host.run(shell(_REMOVE, self.host.facts().engine, self.slug, self.project), timeout=60)
             self.host.run(["rm", "-rf", "--", self.directory], timeout=60)
+
+    def left(self) -> list[str]:
+        """What is there of the installation: directory, unit, host process, containers and image."""
+        engine, home = self.host.facts().engine, self.host.facts().home
+        script = shell(_LEFT, engine, self.slug, self.directory, f"{home}/.config/systemd/user/{self.unit}.service")
+        return self.host.ask(script, str.splitlines, doing="looking for what is left of nanoclaw")
 
 
 def _tail(text: str, lines: int = 6) -> str:
