@@ -157,3 +157,12 @@ def test_links_are_not_followed_in_search_of_docker_commands(directory: Path) ->
     (directory / "scripts" / "deploy.sh").symlink_to("../../.ssh/deploy.sh")
     (directory / "outside").symlink_to("../.ssh")
     assert discover(directory) == []
+
+
+def test_what_is_skipped_is_not_even_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "src" / "node_modules").mkdir(parents=True)
+    (tmp_path / "src" / "node_modules" / "out").symlink_to("/etc")
+    (tmp_path / "src" / "index.ts").write_text("")
+    os.mkfifo(tmp_path / "data")
+    skipped = {Path("src/node_modules"), Path("data")}
+    assert [each.name for each in entries(tmp_path, tmp_path, skip=skipped.__contains__)] == ["src", "src/index.ts"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,15 +30,17 @@ class Entry:
     """The target of a symbolic link."""
 
 
-def entries(directory: Path, root: Path) -> Iterator[Entry]:
+def entries(directory: Path, root: Path, *, skip: Callable[[Path], bool] | None = None) -> Iterator[Entry]:
     """Everything below a directory of the checkout ``root``, sorted by path; ``root`` may be the directory itself.
+
+    ``skip`` tells, for a path below the directory, whether to leave it out, with everything below it.
 
     Raises WrongUsage where a link leads out of the checkout, where something is neither a file, a directory nor a link,
     and where there is more of it than LARGEST or MOST allow.
     """
     start = _inside(directory, root)
     room = LARGEST
-    for count, path in enumerate(walk(start), 1):
+    for count, path in enumerate(walk(start, skip), 1):
         if count > MOST:
             raise WrongUsage(f"{directory} has more than {MOST} files: it is not an agent's source.")
         name, seen = str(path.relative_to(start)), path.lstat()
@@ -74,12 +76,14 @@ def _inside(path: Path, root: Path) -> Path:
     return real
 
 
-def walk(directory: Path) -> Iterator[Path]:
-    """Everything below a directory, sorted, parents first; links are not followed. Any depth."""
+def walk(directory: Path, skip: Callable[[Path], bool] | None = None) -> Iterator[Path]:
+    """Everything below a directory, sorted, parents first; links are not followed. Any depth. ``skip`` as above."""
     below = [directory]
     while below:
         path = below.pop()
         if path != directory:
+            if skip and skip(path.relative_to(directory)):
+                continue
             yield path
         if path == directory or (path.is_dir() and not path.is_symlink()):
             with os.scandir(path) as found:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from checks.core.paths import FIXTURES
 from checks.core.progress import Progress
 from checks.core.run_directories import Run, cache
 from checks.nanoclaw.agent import Agent
-from checks.nanoclaw.checkout import entries, read
+from checks.nanoclaw.checkout import Entry, entries
 from checks.nanoclaw.images import base, disks
 from checks.nanoclaw.images.store import Store
 
@@ -46,7 +45,7 @@ def ready(agent: Agent, run: Run, progress: Progress) -> Kit:
     assert agent.checkout
     images = cache() / "images"
     images.mkdir(parents=True, exist_ok=True)
-    sources = list(_sources(agent.checkout))
+    sources = list(entries(agent.checkout, agent.checkout, skip=_is_no_source))
     directory = images / f"kit-{agent.slug}-{_digest(sources)}"
     with locked(images / "lock", progress, "Waiting for another run, which is building an agent image"):
         if not cache_manifest.is_complete(directory):
@@ -60,34 +59,18 @@ def ready(agent: Agent, run: Run, progress: Progress) -> Kit:
     return Kit(directory / _ARCHIVE, directory / _DISK)
 
 
-@dataclass(frozen=True)
-class _Source:
-    name: str
-    mode: int
-    data: bytes
-    target: str
+def _is_no_source(path: Path) -> bool:
+    return path.parts[0] in _SKIPPED or "node_modules" in path.parts
 
 
-def _sources(checkout: Path) -> Iterator[_Source]:
-    for child in sorted(checkout.iterdir()):
-        if child.name in _SKIPPED:
-            continue
-        if child.is_dir() and not child.is_symlink():
-            for each in entries(child, checkout):
-                if "node_modules" not in Path(each.name).parts:
-                    yield _Source(f"{child.name}/{each.name}", each.mode, each.data, each.target)
-        else:
-            yield _Source(child.name, child.stat().st_mode, read(child, checkout), "")
-
-
-def _digest(sources: list[_Source]) -> str:
+def _digest(sources: list[Entry]) -> str:
     digest = hashlib.sha256(f"{_FORMAT}".encode() + _DOCKERFILE.read_bytes())
     for each in sources:
         digest.update(b"\0".join((each.name.encode(), f"{each.mode:o}".encode(), each.target.encode(), each.data, b"")))
     return digest.hexdigest()[:16]
 
 
-def _make(sources: list[_Source], images: Path, directory: Path, run: Run, progress: Progress) -> None:
+def _make(sources: list[Entry], images: Path, directory: Path, run: Run, progress: Progress) -> None:
     work = run.directory / "kit"
     context, made, files = work / "context", work / "made", work / "files"
     for each in (made, files):
@@ -104,7 +87,7 @@ def _make(sources: list[_Source], images: Path, directory: Path, run: Run, progr
     made.rename(directory)
 
 
-def _lay_out(sources: list[_Source], context: Path) -> None:
+def _lay_out(sources: list[Entry], context: Path) -> None:
     for each in sources:
         path = context / each.name
         path.parent.mkdir(parents=True, exist_ok=True)
