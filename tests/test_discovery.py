@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from checks.core import strict_toml
 from checks.core.errors import Exit, WrongUsage
+from checks.core.paths import FIXTURES
 from checks.nanoclaw.discovery import discover as discovering
 from checks.nanoclaw.discovery import patterns as command
 from checks.nanoclaw.discovery.catalogue import Catalogue, catalogue, judge
@@ -208,7 +210,7 @@ def test_arguments_are_followed_to_where_they_come_from(tmp_path: Path, source: 
         "class A { bin; constructor(bin = 'docker') { this.bin = bin } go() { spawn(this.bin, ['ps', '-a']) } }",
         "enum Runtime { Default = 'docker' }; spawn(Runtime.Default, ['ps', '-a'])",
         "const PROGRAMS = { linux: 'docker', darwin: 'docker' }; spawn(PROGRAMS[os.platform()], ['ps', '-a'])",
-        "const made = { runtime: process.env.R ?? 'docker' }; go(made); function go(x) { spawn(x.runtime, ['ps', '-a']) }",
+        "const a = { runtime: process.env.R ?? 'docker' }; go(a); function go(x) { spawn(x.runtime, ['ps', '-a']) }",
         "function go({ bin, args }) { spawn(bin, args) } go({ bin: 'docker', args: ['ps', '-a'] })",
         "function go(bin = 'docker') { spawn(bin, ['ps', '-a']) }",
         "const bin = await detect(); async function detect() { return x ? 'docker' : null } spawn(bin, ['ps', '-a'])",
@@ -216,6 +218,9 @@ def test_arguments_are_followed_to_where_they_come_from(tmp_path: Path, source: 
 )
 def test_the_runtime_is_followed_to_where_it_is_named(tmp_path: Path, source: str) -> None:
     assert found(tmp_path, "src/a.ts", source) == ["docker ps -a"]
+
+
+TWO = "class A {{ run(a) {{ spawn('{}', a) }} }} class B {{ run(a) {{ spawn('{}', a) }} }}"
 
 
 @pytest.mark.parametrize(
@@ -228,14 +233,9 @@ def test_the_runtime_is_followed_to_where_it_is_named(tmp_path: Path, source: st
         ("const a = (c) => exec(c); const b = (c) => a(`docker ${c}`); b('ps -a'); b('info')", ["docker info", "docker ps -a"]),
         ("function go(a) { spawn('docker', a) } go(['ps']); go(elsewhere())", ["docker --…elsewhere", "docker ps"]),
         # methods of one name
+        (f"{TWO.format('docker', 'git')} new A().run(['ps']); const b = new B(); b.run(['info'])", ["docker ps"]),
         (
-            "class A { run(a) { spawn('docker', a) } } class B { run(a) { spawn('git', a) } }\n"
-            "new A().run(['ps']); const b = new B(); b.run(['info'])",
-            ["docker ps"],
-        ),
-        (
-            "class A { run(a) { spawn('docker', a) } } class B { run(a) { spawn('podman', a) } }\n"
-            "const a = new A(); a.run(['ps']); const b = new B(); b.run(['info'])",
+            f"{TWO.format('docker', 'podman')} const a = new A(); a.run(['ps']); const b = new B(); b.run(['info'])",
             ["docker ps", "podman info"],
         ),
     ],
@@ -321,11 +321,11 @@ def test_arguments_that_helpers_put_together_are_followed_into_other_files(tmp_p
         ('R="${R:-docker}"\n${R} build -t "$I:$T" .', ["docker build -t"]),
         ('A=()\nA+=(--build-arg X=1)\ndocker build "${A[@]}" -t x .', ["docker build --build-arg -t"]),
         ("V=$(docker --version 2>/dev/null | head -1)", ["docker --version"]),
-        ('if ! with() { timeout 5 "$@"; }; then with docker image inspect "$I"; fi', ["docker image inspect"]),
+        ('with() { timeout 5 "$@"; }\nif with docker image inspect "$I"; then :; fi', ["docker image inspect"]),
         ("sudo -n docker ps\ntimeout -k 2 5 docker ps\nsudo $X --user me docker ps", ["docker ps", "docker ps", "? …+X… --user me"]),
         ("docker ps -q | xargs -n 1 docker rm -f", ["docker ps -q", "docker rm -f"]),
         ("sh -ce 'docker ps -a'; eval \"docker info\"", ["docker info", "docker ps -a"]),
-        ('bash -lc "cd x && docker run --gpus=all $X"', ["docker run --gpus --…X"]),
+        ('bash -lc "cd x && docker run --gpus=all $X y"', ["docker run --gpus --…X"]),
         ('docker run "$@"', ["docker run --…@"]),
         ('docker "$@"', ["docker --…@"]),
         ("docker run --rm $ARGS IMAGE", ["docker run --rm --…ARGS"]),
@@ -352,7 +352,7 @@ def test_commands_are_found_in_shell(tmp_path: Path, source: str, forms: list[st
         "import subprocess\nsubprocess.run(['docker', 'ps', '-a'], check=True)",
         "from subprocess import Popen as start\nstart('docker ps -a', shell=True)",
         "import os\nos.system('docker ps -a')",
-        "import subprocess as sp\ndef go(runtime):\n    command = [runtime, 'ps']\n    command += ['-a']\n    sp.run(command)\ngo('docker')",
+        "import subprocess as sp\ndef go(it):\n    a = [it, 'ps']\n    a += ['-a']\n    sp.run(a)\ngo('docker')",
         "import subprocess\nflags = ['-a']\nsubprocess.check_output(['docker', 'ps', *flags])",
         "import os\nos.execlp('docker', 'ps', '-a')",
     ],
@@ -361,6 +361,7 @@ def test_commands_are_found_in_python(tmp_path: Path, source: str) -> None:
     assert found(tmp_path, "scripts/a.py", source) == ["docker ps -a"]
 
 
+ARRAY = "<array><string>docker</string> <string>ps</string>\n<string>-a</string></array>"
 FILES = {
     "src/a.ts": "execSync('docker ps -a')",
     "src/a.mts": "execSync('docker ps -a')",
@@ -376,7 +377,7 @@ FILES = {
     "package.json": '{"name": "x", "scripts": {"list": "cd x && docker ps -a"}}',
     "Dockerfile": "FROM x\nRUN echo a && \\\n    docker ps -a\n",
     "units/a.service": "[Service]\nExecStart=-/usr/bin/docker ps -a\n",
-    "launchd/a.plist": "<key>ProgramArguments</key><array><string>docker</string><string>ps</string><string>-a</string></array>",
+    "a.plist": f"<key>Label</key><string>a</string><key>ProgramArguments</key>{ARRAY}",
     "src/unit.ts": "const unit = `[Service]\nExecStart=docker ps -a\n`",
     ".github/workflows/a.yml": "jobs:\n  a:\n    steps:\n      - run: |\n          cd x\n          docker ps -a\n",
     ".claude/skills/a/SKILL.md": "Run:\n\n1. this\n   ```bash\n   docker ps -a\n   ```\n",
@@ -552,12 +553,49 @@ def test_the_status_says_whether_all_is_covered(
     assert said in capsys.readouterr().out
 
 
+RECORDER = FIXTURES / "discovery" / "docker"
+
+
+@pytest.mark.parametrize(
+    ("run", "status", "said"),
+    [
+        (["stop", "-t", "1", "a name\nof two lines"], Exit.OK, "1 forms of commands were recorded, 0 of them"),
+        (["stop", "--signal", "KILL", "x"], Exit.CASE_FAILED, "not found in the sources: docker stop --signal"),
+        (["rm", "x"], Exit.CASE_FAILED, "not found in the sources: docker rm"),
+    ],
+)
+def test_a_recorded_command_must_be_one_of_the_sources(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], run: list[str], status: Exit, said: str
+) -> None:
+    directory = tmp_path / "recorded"
+    directory.mkdir()
+    done = subprocess.run(
+        [RECORDER, *run], env={**os.environ, "DOCKER_RECORD": str(directory), "DOCKER_REAL": "/bin/echo"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == " ".join(run) + "\n"
+    source = checkout(tmp_path / "nanoclaw", "execSync(`docker stop -t 1 ${name}`)")
+    assert command.patterns(source, recorded=str(directory)) is status
+    assert said in capsys.readouterr().out
+
+
+def test_a_recording_without_commands_proves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    source = checkout(tmp_path / "nanoclaw", "execSync('docker info')")
+    assert command.patterns(source, recorded=str(tmp_path / "empty")) is Exit.CASE_FAILED
+    assert command.patterns(source, recorded=str(tmp_path / "nothing")) is Exit.WRONG_USAGE
+    (tmp_path / "empty" / "x").write_text("docker ps")
+    assert command.patterns(source, recorded=str(tmp_path / "empty")) is Exit.WRONG_USAGE
+    assert "not a recorded command" in capsys.readouterr().err
+
+
 def test_a_version_without_a_list_has_no_recall(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.patterns(checkout(tmp_path, "execSync('docker info')"), recall=True) is Exit.WRONG_USAGE
     assert "no list for nanoclaw 9.9.9" in capsys.readouterr().err
 
 
-VERSIONS = sorted({word for line in FACTS.read_text().splitlines() if line.startswith("@") for word in line.split()[3:]})
+HEADINGS = [line.split() for line in FACTS.read_text().splitlines() if line.startswith("@")]
+VERSIONS = sorted({version for words in HEADINGS for version in words[3:]})
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -577,7 +615,8 @@ def test_every_command_that_a_reader_found_is_found(version: str) -> None:
 SIZE = 100_000
 HOSTILE = {
     "quotes": ("a.ts", '"'), "single quotes": ("a.ts", "'"), "backticks": ("a.ts", "`"), "templates": ("a.ts", "`${"),
-    "calls in calls": ("a.ts", "f("), "closed calls": ("a.ts", "execSync("), "brackets": ("a.ts", "["), "members": ("a.ts", "a."),
+    "calls in calls": ("a.ts", "f("), "sinks in sinks": ("a.ts", "execSync("), "brackets": ("a.ts", "["),
+    "members": ("a.ts", "a."),
     "one name declared again and again": ("a.ts", "function f(a){execSync(a)};"),
     "functions that call each other": ("a.ts", "function f(a){g(a);execSync(a)};function g(a){f(a)};"),
     "a text that grows": ("a.ts", "let x='docker';x+=x;execSync(x);"),
@@ -587,8 +626,10 @@ HOSTILE = {
     "a variable that is appended to itself": ("a.sh", "a+=$a\n"),
     "an array that doubles": ("a.sh", 'a+=("${a[@]}" "${a[@]}" x)\n'), "an index": ("a.sh", 'a+=("$a[@]" x)\n'),
     "commands in commands": ("a.sh", 'eval "docker ps; '), "long commands": ("a.sh", "docker $a "),
-    "fences": (".claude/a.md", "```\n"), "spans": (".claude/a.md", "`docker ps"), "units": ("a.plist", "<key>ProgramArguments</key>"),
-    "steps": (".github/workflows/a.yml", " run: |\n"), "recipes": ("Makefile", "A=$(A)$(A)\n"), "python": ("a.py", "f(["),
+    "fences": (".claude/a.md", "```\n"), "spans": (".claude/a.md", "`docker ps"),
+    "units": ("a.plist", "<key>ProgramArguments</key>"),
+    "steps": (".github/workflows/a.yml", " run: |\n"), "recipes": ("Makefile", "A=$(A)$(A)\n"),
+    "python": ("a.py", "f(["),
 }  # fmt: skip
 
 

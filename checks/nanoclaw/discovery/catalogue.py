@@ -24,7 +24,7 @@ class Covered(Table, frozen=True):
     cases: tuple[Text, ...]
 
 
-class Exception_(Table, frozen=True):
+class Accepted(Table, frozen=True):
     """What is accepted without a case, in the files that match a glob. One of the first three keys says what."""
 
     files: tuple[Text, ...]
@@ -47,12 +47,22 @@ class Catalogue(Table, frozen=True, dict=True):
     """The content of the file."""
 
     covered: tuple[Covered, ...] = ()
-    exception: tuple[Exception_, ...] = ()
+    exception: tuple[Accepted, ...] = ()
 
     @cached_property
     def forms(self) -> Sequence[tuple[Form, Covered]]:
         """The covered commands, with their forms."""
         return [(form_of(shlex.split(each.command)), each) for each in self.covered]
+
+
+    def completed(self, found: Found) -> tuple[Form | None, str]:
+        """A form with the arguments that its source does not show, as far as they are known, and how they are."""
+        form, reasons = found.form, []
+        for each in self.exception:
+            if form and each.arguments in form.unknown and among(found.file, each.files):
+                form = form.completed(each.arguments, shlex.split(each.adds))
+                reasons.append(each.reason)
+        return form, "; ".join(reasons)
 
 
 @dataclass(frozen=True)
@@ -79,14 +89,10 @@ def catalogue() -> Catalogue:
 def judge(found: Found, known: Catalogue) -> Verdict:
     """Whether cases prove what a place runs, or why none has to."""
     here = [each for each in known.exception if among(found.file, each.files)]
-    form = found.form
+    form, reasons = known.completed(found)
     if form is None:
         accepted = next((each for each in here if each.unread and _begins(found.unread, each.unread)), None)
         return Verdict(reason=accepted.reason) if accepted else Verdict(problem="NOT FOLLOWED")
-    filled = [each for each in here if each.arguments in form.unknown]
-    for each in filled:
-        form = form.completed(each.arguments, shlex.split(each.adds))
-    reasons = "; ".join(each.reason for each in filled)
     for proven, entry in known.forms:
         if proven.covers(form):
             return Verdict(entry.cases, reasons)

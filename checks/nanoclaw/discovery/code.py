@@ -54,15 +54,15 @@ class Finder:
         functions = {each.function for each in marked if each.function and each.function not in through}
         inner = max(functions, key=lambda each: each.at, default=None)
         callers = self.project.callers(inner) if inner and len(through) < _CALLERS and self._asked < _MOST else []
-        for caller in callers if inner else ():
-            for filled in self._filled(line, inner, caller):
-                yield from self._resolved(filled, caller, (*through, inner))
+        for caller in callers:
+            for filled in self._filled(line, inner, caller) if inner else ():
+                yield from self._resolved(filled, caller, (*through, *filter(None, [inner])))
         if not callers:
             for words in found:
                 yield from (Started(at.tree.file, at.line, each) for each in self._named(words))
 
     def _open(self, words: tuple[str, ...]) -> list[str]:
-        """The marks in a command line that decide what is asked for, besides the program where more than it is known."""
+        """The marks in a command line that decide what is asked for; the program alone doesn't."""
         first = MARK.findall(words[0])
         if not first and not is_runtime(words[0]):
             return []

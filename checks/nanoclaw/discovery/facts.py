@@ -28,7 +28,8 @@ class Recall:
     @property
     def text(self) -> str:
         """Both figures."""
-        return f"recall {self.right}/{self.right + len(self.missed)}, precision {self.right}/{self.right + len(self.wrong)}"
+        right = self.right
+        return f"recall {right}/{right + len(self.missed)}, precision {right}/{right + len(self.wrong)}"
 
 
 def compare(found: Sequence[Found], checkout: Path, version: str, *, hot: bool = False) -> Recall | None:

@@ -23,10 +23,14 @@ UNREAD = "unread"
 
 _SHEBANG = re.compile(r"#!\s*(?:\S*/env\s+(?:-\S+\s+)*)?(?:\S*/)?([a-z]+)")
 _SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "ash"}
-_INTERPRETERS = {**dict.fromkeys(_SHELLS, "shell"), "python": "python", "node": "javascript", "bun": "typescript", "tsx": "typescript"}
+_INTERPRETERS = {
+    **dict.fromkeys(_SHELLS, "shell"), "python": "python", "node": "javascript", "bun": "typescript", "tsx": "typescript",
+}  # fmt: skip
 _FENCE = re.compile(r"^([ \t>]*)(`{3,}|~{3,})[ \t]*([^\n`]*)\n(.*?)(?:^[ \t>]*\2[ \t]*$|\Z)", re.M | re.S)
-_FENCED = {"": UNTAGGED, "console": "shell", "shell": "shell", "sh": "shell", "bash": "shell", "zsh": "shell", "nc:run": "shell",
-    "typescript": "typescript", "ts": "typescript", "javascript": "javascript", "js": "javascript", "python": "python"}  # fmt: skip
+_FENCED = {
+    "": UNTAGGED, **dict.fromkeys(("console", "shell", "sh", "bash", "zsh", "nc:run"), "shell"),
+    "typescript": "typescript", "ts": "typescript", "javascript": "javascript", "js": "javascript", "python": "python",
+}  # fmt: skip
 _UNIT = re.compile(r"^\s*Exec\w+\s*=\s*[-@:+!]*(.*)$", re.M)
 _INSTRUCTION = re.compile(r"^\s*(?:RUN|CMD|ENTRYPOINT)\b((?:\\\n|[^\n])*)", re.M | re.I)
 _MAKE = re.compile(r"^(\w+)\s*[:?+]?=\s*(.*)$")

@@ -15,6 +15,7 @@ from checks.core.outcome import headline
 from checks.core.terminal import say
 from checks.nanoclaw.agent import find
 from checks.nanoclaw.checkout import read
+from checks.nanoclaw.discovery import recording
 from checks.nanoclaw.discovery.catalogue import catalogue, judge
 from checks.nanoclaw.discovery.discover import Found, discover
 from checks.nanoclaw.discovery.facts import compare
@@ -23,21 +24,28 @@ from checks.nanoclaw.discovery.facts import compare
 def patterns(
     nanoclaw: Annotated[str, "a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw)"] = "",
     recall: Annotated[bool, "compare what is found with fixtures/discovery/facts.txt instead"] = False,
+    recorded: Annotated[str, "directory of commands that fixtures/discovery/docker recorded: is each one found"] = "",
 ) -> Exit:
     """Find every place in a nanoclaw checkout that starts a container runtime, and the case that covers it.
 
     Exit status: 0 all commands are covered and everything was followed; 1 not; 2 wrong usage.
     """
     try:
-        checkout = find(nanoclaw)
-        if checkout is None:
-            raise WrongUsage("No nanoclaw checkout was named.", "Name one with --nanoclaw DIR, or: invoke nanoclaw fetch")
-        version = _version(checkout)
-        found = discover(checkout)
+        checkout = _checkout(nanoclaw)
+        version, found = _version(checkout), discover(checkout)
+        if recorded:
+            return _recorded(found, Path(recorded))
         return _recall(found, checkout, version) if recall else _report(found, version)
     except WrongUsage as problem:
         say(headline(problem), error=True)
         return problem.exit
+
+
+def _checkout(option: str) -> Path:
+    checkout = find(option)
+    if checkout is None:
+        raise WrongUsage("No nanoclaw checkout was named.", "Name one with --nanoclaw DIR, or: invoke nanoclaw fetch")
+    return checkout
 
 
 def _report(found: Sequence[Found], version: str) -> Exit:
@@ -69,6 +77,15 @@ def _recall(found: Sequence[Found], checkout: Path, version: str) -> Exit:
             say(f"{title}: {each.file}:{each.line}: {each.text}")
     say(f"nanoclaw {version}: {whole.text}; in src/: {hot.text}")
     return Exit.CASE_FAILED if whole.missed or hot.wrong else Exit.OK
+
+
+def _recorded(found: Sequence[Found], directory: Path) -> Exit:
+    forms = recording.recorded(directory)
+    strange = recording.unexplained(forms, found, catalogue())
+    for each in strange:
+        say(f"Recorded, and not found in the sources: {each.text}")
+    say(f"{len(forms)} forms of commands were recorded, {len(strange)} of them not found in the sources.")
+    return Exit.CASE_FAILED if strange or not forms else Exit.OK
 
 
 def _version(checkout: Path) -> str:

@@ -62,11 +62,12 @@ class Project:
     uses: dict[tuple[Tree, str], list[Node]] = field(default_factory=lambda: defaultdict(list))
     """What may change a variable: calls on it or with it, and assignments."""
     holders: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """By the name of a type, a class or a function: variables and fields that hold one, or what the function returns."""
+    """By the name of a type, a class or a function: variables and fields that hold one, or its result."""
 
     def __post_init__(self) -> None:
         self._functions: dict[Node, list[Node]] = {}
         self._callers: dict[Node, list[Node]] = {}
+        self._aliases: dict[str, set[str]] = defaultdict(set)
         self._files = {re.sub(r"\.\w+$", "", tree.file): tree for tree in self.trees}
         for tree in self.trees:
             for node in tree.root.find(_INDEXED):
@@ -118,7 +119,8 @@ class Project:
     def _calls(self, function: Node) -> list[Node]:
         found = []
         method = function.kind == "method_definition" or (function.parent and function.parent.kind == "pair")
-        for name in names_of(function):
+        own = names_of(function)
+        for name in [*own, *(alias for each in own for alias in sorted(self._aliases.get(each, ())))]:
             for call in self.calls.get(name, ()):
                 target = callee(call)
                 if target is None or function.contains(call):
@@ -137,9 +139,12 @@ class Project:
         types = _types(holder.get("type")) if holder and holder.kind == "variable_declarator" else set()
         names = {name for each in types for name in self.holders.get(each, ())}
         found += [
-            call for name in names for call in self.calls.get(name, ())
-            if call not in found and any(_types(each.node.get("type")) & types for each in self.lookup(name, callee(call) or call))
-        ]  # fmt: skip
+            call
+            for name in names
+            for call in self.calls.get(name, ())
+            for declared in self.lookup(name, callee(call) or call)[:1]
+            if call not in found and _types(declared.node.get("type")) & types
+        ]
         return found
 
     def _given(self, name: str, at: Node) -> bool:
@@ -152,8 +157,9 @@ class Project:
         around = next((each for each in method.ancestors if each.kind in _CLASSES), None)
         if of.kind == "this":
             return around is not None and around.contains(of)
-        parted = member(of)
-        name = parted[1] if parted else of.text
+        made = callee(of) if of.kind in {"call_expression", "new_expression"} else of
+        parted = member(made) if made else None
+        name = parted[1] if parted else (made or of).text
         return name in owners or any(name in self.holders.get(owner, ()) for owner in owners)
 
     def _namespace(self, of: Node, name: str) -> list[Definition]:
@@ -211,9 +217,8 @@ class Project:
     def _hold(self, name: str, annotation: Node | None, value: Node | None) -> None:
         for each in _types(annotation):
             self.holders[each].add(name)
-        for each in operands(value) if value else ():
-            made = callee(each) if each.kind in {"call_expression", "new_expression"} else None
-            if made:
+        for operand in operands(value) if value else ():
+            if made := callee(operand) if operand.kind in {"call_expression", "new_expression"} else None:
                 self.holders[made.text.rpartition(".")[2]].add(name)
 
     def _index_call(self, node: Node) -> None:
@@ -259,6 +264,8 @@ class Project:
                              part="*" if whole else part, module=module))  # fmt: skip
 
     def _add(self, definition: Definition) -> None:
+        if definition.module and isinstance(definition.part, str) and definition.part != definition.name:
+            self._aliases[definition.part].add(definition.name)
         self.definitions[definition.name].append(definition)
 
 

@@ -29,7 +29,7 @@ def programs(words: Sequence[str], depth: int = 0) -> Iterator[tuple[str, ...]]:
     if is_runtime(program) or is_hole(program) or has_rest(words[0]) or "⟦" in words[0]:
         yield tuple(words)
     elif program in SHELLS:
-        at = next((at for at, word in enumerate(words) if re.fullmatch(r"-[a-z]*c", word)), len(words))
+        at = next((at for at, word in enumerate(words) if re.fullmatch(r"-[a-z]*c[a-z]*", word)), len(words))
         line = " ".join(words[at + 1 : at + 2])
         if at == len(words) and program not in {"sg", "su"} and ("-s" in words or all(each.startswith("-") for each in words[1:])):
             yield (hole(f"{program}.stdin"),)
@@ -115,7 +115,7 @@ class _Script:
         return words
 
     def _assign(self, name: str, value: Node | None, *, adds: bool) -> None:
-        new = self._word(value) if value else [("",)]
+        new: Lines = self._word(value) if value else [("",)]
         before = self.values.get(name, [])
         if value and value.kind == "array":
             new = combined([before, new]) if adds else new

@@ -59,7 +59,7 @@ class Values:
         words = arguments(call)
         named = [each.parts[-1] for each in words if each.kind == "keyword_argument" and each.text.startswith(f"{found.name}=")]
         if named or found.index >= len(words) or found.part is None:
-            return (named or words[found.index : found.index + 1] or [None])[0]
+            return next(iter(named or words[found.index : found.index + 1]), None)
         members = [each for each in self.project.members.get(str(found.part), ()) if any(of.contains(each) for of in self.objects(words[found.index]))]
         return (given(members[0]) or members[0]) if members else None
 
@@ -72,7 +72,8 @@ class Values:
         whether it may be something that is not known."""
         if node not in self._runtimes:
             found: set[str] = set()
-            seen, ahead, unknown = set(), [bare(node)], False
+            seen: set[Node] = set()
+            ahead, unknown = [bare(node)], False
             while ahead and not (unknown := len(seen) > _ORIGINS):
                 each = ahead.pop(0)
                 if each not in seen:
@@ -167,7 +168,7 @@ class Values:
         if node.kind != "spread_element":
             return [(each,) for each in self.texts(node)]
         known = self.of(node)
-        return [_merged(known)] if known else [line for line in self.lines(node)]
+        return [_merged(known)] if known else self.lines(node)
 
     def _one(self, node: Node) -> tuple[str, ...]:
         """An element that is added: one of the texts that it may be, but all of them that are options."""
@@ -278,7 +279,7 @@ class Values:
 
     def _changed(self, start: Iterable[Value], at: Node, scope: Node) -> list[Value]:
         """What a variable becomes: what is assigned is an alternative, what is added is there in any case."""
-        found, ahead, behind = list(start), [], []
+        found, ahead, behind = list(start), Lines(), Lines()
         key = (scope, at.text)
         if key in self._open:
             return found
@@ -299,7 +300,8 @@ class Values:
                 found += concatenated([texts, self.texts(value)]) if texts else []
                 behind += [] if texts else self.lines(value)
             elif use.kind == "call_expression":
-                (ahead if callee(use).text.endswith(".unshift") else behind).extend(self._added(use, at.text))
+                first = f"{at.text}.unshift(" in use.text
+                (ahead if first else behind).extend(self._added(use, at.text))
         self._open.discard(key)
         lines = [each for each in found if isinstance(each, tuple)]
         before, after = [tuple(word for piece in added for word in piece) for added in (ahead, behind)]
