@@ -121,7 +121,9 @@ def test_what_starts_programs_is_known_under_any_name(tmp_path: Path, source: st
     assert found(tmp_path, "src/a.ts", source) == ["docker ps -a"]
 
 
-@pytest.mark.parametrize("source", ["html`docker info`; print`docker ps`", "/docker ps/.exec(text)", "db.exec('docker ps')"])
+@pytest.mark.parametrize(
+    "source", ["html`docker info`; print`docker ps`", "/docker ps/.exec(text)", "db.exec('docker ps')"]
+)
 def test_other_functions_start_nothing(tmp_path: Path, source: str) -> None:
     assert found(tmp_path, "src/a.ts", source) == []
 
@@ -227,10 +229,19 @@ TWO = "class A {{ run(a) {{ spawn('{}', a) }} }} class B {{ run(a) {{ spawn('{}'
     ("source", "forms"),
     [
         ("function go(c: string) { execSync(c) } go('docker ps -a'); go('ls')", ["docker ps -a"]),
-        ("const go = (...a: string[]) => execFile('docker', a); go('ps', '-a'); go('info')", ["docker info", "docker ps -a"]),
-        ("function go(a) { a.push('-q'); spawn('docker', a) } go(['ps']); go(['ps', '-a'])", ["docker ps -a -q", "docker ps -q"]),
+        (
+            "const go = (...a: string[]) => execFile('docker', a); go('ps', '-a'); go('info')",
+            ["docker info", "docker ps -a"],
+        ),
+        (
+            "function go(a) { a.push('-q'); spawn('docker', a) } go(['ps']); go(['ps', '-a'])",
+            ["docker ps -a -q", "docker ps -q"],
+        ),
         ("class A { go(a) { spawn('docker', a) } list() { this.go(['ps']) } }", ["docker ps"]),
-        ("const a = (c) => exec(c); const b = (c) => a(`docker ${c}`); b('ps -a'); b('info')", ["docker info", "docker ps -a"]),
+        (
+            "const a = (c) => exec(c); const b = (c) => a(`docker ${c}`); b('ps -a'); b('info')",
+            ["docker info", "docker ps -a"],
+        ),
         ("function go(a) { spawn('docker', a) } go(['ps']); go(elsewhere())", ["docker --…elsewhere", "docker ps"]),
         # methods of one name
         (f"{TWO.format('docker', 'git')} new A().run(['ps']); const b = new B(); b.run(['info'])", ["docker ps"]),
@@ -265,11 +276,17 @@ export function ready(cli: Cli = realCli('docker')) { cli.run(['info']) }
 
 
 def test_a_runtime_that_is_injected_is_followed_and_a_database_is_not_one(tmp_path: Path) -> None:
-    assert found(tmp_path, "src/driver.ts", DRIVER, **{"src/cli.ts": CLI}) == ["docker stop -t", "docker inspect", "docker info"]
+    assert found(tmp_path, "src/driver.ts", DRIVER, **{"src/cli.ts": CLI}) == [
+        "docker stop -t",
+        "docker inspect",
+        "docker info",
+    ]
 
 
 def test_a_runtime_that_travels_in_an_object_is_followed(tmp_path: Path) -> None:
-    scan = "export function scan(deps: Deps) { const runtime = process.env.R ?? 'docker'; return { containers: runtime } }"
+    scan = (
+        "export function scan(deps: Deps) { const runtime = process.env.R ?? 'docker'; return { containers: runtime } }"
+    )
     plan = "export const plan = (inv: Inventory) => [{ kind: 'rmi', runtime: inv.containers }]"
     flow = "const runCommand: RunCommand = (cmd, args) => spawnSync(cmd, args)"
     source = (
@@ -322,7 +339,10 @@ def test_arguments_that_helpers_put_together_are_followed_into_other_files(tmp_p
         ('A=()\nA+=(--build-arg X=1)\ndocker build "${A[@]}" -t x .', ["docker build --build-arg -t"]),
         ("V=$(docker --version 2>/dev/null | head -1)", ["docker --version"]),
         ('with() { timeout 5 "$@"; }\nif with docker image inspect "$I"; then :; fi', ["docker image inspect"]),
-        ("sudo -n docker ps\ntimeout -k 2 5 docker ps\nsudo $X --user me docker ps", ["docker ps", "docker ps", "? …+X… --user me"]),
+        (
+            "sudo -n docker ps\ntimeout -k 2 5 docker ps\nsudo $X --user me docker ps",
+            ["docker ps", "docker ps", "? …+X… --user me"],
+        ),
         ("docker ps -q | xargs -n 1 docker rm -f", ["docker ps -q", "docker rm -f"]),
         ("sh -ce 'docker ps -a'; eval \"docker info\"", ["docker info", "docker ps -a"]),
         ('bash -lc "cd x && docker run --gpus=all $X y"', ["docker run --gpus --…X"]),

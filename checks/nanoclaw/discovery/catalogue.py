@@ -54,7 +54,6 @@ class Catalogue(Table, frozen=True, dict=True):
         """The covered commands, with their forms."""
         return [(form_of(shlex.split(each.command)), each) for each in self.covered]
 
-
     def completed(self, found: Found) -> tuple[Form | None, str]:
         """A form with the arguments that its source does not show, as far as they are known, and how they are."""
         form, reasons = found.form, []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
@@ -91,7 +91,17 @@ class Finder:
     def _expression(self, number: int) -> Node:
         """The name of a parameter, as an expression."""
         found = self.values.parameters[number]
-        return next((each for each in found.node.find(["identifier", "shorthand_property_identifier_pattern"]) if each.text == found.name), None) or found.node
+        return (
+            next(
+                (
+                    each
+                    for each in found.node.find(["identifier", "shorthand_property_identifier_pattern"])
+                    if each.text == found.name
+                ),
+                None,
+            )
+            or found.node
+        )
 
     def _filled(self, line: tuple[str, ...], function: Node, call: Node) -> Lines:
         """A command line with the arguments of a call in place of the function's parameters."""
@@ -106,7 +116,9 @@ class Finder:
                 for number in dict.fromkeys(MARK.findall(word)):
                     each = self.values.parameters[int(number)]
                     if each.function == function:
-                        texts = [text.replace(f"⟦{number}⟧", value) for text in texts for value in self._texts(each, call)]
+                        texts = [
+                            text.replace(f"⟦{number}⟧", value) for text in texts for value in self._texts(each, call)
+                        ]
                 pieces = [(text,) for text in texts]
             lines = [(*before, *piece) for before in lines for piece in pieces][:24]
         return lines
@@ -147,7 +159,9 @@ class Finder:
 
     def _is_options(self, node: Node) -> bool:
         """Whether an argument is options or a callback, where a program has no arguments."""
-        return bare(node).kind in {"undefined", "null", *FUNCTIONS} or any(of.kind == "object" for of in self.values.objects(node))
+        return bare(node).kind in {"undefined", "null", *FUNCTIONS} or any(
+            of.kind == "object" for of in self.values.objects(node)
+        )
 
     def _program(self, node: Node) -> list[str]:
         texts = self.values.texts(node)
@@ -211,7 +225,9 @@ class Finder:
         if found.module:
             return found.module if found.part == "*" else f"{found.module}.{found.part}"
         plain = found.value is not None and found.part is None and not found.function
-        return self._origin(found.value, depth + 1) if plain and found.value and found.value.kind not in FUNCTIONS else ""
+        return (
+            self._origin(found.value, depth + 1) if plain and found.value and found.value.kind not in FUNCTIONS else ""
+        )
 
 
 @cache

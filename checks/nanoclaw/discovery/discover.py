@@ -52,7 +52,10 @@ def discover(checkout: Path) -> list[Found]:
     """
     with _processor_time(_TIMEOUT):
         trees = list(sources(checkout))
-        return sorted({each for found in (_unread(trees), _scripts(trees), _code(trees)) for each in found}, key=lambda each: (each.file, each.line, each.text))
+        return sorted(
+            {each for found in (_unread(trees), _scripts(trees), _code(trees)) for each in found},
+            key=lambda each: (each.file, each.line, each.text),
+        )
 
 
 def _unread(trees: list[Tree]) -> Iterator[Found]:
@@ -85,7 +88,9 @@ def _processor_time(seconds: float) -> Iterator[None]:
     """Raise WrongUsage in the block once it has used that much processor time. Only in the main thread."""
 
     def out_of_time(_: int, __: FrameType | None) -> None:
-        raise WrongUsage(f"The checkout was not read within {seconds:g} s of processor time.", "Is it nanoclaw's source?")
+        raise WrongUsage(
+            f"The checkout was not read within {seconds:g} s of processor time.", "Is it nanoclaw's source?"
+        )
 
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -24,7 +24,7 @@ UNREAD = "unread"
 _SHEBANG = re.compile(r"#!\s*(?:\S*/env\s+(?:-\S+\s+)*)?(?:\S*/)?([a-z]+)")
 _SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "ash"}
 _INTERPRETERS = {
-    **dict.fromkeys(_SHELLS, "shell"), "python": "python", "node": "javascript", "bun": "typescript", "tsx": "typescript",
+    **dict.fromkeys(_SHELLS, "shell"), "python": "python", "node": "javascript", "bun": "tsx", "tsx": "tsx",
 }  # fmt: skip
 _FENCE = re.compile(r"^([ \t>]*)(`{3,}|~{3,})[ \t]*([^\n`]*)\n(.*?)(?:^[ \t>]*\2[ \t]*$|\Z)", re.M | re.S)
 _FENCED = {
@@ -72,7 +72,12 @@ def _unread(tree: Tree) -> Iterator[Tree]:
     """A file of a kind that is not known: as far as it has a runtime's name in it."""
     names = "|".join(re.escape(name) for name in rules().runtimes if name != "container")
     if found := re.search(rf"(?<![\w.-])(?:{names})(?![\w.-])", tree.text):
-        yield _piece(tree, f"{PurePosixPath(tree.file).suffix or 'a file of no known kind'} with {found[0]}", found.start(), UNREAD)
+        yield _piece(
+            tree,
+            f"{PurePosixPath(tree.file).suffix or 'a file of no known kind'} with {found[0]}",
+            found.start(),
+            UNREAD,
+        )
 
 
 def _skill(tree: Tree) -> Iterator[Tree]:
@@ -97,7 +102,9 @@ def _make(tree: Tree) -> Iterator[Tree]:
     for line in tree.text.split("\n"):
         expanded = re.sub(r"\$[({](\w+)[)}]", r"${\1}", line.lstrip("\t")).replace("$$", "$")
         given = _MAKE.match(expanded)
-        lines.append(expanded.lstrip("@-+") if line.startswith("\t") else f"{given[1]}={shlex.quote(given[2])}" if given else "")
+        lines.append(
+            expanded.lstrip("@-+") if line.startswith("\t") else f"{given[1]}={shlex.quote(given[2])}" if given else ""
+        )
     yield _piece(tree, "\n".join(lines), 0, "bash")
 
 
@@ -146,7 +153,9 @@ def _unit(tree: Tree) -> Iterator[Tree]:
     """The commands of a unit of systemd, or of a property list of launchd."""
     for found in _UNIT.finditer(tree.text):
         yield _piece(tree, re.sub(r"\$?\{+(\w+)[^}]*\}+", r"\1", found[1]), found.start(1), "bash")
-    for found in re.finditer(r"<key>Program(?:Arguments)?</key>\s*(?:<array>)?(.*?)(?:</array>|\n\s*<key>)", tree.text, re.S):
+    for found in re.finditer(
+        r"<key>Program(?:Arguments)?</key>\s*(?:<array>)?(.*?)(?:</array>|\n\s*<key>)", tree.text, re.S
+    ):
         words = re.findall(r"<string>(.*?)</string>", found[1], re.S)
         yield _piece(tree, shlex.join(words), found.start(1), "bash")
 

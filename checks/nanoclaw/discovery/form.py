@@ -94,7 +94,9 @@ def form_of(words: Sequence[str]) -> Form:
         name, given, value = word.partition("=")
         if not given and name in valued and ahead and not has_rest(ahead[0]):
             value = ahead.pop(0)
-        options |= {_option(each, value) for each in ([f"-{flag}" for flag in word[1:]] if _FLAGS.fullmatch(word) else [name])}
+        options |= {
+            _option(each, value) for each in ([f"-{flag}" for flag in word[1:]] if _FLAGS.fullmatch(word) else [name])
+        }
     return Form(runtime, subcommand, tuple(sorted(options)))
 
 
@@ -105,9 +107,7 @@ def _subcommand(ahead: list[str], options: set[str]) -> str:
         word = ahead.pop(0)
         if has_rest(word):
             options |= set(_RESTS.findall(word))
-        elif not word.startswith("-"):
-            found.append(word)
-        elif not found and word in {"--version", "-v", "--help"}:
+        elif not word.startswith("-") or (not found and word in {"--version", "-v", "--help"}):
             found.append(word)
         else:
             name, given, value = word.partition("=")

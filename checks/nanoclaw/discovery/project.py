@@ -13,10 +13,23 @@ from checks.nanoclaw.discovery.tree import FUNCTIONS, SCOPES, Node, Tree, argume
 Part = str | int | slice | None
 """Which part of a value a name in a pattern is."""
 
-_PARAMETERS = {"required_parameter", "optional_parameter", "typed_parameter", "default_parameter", "typed_default_parameter"}
+_PARAMETERS = {
+    "required_parameter",
+    "optional_parameter",
+    "typed_parameter",
+    "default_parameter",
+    "typed_default_parameter",
+}
 _CLASSES = {"class_declaration", "class", "enum_declaration"}
 _DECLARED = {"variable_declarator", "public_field_definition", "property_signature", "assignment_expression", "pair"}
-_IMPORTS = {"import_specifier", "export_specifier", "namespace_import", "import_clause", "aliased_import", "dotted_name"}
+_IMPORTS = {
+    "import_specifier",
+    "export_specifier",
+    "namespace_import",
+    "import_clause",
+    "aliased_import",
+    "dotted_name",
+}
 _INDEXED = (
     "call_expression", "new_expression", "augmented_assignment_expression", "for_in_statement", "enum_assignment",
     "shorthand_property_identifier", *FUNCTIONS, *_CLASSES, *_DECLARED, *_IMPORTS,
@@ -98,22 +111,32 @@ class Project:
     def _named(self, name: Node) -> list[Node]:
         name = bare(name)
         if name.kind == "identifier":
-            return [each for found in self.lookup(name.text, name) for each in function_values(found.value or found.node)]
+            return [
+                each for found in self.lookup(name.text, name) for each in function_values(found.value or found.node)
+            ]
         parted = member(name)
         if parted is None:
             return list(function_values(name))
         known = self.methods(parted[1], parted[0])
-        return known or [each for found in self._namespace(parted[0], parted[1]) for each in function_values(found.node)]
+        return known or [
+            each for found in self._namespace(parted[0], parted[1]) for each in function_values(found.node)
+        ]
 
     def parameters(self, function: Node) -> list[Definition]:
         """The parameters of a function."""
         given_ = function.get("parameters") or function.get("parameter")
-        names = {each.text for each in given_.find(["identifier", "shorthand_property_identifier_pattern"])} if given_ else set()
+        names = (
+            {each.text for each in given_.find(["identifier", "shorthand_property_identifier_pattern"])}
+            if given_
+            else set()
+        )
         return [each for name in sorted(names) for each in self.definitions[name] if each.function == function]
 
     def methods(self, name: str, of: Node) -> list[Node]:
         """The methods of a name that an object may have, as far as the names of variables and fields tell."""
-        found = [each for declared in self.members.get(name, ()) for each in function_values(given(declared) or declared)]
+        found = [
+            each for declared in self.members.get(name, ()) for each in function_values(given(declared) or declared)
+        ]
         return [each for each in found if self._held(of, each)]
 
     def _calls(self, function: Node) -> list[Node]:
@@ -174,8 +197,21 @@ class Project:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(found.node.tree.file), found.module))
         path = re.sub(r"\.[cm]?[jt]sx?$", "", path)
         steps = path.split("/")  # a skill's copy of a file imports what is beside the file that it replaces
-        tree = next((self._files[each] for at in range(len(steps)) for stem in ["/".join(steps[at:])] for each in (stem, f"{stem}/index") if each in self._files), None)
-        there = [each for each in self.definitions.get(name, ()) if each.global_ and each.node.tree in (tree, tree or each.node.tree)]
+        tree = next(
+            (
+                self._files[each]
+                for at in range(len(steps))
+                for stem in ["/".join(steps[at:])]
+                for each in (stem, f"{stem}/index")
+                if each in self._files
+            ),
+            None,
+        )
+        there = [
+            each
+            for each in self.definitions.get(name, ())
+            if each.global_ and each.node.tree in (tree, tree or each.node.tree)
+        ]
         return [other for each in there for other in self._imported(each, depth + 1)]
 
     def _index(self, node: Node) -> None:
@@ -190,7 +226,9 @@ class Project:
             if name := node.get("name"):
                 self._add(Definition(name.text, node, _scope(node), node))
         elif kind == "for_in_statement":
-            if (left := node.get("left")) and (names := list(_leaves(left)) or [(each, None) for each in left.find(["identifier"])]):
+            if (left := node.get("left")) and (
+                names := list(_leaves(left)) or [(each, None) for each in left.find(["identifier"])]
+            ):
                 self._add(Definition(names[0][0].text, node, node, node.get("right"), each=True))
         elif kind == "shorthand_property_identifier":
             self.members[node.text].append(node)
@@ -243,7 +281,9 @@ class Project:
             pattern = each.get("pattern") or each.get("name") or (each.parts[0] if each.kind in _PARAMETERS else each)
             rest = {each.kind, pattern.kind} & {"rest_pattern", "list_splat_pattern"} != set()
             for leaf, part in _leaves(pattern):
-                self._add(Definition(leaf.text, each, node, each.get("value"), None if rest else part, node, index, rest))
+                self._add(
+                    Definition(leaf.text, each, node, each.get("value"), None if rest else part, node, index, rest)
+                )
                 self._hold(leaf.text, each.get("type"), each.get("value"))
                 if any(modifier.kind == "accessibility_modifier" for modifier in each.parts):
                     self.members[leaf.text].append(each)
@@ -253,9 +293,17 @@ class Project:
         source = (statement.get("source") or statement.get("module_name")) if statement else None
         names = node.parts if node.kind != "dotted_name" else [node]
         around = node.parent.kind if node.parent else ""
-        if statement is None or not names or (source and source.contains(node)) or (not source and node.kind != "aliased_import"):
+        if (
+            statement is None
+            or not names
+            or (source and source.contains(node))
+            or (not source and node.kind != "aliased_import")
+        ):
             return
-        if (node.kind == "dotted_name" and around != "import_from_statement") or names[0].kind in {"named_imports", "namespace_import"}:
+        if (node.kind == "dotted_name" and around != "import_from_statement") or names[0].kind in {
+            "named_imports",
+            "namespace_import",
+        }:
             return
         module = source.text.strip("'\"").removeprefix("node:") if source else names[0].text
         part = "default" if node.kind == "import_clause" else names[0].text
@@ -297,9 +345,13 @@ def owners_of(method: Node) -> set[str]:
         name = each.get("name")
         if each.kind in _CLASSES:
             heritage = [part for part in each.parts if part.kind == "class_heritage"]
-            return {part.text for of in heritage for part in of.find(["type_identifier", "identifier"])} | ({name.text} if name else set())
+            return {part.text for of in heritage for part in of.find(["type_identifier", "identifier"])} | (
+                {name.text} if name else set()
+            )
         if each.kind in FUNCTIONS or each.kind == "variable_declarator":
-            return _types(each.get("type") or each.get("return_type")) | set(names_of(each) if each.kind in FUNCTIONS else [name.text] if name else [])
+            return _types(each.get("type") or each.get("return_type")) | set(
+                names_of(each) if each.kind in FUNCTIONS else [name.text] if name else []
+            )
     return set()
 
 
@@ -318,7 +370,12 @@ def operands(node: Node, depth: int = 0) -> Iterator[Node]:
         yield node
     elif node.kind in {"binary_expression", "ternary_expression"}:
         ends = node.parts[::2] if node.kind == "ternary_expression" and node.tree.language == "python" else node.parts
-        for each in ends[1:] if node.kind == "ternary_expression" and ends is node.parts or (operator and operator.text in {"&&", "and"}) else ends:
+        for each in (
+            ends[1:]
+            if (node.kind == "ternary_expression" and ends is node.parts)
+            or (operator and operator.text in {"&&", "and"})
+            else ends
+        ):
             yield from operands(each, depth + 1)
     else:
         yield node

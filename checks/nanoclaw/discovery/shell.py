@@ -31,7 +31,11 @@ def programs(words: Sequence[str], depth: int = 0) -> Iterator[tuple[str, ...]]:
     elif program in SHELLS:
         at = next((at for at, word in enumerate(words) if re.fullmatch(r"-[a-z]*c[a-z]*", word)), len(words))
         line = " ".join(words[at + 1 : at + 2])
-        if at == len(words) and program not in {"sg", "su"} and ("-s" in words or all(each.startswith("-") for each in words[1:])):
+        if (
+            at == len(words)
+            and program not in {"sg", "su"}
+            and ("-s" in words or all(each.startswith("-") for each in words[1:]))
+        ):
             yield (hole(f"{program}.stdin"),)
     elif program == "eval":
         line = " ".join(words[1:])

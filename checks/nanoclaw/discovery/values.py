@@ -18,7 +18,20 @@ Value = str | tuple[str, ...]
 
 _DEPTH, _MOST, _ORIGINS = 30, 24, 150
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\n": ""}
-_SAME = {"trim", "toString", "filter", "sort", "reverse", "strip", "copy", "toLowerCase", "String", "str", "list", "tuple"}
+_SAME = {
+    "trim",
+    "toString",
+    "filter",
+    "sort",
+    "reverse",
+    "strip",
+    "copy",
+    "toLowerCase",
+    "String",
+    "str",
+    "list",
+    "tuple",
+}
 """Functions whose result has the words of their object or argument, or fewer."""
 _ADDS = {"push": 0, "append": 0, "extend": 0, "add": 0, "unshift": 0, "splice": 2}
 MARK = re.compile(r"(?:--)?⟦(\d+)⟧")
@@ -57,10 +70,18 @@ class Values:
     def argument(self, found: Definition, call: Node) -> Node | None:
         """What a call hands over as a parameter."""
         words = arguments(call)
-        named = [each.parts[-1] for each in words if each.kind == "keyword_argument" and each.text.startswith(f"{found.name}=")]
+        named = [
+            each.parts[-1]
+            for each in words
+            if each.kind == "keyword_argument" and each.text.startswith(f"{found.name}=")
+        ]
         if named or found.index >= len(words) or found.part is None:
             return next(iter(named or words[found.index : found.index + 1]), None)
-        members = [each for each in self.project.members.get(str(found.part), ()) if any(of.contains(each) for of in self.objects(words[found.index]))]
+        members = [
+            each
+            for each in self.project.members.get(str(found.part), ())
+            if any(of.contains(each) for of in self.objects(words[found.index]))
+        ]
         return (given(members[0]) or members[0]) if members else None
 
     def joined(self, nodes: Iterable[Node]) -> Lines:
@@ -93,14 +114,20 @@ class Values:
         for each in operands(node):
             if parted := member(each):
                 declared = self.project.members.get(parted[1], [])[:_MOST]
-                yield from (value for of in declared if (value := given(of) or (of if of.kind.startswith("short") else None)))
-                yield from (name for of in declared if of.kind.endswith("_parameter") for name in of.find(["identifier"])[:1])
+                yield from (
+                    value for of in declared if (value := given(of) or (of if of.kind.startswith("short") else None))
+                )
+                yield from (
+                    name for of in declared if of.kind.endswith("_parameter") for name in of.find(["identifier"])[:1]
+                )
             elif each.kind in {"identifier", "shorthand_property_identifier"}:
                 for found in self.project.lookup(each.text, each):
                     if found.function:
                         yield from self._handed(found)
                     if isinstance(found.part, str) and found.function is None:
-                        yield from (value for of in self.project.members.get(found.part, [])[:_MOST] if (value := given(of)))
+                        yield from (
+                            value for of in self.project.members.get(found.part, [])[:_MOST] if (value := given(of))
+                        )
                     elif found.value and not found.each:
                         yield from operands(found.value)
             elif each.kind == "call_expression" and (target := callee(each)):
@@ -194,7 +221,11 @@ class Values:
     def _parameter(self, node: Node) -> int | None:
         """The number of the parameter that an expression is."""
         node = bare(node)
-        found = [each for each in self.project.lookup(node.text, node) if each.function] if node.kind == "identifier" else []
+        found = (
+            [each for each in self.project.lookup(node.text, node) if each.function]
+            if node.kind == "identifier"
+            else []
+        )
         if not found or self._elements(found[0]) is not None:
             return None
         if found[0] not in self.parameters:
@@ -225,11 +256,23 @@ class Values:
         if isinstance(part, slice):
             return [each[part] for each in whole]
         if whole:
-            return [word for each in whole for word in (each if part is None else each[part : part + 1] if isinstance(part, int) else ())]
+            return [
+                word
+                for each in whole
+                for word in (each if part is None else each[part : part + 1] if isinstance(part, int) else ())
+            ]
         holders = self.objects(of)
-        members = self.project.members.get(part, ()) if isinstance(part, str) else [each for holder in holders for each in holder.find(["pair"])]
+        members = (
+            self.project.members.get(part, ())
+            if isinstance(part, str)
+            else [each for holder in holders for each in holder.find(["pair"])]
+        )
         found = [each for each in members if any(holder.contains(each) for holder in holders)]
-        ends = [end for each in found for end in (returned(each) if each.kind == "method_definition" else [given(each) or each])]
+        ends = [
+            end
+            for each in found
+            for end in (returned(each) if each.kind == "method_definition" else [given(each) or each])
+        ]
         return [value for end in ends if end.kind not in FUNCTIONS for value in self.of(end)]
 
     def objects(self, node: Node, depth: int = 0) -> list[Node]:
@@ -242,7 +285,12 @@ class Values:
         if node.kind == "new_expression" and depth < 6 and (made := callee(node)):
             return self.objects(made, depth + 1)
         found = self.project.lookup(node.text, node) if node.kind == "identifier" and depth < 6 else []
-        return [inner for each in found if each.value and each.part is None and not each.function for inner in self.objects(each.value, depth + 1)]
+        return [
+            inner
+            for each in found
+            if each.value and each.part is None and not each.function
+            for inner in self.objects(each.value, depth + 1)
+        ]
 
     def _called(self, node: Node) -> Iterable[Value]:
         target, words = callee(node), arguments(node)
@@ -266,7 +314,12 @@ class Values:
         if name == "join":
             glue, lists = (of, words[:1]) if of.kind == "string" else (words[0] if words else of, [of])
             blank = glue.text.strip("\"'`").isspace()
-            return [" ".join(line) for each in lists for line in (self.lines(each) if blank else self.of(each)) if isinstance(line, tuple)]
+            return [
+                " ".join(line)
+                for each in lists
+                for line in (self.lines(each) if blank else self.of(each))
+                if isinstance(line, tuple)
+            ]
         if name == "split":
             return [tuple(each.split()) for each in self.of(of) if isinstance(each, str)]
         if name == "concat":
@@ -274,7 +327,13 @@ class Values:
         if name == "slice":
             start = int(words[0].text) if words and words[0].text.isdigit() else 0
             return [each[start:] for each in self.of(of) if isinstance(each, tuple)]
-        made = [value for each in words[:1] for function in self.project.functions(each) for end in returned(function) for value in self.of(end)]
+        made = [
+            value
+            for each in words[:1]
+            for function in self.project.functions(each)
+            for end in returned(function)
+            for value in self.of(end)
+        ]
         return [_merged(made)] if made else []
 
     def _changed(self, start: Iterable[Value], at: Node, scope: Node) -> list[Value]:
@@ -323,7 +382,9 @@ class Values:
         functions = self.project.functions(target)
         if not functions:
             return [(rest(target.text),)] if any(isinstance(each, tuple) for each in self.of(words[index])) else []
-        parameters = [each for function in functions for each in self.project.parameters(function) if each.index == index]
+        parameters = [
+            each for function in functions for each in self.project.parameters(function) if each.index == index
+        ]
         uses = [(use, each) for each in parameters for use in self.project.uses.get((each.node.tree, each.name), ())]
         return [
             line for use, each in uses if use.kind == "call_expression" and each.scope.contains(use) and use != call
