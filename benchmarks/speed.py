@@ -172,9 +172,9 @@ def _to_first_case(host: str, settings: dict[str, str], *further: str) -> float:
     ) as verify:  # fmt: skip
         assert verify.stdout
         first = next((time.monotonic() for line in verify.stdout if _CASE.match(line)), 0.0)
-        _, said = verify.communicate()
+        _, stderr = verify.communicate()
     if not first:
-        raise HostProblem(f"On {host} no case ran: {said.strip()[-300:]}")
+        raise HostProblem(f"On {host} no case ran: {stderr.strip()[-300:]}")
     return first - began
 
 

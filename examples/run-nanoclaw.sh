@@ -8,9 +8,16 @@ set -eu
 directory=${1:-${NANOCLAW_DIR:-$HOME/nanoclaw}}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 missing=0
+broken=
 
 # What a program printed, as one line that a terminal can do nothing with but show it: its end, in printable ASCII.
 plain() { tail -c 400 | LC_ALL=C tr '\n\t' '  ' | LC_ALL=C tr -c '\40-\176' '?'; }
+
+# The last file of configuration that a message names, if it is there.
+named_file() {
+    name=$(LC_ALL=C grep -ao '/[^":\\]*\.\(conf\|toml\|json\)' "$1" | tail -n 1) || true
+    [ ! -e "$name" ] || printf %s "$name"
+}
 
 # A word as any POSIX shell reads it back.
 quoted() { printf "'%s'" "$(printf %s "$1" | sed "s/'/'\\\\''/g")"; }
@@ -22,7 +29,8 @@ lacks() {
 
 warns() { printf 'Note:    %s\n         %s\n' "$1" "$2" >&2; }
 
-probe=$(mktemp -d)
+# Not in $TMPDIR: before 5.1, Podman refuses directories with long paths.
+probe=$(mktemp -d /var/tmp/nanoclaw-XXXXXXXXXX)
 remove_probe() { rm -rf "$probe" 2>/dev/null || podman unshare rm -rf "$probe"; }
 trap remove_probe EXIT
 trap 'exit 130' INT TERM HUP
@@ -34,20 +42,35 @@ trap 'exit 130' INT TERM HUP
 if ! command -v podman >/dev/null; then
     lacks "podman" "apt-get install podman podman-docker uidmap"
 elif ! rootless=$(timeout 60 podman info --format '{{.Host.Security.Rootless}}' 2>"$probe/error"); then
+    file=$(named_file "$probe/error")
     lacks "a Podman that works; podman info prints: $(plain <"$probe/error")" \
-        "see docs/TROUBLESHOOTING.md#docker-info-fails"
+        "${file:+correct the file $(quoted "$file" | plain), or move it away; }see docs/TROUBLESHOOTING.md#docker-info-fails"
+    broken=yes
 elif [ "$rootless" != true ]; then
     lacks "a rootless Podman" "see docs/TROUBLESHOOTING.md#podman-info-says-rootless-false"
 fi
 
-# nanoclaw calls `docker`: another one, earlier on PATH, would be asked in Podman's place.
+# nanoclaw calls `docker`: another one, earlier on PATH, would be asked in Podman's place. The shim fails where Podman does, and
+# prints what Podman prints: that is no other docker.
 if ! command -v docker >/dev/null; then
     lacks "docker, which nanoclaw calls" "apt-get install podman-docker"
 else
-    case $(docker --version 2>/dev/null) in
+    status=0
+    # Neither waits for it without end, nor lets it fill the disk.
+    (ulimit -f 64 && exec timeout 20 docker --version >"$probe/version" 2>"$probe/error") || status=$?
+    case $(head -c 400 "$probe/version" | LC_ALL=C tr -d '\0') in
         *podman*) ;;
-        *) lacks "the podman-docker shim: $(command -v docker) is another docker" \
+        "Docker version"*) lacks "the podman-docker shim: $(command -v docker) is Docker's own client" \
             "see docs/TROUBLESHOOTING.md#docker-is-not-the-shim" ;;
+        *)
+            if [ "$status" -eq 0 ]; then
+                lacks "the podman-docker shim: $(command -v docker) is another docker; it prints: $(plain <"$probe/version")" \
+                    "see docs/TROUBLESHOOTING.md#docker-is-not-the-shim"
+            elif [ -z "$broken" ]; then
+                lacks "a docker that works; docker --version exits with status $status and prints: $(plain <"$probe/error")" \
+                    "see docs/TROUBLESHOOTING.md#docker-info-fails"
+            fi
+            ;;
     esac
 fi
 

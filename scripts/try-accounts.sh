@@ -15,6 +15,7 @@ NAME=nanoclaw-try
 HOME_DIRECTORY=/home/$NAME
 REMARK="throwaway account of nanoclaw-verify"
 SUDOERS=/etc/sudoers.d/$NAME
+LOCK=/run/$NAME.lock
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -61,8 +62,10 @@ case " $accounts " in
     } ;;
 esac
 
-# One run at a time, because all use the same account name. The lock ends with this process.
-exec 9</home
+# One run at a time, because all use the same account name. The lock ends with this process. Only root can open the file:
+# whoever can open it can hold its lock.
+(umask 077 && : >>"$LOCK") || exit "$UNUSABLE"
+exec 9>>"$LOCK"
 flock --nonblock 9 || {
     say "Another scripts/try-accounts.sh is running."
     exit "$UNUSABLE"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -12,8 +15,24 @@ from checks.runner.verify import all_cases
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-machine")
 
+_BLOCKED = 20  # seconds
+
 
 @pytest.fixture(scope="session")
 def cases() -> list[CaseInfo]:
     """All cases, as ``invoke verify --list`` knows them."""
     return all_cases()
+
+
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    """Fail a test that blocks, after 20 s."""
+
+    def late(*_: object) -> None:
+        pytest.fail(f"timed out after {_BLOCKED} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(_BLOCKED)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

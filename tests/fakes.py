@@ -35,7 +35,7 @@ class FakeHost(Host):
     def accounts(self) -> Sequence[Host]:
         return [self]
 
-    def forward_port(self, port: int) -> int:
+    def forward_port(self, port: int, *, at: int = 0) -> int:
         return port
 
     def pretend(self, facts: Facts = FACTS) -> FakeHost:

@@ -21,13 +21,16 @@ from typing import Any, NoReturn
 
 UID = 1500
 """The user, as the tests have it."""
+LONGEST_RUNROOT = 50
+"""The most characters that Podman accepts before 5.1."""
 
 
 def install(directory: Path) -> None:
-    """Put it there under its name."""
-    program = directory / "podman"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {__file__} "$@"\n')
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    """Put it there under its name, with the shim."""
+    for name, command in (("podman", f"{sys.executable} {__file__}"), ("docker", f"{directory}/podman")):
+        program = directory / name
+        program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
 
 def main(argv: list[str]) -> None:
@@ -41,6 +44,8 @@ def main(argv: list[str]) -> None:
         name = argv.pop(0)
         options[name] = argv.pop(0)
     command, *rest = argv
+    if len(options.get("--runroot", "")) > LONGEST_RUNROOT:
+        fail("the specified runroot is longer than 50 characters")
     if command == "unshare":
         os.execvp(rest[0], rest)  # noqa: S606
     config = configuration()

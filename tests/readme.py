@@ -1,4 +1,4 @@
-"""The commands of README.md: found, told what stands for its placeholders, run in a copy of the project's directory.
+"""The commands of README.md: find them, fill in their placeholders, and run them in a copy of the project.
 
 In that copy no command finds podman, docker, QEMU or mmdebstrap, no package manager installs anything, and git reaches
 no network; everything else is this machine's own.
@@ -71,7 +71,7 @@ class Outcome:
     """The command as it was run."""
     status: int
     """-1 where it had to be killed."""
-    said: str
+    output: str
     """Its output and its errors."""
 
 
@@ -93,7 +93,7 @@ class Copy:
         self._git("-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "as it was")
 
     def changes(self) -> str:
-        """What is no longer as it was in the project's directory, as git tells it."""
+        """The changed files in the project's directory, from git."""
         return self._git("status", "--porcelain", "--untracked-files=all")
 
     def run(self, command: str, suffix: str = "", timeout: float = 120) -> Outcome:
@@ -114,11 +114,11 @@ class Copy:
             stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
         try:
-            said, _ = child.communicate(timeout=timeout)
+            output, _ = child.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, 9)
             return Outcome(command, typed, -1, child.communicate()[0])
-        return Outcome(command, typed, child.returncode, said)
+        return Outcome(command, typed, child.returncode, output)
 
     def _copy(self) -> None:
         listed = subprocess.run(
@@ -184,7 +184,7 @@ def _wslconfig(home: Path) -> str:
 
 
 def _checkout(home: Path) -> str:
-    """The least that is taken for a nanoclaw checkout, of the first design."""
+    """A minimal nanoclaw checkout, with the 1.x protocol."""
     directory = home / "nanoclaw"
     for name, content in {
         "package.json": '{"version": "1.2.0"}',
@@ -290,7 +290,7 @@ def rule(command: str) -> Rule | None:
     """The rule for a command; None where there is none for its like."""
     words = set(shlex.split(command))
     known = RULES.get(title(command))
-    if title(command) == "invoke inject" and "--install" in words and os.geteuid() == 0:
+    if title(command) == "invoke inject" and {"--install", "--driver"} & {*words} and os.geteuid() == 0:
         return NOT_FOR_ROOT
     if known is NO_HOST and words & _ASKS_ONLY:
         return DONE
@@ -307,15 +307,15 @@ def complaints(outcome: Outcome, rule: Rule) -> Iterator[str]:
     """What is wrong with how a command ended."""
     if outcome.status == -1:
         yield "it does not end"
-    elif wrong := _WRONG_USAGE.search(outcome.said):
+    elif wrong := _WRONG_USAGE.search(outcome.output):
         yield f"it is wrong usage: {wrong[0]}"
     elif outcome.status not in rule.statuses:
         yield f"it ended with status {outcome.status}, not {' or '.join(str(int(each)) for each in rule.statuses)}"
-    if "Traceback (most recent call last)" in outcome.said:
+    if "Traceback (most recent call last)" in outcome.output:
         yield "it printed a traceback"
-    if rule.says and outcome.status != 0 and not re.search(rule.says, outcome.said):
+    if rule.says and outcome.status != 0 and not re.search(rule.says, outcome.output):
         yield f"it does not say “{rule.says}”"
-    if "apt-get was called" in outcome.said:
+    if "apt-get was called" in outcome.output:
         yield "it wanted to install packages"
     if words := unfilled(outcome):
         yield f"there is no rule for what to put in the place of {', '.join(words)}"

@@ -8,8 +8,8 @@
 #     --nanoclaw DIR   a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw, else a stub agent)
 #     --help           print this help
 #
-# Exit status: 0 the agent returned the answer, 1 it did not, 2 wrong usage, 3 the host can't be used, 70 a bug in this
-# project.
+# Exit status: 0 the agent returned the answer, 1 it did not, 2 wrong usage or a flag that docker refuses, 3 the host can't
+# be used or can't start a container with these flags, 70 a bug in this project.
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname -- "$0")/../scripts/lib.sh"

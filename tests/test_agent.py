@@ -4,7 +4,7 @@ import pytest
 
 from checks.core.errors import HostProblem, WrongUsage
 from checks.nanoclaw import agent
-from checks.nanoclaw.contract import Design
+from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.fetch import fetch
 from checks.nanoclaw.smoke import _parsed
 
@@ -24,7 +24,7 @@ def checkout(directory: Path, runner: str, *, databases: bool = False, version: 
 def test_the_design_of_a_checkout_is_read_off_its_sources(tmp_path: Path) -> None:
     one = agent.of_checkout(checkout(tmp_path / "1", "const START = '---NANOCLAW_OUTPUT_START---';"))
     other = agent.of_checkout(checkout(tmp_path / "2", "exec bun run /app/src/index.ts", databases=True))
-    assert (one.design, other.design) == (Design.STREAMS, Design.DATABASES)
+    assert (one.protocol, other.protocol) == (AgentProtocol.STREAMS, AgentProtocol.DATABASES)
     assert one.name == f"nanoclaw 9.9 ({tmp_path / '1'})"
     assert one.context == tmp_path / "1" / "container"
 
@@ -39,9 +39,42 @@ def test_a_design_that_is_not_known_is_refused(tmp_path: Path) -> None:
         agent.of_checkout(checkout(tmp_path / "3", "fetch('http://agent')"))
 
 
-def test_a_checkout_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WrongUsage, match="can't be read"):
-        agent.of_checkout(checkout(tmp_path / "4", "", version="no json"))
+@pytest.mark.parametrize(
+    ("package", "why"),
+    [
+        ("no json", r"it is not valid JSON \(Expecting value: line 1 column 1 \(char 0\)\)"),
+        ("[" * 100_000, r"it is not valid JSON \(it is nested too deeply\)"),
+        ("[]", "it must contain a JSON object, and contains an array"),
+        ("7", "it must contain a JSON object, and contains a number"),
+        ("NaN", "it must contain a JSON object, and contains a number"),
+        ('"1.2.0"', "it must contain a JSON object, and contains a string"),
+        ("null", "it must contain a JSON object, and contains null"),
+        ("true", "it must contain a JSON object, and contains a boolean"),
+        ('{"version": 2}', "its version must be a string, and is a number"),
+        ('{"version": {"a": 1}}', "its version must be a string, and is an object"),
+    ],
+    ids=lambda text: text[:12],
+)
+def test_a_package_file_that_is_not_valid_is_named_with_the_reason(tmp_path: Path, package: str, why: str) -> None:
+    wanted = rf"^package\.json of the nanoclaw checkout {tmp_path}/4 can't be read: {why}\.$"
+    with pytest.raises(WrongUsage, match=wanted):
+        agent.of_checkout(checkout(tmp_path / "4", "", version=package))
+
+
+def test_a_source_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    directory = checkout(tmp_path / "4", "")
+    (directory / "src" / "container-runner.ts").write_bytes(b"\xff")
+    with pytest.raises(
+        WrongUsage, match=r"^src/container-runner\.ts of the nanoclaw checkout .* can't be read: 'utf-8'"
+    ):
+        agent.of_checkout(directory)
+
+
+def test_any_version_can_be_written_to_a_report(tmp_path: Path) -> None:
+    found = agent.of_checkout(
+        checkout(tmp_path / "4", "---NANOCLAW_OUTPUT_START---", version=r'{"version": "1\ud800"}')
+    )
+    assert found.name.encode() == f"nanoclaw 1? ({tmp_path / '4'})".encode()
 
 
 def test_a_checkout_is_looked_for_where_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,11 +98,13 @@ def test_a_directory_that_only_has_the_usual_name_is_not_taken(tmp_path: Path, m
         agent.available("")
 
 
-def test_without_a_checkout_the_stand_in_serves_both_designs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_checkout_the_stub_agent_serves_both_protocols(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("NANOCLAW_DIR", raising=False)
     agents = agent.available("")
-    assert set(agents) == set(Design)
+    assert set(agents) == set(AgentProtocol)
     for each in agents.values():
         assert (each.source / "index.ts").is_file()
         assert each.checkout is None
@@ -81,7 +116,7 @@ def test_without_a_network_fetch_says_what_to_do(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "url.file:///nowhere/.insteadOf")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://")
-    with pytest.raises(HostProblem, match=r"git clone failed: .*--nanoclaw DIR"):
+    with pytest.raises(HostProblem, match=r"git (clone|fetch) failed: .*--nanoclaw DIR"):
         fetch()
 
 

@@ -154,30 +154,30 @@ def test_a_docker_that_hangs_is_killed_and_recorded(tmp_path: Path) -> None:
     assert desk.record.commands[0].stdout == "begun\n"
 
 
-def test_a_talk_hears_says_and_ends(tmp_path: Path) -> None:
+def test_an_interactive_session_sends_lines_and_reads_output(tmp_path: Path) -> None:
     desk = ctx(tmp_path, "echo ready; read -r line; echo got $line; cat; echo over; exit 5")
-    with desk.docker.talking(run("image")) as talk:
-        assert talk.expect("ready\n") == "ready\n"
-        talk.send_line("a word")
-        talk.expect("got a word\n")
-        talk.close_stdin()
-        assert talk.read_rest() == "over\n"
-        assert talk.status() == 5
+    with desk.docker.interactive(run("image")) as session:
+        assert session.expect("ready\n") == "ready\n"
+        session.send_line("a word")
+        session.expect("got a word\n")
+        session.close_stdin()
+        assert session.read_rest() == "over\n"
+        assert session.status() == 5
     assert desk.record.commands[0].returncode == 5
     assert desk.record.commands[0].stdout == "ready\ngot a word\nover\n"
 
 
-def test_a_talk_that_hears_the_end_instead_fails(tmp_path: Path) -> None:
+def test_an_interactive_session_fails_at_an_early_end_of_output(tmp_path: Path) -> None:
     with (
         pytest.raises(EOFError, match="ended before"),
-        ctx(tmp_path, "echo other").docker.talking(run("image")) as talk,
+        ctx(tmp_path, "echo other").docker.interactive(run("image")) as session,
     ):
-        talk.expect("ready")
+        session.expect("ready")
 
 
 def test_the_clients_process_id_is_left_where_asked(tmp_path: Path) -> None:
-    with ctx(tmp_path, 'echo "$$"').docker.talking(run("image"), pidfile=str(tmp_path / "pid")) as talk:
-        assert talk.read_rest().strip() == (tmp_path / "pid").read_text().strip()
+    with ctx(tmp_path, 'echo "$$"').docker.interactive(run("image"), pidfile=str(tmp_path / "pid")) as session:
+        assert session.read_rest().strip() == (tmp_path / "pid").read_text().strip()
 
 
 @pytest.mark.parametrize(

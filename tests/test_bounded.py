@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +19,9 @@ from checks.core import bounded
 from checks.core.errors import Exit, WrongUsage
 from checks.core.paths import ROOT
 from checks.evidence import store
-from checks.evidence.model import Capacity, HardeningRun, MutationRun, Reproduction, Verification
+from checks.evidence.capacity_model import Capacity
+from checks.evidence.hardening_model import HardeningRun
+from checks.evidence.model import MutationRun, Reproduction, Verification
 from checks.nanoclaw.contract import END, START, Markers
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -28,10 +33,38 @@ READERS: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.fixture(params=["a device", "a pipe", "a link to a pipe", "a socket"])
+def not_a_file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "it"
+    if request.param == "a socket":
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(path))
+            yield path
+        return
+    if request.param == "a device":
+        path = Path("/dev/zero")
+    elif request.param == "a pipe":
+        os.mkfifo(path)
+    else:
+        os.mkfifo(tmp_path / "pipe")
+        path.symlink_to("pipe")
+    yield path
+
+
+@pytest.mark.usefixtures("alarm")
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
-def test_a_file_without_an_end_is_refused(read: Callable[[Path], object]) -> None:
-    with pytest.raises(WrongUsage, match=r"/dev/zero .*larger than .* [KM]B"):
-        read(Path("/dev/zero"))
+def test_what_is_not_a_regular_file_is_refused_at_once(read: Callable[[Path], object], not_a_file: Path) -> None:
+    with pytest.raises(WrongUsage, match=r"not a regular file|No such device"):
+        read(not_a_file)
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_a_file_that_is_too_large_is_refused(read: Callable[[Path], object], tmp_path: Path) -> None:
+    file = tmp_path / "large"
+    with file.open("wb") as sparse:
+        sparse.truncate(bounded.LARGEST + 1)
+    with pytest.raises(WrongUsage, match=r"larger than .* [KM]B"):
+        read(file)
 
 
 @pytest.mark.parametrize("read", list(READERS.values())[:-1], ids=list(READERS)[:-1])
@@ -42,9 +75,22 @@ def test_json_that_is_nested_deeply_is_refused(tmp_path: Path, read: Callable[[P
         read(file)
 
 
-def test_a_wslconfig_without_an_end_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert wslconfig(WslconfigOptions(validate="/dev/zero")) is Exit.WRONG_USAGE
-    assert "/dev/zero is not a .wslconfig: it is larger than 64 KB" in capsys.readouterr().err
+@pytest.mark.usefixtures("alarm")
+@pytest.mark.parametrize(
+    "options",
+    [
+        lambda pipe: WslconfigOptions(validate=pipe),
+        lambda pipe: WslconfigOptions(output=pipe, containers="1", update=True, host_memory="64GB", host_cpus="16"),
+    ],
+    ids=["validate", "update"],
+)
+def test_a_wslconfig_that_is_a_pipe_is_wrong_usage(
+    options: Callable[[str], WslconfigOptions], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert wslconfig(options(str(pipe))) is Exit.WRONG_USAGE
+    assert f"{pipe} can't be read: it is not a regular file." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", ["9" * 5000, "9" * 5000 + "GB", "-" + "9" * 5000, "0x" + "f" * 5000, "9." * 2500])
@@ -93,3 +139,31 @@ def test_json_is_parsed_in_one_place() -> None:
         and (node.value.id, node.attr) in {("json", "loads"), ("json", "load")}
     ]
     assert calls == []
+
+
+DOTTED = "a." * 60_000
+
+
+@pytest.mark.parametrize("text", [f"{DOTTED}a=1", f"[{DOTTED}a]", f"[[{DOTTED}a]]", "a = " + "[" * 10_000])
+def test_toml_that_would_take_long_to_parse_is_refused_at_once(text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(ValueError, match=r"dots|nested"):
+        bounded.parsed_toml(f"[containers]\n{text}")
+    assert time.process_time() - began < 2
+
+
+def test_a_long_file_with_many_comments_is_parsed() -> None:
+    text = "# a.b.c ....\n" * 5000 + '[containers]\nvolumes = ["/a.b/c.d:/e.f"]\n'
+    assert bounded.parsed_toml(text) == {"containers": {"volumes": ["/a.b/c.d:/e.f"]}}
+
+
+def test_toml_of_others_is_parsed_in_one_place() -> None:
+    """Only the project's own files are parsed without bounds."""
+    own = (
+        "checks/core/bounded.py",
+        "checks/core/strict_toml.py",
+        "checks/core/version.py",
+        "checks/nanoclaw/discovery/",
+    )
+    users = {str(path.relative_to(ROOT)) for path in modules() if "import tomllib" in path.read_text()}
+    assert [user for user in users if not user.startswith(own)] == []

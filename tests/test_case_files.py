@@ -20,7 +20,7 @@ from checks.engine.expect import Mismatch
 from checks.hosts.local import LocalHost
 from checks.nanoclaw import running, workspace
 from checks.nanoclaw.agent import stub_agent
-from checks.nanoclaw.contract import Design
+from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.workspace import Workspace
 from tests.fakes import FakeHost
 from tests.test_integration import QUESTION
@@ -64,7 +64,7 @@ def replaced(path: Path, target: Path | str) -> None:
 
 @pytest.mark.parametrize("at", ["input/_close.part", "input/_close", "input", "."])
 def test_close_does_not_write_through_a_link(ctx: CaseContext, precious: Path, at: str) -> None:
-    place = workspace.for_streams(ctx, stub_agent()[Design.STREAMS])
+    place = workspace.for_streams(ctx, stub_agent()[AgentProtocol.STREAMS])
     exchange = Path(place.path(place.exchange))
     replaced(exchange / at if at != "." else exchange, precious / at.partition("/")[2])
     with running.streams(ctx, place, "image", QUESTION) as agent:
@@ -189,7 +189,7 @@ REPLACEMENTS: dict[str, tuple[Callable[[Path], None], str]] = {
 def test_an_outbound_database_that_can_not_be_read_is_the_cases_failure(
     ctx: CaseContext, precious: Path, replace: Callable[[Path], None], error: str
 ) -> None:
-    place = workspace.for_databases(ctx, stub_agent()[Design.DATABASES], prompt="?")
+    place = workspace.for_databases(ctx, stub_agent()[AgentProtocol.DATABASES], prompt="?")
     replace(Path(place.path(f"{place.exchange}/outbound.db")))
     began = time.monotonic()
     with running.databases(ctx, place, "image", QUESTION) as agent, pytest.raises(Mismatch, match=error):
@@ -199,7 +199,7 @@ def test_an_outbound_database_that_can_not_be_read_is_the_cases_failure(
 
 
 def test_the_agents_file_is_not_read_through_a_link(ctx: CaseContext, precious: Path) -> None:
-    place = workspace.for_streams(ctx, stub_agent()[Design.STREAMS])
+    place = workspace.for_streams(ctx, stub_agent()[AgentProtocol.STREAMS])
     for mount in place.mounts:
         if not mount.readonly:
             Path(mount.source, ".verify").symlink_to(precious / ".verify")
@@ -220,7 +220,7 @@ def logged(ctx: CaseContext, place: Workspace) -> str:
 
 @pytest.mark.parametrize("at", ["debug/a.txt", "debug"])
 def test_the_debug_log_is_not_read_through_a_link(ctx: CaseContext, precious: Path, at: str) -> None:
-    place = workspace.for_streams(ctx, stub_agent()[Design.STREAMS])
+    place = workspace.for_streams(ctx, stub_agent()[AgentProtocol.STREAMS])
     ctx.write(f"{place.claude}/debug/a.txt", "fine\nERROR: of the agent\n")
     assert "Its debug log: ERROR: of the agent" in logged(ctx, place)
     replaced(Path(place.path(place.claude), at), precious / at.partition("/")[2])
@@ -229,7 +229,7 @@ def test_the_debug_log_is_not_read_through_a_link(ctx: CaseContext, precious: Pa
 
 @pytest.mark.parametrize("at", ["projects/x.jsonl", "projects"])
 def test_a_transcript_behind_a_link_is_none(ctx: CaseContext, precious: Path, at: str) -> None:
-    place = workspace.for_streams(ctx, stub_agent()[Design.STREAMS])
+    place = workspace.for_streams(ctx, stub_agent()[AgentProtocol.STREAMS])
     ctx.write(f"{place.claude}/projects/x.jsonl", QUESTION.answer)
     cases.expect_transcript(ctx, QUESTION, place)
     (precious / "file").write_text(QUESTION.answer)

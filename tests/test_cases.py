@@ -57,8 +57,8 @@ def test_ids_and_labels_are_unique(cases: list[CaseInfo]) -> None:
 def test_every_failure_links_to_an_entry_that_exists(cases: list[CaseInfo]) -> None:
     headings = re.findall(r"^### (.*)$", (ROOT / "docs/TROUBLESHOOTING.md").read_text(), re.MULTILINE)
     anchors = {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    told = {case.fix for case in cases} | {*running.ENTRIES.values(), service_url.ENTRY, provider.ENTRY}
-    assert told - anchors == set()
+    linked = {case.fix for case in cases} | {*running.ENTRIES.values(), service_url.ENTRY, provider.ENTRY}
+    assert linked - anchors == set()
 
 
 def test_the_guides_own_links_resolve() -> None:

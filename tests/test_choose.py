@@ -27,6 +27,7 @@ def test_a_plain_user_with_podman_behind_the_shim_is_fine(tmp_path: Path) -> Non
         ({"docker": "echo Docker version 28.2.2, build e6534b4"}, "Docker's client, not the podman-docker shim"),
         ({"docker": "echo hello"}, "not the podman-docker shim: “docker --version” printed 'hello'"),
         ({"docker": "exit 0"}, "not the podman-docker shim"),
+        ({"docker": "echo 'cannot do' >&2; exit 1"}, "“docker --version” fails: cannot do"),
         ({"podman": "echo 'cannot do' >&2; exit 125"}, "“podman info” fails: cannot do"),
     ],
 )
@@ -35,6 +36,13 @@ def test_what_can_not_be_tested_is_told_with_its_reason(tmp_path: Path, programs
     assert reason in unusable(fake)
     with pytest.raises(HostProblem, match="fake can't be tested: "):
         require_usable(fake)
+
+
+def test_a_broken_podman_is_not_taken_for_another_docker(tmp_path: Path) -> None:
+    broken = "echo 'decode configuration /etc/x.conf: toml' >&2; exit 1"
+    assert unusable(host(tmp_path, docker=broken, podman=broken)) == (
+        "“podman info” fails: decode configuration /etc/x.conf: toml"
+    )
 
 
 def test_a_docker_that_hangs_is_told_as_such(tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
 
-from checks.core import run_directories
+from checks.core import locks, run_directories
 from checks.core.errors import Exit
+from checks.core.paths import ROOT
+from checks.core.progress import Progress
 from checks.runner import cleanup
 from checks.runner.cleanup import clean
 
@@ -29,9 +33,9 @@ def test_what_was_kept_and_built_is_removed(own_cache: Path, capsys: pytest.Capt
     run = kept("debian-13")
     (own_cache / "images" / "one").mkdir(parents=True)
     assert clean(cache=True) == Exit.OK
-    told = capsys.readouterr().err
-    assert f"Removed run {run.id}." in told
-    assert f"Removed {own_cache / 'images'}." in told
+    output = capsys.readouterr().err
+    assert f"Removed run {run.id}." in output
+    assert f"Removed {own_cache / 'images'}." in output
     assert not run.directory.exists()
     assert not (own_cache / "images").exists()
 
@@ -42,9 +46,9 @@ def test_a_run_whose_objects_stay_is_not_called_removed_and_stays_known(
     run = kept("local")
     monkeypatch.setattr(cleanup, "remove_objects", lambda host, run: False)
     assert clean(cache=False) == Exit.HOST_UNUSABLE
-    told = capsys.readouterr().err
-    assert "Removed" not in told
-    assert f"Not removed: containers, images or directories of run {run.id}." in told
+    output = capsys.readouterr().err
+    assert "Removed" not in output
+    assert f"Not removed: containers, images or directories of run {run.id}." in output
     assert [each.id for each, _ in run_directories.kept_runs()] == [run.id]
 
 
@@ -54,6 +58,78 @@ def test_a_directory_that_stays_is_not_called_removed(
     (own_cache / "images").mkdir()
     monkeypatch.setattr(run_directories, "remove_tree", lambda directory: None)
     assert clean(cache=True) == Exit.HOST_UNUSABLE
-    told = capsys.readouterr().err
-    assert f"Removed {own_cache / 'images'}" not in told
-    assert f"Not removed: directory {own_cache / 'images'}." in told
+    output = capsys.readouterr().err
+    assert f"Removed {own_cache / 'images'}" not in output
+    assert f"Not removed: directory {own_cache / 'images'}." in output
+
+
+def mode(file: Path) -> int:
+    return file.stat().st_mode & 0o777
+
+
+def test_a_lock_is_made_so_that_no_other_account_can_open_it(own_cache: Path) -> None:
+    own_cache.chmod(0o755)
+    before = os.umask(0)
+    try:
+        with run_directories.new_run() as run:
+            assert mode(run.directory / "lock") == 0o600
+        with locks.locked(own_cache / "one.lock", Progress(), "Waiting"):
+            assert mode(own_cache / "one.lock") == 0o600
+    finally:
+        os.umask(before)
+
+
+def test_a_lock_of_an_older_version_is_corrected(own_cache: Path) -> None:
+    (own_cache / "one.lock").touch(0o644)
+    with locks.locked(own_cache / "one.lock", Progress(), "Waiting"):
+        assert mode(own_cache / "one.lock") == 0o600
+    with run_directories.new_run() as run:
+        lock = run.directory / "lock"
+        lock.chmod(0o644)
+        run_directories.dead_runs()
+        assert mode(lock) == 0o600
+
+
+def test_an_active_run_is_named_and_left(own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own_cache / "images").mkdir()
+    with run_directories.new_run() as run:
+        run.record_host("debian-13")
+        assert clean(cache=False) == Exit.OK
+        output = f"Left run {run.id} on debian-13: it is active (process {os.getpid()})."
+        assert capsys.readouterr().err == f"{output}\n"
+        assert clean(cache=True) == Exit.HOST_UNUSABLE
+        assert f"Not removed: directory {own_cache / 'images'} (used by run {run.id} on debian-13)." in " ".join(
+            capsys.readouterr().err.split()
+        )
+        assert (own_cache / "images").is_dir()
+        assert run.directory.is_dir()
+
+
+def test_a_run_whose_lock_another_account_holds_is_not_passed_in_silence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = kept("debian-13")
+    monkeypatch.setattr(run_directories, "_of_another_account", lambda uid: True)
+    with locks.opened(run.directory / "lock") as lock:
+        locks.take(lock)
+        assert clean(cache=False) == Exit.HOST_UNUSABLE
+    output = " ".join(capsys.readouterr().err.split())
+    assert f"Not removed: run {run.id} on debian-13 (no process of this account holds its lock, " in output
+    assert run.directory.is_dir()
+
+
+@pytest.mark.parametrize("broken", ["missing", "link"])
+def test_a_run_whose_lock_can_not_be_opened_is_not_passed_in_silence(
+    broken: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = kept("debian-13")
+    (run.directory / "lock").unlink()
+    if broken == "link":
+        (run.directory / "lock").symlink_to("elsewhere")
+    assert clean(cache=False) == Exit.HOST_UNUSABLE
+    assert f"Not removed: run {run.id} on debian-13 (its lock, " in " ".join(capsys.readouterr().err.split())
+
+
+def test_every_lock_in_the_cache_is_one_of_these() -> None:
+    taken = [path for path in (ROOT / "checks").rglob("*.py") if re.search(r"\b(flock|lockf)\(", path.read_text())]
+    assert [path.name for path in taken] == ["locks.py"]

@@ -110,9 +110,9 @@ def test_comparing_with_a_difference_that_nobody_explained_is_a_failure(
     a = write(tmp_path, "docker-engine", case("x", out="one"), profile="stock", facts=DOCKER)
     b = write(tmp_path, "debian-13", case("x", out="two"))
     assert compare(str(a), str(b)) is Exit.CASE_FAILED
-    told = capsys.readouterr().out
-    assert "Case x (x): stdout" in told
-    assert "1 differences: 0 explained, 1 unexplained." in told
+    output = capsys.readouterr().out
+    assert "Case x (x): stdout" in output
+    assert "1 differences: 0 explained, 1 unexplained." in output
     assert compare(str(a), str(a)) is Exit.OK
 
 
@@ -123,13 +123,13 @@ def test_the_document_tells_versions_reasons_and_differences() -> None:
         stored("debian-12", case("x", "failed", got="invalid IP address"), facts=DEBIAN_12),
     ]
     known = Expectations(expected_failure=(GATEWAY,))
-    told = compatibility.text(evidence, known, [])
-    assert "| Pattern | docker-engine (26.1.5) | debian-12 (4.3.1) | debian-13 (5.4.2) |" in told
-    assert "| Case x | ✓ | ✗ 1 | ✓ |" in told
-    assert "1. Known from 4.7 on. [More](TROUBLESHOOTING.md#an-entry)." in told
-    assert "| Case x | 4.3.1 | 5.4.2 |" in told
-    assert "- Known from 4.7 on. (debian-12) [More](TROUBLESHOOTING.md#an-entry)." in told
-    assert "Not explained:" not in told
+    output = compatibility.text(evidence, known, [])
+    assert "| Pattern | docker-engine (26.1.5) | debian-12 (4.3.1) | debian-13 (5.4.2) |" in output
+    assert "| Case x | ✓ | ✗ 1 | ✓ |" in output
+    assert "1. Known from 4.7 on. [More](TROUBLESHOOTING.md#an-entry)." in output
+    assert "| Case x | 4.3.1 | 5.4.2 |" in output
+    assert "- Known from 4.7 on. (debian-12) [More](TROUBLESHOOTING.md#an-entry)." in output
+    assert "Not explained:" not in output
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ OUTPUTS = st.lists(
 
 
 def printed(output: Output) -> bytes:
-    said = {"status": output.status, "result": output.result, "newSessionId": output.session, "error": output.error}
-    return START + b"\n" + json.dumps(said, ensure_ascii=False).encode() + b"\n" + END + b"\n"
+    values = {"status": output.status, "result": output.result, "newSessionId": output.session, "error": output.error}
+    return START + b"\n" + json.dumps(values, ensure_ascii=False).encode() + b"\n" + END + b"\n"
 
 
 @given(OUTPUTS, st.binary(max_size=20).filter(lambda noise: b"-" not in noise), st.data())
@@ -73,7 +73,7 @@ def test_the_second_design_keeps_nanoclaws_own_order() -> None:
 
 @given(st.text(), st.text())
 def test_the_input_is_json_as_node_writes_it(prompt: str, secret: str) -> None:
-    told = contract.input_of(prompt=prompt, group="g", is_main=True, secrets={"KEY": secret})
-    assert json.loads(told)["prompt"] == prompt
-    assert json.loads(told)["secrets"] == {"KEY": secret}
-    assert list(json.loads(told)) == ["prompt", "groupFolder", "chatJid", "isMain", "assistantName", "secrets"]
+    stdin = contract.input_of(prompt=prompt, group="g", is_main=True, secrets={"KEY": secret})
+    assert json.loads(stdin)["prompt"] == prompt
+    assert json.loads(stdin)["secrets"] == {"KEY": secret}
+    assert list(json.loads(stdin)) == ["prompt", "groupFolder", "chatJid", "isMain", "assistantName", "secrets"]

@@ -37,7 +37,7 @@ def test_a_command_of_an_example_works(command: str, ran: Mapping[str, Outcome])
     wanted = rule(command)
     assert wanted, f"There is no rule in tests/readme.py for how “{command}” ends without a host: add one."
     wrong = list(complaints(ran[command], wanted))
-    assert not wrong, f"{ran[command].typed}: {'; '.join(wrong)}\n{ran[command].said[-3000:]}"
+    assert not wrong, f"{ran[command].typed}: {'; '.join(wrong)}\n{ran[command].output[-3000:]}"
 
 
 def test_every_link_is_valid() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from checks.cli.tasks import TASKS
 from checks.core.paths import ROOT
 
 OWN = (sys.executable, str(ROOT / "tasks.py"))
@@ -100,6 +102,62 @@ def test_tasks_are_found_from_any_directory_and_files_are_named_from_there(tmp_p
     typed = ["wslconfig", "--containers", "1", "--host-memory", "32GB", "--host-cpus", "8", "--output", "here"]
     assert run(tmp_path, [*OWN, *typed]).returncode == 0
     assert (tmp_path / "here").is_file()
+
+
+@pytest.mark.parametrize("program", [OWN, PLAIN], ids=["own", "plain"])
+@pytest.mark.parametrize(
+    "typed", ["inv ver", "invoke verify --list cl", "/clone/.venv/bin/invoke ", "inv verify --list", ""]
+)
+def test_a_completion_prints_the_names_of_all_tasks(program: Sequence[str], typed: str, tmp_path: Path) -> None:
+    done = run(tmp_path, [*program, "--complete", "--", *typed.split()])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(done.stdout.split()) == sorted(TASKS)
+
+
+@pytest.mark.parametrize("program", [OWN, PLAIN], ids=["own", "plain"])
+@pytest.mark.parametrize(
+    ("typed", "completed", "not_completed"),
+    [
+        ("inv verify --ho", "--host", "--cache"), ("inv verify --only a clean --", "--cache", "--host"),
+        ("./.venv/bin/inv clean --ca", "--cache", "--host"), ("inv --li", "--list", "--cache"),
+        ("inv render trust security --c", "--check", "--cache"),
+    ],
+)  # fmt: skip
+def test_a_completion_prints_the_options_of_the_task(
+    program: Sequence[str], typed: str, completed: str, not_completed: str, tmp_path: Path
+) -> None:
+    done = run(tmp_path, [*program, "--complete", "--", *typed.split()])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert completed in done.stdout.split()
+    assert not_completed not in done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "inv verify --only 'a", 'inv verify --only "', "inv verify --host", "inv --list-depth x --", "inv nonsense --x",
+        "inv verify -- --", "inv verify \\", "inv verify --only \udcff --", "--", "- -", "inv clean --cache=1 --",
+    ],
+)  # fmt: skip
+def test_a_completion_of_any_command_line_is_0_without_a_message(typed: str, tmp_path: Path) -> None:
+    done = run(tmp_path, [*OWN, "--complete", "--", *typed.split()])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_tasks_and_options_with_the_script_that_invoke_prints(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "invoke").write_text(f'#!/bin/sh\nexec {shlex.join(OWN)} "$@"\n')
+    (tmp_path / "bin" / "invoke").chmod(0o755)
+    script = """
+        eval "$(invoke --print-completion-script bash)"
+        for words in "inv ver" "inv verify --hos"; do
+            COMP_WORDS=($words) COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+            _complete_invoke inv "${words##* }" && printf '%s\\n' "${COMPREPLY[*]}"
+        done
+    """
+    done = run(tmp_path, ["bash", "-c", script], PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "verify\n--host\n", "")
 
 
 def test_several_tasks_run_one_after_the_other_until_one_fails(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ def test_a_wrong_status_a_missing_word_and_what_is_left_are_each_told() -> None:
 
 
 def test_a_traceback_is_wrong_whatever_else_is_right() -> None:
-    said = "lost its power\nTraceback (most recent call last):\n"
-    assert FAULT.problems(RunOutcome(3, said, [])) == ["it printed a traceback"]
+    output = "lost its power\nTraceback (most recent call last):\n"
+    assert FAULT.problems(RunOutcome(3, output, [])) == ["it printed a traceback"]
 
 
 def test_a_death_by_signal_is_told_as_such() -> None:

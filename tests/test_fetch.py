@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from checks.core import strict_toml
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.nanoclaw import fetch
 
@@ -18,10 +19,10 @@ def git(directory: Path, *args: str) -> str:
 
 @pytest.fixture
 def upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with the tag v1, which git finds where it is told to go to URL; and a cache of the test's own."""
+    """A repository with the tag v1, to which git redirects URL; and a private cache."""
     directory = tmp_path / "upstream"
     for name, value in {
-        "GIT_CONFIG_GLOBAL": "/dev/null",  # not what this account has set, to sign commits for example
+        "GIT_CONFIG_GLOBAL": "/dev/null",  # ignore this account's settings, such as signing commits
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.file://{directory}.insteadOf",
         "GIT_CONFIG_VALUE_0": URL,
@@ -35,13 +36,15 @@ def upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(directory, "add", ".")
     git(directory, "commit", "--quiet", "--message", "One")
     git(directory, "tag", "v1")
+    git(directory, "config", "uploadpack.allowAnySHA1InWant", "true")  # as GitHub does
     return directory
 
 
-def pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: str) -> None:
+def pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: str, default: str = "1.0") -> None:
     file = tmp_path / "pin.toml"
-    file.write_text(f'repository = "{URL}"\nref = "v1"\ncommit = "{commit}"\n')
-    monkeypatch.setattr(fetch, "PIN", file)
+    table = f'[[pin]]\nname = "1.0"\ndescription = "d"\ncommit = "{commit}"\ndate = 2026-01-01\n'
+    file.write_text(f'repository = "{URL}"\ndefault = "{default}"\n{table}')
+    monkeypatch.setattr(fetch, "PINS", file)
 
 
 def test_the_pinned_commit_is_cloned_once(upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,16 +58,38 @@ def test_the_pinned_commit_is_cloned_once(upstream: Path, tmp_path: Path, monkey
     assert (directory / "mine").exists()
 
 
-def test_a_pinned_tag_that_was_moved_is_refused(
+def test_a_pinned_commit_is_brought_whatever_branches_and_tags_are_now(
     upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pinned = git(upstream, "rev-parse", "v1")
     pin(tmp_path, monkeypatch, pinned)
     git(upstream, "commit", "--quiet", "--allow-empty", "--message", "Two")
     git(upstream, "tag", "--force", "v1")
-    with pytest.raises(HostProblem, match=f"v1 of {URL} is commit .*, not {pinned} as pinned"):
+    assert git(fetch.fetch("1.0"), "rev-parse", "HEAD") == pinned
+    assert git(fetch.fetch("v1"), "rev-parse", "HEAD") != pinned
+
+
+def test_a_pinned_commit_that_is_not_there_leaves_nothing_behind(
+    upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(tmp_path, monkeypatch, "1" * 40)
+    with pytest.raises(HostProblem, match=r"git fetch failed: .*1{40}"):
         fetch.fetch()
-    assert not list((tmp_path / "cache").rglob("package.json"))
+    assert not list((tmp_path / "cache").rglob("*.json"))
+
+
+def test_a_default_that_is_not_pinned_is_refused(
+    upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(tmp_path, monkeypatch, "1" * 40, default="2.0")
+    with pytest.raises(WrongUsage, match=r"“default” is not one of 1\.0"):
+        fetch.fetch()
+
+
+def test_each_generation_is_pinned_and_the_newest_is_the_default() -> None:
+    pins = strict_toml.load(fetch.PINS, fetch.Pins)
+    assert [each.name for each in pins.pin] == ["1.2.0", "2.0.64", "2.2.0"]
+    assert pins.default == "2.2.0"
 
 
 def test_a_ref_that_is_asked_for_need_not_be_the_pinned_commit(

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from checks.core import files
 from checks.core.errors import WrongUsage
-from checks.core.output_paths import require_file
+from checks.core.output_paths import require_directory, require_file
+from checks.core.owned_paths import opened_directory
 
 
 def names(directory: Path) -> list[str]:
@@ -70,8 +71,8 @@ def test_what_can_not_be_written_whole_leaves_what_was_there(tmp_path: Path, mon
 
 
 def test_json_is_written_for_people_too(tmp_path: Path) -> None:
-    files.replace_json(tmp_path / "a", {"said": "größer"})
-    assert (tmp_path / "a").read_text() == '{\n "said": "größer"\n}\n'
+    files.replace_json(tmp_path / "a", {"text": "größer"})
+    assert (tmp_path / "a").read_text() == '{\n "text": "größer"\n}\n'
 
 
 def test_a_file_that_can_not_be_written_is_told_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,14 +145,108 @@ def test_a_link_exchanged_for_the_file_at_any_moment_is_never_followed(tmp_path:
     assert own.read_text() == "mine"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another account")
-def test_a_file_of_another_account_in_a_shared_directory_is_refused_before_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another account")
+@pytest.mark.parametrize("account", ["root", "another account"])
+def test_a_file_of_another_account_in_a_sticky_directory_is_refused_for_root_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, account: str
 ) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o1777)
-    (shared / "evidence.json").write_text("theirs")
-    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    file = shared / "evidence.json"
+    file.write_text("theirs")
+    if account == "root":
+        os.chown(file, 65534, 65534)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 1234)
     with pytest.raises(WrongUsage, match="belongs to another account"):
-        require_file("--json", str(shared / "evidence.json"))
+        require_file("--json", str(file))
+    with pytest.raises(PermissionError, match="belongs to another account"):
+        files.replace(file, b"new")
+    assert file.read_text() == "theirs"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another account")
+def test_a_file_that_replaces_that_of_another_account_does_not_take_its_mode(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_text("theirs")
+    os.chown(file, 65534, 65534)
+    file.chmod(0o4777)
+    files.replace(file, b"new")
+    assert (file.stat().st_uid, file.stat().st_mode & 0o7777) == (0, 0o644)
+
+
+def test_a_file_never_keeps_a_mode_that_runs_it(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.touch()
+    file.chmod(0o6775)
+    files.replace(file, b"new")
+    assert file.stat().st_mode & 0o7777 == 0o664
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another account")
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_directory_that_is_a_link_of_another_account_is_not_followed(tmp_path: Path, below: str) -> None:
+    own, link = tmp_path / "own", tmp_path / "link"
+    (own / below).mkdir(parents=True, exist_ok=True)
+    link.symlink_to(own)
+    os.chown(link, 65534, 65534, follow_symlinks=False)
+    directory = link / below
+    with pytest.raises(PermissionError, match="link that belongs to another account"):
+        files.replace(directory / "a", b"new")
+    with pytest.raises(PermissionError, match="link that belongs to another account"):
+        files.create(directory / "a", b"new")
+    with pytest.raises(WrongUsage, match=r"^--json: \S+ leads through a link that belongs to another account"):
+        require_file("--json", str(directory / "a"))
+    for path in (directory, directory / "new"):
+        with pytest.raises(WrongUsage, match=r"^--evidence: \S+ leads through a link that belongs to another account"):
+            require_directory("--evidence", str(path))
+    with (
+        pytest.raises(PermissionError, match="link that belongs to another account"),
+        opened_directory(directory / "new" / "newer", make=True),
+    ):
+        pass
+    assert names(own / below) == ([] if below else names(own))
+    assert not (own / "a").exists()
+    assert not (own / below / "new").exists()
+
+
+def test_links_of_this_account_are_followed_to_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "first").symlink_to("second")
+    (tmp_path / "second").symlink_to(tmp_path / "own")
+    with opened_directory(tmp_path / "first" / "new" / "newer", make=True):
+        files.create(tmp_path / "first" / "new" / "newer" / "a", b"new")
+    assert (tmp_path / "own" / "new" / "newer" / "a").read_bytes() == b"new"
+
+
+def test_links_without_an_end_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("link")
+    for path in (tmp_path / "link", tmp_path / "link" / "a"):
+        with pytest.raises(OSError, match="too many links"):
+            files.replace(path, b"new")
+
+
+def test_a_relative_path_is_written_in_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files.replace(Path("a"), b"new")
+    files.replace(Path("../b"), b"new")
+    assert (tmp_path / "a").read_bytes() == (tmp_path.parent / "b").read_bytes() == b"new"
+
+
+def test_an_open_pipe_is_written_to_by_its_name_below_dev(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    path = f"/dev/fd/{writing}"
+    require_file("--json", path)
+    files.replace(Path(path), b"through")
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read() == b"through"
+
+
+@pytest.mark.usefixtures("alarm")
+def test_a_pipe_that_no_program_reads_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_READER_BOUND", 0.2)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no program reads this pipe"):
+        files.replace(tmp_path / "pipe", b"new")

@@ -2,57 +2,63 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from checks.core.errors import WrongUsage
 from checks.documents import security
-from checks.documents.security import Stored
 from checks.engine.docker import Record
 from checks.evidence import store
-from checks.evidence.model import HardeningRun
+from checks.evidence.hardening_model import BrowserStart, CombinedFlags, HardeningRun
 from checks.evidence.run import CaseResult, Evidence
 from checks.evidence.store import Provenance
-from checks.hardening.browser import BrowserResult, BrowserResults, ways_of
+from checks.hardening.browser import BrowserResults, browser_setups
 from checks.hardening.results import CombinedResult
 from tests.evidence import DEBIAN_12, DEBIAN_13
 from tests.test_hardening_verdicts import ANSWER, KNOWN, SILENCE, rows
 
-BROWSER = BrowserResult((), (), True, "on", "renderers: 2 and 2; the browser: 1 and 1", "", 2.0)
+BROWSER = BrowserStart(
+    options=[],
+    arguments=[],
+    rendered=True,
+    seconds=2.0,
+    sandbox="on",
+    layers="renderers: 2 and 2; the browser: 1 and 1",
+)
 
 
-def findings_of(directory: Path, kind: str, found: Any, *, facts: Any = DEBIAN_13, host: str = "debian-13") -> Path:
+def evidence_of(directory: Path, kind: str, results: Any, *, facts: Any = DEBIAN_13, host: str = "debian-13") -> Path:
     provenance = Provenance(host, "recommended", facts, datetime(2026, 1, 2, tzinfo=UTC))
-    values = {"kind": kind, "seconds": 61, "agent": "the stand-in", "found": found}
+    values = {"kind": kind, "seconds": 61, "agent": "the stub agent", "results": results}
     return store.save(store.build(HardeningRun, {**provenance.values(), **values}), directory)
 
 
 def each(directory: Path, **options: Any) -> Path:
     some = rows()
     some[0].smokes = [(None, SILENCE), (some[0].flag.workarounds[0], ANSWER)]
-    return findings_of(directory, "each", [row.as_json() for row in some], **options)
+    return evidence_of(directory, "each", [row.row for row in some], **options)
 
 
-def together(*, failed: str = "", options: list[str] | None = None) -> dict[str, Any]:
+def together(*, failed: str = "", options: list[str] | None = None) -> CombinedFlags:
     verified = Evidence("debian-13", "recommended", DEBIAN_13)
     verified.cases.append(CaseResult("run", "Group", "docker run", "passed", 1.0, Record()))
     if failed:
         verified.cases.append(CaseResult(failed, "Group", failed, "failed", 1.0, Record(), "x", "y"))
     chosen = tuple(KNOWN.recommended() if options is None else options)
-    return CombinedResult(chosen, rows(), ANSWER, [BROWSER], verified).as_json()
+    return CombinedResult(chosen, rows(), ANSWER, [BROWSER], verified).row
 
 
-def read_all(directory: Path) -> list[Stored]:
-    return [Stored.of(each) for each in store.committed(HardeningRun, directory)]
+def read_all(directory: Path) -> list[HardeningRun]:
+    return store.committed(HardeningRun, directory)
 
 
 def test_what_was_found_is_written_read_and_rendered(tmp_path: Path) -> None:
     each(tmp_path)
-    findings_of(tmp_path, "all", together())
+    evidence_of(tmp_path, "all", together())
     text = security.text(read_all(tmp_path), KNOWN)
     assert "Tried together on debian-13 (Podman 5.4.2, 2026-01-02)" in text
     assert "| `--cap-drop=ALL` |" in text
@@ -65,9 +71,10 @@ def test_the_answer_on_chromium_is_what_was_measured(tmp_path: Path) -> None:
     assert "No run of `invoke harden --browser` has answered" in security.text([], KNOWN)
     off = replace(BROWSER, rendered=False, sandbox="", layers="", failure="Check failed: sys_chroot()")
     found = [
-        BrowserResults(way, (off if "SYS_CHROOT" in way.what else BROWSER,)) for way in ways_of(KNOWN, KNOWN.flags)
+        BrowserResults(setup, (off if "SYS_CHROOT" in setup.name else BROWSER,))
+        for setup in browser_setups(KNOWN, KNOWN.flags)
     ]
-    findings_of(tmp_path, "browser", [each.as_json() for each in found])
+    evidence_of(tmp_path, "browser", [each.row for each in found])
     text = security.text(read_all(tmp_path), KNOWN)
     assert "it works, and its sandbox is on" in text
     assert "break it unless `SYS_CHROOT` is added again" in text
@@ -76,7 +83,7 @@ def test_the_answer_on_chromium_is_what_was_measured(tmp_path: Path) -> None:
 
 
 def test_a_set_that_failed_is_not_called_proven(tmp_path: Path) -> None:
-    findings_of(tmp_path, "all", together(failed="killed-client"))
+    evidence_of(tmp_path, "all", together(failed="killed-client"))
     text = security.text(read_all(tmp_path), KNOWN)
     assert "Not proven yet" in text
     assert "is **not** proven: cases fail: killed-client" in text
@@ -87,7 +94,7 @@ def test_a_failure_that_is_known_without_the_flags_does_not_count() -> None:
     verified.cases.append(CaseResult("host-gateway", "Group", "host-gateway", "failed", 1.0, Record()))
     found = CombinedResult((), rows(), ANSWER, [BROWSER], verified)
     assert found.ok
-    assert [label for label, _ in found.known] == ["host-gateway"]
+    assert [label for label, _ in found.expected_failures] == ["host-gateway"]
 
 
 @pytest.mark.parametrize("lacks", ["smoke", "browser", "verified", "row"])
@@ -107,7 +114,7 @@ def test_a_set_is_good_only_where_all_of_it_is(lacks: str) -> None:
 
 
 def test_evidence_of_another_set_proves_nothing(tmp_path: Path) -> None:
-    findings_of(tmp_path, "all", together(options=["--read-only"]))
+    evidence_of(tmp_path, "all", together(options=["--read-only"]))
     text = security.text(read_all(tmp_path), KNOWN)
     assert "Not proven yet" in text
     assert "is **not** proven: measured with another set of flags" in text
@@ -121,7 +128,7 @@ def test_evidence_of_one_host_is_not_taken_for_anothers(tmp_path: Path) -> None:
 def test_what_is_no_evidence_is_refused_with_the_reason(tmp_path: Path) -> None:
     path = each(tmp_path)
     data = json.loads(path.read_text())
-    data["found"][0]["enforcement"] = "perhaps"
+    data["results"][0]["enforcement"] = "perhaps"
     path.write_text(json.dumps(data))
-    with pytest.raises(WrongUsage, match=r"\$.found\[0\].enforcement: Invalid enum value 'perhaps'"):
+    with pytest.raises(WrongUsage, match=r"\$.results\[0\].enforcement: Invalid enum value 'perhaps'"):
         store.load(path, HardeningRun)

@@ -1,16 +1,17 @@
-"""The verdicts, on made-up containers; on real ones `invoke harden --lose` shows the same."""
+"""The verdicts, on made-up containers; on real ones `invoke harden --remove` shows the same."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from checks.engine import flags
 from checks.engine.flags import Flag
+from checks.evidence.hardening_model import BrowserStart, Smoke
 from checks.hardening import experiments
 from checks.hardening.attacks import (
     AttackAttempt,
@@ -21,12 +22,11 @@ from checks.hardening.attacks import (
     reading_script,
     result,
 )
-from checks.hardening.browser import BrowserResult, in_words, sandbox_state, ways_of
+from checks.hardening.browser import browser_setups, in_words, sandbox_state, works
 from checks.hardening.browser import parse as parse_browser
 from checks.hardening.enforcement import AttackComparison, ContainerSpec, Enforcement, Plan, overall
 from checks.hardening.experiments import combinations_of, dropped
 from checks.hardening.results import FlagCombination, FlagResult, FlagVerdict, smallest_failing
-from checks.hardening.session import Smoke
 from checks.hosts.process import Completed
 from tests.fakes import FakeHost
 
@@ -71,13 +71,13 @@ def rows(losing: str = "") -> list[FlagResult]:
         options = KNOWN.options(flag)
         row = FlagResult(flag, tuple(options), smokes=[(None, ANSWER)])
         row.comparisons = plan.comparisons(flag, options, containers)
-        row.missing, row.error = plan.unenforced(flag, options, containers)
+        row.unenforced_in_probe, row.error = plan.unenforced(flag, options, containers)
         found.append(row)
     return found
 
 
-ANSWER = Smoke((), True, "", {}, 1.0)
-SILENCE = Smoke((), False, "expected an answer; got EROFS", {}, 1.0)
+ANSWER = Smoke(options=[], passed=True, seconds=1.0)
+SILENCE = Smoke(options=[], passed=False, seconds=1.0, failure="expected an answer; got EROFS")
 
 
 def test_every_flag_is_enforced_if_the_engine_applies_it() -> None:
@@ -278,12 +278,12 @@ def test_the_sandbox_is_on_where_both_of_its_layers_are() -> None:
 
 
 def test_a_browser_that_renders_without_its_sandbox_does_not_work() -> None:
-    told = b'{"seconds": 3, "timed_out": false, "status": 0, "stderr": "", "text": "abc", "processes": [%s]}'
+    template = b'{"seconds": 3, "timed_out": false, "status": 0, "stderr": "", "text": "abc", "processes": [%s]}'
     off = b'{"kind":"browser","namespaces":1,"filters":1},{"kind":"renderer","namespaces":1,"filters":1}'
     done = Completed(("docker",), 0, b"", b"", 1)
-    line = (told % off).decode()
-    assert not parse_browser(done, line, "abc", [], []).works
-    assert parse_browser(done, line, "abc", [], ["--no-sandbox"]).works
+    line = (template % off).decode()
+    assert not works(parse_browser(done, line, "abc", [], []))
+    assert works(parse_browser(done, line, "abc", [], ["--no-sandbox"]))
     assert "expected the page's text" in parse_browser(done, line, "xyz", [], []).failure
     assert in_words(parse_browser(done, line, "abc", [], [])) == "Chromium renders, sandbox off"
 
@@ -304,13 +304,13 @@ def test_a_browser_that_fails_says_why(out: str, why: str) -> None:
 
 
 def test_chromium_is_started_under_no_flag_each_one_and_all_of_them() -> None:
-    ways = {way.what: (list(way.options), way.needed) for way in ways_of(KNOWN, KNOWN.flags)}
-    assert ways["no flags"] == ([], True)
-    assert ways["the recommended set"] == (KNOWN.recommended(), True)
-    assert ways["--cap-drop=ALL"] == (["--cap-drop=ALL"], False)
-    assert ways["--cap-drop=ALL, with its work-arounds"] == (["--cap-drop=ALL", "--cap-add=SYS_CHROOT"], True)
-    assert ways["--cpus=2"] == (["--cpus=2"], True)
-    bare, needed = ways["the set without SYS_CHROOT"]
+    setups = {each.name: (list(each.options), each.required) for each in browser_setups(KNOWN, KNOWN.flags)}
+    assert setups["no flags"] == ([], True)
+    assert setups["the recommended set"] == (KNOWN.recommended(), True)
+    assert setups["--cap-drop=ALL"] == (["--cap-drop=ALL"], False)
+    assert setups["--cap-drop=ALL, with its work-arounds"] == (["--cap-drop=ALL", "--cap-add=SYS_CHROOT"], True)
+    assert setups["--cpus=2"] == (["--cpus=2"], True)
+    bare, needed = setups["the set without SYS_CHROOT"]
     assert (set(KNOWN.recommended()) - set(bare), needed) == ({"--cap-add=SYS_CHROOT"}, False)
 
 
@@ -323,7 +323,7 @@ def test_combinations_have_each_combination_once_and_what_its_flags_need() -> No
 
 
 def test_the_smallest_failing_sets_have_none_within_them() -> None:
-    browser = BrowserResult((), (), True, "on", "", "", 1.0)
+    browser = BrowserStart(options=[], arguments=[], rendered=True, seconds=1.0, sandbox="on")
 
     def point(*ids: str, good: bool) -> FlagCombination:
         return FlagCombination(tuple(KNOWN.flag(each) for each in ids), ANSWER if good else SILENCE, browser)
@@ -340,7 +340,7 @@ def test_the_smallest_failing_sets_have_none_within_them() -> None:
 def test_a_docker_that_loses_a_flag_passes_the_rest_on(tmp_path: Path, flag: Flag) -> None:
     host = FakeHost(tmp_path, {"docker": 'printf "<%s>" "$@"'}).pretend()
     host.put(f"{tmp_path}/first/docker", experiments.DROPPING_DOCKER.read_bytes(), mode=0o755)
-    behind = experiments.behind(host, f"{tmp_path}/first", flag)
+    behind = experiments.with_dropping_docker(host, f"{tmp_path}/first", flag)
     words = [
         "run",
         "--rm",

@@ -34,7 +34,7 @@ def source(tmp_path: Path) -> ImageSource:
     context = tmp_path / "context"
     context.mkdir()
     (context / "Dockerfile").write_text("FROM node:22-slim\n")
-    return ImageSource("stand-in", "an agent", "localhost/agent", context, context)
+    return ImageSource("stub", "an agent", "localhost/agent", context, context)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ class FakeStore:
         self.done.append("build")
 
     def save(self, name: str, archive: Path) -> None:
-        archive.write_text("a stand-in")
+        archive.write_text("a substitute")
 
 
 @pytest.mark.parametrize(
@@ -130,19 +130,19 @@ class FakeStore:
         (False, False, ["pull", "build"], base.SUBSTITUTE),
     ],
 )
-def test_a_stand_in_is_for_who_reaches_no_registry(
+def test_a_substitute_is_used_where_no_registry_is_reachable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: bool, cached: bool, done: list[str], how: str
 ) -> None:
     monkeypatch.setattr(base, "_context", lambda directory, scratch: directory.mkdir())
     archive = tmp_path / "base-1.tar"
     if cached:
-        archive.write_text("a stand-in")
+        archive.write_text("a substitute")
     store = FakeStore(registry=registry)
     assert base.provide(cast("Store", store), archive, tmp_path, Progress()) == how
     assert store.done == done
 
 
-def test_an_older_stand_in_goes_when_a_new_one_is_made(
+def test_an_older_substitute_is_removed_when_a_new_one_is_made(
     run: run_directories.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base, "_context", lambda directory, scratch: directory.mkdir())
@@ -151,9 +151,9 @@ def test_an_older_stand_in_goes_when_a_new_one_is_made(
     images.mkdir()
     for name in ("base-0123456789abcdef.tar", "base-0123456789abcdef.part", "lock"):
         (images / name).write_text("")
-    assert disks.base_archive(run, Progress()) == b"a stand-in"
+    assert disks.base_archive(run, Progress()) == b"a substitute"
     (kept,) = images.glob("base-*")
-    assert kept.read_text() == "a stand-in"
+    assert kept.read_text() == "a substitute"
     assert (images / "lock").exists()
 
 
@@ -164,9 +164,9 @@ def test_a_command_sees_its_ids_as_it_was_told(tmp_path: Path) -> None:
     except HostProblem as problem:
         pytest.skip(f"needs user namespaces and subordinate ids: {problem}")
     assert seen.stdout == "1500:1500\n"
-    told = namespace.run(["sh", "-c", "cat /proc/self/uid_map; exit 3"], own=1500, rest=100_000)
-    assert told.returncode == 3
-    assert [line.split()[::2] for line in told.stdout.splitlines()] == [["1500", "1"], ["100000", "65536"]]
+    done = namespace.run(["sh", "-c", "cat /proc/self/uid_map; exit 3"], own=1500, rest=100_000)
+    assert done.returncode == 3
+    assert [line.split()[::2] for line in done.stdout.splitlines()] == [["1500", "1"], ["100000", "65536"]]
 
 
 def test_settings_are_this_machines_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,3 +205,30 @@ def test_an_image_is_for_everyone_although_a_umask_of_077_made_its_files(tmp_pat
     assert probe_image._anonymous(entry).mode == 0o755
     entry.type, entry.mode = tarfile.REGTYPE, 0o600
     assert probe_image._anonymous(entry).mode == 0o644
+
+
+SEEN = """#!/bin/sh
+echo "$@"
+ls -d /proc/[0-9]* | wc -l
+(: >>/proc/sys/kernel/hostname) 2>/dev/null && echo "settings of the kernel can be written"
+ls /sys/kernel 2>/dev/null
+exit 1
+"""
+
+
+def test_a_build_has_no_way_out_of_its_chroot_to_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        namespace.require()
+    except HostProblem as problem:
+        pytest.skip(f"needs user namespaces and subordinate ids: {problem}")
+    podman = tmp_path / "bin" / "podman"
+    podman.parent.mkdir()
+    podman.write_text(SEEN)
+    podman.chmod(0o755)
+    monkeypatch.setattr("checks.core.tools.path", lambda: f"{podman.parent}:/usr/sbin:/usr/bin:/sbin:/bin")
+    with Store(tmp_path / "store", tmp_path) as store, pytest.raises(HostProblem) as failed:
+        store.build(tmp_path, "tag")
+    _, argv, processes, *others = str(failed.value).splitlines()
+    assert "--cap-drop=CAP_SYS_CHROOT" in argv
+    assert int(processes) < 10, "only its own processes"
+    assert others == []

@@ -11,8 +11,8 @@ from checks.core.errors import Exit, WrongUsage
 from checks.documents import injection
 from checks.engine.container_state import ContainerState, Mounted
 from checks.evidence import store
-from checks.evidence.model import InjectionCheck
-from checks.hardening.injection import stored
+from checks.evidence.hardening_model import InjectionCheck
+from checks.evidence.store import Provenance
 from checks.hardening.injection.command import InjectOptions, inject
 from checks.hardening.injection.settings import Setting, in_force, of_options, seen
 from tests.evidence import DEBIAN_13
@@ -82,28 +82,25 @@ def test_what_makes_no_sense_is_wrong_usage(options: InjectOptions, capsys: pyte
     assert "Wrong usage" in capsys.readouterr().err
 
 
-def evidence(**host: object) -> dict[str, object]:
-    facts = {**DEBIAN_13.as_json(), "name": "debian-13", "profile": "stock", **host}
-    return {
-        "host": facts,
-        "started": "2026-01-02T00:00:00+00:00",
-        "agent": "y",
-        "findings": [{"what": "a", "held": True, "seen": "b"}],
-        "missing": {},
-    }
+def evidence(directory: Path, **host: object) -> Path:
+    values = Provenance("debian-13", "stock", DEBIAN_13).values()
+    values["host"] |= host
+    result = {"name": "a", "passed": True, "observed": "b"}
+    values |= {"agent": "y", "results": [result], "missing": {}}
+    return store.save(store.build(InjectionCheck, values), directory)
 
 
 def test_evidence_is_believed_of_its_own_host_only(tmp_path: Path) -> None:
-    assert store.load(stored.write(evidence(), tmp_path), InjectionCheck).agent == "y"
+    assert store.load(evidence(tmp_path), InjectionCheck).agent == "y"
     for wrong in ({"version": "4.3.1"}, {"name": "debian-12"}, {"uid": 7}, {"rootless": False}):
-        path = stored.write(evidence(**wrong), tmp_path)
+        path = evidence(tmp_path, **wrong)
         with pytest.raises(WrongUsage, match="evidence"):
             store.load(path, InjectionCheck)
 
 
 def test_the_committed_evidence_is_valid_and_in_the_document() -> None:
     text = injection.section()
-    known = stored.committed()
+    known = injection.committed()
     assert known
     for each in known:
-        assert f"- **{each['host']['name']}**" in text
+        assert f"- **{each.name}**" in text

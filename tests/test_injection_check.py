@@ -82,15 +82,15 @@ def ctx(out: str, *, gone: bool = False) -> Any:
     )  # fmt: skip
 
 
-def agent(argv: list[str], ctx: Any, said: str = "") -> Any:
-    done = Completed(tuple(argv), -1, b"", said.encode(), 1)
+def agent(argv: list[str], ctx: Any, stderr: str = "") -> Any:
+    done = Completed(tuple(argv), -1, b"", stderr.encode(), 1)
     place = SimpleNamespace(mounts=[])
     return SimpleNamespace(name="nanoclaw-a-1", ctx=ctx, workspace=place, client=SimpleNamespace(so_far=lambda: done))
 
 
-def inside(out: str, *, gone: bool = False, said: str = "") -> dict[str, bool]:
+def inside(out: str, *, gone: bool = False, stderr: str = "") -> dict[str, bool]:
     stand = ctx(out, gone=gone)
-    return {each.what: each.held for each in check._inside(stand, agent([], stand, said), WANTED)}
+    return {each.name: each.passed for each in check._inside(stand, agent([], stand, stderr), WANTED)}
 
 
 def test_a_hardened_container_passes_in_every_respect() -> None:
@@ -112,18 +112,18 @@ def test_a_container_that_can_not_be_read_fails_in_every_respect(out: str) -> No
 
 def test_a_container_that_does_not_start_says_why() -> None:
     stand = ctx(HARDENED, gone=True)
-    said = "nanoclaw hardening: the container was not started: x."
-    findings = list(check._inside(stand, agent([], stand, said), WANTED))
-    assert not any(each.held for each in findings)
-    assert findings[-1].seen == said
+    stderr = "nanoclaw hardening: the container was not started: x."
+    findings = list(check._inside(stand, agent([], stand, stderr), WANTED))
+    assert not any(each.passed for each in findings)
+    assert findings[-1].observed == stderr
 
 
 def test_another_container_that_is_hardened_too_is_told() -> None:
-    assert check._of_others(ctx(PLAIN), WANTED).held
+    assert check._of_others(ctx(PLAIN), WANTED).passed
     touched = check._of_others(ctx(HARDENED), WANTED)
-    assert not touched.held
-    assert "read-only root" in touched.seen
-    assert not check._of_others(ctx(""), WANTED).held
+    assert not touched.passed
+    assert "read-only root" in touched.observed
+    assert not check._of_others(ctx(""), WANTED).passed
 
 
 def test_an_option_more_is_not_nanoclaws_own_invocation() -> None:
@@ -133,6 +133,6 @@ def test_an_option_more_is_not_nanoclaws_own_invocation() -> None:
 
     own = ["docker", "run", "-i", "--rm", "--name", "nanoclaw-a-1", "-e", "TZ=America/New_York", "--user", "1500:1500",
            "-e", "HOME=/home/node", "image"]  # fmt: skip
-    assert check._unmodified(Streams(own), "image").held
+    assert check._unmodified(Streams(own), "image").passed
     for wrong in ([*own[:2], "--label", "x=y", *own[2:]], [*own[:2], "--read-only", *own[2:]], ["podman", *own[1:]]):
-        assert not check._unmodified(Streams(wrong), "image").held
+        assert not check._unmodified(Streams(wrong), "image").passed

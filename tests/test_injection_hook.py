@@ -75,10 +75,10 @@ def refused(script: Path, stdin: bytes | str | dict[str, Any]) -> str:
     done = run(script, stdin)
     assert done.returncode == 1
     assert done.stdout == b""
-    said = done.stderr.decode().splitlines(keepends=True)[-1]
-    assert said.startswith("nanoclaw hardening: the container was not started: ")
-    assert (script.parent / "last-refusal").read_text().startswith(said)
-    return said
+    stderr = done.stderr.decode().splitlines(keepends=True)[-1]
+    assert stderr.startswith("nanoclaw hardening: the container was not started: ")
+    assert (script.parent / "last-refusal").read_text().startswith(stderr)
+    return stderr
 
 
 def test_an_agents_configuration_gets_everything(script: Path) -> None:
@@ -198,10 +198,10 @@ def test_a_tmpfs_of_the_users_is_replaced_and_anything_else_refused(script: Path
         "/tmp"
     ) == 1
     for place in ("/tmp", "/tmp/", "//tmp", "/x/../tmp/.", "tmp"):
-        said = refused(script, config(mounts=[*mounts, {"destination": place, "type": "bind", "source": "/"}]))
-        assert "something else than a tmpfs is mounted at /tmp" in said
-    said = refused(script, config(mounts=[*mounts, {"destination": "/x/..", "type": "bind", "source": "/"}]))
-    assert "would hide the tmpfs" in said
+        stderr = refused(script, config(mounts=[*mounts, {"destination": place, "type": "bind", "source": "/"}]))
+        assert "something else than a tmpfs is mounted at /tmp" in stderr
+    stderr = refused(script, config(mounts=[*mounts, {"destination": "/x/..", "type": "bind", "source": "/"}]))
+    assert "would hide the tmpfs" in stderr
 
 
 def test_a_variable_that_is_set_is_replaced(script: Path) -> None:
@@ -269,8 +269,8 @@ def test_a_result_that_lacks_something_is_refused(tmp_path: Path, line: str, lac
     script.write_text(text[:start] + "i = i" + text[end:])
     memory = {"limit": 1 << 30, "swap": -1} if "swap" in lack else {}
     loose = {"memory": memory, "unified": {"pids.max": "max"}}
-    assert "the result lacks " in (said := refused(script, config(linux={"resources": loose})))
-    assert lack in said
+    assert "the result lacks " in (stderr := refused(script, config(linux={"resources": loose})))
+    assert lack in stderr
 
 
 def with_awk(directory: Path, text: str) -> Path:
@@ -327,17 +327,17 @@ def test_a_refusal_quotes_nothing_of_the_configuration(
     text = text.replace('{"ociVersion"', '{"sk-secret":1,"sk-secret":2,"ociVersion"') if twice else text
     done = run(script, text[:cut] if cut < 700 else text)
     assert b"secret" not in done.stderr
-    told = script.parent / "last-refusal"
-    assert not told.exists() or "secret" not in told.read_text()
+    refusal_file = script.parent / "last-refusal"
+    assert not refusal_file.exists() or "secret" not in refusal_file.read_text()
 
 
 def test_the_last_refusal_is_the_users_alone(tmp_path: Path) -> None:
     script = written(tmp_path, of_options(WORDS))
-    told = tmp_path / "last-refusal"
-    told.write_text("of an older hook")
-    told.chmod(0o644)
+    refusal_file = tmp_path / "last-refusal"
+    refusal_file.write_text("of an older hook")
+    refusal_file.chmod(0o644)
     refused(script, "{")
-    assert told.stat().st_mode & 0o777 == 0o600
+    assert refusal_file.stat().st_mode & 0o777 == 0o600
 
 
 @settings(max_examples=60, deadline=None)

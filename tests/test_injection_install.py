@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import os
+import re
 import subprocess
 import threading
 import time
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.core.paths import FIXTURES
 from checks.documents import examples
 from checks.hardening.injection import configuration, effect, install, state
 from checks.hardening.injection.configuration import DROP_IN, HOOK, HOOK_JSON, OLD_FILE, REFUSAL, Author, author_of
@@ -158,7 +161,7 @@ def test_the_users_other_files_stay(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "conflict"),
     [
         ("[engine]\nhooks_dir = ['/x']\n", "sets hooks_dir"),
         ("[ENGINE]\nHooks_Dir = ['/x']\n", "sets hooks_dir"),
@@ -166,15 +169,15 @@ def test_the_users_other_files_stay(home: Path) -> None:
         ("[containers]\nuserns = 'host'\n", "sets userns"),
     ],
 )
-def test_a_file_that_ours_does_not_go_with_stops_it(home: Path, text: str, said: str) -> None:
+def test_a_conflicting_file_prevents_the_installation(home: Path, text: str, conflict: str) -> None:
     mine = settings(home) / "containers.conf.d" / "99-mine.conf"
     mine.parent.mkdir(parents=True)
     mine.write_bytes(text.encode("latin-1"))
     assert install.install(LocalHost(), dry_run=False) == Exit.CASE_FAILED
     assert mine.read_bytes() == text.encode("latin-1")
     assert not (settings(home) / HOOK).exists()
-    assert any(said in each for each in conflicts(here()))
-    assert any(said in each for each in problems(here()))
+    assert any(conflict in each for each in conflicts(here()))
+    assert any(conflict in each for each in problems(here()))
 
 
 def test_containers_conf_in_the_environment_is_a_problem(home: Path) -> None:
@@ -208,12 +211,12 @@ NOT_APPLIED = {
 @pytest.mark.parametrize("dry_run", [True, False])
 @pytest.mark.parametrize("why", NOT_APPLIED)
 def test_what_podman_does_not_apply_is_not_installed(home: Path, why: str, dry_run: bool) -> None:
-    name, text, said = NOT_APPLIED[why]
+    name, text, message = NOT_APPLIED[why]
     file = write(home, name, text)
     before = snapshot(home)
     with pytest.raises(HostProblem) as problem:
         install.install(LocalHost(), dry_run=dry_run)
-    assert said in str(problem.value)
+    assert message in str(problem.value)
     assert str(file) in str(problem.value)
     assert "/tmp.conf" not in str(problem.value)
     assert snapshot(home) == before
@@ -279,11 +282,30 @@ def test_what_has_no_effect_once_it_is_in_place_is_taken_back(
     assert "In force" not in capsys.readouterr().out
 
 
+def replace_docker(home: Path, script: str) -> None:
+    (home.parent / "bin" / "docker").write_text(f"#!/bin/sh\n{script}\n")
+
+
+def test_a_docker_that_reads_another_configuration_is_not_in_force(home: Path, tmp_path: Path) -> None:
+    replace_docker(home, f'XDG_CONFIG_HOME={tmp_path} exec "${{0%/*}}/podman" "$@"')
+    with pytest.raises(HostProblem, match=r"through .*/docker"):
+        install.install(LocalHost(), dry_run=False)
+    assert not list(settings(home).rglob("*.conf"))
+
+
+def test_another_docker_is_not_claimed_to_be_hardened(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    replace_docker(home, 'echo "Docker version 26.1.5"')
+    assert install.install(LocalHost(), dry_run=False) == Exit.OK
+    output = capsys.readouterr().out
+    assert "Not checked through docker, which nanoclaw calls" in output
+    assert "In force from the next container of podman on" in output
+
+
 def test_installed_and_no_longer_in_force_is_not_reported_as_in_force(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert install.install(LocalHost(), dry_run=False) == Exit.OK
-    assert "In force from the next container on" in capsys.readouterr().out
+    assert re.search("In force from the next container of .*/docker on", capsys.readouterr().out)
     write(home, "containers.conf.d/99-mine.conf", "[engine]\nhooks_dir = []\n")
     for dry_run in (True, False):
         with pytest.raises(HostProblem, match="left unchanged"):
@@ -357,7 +379,7 @@ def test_what_the_probe_printed_and_can_not_be_decoded_is_the_hosts_problem(
     (fixtures / "injection").mkdir(parents=True)
     (fixtures / "injection" / "effect.sh").write_text(f"printf '{printed}'\n")
     monkeypatch.setattr(effect, "FIXTURES", fixtures)
-    with pytest.raises(HostProblem, match="what Podman printed can't be read"):
+    with pytest.raises(HostProblem, match="asking Podman what it applies printed something unexpected"):
         install.install(LocalHost(), dry_run=False)
     assert tree(home) == set()
 
@@ -373,6 +395,15 @@ def test_the_drop_in_names_the_hooks_directory_whatever_the_home_is_called(name:
 def test_a_home_that_no_file_can_name_is_refused(home: Path, name: str) -> None:
     with pytest.raises(HostProblem, match="can't contain"):
         require_account(here(home=f"/home/{name}"))
+
+
+@pytest.mark.parametrize("length", [48, 49])
+def test_a_directory_that_is_too_long_for_podman_is_named(length: int) -> None:
+    directory = "/" + "d" * (length - 1)
+    script = FIXTURES / "injection" / "effect.sh"
+    done = subprocess.run(["sh", str(script), directory, "", "true"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1  # neither exists
+    assert ("more than 48 characters" in done.stderr) == (length == 49)
 
 
 # Several at a time, and broken off.
@@ -410,6 +441,14 @@ def test_another_account_that_can_read_the_home_cannot_hold_the_lock(home: Path)
     finally:
         os.close(descriptor)
     assert time.monotonic() - begun < 20
+    assert tree(home) == set()
+
+
+def test_a_lock_of_an_older_version_is_closed_to_other_accounts(home: Path) -> None:
+    lock = home / ".nanoclaw-verify.lock"
+    lock.touch(0o644)
+    with install.locked(LocalHost()):
+        assert lock.stat().st_mode & 0o777 == 0o600
     assert tree(home) == set()
 
 
@@ -526,12 +565,12 @@ def test_a_file_in_place_of_a_directory_is_named(home: Path) -> None:
 def test_an_interrupted_write_leaves_no_half_of_a_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The archive ends in the middle of the last file: none of them takes its place."""
     files = here().required
-    real = LocalHost.run_checked
+    real = LocalHost.ask
 
-    def cut(self: LocalHost, argv: list[str], *, stdin: bytes = b"", timeout: float = 20, doing: str = "") -> object:
-        return real(self, argv, stdin=stdin[: len(stdin) // 3], timeout=timeout, doing=doing)
+    def cut(self: LocalHost, argv: list[str], parse: Any, *, stdin: bytes = b"", doing: str = "") -> object:
+        return real(self, argv, parse, stdin=stdin[: len(stdin) // 3], doing=doing)
 
-    monkeypatch.setattr(LocalHost, "run_checked", cut)
+    monkeypatch.setattr(LocalHost, "ask", cut)
     with pytest.raises(HostProblem, match="writing the configuration"):
         install.place(LocalHost(), files)
     assert not [name for name in tree(home) if (home / name).is_file()]

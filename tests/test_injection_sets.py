@@ -20,7 +20,7 @@ FULL = ["--userns=keep-id", *SET]
 
 
 def test_the_wrapper_adds_the_recommended_set() -> None:
-    line = re.search(r'exec "\$real" run (.*) "\$@"', (DIRECTORY / "docker").read_text())
+    line = re.search(r'exec "\$real" "\$subcommand" (.*) "\$@"', (DIRECTORY / "docker").read_text())
     assert line
     assert shlex.split(line[1]) == FULL
 
@@ -61,6 +61,8 @@ echo 'WARN: "/" is not a shared mount' >&2
 case " $* " in
 *" info "*) echo true ;;
 *" start "*)
+    printf '%s\n' "$2" >"$HOME/probed"
+    [ "${#4}" -le 50 ] || { echo "Error: the specified runroot is longer than 50 characters" >&2; exit 125; }
     last=$(sed -n 's/^userns = //p' "$HOME"/.config/containers/containers.conf.d/*.conf 2>/dev/null | tail -n 1)
     [ "${PODMAN_USERNS:-$last}" != '"keep-id"' ] || : >"$2/../mount/written"
     ;;
@@ -94,11 +96,19 @@ def start(starter: dict[str, str]) -> str:
     done = subprocess.run(script, env=starter, capture_output=True, check=False)
     assert done.returncode == 3
     assert list(Path(starter["TMPDIR"]).iterdir()) == []
+    probed = Path(starter["HOME"]) / "probed"
+    assert not probed.exists() or not Path(probed.read_text().strip()).parent.exists()
     return done.stderr.decode()
 
 
 def drop_in(starter: dict[str, str], name: str, text: str) -> None:
     (Path(starter["HOME"]) / ".config" / "containers" / "containers.conf.d" / name).write_text(text)
+
+
+def test_podman_gets_a_short_directory_however_long_that_of_temporary_files_is(starter: dict[str, str]) -> None:
+    assert len(starter["TMPDIR"]) > 50
+    assert "runroot" not in start(starter)
+    assert (Path(starter["HOME"]) / "probed").exists()
 
 
 def test_a_warning_of_podman_is_no_part_of_its_answer(starter: dict[str, str]) -> None:
@@ -122,6 +132,41 @@ def test_keep_id_that_a_later_file_undoes_is_missing(starter: dict[str, str], la
 def test_keep_id_that_the_environment_undoes_is_missing(starter: dict[str, str]) -> None:
     drop_in(starter, "50-nanoclaw.conf", '[containers]\nuserns = "keep-id"\n')
     assert 'Missing: userns = "keep-id" in effect' in start({**starter, "PODMAN_USERNS": "host"})
+
+
+def test_a_docker_that_prints_without_end_is_missing(starter: dict[str, str]) -> None:
+    program = Path(starter["PATH"].partition(":")[0]) / "docker"
+    program.write_text("#!/bin/sh\nexec yes docker\n")
+    assert "Missing: a docker that works; docker --version exits with status" in start(starter)
+
+
+def test_a_broken_configuration_of_podman_is_named_and_not_taken_for_another_docker(starter: dict[str, str]) -> None:
+    drop_in(starter, "50 mine.conf", "[containers")
+    file = f"{starter['HOME']}/.config/containers/containers.conf.d/50 mine.conf"
+    message = f'level=error msg="reading: decode configuration {file}: toml: x"'
+    (Path(starter["HOME"]) / "fails").write_text(message)
+    shim = Path(starter["PATH"].partition(":")[0]) / "docker"
+    shim.write_text('#!/bin/sh\nexec podman "$@"\n')
+    printed = start(starter)
+    assert "another docker" not in printed
+    assert re.search("Missing: a Podman that works; podman info prints: .*level=error", printed)
+    assert "Missing: a docker" not in printed
+    if '"' not in file:  # the end of a name, where a message quotes it
+        (hint,) = re.findall(r"correct the file (.*), or move it away; see docs", printed)
+        assert shlex.split(hint) == [file]
+
+
+@pytest.mark.parametrize(
+    ("docker", "told"),
+    [
+        ("echo Docker version 28.2.2, build e6534b4", "docker is Docker's own client"),
+        ("echo hello", "docker is another docker; it prints: hello"),
+        ("echo no >&2; exit 7", "Missing: a docker that works; docker --version exits with status 7 and prints: no"),
+    ],
+)
+def test_what_docker_is_instead_of_the_shim_is_told(starter: dict[str, str], docker: str, told: str) -> None:
+    (Path(starter["PATH"].partition(":")[0]) / "docker").write_text(f"#!/bin/sh\n{docker}\n")
+    assert told in start(starter)
 
 
 def test_what_podman_prints_can_do_nothing_to_the_terminal(starter: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from checks.hardening.injection.configuration import wrapper
-from checks.nanoclaw import contract
+from checks.nanoclaw import contract, session_driver
 
 ADDED = ["--userns=keep-id", "--tmpfs", "/tmp:rw,size=512m"]
 
@@ -28,19 +28,25 @@ def path(tmp_path: Path) -> str:
 
 def docker(path: str, *words: str) -> list[str]:
     done = subprocess.run(
-        ["docker", *words], env={"PATH": path}, input="told\n", capture_output=True, text=True, check=False,
+        ["docker", *words], env={"PATH": path}, input="sent\n", capture_output=True, text=True, check=False,
         executable=f"{path.partition(':')[0]}/docker",
     )  # fmt: skip
     assert done.returncode == 7, done.stderr
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    assert lines.pop() == "told"
+    assert lines.pop() == "sent"
     return lines
 
 
 def test_nanoclaws_own_invocation_gets_the_options(path: str) -> None:
     args = contract.run_streams(name="nanoclaw-a-1", zone="Etc/UTC", uid=1500, gid=1500, mounts=[], image="i").words
     assert docker(path, *args) == ["run", *ADDED, *args[1:]]
+
+
+def test_the_invocation_of_nanoclaw_2_2_gets_the_options(path: str) -> None:
+    key = session_driver.SessionKey("slug", "ag-1", "sess-1")
+    args = session_driver.create(key, folder="a", started="n", zone="UTC", uid=1500, gid=1500, image="i").words
+    assert docker(path, *args) == ["create", *ADDED, *args[1:]]
 
 
 @pytest.mark.parametrize("name", [["--name", "nanoclaw-v2-a-1"], ["--name=nanoclaw-a-1"]])
@@ -65,6 +71,26 @@ def test_the_name_may_be_one_word_or_two(path: str, name: list[str]) -> None:
 )
 def test_everything_else_is_passed_on_as_it_came(path: str, words: list[str]) -> None:
     assert docker(path, *words) == (words or [""])
+
+
+def test_a_link_to_the_wrapper_is_not_another_docker(path: str, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "docker").symlink_to(tmp_path / "first" / "docker")
+    assert docker(f"{tmp_path / 'first'}:{linked}:{path}", "info") == ["info"]
+
+
+def test_two_copies_do_not_call_each_other_for_ever(path: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "docker").write_bytes((tmp_path / "first" / "docker").read_bytes())
+    (copy / "docker").chmod(0o755)
+    done = subprocess.run(
+        [tmp_path / "first" / "docker", "info"], env={"PATH": f"{tmp_path / 'first'}:{copy}:{path}"}, timeout=20,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 127
+    assert "called by another copy" in done.stderr
 
 
 def test_without_another_docker_it_says_so(path: str) -> None:

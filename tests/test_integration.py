@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import sqlite3
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +18,7 @@ from checks.engine.expect import Mismatch
 from checks.hosts.process import Completed
 from checks.nanoclaw import driver, running, workspace
 from checks.nanoclaw.agent import of_checkout, stub_agent
-from checks.nanoclaw.contract import Design
+from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.running import Question
 from checks.nanoclaw.service import Conversation
 from tests.fakes import FakeHost
@@ -31,7 +36,7 @@ def ctx(tmp_path: Path, **programs: str) -> CaseContext:
 
 def test_an_agent_that_is_gone_fails_its_case_and_not_the_host(tmp_path: Path) -> None:
     desk = ctx(tmp_path, docker="exit 0", podman='echo "Error: no container $2" >&2; exit 125')
-    place = workspace.for_streams(desk, stub_agent()[Design.STREAMS])
+    place = workspace.for_streams(desk, stub_agent()[AgentProtocol.STREAMS])
     with (
         running.streams(desk, place, "image", QUESTION) as agent,
         pytest.raises(Mismatch, match=f"status 125: Error: no container {agent.name}"),
@@ -72,12 +77,43 @@ def test_processes_that_can_not_be_looked_at_are_not_none(tmp_path: Path) -> Non
 )
 def test_an_agents_failure_links_to_what_it_said(tmp_path: Path, stderr: str, fix: str) -> None:
     desk = ctx(tmp_path, docker=f"cat <<'end' >&2\n{stderr}\nend\nexit 125")
-    place = workspace.for_databases(desk, stub_agent()[Design.DATABASES], prompt="?")
+    place = workspace.for_databases(desk, stub_agent()[AgentProtocol.DATABASES], prompt="?")
     with running.databases(desk, place, "image", QUESTION) as agent, pytest.raises(Mismatch) as failure:
         agent.answer()
     assert "status 125" in failure.value.got
     assert stderr in failure.value.got
     assert failure.value.fix == fix
+
+
+@pytest.mark.parametrize(("delay", "answered"), [(0.4, True), (60, False)])
+def test_an_answer_that_comes_after_its_message_is_completed_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delay: float, answered: bool
+) -> None:
+    monkeypatch.setattr(running, "_COMPLETED_BOUND", 3.0 if answered else 0.5)
+    desk = ctx(tmp_path, docker="exec sleep 60")
+    place = workspace.for_databases(desk, stub_agent()[AgentProtocol.DATABASES], prompt="?")
+    outbound = sqlite3.connect(f"{place.path(place.exchange)}/outbound.db", isolation_level=None)
+    outbound.execute("INSERT INTO processing_ack VALUES ('message-1', 'completed', '')")
+    answer = "INSERT INTO messages_out (id, seq, timestamp, kind, content) VALUES ('1', 1, '', 'chat', ?)"
+    with running.databases(desk, place, "image", QUESTION) as agent, contextlib.closing(outbound):
+        began = time.monotonic()
+        writing = threading.Timer(delay, lambda: write(f"{place.path(place.exchange)}/outbound.db", answer))
+        writing.start()
+        try:
+            if answered:
+                assert agent.answer() == "late"
+            else:
+                with pytest.raises(Mismatch, match="no answer; docker is still running"):
+                    agent.answer()
+        finally:
+            writing.cancel()
+        assert time.monotonic() - began < 20
+
+
+def write(database: str, statement: str) -> None:
+    """Send a late answer, from a thread of its own."""
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(statement, (json.dumps({"text": "late"}),))
 
 
 def test_last_words_are_without_the_frames_of_a_stack() -> None:

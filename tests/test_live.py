@@ -1,4 +1,4 @@
-"""Under --live the user's key is told to an agent, and to nobody else: whatever the agent does with it."""
+"""Under --live only the agent receives the user's key, whatever the agent does with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from checks.core.errors import HostProblem, WrongUsage
 from checks.core.progress import Progress, plain_console
 from checks.core.run_directories import Run
 from checks.engine.case_context import RunScope, directories_of
-from checks.engine.prepared_host import AS_IT_IS, PreparedHost
+from checks.engine.prepared_host import AS_IS, PreparedHost
 from checks.hosts.base import SHARED
 from checks.runner import verify
 from checks.runner.verify import CASES, VerifyOptions, session
@@ -53,12 +53,12 @@ def test_breaks(ctx):
     inner(os.environ["ANTHROPIC_API_KEY"])
 """
 
-# Says what it is told as it is, as JSON, in base64, in two halves, with a title for the terminal.
+# Prints its input unchanged, as JSON, in base64 and in two halves, and sets the terminal's title.
 DOCKER = """
-told=$(cat)
-printf 'x-api-key: %s\\n{"key":"%s"}\\n' "$told" "$told"
-printf '%s' "$told" | base64
-printf '%s' "$told" | cut -c 1-30 | tr -d '\\n'; sleep 0.3; printf '%s\\n' "$told" | cut -c 31-
+input=$(cat)
+printf 'x-api-key: %s\\n{"key":"%s"}\\n' "$input" "$input"
+printf '%s' "$input" | base64
+printf '%s' "$input" | cut -c 1-30 | tr -d '\\n'; sleep 0.3; printf '%s\\n' "$input" | cut -c 31-
 printf '\\033]0;title\\007\\302\\233\\342\\200\\256 %s\\n' "$2" >&2
 exit 1
 """
@@ -88,7 +88,7 @@ def verified(tmp_path: Path, *, live: bool, keep: bool) -> str:
     host = FakeHost(tmp_path, {"docker": DOCKER, "podman": PODMAN}).pretend()
     host.echo = screen.print
     run = Run(RUN, tmp_path, tmp_path)
-    prepared = PreparedHost(host, AS_IT_IS, RunScope(RUN, RUN), run)
+    prepared = PreparedHost(host, AS_IS, RunScope(RUN, RUN), run)
     options = VerifyOptions(
         live=live, keep=keep, verbose=True, host="fake", json=str(tmp_path / "a.json"), junit=str(tmp_path / "a.xml")
     )

@@ -99,19 +99,19 @@ def test_a_matrix_has_one_exit_status(jobs: list[Job], wanted: Exit) -> None:
 
 
 def test_the_summary_tells_known_failures_apart_from_others_and_says_why() -> None:
-    told = report.summary(
+    output = report.summary(
         [
             job(case("host-gateway", "failed"), case("a", "failed", got="a surprise"), case("b", "skipped")),
             Job("debian-11", "stock", State.ERROR, message="no disk"),
         ],
         KNOWN,
     )
-    assert "Case host-gateway: expected failure: known from 4.7 on (docs/TROUBLESHOOTING.md#an-entry)" in told
-    assert "Case a: failed: expected something; got a surprise" in told
-    assert "Case b: skipped: no such thing here" in told
-    assert "debian-11 (stock) was not tested: no disk" in told
-    assert "unexpected" in told
-    assert "host error" in told
+    assert "Case host-gateway: expected failure: known from 4.7 on (docs/TROUBLESHOOTING.md#an-entry)" in output
+    assert "Case a: failed: expected something; got a surprise" in output
+    assert "Case b: skipped: no such thing here" in output
+    assert "debian-11 (stock) was not tested: no disk" in output
+    assert "unexpected" in output
+    assert "host error" in output
 
 
 def test_a_docker_host_is_run_with_its_one_profile_and_others_with_both() -> None:

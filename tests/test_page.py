@@ -31,14 +31,14 @@ def chromium(*args: str) -> str:
 
 
 def test_the_page_escapes_what_hosts_say() -> None:
-    told = report.page(JOBS, KNOWN)
-    assert "invalid &lt;IP&gt;" in told
-    assert "<IP>" not in told
+    output = report.page(JOBS, KNOWN)
+    assert "invalid &lt;IP&gt;" in output
+    assert "<IP>" not in output
 
 
 def test_the_page_needs_no_other_file_and_no_script() -> None:
-    told = report.page(JOBS, KNOWN)
-    assert re.findall(r"<(?:script|link|img|iframe)|\b(?:src|href)=|url\(|@import", told) == []
+    output = report.page(JOBS, KNOWN)
+    assert re.findall(r"<(?:script|link|img|iframe)|\b(?:src|href)=|url\(|@import", output) == []
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: scripts/install.sh browser")

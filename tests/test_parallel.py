@@ -26,7 +26,7 @@ from checks.engine.docker import Record
 from checks.engine.expect import Mismatch
 from checks.engine.prepared_host import PreparedHost
 from checks.evidence import store
-from checks.evidence.model import Browser, Capacity, CapacityStep, Container, HostLoad, Turn
+from checks.evidence.capacity_model import Browser, Capacity, CapacityStep, Container, HostLoad, Turn
 from checks.evidence.store import Provenance
 from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw import provider

@@ -13,7 +13,7 @@ from checks.core.progress import Progress, plain_console
 from checks.core.run_directories import Run
 from checks.engine.case_context import RunScope
 from checks.engine.leaks import LeakDetector
-from checks.engine.prepared_host import AS_IT_IS, PreparedHost
+from checks.engine.prepared_host import AS_IS, PreparedHost
 from checks.runner.plugin import VerificationPlugin
 from checks.runner.report import Report
 from checks.runner.verify import CASES
@@ -47,7 +47,7 @@ def verified(tmp_path: Path, cases: str) -> tuple[VerificationPlugin, int]:
     @contextlib.contextmanager
     def prepared() -> Iterator[PreparedHost]:
         host = FakeHost(tmp_path, {"podman": "exit 0"}).pretend()
-        yield PreparedHost(host, AS_IT_IS, RunScope("run", "run"), Run("run", tmp_path, tmp_path))
+        yield PreparedHost(host, AS_IS, RunScope("run", "run"), Run("run", tmp_path, tmp_path))
 
     file = tmp_path / f"{tmp_path.name}.py"  # a name of its own, as modules have
     file.write_text(cases)

@@ -156,6 +156,7 @@ def test_a_build_cache_goes_with_its_run_and_a_link_that_bears_its_name_leads_no
 SHARED_PATH = re.compile(r"(?<![\w$}])/(?:var/tmp|tmp|dev/shm)\b")
 READ_OR_INSIDE = {
     "checks/cases/bind_mounts.py": "inside a container",
+    "checks/cases/driver_2_2.py": "inside a container",
     "checks/cases/environment_and_user.py": "read from outside a container",
     "checks/cases/image_operations.py": "inside a container",
     "checks/cases/resource_limits.py": "inside a container",
@@ -163,7 +164,10 @@ READ_OR_INSIDE = {
     "checks/hardening/injection/effect.py": "inside a container",
     "checks/hardening/injection/settings.py": "inside a container",
     "checks/matrix/differences.py": "read in evidence",
+    "checks/nanoclaw/gateway.py": "inside a container",
+    "checks/nanoclaw/installation.py": "removes what nanoclaw itself has made",
     "checks/nanoclaw/running.py": "inside a container",
+    "checks/engine/isolation.py": "read from outside a container",
     "checks/engine/leaks.py": "read",
     "checks/guide/diagnosis.py": "an example of a host in words",
     "checks/hosts/base.py": "make_private_directory",

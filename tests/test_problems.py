@@ -20,19 +20,17 @@ from checks.core.output_paths import require_directory, require_file
         (Interrupted("SIGTERM"), 130, "Interrupted."),
     ],
 )
-def test_what_keeps_a_command_from_an_answer_is_one_line_and_a_status(
-    error: BaseException, status: int, line: str
-) -> None:
+def test_an_error_is_one_line_and_a_status(error: BaseException, status: int, line: str) -> None:
     def fails() -> Exit:
         raise error
 
-    said: list[str] = []
-    assert run_and_report(fails, said.append) == status
-    (got,) = said
+    lines: list[str] = []
+    assert run_and_report(fails, lines.append) == status
+    (got,) = lines
     assert got.endswith(line)
 
 
-def test_an_answer_is_passed_on_without_a_word() -> None:
+def test_an_exit_status_is_passed_on_without_output() -> None:
     assert run_and_report(lambda: Exit.CASE_FAILED, pytest.fail) == Exit.CASE_FAILED
 
 
@@ -47,9 +45,9 @@ def test_a_bug_is_one_line_and_70_with_its_traceback_in_a_private_file(
     def fails() -> Exit:
         raise error
 
-    said: list[str] = []
-    assert run_and_report(fails, said.append) == 70
-    (line,) = said
+    lines: list[str] = []
+    assert run_and_report(fails, lines.append) == 70
+    (line,) = lines
     assert "\n" not in line
     (file,) = (tmp_path / "nanoclaw-verify" / "faults").iterdir()
     assert line.endswith(str(file))
@@ -57,20 +55,20 @@ def test_a_bug_is_one_line_and_70_with_its_traceback_in_a_private_file(
     assert "in fails" in file.read_text()
 
 
-def test_a_bug_is_told_where_nothing_can_be_written_and_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_reported_where_nothing_can_be_written_and_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
     monkeypatch.setattr("tempfile.tempdir", "/dev/null")
-    said: list[str] = []
+    lines: list[str] = []
 
     def fails() -> Exit:
         raise KeyError("x")
 
     def unread(line: str) -> None:
-        said.append(line)
+        lines.append(line)
         raise BrokenPipeError
 
     assert run_and_report(fails, unread) == 70
-    assert "could not be written" in said[0]
+    assert "could not be written" in lines[0]
 
 
 @pytest.mark.parametrize("error", [ReaderGone(), BrokenPipeError()])

@@ -19,7 +19,7 @@ COMMANDS = commands(TEXT)
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of running all commands of the README, in one copy of the project."""
+    """The outcomes of all commands of the README, run in one copy of the project."""
 
     outcomes: Mapping[str, Outcome]
     changes: str
@@ -46,7 +46,7 @@ def test_a_command_of_the_readme_does_what_it_should(command: str, ran: Ran) -> 
     assert wanted, f"There is no rule in tests/readme.py for how “{command}” ends without a host: add one."
     outcome = ran.outcomes[command]
     wrong = list(complaints(outcome, wanted))
-    assert not wrong, f"{outcome.typed}: {'; '.join(wrong)}\n{outcome.said[-3000:]}"
+    assert not wrong, f"{outcome.typed}: {'; '.join(wrong)}\n{outcome.output[-3000:]}"
 
 
 def test_commands_of_the_readme_leave_the_project_as_it_is(ran: Ran) -> None:
@@ -131,7 +131,7 @@ def test_a_command_that_misbehaves_is_complained_of(outcome: Outcome, complaint:
 
 
 @pytest.mark.parametrize(
-    ("command", "status", "said"),
+    ("command", "status", "output"),
     [
         ("invoke verify --no-such-option", 2, "No idea what '--no-such-option' is!"),
         ("invoke verify --profile x --host debian-13", 2, "Wrong usage"),
@@ -139,9 +139,9 @@ def test_a_command_that_misbehaves_is_complained_of(outcome: Outcome, complaint:
         ("command -v podman docker qemu-system-x86_64 mmdebstrap", 127, ""),
     ],
 )
-def test_the_copy_shows_what_a_command_does(command: str, status: int, said: str, a_copy: Copy) -> None:
+def test_the_copy_shows_what_a_command_does(command: str, status: int, output: str, a_copy: Copy) -> None:
     outcome = a_copy.run(command, timeout=1 if "sleep" in command else 120)
-    assert (outcome.status, said in outcome.said) == (status, True), outcome.said
+    assert (outcome.status, output in outcome.output) == (status, True), outcome.output
 
 
 def test_a_command_that_changes_the_project_is_seen(a_copy: Copy) -> None:
@@ -157,6 +157,6 @@ def a_copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
 
 def test_what_runs_a_command_is_a_shell_in_a_home_of_its_own(a_copy: Copy) -> None:
     outcome = a_copy.run("ls -A ~; pwd; echo done")
-    assert (outcome.status, outcome.said) == (Exit.OK, f"{a_copy.root}\ndone\n")
-    assert Path(a_copy.run("cd; pwd").said.strip()).parent.name == "homes"
-    assert shlex.split(a_copy.run("ls ~/nanoclaw").said)[:2] == ["container", "package.json"]
+    assert (outcome.status, outcome.output) == (Exit.OK, f"{a_copy.root}\ndone\n")
+    assert Path(a_copy.run("cd; pwd").output.strip()).parent.name == "homes"
+    assert shlex.split(a_copy.run("ls ~/nanoclaw").output)[:2] == ["container", "package.json"]

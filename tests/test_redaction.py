@@ -6,6 +6,7 @@ import base64
 import html
 import itertools
 import json
+import re
 import shutil
 import subprocess
 import urllib.parse
@@ -49,6 +50,14 @@ SPELLINGS = {
     "HTML": html.escape(KEY).encode(),
     "hexadecimal": RAW.hex().encode(),
     "hexadecimal, bytes apart": RAW.hex(":").upper().encode(),
+    "hexadecimal, with dashes": RAW.hex("-").encode(),
+    "a list of C": ", ".join(f"0x{byte:02X}" for byte in RAW).encode(),
+    "a list of Python": str(list(RAW)).encode(),
+    "a list of JSON": json.dumps({"type": "Buffer", "data": list(RAW)}, separators=(",", ":")).encode(),
+    "an array of Node.js": ", ".join(f"{byte:3}" for byte in RAW).encode(),
+    "octal escapes": "".join(f"\\{byte:03o}" for byte in RAW).encode(),
+    "octal escapes, of its punctuation": KEY.replace("-", "\\055").replace("_", "\\137").encode(),
+    "code points of JavaScript": "".join(f"\\u{{{byte:x}}}" for byte in RAW).encode(),
     "backwards": RAW[::-1],
     "repr": repr(RAW).encode(),
     "broken into lines": b"\r\n".join(RAW[at : at + 20] for at in range(0, len(RAW), 20)),
@@ -66,6 +75,7 @@ def test_every_spelling_is_masked(spelled: bytes) -> None:
     assert got.startswith(b"before ")
     assert got.endswith(b" after")
     assert len(got) == len(spelled) + 13
+    assert got.count(b"*") >= len(spelled) - 40  # the rest is what stands around the secret
 
 
 @pytest.mark.parametrize("program", [["xxd"], ["od", "-c"], ["od", "-An", "-tx1"], ["rev"], ["base64", "-w", "30"]])
@@ -77,6 +87,30 @@ def test_what_programs_make_of_it_is_masked(program: list[str], before: bytes) -
     got = redacted(plain)
     assert got.count(b"*") >= len(RAW)
     assert not shows(got)
+
+
+DUMPS = [
+    *(f"od -An -t{form}{size}" for form in "doux" for size in (1, 2, 4, 8)),
+    *(f"od -An -tx{size} --endian=big" for size in (2, 4, 8)),
+    *("od", "od -An -a", "od -An -b", "od -An -tx1z"),
+    *(f"hexdump {form}" for form in ("-x", "-b", "-c", "-C", "-d", "-o", "-v")),
+    *("xxd", "xxd -i", "xxd -u", "xxd -p", "xxd -c 32", "xxd -g1", "xxd -g4", "xxd -g8"),
+    *("xxd -e", "xxd -e -g2", "xxd -e -g8"),
+]
+
+
+@pytest.mark.parametrize("dump", DUMPS)
+def test_dumps_print_at_most_the_words_at_its_edges(dump: str) -> None:
+    program, *_ = dump.split()
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+    assert len(RAW) % 16 == 0  # without an offset, each line of a dump is full
+    for offset in (0, 1, 3):
+        plain = subprocess.run(dump.split(), input=b"x" * offset + RAW, capture_output=True, check=True).stdout
+        got = redacted(plain).decode().splitlines()
+        lines = list(filter(None, (re.sub("^[0-9a-f]{5,8}:? ?", "", line).strip(" ,") for line in got)))
+        inner = lines[1:-1] if offset else lines
+        assert {*"".join(inner)} <= {*"*<> |"}, lines
 
 
 @pytest.mark.parametrize("before", range(3))
@@ -101,8 +135,8 @@ def test_however_the_stream_is_cut_it_is_masked_as_a_whole(cuts: list[int], befo
 @given(st.integers(0, len(RAW)))
 def test_wherever_it_is_split_no_more_than_its_first_characters_pass(at: int) -> None:
     redactor = Redactor()
-    first = redactor.feed(b"said: " + RAW[:at])
-    assert len(first.removeprefix(b"said: ").replace(b"*", b"")) < 14  # “sk-ant-api03-” is in every key
+    first = redactor.feed(b"line: " + RAW[:at])
+    assert len(first.removeprefix(b"line: ").replace(b"*", b"")) < 14  # “sk-ant-api03-” is in every key
     got = first + redactor.feed(RAW[at:] + b"\n") + redactor.end()
     assert not shows(got)
     assert len(got) == len(RAW) + 7

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from checks.core.errors import Exit, WrongUsage
+from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.progress import Progress
 from checks.documents import troubleshooting
 from checks.engine.case_context import RunScope
@@ -272,6 +272,22 @@ def test_list_only_prints_the_entries(capsys: pytest.CaptureFixture[str]) -> Non
     assert len(printed) == sum(1 for each in ENTRIES.values() if each.reproduce)
     assert reproduce.reproduce(ReproduceOptions(list=True, only=("newuidmap",), host="debian-forky")) is Exit.OK
     assert capsys.readouterr().out.split() == ["debian-forky", "newuidmap-is-missing"]
+
+
+def test_the_entries_whose_title_matches_are_printed_before_a_host_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nothing_starts(*_: object, **__: object) -> None:
+        raise HostProblem("no host here")
+
+    monkeypatch.setattr(reproduce, "prepared", nothing_starts)
+    assert reproduce.reproduce(ReproduceOptions(only=("nothing", "newuidmap-is"))) is Exit.HOST_UNUSABLE
+    possible = sum(1 for each in ENTRIES.values() if each.reproduce)
+    first, _, _ = " ".join(capsys.readouterr().err.split()).partition("[1/")
+    for name in ("docker_opts-and-docker_default_opts-do-nothing", "newuidmap-is-missing"):
+        assert name in first
+    assert first.startswith("--only selects ")
+    assert f" of {possible} entries: " in first
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -13,11 +14,11 @@ import pytest
 
 from checks.core.errors import HostProblem
 from checks.core.progress import Progress, plain_console
-from checks.core.run_directories import Run
+from checks.core.run_directories import MARK, Run, processes_of, stop
 from checks.engine import leaks
 from checks.engine.case_context import RunScope
 from checks.engine.leaks import LeakDetector, found
-from checks.engine.prepared_host import AS_IT_IS, PreparedHost
+from checks.engine.prepared_host import AS_IS, PreparedHost
 from checks.evidence.run import Evidence
 from checks.runner.verify import VerifyOptions, session
 from tests.fakes import FACTS, FakeHost
@@ -55,6 +56,15 @@ def test_what_was_there_before_is_not_left(account: FakeHost, run: str, litter: 
     assert watch.new() == []
 
 
+def test_the_network_s_own_files_are_not_left(account: FakeHost, run: str) -> None:
+    watch = LeakDetector(account, run, exclusive=True)
+    watch.begin()
+    networks = Path(account.facts().store) / "networks"
+    for name in ("ipam.db", "netavark.lock", "aardvark.lock", "aardvark-dns", f"{run}.json"):
+        (networks / name).touch()
+    assert [line for line in watch.new() if line.startswith("network ")] == [f"network {run}.json"]
+
+
 def test_each_kind_of_thing_that_stays_is_named(account: FakeHost, run: str, litter: Path) -> None:
     watch = LeakDetector(account, run, exclusive=False)
     watch.begin()
@@ -72,6 +82,17 @@ def test_each_kind_of_thing_that_stays_is_named(account: FakeHost, run: str, lit
             subprocess.run(["pkill", "-P", str(process.pid)], check=False)
     assert [line.partition(" ")[0] for line in left] == ["container", "file", "network", "process", "volume"]
     assert left[:2] == [f"container 0123456789ab nanoclaw-{run}", f"file {litter}"]
+
+
+def test_the_name_of_a_file_is_one_line_whatever_it_contains(account: FakeHost, run: str, litter: Path) -> None:
+    watch = LeakDetector(account, run, exclusive=False)
+    watch.begin()
+    odd = litter.with_name(f"{litter.name}\n= mounts\nb")
+    odd.touch()
+    try:
+        assert watch.new() == [f"file {litter}?= mounts?b"]
+    finally:
+        odd.unlink()
 
 
 def test_what_goes_in_time_is_not_left(account: FakeHost, run: str) -> None:
@@ -101,6 +122,31 @@ def test_on_a_shared_machine_what_others_make_is_theirs(account: FakeHost, run: 
     watch.begin()
     litter.touch()
     assert watch.new() == []
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["this run", "another run"])
+def test_on_a_shared_machine_a_process_with_the_runs_variable_is_left(account: FakeHost, run: str, ours: bool) -> None:
+    watch = LeakDetector(account, run, exclusive=False)
+    watch.begin()
+    with subprocess.Popen(["sleep", "30"], env={**os.environ, MARK: run if ours else f"{run}0"}) as process:
+        try:
+            assert watch.new() == ([f"process {process.pid} sleep 30"] if ours else [])
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["this run", "another run"])
+def test_on_a_shared_machine_a_container_with_the_runs_label_is_left(tmp_path: Path, run: str, ours: bool) -> None:
+    identity = "0123456789abcdef"
+    label = f"label=nanoclaw-verify={run}" if ours else "another label"
+    podman = f"""[ "$1 $5" = "ps {label}" ] || exit 0; echo {identity}"""
+    store = tmp_path / "store" / "vfs-containers"
+    store.mkdir(parents=True)
+    account = FakeHost(tmp_path, {"podman": podman}).pretend(replace(FACTS, store=str(store.parent)))
+    watch = LeakDetector(account, run, exclusive=False)
+    watch.begin()
+    (store / "containers.json").write_text(json.dumps([{"id": identity, "names": ["eager_hopper"]}]))
+    assert watch.new() == ([f"container {identity[:12]} eager_hopper"] if ours else [])
 
 
 LOOK = """5
@@ -145,7 +191,7 @@ def test_a_store_without_containers_has_none(containers: str) -> None:
 
 
 def verified(host: FakeHost, run: str, tmp_path: Path) -> Evidence:
-    prepared = PreparedHost(host, AS_IT_IS, RunScope(run, run), Run(run, tmp_path, tmp_path))
+    prepared = PreparedHost(host, AS_IS, RunScope(run, run), Run(run, tmp_path, tmp_path))
     quiet = plain_console(file=io.StringIO())
     options = VerifyOptions(only=("docker --version",), host=run)
     _, evidence = session(options, lambda: contextlib.nullcontext(prepared), quiet, Progress(quiet))
@@ -161,3 +207,18 @@ def test_a_case_whose_docker_leaves_something_fails_and_says_what(
     docker = f"echo podman version 5.4.2; {f'touch {litter}' if leaves else ':'}"
     case = verified(FakeHost(tmp_path, {"docker": docker}).pretend(), run, tmp_path).cases[0]
     assert (case.outcome, case.got) == (("failed", f"file {litter}") if leaves else ("passed", ""))
+
+
+def test_a_case_whose_docker_leaves_a_process_on_a_shared_machine_fails(
+    tmp_path: Path, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv(MARK, run)
+    docker = "setsid sleep 777 >/dev/null 2>&1 & echo podman version 5.4.2"
+    try:
+        case = verified(FakeHost(tmp_path, {"docker": docker}).pretend(), run, tmp_path).cases[0]
+        assert processes_of(run)
+    finally:
+        stop(Run(run, tmp_path, tmp_path))
+    assert case.outcome == "failed"
+    assert case.got.endswith(" sleep 777")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from checks.core.errors import WrongUsage
 from checks.mutation import catalogue, wrapped
 from checks.mutation.catalogue import NO_FAULT, Mutation
+from checks.mutation.command import part_of
 from checks.mutation.faults.catalogue import FAULTS
 from checks.runner.plugin import CaseInfo
 from tests.fakes import FakeHost
@@ -25,7 +26,7 @@ from tests.fakes import FakeHost
 ROOT = Path(__file__).parents[1]
 KNOWN = {each.name: each for each in catalogue.load()}
 # Its output is what it was asked; its exit status is 3, so that a status that gets lost is seen.
-DOCKER = '#!/bin/sh\nprintf "%s\\0" "$@"\necho told >&2\nexit 3\n'
+DOCKER = '#!/bin/sh\nprintf "%s\\0" "$@"\necho printed >&2\nexit 3\n'
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +226,7 @@ def test_there_are_forty_and_each_has_its_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('name = "x"', "“description” is missing"),
         ('name = "X y"\ndescription = "d"\nscript = "s"\ncases = ["c"]', "“name” must match"),
@@ -242,9 +243,9 @@ def test_there_are_forty_and_each_has_its_words() -> None:
         ('name = "x"\ndescription = "d"\ncases = ["c"]\nfailure = "t"\nscript = "s"\nmore = 1', "is not a key here"),
     ],
 )
-def test_a_catalogue_that_is_wrong_is_told_by_file_and_key(tmp_path: Path, text: str, told: str) -> None:
+def test_an_invalid_catalogue_is_reported_with_file_and_key(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.toml").write_text(f"[[mutation]]\n{text}\n")
-    with pytest.raises(WrongUsage, match=re.escape(told)):
+    with pytest.raises(WrongUsage, match=re.escape(message)):
         catalogue.load(tmp_path)
 
 
@@ -255,3 +256,15 @@ def test_the_real_docker_is_found_where_path_has_no_wrapper(directory: Path) -> 
         [directory / NO_FAULT.name / "docker", "info"], env=env, capture_output=True, check=False, timeout=20
     )
     assert done.stdout == b"info\0"
+
+
+@given(st.lists(st.from_regex(r"[a-z]{1,6}", fullmatch=True), unique=True), st.integers(1, 9))
+def test_the_parts_together_are_all_cases_each_once(cases: list[str], parts: int) -> None:
+    found = [case for number in range(1, parts + 1) for case in part_of(f"{number}/{parts}", cases)]
+    assert sorted(found) == sorted(cases)
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "1/0", "-1/2", "1/2/3", "a/b", "1/1000"])
+def test_what_is_not_a_part_is_refused(part: str) -> None:
+    with pytest.raises(WrongUsage, match="is not a part"):
+        part_of(part, ["one"])

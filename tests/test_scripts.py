@@ -24,7 +24,7 @@ def copy(tmp_path: Path) -> Path:
     for name in ("tests/smoke.sh", "requirements.txt", "constraints.txt"):
         shutil.copy(ROOT / name, directory / name)
     (directory / "tasks.py").write_text("import os, sys\nprint(os.getcwd(), *sys.argv)\n")
-    # A python3 whose venv holds a python that does as it is told.
+    # A python3 whose venv contains a fake python.
     program(
         tmp_path / "bin" / "python3",
         f"""case "$*" in

@@ -18,7 +18,7 @@ from checks.evidence.run import CaseResult, Evidence
 from checks.hosts import build
 from checks.nanoclaw import running, workspace
 from checks.nanoclaw.agent import stub_agent
-from checks.nanoclaw.contract import Design
+from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.running import Question
 from checks.nanoclaw.service import Conversation
 from tests.fakes import FACTS, FakeHost
@@ -36,13 +36,13 @@ def ctx(tmp_path: Path) -> CaseContext:
     return ctx
 
 
-def asked(ctx: CaseContext, design: Design) -> list[str]:
+def asked(ctx: CaseContext, protocol: AgentProtocol) -> list[str]:
     """What was shown of everything that was run to ask an agent of that design, with a key of the real service."""
     shown: list[str] = []
     ctx.host.echo = shown.append
     question = Question("What?", "That.", Conversation(KEY, "That."))
-    agent = stub_agent()[design]
-    if design is Design.STREAMS:
+    agent = stub_agent()[protocol]
+    if protocol is AgentProtocol.STREAMS:
         with running.streams(ctx, workspace.for_streams(ctx, agent), "image", question) as started:
             started.client.end()
     else:
@@ -52,11 +52,11 @@ def asked(ctx: CaseContext, design: Design) -> list[str]:
     return shown
 
 
-@pytest.mark.parametrize("design", Design)
+@pytest.mark.parametrize("protocol", AgentProtocol)
 def test_the_users_key_is_on_no_command_line_and_in_no_evidence(
-    ctx: CaseContext, tmp_path: Path, design: Design, monkeypatch: pytest.MonkeyPatch
+    ctx: CaseContext, tmp_path: Path, protocol: AgentProtocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = asked(ctx, design)
+    shown = asked(ctx, protocol)
     assert shown
     assert KEY not in "\n".join(shown)
     assert KEY not in (tmp_path / "argv").read_text()
@@ -66,7 +66,7 @@ def test_the_users_key_is_on_no_command_line_and_in_no_evidence(
 
 
 def test_the_second_designs_key_comes_by_a_file(ctx: CaseContext, tmp_path: Path) -> None:
-    asked(ctx, Design.DATABASES)
+    asked(ctx, AgentProtocol.DATABASES)
     words = (tmp_path / "argv").read_text().splitlines()
     assert Path(words[words.index("--env-file") + 1]).read_text() == f"ANTHROPIC_API_KEY={KEY}\n"
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checks.core.errors import WrongUsage
-from checks.core.selection import selected
+from checks.core.selection import selected, selection
 
 CASES = [
     ("stop", "docker stop", "Container lifecycle"),
@@ -45,3 +45,9 @@ def test_patterns_that_leave_nothing_are_wrong_usage() -> None:
 def test_a_pattern_and_its_negation_divide_the_cases(name: str) -> None:
     chosen = selected([name], CASES)
     assert selected([f"!{name}"], CASES) == [not each for each in chosen]
+
+
+def test_what_a_pattern_selects_is_one_line_of_bounded_length() -> None:
+    assert selection(["a", "b"], 7, kind="entries") == "--only selects 2 of 7 entries: a, b."
+    many = [f"entry-{number}" for number in range(40)]
+    assert selection(many, 50, kind="entries").endswith(" entry-11 and 28 more.")

@@ -1,3 +1,4 @@
+import http.client
 import json
 import socket
 import threading
@@ -44,16 +45,16 @@ def test_each_key_is_answered_with_its_own_text(service: Service) -> None:
 
 
 def test_a_caller_who_does_not_stream_gets_one_message(service: Service) -> None:
-    talk = service.conversation()
-    assert json.loads(post(service, talk.key))["content"] == [{"type": "text", "text": talk.text}]
+    conversation = service.conversation()
+    assert json.loads(post(service, conversation.key))["content"] == [{"type": "text", "text": conversation.text}]
 
 
 def test_what_was_asked_is_kept(service: Service) -> None:
-    talk = service.conversation()
-    assert not talk.request_received.is_set()
-    post(service, talk.key, system="a question")
-    assert talk.request_received.is_set()
-    assert "a question" in talk.asked[0]
+    conversation = service.conversation()
+    assert not conversation.request_received.is_set()
+    post(service, conversation.key, system="a question")
+    assert conversation.request_received.is_set()
+    assert "a question" in conversation.asked[0]
 
 
 def test_an_unknown_key_is_refused(service: Service) -> None:
@@ -68,13 +69,15 @@ def test_anything_else_is_not_found(service: Service) -> None:
 
 
 def test_a_silent_conversation_is_heard_and_not_answered(service: Service) -> None:
-    talk = service.conversation(silent=True)
+    conversation = service.conversation(silent=True)
     request = urllib.request.Request(
-        f"http://127.0.0.1:{service.port}/v1/messages", data=b"{}", headers={"authorization": f"Bearer {talk.key}"}
+        f"http://127.0.0.1:{service.port}/v1/messages",
+        data=b"{}",
+        headers={"authorization": f"Bearer {conversation.key}"},
     )
     with pytest.raises(TimeoutError):
         urllib.request.urlopen(request, timeout=0.3)
-    assert talk.request_received.is_set()
+    assert conversation.request_received.is_set()
 
 
 def test_it_is_known_by_its_token(service: Service) -> None:
@@ -128,7 +131,7 @@ def test_what_is_no_request_is_refused(service: Service, body: bytes) -> None:
 
 
 def test_a_client_that_sends_a_byte_now_and_then_is_let_go(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_TIMEOUT", 1.0)
+    monkeypatch.setattr(module, "_KEY_TIMEOUT", 1.0)
     with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
         began = time.monotonic()
         try:
@@ -137,7 +140,7 @@ def test_a_client_that_sends_a_byte_now_and_then_is_let_go(service: Service, mon
                 time.sleep(0.1)
         except OSError:
             return
-    pytest.fail("it is still heard")
+    pytest.fail("the service still answers")
 
 
 def test_endless_headers_are_not_read(service: Service) -> None:
@@ -146,6 +149,40 @@ def test_endless_headers_are_not_read(service: Service) -> None:
     except ConnectionError:
         return
     assert b"200 OK" not in answer
+
+
+def test_silent_strangers_leave_room_for_a_client_with_a_key(service: Service) -> None:
+    conversation = service.conversation()
+    clients = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(MOST_CONNECTIONS)]
+    try:
+        time.sleep(0.5)
+        for _ in range(3):
+            assert json.loads(post(service, conversation.key))["content"][0]["text"] == conversation.text
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_strangers_do_not_take_the_place_of_clients_with_a_key(service: Service) -> None:
+    conversation = service.conversation()
+    known = [http.client.HTTPConnection("127.0.0.1", service.port, timeout=10) for _ in range(3)]
+
+    def ask(client: http.client.HTTPConnection) -> bytes:
+        client.request("POST", "/v1/messages", b"{}", {"x-api-key": conversation.key})
+        return client.getresponse().read()
+
+    assert all(conversation.text.encode() in ask(client) for client in known)
+    connections = [client.sock for client in known]
+    strangers = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(MOST_CONNECTIONS)]
+    try:
+        time.sleep(0.5)
+        assert all(conversation.text.encode() in ask(client) for client in known)
+        assert [client.sock for client in known] == connections  # not connected again
+    finally:
+        for stranger in strangers:
+            stranger.close()
+        for client in known:
+            client.close()
 
 
 def test_connections_are_bounded(service: Service) -> None:
@@ -169,14 +206,14 @@ def test_connections_are_bounded(service: Service) -> None:
 
 
 def test_what_is_recorded_is_bounded(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    talk = service.conversation()
-    talk._room = 1000
+    conversation = service.conversation()
+    conversation._room = 1000
     for _ in range(5):
-        post(service, talk.key, system="x" * 300)
-    assert sum(map(len, talk.asked)) <= 1000
-    assert talk.request_received.is_set()
+        post(service, conversation.key, system="x" * 300)
+    assert sum(map(len, conversation.asked)) <= 1000
+    assert conversation.request_received.is_set()
 
 
 def test_a_conversations_key_is_in_no_traceback(service: Service) -> None:
-    talk = service.conversation()
-    assert talk.key not in repr(talk)
+    conversation = service.conversation()
+    assert conversation.key not in repr(conversation)

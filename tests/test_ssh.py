@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from checks.core.answers import Unreadable, understood
 from checks.core.errors import HostProblem, WrongUsage
+from checks.core.run_directories import MARK
 from checks.hosts import base, ssh
 from checks.hosts.base import parse_facts
 from checks.hosts.preflight import unusable
@@ -54,6 +56,17 @@ def test_any_argv_arrives_as_it_was_whatever_the_login_shell_is(
 ) -> None:
     done = reached(shell).run(["printf", "%s\\0", *argv], timeout=60)
     assert done.stdout_bytes.decode().split("\0")[:-1] == (argv or [""])
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_commands_there_carry_the_runs_variable(
+    shell: str, reached: Callable[..., SshHost], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(MARK, "0123456789")
+    host = reached(shell, f"unset {MARK}")  # as sshd does
+    assert host.run(["printenv", MARK]).stdout == "0123456789\n"
+    monkeypatch.delenv(MARK)
+    assert host.run(["printenv", MARK]).stdout == ""
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -101,12 +114,12 @@ def test_a_login_shell_that_runs_something_else_is_the_hosts_problem_and_never_g
 
 
 def test_deep_json_of_the_far_side_is_no_fault_of_ours(reached: Callable[..., SshHost]) -> None:
-    assert parse_facts(f"uid=1\ninfo={'[' * 100_000}\n").version == ""
+    assert parse_facts(f"uid=1\ngid=1\ninfo={'[' * 100_000}\n").version == ""
     for info in ("[]", '{"host": []}', '{"host": {"security": 1}}'):
-        with contextlib.suppress(HostProblem):
-            parse_facts(f"uid=1\ninfo={info}\n")
-    with pytest.raises(HostProblem, match="can't be parsed"):
-        parse_facts("uid=many\n")
+        with contextlib.suppress(Unreadable):
+            understood(parse_facts, f"uid=1\ngid=1\ninfo={info}\n")
+    with pytest.raises(Unreadable, match="many"):
+        understood(parse_facts, "uid=many\n")
 
 
 def test_a_control_socket_of_a_long_name_in_a_long_directory_fits(tmp_path: Path) -> None:

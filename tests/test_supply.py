@@ -10,16 +10,16 @@ from checks.core.progress import Progress
 from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
 from checks.engine.expect import Mismatch
-from checks.engine.prepared_host import AS_IT_IS, PreparedHost
+from checks.engine.prepared_host import AS_IS, PreparedHost
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import provider, service_url
 from checks.nanoclaw.agent import stub_agent
-from checks.nanoclaw.contract import Design
+from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.images import base, disks
 from checks.nanoclaw.provider import AgentProvider
 from tests.fakes import FakeHost
 
-AGENT = stub_agent()[Design.STREAMS]
+AGENT = stub_agent()[AgentProtocol.STREAMS]
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ class Desk:
         owner = RunScope(run.id, run.id)
         self.ctx = CaseContext(host, owner, "case", Record(), factor=0.05)
         self.ctx._directory = str(tmp_path)
-        self.provider = AgentProvider(PreparedHost(host, AS_IT_IS, owner, run), Progress())
+        self.provider = AgentProvider(PreparedHost(host, AS_IS, owner, run), Progress())
 
     def calls(self) -> list[str]:
         return self._calls.read_text().split()

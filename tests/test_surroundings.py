@@ -1,4 +1,4 @@
-"""Podman in a namespace of ours: what it is told, and that it leaves the rest of this machine alone."""
+"""Podman in our own namespace: its configuration, and that it changes nothing else on this machine."""
 
 from __future__ import annotations
 

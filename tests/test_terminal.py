@@ -1,4 +1,4 @@
-"""Nothing that a terminal obeys is printed, whoever said it and whichever way it goes."""
+"""Control characters are never printed, from any source and on any stream."""
 
 from __future__ import annotations
 
@@ -121,10 +121,10 @@ def test_evidence_keeps_what_it_holds_and_is_harmless_to_print(value: object) ->
 
 
 def test_a_file_of_json_can_hold_any_text(tmp_path: Path) -> None:
-    files.replace_json(tmp_path / "a", {"said": HOSTILE})
+    files.replace_json(tmp_path / "a", {"text": HOSTILE})
     text = (tmp_path / "a").read_text()
     assert obeyed(text) == []
-    assert json.loads(text) == {"said": HOSTILE}
+    assert json.loads(text) == {"text": HOSTILE}
 
 
 def test_a_rendered_document_is_harmless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def modules() -> list[Path]:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_module_prints_past_the_helper(path: Path) -> None:
-    """print(), sys.stdout, a console of rich's own: each would show text as it came."""
+    """print(), sys.stdout and rich's own console would print text unchanged."""
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         match node:

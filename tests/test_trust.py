@@ -1,4 +1,4 @@
-"""What the results of mutations mean, and what is said of them."""
+"""The results of mutation tests: their meaning, and the report."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ def test_what_was_not_run_counts_neither_way() -> None:
 
 
 def test_a_missed_mutation_is_told_with_what_docker_does() -> None:
-    told = report([pair(GOOD)], 1.0)
-    assert "read-only under ro-dropped: missed" in told
-    assert "caught 0/1" in told
+    output = report([pair(GOOD)], 1.0)
+    assert "read-only under ro-dropped: missed" in output
+    assert "caught 0/1" in output
 
 
 def test_a_case_that_breaks_has_not_failed() -> None:
@@ -124,11 +124,11 @@ def test_a_case_goes_to_an_account_that_suits_it(cases: list[CaseInfo]) -> None:
 
 def test_the_document_says_what_was_seen_and_what_has_changed_since(tmp_path: Path, cases: list[CaseInfo]) -> None:
     evidence = run(tmp_path, pair(CAUGHT))
-    told = mutation.text([evidence], [FAULT], cases)
-    assert "**Caught 1/1 mutations (1/1 by case)**" in told
+    output = mutation.text([evidence], [FAULT], cases)
+    assert "**Caught 1/1 mutations (1/1 by case)**" in output
     assert (
         "| Read-only bind mount | `ro-dropped` | Drops :ro | caught | expected all four attempts refused; got two |"
-        in told
+        in output
     )
     changed = mutation.text([evidence], [replace(FAULT, script="go again")], cases)
     assert "**Caught 0/0 mutations (0/0 by case)**" in changed
@@ -136,9 +136,9 @@ def test_the_document_says_what_was_seen_and_what_has_changed_since(tmp_path: Pa
 
 
 def test_without_evidence_the_document_claims_nothing(cases: list[CaseInfo]) -> None:
-    told = mutation.text([], [FAULT], cases)
-    assert "No run has written evidence yet" in told
-    assert "aught 0/0" not in told
+    output = mutation.text([], [FAULT], cases)
+    assert "No run has written evidence yet" in output
+    assert "aught 0/0" not in output
 
 
 def test_what_has_not_run_yet_is_listed(tmp_path: Path, cases: list[CaseInfo]) -> None:

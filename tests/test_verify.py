@@ -48,7 +48,7 @@ def verify(
     return child
 
 
-def told(child: subprocess.Popen[str]) -> tuple[int, str, str]:
+def result(child: subprocess.Popen[str]) -> tuple[int, str, str]:
     out, err = child.communicate(timeout=60)
     return child.returncode, out, err
 
@@ -73,7 +73,7 @@ def left_behind(tmp_path: Path) -> list[str]:
     ],
 )
 def test_bad_input_is_one_clear_line_and_its_status(tmp_path: Path, args: list[str], status: int, line: str) -> None:
-    got, _, err = told(verify(tmp_path, *args))
+    got, _, err = result(verify(tmp_path, *args))
     assert got == status
     assert line in err
     assert "Traceback" not in err
@@ -81,14 +81,14 @@ def test_bad_input_is_one_clear_line_and_its_status(tmp_path: Path, args: list[s
 
 
 def test_the_list_has_every_group_and_needs_no_host(tmp_path: Path) -> None:
-    status, out, err = told(verify(tmp_path, "--list"))
+    status, out, err = result(verify(tmp_path, "--list"))
     assert (status, err) == (0, "")
     assert "Image operations" in out
     assert "docker run with stdin piping" in out
 
 
 def test_the_list_shows_what_only_would_run(tmp_path: Path) -> None:
-    status, out, _ = told(verify(tmp_path, "--list", "--only", "bind mounts", "--only", "!dev-null"))
+    status, out, _ = result(verify(tmp_path, "--list", "--only", "bind mounts", "--only", "!dev-null"))
     assert status == 0
     assert "read-only" in out
     assert "docker build" not in out
@@ -108,7 +108,7 @@ def test_the_list_shows_what_only_would_run(tmp_path: Path) -> None:
 def test_a_machine_that_can_not_be_tested_is_status_3(tmp_path: Path, programs: dict[str, str], reason: str) -> None:
     programs["pgrep"] = "echo 1 nanoclaw-verify-look"  # the real one knows no processes of that made-up account
     programs["id"] = 'if [ "$1" = -u ]; then echo 1500; else exec /usr/bin/id "$@"; fi'
-    status, out, err = told(verify(tmp_path, "--host", "local", programs=programs))
+    status, out, err = result(verify(tmp_path, "--host", "local", programs=programs))
     assert status == 3
     assert reason in err
     assert "[FAIL]" not in out
@@ -129,7 +129,7 @@ def test_a_signal_ends_the_run_and_leaves_nothing(
         time.sleep(0.05)
     time.sleep(0.5)
     child.send_signal(number)
-    got, _, err = told(child)
+    got, _, err = result(child)
     assert got == 130
     assert "Interrupted" in err
     assert "Traceback" not in err

@@ -9,7 +9,7 @@ from checks.engine.docker import Record
 from checks.engine.expect import Mismatch
 from checks.nanoclaw import workspace
 from checks.nanoclaw.agent import stub_agent
-from checks.nanoclaw.contract import Design
+from checks.nanoclaw.contract import AgentProtocol
 from tests.fakes import FakeHost
 
 
@@ -25,7 +25,7 @@ def targets(place: workspace.Workspace) -> list[str]:
 
 
 def test_the_first_design_mounts_in_nanoclaws_order(ctx: CaseContext) -> None:
-    agent = stub_agent()[Design.STREAMS]
+    agent = stub_agent()[AgentProtocol.STREAMS]
     last = ["/home/node/.claude", "/workspace/ipc", "/app/src"]
     assert targets(workspace.for_streams(ctx, agent)) == ["/workspace/group", "/workspace/global:ro", *last]
     assert targets(workspace.for_streams(ctx, agent, is_main=True)) == [
@@ -36,22 +36,31 @@ def test_the_first_design_mounts_in_nanoclaws_order(ctx: CaseContext) -> None:
 def test_every_source_of_a_mount_exists(ctx: CaseContext) -> None:
     agents = stub_agent()
     for place in (
-        workspace.for_streams(ctx, agents[Design.STREAMS], project="a b"),
-        workspace.for_databases(ctx, agents[Design.DATABASES], prompt="?"),
+        workspace.for_streams(ctx, agents[AgentProtocol.STREAMS], project="a b"),
+        workspace.for_databases(ctx, agents[AgentProtocol.DATABASES], prompt="?"),
     ):
         for mount in place.mounts:
             assert Path(mount.source).exists(), mount
 
 
 def test_the_agents_source_can_be_another_one(ctx: CaseContext) -> None:
-    place = workspace.for_streams(ctx, stub_agent()[Design.STREAMS], source="console.log(1)")
+    place = workspace.for_streams(ctx, stub_agent()[AgentProtocol.STREAMS], source="console.log(1)")
     (source,) = (mount.source for mount in place.mounts if mount.target == "/app/src")
     assert [path.name for path in Path(source).iterdir()] == ["index.ts"]
     assert Path(source, "index.ts").read_text() == "console.log(1)"
 
 
+def test_an_agent_of_2_0_has_the_mounts_that_its_host_gives_it(ctx: CaseContext) -> None:
+    place = workspace.for_databases(ctx, stub_agent()[AgentProtocol.DATABASES], prompt="?")
+    assert targets(place) == [
+        "/workspace", "/workspace/agent", "/workspace/agent/container.json:ro", "/workspace/agent/CLAUDE.md:ro",
+        "/workspace/agent/.claude-fragments:ro", "/app/CLAUDE.md:ro", "/home/node/.claude", "/app/src:ro",
+        "/app/skills:ro",
+    ]  # fmt: skip
+
+
 def test_a_message_waits_in_the_inbound_database(ctx: CaseContext) -> None:
-    place = workspace.for_databases(ctx, stub_agent()[Design.DATABASES], prompt="Who?")
+    place = workspace.for_databases(ctx, stub_agent()[AgentProtocol.DATABASES], prompt="Who?")
     with sqlite3.connect(place.path(f"{place.exchange}/inbound.db")) as database:
         ((content, status),) = database.execute("SELECT content, status FROM messages_in")
         assert json.loads(content)["text"] == "Who?"
@@ -61,7 +70,7 @@ def test_a_message_waits_in_the_inbound_database(ctx: CaseContext) -> None:
 
 
 def test_answers_are_read_from_a_copy_of_the_outbound_database(ctx: CaseContext) -> None:
-    place = workspace.for_databases(ctx, stub_agent()[Design.DATABASES], prompt="Who?")
+    place = workspace.for_databases(ctx, stub_agent()[AgentProtocol.DATABASES], prompt="Who?")
     file = Path(place.path(f"{place.exchange}/outbound.db"))
     assert workspace.answers(file.read_bytes()) == ([], False)
     with sqlite3.connect(file) as database:
@@ -78,9 +87,9 @@ def test_answers_are_read_from_a_copy_of_the_outbound_database(ctx: CaseContext)
 
 
 def test_what_the_engine_makes_inside_a_mount_is_known(ctx: CaseContext) -> None:
-    place = workspace.for_databases(ctx, stub_agent()[Design.DATABASES], prompt="?")
+    place = workspace.for_databases(ctx, stub_agent()[AgentProtocol.DATABASES], prompt="?")
     session = place.path(place.exchange)
-    assert {f"{session}/agent", f"{session}/global", f"{session}/group"} <= place.mount_points()
+    assert {f"{session}/agent", f"{session}/group"} <= place.mount_points()
 
 
 def test_a_copied_program_can_still_be_run(ctx: CaseContext, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from checks.core.progress import Progress, plain_console
 from checks.engine import flags
 from checks.engine.expect import Mismatch
 from checks.evidence import store
-from checks.evidence.model import Capacity, CapacityStep
+from checks.evidence.capacity_model import Capacity, CapacityStep
 from checks.evidence.store import Provenance
 from checks.hosts.process import TimedOut
 from checks.nanoclaw.provider import agent_session

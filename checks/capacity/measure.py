@@ -15,7 +15,7 @@ from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
 from checks.engine.expect import Mismatch
 from checks.engine.prepared_host import PreparedHost
-from checks.evidence.model import Browser, CapacityStep, Container, Turn
+from checks.evidence.capacity_model import Browser, CapacityStep, Container, Turn
 from checks.hardening.browser import browse
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import contract

@@ -15,7 +15,7 @@ from checks.core.errors import HostProblem
 from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import shell
-from checks.evidence.model import Container, HostLoad
+from checks.evidence.capacity_model import Container, HostLoad
 from checks.hosts.base import Host
 from checks.hosts.process import Process, TimedOut
 
@@ -133,7 +133,7 @@ class Sampler:
         return ["--cidfile", f"{self._directory}/{name}.cid"]
 
     def samples(self) -> Samples:
-        return parse(self._process.so_far().stdout)
+        return self._host.understood(self._process.so_far().stdout, parse, "reading memory")
 
     def wait_for_sample(self, timeout: float = 15.0) -> Samples:
         """Return the samples once a sample that began after this call is complete, or after ``timeout`` seconds."""

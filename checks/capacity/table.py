@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from checks.evidence.model import Capacity, CapacityStep, Container
+from checks.evidence.capacity_model import Capacity, CapacityStep, Container
 
 _MIB = 1 << 20
 UNKNOWN = "not counted"

@@ -25,20 +25,20 @@ def test_read_write(ctx: CaseContext) -> None:
         "cat /data/before; echo; until [ -s /data/during ]; do sleep 0.2; done;"
         "cp /data/during /data/answer; echo done; cat"
     )
-    with ctx.docker.talking(
+    with ctx.docker.interactive(
         run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", "-v", f"{directory}:/data"])
-    ) as talk:
-        talk.expect(f"{before}\n")
+    ) as session:
+        session.expect(f"{before}\n")
         ctx.write("data/during", during)
-        talk.expect("done\n")
+        session.expect("done\n")
         got = ctx.read("data/answer")
         expect(got == during, f"the host to see what the container wrote, {during}, while the container runs", got)
         owner = ctx.owner_of("data/answer")
         ctx.record.observe("owner", owner)
         wanted = ctx.files_of_root
         expect(owner == wanted, f"the container's file to belong to {wanted}", owner)
-        talk.close_stdin()
-        talk.read_rest()
+        session.close_stdin()
+        session.read_rest()
 
 
 @pytest.mark.case("Read-only bind mount", fix="permission-denied-in-the-workspace")
@@ -57,14 +57,14 @@ def test_read_only(ctx: CaseContext) -> None:
     # The mounts are still the host's own directory and file: the container must see what the host writes.
     script = "echo ready; until grep -q new /data/kept && grep -q new /file; do sleep 0.2; done; echo seen; cat"
     mounts = ("-v", f"{directory}:/data:ro", "-v", f"{directory}/kept:/file:ro")
-    with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", *mounts])) as talk:
-        talk.expect("ready\n")
+    with ctx.docker.interactive(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", *mounts])) as session:
+        session.expect("ready\n")
         ctx.host.run_checked(
             ["sh", "-c", 'echo new >>"$1"', "sh", f"{directory}/kept"], doing="writing the mounted file"
         )
-        talk.expect("seen\n")
-        talk.close_stdin()
-        talk.read_rest()
+        session.expect("seen\n")
+        session.close_stdin()
+        session.read_rest()
 
 
 @pytest.mark.case("Read-only file over a read-write directory", fix="permission-denied-in-the-workspace")

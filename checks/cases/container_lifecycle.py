@@ -1,4 +1,4 @@
-"""Starting, talking to, stopping and finding containers."""
+"""Starting, interacting with, stopping and finding containers."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def test_run(ctx: CaseContext) -> None:
 @pytest.mark.case("docker run --name", fix="the-container-does-not-start")
 def test_run_name(ctx: CaseContext) -> None:
     name = ctx.name("named")
-    with ctx.docker.talking(run(ctx.probe, "cat", options=["-i", "--rm", "--name", name])) as talk:
+    with ctx.docker.interactive(run(ctx.probe, "cat", options=["-i", "--rm", "--name", name])) as session:
         ctx.await_running(name)
         # A name in use stays with its container.
         expect_run(ctx.docker(run(ctx.probe, "true", options=["--rm", "--name", name])), status=125)
         ctx.await_running(name)
-        talk.close_stdin()
-        talk.read_rest()
+        session.close_stdin()
+        session.read_rest()
     ctx.expect_gone(name)
 
 
@@ -104,12 +104,12 @@ def test_output_as_it_comes(ctx: CaseContext) -> None:
     # Without -i, like nanoclaw 2.x, which reads its agents' output while they work.
     name, word = ctx.name("live"), secrets.token_hex(4)
     script = f"trap exit TERM; echo out {word}; echo err {word} >&2; sleep 600 & wait"
-    with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=["--rm", "--name", name])) as talk:
-        talk.expect(f"(out|err) {word}\n")
-        talk.expect(f"(out|err) {word}\n")
+    with ctx.docker.interactive(run(ctx.probe, "sh", "-c", script, options=["--rm", "--name", name])) as session:
+        session.expect(f"(out|err) {word}\n")
+        session.expect(f"(out|err) {word}\n")
         ctx.await_running(name)
         expect_run(ctx.docker("stop", name, timeout=30))
-        talk.read_rest()
+        session.read_rest()
     done = ctx.docker(run(ctx.probe, "sh", "-c", "seq -s , 1 30000 >&2", options=["--rm"]))
     wanted = ",".join(str(n) for n in range(1, 30001)) + "\n"
     expect(done.stderr.endswith(wanted), f"all {len(wanted)} bytes of stderr", f"{len(done.stderr)}")
@@ -121,15 +121,15 @@ def test_interactive(ctx: CaseContext) -> None:
     script = (
         '[ -t 0 ] && echo terminal || echo pipe; while read -r line; do echo "answer to $line"; done; echo end of input'
     )
-    with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
-        talk.expect("pipe\n")
+    with ctx.docker.interactive(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as session:
+        session.expect("pipe\n")
         for turn in ("one", "two"):  # answers arrive while stdin is still open
-            talk.send_line(f"{word} {turn}")
-            talk.expect(f"answer to {word} {turn}\n")
-        talk.close_stdin()
-        rest = talk.read_rest()
+            session.send_line(f"{word} {turn}")
+            session.expect(f"answer to {word} {turn}\n")
+        session.close_stdin()
+        rest = session.read_rest()
         expect(rest == "end of input\n", "“end of input” after EOF, and nothing else", rest)
-        expect(talk.status() == 0, "exit status 0", talk.status())
+        expect(session.status() == 0, "exit status 0", session.status())
     ctx.expect_gone(name)
 
 
@@ -137,14 +137,14 @@ def test_interactive(ctx: CaseContext) -> None:
 def test_terminal(ctx: CaseContext) -> None:
     script = "for fd in 0 1 2; do [ -t $fd ] && echo $fd=terminal || echo $fd=none; done; read -r line; echo got $line"
     for flags, wanted in ((("-it",), "terminal"), (("-i",), "none")):
-        with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=[*flags, "--rm"]), tty=True) as talk:
+        with ctx.docker.interactive(run(ctx.probe, "sh", "-c", script, options=[*flags, "--rm"]), tty=True) as session:
             for fd in (0, 1, 2):
-                got = talk.expect(f"{fd}=(terminal|none)\r?\n").strip()
+                got = session.expect(f"{fd}=(terminal|none)\r?\n").strip()
                 expect(got == f"{fd}={wanted}", f"{fd}={wanted} with {' '.join(flags)}", got)
-            talk.send_line("typed")
-            talk.expect("got typed\r?\n")
-            talk.read_rest()
-            expect(talk.status() == 0, f"exit status 0 with {' '.join(flags)}", talk.status())
+            session.send_line("typed")
+            session.expect("got typed\r?\n")
+            session.read_rest()
+            expect(session.status() == 0, f"exit status 0 with {' '.join(flags)}", session.status())
 
 
 @pytest.mark.case("docker run --entrypoint", fix="the-container-does-not-start")
@@ -220,8 +220,8 @@ def test_stop(ctx: CaseContext) -> None:
     )
     # The container takes 2 s to handle SIGTERM: a stop that returns too early is detected.
     script = 'trap "echo stopping; sleep 2; echo stopped; exit 42" TERM; echo ready; sleep 600 & wait'
-    with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
-        talk.expect("ready\n")
+    with ctx.docker.interactive(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as session:
+        session.expect("ready\n")
         pid = pid_of(ctx, name)
         done = ctx.docker("stop", name, timeout=30)
         gone = ctx.host.run(["test", "!", "-e", f"/proc/{pid}"]).returncode == 0
@@ -230,9 +230,9 @@ def test_stop(ctx: CaseContext) -> None:
         expect(
             done.seconds < GRACE, f"an end before the {GRACE} s after which it would be killed", f"{done.seconds:.1f} s"
         )
-        rest = talk.read_rest()
+        rest = session.read_rest()
         expect(rest == "stopping\nstopped\n", "the container's own words on SIGTERM, “stopping” and “stopped”", rest)
-        expect(talk.status() == 42, "the container's own exit status, 42", talk.status())
+        expect(session.status() == 42, "the container's own exit status, 42", session.status())
     left = ctx.engine("ps", "--format", "{{.Names}}").split()
     expect(longer in left, "the other container to keep running", left)
     ctx.remove_unrelated()
@@ -243,8 +243,8 @@ def test_stop(ctx: CaseContext) -> None:
 def test_stop_in_one_second(ctx: CaseContext) -> None:
     name = ctx.name("stubborn")
     script = 'trap "echo not yet" TERM; echo ready; while :; do sleep 600 & wait $!; done'
-    with ctx.docker.talking(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as talk:
-        talk.expect("ready\n")
+    with ctx.docker.interactive(run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", "--name", name])) as session:
+        session.expect("ready\n")
         done = ctx.docker("stop", "-t", "1", name, timeout=30)
         expect_stopped(ctx, done, name)
         bound = 1 + 2 * ctx.slowness
@@ -253,9 +253,9 @@ def test_stop_in_one_second(ctx: CaseContext) -> None:
             f"SIGKILL after 1 s, and docker to exit within {bound:g} s",
             f"{done.seconds:.1f} s",
         )
-        rest = talk.read_rest()
+        rest = session.read_rest()
         expect(rest == "not yet\n", "SIGTERM first, answered by the container's “not yet”", rest)
-        expect(talk.status() == 137, "exit status 137 (SIGKILL)", talk.status())
+        expect(session.status() == 137, "exit status 137 (SIGKILL)", session.status())
     ctx.expect_gone(name)
 
 
@@ -263,10 +263,10 @@ def test_stop_in_one_second(ctx: CaseContext) -> None:
 def test_remove(ctx: CaseContext) -> None:
     name, idle = ctx.name("removed"), ctx.name("idle")
     ctx.create_unrelated(idle)
-    with ctx.docker.talking(
+    with ctx.docker.interactive(
         run(ctx.probe, "sh", "-c", "trap exit TERM; echo ready; sleep 600 & wait", options=["-i", "--name", name])
-    ) as talk:
-        talk.expect("ready\n")
+    ) as session:
+        session.expect("ready\n")
         ctx.await_running(name)
         pid = pid_of(ctx, name)
         done = ctx.docker("rm", "-f", name, timeout=30)
@@ -274,7 +274,7 @@ def test_remove(ctx: CaseContext) -> None:
         expect_run(done)
         expect(gone, "the container's process gone when `docker rm -f` returns", f"process {pid} still running")
         expect(done.seconds < GRACE, f"docker to exit within {GRACE} s", f"{done.seconds:.1f} s")
-        talk.read_rest()
+        session.read_rest()
     ctx.expect_gone(name)
     left = ctx.engine("ps", "-a", "--format", "{{.Names}}").split()
     expect(idle in left, "the other container to be left alone", left)
@@ -315,10 +315,10 @@ def names(ctx: CaseContext, *args: str) -> Sequence[str]:
 @pytest.mark.case("docker ps --filter", fix="docker-ps-shows-the-wrong-containers")
 def test_ps_filters(ctx: CaseContext) -> None:
     herd = Herd(ctx)
-    with ctx.docker.talking(
+    with ctx.docker.interactive(
         run(ctx.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", herd.agent, *herd.agent_flags])
-    ) as talk:
-        talk.expect("ready\n")
+    ) as session:
+        session.expect("ready\n")
         wanted = sorted([herd.agent, herd.inner])
         got = names(ctx, "--filter", f"name={herd.filter}")
         expect(got == wanted, f"the running containers with {herd.filter} in their name: {wanted}", got)
@@ -328,24 +328,24 @@ def test_ps_filters(ctx: CaseContext) -> None:
         got = names(ctx, "--filter", "name=nanoclaw-")
         named = all("nanoclaw-" in name for name in got) and {herd.agent, herd.inner} <= set(got)
         expect(named, f"running containers matched by their names alone, {wanted} among them", got)
-        talk.close_stdin()
-        talk.read_rest()
+        session.close_stdin()
+        session.read_rest()
 
 
 @pytest.mark.case("docker ps --filter label=", fix="docker-ps-shows-the-wrong-containers")
 def test_ps_label(ctx: CaseContext) -> None:
     herd = Herd(ctx)
     label = f"label=nanoclaw-install={herd.slug}"
-    with ctx.docker.talking(
+    with ctx.docker.interactive(
         run(ctx.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", herd.agent, *herd.agent_flags])
-    ) as talk:
-        talk.expect("ready\n")
+    ) as session:
+        session.expect("ready\n")
         got = names(ctx, "--filter", label)
         expect(got == [herd.agent], f"the one running container with exactly that label: {herd.agent}", got)
         got = names(ctx, "-a", "--filter", label)
         expect(got == sorted([herd.agent, herd.idle]), "with -a also the container that is not running", got)
-        talk.close_stdin()
-        talk.read_rest()
+        session.close_stdin()
+        session.read_rest()
     got = names(ctx, "--filter", label)
     expect(got == [], "none after the container has exited", got)
 
@@ -355,12 +355,12 @@ def test_ps_label_column(ctx: CaseContext) -> None:
     name = ctx.name("label")
     project, service = "com.docker.compose.project", "com.docker.compose.service"
     flags = ("--label", f"{project}={name}", "--label", f"{service}=agent one")
-    with ctx.docker.talking(
+    with ctx.docker.interactive(
         run(ctx.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", name, *flags])
-    ) as talk:
-        talk.expect("ready\n")
+    ) as session:
+        session.expect("ready\n")
         form = f'{{{{.Names}}}}|{{{{.Label "{service}"}}}}'
         done = ctx.docker("ps", "-a", "--filter", f"label={project}={name}", "--format", form)
         expect_run(done, stdout=f"{name}|agent one\n")
-        talk.close_stdin()
-        talk.read_rest()
+        session.close_stdin()
+        session.read_rest()

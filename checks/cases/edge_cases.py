@@ -10,7 +10,7 @@ import pytest
 
 from checks.cases.container_lifecycle import expect_stopped
 from checks.engine.case_context import CaseContext
-from checks.engine.docker import Talk, run, shell
+from checks.engine.docker import InteractiveSession, run, shell
 from checks.engine.expect import expect, expect_run
 
 GROUP = "Edge cases"
@@ -41,13 +41,15 @@ def test_name_with_timestamp(ctx: CaseContext) -> None:
     group = "Family-Chat-" + "x" * 52  # a group's directory name has up to 64 characters, including capitals
     first, second = ctx.name(group), ctx.name(group)
     shared = first.rsplit("-", 1)[0]
-    with contextlib.ExitStack() as talks:
+    with contextlib.ExitStack() as sessions:
         clients = [
-            talks.enter_context(ctx.docker.talking(run(ctx.probe, *command, options=["-i", "--rm", "--name", name])))
+            sessions.enter_context(
+                ctx.docker.interactive(run(ctx.probe, *command, options=["-i", "--rm", "--name", name]))
+            )
             for name, command in ((first, ("sh", "-c", IGNORES_TERM)), (second, READS_ON))
         ]
-        for talk in clients:
-            talk.expect("ready\n")
+        for session in clients:
+            session.expect("ready\n")
         done = ctx.docker("ps", "--filter", f"name={shared}-", "--format", "{{.Names}}")
         expect_run(done)
         expect(sorted(done.stdout.split()) == sorted([first, second]), f"both names: {first}, {second}", done.stdout)
@@ -55,8 +57,8 @@ def test_name_with_timestamp(ctx: CaseContext) -> None:
         running = ctx.engine("ps", "--format", "{{.Names}}").split()
         expect(first not in running and second in running, f"{first} to be stopped and {second} to be running", running)
         clients[1].close_stdin()
-        for talk in clients:
-            talk.read_rest()
+        for session in clients:
+            session.read_rest()
     ctx.expect_gone(first)
     ctx.expect_gone(second)
 
@@ -109,8 +111,10 @@ def test_large_output(ctx: CaseContext) -> None:
 def test_timeout(ctx: CaseContext) -> None:
     # nanoclaw stops an agent that hangs with `docker stop` and a timeout of 15 s. Podman sends SIGKILL after 10 s.
     name = ctx.name("hangs")
-    with ctx.docker.talking(run(ctx.probe, "sh", "-c", IGNORES_TERM, options=["-i", "--rm", "--name", name])) as talk:
-        talk.expect("ready\n")
+    with ctx.docker.interactive(
+        run(ctx.probe, "sh", "-c", IGNORES_TERM, options=["-i", "--rm", "--name", name])
+    ) as session:
+        session.expect("ready\n")
         done = ctx.docker("stop", name, timeout=30)
         expect_stopped(ctx, done, name)
         ctx.record.observe("stop_seconds", round(done.seconds, 1))
@@ -118,16 +122,16 @@ def test_timeout(ctx: CaseContext) -> None:
         # The grace period is real time. The rest of the work takes longer on an emulated processor.
         bound = GRACE + (STOP_BOUND - GRACE) * ctx.host.slowness
         expect(done.seconds < bound, f"“docker stop” to exit within {bound:g} s", f"{done.seconds:.1f} s")
-        talk.read_rest()
-        expect(talk.status() == 137, "the client to exit with 137 (SIGKILL)", talk.status())
+        session.read_rest()
+        expect(session.status() == 137, "the client to exit with 137 (SIGKILL)", session.status())
     ctx.expect_gone(name)
 
 
-def kill_client(ctx: CaseContext, talk: Talk, pidfile: str) -> None:
+def kill_client(ctx: CaseContext, session: InteractiveSession, pidfile: str) -> None:
     """Kill the docker client with SIGKILL, like nanoclaw after its timeout, and close its stdin, like Node."""
     killed = ctx.host.run(shell('kill -KILL "$(cat "$1")"', pidfile))
     expect(killed.returncode == 0, "a running client to kill", killed.stderr)
-    talk.close_stdin()
+    session.close_stdin()
 
 
 @pytest.mark.case("Killed client leaves no container", fix="a-killed-client-leaves-its-container")
@@ -136,9 +140,9 @@ def test_killed_client(ctx: CaseContext) -> None:
     name = ctx.name("orphan")
     pidfile = f"{ctx.directory}/client.pid"
     flags = ("-i", "--rm", "--name", name)
-    with ctx.docker.talking(run(ctx.probe, *READS_ON, options=flags), pidfile=pidfile) as talk:
-        talk.expect("ready\n")
-        kill_client(ctx, talk, pidfile)
+    with ctx.docker.interactive(run(ctx.probe, *READS_ON, options=flags), pidfile=pidfile) as session:
+        session.expect("ready\n")
+        kill_client(ctx, session, pidfile)
         ctx.expect_gone(name)
 
 
@@ -149,9 +153,9 @@ def test_orphan_clean_up(ctx: CaseContext) -> None:
     name = ctx.name("deaf-orphan")
     pidfile = f"{ctx.directory}/client.pid"
     flags = ("-i", "--rm", "--name", name)
-    with ctx.docker.talking(run(ctx.probe, "sh", "-c", IGNORES_TERM, options=flags), pidfile=pidfile) as talk:
-        talk.expect("ready\n")
-        kill_client(ctx, talk, pidfile)
+    with ctx.docker.interactive(run(ctx.probe, "sh", "-c", IGNORES_TERM, options=flags), pidfile=pidfile) as session:
+        session.expect("ready\n")
+        kill_client(ctx, session, pidfile)
         ctx.await_running(name)
         done = ctx.docker("ps", "--filter", f"name={name.rsplit('-', 1)[0]}-", "--format", "{{.Names}}")
         expect_run(done, stdout=f"{name}\n")

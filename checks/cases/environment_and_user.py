@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import secrets
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from checks.engine import isolation
 from checks.engine.case_context import CaseContext
-from checks.engine.docker import run
+from checks.engine.docker import Command, run
 from checks.engine.expect import expect, expect_run
+from checks.nanoclaw import contract, running
+from checks.nanoclaw.contract import Mount
 
 GROUP = "Environment and user"
 
@@ -98,77 +102,45 @@ def test_host_gateway(ctx: CaseContext) -> None:
     )
 
 
-# Namespaces, privileges and network; then device and inode of each mount point, and its file at the path of the host's
-# secret.
-ISOLATION = """
-pwd
-for space in pid net mnt ipc uts; do readlink /proc/self/ns/$space; done
-grep -E '^(CapBnd|Seccomp):' /proc/self/status
-awk '$2 == "00000000" { print "routed" }' /proc/net/route
-for mount in $(cut -d' ' -f5 /proc/self/mountinfo); do
-    stat -c 'at %d:%i' "$mount" 2>/dev/null
-    cat "$mount/$1" 2>/dev/null
-done
-echo given:
-cat /proc/sys/kernel/hostname
-sed -E 's/^([^ ]+ ){3}([^ ]+ [^ ]+ [^ ]+).* - ([^ ]+) .*/mount \\2 \\3/' /proc/self/mountinfo | sort
-ls /dev | sed 's/^/device /'
-df -k /dev/shm
-env | sort
-cat /etc/hosts /etc/resolv.conf /proc/self/limits /proc/self/oom_score_adj
-grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp):' /proc/self/status
-umask
-cd /sys/fs/cgroup && grep -s . memory.max memory.high memory.swap.max cpu.max cpu.weight cpuset.cpus pids.max io.max
-true
-"""
-DIRECTORIES = """
-stat -L -c '%d:%i %n' / /home "$HOME" /etc /root /run /tmp /usr /var /var/tmp "/run/user/$(id -u)" 2>/dev/null
-true
-"""
-CAPABILITIES = 0xA80425FB  # Docker's default set; Podman's is a subset
-
-
 @pytest.mark.case("Isolation from the host", fix="the-container-does-not-start")
 def test_isolation(ctx: CaseContext) -> None:
-    # Nothing of the host that was not requested: processes, network, files, privileges.
+    # Nothing of the host that was not requested: processes, network, files, privileges. A plain container, and one with
+    # the options of each nanoclaw version.
     secret = secrets.token_hex(8)
-    path = ctx.write("secret", secret)
-    asked = run(ctx.probe, "sh", "-c", ISOLATION, "sh", path, options=["--rm"])
-    done = ctx.docker(asked)
-    expect_run(done)
-    expect(done.stdout.startswith("/\n"), "the image's own working directory, /", done.stdout)
-    kinds = ("pid", "net", "mnt", "ipc", "uts")
-    spaces = ctx.host.run(["readlink", *(f"/proc/self/ns/{kind}" for kind in kinds)]).stdout.split()
-    own = done.stdout.split()[1 : 1 + len(kinds)]
-    listed = tuple(space.split(":")[0] for space in own)
-    expect(listed == kinds, f"a list of its namespaces: {', '.join(kinds)}", own)
-    expect(not set(spaces) & set(own), f"namespaces of its own: {', '.join(kinds)}", f"{own}, the host's {spaces}")
-    bounding = re.search(r"CapBnd:\s*([0-9a-f]{16})\n", done.stdout)
-    beyond = int(bounding[1], 16) & ~CAPABILITIES if bounding else -1
-    expect(beyond == 0, "no capability beyond Docker's default set", bounding[0] if bounding else "")
-    expect(re.search(r"Seccomp:\s*2\n", done.stdout) is not None, "a filter of system calls (Seccomp: 2)", done.stdout)
-    expect("routed" in done.stdout, "a network with a way out", "no default route")
-    directories = dict(line.split(" ", 1) for line in ctx.host.run(["sh", "-c", DIRECTORIES]).stdout.splitlines())
-    seen = [
-        directories[each] for each in re.findall(r"^at (\d+:\d+)$", done.stdout, re.MULTILINE) if each in directories
+    script = ("-c", isolation.SCRIPT, "sh", ctx.write("secret", secret))
+    commands = [run(ctx.probe, "sh", *script, options=["--rm"]), *nanoclaws(ctx, script)]
+    for command, done in zip(commands, ctx.docker.at_once(*commands), strict=True):
+        expect_run(done)
+        isolation.expect_isolated(ctx, done.stdout, secret)
+        # And nothing else: the same container, started by the engine without the shim, must look the same.
+        reference = ctx.engine(*command.with_options(ctx.docker.flags).words)
+        isolation.expect_same_settings(ctx, done.stdout, reference)
+
+
+def nanoclaws(ctx: CaseContext, script: Sequence[str]) -> list[Command]:
+    """The ``docker run`` of each nanoclaw version, with a shell of the probe image in place of the agent."""
+    mounts = [
+        Mount(ctx.make("group"), "/workspace/group"),
+        Mount(ctx.make("global"), "/workspace/global", readonly=True),
+        Mount("/dev/null", "/workspace/group/.env", readonly=True),
     ]
-    expect(not seen, "the host's own directories to be out of reach", f"mounted inside: {', '.join(seen)}")
-    expect(secret not in done.stdout, "a host file that was not mounted to be out of reach", "its content")
-    # And nothing else: the same container, started by the engine without the shim, must look the same.
-    got, wanted = given(done.stdout), given(ctx.engine(*asked.with_options(ctx.docker.flags).words))
-    differing = [
-        *(f"also “{line}”" for line in got if line not in wanted),
-        *(f"not “{line}”" for line in wanted if line not in got),
-    ]
-    expect(
-        got == wanted,
-        f"mounts, devices, environment, names and limits as {ctx.facts.engine} itself sets them",
-        "; ".join(differing) or "the same lines in another order, or twice",
+    uid, gid, zone = ctx.uid, ctx.facts.gid, running.ZONE
+    streams = contract.run_streams(
+        name=ctx.name("streams"), zone=zone, uid=uid, gid=gid, mounts=mounts, image=ctx.probe
     )
-
-
-def given(output: str) -> list[str]:
-    """The lines of a container's output below “given:”, without its own id and name."""
-    hostname, *lines = re.sub(r"[0-9a-f]{64}", "ID", output.rpartition("given:\n")[2]).strip().split("\n")
-    own = [" ".join(line.replace(f"HOSTNAME={hostname}", "HOSTNAME=HOST").split()) for line in lines]
-    return ["the container itself" if hostname in line.split(" ") else line for line in own]
+    databases = contract.run_databases(
+        name=ctx.name("databases"),
+        install=ctx.run,
+        zone=zone,
+        gateway=[],
+        uid=uid,
+        gid=gid,
+        mounts=mounts,
+        image=ctx.probe,
+    )
+    # host-gateway has a case of its own: some versions refuse it. The probe image has no bash.
+    options = ["sh" if each == "bash" else each for each in databases.options if not each.startswith("--add-host")]
+    return [
+        replace(streams, operands=(ctx.probe, "sh", *script)),
+        replace(databases, options=tuple(options), operands=(ctx.probe, *script)),
+    ]

@@ -6,12 +6,14 @@ import contextlib
 import difflib
 import hashlib
 import re
+import secrets
 import shlex
 from collections.abc import Sequence
 
 import pytest
 
 from checks.core.polling import poll
+from checks.engine import isolation
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run, shell
 from checks.engine.expect import expect
@@ -60,6 +62,17 @@ def expect_at_home(ctx: CaseContext, agent: RunningAgent, place: Workspace) -> N
         if not mount.readonly:
             left = ctx.read(f"{ctx.relative(mount.source)}/.verify")
             expect(left == "here\n", f"what the agent wrote to {mount.target} to be in {mount.source}", left)
+
+
+def expect_isolated(ctx: CaseContext, agent: RunningAgent, place: Workspace) -> None:
+    """Fail unless the running agent sees nothing of the host but its mounts."""
+    secret = secrets.token_hex(8)
+    script = shell(isolation.SCRIPT, ctx.write("secret", secret))
+    inside = ctx.host.run([ctx.facts.engine, "exec", agent.name, *script])
+    expect(inside.returncode == 0, "a shell in the agent's container", inside.stderr.strip())
+    isolation.expect_isolated(ctx, inside.stdout, secret)
+    reference = ctx.engine(*run(ctx.probe, *script, options=["--rm"]).with_options(ctx.docker.flags).words)
+    isolation.expect_nothing_added(inside.stdout, reference, [each.target for each in (*place.mounts, *place.gateway)])
 
 
 def expect_ours(ctx: CaseContext, place: Workspace) -> None:
@@ -112,6 +125,7 @@ def converse_by_streams(ctx: CaseContext, handle: AgentHandle, *, is_main: bool 
     with running.streams(ctx, place, image, question, is_main=is_main) as agent:
         expect_answer(agent)
         expect_at_home(ctx, agent, place)
+        expect_isolated(ctx, agent, place)
         done = agent.close()
     if done.returncode != 0:
         raise agent.failure("the agent to exit with status 0 after _close", f"status {done.returncode}", done)
@@ -133,6 +147,7 @@ def converse_by_databases(ctx: CaseContext, handle: AgentHandle) -> None:
     with running.databases(ctx, place, image, question) as agent:
         expect_answer(agent)
         expect_at_home(ctx, agent, place)
+        expect_isolated(ctx, agent, place)
         listed = ctx.docker("ps", "--filter", f"label=nanoclaw-install={ctx.run}", "--format", "{{.Names}}")
         expect(agent.name in listed.stdout.split(), f"“docker ps” with its label to list {agent.name}", listed.stdout)
         agent.close()

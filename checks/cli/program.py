@@ -5,13 +5,17 @@ Invoke itself exits with 1 after a mistyped option, after an error in a task and
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 import invoke.main
 from invoke import Config, Exit, Program
+from invoke.completion.complete import complete
 from invoke.exceptions import ParseError
 
 from checks.core import errors, terminal
@@ -85,7 +89,6 @@ class ProjectProgram(Program):
     create_config = _guarded(Program.create_config)
     parse_core = _guarded(Program.parse_core, parses=True)
     parse_collection = _guarded(Program.parse_collection)
-    parse_cleanup = _guarded(Program.parse_cleanup)
     update_config = _guarded(Program.update_config, parses=True)
     _make_parser = _guarded(Program._make_parser)  # noqa: SLF001
 
@@ -95,6 +98,8 @@ class ProjectProgram(Program):
         terminal.say(f"nanoclaw-podman-verify {number}")
 
     def _parse_tasks(self) -> None:
+        if self.args.complete.value:  # what follows “--” is a command line that is being typed, whatever it is
+            return
         require_utf8(sys.argv)
         self.core.unparsed[:] = with_option_names(self.core.unparsed)
         super().parse_tasks()
@@ -112,6 +117,30 @@ class ProjectProgram(Program):
                     raise WrongUsage(f"--{argument.names[0]} has an empty value.", f"See: invoke --help {task.name}")
                 if argument.kind is list:
                     self._require_values(f"--{argument.names[0]}", task.name or "")
+
+    def _parse_cleanup(self) -> None:
+        if self.args.complete.value:
+            self._complete()
+        super().parse_cleanup()
+
+    def _complete(self) -> None:
+        """Print the words that may follow in a command line; none where it is wrong, which is not the shell's problem.
+
+        The shell has split it already, at spaces: a quote that is still open is part of a word.
+        """
+        typed = with_option_names(self.core.remainder.split())
+        if typed and PurePath(typed[0]).name in self.binary_names:
+            del typed[0]
+        self.core.remainder = shlex.join(typed)
+        with contextlib.suppress(ValueError, ParseError):
+            complete(
+                names=self.binary_names,
+                core=self.core,
+                initial_context=self.initial_context,
+                collection=self.collection,
+                parser=self._make_parser(),
+            )
+        leave(errors.Exit.OK)
 
     def _require_values(self, option: str, task: str) -> None:
         """Raise WrongUsage if the repeatable option lacks a value: for Invoke it is then one that was not given."""
@@ -135,6 +164,7 @@ class ProjectProgram(Program):
         leave(errors.Exit.OK)
 
     parse_tasks = _guarded(_parse_tasks, parses=True)
+    parse_cleanup = _guarded(_parse_cleanup)
     execute = _guarded(_execute)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import invoke
@@ -54,7 +54,18 @@ def _render_alias(document: str) -> Callable[..., Exit]:
     return alias
 
 
-def collection(words: Collection[str] = ()) -> Any:
-    """The tasks that a command line names, or all if it names none. Importing the modules of all takes a second."""
+def collection(words: Sequence[str] = ()) -> Any:
+    """The tasks that a command line names, or all if it names none. Importing the modules of all takes a second.
+
+    For the completion of a command line, the others are there by name only.
+    """
     named = [name for name in TASKS if name in words]
+    if "--complete" in words:
+        return invoke.Collection(
+            *(make_task(function_of(name)) if name in named else _name_only(name) for name in TASKS)
+        )
     return invoke.Collection(*(make_task(function_of(name)) for name in named or TASKS))
+
+
+def _name_only(name: str) -> invoke.Task[Callable[..., None]]:
+    return invoke.Task(lambda _: None, name=name)

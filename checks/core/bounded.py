@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +14,23 @@ LARGEST = 64 * 2**20
 """Bytes; much more than the largest evidence file."""
 
 
+_LARGEST_TOML = 256 * 2**10  # characters; the longest containers.conf of a distribution has 30,000
+_MOST_DOTS = 200  # in a line
+
+
 class TooLarge(ValueError):
     """A file is larger than the limit."""
 
 
 def read(path: Path, largest: int = LARGEST) -> bytes:
-    """The content of a file, which may be an endless device. Raises OSError, and TooLarge (a ValueError)."""
-    with path.open("rb") as file:
+    """The content of a regular file. Raises OSError, and TooLarge (a ValueError).
+
+    Pipes and devices are refused: they may never end, or never begin.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         data = file.read(largest + 1)
     if len(data) > largest:
         raise TooLarge(f"it is larger than {_in_words(largest)}")
@@ -37,6 +51,21 @@ def parsed(text: str | bytes) -> Any:
     """The value of a JSON text. Raises ValueError, also if it is nested too deeply."""
     try:
         return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def parsed_toml(text: str) -> dict[str, Any]:
+    """The table of a TOML text that somebody else wrote. Raises ValueError, also if it would take too long to parse.
+
+    The time of the standard library's parser grows with the square of the parts of a key.
+    """
+    if len(text) > _LARGEST_TOML:
+        raise TooLarge(f"it is larger than {_in_words(_LARGEST_TOML)}")
+    if any(line.count(".") > _MOST_DOTS for line in text.splitlines() if not line.lstrip().startswith("#")):
+        raise ValueError(f"a line has more than {_MOST_DOTS} dots")
+    try:
+        return tomllib.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from checks.core.bounded import read_json
 
-_FILE = "sealed.json"
+_FILE = "manifest.json"
 
 
 def write(directory: Path) -> None:

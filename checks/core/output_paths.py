@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from checks.core.errors import WrongUsage
-
-MOST_LINKS = 40
-"""Chained links, as many as Linux follows."""
+from checks.core.owned_paths import Foreign, opened_directory, opened_target
 
 
 def require_parent_directory(option: str, path: str) -> None:
@@ -29,26 +28,10 @@ def require_directory(option: str, path: str) -> None:
     if directory.exists() and not directory.is_dir():
         raise WrongUsage(f"{option}: {directory} is not a directory.")
     written = directory if directory.exists() else directory.parent
+    with _own_paths_only(option), opened_directory(written):
+        pass
     if not os.access(written, os.W_OK | os.X_OK):
         raise WrongUsage(f"{option}: {written} is not writable.")
-
-
-def foreign(path: Path) -> str:
-    """Why ``path`` is refused: a link, pipe or device of another account. Empty if it is fine.
-
-    In a shared directory, anyone can make a link to one of the user's files.
-    """
-    for _ in range(MOST_LINKS):
-        try:
-            seen = path.lstat()
-        except OSError:
-            return ""
-        if not stat.S_ISREG(seen.st_mode) and seen.st_uid not in (os.geteuid(), 0):
-            return f"{path} is not a regular file and belongs to another account (uid {seen.st_uid})"
-        if not stat.S_ISLNK(seen.st_mode):
-            return ""
-        path = path.parent / path.readlink()
-    return ""
 
 
 def require_file(option: str, path: str) -> None:
@@ -59,16 +42,18 @@ def require_file(option: str, path: str) -> None:
     file = Path(path).absolute()
     if file.is_dir():
         raise WrongUsage(f"{option}: {file} is a directory; name a file in it.")
-    if why := foreign(file):
-        raise WrongUsage(f"{option}: {why}.", "Name another file.")
-    directory = file.parent.stat()
-    sticky = directory.st_mode & stat.S_ISVTX and os.geteuid() not in (
-        0,
-        directory.st_uid,
-    )  # none but the owner renames
-    if sticky and file.is_file() and file.lstat().st_uid != os.geteuid():
-        raise WrongUsage(f"{option}: {file} belongs to another account.", "Name another file.")
-    # A file is replaced by a rename, which needs a writable directory; a device or pipe is written to.
-    written = file if file.exists() and not file.is_file() else file.resolve().parent
-    if not os.access(written, os.W_OK):
-        raise WrongUsage(f"{option}: {written} is not writable.")
+    with _own_paths_only(option), opened_target(file) as target:
+        # A file is replaced by a rename, which needs a writable directory; a device or pipe is written to.
+        written = target.path if target.device else target.path.parent
+        if not os.access(written, os.W_OK):
+            raise WrongUsage(f"{option}: {written} is not writable.")
+
+
+@contextlib.contextmanager
+def _own_paths_only(option: str) -> Iterator[None]:
+    try:
+        yield
+    except Foreign as error:
+        raise WrongUsage(f"{option}: {error.strerror}.", "Name another path.") from error
+    except OSError as error:
+        raise WrongUsage(f"{option}: {error.filename} can't be opened: {error.strerror}.") from error

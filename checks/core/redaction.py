@@ -18,6 +18,19 @@ _BLOCK = 8  # bytes: the step of the search
 _PART = 2 * _BLOCK - 1  # bytes: a part of that length contains a block at a step
 _HELD = 6  # bytes of a secret at the end of a piece that make it wait for the next one
 
+_WORDS: dict[int, Sequence[tuple[str, str]]] = {
+    1: [
+        ("02x", " "), ("02x", ":"), ("02x", "-"), ("03o", " "), ("3d", " "), ("4d", " "), ("d", " "),
+        ("d", ", "), ("d", ","), ("3d", ", "), ("#04x", ", "), ("#04x", ","), ("#04x", " "),
+    ],
+    2: [
+        ("04x", " "), ("04x", "    "), ("06o", " "), ("06o", "  "), ("5d", " "), ("6d", " "), ("05d", "   "),
+    ],
+    4: [("08x", " "), ("011o", " "), ("10d", " "), ("11d", " ")],
+    8: [("016x", " "), ("022o", " "), ("20d", " ")],
+}  # fmt: skip
+"""How od, hexdump, xxd and lists in source code print words of that many bytes: format and separator."""
+
 
 class _Protected:
     """The secrets of this process in all their encodings, in lower case."""
@@ -108,12 +121,13 @@ def _spellings(secret: str) -> Iterator[bytes]:
     raw = secret.encode()
     spelled: list[str | bytes] = [raw, raw[::-1], secret.encode("utf-16-le")]
     spelled += [" ".join(secret), "   ".join(secret), html.escape(secret), urllib.parse.quote(secret, safe="")]
-    # Like xxd and od: single bytes, or pairs at both offsets.
-    spelled += [raw.hex(), raw.hex(" "), raw.hex(":"), raw.hex(" ", -2), raw[1:].hex(" ", -2)]
+    spelled += [raw.hex(), *_dumps(raw)]
     ways: list[Callable[[int], str]] = [
         lambda code: f"%{code:02x}",
         lambda code: f"\\u{code:04x}",
+        lambda code: f"\\u{{{code:x}}}",
         lambda code: f"\\x{code:02x}",
+        lambda code: f"\\{code:03o}",
         lambda code: f"&#{code};",
         lambda code: f"&#x{code:x};",
         lambda code: f"\\{chr(code)}",
@@ -127,6 +141,17 @@ def _spellings(secret: str) -> Iterator[bytes]:
         spelled += [own, own.replace(b"+", b"-").replace(b"/", b"_")]
     for each in spelled:
         yield (each.encode() if isinstance(each, str) else each).lower()
+
+
+def _dumps(raw: bytes) -> Iterator[str]:
+    """Dumps of its words, of each size, in both byte orders, at each offset in the first word."""
+    for size, ways in _WORDS.items():
+        for order in ("little", "big") if size > 1 else ("big",):
+            for offset in range(size):
+                starts = range(offset, len(raw) - size + 1, size)
+                words = [int.from_bytes(raw[at : at + size], order) for at in starts]
+                for form, separator in ways:
+                    yield separator.join(format(word, form) for word in words)
 
 
 def _starts(spelling: bytes, length: int) -> range:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pwd
 import secrets
@@ -16,21 +15,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
-from checks.core import files
+from checks.core import files, locks, owned_paths
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem, Interrupted
 from checks.core.polling import poll
 
-if TYPE_CHECKING:
-    from checks.core.progress import Progress
-
 PROGRAM = "nanoclaw-verify"
 MARK = "NANOCLAW_VERIFY_RUN"
-"""A variable in the environment of every process of a run, which identifies leftovers of dead runs."""
+"""A variable in the environment of every process of a run, here and on ssh hosts, which identifies its leftovers."""
 
 _SHARED = Path("/var/tmp")  # noqa: S108 - only mkdtemp makes anything in it
+_LOCK = "lock"
+"""In the run's directory: a file that the run keeps locked."""
 _OWNER = "run"
 """In the scratch directory: a link to the run's directory in the cache."""
 _OWN_CACHE = "Set XDG_CACHE_HOME to a directory of your own."
@@ -58,7 +55,7 @@ def cache() -> Path:
     for each in (directory, *directory.resolve().parents):
         seen = each.stat()
         # Who can write a directory can replace what is in it, but for one with the sticky bit (/tmp).
-        if files.others_can_write(seen) and not (each != directory and seen.st_mode & stat.S_ISVTX):
+        if owned_paths.others_can_write(seen) and not (each != directory and seen.st_mode & stat.S_ISVTX):
             raise HostProblem(f"Other accounts can write {each}, where the cache is.", f"chmod go-w {each}")
         if seen.st_uid not in (0, os.geteuid(), _UNMAPPED):
             raise HostProblem(
@@ -108,6 +105,19 @@ class Run:
         _note(self.directory, host, kept=False)
 
 
+@dataclass(frozen=True)
+class LockedRun:
+    """A run that can't be removed, because its lock can't be taken."""
+
+    id: str
+    host: str
+    """Empty if it is not known yet."""
+    processes: tuple[int, ...]
+    """The account's processes that hold the lock: the run is active."""
+    problem: str
+    """Why the lock can't be taken if no such process holds it."""
+
+
 @contextlib.contextmanager
 def new_run() -> Iterator[Run]:
     """A new run, locked while it is active. Its directories are removed at the end, unless it was kept.
@@ -118,8 +128,8 @@ def new_run() -> Iterator[Run]:
     directory = cache() / "runs" / run_id
     with _signals_raise():
         directory.mkdir(parents=True)
-        with (directory / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locks.opened(directory / _LOCK) as lock:
+            locks.take(lock)
             _note(directory, "", kept=False)
             run = Run(run_id, directory, _make_scratch(run_id, directory))
             run.sockets.mkdir(mode=0o700)
@@ -165,18 +175,6 @@ def _signals_raise() -> Iterator[None]:
             signal.signal(each, handler)
 
 
-@contextlib.contextmanager
-def locked(file: Path, progress: Progress, waiting: str) -> Iterator[None]:
-    """Hold a lock until the block ends; report ``waiting`` while another run holds it."""
-    with file.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with progress.step(waiting):
-                fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def dead_runs() -> list[tuple[Run, str]]:
     """Runs that ended without cleanup, each with its host; not active or kept ones."""
     dead = [(run, str(note.get("host", ""))) for run, note in _unlocked() if not note.get("kept")]
@@ -186,6 +184,30 @@ def dead_runs() -> list[tuple[Run, str]]:
 def kept_runs() -> list[tuple[Run, str]]:
     """Runs that were kept for inspection, each with its host."""
     return [(run, str(note.get("host", ""))) for run, note in _unlocked() if note.get("kept")]
+
+
+def locked_runs() -> list[LockedRun]:
+    """Runs that are active, or whose lock can't be taken for another reason."""
+    found = []
+    for directory in _all():
+        try:
+            with locks.opened(directory / _LOCK, create=False) as lock:
+                if locks.taken(lock):
+                    continue
+                holders = tuple(pid for pid in locks.holders(lock) if _of_this_account(pid))
+            why = "" if holders else f"no process of this account holds its lock, {directory / _LOCK}, but it is taken"
+        except OSError as error:
+            if not directory.exists():  # the run has just ended
+                continue
+            holders, why = (), f"its lock, {directory / _LOCK}, can't be opened: {error.strerror}"
+        found.append(LockedRun(directory.name, str(_read(directory).get("host", "")), holders, why))
+    return found
+
+
+def _of_this_account(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return not _of_another_account(Path(f"/proc/{pid}").stat().st_uid)
+    return False
 
 
 def stop(run: Run) -> None:
@@ -285,14 +307,15 @@ def _run(run_id: str) -> Run:
 
 
 def _unlocked() -> Iterator[tuple[Run, dict[str, object]]]:
-    for directory in sorted((cache() / "runs").glob("*")):
-        with contextlib.suppress(OSError), (directory / "lock").open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue  # it is active
-            if (note := _read(directory)) or not any(directory.glob("run.json")):
+    for directory in _all():
+        with contextlib.suppress(OSError), locks.opened(directory / _LOCK, create=False) as lock:
+            if locks.taken(lock) and ((note := _read(directory)) or not any(directory.glob("run.json"))):
                 yield _run(directory.name), note
+
+
+def _all() -> list[Path]:
+    """The directories of all runs, active or not."""
+    return sorted((cache() / "runs").glob("*"))
 
 
 def _orphans() -> Iterator[Run]:

@@ -7,6 +7,8 @@ from fnmatch import fnmatchcase
 
 from checks.core.errors import WrongUsage
 
+_SHOWN = 12  # names in the line that reports a selection
+
 
 def matches(pattern: str, names: Sequence[str]) -> bool:
     """Whether a name contains the pattern, ignoring case. ``*``, ``?`` and ``[…]`` are wildcards."""
@@ -39,6 +41,13 @@ def selected(
     if not any(chosen):
         raise WrongUsage(f"The patterns exclude every {kind}.", f"List them with: {listing}")
     return chosen
+
+
+def selection(names: Sequence[str], among: int, *, kind: str) -> str:
+    """The line that reports what ``--only`` selected, before anything is started: a pattern may match in any text."""
+    shown = ", ".join(names[:_SHOWN])
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"--only selects {len(names)} of {among} {kind}: {shown}{more}."
 
 
 def _negative(pattern: str) -> str:

@@ -1,4 +1,4 @@
-"""The files under examples/injection: as they would be installed, and the patch for a fork."""
+"""The files under examples/injection and examples/session-driver: as they would be installed, and a patch."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from checks.core.paths import ROOT
-from checks.hardening.injection import configuration
+from checks.hardening.injection import configuration, driver
 from checks.hardening.injection.configuration import DROP_IN, HOOK, HOOK_JSON, settings_directory
 from checks.hardening.injection.settings import command_line, recommended
 
 DIRECTORY = ROOT / "examples" / "injection"
+DRIVER_DIRECTORY = ROOT / "examples" / "session-driver"
 _HOME = "/home/YOU"
 
 
 def files() -> Mapping[Path, str]:
     """Each file with its text."""
-    return {DIRECTORY / name: text for name, text in rendered().items()}
+    ours = {DRIVER_DIRECTORY / Path(file.path).name: file.data.decode() for file in driver.files(_HOME)}
+    return {DIRECTORY / name: text for name, text in rendered().items()} | ours
 
 
 def rendered() -> Mapping[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
+
+from packaging.version import Version
 
 from checks.core.rendering import render_template
 from checks.documents.examples import rendered
-from checks.hardening.injection import stored
+from checks.evidence import store
+from checks.evidence.hardening_model import InjectionCheck
 from checks.hardening.injection.settings import command_line, recommended
 
 TEMPLATE = "security-injection.md.j2"
@@ -16,7 +18,7 @@ TEMPLATE = "security-injection.md.j2"
 def values() -> dict[str, Any]:
     """What the section's template finds under the name ``injection``. Raises WrongUsage for invalid evidence."""
     return {
-        "proven": [_proof(each) for each in stored.committed()],
+        "proven": committed(),
         "drop_in": rendered()["60-nanoclaw-hardening.conf"],
         "recommended": " ".join(command_line()),
         "left_out": " ".join(word for word in command_line()[1:] if word not in recommended().options),
@@ -28,12 +30,6 @@ def section() -> str:
     return render_template(TEMPLATE, injection=values())
 
 
-def _proof(evidence: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "name": evidence["host"]["name"],
-        "version": evidence["host"]["version"],
-        "agent": evidence["agent"],
-        "held": [each for each in evidence["findings"] if each["held"]],
-        "failed": [each for each in evidence["findings"] if not each["held"]],
-        "missing": evidence["missing"],
-    }
+def committed() -> list[InjectionCheck]:
+    """All evidence of `invoke inject --check`, the oldest Podman first. Raises WrongUsage for an invalid file."""
+    return sorted(store.committed(InjectionCheck), key=lambda each: Version(each.host.version))

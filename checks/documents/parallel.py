@@ -13,7 +13,7 @@ from checks.core.paths import ROOT
 from checks.core.rendering import render_template
 from checks.engine import flags
 from checks.evidence import store
-from checks.evidence.model import Capacity, Container
+from checks.evidence.capacity_model import Capacity, Container
 from checks.hosts.base import TITLES
 from checks.nanoclaw import contract
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from checks.core.paths import ROOT
 from checks.core.rendering import render_template
@@ -15,42 +12,31 @@ from checks.documents import injection
 from checks.engine import flags
 from checks.engine.flags import Hardening
 from checks.evidence import store
-from checks.evidence.model import HardeningRun
+from checks.evidence.hardening_model import (
+    AllFlags,
+    BrowserRun,
+    BrowserStart,
+    CombinedFlags,
+    EachFlag,
+    FlagRow,
+    HardeningRun,
+)  # fmt: skip
 from checks.hardening.browser import BARE, SET, SET_UNFILTERED, SET_WITHOUT
 
 DOCUMENT = ROOT / "docs" / "SECURITY.md"
 _FAILURE = 400  # characters of an agent's failure that the document quotes
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A hardening run as built-in types."""
-
-    kind: str
-    name: str
-    host: Mapping[str, Any]
-    started: str
-    agent: str
-    found: Any
-
-    @classmethod
-    def of(cls, run: HardeningRun) -> Stored:
-        """That run."""
-        values = msgspec.to_builtins(run)
-        return cls(run.kind, run.name, values["host"], run.started, run.agent, values["found"])
-
-
 def files() -> Mapping[Path, str]:
     """The document."""
-    return {DOCUMENT: text([Stored.of(each) for each in store.committed(HardeningRun)], flags.load())}
+    return {DOCUMENT: text(store.committed(HardeningRun), flags.load())}
 
 
-def text(evidence: Sequence[Stored], hardening: Hardening) -> str:
+def text(evidence: Sequence[HardeningRun], hardening: Hardening) -> str:
     """The document."""
-    alone = [each for each in evidence if each.kind == "each"]
-    together = [each for each in evidence if each.kind == "all"]
-    browsed = [each for each in evidence if each.kind == "browser"]
-    failures = {where(each): why_not(each.found, hardening) for each in together}
+    alone = [each for each in evidence if isinstance(each, EachFlag)]
+    browsed = [each for each in evidence if isinstance(each, BrowserRun)]
+    failures = {where(each): why_not(each.results, hardening) for each in evidence if isinstance(each, AllFlags)}
     return render_template(
         "security.md.j2",
         injection=injection.values(),
@@ -65,23 +51,21 @@ def text(evidence: Sequence[Stored], hardening: Hardening) -> str:
     )
 
 
-def where(each: Stored) -> str:
+def where(each: HardeningRun) -> str:
     """The host of some evidence, its Podman, and the day."""
-    return f"{each.name} (Podman {each.host['version']}, {each.started[:10]})"
+    return f"{each.name} (Podman {each.host.version}, {each.started[:10]})"
 
 
-def why_not(found: Mapping[str, Any], hardening: Hardening) -> str:
+def why_not(found: CombinedFlags, hardening: Hardening) -> str:
     """Why its evidence does not prove the recommended set; empty if it does."""
-    if found["options"] != hardening.recommended():
+    if found.options != hardening.recommended():
         return "measured with another set of flags"
-    if found["ok"]:
+    if found.ok:
         return ""
-    reasons = [
-        f"`{row['flag']}`: {row.get('unenforced') or row['enforcement']}" for row in found["flags"] if not row["ok"]
-    ]
-    if not found["agent"]["passed"]:
+    reasons = [f"`{row.flag}`: {row.unenforced or row.enforcement}" for row in found.flags if not row.ok]
+    if not found.agent.passed:
         reasons.append("no agent answers")
-    if failed := [case["label"] for case in found["cases"] if case["outcome"] == "failed" and "known" not in case]:
+    if failed := [case.label for case in found.cases if case.outcome == "failed" and not case.expected_failure]:
         reasons.append(f"cases fail: {', '.join(failed)}")
     return "; ".join(reasons) or "its browser does not work"
 
@@ -94,14 +78,14 @@ def _lines(options: Sequence[str]) -> Iterator[str]:
         yield f"{word} {words.pop(0)}" if words and not words[0].startswith("-") else word
 
 
-def _rows(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dict[str, Any]]:
+def _rows(alone: Sequence[EachFlag], hardening: Hardening) -> Iterator[dict[str, Any]]:
     """A line for each flag; hosts with the same result share one."""
     for flag in hardening.flags:
         same: dict[tuple[str, str, str], list[str]] = {}
         for each in alone:
-            for row in each.found:
-                if row["id"] == flag.id:
-                    needed = "; ".join(f"`{_options(hardening, name)}`" for name in row["workarounds"])
+            for row in each.results:
+                if row.id == flag.id:
+                    needed = "; ".join(f"`{_options(hardening, name)}`" for name in row.workarounds)
                     same.setdefault((_verdict(row), needed, _enforced(row)), []).append(where(each))
         for (verdict, workarounds, enforced), hosts in (same or {("not measured yet", "", "–"): []}).items():
             yield {
@@ -115,17 +99,17 @@ def _rows(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dict[str, A
             }
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
-    return str(row["verdict"]) if row["ok"] else f"**{row['verdict']}, and not recommended as it is**"
+def _verdict(row: FlagRow) -> str:
+    return row.verdict if row.ok else f"**{row.verdict}, and not recommended as it is**"
 
 
-def _enforced(row: Mapping[str, Any]) -> str:
-    if missing := row.get("error") or row.get("unenforced"):
+def _enforced(row: FlagRow) -> str:
+    if missing := row.error or row.unenforced:
         return f"**no**: {missing}"
-    if not row["attacks"]:
+    if not row.attacks:
         return "in force; no attack, since it removes a protection"
-    stopped = [each["id"] for each in row["attacks"] if each["enforcement"] == "enforced"]
-    return f"yes: {', '.join(stopped)}" if row["enforcement"] == "enforced" else f"**no**: {row['enforcement']}"
+    stopped = [each.id for each in row.attacks if each.enforcement == "enforced"]
+    return f"yes: {', '.join(stopped)}" if row.enforcement == "enforced" else f"**no**: {row.enforcement}"
 
 
 def _options(hardening: Hardening, workaround: str) -> str:
@@ -133,20 +117,20 @@ def _options(hardening: Hardening, workaround: str) -> str:
     return known.get(workaround, f"{workaround} (no longer listed)")
 
 
-def _broke(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dict[str, Any]]:
+def _broke(alone: Sequence[EachFlag], hardening: Hardening) -> Iterator[dict[str, Any]]:
     """What broke under a flag alone, each once, with the hosts."""
     because = {each.id: each.because for flag in hardening.flags for each in flag.workarounds}
     seen: dict[str, dict[str, Any]] = {}
     for each in alone:
-        for row in each.found:
-            failed = next((trial["failure"] for trial in row["agent"] if not trial["passed"]), "")
-            if failed and row["workarounds"]:
+        for row in each.results:
+            failed = next((trial.failure for trial in row.agent if not trial.passed), "")
+            if failed and row.workarounds:
                 about = {
-                    "flag": row["flag"],
-                    "because": because.get(row["workarounds"][0], ""),
+                    "flag": row.flag,
+                    "because": because.get(row.workarounds[0], ""),
                     "failure": _quoted(failed),
                 }
-                seen.setdefault(row["flag"], {**about, "hosts": []})["hosts"].append(each.name)
+                seen.setdefault(row.flag, {**about, "hosts": []})["hosts"].append(each.name)
     yield from seen.values()
 
 
@@ -155,37 +139,37 @@ def _quoted(failure: str) -> str:
     return f"`{flat[:_FAILURE]}{'…' if len(flat) > _FAILURE else ''}`".replace("|", "\\|")
 
 
-def _inconclusive(alone: Sequence[Stored], hardening: Hardening) -> Iterator[dict[str, Any]]:
+def _inconclusive(alone: Sequence[EachFlag], hardening: Hardening) -> Iterator[dict[str, Any]]:
     for flag in hardening.flags:
         by_attack: dict[str, list[str]] = {}
         for each in alone:
-            for row in each.found:
-                for attack in row["attacks"] if row["id"] == flag.id else ():
-                    if attack["enforcement"] == "inconclusive":
-                        by_attack.setdefault(attack["id"], []).append(each.name)
-        for attack, hosts in by_attack.items():
-            known = hardening.attacks.get(attack)
-            yield {"attack": attack, "tries": known.tries if known else "", "flag": flag.text, "hosts": hosts}
+            for row in each.results:
+                for attack in row.attacks if row.id == flag.id else ():
+                    if attack.enforcement == "inconclusive":
+                        by_attack.setdefault(attack.id, []).append(each.name)
+        for id_, hosts in by_attack.items():
+            known = hardening.attacks.get(id_)
+            yield {"attack": id_, "tries": known.tries if known else "", "flag": flag.text, "hosts": hosts}
 
 
-def _browser(evidence: Sequence[Stored]) -> Iterator[dict[str, Any]]:
+def _browser(evidence: Sequence[BrowserRun]) -> Iterator[dict[str, Any]]:
     """How Chromium was started, and the result; hosts with the same result share a line."""
     same: dict[tuple[str, str, str], list[str]] = {}
     for each in evidence:
-        for browsed in each.found:
-            for start in browsed["starts"]:
-                arguments = f"`{' '.join(start['arguments'])}`" if start["arguments"] else "as it is"
-                same.setdefault((browsed["what"], arguments, _result(start)), []).append(where(each))
+        for browsed in each.results:
+            for start in browsed.starts:
+                arguments = f"`{' '.join(start.arguments)}`" if start.arguments else "as it is"
+                same.setdefault((browsed.name, arguments, _result(start)), []).append(where(each))
     for (what, arguments, result), hosts in same.items():
         yield {"what": what, "arguments": arguments, "result": result, "evidence": hosts}
 
 
-def _answer(evidence: Sequence[Stored]) -> dict[str, Any]:
+def _answer(evidence: Sequence[BrowserRun]) -> dict[str, Any]:
     """The results of all hosts on Chromium and its sandbox."""
 
     def on(what: str) -> list[bool]:
-        found = [browsed for each in evidence for browsed in each.found if browsed["what"] == what]
-        return [browsed["starts"][0].get("sandbox") == "on" for browsed in found]
+        found = [browsed for each in evidence for browsed in each.results if browsed.name == what]
+        return [browsed.starts[0].sandbox == "on" for browsed in found]
 
     default, chosen, bare, unfiltered = (on(what) for what in (BARE, SET, SET_WITHOUT, SET_UNFILTERED))
     return {
@@ -197,7 +181,7 @@ def _answer(evidence: Sequence[Stored]) -> dict[str, Any]:
     }
 
 
-def _result(start: Mapping[str, Any]) -> str:
-    if not start["rendered"]:
-        return f"fails: {_quoted(start['failure'])}"
-    return f"renders, sandbox {start['sandbox']} ({start['layers']})"
+def _result(start: BrowserStart) -> str:
+    if not start.rendered:
+        return f"fails: {_quoted(start.failure)}"
+    return f"renders, sandbox {start.sandbox} ({start.layers})"

@@ -62,13 +62,19 @@ _REMOVE_CONTAINERS_IF_ANY = f"""
 _REMOVE = f"""{_REMOVE_CONTAINERS}
 engine=$1 label=$2 marker=$3 shared=$4
 "$engine" images -aq --filter "label=$label" | sort -u | xargs -r "$engine" rmi -f >/dev/null 2>&1
+"$engine" network ls -q --filter "label=$label" | xargs -r "$engine" network rm >/dev/null 2>&1
 for caches in "$shared"/buildah-cache*; do # newer versions have the uid in its name
     [ -O "$caches" ] && [ ! -L "$caches" ] || continue # any account can make such a directory, or a link
     for cached in "$caches"/*; do
         [ ! -e "$cached/$marker" ] || podman unshare rm -rf -- "$cached"
     done
 done
-[ -z "$("$engine" ps -aq --filter "label=$label"; "$engine" images -q --filter "label=$label")" ]
+left=$(
+    "$engine" ps -aq --filter "label=$label"
+    "$engine" images -q --filter "label=$label"
+    "$engine" network ls -q --filter "label=$label"
+)
+[ -z "$left" ]
 """
 
 
@@ -195,7 +201,7 @@ class CaseContext:
     def engine(self, *args: str) -> str:
         """The output of the engine's own command: the host's view, without the docker under test."""
         engine = self.facts.engine
-        return self.host.run_checked([engine, *args], doing=f"“{engine} {args[0]}”").stdout.strip()
+        return self.host.ask([engine, *args], str.strip, doing=f"“{engine} {args[0]}”")
 
     @property
     def files_of_root(self) -> str:
@@ -214,11 +220,24 @@ class CaseContext:
         """Create an unrelated container with the engine, and do not start it."""
         self._start_unrelated(["create"], name, options, "true")
 
-    def _start_unrelated(self, how: Sequence[str], name: str, options: Sequence[str], *command: str) -> None:
+    def leave_unrelated(self, name: str, *options: str, status: int = 0) -> None:
+        """Run an unrelated container with the engine that exits with ``status`` and is not removed."""
+        self._start_unrelated(["run", "-d", "--network=none"], name, options, "sh", "-c", f"exit {status}", wait=True)
+
+    def _start_unrelated(
+        self, how: Sequence[str], name: str, options: Sequence[str], *command: str, wait: bool = False
+    ) -> None:
         self._unrelated.append(name)
         label = f"{probe_image.LABEL}={self._owner.run}"
         with self._watch.ignoring() if self._watch else contextlib.nullcontext():
             self.engine(*how, "--name", name, "--label", label, *options, self.probe, *command)
+            if wait:
+                self.engine("wait", name)
+
+    def leave_objects(self) -> None:
+        """Leave what is there now to the next case: it is intended, for example a service that runs on."""
+        if self._watch:
+            self._watch.begin()
 
     def forget_unrelated(self, name: str) -> None:
         """Forget an unrelated container that the case has removed."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from checks.core.answers import understood
 from checks.engine.docker import shell
 from checks.engine.expect import shown
 
@@ -89,7 +90,11 @@ def argv() -> list[str]:
 
 
 def parse(text: str) -> ContainerState:
-    """Parse the script's output. Raises ValueError if it is incomplete."""
+    """Parse the script's output. Raises Unreadable if it is incomplete."""
+    return understood(_parse, text)
+
+
+def _parse(text: str) -> ContainerState:
     sections = _sections(text)
     status = dict(line.split(":\t", 1) for line in sections["status"].splitlines() if ":\t" in line)
     mounts = dict(

@@ -13,8 +13,13 @@ from checks.core import redaction
 from checks.engine.expect import Mismatch
 from checks.engine.probe_image import LABEL
 from checks.hosts.base import Host
+from checks.hosts.interactive import MAX_OUTPUT, Child, OutputLimitExceeded, Pipes
 from checks.hosts.process import Completed, Process, TimedOut
-from checks.hosts.talking import MOST, Flood, Pipes, Spawned
+
+_LABELLED = ("run", "create", "build", "network create")
+"""The subcommands that make an object, which gets the run's label."""
+_FLAGGED = ("run", "create")
+"""The subcommands that take the options of a container."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class Command:
     """A docker command line in its parts: options can be added without parsing it."""
 
     subcommand: str
+    """``run``, or words like ``network create``."""
     options: tuple[str, ...]
     operands: tuple[str, ...]
     """Everything after the options: the image and the container's command, or the build context."""
@@ -29,7 +35,7 @@ class Command:
     @property
     def words(self) -> list[str]:
         """The arguments of ``docker``, in their order."""
-        return [self.subcommand, *self.options, *self.operands]
+        return [*self.subcommand.split(), *self.options, *self.operands]
 
     def with_options(self, before: Sequence[str] = (), after: Sequence[str] = ()) -> Command:
         """The same command with more options, before or after its own."""
@@ -39,6 +45,21 @@ class Command:
 def run(image: str, *command: str, options: Sequence[str] = ()) -> Command:
     """``docker run OPTIONS IMAGE COMMAND``."""
     return Command("run", tuple(options), (image, *command))
+
+
+def create(image: str, *command: str, options: Sequence[str] = ()) -> Command:
+    """``docker create OPTIONS IMAGE COMMAND``."""
+    return Command("create", tuple(options), (image, *command))
+
+
+def start_attached(name: str) -> Command:
+    """``docker start --attach NAME``, which ends with the container."""
+    return Command("start", ("--attach",), (name,))
+
+
+def create_network(name: str, *, options: Sequence[str] = ()) -> Command:
+    """``docker network create OPTIONS NAME``."""
+    return Command("network create", tuple(options), (name,))
 
 
 def build(context: str, *, options: Sequence[str] = ()) -> Command:
@@ -61,10 +82,10 @@ class Record:
 class Docker:
     """``docker`` on a host, found by the account's own PATH.
 
-    Calling it runs a command to its end: a ``Command`` of ``run`` or ``build``, or the words of any other subcommand.
-    A ``Command`` gets a label with the run's id after its own options, so that its first words are nanoclaw's. Without
-    an ``owner`` commands run unchanged, and the caller cleans up. ``flags`` are options for every ``run``, placed
-    before its own: if both set the same limit, its own counts.
+    Calling it runs a command to its end: a ``Command``, or the words of a subcommand that makes no object. A
+    ``Command`` that makes an object gets a label with the run's id after its own options, so that its first words are
+    nanoclaw's. Without an ``owner`` commands run unchanged, and the caller cleans up. ``flags`` are options for every
+    ``run`` and ``create``, placed before its own: if both set the same limit, its own counts.
     """
 
     def __init__(
@@ -80,10 +101,10 @@ class Docker:
         """The complete command line."""
         if isinstance(first, str):
             # In a flat list, only a table of docker's options could find the place for the label.
-            assert first not in ("run", "create", "build"), f"docker {first} is written as a Command"
+            assert not {first, " ".join([first, *words[:1]])} & {*_LABELLED}, f"docker {first} is written as a Command"
             return ["docker", first, *words]
-        label = ["--label", f"{LABEL}={self._owner}"] if self._owner else []
-        flags = self.flags if first.subcommand == "run" else ()
+        label = ["--label", f"{LABEL}={self._owner}"] if self._owner and first.subcommand in _LABELLED else []
+        flags = self.flags if first.subcommand in _FLAGGED else ()
         return ["docker", *first.with_options(flags, label).words]
 
     def __call__(
@@ -129,7 +150,7 @@ class Docker:
             return [each.end() for each in started]
 
     @contextlib.contextmanager
-    def talking(self, command: Command, *, tty: bool = False, pidfile: str = "") -> Iterator[Talk]:
+    def interactive(self, command: Command, *, tty: bool = False, pidfile: str = "") -> Iterator[InteractiveSession]:
         """An interactive command, on pipes like nanoclaw's, or on a terminal.
 
         ``pidfile``: a file on the host for the client's process id.
@@ -137,12 +158,12 @@ class Docker:
         argv = self.argv(command)
         noted = ["sh", "-c", 'echo "$$" >"$0" && exec "$@"', pidfile, *argv] if pidfile else argv
         child = self._host.spawn(noted, tty=tty, timeout=20 * self._factor)
-        talk = Talk(child, argv)
+        session = InteractiveSession(child, argv)
         try:
-            yield talk
+            yield session
         finally:
-            talk.end()
-            self._record.commands.append(talk.completed())
+            session.end()
+            self._record.commands.append(session.completed())
 
 
 class Started:
@@ -173,10 +194,10 @@ class Started:
         return done
 
 
-class Talk:
+class InteractiveSession:
     """An interactive session with a container, through its docker client."""
 
-    def __init__(self, child: Spawned, argv: list[str]) -> None:
+    def __init__(self, child: Child, argv: list[str]) -> None:
         self.child = child
         self._argv = tuple(redaction.redacted_text(word) for word in argv)
         self._started = time.monotonic()
@@ -194,8 +215,8 @@ class Talk:
         """
         try:
             self.child.expect(pattern)
-        except Flood as flood:
-            raise _flooded(f"“{pattern}”") from flood
+        except OutputLimitExceeded as exceeded:
+            raise _output_limit_exceeded(f"“{pattern}”") from exceeded
         except pexpect.TIMEOUT as error:
             self._read += self.child.before or b""
             raise TimedOut(self.completed(), self.child.timeout or 0) from error
@@ -215,8 +236,8 @@ class Talk:
         """Wait for the exit and return the output that was not read before."""
         try:
             self.child.expect(pexpect.EOF)
-        except Flood as flood:
-            raise _flooded("the end of the output") from flood
+        except OutputLimitExceeded as exceeded:
+            raise _output_limit_exceeded("the end of the output") from exceeded
         except pexpect.TIMEOUT as error:
             self._read += self.child.before or b""
             raise TimedOut(self.completed(), self.child.timeout or 0) from error
@@ -248,8 +269,8 @@ class Talk:
         return Completed(self._argv, status, self._read, b"", (self._ended or time.monotonic()) - self._started)
 
 
-def _flooded(awaited: str) -> Mismatch:
-    return Mismatch(f"{awaited} within {MOST // 2**20} MB of output", "more output without it")
+def _output_limit_exceeded(awaited: str) -> Mismatch:
+    return Mismatch(f"{awaited} within {MAX_OUTPUT // 2**20} MB of output", "more output without it")
 
 
 def shell(script: str, *args: str) -> list[str]:

@@ -9,25 +9,34 @@ from collections.abc import Iterator
 from checks.core.bounded import parsed
 from checks.core.errors import HostProblem
 from checks.core.polling import poll
+from checks.core.run_directories import MARK
+from checks.engine.probe_image import LABEL
 from checks.hosts.base import Host
 
 _OURS = "nanoclaw-verify-look"
 """A word in the command lines of this module, which tells them from leaks."""
 _TIMEOUT = 5.0  # seconds, times the slowness: an engine cleans up after a container has exited
 _POLL = 0.3
+_ID = 12
+"""Characters of a container's id in reports."""
 # Files that an engine or a session keeps: the directory of build caches (emptied with the images); a directory that
-# Podman 3.0 leaves for each container until the next boot; the message bus that systemd starts on demand. And the
-# store's bind mount onto itself.
-_LASTING = re.compile(r"(?:/var)?/tmp/buildah-cache(-\d+)?|/run/user/\d+/(libpod/tmp/socket/|dbus-1).*")
+# Podman 3.0 leaves for each container until the next boot; crun's compiled seccomp filters, one for each set of
+# capabilities; the files that netavark and its DNS server keep with the networks; the message bus that systemd starts
+# on demand. And the store's bind mount onto itself.
+_LASTING = re.compile(
+    r"(?:/var)?/tmp/buildah-cache(-\d+)?|/run/user/\d+/(libpod/tmp/socket/|crun/\.cache/seccomp/|dbus-1).*"
+    r"|.*/networks/(ipam\.db|netavark\.lock|aardvark\.lock|aardvark-dns)"
+)
 _PASSING = ("sshd", "(sd-pam)", "pgrep ", "/lib/systemd/", "/usr/lib/systemd/", "/usr/bin/dbus-daemon ")
 """The first words of processes that serve the connection and the account's session."""
 _ONTO_ITSELF = "overlay"
 
 # sh reads the script from stdin, so that none of it is in a command line. Arguments: the word that marks it, the
-# engine, the engine's store. It runs after every case, mostly on emulated processors: it starts few programs, and reads
-# Podman's files, because a Podman command takes a second there.
+# engine, the engine's store, and the variable of the run's processes, or "" if every process counts. It runs after
+# every case, mostly on emulated processors: it starts few programs, and reads Podman's files, because a Podman command
+# takes a second there.
 _LIST = r"""
-engine=$2 store=$3 uid=$(id -u)
+engine=$2 store=$3 mark=$4 uid=$(id -u)
 runtime=${XDG_RUNTIME_DIR:-/run/user/$uid}
 [ -d "$runtime" ] || runtime=/tmp/podman-run-$uid # Podman's own directory if the account has no session
 pause=self
@@ -35,6 +44,10 @@ pause=self
 printf '%s\n' "$pause" "$runtime" "$store"
 echo "= processes"
 pgrep -a -u "$uid" --ns "$$" --nslist pid '' # processes of containers go with their containers
+if [ -n "$mark" ]; then
+    echo "= marked"
+    grep -lszxF -- "$mark" /proc/[0-9]*/environ
+fi
 echo "= mounts"
 [ "$pause" = self ] || cat "/proc/$pause/mountinfo" 2>/dev/null
 cat /proc/self/mountinfo
@@ -42,7 +55,8 @@ echo "= subordinate ids"
 cat /etc/subuid /etc/subgid 2>/dev/null
 echo "= files"
 find /tmp /var/tmp /dev/shm "$runtime" "$store/volumes" "$store/networks" "$HOME/.config/cni/net.d" -mindepth 1 \
-    -maxdepth 4 -path "$runtime/systemd" -prune -o -user "$uid" -print ! -path "$runtime/*" -prune 2>/dev/null
+    -maxdepth 4 -path "$runtime/systemd" -prune -o -user "$uid" -print0 ! -path "$runtime/*" -prune 2>/dev/null |
+    tr '\n\0' '?\n' # a line for each, whatever its name
 if [ "$engine" = docker ]; then
     echo "= listed"
     docker ps -a --no-trunc --format 'container {{.ID}} {{.Names}}' # the reference: it owns its volumes and networks
@@ -58,7 +72,8 @@ fi
 class LeakDetector:
     """Detects objects on an account that were not there before.
 
-    With ``exclusive`` use of the machine, every new object is a leak; else only objects with the run's id. Files whose
+    With ``exclusive`` use of the machine, every new object is a leak. Otherwise only objects with the run's id are: in
+    the name or command line, in the environment of a process, or in the label of a container. Files whose
     path begins with ``ignored_prefix`` are ignored. ``factor`` multiplies timeouts (``--timeout-factor``).
     """
 
@@ -71,6 +86,8 @@ class LeakDetector:
         self._ignored_prefix = ignored_prefix
         self._timeout = _TIMEOUT * account.slowness * factor
         self._before = frozenset[str]()
+        self._labelled: dict[str, bool] = {}
+        """The containers without the run's id in their names, and whether they have its label."""
 
     def begin(self) -> None:
         """Take the present objects as the baseline."""
@@ -99,14 +116,37 @@ class LeakDetector:
 
     def _list(self) -> frozenset[str]:
         facts = self._account.facts()
-        argv = ["sh", "-s", _OURS, facts.engine, facts.graph_root]
-        output = self._account.run_checked(argv, stdin=_LIST.encode(), doing="listing processes and files").stdout
+        mark = "" if self._exclusive else f"{MARK}={self._run}"
+        argv = ["sh", "-s", _OURS, facts.engine, facts.graph_root, mark]
+        seen, of_this_run = self._account.ask(
+            argv, self._found, stdin=_LIST.encode(), doing="listing processes and files"
+        )
+        if self._ignored_prefix:
+            seen = [line for line in seen if not line.startswith(f"file {self._ignored_prefix}")]
+        return frozenset(seen if self._exclusive else self._of_this_run(seen, of_this_run))
+
+    def _found(self, output: str) -> tuple[list[str], set[str]]:
+        """The objects in the output of ``_LIST``, and the ids of the processes with the run's variable."""
         if _OURS not in output:  # it must list at least itself
             raise HostProblem(f"The processes of {self._account.name} can't be listed.", "Is pgrep (procps) installed?")
-        seen = found(output)
-        if self._ignored_prefix:
-            seen = (line for line in seen if not line.startswith(f"file {self._ignored_prefix}"))
-        return frozenset(line for line in seen if self._exclusive or self._run in line)
+        return list(found(output)), marked(output)
+
+    def _of_this_run(self, seen: list[str], marked_pids: set[str]) -> Iterator[str]:
+        unnamed = [line for line in seen if self._run not in line]
+        containers = {line.split()[1][:_ID] for line in unnamed if line.startswith("container ")}
+        if new := containers - self._labelled.keys():  # ask only about new ones: asking the engine is slow
+            argv = [self._account.facts().engine, "ps", "-aq", "--no-trunc", "--filter", f"label={LABEL}={self._run}"]
+            listed = self._account.ask(argv, str.split, doing="listing the run's containers")
+            labelled = {each[:_ID] for each in listed}
+            self._labelled |= {each: each in labelled for each in new}
+        for line in seen:
+            match line.split()[:2]:
+                case _ if self._run in line:
+                    yield line
+                case "process", pid if pid in marked_pids:
+                    yield line
+                case "container", container if self._labelled.get(container[:_ID]):
+                    yield line
 
 
 def found(output: str) -> Iterator[str]:
@@ -130,8 +170,14 @@ def found(output: str) -> Iterator[str]:
                     yield line
                 case "containers" if line:
                     yield from (
-                        f"container {each['id'][:12]} {' '.join(each.get('names') or ())}" for each in parsed(line)
+                        f"container {each['id'][:_ID]} {' '.join(each.get('names') or ())}" for each in parsed(line)
                     )
+
+
+def marked(output: str) -> set[str]:
+    """The ids of the processes with the run's variable in the output of ``_LIST``."""
+    _, _, rest = output.partition("\n= marked\n")
+    return set(re.findall(r"^/proc/(\d+)/environ$", rest.partition("\n= mounts\n")[0], flags=re.MULTILINE))
 
 
 def _file(path: str) -> str:

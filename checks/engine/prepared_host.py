@@ -25,7 +25,7 @@ from checks.hosts.recipe import other_version
 from checks.hosts.ssh import SshHost
 
 PROFILES = ("recommended", "stock")
-AS_IT_IS = "as-it-is"
+AS_IS = "as-is"
 """The profile of a host that the project does not configure."""
 
 _DROP_IN = ROOT / "examples" / "containers.conf.d" / "50-nanoclaw.conf"
@@ -82,7 +82,7 @@ def prepared(
         if not reason:
             taken = contextlib.ExitStack()
             try:
-                ready = taken.enter_context(_as_it_is(local, profile, run, progress, echo=echo))
+                ready = taken.enter_context(_as_is(local, profile, run, progress, echo=echo))
             except HostProblem as problem:
                 if spec == "local":
                     raise
@@ -96,7 +96,7 @@ def prepared(
     if spec.startswith("ssh://"):
         with (
             contextlib.closing(SshHost.parse(spec, sockets=run.sockets)) as host,
-            _as_it_is(host, profile, run, progress, echo=echo) as ready,
+            _as_is(host, profile, run, progress, echo=echo) as ready,
         ):
             yield ready
         return
@@ -106,7 +106,7 @@ def prepared(
 
 
 @contextlib.contextmanager
-def _as_it_is(
+def _as_is(
     host: Host, profile: str | None, run: Run, progress: Progress, *, echo: Echo | None
 ) -> Iterator[PreparedHost]:
     if profile:
@@ -123,7 +123,7 @@ def _as_it_is(
         with progress.step("Making the probe image"):
             probe_image.make([host], run.id)
         host.echo = echo
-        yield PreparedHost(host, AS_IT_IS, RunScope(run.id, run.id), run)
+        yield PreparedHost(host, AS_IS, RunScope(run.id, run.id), run)
     finally:
         host.echo = None
         if not run.kept:
@@ -160,7 +160,7 @@ def _pinned(
 def _configure(account: Host) -> None:
     facts = account.facts()
     # Podman reads drop-ins from 4.0 on; older versions read only containers.conf.
-    before_drop_ins = int(facts.version.split(".")[0]) < 4
+    before_drop_ins = facts.version.startswith(("1.", "2.", "3."))
     name = "containers.conf" if before_drop_ins else f"containers.conf.d/{_DROP_IN.name}"
     account.put(f"{facts.home}/{_SETTINGS}/{name}", _DROP_IN.read_bytes())
 

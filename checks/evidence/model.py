@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -44,7 +44,7 @@ class Host(Part):
     """The host of a run: its name, the profile it had, and its facts."""
 
     name: Text
-    profile: Literal["recommended", "stock", "as-it-is"]
+    profile: Literal["recommended", "stock", "as-is"]
     kernel: Text
     distribution: str
     uid: Count
@@ -88,10 +88,11 @@ class Run(Part, kw_only=True):
     @property
     def filename(self) -> str:
         """The file's path below the directory of its kind."""
-        return f"{_stem(self.name)}.json"
+        return f"{stem(self.name)}.json"
 
 
-def _stem(host: str) -> str:
+def stem(host: str) -> str:
+    """The host's part of a file name."""
     return host.replace("/", "_")
 
 
@@ -150,14 +151,14 @@ class Verification(Run, kw_only=True):
     @property
     def filename(self) -> str:
         """The file's name."""
-        return f"{_stem(self.name)}-{self.profile}.json"
+        return f"{stem(self.name)}-{self.profile}.json"
 
     def case(self, id_: str) -> Case | None:
         """The case with that id, if it ran."""
         return next((case for case in self.cases if case.id == id_), None)
 
 
-# invoke sabotage: evidence/trust/HOST.json
+# invoke sabotage: evidence/mutation/HOST.json
 
 
 class MutationResult(Part):
@@ -176,256 +177,10 @@ class MutationResult(Part):
 class MutationRun(Run, kw_only=True):
     """One run of `invoke sabotage`."""
 
-    directory = "trust"
+    directory = "mutation"
     command = "invoke sabotage"
     seconds: Seconds
     results: list[MutationResult]
-
-
-# invoke harden: evidence/hardening/HOST-KIND.json
-
-Enforcement = Literal["enforced", "accepted, not enforced", "inconclusive", "could not be tried"]
-
-
-class AttackTrial(Part):
-    """One attempt of an attack."""
-
-    outcome: Literal["succeeded", "refused", "could not be tried"]
-    output: str
-
-
-class Attack(Part, rename={"with_": "with"}):
-    """An attack without the flag and with it."""
-
-    id: Text
-    enforcement: Enforcement
-    without: AttackTrial
-    with_: AttackTrial
-
-
-class Smoke(Part):
-    """One agent that was asked for an answer."""
-
-    options: list[str]
-    passed: bool
-    seconds: Seconds
-    workaround: str = ""
-    failure: str = ""
-    missing: Annotated[Mapping[str, str], Meta(description="By flag: what the container lacked of it")] = msgspec.field(
-        default_factory=dict
-    )
-
-
-class BrowserStart(Part):
-    """One start of Chromium."""
-
-    options: list[str]
-    arguments: Annotated[list[str], Meta(description="Chromium's own options")]
-    rendered: bool
-    seconds: Seconds
-    workaround: str = ""
-    sandbox: str = ""
-    layers: str = ""
-    failure: str = ""
-
-
-class FlagRow(Part):
-    """One flag: whether an agent runs with it, and whether it is enforced."""
-
-    id: Text
-    flag: Text
-    options: list[str]
-    verdict: Literal["compatible", "compatible with a work-around", "dropped", "not judged", "documented, not enabled"]
-    enforcement: Enforcement
-    ok: bool
-    workarounds: Annotated[list[str], Meta(description="The ids of those that were needed")]
-    attacks: list[Attack]
-    agent: list[Smoke]
-    unenforced: Annotated[str, Meta(description="What the container lacked of the flag")] = ""
-    error: Annotated[str, Meta(description="Why no container started with the flag")] = ""
-    without: Annotated[Smoke | None, Meta(description="An agent without any flag")] = None
-
-
-class CombinedCase(Part):
-    """One case of the verification with all flags."""
-
-    id: str
-    label: str
-    outcome: Outcome
-    seconds: Seconds
-    reason: str = ""
-    got: str = ""
-    known: Annotated[str, Meta(description="Why it fails there, with flags or without")] = ""
-
-
-class CombinedFlags(Part):
-    """All flags together."""
-
-    options: list[str]
-    ok: bool
-    flags: Annotated[list[FlagRow], Meta(min_length=1)]
-    agent: Smoke
-    browser: Annotated[list[BrowserStart], Meta(min_length=1)]
-    cases: list[CombinedCase]
-
-
-class BrowserRow(Part):
-    """Chromium under some flags."""
-
-    what: Text
-    options: list[str]
-    needed: Annotated[bool, Meta(description="Whether it has to work, with its sandbox on")]
-    ok: bool
-    starts: Annotated[list[BrowserStart], Meta(min_length=1)]
-
-
-class FlagCombination(Part):
-    """Some flags together."""
-
-    flags: list[str]
-    ok: bool
-    agent: Smoke
-    browser: BrowserStart
-
-
-class HardeningRun(Run, kw_only=True, tag_field="kind"):
-    """Base of the kinds of `invoke harden`."""
-
-    directory = "hardening"
-    command = "invoke harden"
-    seconds: Count
-    agent: Text
-
-    @property
-    def kind(self) -> str:
-        """``each``, ``all``, ``browser`` or ``lattice``."""
-        return str(self.__struct_config__.tag)
-
-    @property
-    def filename(self) -> str:
-        """The file's name."""
-        return f"{_stem(self.name)}-{self.kind}.json"
-
-
-class EachFlag(HardeningRun, kw_only=True, tag="each"):
-    """One run of `invoke harden --each`."""
-
-    found: Annotated[list[FlagRow], Meta(min_length=1)]
-
-
-class AllFlags(HardeningRun, kw_only=True, tag="all"):
-    """One run of `invoke harden --all`."""
-
-    found: CombinedFlags
-
-
-class BrowserRun(HardeningRun, kw_only=True, tag="browser"):
-    """One run of `invoke harden --browser`."""
-
-    found: Annotated[list[BrowserRow], Meta(min_length=1)]
-
-
-class CombinationRun(HardeningRun, kw_only=True, tag="lattice"):
-    """One run of `invoke harden --lattice`."""
-
-    found: Annotated[list[FlagCombination], Meta(min_length=1)]
-
-
-# invoke inject --check: evidence/injection/check/HOST.json
-
-
-class InjectionFinding(Part):
-    """One check of the installed configuration."""
-
-    what: Text
-    held: bool
-    seen: str
-
-
-class InjectionCheck(Run, kw_only=True):
-    """One run of `invoke inject --check`."""
-
-    directory = "injection/check"
-    command = "invoke inject --check"
-    agent: str
-    findings: Annotated[list[InjectionFinding], Meta(min_length=1)]
-    missing: Annotated[Mapping[str, str], Meta(description="Limits that the host can't set, and why")]
-
-
-# invoke parallel: evidence/parallel/HOST.json
-
-
-class Container(Part):
-    """What one container used. A value is missing if the kernel does not count it."""
-
-    kernel_peaks: Annotated[
-        list[Literal["memory", "tasks"]], Meta(description="The peaks that the kernel recorded; the others are sampled")
-    ] = msgspec.field(default_factory=list)
-    memory: Annotated[Bytes | None, Meta(description="Peak, page cache included")] = None
-    unreclaimable: Annotated[Bytes | None, Meta(description="Peak of process memory and tmpfs, sampled")] = None
-    tasks: Annotated[Count | None, Meta(description="Peak number of processes and threads")] = None
-
-
-class Browser(Part):
-    """One page rendered by Chromium in an agent's container."""
-
-    rendered: bool
-    seconds: Seconds
-    container: Container
-    failure: str = ""
-
-
-class HostLoad(Part):
-    """The memory of the host during a step."""
-
-    samples: Annotated[int, Meta(ge=1, description="Number of samples")]
-    total: Bytes
-    swap: Bytes
-    available: Annotated[Bytes, Meta(description="MemAvailable before the step")]
-    min_available: Bytes
-    swap_used: Annotated[Bytes, Meta(description="Peak")]
-    oom_kills: Annotated[int, Meta(ge=0, description="Processes that the kernel killed for lack of memory")]
-    containers_memory: Annotated[
-        Bytes | None, Meta(description="Peak of all containers together, page cache included")
-    ] = None
-    containers_unreclaimable: Annotated[
-        Bytes | None, Meta(description="Peak of their process memory and tmpfs together")
-    ] = None
-
-
-class Turn(Part):
-    """One question to one agent of a step."""
-
-    seconds: Seconds
-    container: Container
-    failure: str = ""
-
-
-class CapacityStep(Part):
-    """Some number of agents at once."""
-
-    agents: Positive
-    answered: Count
-    fits: bool
-    timeout: Annotated[int, Meta(ge=1, description="Seconds that each agent had to answer")]
-    seconds: Annotated[float, Meta(ge=0, description="Seconds to the last answer")]
-    host: HostLoad
-    turns: list[Turn]
-    host_error: Annotated[str, Meta(description="Why the host stopped responding")] = ""
-
-
-class Capacity(Run, kw_only=True):
-    """One run of `invoke parallel`."""
-
-    directory = "parallel"
-    command = "invoke parallel"
-    seconds: Count
-    agent: Text
-    slowness: Annotated[float, Meta(ge=1, description="More than 1 on an emulated host")]
-    flags: Annotated[list[str], Meta(description="The options that every container had")]
-    max_agents: Annotated[int, Meta(ge=1, description="The number of agents asked for")]
-    browser: Browser
-    steps: Annotated[list[CapacityStep], Meta(min_length=1)]
 
 
 # invoke reproduce: evidence/reproductions/HOST/ENTRY.json
@@ -451,7 +206,7 @@ class Reproduction(Part, kw_only=True):
     podman: Annotated[str, Meta(pattern=r"^\d+\.\d+")]
     distribution: Text
     kernel: Text
-    when: Time
+    finished: Time
     seconds: Seconds
     commands: Annotated[
         Mapping[Literal["break", "setup", "symptom", "fix"], list[str]],
@@ -471,16 +226,9 @@ class Reproduction(Part, kw_only=True):
     @property
     def filename(self) -> str:
         """The file's path below the directory of its kind."""
-        return f"{_stem(self.host)}/{self.entry}.json"
+        return f"{stem(self.host)}/{self.entry}.json"
 
     @property
     def name(self) -> str:
         """The host's name."""
         return self.host
-
-
-KINDS: tuple[Any, ...] = (
-    Verification, MutationRun, EachFlag, AllFlags, BrowserRun, CombinationRun, InjectionCheck,
-    Capacity, Reproduction,
-)  # fmt: skip
-"""Every kind of evidence file."""

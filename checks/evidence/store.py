@@ -14,14 +14,23 @@ import msgspec
 
 from checks.core import bounded, files, version
 from checks.core.errors import WrongUsage
+from checks.core.owned_paths import opened_directory
 from checks.core.paths import EVIDENCE
 from checks.engine.prepared_host import profiles
 from checks.evidence import model
-from checks.evidence.model import Reproduction, Run, Verification
+from checks.evidence.capacity_model import Capacity
+from checks.evidence.hardening_model import AllFlags, BrowserRun, CombinationRun, EachFlag, InjectionCheck
+from checks.evidence.model import MutationRun, Reproduction, Run, Verification
 from checks.hosts import recipe
 from checks.hosts.base import Facts
 
 T = TypeVar("T", bound=Run | Reproduction)
+
+KINDS: tuple[Any, ...] = (
+    Verification, MutationRun, EachFlag, AllFlags, BrowserRun, CombinationRun, InjectionCheck,
+    Capacity, Reproduction,
+)  # fmt: skip
+"""Every kind of evidence file."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +72,8 @@ def write(path: Path, record: Run | Reproduction, *, private: bool = False) -> P
 def save(record: Run | Reproduction, directory: Path | None = None) -> Path:
     """Write a record below a directory, by default that of committed evidence, under its own name; the path."""
     path = (directory or EVIDENCE / record.directory) / record.filename
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return write(path, record)
+    with opened_directory(path.parent, make=True):
+        return write(path, record)
 
 
 def load(path: Path, kind: type[T]) -> T:
@@ -127,7 +136,7 @@ def join(parts: Sequence[Path], path: Path) -> Verification:
 
 def schema() -> dict[str, Any]:
     """The JSON schema of all kinds of evidence files."""
-    references, definitions = msgspec.json.schema_components(model.KINDS, ref_template="#/$defs/{name}")
+    references, definitions = msgspec.json.schema_components(KINDS, ref_template="#/$defs/{name}")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Evidence of nanoclaw-podman-verify",

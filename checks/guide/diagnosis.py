@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from checks.guide.catalogue import Entry
 from checks.guide.explain import find_entries
@@ -295,6 +296,21 @@ def _proxy_on_loopback(host: HostSnapshot) -> str:
     return f"{', '.join(names)} is set to a loopback address" if names and inherited else ""
 
 
+@check(
+    "the-credential-gateway-is-not-reached",
+    "gateway=127.0.0.1:10255",
+    f'gateway=127.0.0.1:10255\n{_CONF}=[containers]\n{_CONF}=userns = "keep-id"\n{_CONF}=[network]\n'
+    f'{_CONF}=pasta_options = ["-T", "8080"]',
+)
+def _gateway_on_loopback(host: HostSnapshot) -> str:
+    options = host.setting("network", "pasta_options")
+    words = [str(each) for each in options] if isinstance(options, list) else []
+    opened = any(word in ("-T", "--tcp-ns") and "10255" in value for word, value in pairwise(words))
+    if not host.first("gateway") or opened or "--map-host-loopback" in words or _selects_slirp4netns(host):
+        return ""
+    return f"the credential gateway listens on {host.first('gateway')} alone, where no container reaches it"
+
+
 # Agents are slow, or leave something behind.
 
 
@@ -311,7 +327,7 @@ def _container_without_client(host: HostSnapshot) -> str:
 
 @check("npm-ci-fails", "node_version=v18.19.0")
 def _node_too_old(host: HostSnapshot) -> str:
-    found = re.match(r"v(\d+)\.", host.first("node_version"))
+    found = re.match(r"v(\d{1,9})\.", host.first("node_version"))
     return f"Node.js is {host.first('node_version')}" if found and int(found[1]) < 20 else ""
 
 

@@ -16,7 +16,7 @@ from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_directory
 from checks.core.progress import Progress
-from checks.core.selection import matches
+from checks.core.selection import matches, selection
 from checks.core.terminal import say
 from checks.engine import probe_image
 from checks.engine.prepared_host import PreparedHost, prepared, profiles
@@ -70,6 +70,9 @@ def _reproduce(options: ReproduceOptions, progress: Progress) -> Exit:
         return Exit.OK
     require_directory("--evidence", options.evidence)
     directory = Path(options.evidence or records.DIRECTORY).absolute()
+    if options.only:
+        possible = sum(1 for each in entries.values() if each.reproduce)
+        progress.say(selection([entry.id for entry, _ in chosen], possible, kind="entries"))
     failed, unusable = 0, 0
     with Guests(entries, progress) as guests:
         for number, (entry, plan) in enumerate(chosen, 1):
@@ -201,7 +204,7 @@ class Attempt:
         values = {
             "version": model.VERSION, "project": store.project(), "entry": self._entry.id, "host": ready.host.name,
             "profile": ready.profile, "podman": facts.version, "distribution": facts.distribution,
-            "kernel": facts.kernel, "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "kernel": facts.kernel, "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - started, 1), "commands": records.commands_of(self._entry),
             "baseline": baseline, "broken": broken, "fixed": fixed, "error_line": _error_line(plan, broken.output),
             "snapshot": taken.values, "snapshot_taken_at": round(taken.taken_at, 1), "diagnoses": diagnoses,

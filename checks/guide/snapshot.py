@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from checks.core.bounded import parsed_toml
 from checks.core.errors import HostProblem
 from checks.core.paths import FIXTURES
 from checks.hosts.base import Host
@@ -85,8 +85,8 @@ class HostSnapshot:
             if "/containers.conf.d/" in path and (0, 0) < self.version < (4, 0):
                 continue
             try:
-                read.append((path, tomllib.loads(self.text(f"conf:{path}"))))
-            except (tomllib.TOMLDecodeError, RecursionError):
+                read.append((path, parsed_toml(self.text(f"conf:{path}"))))
+            except ValueError:
                 continue
         return read
 

@@ -17,8 +17,8 @@ from checks.engine.expect import shown
 from checks.engine.flags import HELPERS, Attack, User
 from checks.hosts.process import Completed, TimedOut
 
-_READING = re.compile(r"^==reading (\d+)\n(.*?)\n==end\n", re.MULTILINE | re.DOTALL)
-_ATTEMPT = re.compile(r"^==attack (\S+)\n(.*?)\n==status (\d+)\n", re.MULTILINE | re.DOTALL)
+_READING = re.compile(r"^==reading (\d{1,9})\n(.*?)\n==end\n", re.MULTILINE | re.DOTALL)
+_ATTEMPT = re.compile(r"^==attack (\S+)\n(.*?)\n==status (\d{1,9})\n", re.MULTILINE | re.DOTALL)
 
 
 class AttackOutcome(StrEnum):

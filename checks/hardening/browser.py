@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from checks.core.answers import Unreadable, understood
 from checks.core.bounded import parsed
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run
 from checks.engine.expect import shown
 from checks.engine.flags import Flag, Hardening, Subject
+from checks.evidence.hardening_model import BrowserRow, BrowserStart
 from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw import contract
 
@@ -21,44 +24,14 @@ _PROGRAM = Path(__file__).with_suffix(".mjs")
 _TIMEOUT = 100.0  # seconds on ordinary hardware, where a start takes two or three
 
 
-@dataclass(frozen=True)
-class BrowserResult:
-    """One start of Chromium."""
-
-    options: tuple[str, ...]
-    """The flags that the container had."""
-    arguments: tuple[str, ...]
-    """The browser's own options."""
-    rendered: bool
-    """Whether the printed text is the one that the page's script made."""
-    sandbox: str
-    """``on``, ``off`` or the part of it that is on; empty if no page was rendered."""
-    layers: str
-    """The namespaces and filters of its processes, which show that."""
-    failure: str
-    """Why no page was rendered, as Chromium reported it if it did."""
-    seconds: float
-
-    @property
-    def works(self) -> bool:
-        """Whether it renders, with its sandbox on unless its arguments turn it off."""
-        return self.rendered and (self.sandbox == "on") is (NO_SANDBOX not in self.arguments)
-
-    def as_json(self) -> dict[str, Any]:
-        """The form that evidence stores."""
-        optional = {"sandbox": self.sandbox, "layers": self.layers, "failure": self.failure}
-        return {
-            "options": list(self.options),
-            "arguments": list(self.arguments),
-            "rendered": self.rendered,
-            **{key: value for key, value in optional.items() if value},
-            "seconds": round(self.seconds, 1),
-        }
+def works(start: BrowserStart) -> bool:
+    """Whether Chromium rendered, with its sandbox on unless its arguments turn it off."""
+    return start.rendered and (start.sandbox == "on") is (NO_SANDBOX not in start.arguments)
 
 
 def browse(
     ctx: CaseContext, image: str, options: Sequence[str], starts: Sequence[Sequence[str]] = ((),)
-) -> list[BrowserResult]:
+) -> list[BrowserStart]:
     """Start Chromium in a container of the agent's image, run as nanoclaw runs it, with these options of docker run.
 
     Once for each of ``starts``, which are Chromium's own options.
@@ -79,22 +52,35 @@ def browse(
     return [parse(done, line, token, options, start) for line, start in zip(lines, starts, strict=False)]
 
 
-def parse(done: Completed, line: str, token: str, options: Sequence[str], arguments: Sequence[str]) -> BrowserResult:
+def parse(done: Completed, line: str, token: str, options: Sequence[str], arguments: Sequence[str]) -> BrowserStart:
     """Read the line that the program in the container printed of one start; it is empty if there is none."""
     try:
-        report: Mapping[str, Any] = parsed(line)
-    except ValueError:
-        report = {}
+        return understood(lambda answer: _result(answer, token, options, arguments), line)
+    except Unreadable as odd:
+        ended = f"the container ended with status {done.returncode}: {shown(done.stderr.strip())}"
+        failure = f"the container printed an invalid report: {odd}" if line else ended
+        return BrowserStart(
+            options=list(options), arguments=list(arguments), rendered=False, failure=failure,
+            seconds=round(done.seconds, 1),
+        )  # fmt: skip
 
-    def made(*, rendered: bool = False, sandbox: str = "", layers: str = "", failure: str = "") -> BrowserResult:
-        seconds = float(report.get("seconds", done.seconds))
-        return BrowserResult(tuple(options), tuple(arguments), rendered, sandbox, layers, failure, seconds)
 
-    if not report:
-        return made(failure=f"the container ended with status {done.returncode}: {shown(done.stderr.strip())}")
+def _result(line: str, token: str, options: Sequence[str], arguments: Sequence[str]) -> BrowserStart:
+    """For ``understood``."""
+    report: Mapping[str, Any] = parsed(line)
+    seconds = float(report["seconds"])
+    if not math.isfinite(seconds):
+        raise ValueError("the time is not a number")
+
+    def made(*, rendered: bool = False, sandbox: str = "", layers: str = "", failure: str = "") -> BrowserStart:
+        return BrowserStart(
+            options=list(options), arguments=list(arguments), rendered=rendered, sandbox=sandbox, layers=layers,
+            failure=failure, seconds=round(seconds, 1),
+        )  # fmt: skip
+
     error = _error_line(str(report.get("stderr", "")))
     if report["timed_out"]:
-        return made(failure=f"no page within {report['seconds']:.0f} s: {error}")
+        return made(failure=f"no page within {seconds:.0f} s: {error}")
     if report["status"] != 0:
         return made(failure=f"Chromium ended with status {report['status']}: {error}")
     if report["text"] != token:
@@ -150,12 +136,12 @@ SET_UNFILTERED = "the set without SYS_CHROOT and without a seccomp filter"
 
 
 @dataclass(frozen=True)
-class BrowserWay:
+class BrowserSetup:
     """A set of flags to start Chromium under."""
 
-    what: str
+    name: str
     options: tuple[str, ...]
-    needed: bool
+    required: bool
     """Whether Chromium must work under it, with its sandbox on, for the flags to be recommended."""
 
 
@@ -163,45 +149,43 @@ class BrowserWay:
 class BrowserResults:
     """Chromium under some flags: first as it is, then without its sandbox if that was tried."""
 
-    way: BrowserWay
-    starts: tuple[BrowserResult, ...]
+    setup: BrowserSetup
+    starts: tuple[BrowserStart, ...]
 
     @property
     def ok(self) -> bool:
         """Whether it works if it must."""
-        return not self.way.needed or self.starts[0].works
+        return not self.setup.required or works(self.starts[0])
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def row(self) -> BrowserRow:
         """The form that evidence stores."""
-        return {
-            "what": self.way.what,
-            "options": list(self.way.options),
-            "needed": self.way.needed,
-            "ok": self.ok,
-            "starts": [start.as_json() for start in self.starts],
-        }
+        setup = self.setup
+        return BrowserRow(
+            name=setup.name, options=list(setup.options), required=setup.required, ok=self.ok, starts=list(self.starts)
+        )
 
 
-def ways_of(hardening: Hardening, flags: Sequence[Flag]) -> list[BrowserWay]:
+def browser_setups(hardening: Hardening, flags: Sequence[Flag]) -> list[BrowserSetup]:
     """No flags, each alone, each with its work-arounds, and the recommended set.
 
     Then the set without what it has for Chromium alone, and that without the filter of system calls. These two show
     what breaks Chromium.
     """
-    found = [BrowserWay(BARE, (), True)]
+    found = [BrowserSetup(BARE, (), True)]
     for flag in flags:
         alone = tuple(hardening.options(flag))
         repaired = tuple(hardening.hardened([*(hardening.flag(each) for each in flag.needs), flag]))
-        found.append(BrowserWay(flag.text, alone, alone == repaired and flag.recommended))
+        found.append(BrowserSetup(flag.text, alone, alone == repaired and flag.recommended))
         if repaired != alone:
-            found.append(BrowserWay(f"{flag.text}, with its work-arounds", repaired, True))
+            found.append(BrowserSetup(f"{flag.text}, with its work-arounds", repaired, True))
     bare = tuple(_without_browser_workarounds(hardening))
     weaker = [word for flag in hardening.flags if not flag.recommended for word in flag.options]
     return [
         *found,
-        BrowserWay(SET, tuple(hardening.recommended()), True),
-        BrowserWay(SET_WITHOUT, bare, False),
-        BrowserWay(SET_UNFILTERED, (*bare, *weaker), False),
+        BrowserSetup(SET, tuple(hardening.recommended()), True),
+        BrowserSetup(SET_WITHOUT, bare, False),
+        BrowserSetup(SET_UNFILTERED, (*bare, *weaker), False),
     ]
 
 
@@ -210,7 +194,7 @@ def _without_browser_workarounds(hardening: Hardening) -> list[str]:
     return [word for word in hardening.recommended() if not any(word in words for words in extra)]
 
 
-def in_words(start: BrowserResult) -> str:
+def in_words(start: BrowserStart) -> str:
     """One start of Chromium, in a line."""
     how = "Chromium with --no-sandbox" if NO_SANDBOX in start.arguments else "Chromium"
     return f"{how} renders, sandbox {start.sandbox}" if start.rendered else f"{how} fails: {start.failure}"

@@ -17,7 +17,7 @@ from checks.engine import flags
 from checks.engine.expect import Mismatch
 from checks.engine.flags import Flag
 from checks.evidence import store
-from checks.evidence.model import HardeningRun
+from checks.evidence.hardening_model import HardeningRun
 from checks.evidence.store import Provenance
 from checks.hardening import experiments, report
 from checks.hardening.session import HardeningSession
@@ -43,10 +43,10 @@ class HardenOptions(HardenHostOptions):
     each: Annotated[bool, "try every flag alone: the agent's answer, the attacks, the workarounds"] = False
     all: Annotated[bool, "try the recommended set: the agent, the attacks, the browser and the cases"] = False
     browser: Annotated[bool, "start Chromium with and without its sandbox: no flag, each flag, all flags"] = False
-    lattice: Annotated[
+    combinations: Annotated[
         bool, "find the smallest failing sets: single flags, pairs, all but one, all (an hour under emulation)"
     ] = False
-    lose: Annotated[bool, "remove one flag at a time, and expect that exactly its check fails"] = False
+    remove: Annotated[bool, "remove one flag at a time, and expect that exactly its check fails"] = False
     flag: Annotated[
         Sequence[str], "try only this flag (its id in fixtures/hardening/flags); not with --all; repeatable"
     ] = ()
@@ -97,7 +97,7 @@ class _Run:
         asked = self._options
         host = self._session.prepared.host
         try:
-            self._session.prepare(agent=not asked.lose)
+            self._session.prepare(agent=not asked.remove)
         except (Mismatch, TimedOut) as failure:
             raise HostProblem(f"On {host.name} no agent can be started, even without flags: {failure}.") from failure
         facts = host.facts()
@@ -106,16 +106,16 @@ class _Run:
             f"{facts.kernel}, Podman {facts.version} ({facts.runtime}), cgroups {facts.cgroups}\n"
             f"Agent: {self._session.handle.agent.name}"
         )
-        if asked.lose:
-            return self._lose()
-        both = not (asked.each or asked.all or asked.browser or asked.lattice)
+        if asked.remove:
+            return self._remove()
+        both = not (asked.each or asked.all or asked.browser or asked.combinations)
         good = []
         if asked.each or both:
             good.append(self._do("each", self._each))
         if asked.browser:
             good.append(self._do("browser", self._browser))
-        if asked.lattice:
-            good.append(self._do("lattice", self._lattice))
+        if asked.combinations:
+            good.append(self._do("combinations", self._combinations))
         if asked.all or both:
             good.append(self._do("all", self._all))
         return Exit.OK if all(good) else Exit.CASE_FAILED
@@ -124,7 +124,7 @@ class _Run:
         began = time.monotonic()
         prepared = self._session.prepared
         provenance = Provenance(prepared.host.name, prepared.profile, prepared.host.facts())
-        text, found, good = work()
+        text, results, good = work()
         seconds = time.monotonic() - began
         self._console.print(f"\n{text}\n\n({seconds:.0f} s)")
         if self._options.evidence:
@@ -132,7 +132,7 @@ class _Run:
                 "kind": kind,
                 "seconds": round(seconds),
                 "agent": self._session.handle.agent_description,
-                "found": found,
+                "results": results,
             }
             record = store.build(HardeningRun, {**provenance.values(), **values})
             path = store.save(record, Path(self._options.evidence))
@@ -141,7 +141,7 @@ class _Run:
 
     def _each(self) -> tuple[str, Any, bool]:
         found = experiments.run_individually(self._session, self._chosen)
-        return report.flags_alone(found), [each.as_json() for each in found], all(each.ok for each in found)
+        return report.flags_alone(found), [each.row for each in found], all(each.ok for each in found)
 
     def _all(self) -> tuple[str, Any, bool]:
         wanted = verify.VerifyOptions(
@@ -152,18 +152,18 @@ class _Run:
             hardened=True,
         )
         found = experiments.run_combined(self._session, wanted, self._console)
-        return report.combined(found), found.as_json(), found.ok
+        return report.combined(found), found.row, found.ok
 
     def _browser(self) -> tuple[str, Any, bool]:
         found = experiments.browse_all(self._session, self._chosen)
-        return report.browsers(found), [each.as_json() for each in found], all(each.ok for each in found)
+        return report.browsers(found), [each.row for each in found], all(each.ok for each in found)
 
-    def _lattice(self) -> tuple[str, Any, bool]:
+    def _combinations(self) -> tuple[str, Any, bool]:
         recommended = [flag for flag in self._chosen if flag.recommended]
         found = experiments.run_combinations(self._session, recommended)
-        return report.combinations(found), [each.as_json() for each in found], all(each.ok for each in found)
+        return report.combinations(found), [each.row for each in found], all(each.ok for each in found)
 
-    def _lose(self) -> Exit:
+    def _remove(self) -> Exit:
         found = experiments.run_without_each(self._session, self._chosen)
         self._console.print(f"\n{report.removed_flags(found)}")
         return Exit.OK if all(each.detected for each in found) else Exit.CASE_FAILED

@@ -12,10 +12,11 @@ from checks.core.paths import FIXTURES
 from checks.core.progress import Console
 from checks.engine.docker import shell
 from checks.engine.flags import Flag, Hardening, Subject, Workaround
-from checks.hardening.browser import NO_SANDBOX, BrowserResults, BrowserWay, in_words, ways_of
+from checks.evidence.hardening_model import Smoke
+from checks.hardening.browser import NO_SANDBOX, BrowserResults, BrowserSetup, browser_setups, in_words
 from checks.hardening.enforcement import Plan
 from checks.hardening.results import CombinedResult, FlagCombination, FlagResult, RemovedFlagResult, removal_reason
-from checks.hardening.session import HardeningSession, Smoke
+from checks.hardening.session import HardeningSession
 from checks.hosts.base import Host
 from checks.hosts.prefixed import PrefixedHost
 from checks.runner import verify
@@ -53,7 +54,7 @@ def attack_individually(session: HardeningSession, flags: Sequence[Flag]) -> lis
     for flag in flags:
         options = session.hardening.options(flag)
         result = FlagResult(flag, tuple(options), plan.comparisons(flag, options, containers))
-        result.missing, result.error = plan.unenforced(flag, options, containers)
+        result.unenforced_in_probe, result.error = plan.unenforced(flag, options, containers)
         results.append(result)
     return results
 
@@ -75,7 +76,7 @@ class _Baseline:
 def _ask(session: HardeningSession, result: FlagResult, baseline: _Baseline) -> None:
     """Ask an agent under the flag alone, then with one work-around after another until it answers."""
     flags = [*(session.hardening.flag(each) for each in result.flag.needs), result.flag]
-    for workaround, options in _ways(result, flags):
+    for workaround, options in _attempts(result, flags):
         smoke = session.ask(flags, options)
         result.smokes.append((workaround, smoke))
         session.progress.say(f"  {' '.join(options)}: {_answered(smoke)}")
@@ -84,7 +85,7 @@ def _ask(session: HardeningSession, result: FlagResult, baseline: _Baseline) -> 
     result.baseline = baseline.smoke()
 
 
-def _ways(result: FlagResult, flags: Sequence[Flag]) -> Iterator[tuple[Workaround | None, list[str]]]:
+def _attempts(result: FlagResult, flags: Sequence[Flag]) -> Iterator[tuple[Workaround | None, list[str]]]:
     yield None, list(result.options)
     for flag in flags:
         for each in flag.workarounds_for(Subject.AGENT):
@@ -120,7 +121,7 @@ def run_combined(session: HardeningSession, options: VerifyOptions, console: Con
     assert found.smoke
     for flag in hardening.enabled:
         result = FlagResult(flag, tuple(chosen), plan.comparisons(flag, chosen, containers))
-        result.missing, result.error = plan.unenforced(flag, chosen, containers)
+        result.unenforced_in_probe, result.error = plan.unenforced(flag, chosen, containers)
         result.smokes.append((None, found.smoke))
         found.flags.append(result)
     console.print("\nThe verification, with these flags on every docker run:")
@@ -168,32 +169,32 @@ def run_combinations(session: HardeningSession, flags: Sequence[Flag]) -> list[F
 
 def browse_all(session: HardeningSession, flags: Sequence[Flag]) -> list[BrowserResults]:
     """Start Chromium under every set of flags, as it is and without its sandbox."""
-    ways = ways_of(session.hardening, flags)
+    setups = browser_setups(session.hardening, flags)
 
-    def one(way: BrowserWay) -> BrowserResults:
-        found = BrowserResults(way, tuple(session.browse(way.options, ([], [NO_SANDBOX]))))
+    def one(setup: BrowserSetup) -> BrowserResults:
+        found = BrowserResults(setup, tuple(session.browse(setup.options, ([], [NO_SANDBOX]))))
         for start in found.starts:
-            session.progress.say(f"  {way.what}: {in_words(start)}")
+            session.progress.say(f"  {setup.name}: {in_words(start)}")
         return found
 
-    with session.progress.step(f"Starting Chromium under {len(ways)} sets of flags"):
-        return session.parallel(one, ways)
+    with session.progress.step(f"Starting Chromium under {len(setups)} sets of flags"):
+        return session.parallel(one, setups)
 
 
 # A docker that drops a flag: the test of the attacks themselves.
 
 DROPPING_DOCKER = FIXTURES / "hardening" / "docker"
-_BEHIND = 'PATH=$1:$PATH LOST=$2 LOST_WORDS=$3 && export PATH LOST LOST_WORDS && shift 3 && exec "$@"'
+_DROPPING = 'PATH=$1:$PATH DROPPED=$2 DROPPED_WORDS=$3 && export PATH DROPPED DROPPED_WORDS && shift 3 && exec "$@"'
 
 
 def run_without_each(session: HardeningSession, flags: Sequence[Flag]) -> list[RemovedFlagResult]:
     """Let docker drop one flag after another, and try the attacks on all of them each time."""
-    ctx = session.context("lose")
+    ctx = session.context("remove")
     directory = ctx.make("first-on-path")
     ctx.host.put(f"{directory}/docker", DROPPING_DOCKER.read_bytes(), mode=0o755)
     found = []
     for flag in flags:
-        prepared = replace(session.prepared, host=behind(session.prepared.host, directory, flag))
+        prepared = replace(session.prepared, host=with_dropping_docker(session.prepared.host, directory, flag))
         with session.progress.step(f"Dropping {flag.text}"):
             results = attack_individually(session.on(prepared), flags)
         failed = {each.flag.id: removal_reason(each) for each in results if not each.enforced}
@@ -202,9 +203,9 @@ def run_without_each(session: HardeningSession, flags: Sequence[Flag]) -> list[R
     return found
 
 
-def behind(host: Host, directory: str, flag: Flag) -> Host:
+def with_dropping_docker(host: Host, directory: str, flag: Flag) -> Host:
     """That host, with a program before docker that drops one flag from the command line."""
-    return PrefixedHost(host, shell(_BEHIND, directory, *dropped(flag)))
+    return PrefixedHost(host, shell(_DROPPING, directory, *dropped(flag)))
 
 
 def dropped(flag: Flag) -> tuple[str, str]:

@@ -46,7 +46,7 @@ def combined(found: CombinedResult) -> str:
         f"Chromium:      {'; '.join(in_words(start) for start in found.browser)}",
         f"Verification:  {passed}/{len(cases)} passed",
         *(f"  skipped:     {case.label}: {case.reason}" for case in cases if case.outcome == "skipped"),
-        *(f"  expected failure: {label}: {because}" for label, because in found.known),
+        *(f"  expected failure: {label}: {because}" for label, because in found.expected_failures),
         *(f"  failed:      {label}" for label in found.failed),
         f"Together:      {'compatible, and every flag is enforced' if found.ok else 'NOT OK'}",
     ]
@@ -75,7 +75,7 @@ def combinations(every: Sequence[FlagCombination]) -> str:
 def browsers(found: Sequence[BrowserResults]) -> str:
     """Chromium under each set of flags."""
     cells = [
-        (each.way.what, "\n".join(in_words(start) for start in each.starts), "" if each.ok else "NOT OK")
+        (each.setup.name, "\n".join(in_words(start) for start in each.starts), "" if each.ok else "NOT OK")
         for each in found
     ]
     return tabulate(cells, headers=("Flags", "Chromium", ""), maxcolwidths=_WIDTH)

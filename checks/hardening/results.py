@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+
+from msgspec.structs import replace
 
 from checks.engine.flags import Flag, Workaround
+from checks.evidence import hardening_model
+from checks.evidence.hardening_model import (
+    Attack,
+    AttackTrial,
+    BrowserStart,
+    CombinedCase,
+    CombinedFlags,
+    FlagRow,
+    Smoke,
+)
 from checks.evidence.run import CaseResult, Evidence
-from checks.hardening.attacks import AttackOutcome
-from checks.hardening.browser import BrowserResult
+from checks.hardening.attacks import AttackAttempt, AttackOutcome
+from checks.hardening.browser import works
 from checks.hardening.enforcement import AttackComparison, Enforcement, overall
-from checks.hardening.session import Smoke
 from checks.matrix import expectations
 from checks.matrix.expectations import ExpectedFailure
 
@@ -35,7 +45,7 @@ class FlagResult:
     options: tuple[str, ...]
     """What set it, without work-arounds."""
     comparisons: list[AttackComparison] = field(default_factory=list)
-    missing: str = ""
+    unenforced_in_probe: str = ""
     """What of it was not in force in a container of the probe image."""
     error: str = ""
     """Why no container started with it."""
@@ -80,7 +90,7 @@ class FlagResult:
     @property
     def unenforced(self) -> str:
         """What of it is not in force in some container; empty where all of it is in all of them."""
-        return self.missing or next(
+        return self.unenforced_in_probe or next(
             (smoke.unenforced[self.flag.id] for _, smoke in self.smokes if self.flag.id in smoke.unenforced), ""
         )
 
@@ -96,30 +106,31 @@ class FlagResult:
         """Whether it is enforced, and an agent answers if the flag is recommended."""
         return self.enforced and (self.answers or not self.flag.recommended)
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def row(self) -> FlagRow:
         """The form that evidence stores."""
-        return {
-            "id": self.flag.id,
-            "flag": self.flag.text,
-            "options": list(self.options),
-            "verdict": str(self.verdict),
-            "enforcement": str(self.enforcement),
-            "ok": self.ok,
-            **({"unenforced": self.unenforced} if self.unenforced else {}),
-            **({"error": self.error} if self.error else {}),
-            **({"without": self.baseline.as_json()} if self.baseline else {}),
-            "workarounds": [each.id for each in self.workarounds],
-            "attacks": [
-                {
-                    "id": each.attack,
-                    "enforcement": str(each.enforcement),
-                    "without": {"outcome": str(each.without.outcome), "output": each.without.output[-400:]},
-                    "with": {"outcome": str(each.under.outcome), "output": each.under.output[-400:]},
-                }
+        return FlagRow(
+            id=self.flag.id,
+            flag=self.flag.text,
+            options=list(self.options),
+            verdict=self.verdict.value,
+            enforcement=self.enforcement.value,
+            ok=self.ok,
+            unenforced=self.unenforced,
+            error=self.error,
+            baseline=self.baseline,
+            workarounds=[each.id for each in self.workarounds],
+            attacks=[
+                Attack(
+                    id=each.attack,
+                    enforcement=each.enforcement.value,
+                    without=_trial(each.without),
+                    with_=_trial(each.under),
+                )
                 for each in self.comparisons
             ],
-            "agent": [{**({"workaround": each.id} if each else {}), **smoke.as_json()} for each, smoke in self.smokes],
-        }
+            agent=[replace(smoke, workaround=each.id if each else "") for each, smoke in self.smokes],
+        )
 
     @property
     def enforcement_in_words(self) -> str:
@@ -155,6 +166,10 @@ class FlagResult:
         return found
 
 
+def _trial(attempt: AttackAttempt) -> AttackTrial:
+    return AttackTrial(outcome=attempt.outcome.value, output=attempt.output[-400:])
+
+
 @dataclass
 class CombinedResult:
     """What was found of the recommended set."""
@@ -163,25 +178,25 @@ class CombinedResult:
     flags: list[FlagResult]
     """Each flag of the set, as one of it."""
     smoke: Smoke | None = None
-    browser: list[BrowserResult] = field(default_factory=list)
+    browser: list[BrowserStart] = field(default_factory=list)
     """Chromium under the set."""
     verified: Evidence | None = None
 
     @property
     def failed(self) -> list[str]:
         """The labels of the cases that failed with the flags on, and are not expected to fail there without them."""
-        return [case.label for case in self._failures() if self._known(case.id) is None]
+        return [case.label for case in self._failures() if self._expected(case.id) is None]
 
     @property
-    def known(self) -> list[tuple[str, str]]:
-        """The labels of those that are expected to fail there, with flags or without, and why."""
-        found = [(case.label, self._known(case.id)) for case in self._failures()]
-        return [(label, known.because) for label, known in found if known]
+    def expected_failures(self) -> list[tuple[str, str]]:
+        """The labels of the cases that are expected to fail there, with flags or without, and why."""
+        found = [(case.label, self._expected(case.id)) for case in self._failures()]
+        return [(label, expected.because) for label, expected in found if expected]
 
     def _failures(self) -> list[CaseResult]:
         return [case for case in self.verified.cases if case.outcome == "failed"] if self.verified else []
 
-    def _known(self, case: str) -> ExpectedFailure | None:
+    def _expected(self, case: str) -> ExpectedFailure | None:
         return expectations.load().of(case, self.verified.described_host) if self.verified else None
 
     @property
@@ -192,34 +207,36 @@ class CombinedResult:
             and self.smoke.passed
             and not self.smoke.unenforced
             and self.browser
-            and self.browser[0].works
+            and works(self.browser[0])
             and self.verified
             and not self.failed
             and all(flag.ok for flag in self.flags)
         )
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def row(self) -> CombinedFlags:
         """The form that evidence stores."""
-        known = dict(self.known)
-        return {
-            "options": list(self.options),
-            "ok": self.ok,
-            "flags": [flag.as_json() for flag in self.flags],
-            **({"agent": self.smoke.as_json()} if self.smoke else {}),
-            "browser": [start.as_json() for start in self.browser],
-            "cases": [
-                {
-                    "id": case.id,
-                    "label": case.label,
-                    "outcome": case.outcome,
-                    "seconds": round(case.seconds, 1),
-                    **({"reason": case.reason} if case.reason else {}),
-                    **({"got": case.got} if case.got else {}),
-                    **({"known": known[case.label]} if case.label in known else {}),
-                }
+        assert self.smoke
+        expected = dict(self.expected_failures)
+        return CombinedFlags(
+            options=list(self.options),
+            ok=self.ok,
+            flags=[flag.row for flag in self.flags],
+            agent=self.smoke,
+            browser=self.browser,
+            cases=[
+                CombinedCase(
+                    id=case.id,
+                    label=case.label,
+                    outcome=case.outcome,
+                    seconds=round(case.seconds, 1),
+                    reason=case.reason,
+                    got=case.got or "",
+                    expected_failure=expected.get(case.label, ""),
+                )
                 for case in (self.verified.cases if self.verified else [])
             ],
-        }
+        )
 
 
 @dataclass(frozen=True)
@@ -228,7 +245,7 @@ class FlagCombination:
 
     flags: tuple[Flag, ...]
     smoke: Smoke
-    browser: BrowserResult
+    browser: BrowserStart
 
     @property
     def ids(self) -> frozenset[str]:
@@ -238,16 +255,14 @@ class FlagCombination:
     @property
     def ok(self) -> bool:
         """Whether the agent answers, its browser works, and all of the flags are in force in the agent's container."""
-        return self.smoke.passed and not self.smoke.unenforced and self.browser.works
+        return self.smoke.passed and not self.smoke.unenforced and works(self.browser)
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def row(self) -> hardening_model.FlagCombination:
         """The form that evidence stores."""
-        return {
-            "flags": [flag.id for flag in self.flags],
-            "ok": self.ok,
-            "agent": self.smoke.as_json(),
-            "browser": self.browser.as_json(),
-        }
+        return hardening_model.FlagCombination(
+            flags=[flag.id for flag in self.flags], ok=self.ok, agent=self.smoke, browser=self.browser
+        )
 
 
 def smallest_failing(

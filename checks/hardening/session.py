@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from checks.core.errors import Interrupted
 from checks.core.progress import Progress
@@ -16,9 +15,9 @@ from checks.engine.docker import Record, shell
 from checks.engine.expect import Mismatch
 from checks.engine.flags import Attack, Flag, Hardening
 from checks.engine.prepared_host import PreparedHost
+from checks.evidence.hardening_model import BrowserStart, Smoke
 from checks.hardening import attacks, browser
 from checks.hardening.attacks import AttackResult
-from checks.hardening.browser import BrowserResult
 from checks.hardening.enforcement import ContainerSpec
 from checks.hosts.process import TimedOut
 from checks.nanoclaw.provider import AgentHandle
@@ -38,29 +37,6 @@ RUN mkdir -p /probe/setuid && cp /bin/busybox /probe/setuid/su && chmod 4755 /pr
 
 S = TypeVar("S")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Smoke:
-    """One agent that was asked for an answer under some flags."""
-
-    options: tuple[str, ...]
-    passed: bool
-    failure: str
-    """What was expected and what the agent did, and the operation that broke if it was found."""
-    unenforced: Mapping[str, str]
-    """What of a flag, by its id, was not in force in the running agent's container."""
-    seconds: float
-
-    def as_json(self) -> dict[str, Any]:
-        """The form that evidence stores."""
-        optional: dict[str, Any] = {"failure": self.failure, "missing": dict(self.unenforced)}
-        return {
-            "options": list(self.options),
-            "passed": self.passed,
-            **{key: value for key, value in optional.items() if value},
-            "seconds": round(self.seconds, 1),
-        }
 
 
 class HardeningSession:
@@ -159,9 +135,10 @@ class HardeningSession:
             smoke(self.prepared, self.handle, options, case=ctx.case, factor=self.factor, inspect=read_state)
         except (Mismatch, TimedOut) as error:
             failure = str(error)
-        return Smoke(tuple(options), not failure, failure, unenforced, time.monotonic() - began)
+        seconds = round(time.monotonic() - began, 1)
+        return Smoke(options=list(options), passed=not failure, seconds=seconds, failure=failure, unenforced=unenforced)
 
-    def browse(self, options: Sequence[str], starts: Sequence[Sequence[str]] = ((),)) -> list[BrowserResult]:
+    def browse(self, options: Sequence[str], starts: Sequence[Sequence[str]] = ((),)) -> list[BrowserStart]:
         """Start Chromium in a container with these options, once for each of ``starts``, which are its own options."""
         ctx = self.context("browser")
         return browser.browse(ctx, self.handle.image(ctx), options, starts)

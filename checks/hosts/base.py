@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import posixpath
 import pwd
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import pexpect
 
 from checks.core import redaction
+from checks.core.answers import Unreadable, understood
 from checks.core.bounded import parsed
 from checks.core.errors import HostProblem
+from checks.hosts.interactive import Child, OutputLimitExceeded, spawn_interactive
 from checks.hosts.process import HEAD, Completed, Echo, Process, TimedOut
-from checks.hosts.talking import Flood, Spawned, spawned
+
+T = TypeVar("T")
 
 _REPORTED = 600
 """Characters of a failed step's error that a message quotes."""
@@ -139,8 +144,11 @@ class Host(ABC):
         """Raise HostProblem if the exit status means that the host is gone."""
         return completed
 
-    def forward_port(self, port: int) -> int:
-        """Forward a TCP port of the host to this machine's port; the port's number there."""
+    def forward_port(self, port: int, *, at: int = 0) -> int:
+        """Forward a TCP port of the host to this machine's port; the port's number there.
+
+        ``at`` is the port there, on its loopback alone. Without it, a free one on all addresses, if the host allows it.
+        """
         raise HostProblem(f"{self.name} can't reach services of this machine.")
 
     def close(self) -> None:  # noqa: B027 - a host that holds nothing has nothing to close
@@ -192,7 +200,7 @@ class Host(ABC):
             return False
         return done.opened and done.returncode == 0
 
-    def spawn(self, argv: Sequence[str], *, tty: bool, timeout: float = 20) -> Spawned:
+    def spawn(self, argv: Sequence[str], *, tty: bool, timeout: float = 20) -> Child:
         """Start an interactive command on a terminal (``tty``) or on pipes.
 
         ``timeout`` applies to each wait for output; the command is killed after three times that.
@@ -202,11 +210,11 @@ class Host(ABC):
         if self.echo:
             command = Completed(tuple(argv), 0, b"", b"", 0).command
             self.echo(f"$ {redaction.redacted_text(command)}  (interactive)")
-        child = spawned(carried, tty=tty, timeout=bound)
+        child = spawn_interactive(carried, tty=tty, timeout=bound)
         try:
             if self.opening:
                 child.expect_exact(self.opening)
-        except (pexpect.EOF, pexpect.TIMEOUT, Flood) as unopened:
+        except (pexpect.EOF, pexpect.TIMEOUT, OutputLimitExceeded) as unopened:
             child.kill(signal.SIGKILL)
             printed = (child.before or b"").decode(errors="replace").strip()[-300:]
             raise HostProblem(f"{self.name} did not start a command: {printed or 'it printed nothing'}.") from unopened
@@ -224,10 +232,10 @@ class Host(ABC):
         """
         self.run_checked(["sh", "-c", script, "sh", path, f"{mode:o}"], stdin=data, doing=f"writing {path}")
 
-    def unpack(self, directory: str, archive: bytes, *, doing: str) -> None:
+    def unpack(self, directory: str, archive: bytes, *, doing: str, timeout: float = 20) -> None:
         """Unpack a tar archive into a directory there; the account owns the files."""
         argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", directory]
-        self.run_checked(argv, stdin=archive, doing=doing)
+        self.run_checked(argv, stdin=archive, timeout=timeout, doing=doing)
 
     def make_directory(self, path: str) -> None:
         """Make a directory there, and its parents."""
@@ -239,7 +247,15 @@ class Host(ABC):
         ``name`` is the prefix of its unpredictable name, see mktemp(1). Raises HostProblem if that fails.
         """
         argv = ["sh", "-c", _MAKE_PRIVATE, "sh", SHARED, name]
-        return self.run_checked(argv, doing=f"making a directory in {SHARED}").stdout.strip()
+
+        def path_in(answer: str) -> str:
+            path = answer.removesuffix("\n")
+            directory, made = posixpath.split(path)
+            if directory != SHARED or not made.startswith(f"{name}-"):
+                raise ValueError("it is not the path of a new directory")
+            return path
+
+        return self.ask(argv, path_in, doing=f"making a directory in {SHARED}")
 
     def remove_private_directories(self, name: str) -> bool:
         """Remove the account's directories that ``make_private_directory(name)`` made; whether all are gone.
@@ -250,12 +266,45 @@ class Host(ABC):
 
     def read(self, path: str) -> bytes:
         """The content of a file there. Raises HostProblem if it can't be read."""
-        return self.run_checked(["cat", path], doing=f"reading {path}").stdout_bytes
+        return self._checked(["cat", path], doing=f"reading {path}").stdout_bytes
 
     def run_checked(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 20, doing: str = "a step of the run"
+    ) -> None:
+        """Run a step that succeeds on every usable host. Raises HostProblem if it fails; ``doing`` names the step.
+
+        What it prints is not returned: see ``ask``.
+        """
+        self._checked(argv, stdin=stdin, timeout=timeout, doing=doing)
+
+    def ask(
+        self,
+        argv: Sequence[str],
+        parse: Callable[[str], T],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 20,
+        doing: str = "a step of the run",
+    ) -> T:
+        """Run a step like ``run_checked``; what ``parse`` makes of its output.
+
+        Raises HostProblem if the step fails, and for any output that can't be parsed.
+        """
+        return self.understood(self._checked(argv, stdin=stdin, timeout=timeout, doing=doing).stdout, parse, doing)
+
+    def understood(self, answer: str, parse: Callable[[str], T], doing: str) -> T:
+        """What ``parse`` makes of an answer of this host's. Raises HostProblem for one that can't be parsed."""
+        try:
+            return understood(parse, answer)
+        except Unreadable as error:
+            raise HostProblem(
+                f"On {self.name}, {doing} printed something unexpected: {error}.",
+                "Check what the login scripts and the commands of this account print.",
+            ) from error
+
+    def _checked(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 20, doing: str = "a step of the run"
     ) -> Completed:
-        """Run a step that succeeds on every usable host. Raises HostProblem if it fails; ``doing`` names the step."""
         try:
             done = self.run(argv, stdin=stdin, timeout=timeout)
         except TimedOut as error:
@@ -278,7 +327,7 @@ class Host(ABC):
     def facts(self) -> Facts:
         """The host's facts, asked once."""
         if self._facts is None:
-            self._facts = parse_facts(self.run_checked(["sh", "-c", _FACTS], doing="reading the host's facts").stdout)
+            self._facts = self.ask(["sh", "-c", _FACTS], parse_facts, doing="reading the host's facts")
         return self._facts
 
     def _bounded(
@@ -291,31 +340,27 @@ class Host(ABC):
 
 
 def parse_facts(text: str) -> Facts:
-    """Parse the ``key=value`` lines that the host's shell printed. Raises HostProblem for other text."""
+    """Parse the ``key=value`` lines that the host's shell printed. For ``Host.ask``."""
     found = pairs(text)
     info: dict[str, Any] = {}
     with contextlib.suppress(ValueError):
         value = parsed(found.get("info", ""))
         info = value if isinstance(value, dict) else {}
     engine = found.get("engine", "")
-    try:
-        return Facts(
-            kernel=found.get("kernel", ""),
-            distribution=found.get("distribution", ""),
-            uid=int(found.get("uid", -1)),
-            gid=int(found.get("gid", -1)),
-            home=found.get("home", ""),
-            cpus=int(found.get("cpus") or 0),
-            cgroups=found.get("cgroups", ""),
-            init=found.get("init", ""),
-            docker=found.get("docker", ""),
-            engine=engine,
-            **(_of_docker(info) if engine == "docker" else _of_podman(info)),
-        )
-    except (AttributeError, TypeError, ValueError) as error:
-        raise HostProblem(
-            f"The host's facts can't be parsed: {error}.", "Check the output of “podman info”."
-        ) from error
+    values = {
+        "kernel": found.get("kernel", ""),
+        "distribution": found.get("distribution", ""),
+        "uid": int(found["uid"]),
+        "gid": int(found["gid"]),
+        "home": found.get("home", ""),
+        "cpus": int(found.get("cpus") or 0),
+        "cgroups": found.get("cgroups", ""),
+        "init": found.get("init", ""),
+        "docker": found.get("docker", ""),
+        "engine": engine,
+        **(_of_docker(info) if engine == "docker" else _of_podman(info)),
+    }
+    return msgspec.convert(values, Facts)  # checks the types of what the engine printed
 
 
 def pairs(text: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -12,12 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
+import msgspec
+
 from checks.core import cache_manifest, tools
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem
+from checks.core.locks import locked
 from checks.core.polling import poll
 from checks.core.progress import Progress
-from checks.core.run_directories import Run, cache, locked
+from checks.core.run_directories import Run, cache
 from checks.hosts import build, namespace
 from checks.hosts.accelerator import Accelerator, usable
 from checks.hosts.base import Facts, Host
@@ -29,16 +33,20 @@ from checks.hosts.ssh import SshHost
 Prepare = Callable[[Sequence[Host]], None]
 """Prepares the accounts of a freshly booted guest, before its state is saved."""
 
+_DOWN_BOUND = 60.0  # seconds on ordinary hardware
 _UP_BOUND = 300.0  # seconds; a guest under emulation boots in 30 to 50
 _BASE = "base"
+GUEST_DISK = "disk.qcow2"
+"""The disk of a guest, in the directory of its run."""
 
 _MOUNT = """
 mkdir -p "$2"
 for round in $(seq 50); do # until the kernel has detected it
-    mount -o ro,noatime "LABEL=$1" "$2" 2>/dev/null && exit
+    mount -o ro,noatime "LABEL=$1" "$2" 2>/dev/null && break
     sleep 0.2
 done
-mount -o ro,noatime "LABEL=$1" "$2"
+mountpoint -q "$2" || mount -o ro,noatime "LABEL=$1" "$2" || exit
+echo "LABEL=$1 $2 ext4 ro,noatime,nofail 0 0" >>/etc/fstab # for the next boot
 """
 _FACTS = "facts.json"
 
@@ -87,12 +95,14 @@ class Guest:
         self.machine = machine
         self.accelerator = accelerator
         self.run = run
+        self._sharing = sharing
         shared = accelerator.shared_environment if sharing else ()
         self.settings = ("env", *shared) if shared else ()
         key = (boot / f"{build.HOST_KEY}.pub").read_text().split()
         (run.directory / "known_hosts").write_text(f"guest {key[0]} {key[1]}\n")
         self.root = GuestAccount("root", self)
         self.members: list[Host] = [GuestAccount(account, self) for account in recipe.accounts]
+        self._attached: list[Path] = []
 
     def await_up(self) -> None:
         """Wait until the guest answers, and set its clock."""
@@ -121,13 +131,36 @@ class Guest:
 
     def load_facts(self, file: Path) -> None:
         """Load the facts that ``save_facts`` saved."""
-        for account, facts in zip(self.members, read_json(file), strict=True):
-            account.remember(Facts(**facts))
+        try:
+            saved = msgspec.convert(read_json(file), list[Facts])
+            for account, facts in zip(self.members, saved, strict=True):
+                account.remember(facts)
+        except ValueError as error:
+            raise HostProblem(
+                f"The saved state of {self.recipe.name} can't be read: {error}.", "Remove it: invoke clean --cache"
+            ) from error
 
     def attach_disk(self, disk: Path, label: str, directory: str) -> None:
         """Attach a disk and mount its file system, found by label, read-only on ``directory``."""
         self.machine.attach(disk)
         self.root.run_checked(["sh", "-c", _MOUNT, "sh", label, directory], doing=f"mounting the disk {label}")
+        self._attached.append(disk)
+
+    def reboot(self) -> None:
+        """Shut the guest down, and boot it again with the disks that are attached. Forwarded ports are closed."""
+        self.root.run_checked(["systemctl", "--no-block", "poweroff"], doing="shutting down")
+        if not poll(lambda: not self.machine.alive(), timeout=_DOWN_BOUND * self.accelerator.slowness, interval=0.2):
+            raise HostProblem(f"The guest {self.recipe.name} did not shut down: {self.machine.last_output()}")
+        self.close()
+        self.machine = Machine(
+            boot=self.boot, disk=self.run.directory / GUEST_DISK, console=self.run.directory / "console.log",
+            memory=self.recipe.memory, accelerator=self.accelerator, kernel=_kernel(self.recipe),
+            disks=self._attached, sharing=self._sharing,
+        )  # fmt: skip
+        for account in (self.root, *self.members):
+            assert isinstance(account, GuestAccount)
+            account.port = self.machine.port
+        self.await_up()
 
     def close(self) -> None:
         """Close the connections and power off."""
@@ -145,7 +178,7 @@ def resumed(
     ``sharing``: other guests run at the same time.
     """
     boot, accelerator, ready = _ready(recipe, run, prepare, progress)
-    disk = run.directory / "disk.qcow2"
+    disk = run.directory / GUEST_DISK
     with progress.step(f"Resuming {recipe.name} ({accelerator.name})"):
         overlay(disk, ready / "disk.qcow2")
         machine = Machine(
@@ -272,5 +305,5 @@ def _forget_older(recipe: Recipe) -> None:
 
 
 def _qemu_version() -> str:
-    output = tools.run(["qemu-system-x86_64", "--version"]).stdout
-    return output.split("version ", 1)[-1].split()[0].split("(")[0] or "unknown"
+    found = re.search(r"version ([^\s(]+)", tools.run(["qemu-system-x86_64", "--version"]).stdout)
+    return found[1] if found else "unknown"

@@ -16,7 +16,7 @@ class LocalHost(Host):
     def wrap_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         return list(argv)
 
-    def forward_port(self, port: int) -> int:
+    def forward_port(self, port: int, *, at: int = 0) -> int:
         return port
 
     def accounts(self) -> Sequence[Host]:

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -26,8 +27,8 @@ class Machine:
     """A running virtual machine on direct kernel boot.
 
     ``disk`` is a qcow2 file of its own. ``resume`` is a state that ``save`` wrote. ``kernel`` is added to the kernel's
-    command line. ``sharing``: other guests run at the same time. QEMU is killed when this process exits, unless
-    ``outlive`` is set.
+    command line. ``disks`` are raw and read-only, as for ``attach``. ``sharing``: other guests run at the same time.
+    QEMU is killed when this process exits, unless ``outlive`` is set.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Machine:
         resume: Path | None = None,
         outlive: bool = False,
         sharing: bool = False,
+        disks: Sequence[Path] = (),
     ) -> None:
         self.console = console
         ours, theirs = socket.socketpair()
@@ -62,6 +64,8 @@ class Machine:
                 "-kernel", str(boot / "vmlinuz"), "-initrd", str(boot / "initrd.img"),
                 "-append", " ".join((_KERNEL, accelerator.kernel, kernel)),
                 "-drive", f"file={_escaped(disk)},if=virtio,format=qcow2,cache=unsafe,discard=unmap",
+                *(word for each in disks
+                  for word in ("-drive", f"file={_escaped(each)},if=virtio,format=raw,readonly=on")),
                 "-netdev", "user,id=n0,net=192.168.76.0/24,hostfwd=tcp:127.0.0.1:0-192.168.76.15:22",
                 "-device", "virtio-net-pci,netdev=n0,romfile=", "-device", "virtio-rng-pci",
                 *(word for slot in range(_SLOTS)

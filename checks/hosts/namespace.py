@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -54,7 +55,11 @@ def run(
     HostProblem if there are no subordinate ids or no namespaces.
     """
     # Ids can be mapped from outside only: the command waits until this process has mapped them.
-    waiting = ["unshare", "--user", "--mount", "--keep-caps", "sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh"]
+    # Without -p, a shell that starts at that moment may see two different ids of its own, and take the unmapped one.
+    waiting = [
+        "unshare", "--user", "--mount", "--keep-caps",
+        "sh", "-p", "-c", 'read -r _ && exec "$@" </dev/null', "sh",
+    ]  # fmt: skip
     with subprocess.Popen(
         [*waiting, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         errors="replace", env={**(os.environ if env is None else env), "PATH": tools.path()},
@@ -102,9 +107,9 @@ def _first_subordinate(kind: str) -> int:
     """The first of this account's subordinate ids; it needs 65536 consecutive ones."""
     asked = ["getsubids", *(["-g"] if kind == "gid" else []), account_name(os.getuid())]
     for line in tools.run(asked).stdout.splitlines():  # "0: account 100000 65536"
-        words = line.split()
-        if len(words) == 4 and int(words[3]) >= IDS:
-            return int(words[2])
+        found = re.fullmatch(r"\d+: \S+\s+(\d{1,10})\s+(\d{1,10})\s*", line)
+        if found and int(found[2]) >= IDS:
+            return int(found[1])
     raise HostProblem(
         f"This account lacks {IDS} consecutive subordinate {kind}s (/etc/sub{kind}).",
         "Add them: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME",

@@ -32,8 +32,8 @@ class PrefixedHost(Host):
     def check(self, completed: Completed) -> Completed:
         return self.host.check(completed)
 
-    def forward_port(self, port: int) -> int:
-        return self.host.forward_port(port)
+    def forward_port(self, port: int, *, at: int = 0) -> int:
+        return self.host.forward_port(port, at=at)
 
     def close(self) -> None:
         self.host.close()

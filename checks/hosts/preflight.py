@@ -35,22 +35,24 @@ def unusable(host: Host) -> str:
 
 
 def _reasons(host: Host) -> Iterator[str]:
-    found = pairs(host.run_checked(["sh", "-c", _SCRIPT], doing="looking for docker").stdout)
+    found = host.ask(["sh", "-c", _SCRIPT], pairs, doing="looking for docker")
     if missing := {"uid", "docker", "podman"} - found.keys():
         raise HostProblem(f"{host.name} did not print {', '.join(sorted(missing))}.")
     if found["uid"] == "0":
         yield "you are root; rootless Podman needs a normal user"
     if not found["podman"]:
         yield "podman is not installed"
+    failed = _info_fails(host) if found["podman"] and found["uid"] != "0" else ""
     if not found["docker"]:
         yield "docker is not installed (the shim is in the package podman-docker)"
-    elif reason := _not_the_shim(host):
+    elif reason := _not_the_shim(host, podman_fails=bool(failed)):
         yield reason
-    if found["podman"] and found["uid"] != "0" and (failed := _info_fails(host)):
+    if failed:
         yield failed
 
 
-def _not_the_shim(host: Host) -> str:
+def _not_the_shim(host: Host, *, podman_fails: bool) -> str:
+    """Why ``docker`` is not a working shim. One that fails like Podman itself is not reported."""
     path = "`docker` on PATH"
     try:
         done = host.run(["docker", "--version"], timeout=10)
@@ -60,6 +62,8 @@ def _not_the_shim(host: Host) -> str:
         return ""
     if "Docker version" in done.stdout:
         return f"{path} is Docker's client, not the podman-docker shim"
+    if done.returncode != 0:
+        return "" if podman_fails else f"“docker --version” fails: {_last_line(done.stderr)}"
     printed = done.stdout.strip() or done.stderr.strip()
     return f"{path} is not the podman-docker shim: “docker --version” printed {printed!r}"
 
@@ -69,9 +73,11 @@ def _info_fails(host: Host) -> str:
         done = host.run(["podman", "info"], timeout=30)
     except TimedOut:
         return "“podman info” hangs"
-    return (
-        "" if done.returncode == 0 else f"“podman info” fails: {(done.stderr.strip() or 'no output').splitlines()[-1]}"
-    )
+    return "" if done.returncode == 0 else f"“podman info” fails: {_last_line(done.stderr)}"
+
+
+def _last_line(text: str) -> str:
+    return (text.strip() or "no output").splitlines()[-1]
 
 
 def require_usable(host: Host) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from checks.core.errors import HostProblem, WrongUsage
+from checks.core.polling import poll
+from checks.core.run_directories import MARK
 from checks.hosts.base import Host
 from checks.hosts.process import Completed, Process, TimedOut
 
@@ -29,6 +31,8 @@ This shell stays to turn a death by signal into an exit status: ssh itself repor
 _CONNECT_TIMEOUT = 30  # seconds, for ssh to say whether its connection still works; ConnectTimeout is 10
 _FORWARD_TIMEOUT = 60  # seconds, for ssh to connect and to name the port that it forwards
 _MOST_PRINTED = 1 << 16  # characters that are read of what ssh prints until then
+_LISTENING = 'grep -q -i "^ *[0-9]*: [0-9A-F]*:$1 [0-9A-F]*:0000 0A " /proc/net/tcp'
+"""Succeeds if a TCP socket listens on this port (hexadecimal)."""
 _CHUNK = 500  # bytes: csh refuses longer words
 _SOCKET = 108 - 1 - 17  # bytes of a control socket's path: ssh binds it under a longer name first
 
@@ -70,7 +74,10 @@ class SshHost(Host):
     def wrap_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         # sshd passes one string to the account's login shell. All shells read this one alike: plain words, and ASCII in
         # single quotes without the characters that are special there in fish or csh.
-        words = " ".join(f"'{word}'" for word in [self.opening.decode(), *_encoded(shlex.join(argv))])
+        command = shlex.join(argv)
+        if run := os.environ.get(MARK):  # sshd passes no environment
+            command = f"{MARK}={shlex.quote(run)} {command}"
+        words = " ".join(f"'{word}'" for word in [self.opening.decode(), *_encoded(command)])
         remote = f"exec /bin/sh -c '{_START}' sh {words}"
         return [*self._client(), *(["-tt"] if tty else ["-T"]), "--", self.destination, remote]
 
@@ -99,23 +106,35 @@ class SshHost(Host):
             )
         return completed
 
-    def forward_port(self, port: int) -> int:
+    def forward_port(self, port: int, *, at: int = 0) -> int:
         # A separate connection: the shared one closes when idle. It listens on all addresses of the host if its sshd
         # allows that (GatewayPorts clientspecified), else on its loopback.
+        there = f"127.0.0.1:{at}" if at else "0.0.0.0:0"
         own = ["-N", "-o", "LogLevel=INFO", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes"]
         process = subprocess.Popen(
-            ["ssh", *self._options(), *own, "-R", f"0.0.0.0:0:127.0.0.1:{port}", "--", self.destination],
+            ["ssh", *self._options(), *own, "-R", f"{there}:127.0.0.1:{port}", "--", self.destination],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
         )  # fmt: skip
         self._forwards.append(process)
+        if at:  # ssh names only the ports that it chose
+            listening = poll(
+                lambda: (
+                    process.poll() is not None or self.run(["sh", "-c", _LISTENING, "sh", f"{at:04X}"]).returncode == 0
+                ),
+                timeout=_FORWARD_TIMEOUT,
+                interval=0.3,
+            )
+            if listening and process.poll() is None:
+                return at
+            _kill(process)
         printed = ""
         assert process.stderr
         # Until ssh names the port or ends; a far side can make it print anything.
         with _ended_after(process, _FORWARD_TIMEOUT):
             while len(printed) < _MOST_PRINTED and (line := process.stderr.readline(_MOST_PRINTED)):
                 printed += line
-                if found := re.match(r"Allocated port (\d+) for remote forward", line):
+                if found := re.match(r"Allocated port (\d{1,5}) for remote forward", line):
                     return int(found[1])
         raise HostProblem(
             f"{self.name} forwards no port to this machine: {printed.strip()[-300:]}",

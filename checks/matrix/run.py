@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from checks.core.errors import Exit, Problem
+from checks.core.owned_paths import opened_directory
 from checks.core.paths import ROOT
 from checks.core.run_directories import Run
 from checks.engine.prepared_host import profiles
@@ -29,14 +30,17 @@ from checks.matrix.expectations import Expectations, Verdict
 PARTS = {
     "recommended": (
         ("Image operations", "Container lifecycle"),
-        ("Bind mounts", "Environment and user", "Resource limits", "streams-passing-user", "Edge cases"),
+        (
+            "Bind mounts", "Environment and user", "Resource limits", "streams-passing-user", "Edge cases",
+            "Nanoclaw 2.2 driver",
+        ),
     ),
     # The same cases, split for an engine that builds slowly and runs no agent.
     "docker": (
         ("Image operations", "docker run", "docker stop", "docker rm"),
         (
             "docker ps", "Bind mounts", "Environment and user", "Resource limits", "streams-passing-user",
-            "Edge cases",
+            "Edge cases", "Nanoclaw 2.2 driver",
         ),
     ),
     # Hosts without systemd run only the cases that depend on the init system or on cgroups.
@@ -243,7 +247,8 @@ def _conclude(job: Job, parts: Sequence[_Part], directory: Path) -> None:
             job.state = State.NOT_TESTED if part.status == Exit.NOT_TESTED else State.ERROR
             job.message = part.message
             return
-    directory.mkdir(exist_ok=True)
+    with opened_directory(directory, make=True):
+        pass
     part_file = directory / f".{job.host}-{job.profile}.part"
     try:
         job.evidence = store.join([part.evidence for part in parts], part_file)

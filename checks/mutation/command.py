@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from msgspec.structs import replace
 from tabulate import tabulate
 
 from checks.core import run_directories
@@ -18,7 +20,7 @@ from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_file
 from checks.core.paths import DEFAULT_GUEST
 from checks.core.progress import Progress
-from checks.core.selection import selected
+from checks.core.selection import selected, selection
 from checks.core.terminal import say
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
@@ -35,12 +37,16 @@ from checks.mutation.verdict import MutationStatus, Trial, judge, recorded, resu
 from checks.mutation.worker import SKIPPED, Task, TaskOutcome
 from checks.mutation.wrapped import upload
 from checks.nanoclaw.agent import available
-from checks.nanoclaw.contract import IMAGE_UID, Design
+from checks.nanoclaw.contract import IMAGE_UID, AgentProtocol
 from checks.nanoclaw.provider import AgentProvider
 from checks.runner.plugin import CaseInfo
 from checks.runner.verify import all_cases
 
-AGENT = {"streams_handle": Design.STREAMS, "databases_handle": Design.DATABASES, "checkout_handle": Design.STREAMS}
+AGENT = {
+    "streams_handle": AgentProtocol.STREAMS,
+    "databases_handle": AgentProtocol.DATABASES,
+    "checkout_handle": AgentProtocol.STREAMS,
+}
 """The fixtures that run an agent, which takes a minute under emulation."""
 
 
@@ -53,6 +59,7 @@ class SabotageOptions:
         Sequence[str],
         "run mutations whose name, description or cases contain this text; '!PATTERN' excludes; repeatable",
     ] = ()
+    part: Annotated[str, "run the cases of part K of N only, written K/N: a share of the time"] = ""
     list: Annotated[bool, "print the mutations and exit"] = False
     check_complete: Annotated[bool, "run nothing; exit with status 1 if a mutation has not run yet"] = False
     agents: Annotated[bool, "also run the cases that start an agent (minutes)"] = False
@@ -85,11 +92,20 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
         return _check_complete(options.host, known, list(cases.values()))
     listing = "invoke sabotage --list"
     chosen = selected(options.only, [each.names for each in known], kind="mutation", listing=listing)
-    mutations = [each for each, wanted in zip(known, chosen, strict=True) if wanted]
+    wanted = part_of(options.part, list(cases))
+    mutations = [
+        replace(each, cases=kept)
+        for each, is_chosen in zip(known, chosen, strict=True)
+        if is_chosen and (kept := tuple(case for case in each.cases if case in wanted))
+    ]
+    if not mutations:
+        raise WrongUsage(f"Part {options.part} has none of these mutations.", listing)
     if options.list:
         rows = [(each.name, each.description, ", ".join(each.cases)) for each in mutations]
         say(tabulate(rows, headers=("Mutation", "What docker does", "Cases that must detect it")))
         return Exit.OK
+    if options.only:
+        progress.say(selection([each.name for each in mutations], len(known), kind="mutations"))
     began = time.monotonic()
     with run_directories.new_run() as run, prepared(options.host, None, run, progress) as ready:
         provenance = Provenance(options.host, ready.profile, ready.host.facts())
@@ -102,15 +118,26 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
     return status(trials)
 
 
+def part_of(part: str, cases: Sequence[str]) -> Collection[str]:
+    """The cases of a part written K/N: every Nth, from the Kth. Raises WrongUsage unless 1 <= K <= N."""
+    if not part:
+        return cases
+    matched = re.fullmatch(r"([0-9]{1,3})/([0-9]{1,3})", part)
+    number, parts = (int(each) for each in matched.groups()) if matched else (0, 0)
+    if not 1 <= number <= parts:
+        raise WrongUsage(f"“{part}” is not a part.", "Write --part K/N with 1 <= K <= N, for example --part 1/2.")
+    return set(cases[number - 1 :: parts])
+
+
 def _check_complete(host: str, mutations: Sequence[Mutation], cases: Sequence[CaseInfo]) -> Exit:
-    """Print what evidence/trust lacks for today's cases and mutations. CASE_FAILED if it lacks something."""
+    """Print what evidence/mutation lacks for today's cases and mutations. CASE_FAILED if it lacks something."""
     missing = list(incomplete(store.committed(MutationRun), host, mutations, cases))
     for line in missing:
         say(line)
     if not missing:
         say(f"Every case has a mutation, and every mutation has run on {host}.")
         return Exit.OK
-    say(f"\nRun them: invoke sabotage --agents --host {host} --json evidence/trust/{host}.json")
+    say(f"\nRun them: invoke sabotage --agents --host {host} --json evidence/mutation/{host}.json")
     return Exit.CASE_FAILED
 
 
@@ -210,19 +237,19 @@ def _agent_images(
 ) -> Iterator[AgentProvider | None]:
     """The agents' images, on every account that runs one. Made here, since workers can't build."""
     agents = available(options.nanoclaw)
-    designs = {
+    protocols = {
         uid: {AGENT[each] for case in cases if suits(case, uid) for each in case.asks & AGENT.keys()} & agents.keys()
         for uid in (account.facts().uid for account in ready.accounts)
     }
-    if not any(designs.values()):
+    if not any(protocols.values()):
         yield None
         return
     with contextlib.closing(AgentProvider(ready, progress)) as provider:
         for account in ready.accounts:
             ctx = CaseContext(account, ready.owner, "agents", Record())
-            for design in sorted(designs[ctx.uid]):
-                with progress.step(f"Copying the image of {agents[design].name} to the account {ctx.uid}"):
-                    provider.image(agents[design], ctx)
+            for protocol in sorted(protocols[ctx.uid]):
+                with progress.step(f"Copying the image of {agents[protocol].name} to the account {ctx.uid}"):
+                    provider.image(agents[protocol], ctx)
         yield provider
 
 

@@ -44,7 +44,7 @@ class MutationStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Trial:
-    """A mutation with one of its cases, and what came of it."""
+    """A mutation with one of its cases, and the result."""
 
     mutation: Mutation
     case: str

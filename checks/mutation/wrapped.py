@@ -35,7 +35,7 @@ class WrappedHost(PrefixedHost):
     def __init__(self, account: Host, settings: Sequence[str] = ()) -> None:
         super().__init__(account)
         self._settings = settings
-        self._path = account.run_checked(["printenv", "PATH"], doing="reading its PATH").stdout.strip()
+        self._path = account.ask(["printenv", "PATH"], str.strip, doing="reading its PATH")
         self._directory = ""
 
     def at(self, directory: str) -> WrappedHost:

@@ -1,7 +1,7 @@
 """The docker commands with which nanoclaw runs an agent, from its sources, tags v1.2.0 and v2.0.64.
 
 Sources: src/container-runner.ts, src/container-runtime.ts, container/agent-runner/src/index.ts of
-https://github.com/qwibitai/nanoclaw.
+https://github.com/nanocoai/nanoclaw.
 """
 
 from __future__ import annotations
@@ -34,8 +34,14 @@ MAX_AGENTS = 5
 IMAGE_UID = 1000
 """The uid of the agent image's own user, ``node``."""
 
+HOST_GATEWAY = "--add-host=host.docker.internal:host-gateway"
+"""The option with which an agent of nanoclaw 2.x finds its host."""
 
-class Design(StrEnum):
+AGENT_COMMAND = "exec bun run /app/src/index.ts"
+"""The shell command that starts an agent of nanoclaw 2.x."""
+
+
+class AgentProtocol(StrEnum):
     """How nanoclaw and its agents communicate: JSON on stdin and markers on stdout, or session databases."""
 
     STREAMS = "v1"
@@ -43,8 +49,8 @@ class Design(StrEnum):
 
     @property
     def version(self) -> str:
-        """The nanoclaw versions of that design."""
-        return "1.x" if self is Design.STREAMS else "2.x"
+        """The nanoclaw versions of that protocol."""
+        return "1.x" if self is AgentProtocol.STREAMS else "2.x"
 
 
 @dataclass(frozen=True)
@@ -66,13 +72,14 @@ def user_options(uid: int, gid: int) -> list[str]:
     return [] if uid in (0, IMAGE_UID) else ["--user", f"{uid}:{gid}", "-e", "HOME=/home/node"]
 
 
-def _mounts(mounts: Sequence[Mount]) -> list[str]:
+def mount_options(mounts: Sequence[Mount]) -> list[str]:
+    """The options of bind mounts."""
     return [word for mount in mounts for word in ("-v", mount.option)]
 
 
 def run_streams(*, name: str, zone: str, uid: int, gid: int, mounts: Sequence[Mount], image: str) -> Command:
     """The ``docker run`` of an agent of nanoclaw 1.x."""
-    options = ["-i", "--rm", "--name", name, "-e", f"TZ={zone}", *user_options(uid, gid), *_mounts(mounts)]
+    options = ["-i", "--rm", "--name", name, "-e", f"TZ={zone}", *user_options(uid, gid), *mount_options(mounts)]
     return docker.run(image, options=options)
 
 
@@ -93,10 +100,10 @@ def run_databases(
     """
     options = [
         "--rm", "--name", name, "--label", f"nanoclaw-install={install}", "-e", f"TZ={zone}", *gateway,
-        "--add-host=host.docker.internal:host-gateway", *user_options(uid, gid), *_mounts(mounts),
+        HOST_GATEWAY, *user_options(uid, gid), *mount_options(mounts),
         "--entrypoint", "bash",
     ]  # fmt: skip
-    return docker.run(image, "-c", "exec bun run /app/src/index.ts", options=options)
+    return docker.run(image, "-c", AGENT_COMMAND, options=options)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from checks.core.answers import Unreadable, decoded, understood
 from checks.core.bounded import parsed
 from checks.core.paths import FIXTURES
 from checks.engine.case_context import CaseContext
@@ -97,10 +97,20 @@ def drive(ctx: CaseContext, agent: Agent, image: str, question: Question) -> Dri
     except TimedOut as error:
         raise _failure(error.partial, f"timed out after {error.timeout:g} s") from None
     try:
-        result = parsed(done.stdout.strip().splitlines()[-1])
-    except (ValueError, IndexError):
+        outputs, end = understood(returned, done.stdout)
+    except Unreadable:
         raise _failure(done, f"node exited with status {done.returncode}") from None
-    return Driven(result["outputs"], result["end"], _calls(ctx))
+    doing = "reading what docker was called with"
+    return Driven(outputs, end, ctx.host.ask(shell(_CALLS, f"{ctx.directory}/record"), calls_in, doing=doing))
+
+
+def returned(text: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The outputs and the end of ``runContainerAgent()``, from what driver.mjs printed. For ``understood``."""
+    result = parsed(text.strip().splitlines()[-1])
+    outputs, end = result["outputs"], result["end"]
+    if not isinstance(outputs, list) or not all(isinstance(each, dict) for each in [*outputs, end]):
+        raise TypeError("it is not what runContainerAgent() returns")
+    return outputs, end
 
 
 def _failure(done: Completed, got: str) -> Mismatch:
@@ -110,15 +120,13 @@ def _failure(done: Completed, got: str) -> Mismatch:
     )
 
 
-def _calls(ctx: CaseContext) -> list[Call]:
-    calls = ctx.host.run_checked(
-        shell(_CALLS, f"{ctx.directory}/record"), doing="reading what docker was called with"
-    ).stdout
-    return [_call(line) for line in calls.splitlines()]
+def calls_in(text: str) -> list[Call]:
+    """The calls that were recorded. For ``Host.ask``."""
+    return [_call(line) for line in text.splitlines()]
 
 
 def _call(line: str) -> Call:
     argv, status, digest, started, ended = line.split(" ")
-    words = base64.b64decode(argv).decode().split("\0")[:-1]
+    words = decoded(argv).decode().split("\0")[:-1]
     seconds = float(ended) - float(started) if ended else 0.0
     return Call(words, int(status or -1), digest, seconds)

@@ -1,29 +1,55 @@
-"""Fetching a nanoclaw checkout: the pinned commit, cloned into the cache."""
+"""Fetching a nanoclaw checkout into the cache: a pinned commit, or any branch or tag."""
 
 from __future__ import annotations
 
 import subprocess
 import tempfile
-import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
-from checks.core import tools
+from msgspec import Meta
+
+from checks.core import strict_toml, tools
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.outcome import run_and_report
 from checks.core.paths import FIXTURES
 from checks.core.progress import Progress
 from checks.core.run_directories import cache
+from checks.core.strict_toml import Table, Text
 from checks.core.terminal import say
 
-PIN = FIXTURES / "nanoclaw.toml"
+PINS = FIXTURES / "nanoclaw.toml"
 _LONGEST = 200  # characters of a directory's name; file systems take 255 bytes
+
+
+class Pin(Table, frozen=True):
+    """A version of nanoclaw that the project knows."""
+
+    name: Text
+    description: Text
+    commit: Annotated[str, Meta(pattern="^[0-9a-f]{40}$")]
+    date: date
+
+
+class Pins(Table, frozen=True):
+    """The pinned versions."""
+
+    repository: Text
+    default: Text
+    pin: tuple[Pin, ...]
+
+    def __post_init__(self) -> None:
+        if self.default not in (names := [each.name for each in self.pin]):
+            raise ValueError(f"“default” is not one of {', '.join(names)}")
 
 
 def nanoclaw(
     action: Annotated[str, "fetch"],
-    ref: Annotated[str, "a tag or branch (default: the one in fixtures/nanoclaw.toml)"] = "",
+    ref: Annotated[
+        str, "a version in fixtures/nanoclaw.toml, a tag or a branch (default: the newest in that file)"
+    ] = "",
 ) -> Exit:
     """Clone nanoclaw and print the directory: `invoke nanoclaw fetch`.
 
@@ -40,27 +66,27 @@ def nanoclaw(
 
 
 def fetch(ref: str = "") -> Path:
-    """Clone nanoclaw at ``ref``, or at the pinned commit, and return the directory; an existing clone is kept.
+    """Clone nanoclaw at ``ref`` and return the directory; an existing clone is kept.
 
-    Raises WrongUsage where ``ref`` can't be the name of a branch or tag, HostProblem where git or the network fails, or
-    where the pinned ref is no longer the pinned commit.
+    ``ref`` is the name of a pin, by default the pinned one, or a tag or branch. Raises WrongUsage where it can't be any
+    of these, HostProblem where git or the network fails.
     """
-    pin = tomllib.loads(PIN.read_text())
-    wanted = ref or str(pin["ref"])
+    pins = strict_toml.load(PINS, Pins)
+    wanted = ref or pins.default
     checkouts = cache() / "nanoclaw"
     directory = checkouts / _directory_name(wanted)
     if directory.is_dir():
         return directory
     checkouts.mkdir(exist_ok=True)
+    pinned = next((each for each in pins.pin if each.name == wanted), None)
     with tempfile.TemporaryDirectory(prefix=".", dir=checkouts) as temporary:  # no ref begins with a dot
         clone = Path(temporary) / "clone"
-        _git("clone", "--quiet", "--depth", "1", f"--branch={wanted}", "--", str(pin["repository"]), str(clone))
-        commit = _git("-C", str(clone), "rev-parse", "HEAD").strip()
-        if wanted == pin["ref"] and commit != pin["commit"]:
-            raise HostProblem(
-                f"{wanted} of {pin['repository']} is commit {commit}, not {pin['commit']} as pinned.",
-                f"Check what changed, then update {PIN}.",
-            )
+        if pinned:
+            _git("init", "--quiet", "--", str(clone))
+            _git("-C", str(clone), "fetch", "--quiet", "--depth", "1", "--", pins.repository, pinned.commit)
+            _git("-C", str(clone), "checkout", "--quiet", "--detach", "FETCH_HEAD")
+        else:
+            _git("clone", "--quiet", "--depth", "1", f"--branch={wanted}", "--", pins.repository, str(clone))
         try:
             clone.rename(directory)
         except OSError:
@@ -73,7 +99,7 @@ def _directory_name(ref: str) -> str:
     """The directory name of a ref, unique for each. Raises WrongUsage for an invalid ref."""
     name = quote(ref, safe="")
     if ref.startswith("-") or "\0" in ref or len(name) > _LONGEST or not _git_allows(ref):
-        raise WrongUsage(f"--ref {ref!r} is not a valid name of a branch or tag.", "Example: --ref v1.2.0")
+        raise WrongUsage(f"--ref {ref!r} is not a valid name of a branch or tag.", "Example: --ref 2.0.64")
     return name
 
 
@@ -88,9 +114,10 @@ def _ran_git(*args: str) -> subprocess.CompletedProcess[str]:
 def _git(*args: str) -> str:
     done = _ran_git(*args)
     if done.returncode != 0:
-        message = done.stderr.strip() or "no error message"
+        lines = done.stderr.strip().splitlines() or ["no error message"]
+        message = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
         raise HostProblem(
-            f"git {args[0]} failed: {message.splitlines()[-1]}",
+            f"git {args[2] if args[0] == '-C' else args[0]} failed: {message}",
             "Without a network, clone nanoclaw elsewhere and name it with --nanoclaw DIR; "
             "or leave it out to use the project's stub agent.",
         )

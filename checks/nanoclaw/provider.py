@@ -18,7 +18,7 @@ from checks.hosts.guest import Guest
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import service_url
 from checks.nanoclaw.agent import Agent, available
-from checks.nanoclaw.contract import Design
+from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.images import base, disks
 from checks.nanoclaw.running import Question, addressed
 from checks.nanoclaw.service import Conversation, Service
@@ -61,7 +61,7 @@ class AgentHandle:
             return Question(
                 f"Reply with this and nothing else: {text}", text, Conversation(self.provider.live_key, text)
             )
-        wrapped = addressed(text) if self.agent.design is Design.DATABASES else text
+        wrapped = addressed(text) if self.agent.protocol is AgentProtocol.DATABASES else text
         conversation = self.provider.service(ctx).conversation(wrapped, silent=silent)
         return Question(f"What is the answer? {secrets.token_hex(12)}", text, conversation, self.url(ctx))
 
@@ -163,8 +163,8 @@ class AgentProvider:
         guest.attach_disk(image.disks[ctx.uid], disks.label(ctx.uid), directory)
         settings = f'[storage]\ndriver = "overlay"\n[storage.options]\nadditionalimagestores = ["{directory}"]\n'
         # A kernel without overlay mounts for normal users needs fuse-overlayfs, which Podman finds by itself otherwise.
-        options = parsed(ctx.engine("info", "--format", "json"))["store"]["graphOptions"] or {}
-        if program := options.get("overlay.mount_program", {}).get("Executable"):
+        asked = [ctx.facts.engine, "info", "--format", "json"]
+        if program := ctx.host.ask(asked, _mount_program, doing="“podman info”"):
             settings += f'[storage.options.overlay]\nmount_program = "{program}"\n'
         if guest.recipe.init == "plain":
             # If / is not a shared mount, the new mount does not reach the account's existing Podman namespace.
@@ -179,6 +179,15 @@ class AgentProvider:
             self._service.close()
         for ctx in self._loaded:
             ctx.host.run(["podman", "rmi", base.NAME], timeout=60)
+
+
+def _mount_program(info: str) -> str:
+    """The program that mounts overlays, from the output of ``podman info``; empty if the kernel does."""
+    options = parsed(info)["store"]["graphOptions"] or {}
+    program = options.get("overlay.mount_program", {}).get("Executable", "")
+    if not isinstance(program, str):
+        raise TypeError("the mount program is not a path")
+    return program
 
 
 @contextlib.contextmanager

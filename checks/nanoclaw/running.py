@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 import time
 from abc import ABC, abstractmethod
@@ -17,7 +18,7 @@ from checks.engine.expect import Mismatch, expect
 from checks.hosts.process import HEAD, Completed
 from checks.nanoclaw import contract, workspace
 from checks.nanoclaw.agent import Agent
-from checks.nanoclaw.contract import Design, Markers, Output
+from checks.nanoclaw.contract import AgentProtocol, Markers, Output
 from checks.nanoclaw.service import Conversation
 from checks.nanoclaw.workspace import DESTINATION, GROUP, Workspace, answers
 
@@ -25,8 +26,11 @@ ZONE = "America/New_York"
 
 ANSWER_BOUND = 100.0  # seconds on ordinary hardware; typically 5 to 10
 _ANSWERED_BOUND = 20.0  # seconds on ordinary hardware after the request to the service
+_COMPLETED_BOUND = 10.0  # seconds on ordinary hardware from a completed message to its answer; typically 0.01
 _END_BOUND = 20.0  # seconds on ordinary hardware; typically 1 to 2
 _POLL = 0.2
+_NOT_CREATED = 125
+"""The exit status of ``docker run`` if docker itself fails, for example at an unknown flag."""
 _LARGEST_DATABASE = 8 * 2**20  # bytes; it has a few messages
 
 ENTRIES = {
@@ -74,6 +78,16 @@ class Question:
     def env_file(self) -> str:
         """The same as an environment file."""
         return "".join(f"{key}={value}\n" for key, value in self.secrets.items())
+
+
+class Refused(Mismatch):
+    """Docker or its OCI runtime refused to start the agent's container."""
+
+    def __init__(self, mismatch: Mismatch, done: Completed) -> None:
+        super().__init__(mismatch.expected, mismatch.got, fix=mismatch.fix)
+        self.by_runtime = done.returncode != _NOT_CREATED
+        """Whether the command line was accepted, and the container could not be started."""
+        self.reported = " ".join(last_output(done).split())
 
 
 class RunningAgent(ABC):
@@ -130,7 +144,10 @@ class RunningAgent(ABC):
         """The Mismatch of an agent that does not answer."""
         done = self.client.so_far()
         ended = "is still running" if self.client.running() else f"exited with status {done.returncode}"
-        return self.failure("an answer from the agent", f"no answer; docker {ended}", done)
+        mismatch = self.failure("an answer from the agent", f"no answer; docker {ended}", done)
+        if not self.client.running() and _refused(done):
+            return Refused(mismatch, done)
+        return mismatch
 
     def failure(self, expected: str, got: str, done: Completed) -> Mismatch:
         """The Mismatch of an agent that fails, with its stderr and debug log."""
@@ -195,7 +212,7 @@ class DatabasesAgent(RunningAgent):
     """An agent of nanoclaw 2.x."""
 
     def answer(self) -> str:
-        unreadable = ""
+        unreadable, completed = "", 0.0
         while True:
             running = self.client.running()
             database = self.ctx.read_bytes(f"{self.workspace.exchange}/outbound.db", _LARGEST_DATABASE)
@@ -207,7 +224,10 @@ class DatabasesAgent(RunningAgent):
                 unreadable = ""
                 if replies:
                     return replies[0]
-                running = running and not done
+                # nanoclaw's agent marks the message as completed before it writes the answer.
+                completed = completed or (time.monotonic() if done else 0.0)
+                late = completed and time.monotonic() - completed > _COMPLETED_BOUND * self._slowness
+                running = running and not late
             if not running or self.overdue():
                 if unreadable:
                     raise Mismatch("a readable outbound.db", unreadable)
@@ -218,6 +238,13 @@ class DatabasesAgent(RunningAgent):
         stopped = self.ctx.docker("stop", "-t", "1", self.name, timeout=30)
         expect(stopped.returncode == 0, "“docker stop -t 1” to exit with status 0", stopped.stderr.strip())
         return self.ended("docker stop")
+
+
+def _refused(done: Completed) -> bool:
+    """Whether no container ran. Programs in a container may exit with 126 and 127 too."""
+    if done.returncode == _NOT_CREATED:
+        return True
+    return done.returncode in (126, 127) and re.search(r"OCI runtime|\b(crun|runc)\b", done.stderr) is not None
 
 
 def last_output(done: Completed) -> str:
@@ -277,10 +304,7 @@ def databases(
     # A file, because with --live the key is real, and command lines are public.
     environment = f"{ctx.directory}/{workspace.name}.env"
     ctx.host.put(environment, question.env_file.encode(), mode=0o600)
-    gateway = [
-        "--env-file", environment,
-        "-v", f"{workspace.path(workspace.name)}/container/ca.pem:/tmp/onecli-gateway-ca.pem:ro",
-    ]  # fmt: skip
+    gateway = ["--env-file", environment, *(word for each in workspace.gateway for word in ("-v", each.option))]
     command = contract.run_databases(
         name=name, install=ctx.run, zone=ZONE, gateway=gateway, uid=ctx.uid, gid=ctx.facts.gid,
         mounts=workspace.mounts, image=image,
@@ -289,9 +313,9 @@ def databases(
         yield DatabasesAgent(ctx, workspace, question, name, client)
 
 
-def addressed(text: str) -> str:
+def addressed(text: str, destination: str = DESTINATION) -> str:
     """A text in the markup that an agent of 2.x needs for sending it."""
-    return f'<message to="{DESTINATION}">{text}</message>'
+    return f'<message to="{destination}">{text}</message>'
 
 
 @contextlib.contextmanager
@@ -299,7 +323,7 @@ def started(
     ctx: CaseContext, agent: Agent, image: str, question: Question, *, flags: Sequence[str] = ()
 ) -> Iterator[RunningAgent]:
     """Start an agent of either protocol in its own workspace, with a question."""
-    if agent.design is Design.STREAMS:
+    if agent.protocol is AgentProtocol.STREAMS:
         place = workspace.for_streams(ctx, agent)
         with streams(ctx, place, image, question, flags=flags) as running:
             yield running

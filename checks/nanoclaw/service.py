@@ -14,12 +14,13 @@ import io
 import json
 import secrets
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from checks.core.bounded import parsed
 from checks.core.errors import HostProblem
@@ -29,6 +30,8 @@ LARGEST = 32 * 2**20
 MOST_CONNECTIONS = 64
 """Simultaneous connections; further ones are closed at once."""
 
+_KEY_TIMEOUT = 10.0  # seconds for the key of a new connection to arrive
+_DROP = 1.0  # seconds for a closed connection to free its place
 _TIMEOUT = 60.0  # seconds for a complete request to arrive, and for an idle connection
 _HEADERS = 128 * 1024  # bytes of a request before its body
 _PIECE = 7  # characters of text in an event: every answer has several events
@@ -66,30 +69,26 @@ class Service:
         self.token = secrets.token_hex(8)
         """The answer of ``GET /``, which identifies this service."""
         self._closing = threading.Event()
-        try:
-            self._server = _Server((address, 0), self)
-        except OSError as error:
-            raise HostProblem(f"No port could be opened on this machine: {error.strerror}.") from error
-        threading.Thread(target=self._server.serve_forever, name="messages-api", daemon=True).start()
+        self._server = BoundedServer.started(address, self, Handler)
 
     @property
     def port(self) -> int:
         """The TCP port it listens on."""
-        return int(self._server.server_address[1])
+        return self._server.port
 
     def conversation(self, text: str = "", *, silent: bool = False) -> Conversation:
         """A new key with its answer, by default a random one."""
         key = f"sk-ant-stub-{secrets.token_hex(12)}"
-        talk = Conversation(key, text or f"The answer is {secrets.token_hex(12)}.", silent)
-        self._conversations[key] = talk
-        return talk
+        conversation = Conversation(key, text or f"The answer is {secrets.token_hex(12)}.", silent)
+        self._conversations[key] = conversation
+        return conversation
 
     def of(self, key: str) -> Conversation | None:
         """The conversation of that key, looked up in constant time."""
         shown, found = key.encode("utf-8", "surrogateescape"), None
-        for known, talk in list(self._conversations.items()):
+        for known, conversation in list(self._conversations.items()):
             if hmac.compare_digest(known.encode(), shown):
-                found = talk
+                found = conversation
         return found
 
     def closed(self, within: float) -> bool:
@@ -103,31 +102,71 @@ class Service:
         self._server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
+class BoundedServer(ThreadingHTTPServer):
+    """An HTTP server with a limited number of connections. Closed with ``shutdown`` and ``server_close``."""
+
     daemon_threads = True
     block_on_close = False
     request_queue_size = MOST_CONNECTIONS
 
-    def __init__(self, address: tuple[str, int], service: Service) -> None:
+    def __init__(self, address: tuple[str, int], service: Service, handler: type[Handler]) -> None:
         self.service = service
         self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        super().__init__(address, _Handler)
+        self._unidentified: dict[Any, None] = {}  # connections without a key so far, the oldest first
+        self._changing = threading.Lock()
+        super().__init__(address, handler)
+
+    @classmethod
+    def started(cls, address: str, service: Service, handler: type[Handler], port: int = 0) -> Self:
+        """A server that listens on an address and runs in a thread. Raises HostProblem if the port can't be opened."""
+        try:
+            server = cls((address, port), service, handler)
+        except OSError as error:
+            raise HostProblem(f"No port could be opened on this machine: {error.strerror}.") from error
+        threading.Thread(target=server.serve_forever, name=handler.__name__, daemon=True).start()
+        return server
+
+    @property
+    def port(self) -> int:
+        """The TCP port it listens on."""
+        return int(self.server_address[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
+        if not self._free.acquire(blocking=False) and not (self._dropped_one() and self._free.acquire(timeout=_DROP)):
             self.shutdown_request(request)
             return
+        with self._changing:
+            self._unidentified[request] = None
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread could be started
-            self._free.release()
+            self._ended(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self._ended(request)
+
+    def identified(self, request: Any) -> None:
+        """Keep a connection, which has shown a valid key, when others need its place."""
+        with self._changing:
+            self._unidentified.pop(request, None)
+
+    def _ended(self, request: Any) -> None:
+        self.identified(request)
+        self._free.release()
+
+    def _dropped_one(self) -> bool:
+        """Close the oldest connection without a key; whether there was one. Its thread then frees its place."""
+        with self._changing:
+            oldest = next(iter(self._unidentified), None)
+            self._unidentified.pop(oldest, None)
+            if oldest is not None:
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+        return oldest is not None
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Report nothing: clients may disconnect at any time."""
@@ -138,14 +177,20 @@ class _Incoming(io.RawIOBase):
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._timeout = _KEY_TIMEOUT
         self._deadline = 0.0
         self._room = 0
         self.begin()
 
     def begin(self) -> None:
         """Start the deadline and the size limit of the next request."""
-        self._deadline = time.monotonic() + _TIMEOUT
+        self._deadline = time.monotonic() + self._timeout
         self._room = _HEADERS
+
+    def identified(self) -> None:
+        """Give a client with a valid key more time: for this request, and for later ones."""
+        self._timeout = _TIMEOUT
+        self._deadline = time.monotonic() + _TIMEOUT
 
     def expect(self, body: int) -> None:
         """Allow a body of that size."""
@@ -167,7 +212,7 @@ class _Incoming(io.RawIOBase):
             self._connection.settimeout(_TIMEOUT)  # for each answer
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """A request that gets an error as answer; then its connection is closed."""
 
     def __init__(self, status: int, kind: str, message: str) -> None:
@@ -176,9 +221,11 @@ class _Refused(Exception):
         self.kind = kind
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Answers the requests of one connection as the Messages API does."""
+
     protocol_version = "HTTP/1.1"
-    server: _Server
+    server: BoundedServer
 
     def setup(self) -> None:
         super().setup()
@@ -195,45 +242,61 @@ class _Handler(BaseHTTPRequestHandler):
         """Requests are evidence, not log lines."""
 
     def do_HEAD(self) -> None:
-        self._send(200, b"")
+        self.send(200, b"")
 
     def do_GET(self) -> None:
-        self._send(200, self.server.service.token.encode(), "text/plain")
+        self.send(200, self.server.service.token.encode(), "text/plain")
 
     def do_POST(self) -> None:
-        try:
+        with self.refusing():
             self._answer()
-        except _Refused as why:
+
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Answer a Refused with its error, and close the connection."""
+        try:
+            yield
+        except Refused as why:
             self.close_connection = True  # the rest of the input is not a request
             error = {"type": "error", "error": {"type": why.kind, "message": str(why)}}
-            self._send_json(why.status, error)
+            self.send_json(why.status, error)
             self._linger()
 
     def _answer(self) -> None:
         # Check the key first: the body of an unknown client is not read.
-        talk = self.server.service.of(self._key())
-        if talk is None:
-            raise _Refused(401, "authentication_error", "unknown key")
-        length = self._length()
-        self._incoming.expect(length)
-        body = self.rfile.read(length)
+        conversation = self.server.service.of(self.key())
+        if conversation is None:
+            raise Refused(401, "authentication_error", "unknown key")
+        self.identified()
+        body = self.body()
         path = self.path.partition("?")[0]
         if path == "/v1/messages/count_tokens":
-            self._send_json(200, {"input_tokens": len(body) // 4})
+            self.send_json(200, {"input_tokens": len(body) // 4})
         elif path == "/v1/messages":
-            self._message(talk, body)
+            self._message(conversation, body)
         else:
-            raise _Refused(404, "not_found_error", path)
+            raise Refused(404, "not_found_error", path)
+
+    def identified(self) -> None:
+        """Note that the client has shown a valid key: its connection gets more time, and keeps its place."""
+        self._incoming.identified()
+        self.server.identified(self.connection)
+
+    def body(self) -> bytes:
+        """The body of the request. Raises Refused where it has no size, or is too large."""
+        length = self._length()
+        self._incoming.expect(length)
+        return self.rfile.read(length)
 
     def _length(self) -> int:
-        """The size of the body in bytes, from exactly one header. Raises _Refused."""
+        """The size of the body in bytes, from exactly one header. Raises Refused."""
         named = self.headers.get_all("content-length") or []
         if self.headers.get("transfer-encoding") or not named:
-            raise _Refused(411, "invalid_request_error", "content-length is required")
+            raise Refused(411, "invalid_request_error", "content-length is required")
         if len(named) > 1 or not (named[0].isascii() and named[0].isdigit()):
-            raise _Refused(400, "invalid_request_error", "content-length is not a number")
+            raise Refused(400, "invalid_request_error", "content-length is not a number")
         if len(named[0]) > 12 or int(named[0]) > LARGEST:
-            raise _Refused(413, "request_too_large", f"a request must not exceed {LARGEST} bytes")
+            raise Refused(413, "request_too_large", f"a request must not exceed {LARGEST} bytes")
         return int(named[0])
 
     def _linger(self) -> None:
@@ -246,12 +309,13 @@ class _Handler(BaseHTTPRequestHandler):
                 if not self.connection.recv(65536):
                     return
 
-    def _key(self) -> str:
+    def key(self) -> str:
+        """The API key of the request; empty without one."""
         return self.headers.get("x-api-key") or (self.headers.get("authorization") or "").removeprefix("Bearer ")
 
-    def _message(self, talk: Conversation, body: bytes) -> None:
-        talk.hear(body)
-        if talk.silent:
+    def _message(self, conversation: Conversation, body: bytes) -> None:
+        conversation.hear(body)
+        if conversation.silent:
             self._wait()
             return
         try:
@@ -259,16 +323,16 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:
             wanted = None
         if not isinstance(wanted, dict):
-            raise _Refused(400, "invalid_request_error", "the body is not a JSON object")
+            raise Refused(400, "invalid_request_error", "the body is not a JSON object")
         model = str(wanted.get("model", ""))
         if not wanted.get("stream"):
-            self._send_json(200, {**_message(model), "content": [{"type": "text", "text": talk.text}]})
+            self.send_json(200, {**_message(model), "content": [{"type": "text", "text": conversation.text}]})
             return
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        for event in _events(model, talk.text):
+        for event in _events(model, conversation.text):
             data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
             self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.write(b"0\r\n\r\n")
@@ -278,14 +342,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.settimeout(0)
         while not self.server.service.closed(0.2):
-            with contextlib.suppress(BlockingIOError):
-                if not self.connection.recv(1, socket.MSG_PEEK):
+            with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
+                if not self.connection.recv(4096):
                     return
 
-    def _send_json(self, status: int, value: dict[str, Any]) -> None:
-        self._send(status, json.dumps(value).encode())
+    def send_json(self, status: int, value: dict[str, Any]) -> None:
+        """Answer with JSON."""
+        self.send(status, json.dumps(value).encode())
 
-    def _send(self, status: int, body: bytes, kind: str = "application/json") -> None:
+    def send(self, status: int, body: bytes, kind: str = "application/json") -> None:
+        """Answer with a body of the media type ``kind``."""
         self.send_response(status)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 
 from checks.core.entry_point import require_utf8
-from checks.core.errors import Exit, WrongUsage
+from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.outcome import run_and_report
 from checks.core.progress import Progress
 from checks.core.terminal import say
@@ -16,7 +17,7 @@ from checks.engine.prepared_host import PreparedHost
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import running
 from checks.nanoclaw.provider import AgentHandle, agent_session
-from checks.nanoclaw.running import RunningAgent
+from checks.nanoclaw.running import Refused, RunningAgent
 
 _OPTIONS = ("--host", "--nanoclaw")
 _USAGE = "tests/smoke.sh [--host HOST] [--nanoclaw DIR] [FLAG OF docker run]..."
@@ -64,12 +65,37 @@ def _answer(argv: Sequence[str], progress: Progress) -> Exit:
             agent_session(host, None, options.get("--nanoclaw", ""), progress) as (ready, handle),
             progress.step(f"Asking {handle.agent.name}"),
         ):
-            smoke(ready, handle, flags)
+            _ask(ready, handle, flags)
     except (Mismatch, TimedOut) as failure:
         say(f"FAIL: {failure}")
         return Exit.CASE_FAILED
     say("PASS: the agent returned the expected answer.")
     return Exit.OK
+
+
+def _ask(prepared: PreparedHost, handle: AgentHandle, flags: Sequence[str]) -> None:
+    """Ask an agent. Raises WrongUsage or HostProblem if docker refuses the flags, not the agent's own command."""
+    try:
+        smoke(prepared, handle, flags)
+    except Refused as refused:
+        if not flags or _is_refused(prepared, handle):
+            raise
+        if refused.by_runtime:
+            raise HostProblem(
+                f"{prepared.host.name} can't start a container with {shlex.join(flags)}: {refused.reported}"
+            ) from refused
+        raise WrongUsage(f"docker run refuses {shlex.join(flags)}: {refused.reported}") from refused
+
+
+def _is_refused(prepared: PreparedHost, handle: AgentHandle) -> bool:
+    """Whether docker also refuses to start the agent without additional flags."""
+    try:
+        smoke(prepared, handle, case="smoke-without-flags")
+    except Refused:
+        return True
+    except (Mismatch, TimedOut):
+        return False
+    return False
 
 
 def _parsed(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:

@@ -18,6 +18,7 @@ from checks.engine.expect import Mismatch
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.checkout import entries
 from checks.nanoclaw.contract import Mount
+from checks.nanoclaw.gateway import CERTIFICATE
 
 PROJECT = "nanoclaw"
 """The default name of the project directory in a case's directory."""
@@ -81,6 +82,8 @@ class Workspace:
     """The directory of Claude Code's state and debug log; a name in the case's directory."""
     exchange: str
     """The directory for messages: ipc, or the session's."""
+    gateway: Sequence[Mount] = ()
+    """The mounts of the credential gateway, which nanoclaw 2.x adds before its own."""
 
     def mount_points(self) -> set[str]:
         """Host paths of empty files and directories that the engine makes: for nested mounts, and for the image's
@@ -176,7 +179,7 @@ def for_databases(ctx: CaseContext, agent: Agent, *, prompt: str) -> Workspace:
     tree = Tree()
     group, sessions = f"{PROJECT}/groups/{GROUP}", f"{PROJECT}/data/v2-sessions/{AGENT_GROUP}"
     session, claude, container = f"{sessions}/{SESSION}", f"{sessions}/.claude-shared", f"{PROJECT}/container"
-    tree.directory(f"{session}/outbox", f"{group}/.claude-fragments", f"{PROJECT}/groups/global", f"{claude}/skills")
+    tree.directory(f"{session}/outbox", f"{group}/.claude-fragments", f"{claude}/skills")
     tree.file(f"{group}/container.json", json.dumps({
         "mcpServers": {}, "packages": {"apt": [], "npm": []}, "additionalMounts": [], "skills": [],
         "provider": "claude", "groupName": GROUP, "assistantName": "Andy", "agentGroupId": AGENT_GROUP,
@@ -184,7 +187,6 @@ def for_databases(ctx: CaseContext, agent: Agent, *, prompt: str) -> Workspace:
     tree.file(f"{group}/CLAUDE.md", "# Andy\n")
     tree.file(f"{group}/.claude-fragments/core.md", "# Core\n")
     tree.file(f"{group}/CLAUDE.local.md", "")
-    tree.file(f"{PROJECT}/groups/global/CLAUDE.md", "# Global memory\n")
     tree.file(f"{claude}/settings.json", "{}\n")
     tree.file(f"{container}/CLAUDE.md", "# Shared\n")
     tree.file(f"{container}/skills/README.md", "")
@@ -203,21 +205,20 @@ def for_databases(ctx: CaseContext, agent: Agent, *, prompt: str) -> Workspace:
         Mount(at(f"{group}/container.json"), "/workspace/agent/container.json", readonly=True),
         Mount(at(f"{group}/CLAUDE.md"), "/workspace/agent/CLAUDE.md", readonly=True),
         Mount(at(f"{group}/.claude-fragments"), "/workspace/agent/.claude-fragments", readonly=True),
-        Mount(at(f"{PROJECT}/groups/global"), "/workspace/global", readonly=True),
         Mount(at(f"{container}/CLAUDE.md"), "/app/CLAUDE.md", readonly=True),
         Mount(at(claude), "/home/node/.claude"),
         Mount(at(f"{container}/agent-runner/src"), "/app/src", readonly=True),
         Mount(at(f"{container}/skills"), "/app/skills", readonly=True),
     ]
-    return Workspace(ctx, PROJECT, mounts, claude, session)
+    gateway = [Mount(at(f"{container}/ca.pem"), CERTIFICATE, readonly=True)]
+    return Workspace(ctx, PROJECT, mounts, claude, session, gateway)
 
 
 def answers(database: bytes) -> tuple[list[str], bool]:
-    """What an agent of the second design has sent, from its outbound database as it is at this moment; and whether it
-    holds its message for done.
+    """Read the replies of a 2.x agent from its outbound database, and whether it has completed its message.
 
-    Raises sqlite3.Error where that moment was in the middle of a write, and Mismatch if the agent has replaced a table
-    by something that runs SQL of its own.
+    Raises sqlite3.Error if the copy was taken during a write, and Mismatch if the agent replaced a table with
+    something that runs its own SQL.
     """
     deadline = time.monotonic() + _QUERY_BOUND
     with tempfile.NamedTemporaryFile(suffix=".db") as copy:

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from checks.core.progress import Progress
+from checks.engine.case_context import CaseContext
 from checks.nanoclaw.agent import Agent
-from checks.nanoclaw.contract import Design
+from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.provider import AgentHandle, AgentProvider
+from checks.nanoclaw.whole import WholeNanoclaw, whole_nanoclaw
 from checks.runner.plugin import VerificationPlugin
 
 
@@ -19,7 +21,7 @@ class Integration:
     def __init__(
         self,
         verification: VerificationPlugin,
-        available: Mapping[Design, Agent],
+        available: Mapping[AgentProtocol, Agent],
         progress: Progress,
         *,
         slow: bool = False,
@@ -53,7 +55,7 @@ class Integration:
     @pytest.fixture
     def streams_handle(self, provider: AgentProvider) -> AgentHandle:
         """An agent of nanoclaw 1.x."""
-        return self._handle(Design.STREAMS, provider)
+        return self._handle(AgentProtocol.STREAMS, provider)
 
     @pytest.fixture
     def databases_handle(self, provider: AgentProvider) -> AgentHandle:
@@ -62,23 +64,49 @@ class Integration:
             pytest.skip(
                 "nanoclaw 2.x passes a real key only through its credential gateway, which --live does not have"
             )
-        return self._handle(Design.DATABASES, provider)
+        return self._handle(AgentProtocol.DATABASES, provider)
 
     @pytest.fixture
     def checkout_handle(self, provider: AgentProvider) -> AgentHandle:
         """The agent of a nanoclaw 1.x checkout, whose own code can be run, too."""
-        handle = self._handle(Design.STREAMS, provider)
+        handle = self._handle(AgentProtocol.STREAMS, provider)
         if handle.agent.checkout is None:
             pytest.skip("needs a nanoclaw checkout: --nanoclaw DIR")
         return handle
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Leave out the cases of a whole nanoclaw 2.x if there is no checkout of it."""
+        agent = self._available.get(AgentProtocol.DATABASES)
+        if agent and agent.checkout and not self._live_key:
+            return
+        dropped = [item for item in items if "whole" in getattr(item, "fixturenames", ())]
+        items[:] = [item for item in items if item not in dropped]
+        config.hook.pytest_deselected(items=dropped)
+
+    @pytest.fixture(scope="module")
+    def whole_nanoclaw(self, provider: AgentProvider) -> Iterator[WholeNanoclaw]:
+        """A whole nanoclaw 2.x, for all cases of a module."""
+        prepared = self._verification.prepared
+        if prepared.guest is None and prepared.host.facts().init == "systemd":
+            pytest.skip("nanoclaw's set-up would change this account's services; use a throwaway host")
+        handle = AgentHandle(self._available[AgentProtocol.DATABASES], provider)
+        with whole_nanoclaw(prepared, handle, self._progress) as whole:
+            yield whole
+
+    @pytest.fixture
+    def whole(self, whole_nanoclaw: WholeNanoclaw, ctx: CaseContext) -> Iterator[WholeNanoclaw]:
+        """The whole nanoclaw, which runs on after a case."""
+        yield whole_nanoclaw
+        ctx.leave_objects()
 
     @pytest.fixture
     def streams_or_databases_handle(self, provider: AgentProvider) -> AgentHandle:
         """Any available agent."""
         return AgentHandle(next(iter(self._available.values())), provider)
 
-    def _handle(self, design: Design, provider: AgentProvider) -> AgentHandle:
-        if design not in self._available:
+    def _handle(self, protocol: AgentProtocol, provider: AgentProvider) -> AgentHandle:
+        if protocol not in self._available:
             other = next(iter(self._available.values()))
-            pytest.skip(f"{other.name} speaks the {other.design.version} protocol")
-        return AgentHandle(self._available[design], provider)
+            pytest.skip(f"{other.name} speaks the {other.protocol.version} protocol")
+        return AgentHandle(self._available[protocol], provider)

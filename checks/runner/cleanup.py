@@ -12,11 +12,43 @@ from checks.hosts.local import LocalHost
 
 
 def clean(cache: Annotated[bool, "also remove the built throwaway hosts and agent images"] = False) -> Exit:
-    """Remove what kept and killed runs left on this machine.
+    """Remove what kept and killed runs left on this machine. Active runs are listed and left.
 
-    Exit status: 0 everything was removed; 2 wrong usage; 3 something could not be removed.
+    Exit status: 0 everything was removed, except active runs; 2 wrong usage; 3 something could not be removed.
     """
     progress = Progress()
+    active, left = _locked(progress)
+    left += _remove_runs(progress)
+    for built in ("hosts", "images") if cache else ():
+        directory = run_directories.cache() / built
+        if active and directory.exists():
+            left.append(f"directory {directory} (used by {', '.join(active)})")
+            continue
+        run_directories.remove_tree(directory)
+        if directory.exists():
+            left.append(f"directory {directory}")
+        else:
+            progress.say(f"Removed {directory}.")
+    if left:
+        progress.say(f"Not removed: {'; '.join(left)}.")
+    return Exit.HOST_UNUSABLE if left else Exit.OK
+
+
+def _locked(progress: Progress) -> tuple[list[str], list[str]]:
+    """The active runs, which are reported, and those whose lock can't be taken for another reason."""
+    active, left = [], []
+    for each in run_directories.locked_runs():
+        named = f"run {each.id}{f' on {each.host}' if each.host else ''}"
+        if each.problem:
+            left.append(f"{named} ({each.problem})")
+        else:
+            active.append(named)
+            progress.say(f"Left {named}: it is active (process {', '.join(map(str, each.processes))}).")
+    return active, left
+
+
+def _remove_runs(progress: Progress) -> list[str]:
+    """Remove kept and dead runs; what is left of them."""
     left: list[str] = []
     for run, where in (*run_directories.kept_runs(), *run_directories.dead_runs()):
         if where.startswith("ssh://"):
@@ -32,13 +64,4 @@ def clean(cache: Annotated[bool, "also remove the built throwaway hosts and agen
             left += still
         else:
             progress.say(f"Removed run {run.id}.")
-    for built in ("hosts", "images") if cache else ():
-        directory = run_directories.cache() / built
-        run_directories.remove_tree(directory)
-        if directory.exists():
-            left.append(f"directory {directory}")
-        else:
-            progress.say(f"Removed {directory}.")
-    if left:
-        progress.say(f"Not removed: {'; '.join(left)}.")
-    return Exit.HOST_UNUSABLE if left else Exit.OK
+    return left

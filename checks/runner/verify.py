@@ -37,7 +37,7 @@ from checks.runner.report import Report
 CASES = ROOT / "checks" / "cases"
 ORDER = (
     "image_operations", "container_lifecycle", "bind_mounts", "environment_and_user", "resource_limits",
-    "nanoclaw_integration", "edge_cases",
+    "nanoclaw_integration", "edge_cases", "driver_2_2",
 )  # fmt: skip
 """The modules of the report's groups, in order. Other modules in checks/cases/ follow, sorted by name."""
 

@@ -140,8 +140,7 @@ def load(path: Path) -> ConfigText:
 def create(path: Path, data: bytes) -> None:
     """Create a file. Raises WrongUsage if it exists or can't be written."""
     try:
-        with path.open("xb") as file:
-            file.write(data)
+        files.create(path, data)
     except FileExistsError as error:
         raise WrongUsage(
             f"{path} exists and was not changed.",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from checks.core.errors import HostProblem
 from checks.engine import container_state
@@ -13,6 +11,7 @@ from checks.engine.case_context import CaseContext
 from checks.engine.docker import Docker, Record
 from checks.engine.expect import Mismatch, expect
 from checks.engine.prepared_host import PreparedHost
+from checks.evidence.hardening_model import CheckResult
 from checks.hardening.injection import state
 from checks.hardening.injection.settings import Setting, Settings, in_force, seen
 from checks.hosts.process import TimedOut
@@ -26,39 +25,25 @@ _NOWHERE = "http://127.0.0.1:9"
 """An address for an agent that can't reach the service: the discard port of its own loopback."""
 
 
-@dataclass(frozen=True)
-class CheckResult:
-    """One check: whether it passed, and what was found."""
-
-    what: str
-    held: bool
-    seen: str
-
-    @property
-    def line(self) -> str:
-        """Its line of the report."""
-        return f"  [{'PASS' if self.held else 'FAIL'}] {self.what}: {self.seen}"
-
-
 def check(prepared: PreparedHost, handle: AgentHandle) -> list[CheckResult]:
     """Check the files, run an agent exactly as nanoclaw does, read its container's state, await its answer."""
     found = state.read_account(prepared.host)
     wrong = state.problems(found)
-    findings = [CheckResult("The configuration is in place", not wrong, " ".join(wrong) or "every file as installed")]
+    results = [_result("The configuration is in place", not wrong, " ".join(wrong) or "every file as installed")]
     ctx = CaseContext(prepared.host, prepared.owner, "injection", Record())
     try:
         image = handle.image(ctx)
     except (Mismatch, TimedOut) as failure:
-        return [*findings, CheckResult("The agent's image is available", False, str(failure))]
+        return [*results, _result("The agent's image is available", False, str(failure))]
     unasked = ""
     try:
         question = handle.question(ctx)
     except (Mismatch, TimedOut) as failure:  # its container's state can be read all the same
         unasked, question = str(failure), Question("none", "none", Conversation("none", "none"), _NOWHERE)
     ctx.docker = Docker(prepared.host, "", ctx.record)  # from here on: nanoclaw sets no label of ours
-    findings += _of_agent(ctx, handle.agent, image, question, found.settings, unasked)
-    findings.append(_of_others(ctx, found.settings))
-    return findings
+    results += _of_agent(ctx, handle.agent, image, question, found.settings, unasked)
+    results.append(_of_others(ctx, found.settings))
+    return results
 
 
 def missing(prepared: PreparedHost) -> Mapping[Setting, str]:
@@ -67,12 +52,8 @@ def missing(prepared: PreparedHost) -> Mapping[Setting, str]:
     return {setting: f"the cgroup controller “{name}” is not delegated to users" for name, setting in gone.items()}
 
 
-def as_json(findings: list[CheckResult], left_out: Mapping[Setting, str]) -> dict[str, Any]:
-    """The form that evidence stores."""
-    return {
-        "findings": [{"what": each.what, "held": each.held, "seen": each.seen} for each in findings],
-        "missing": dict(left_out),
-    }
+def _result(name: str, passed: bool, observed: str) -> CheckResult:
+    return CheckResult(name=name, passed=passed, observed=observed)
 
 
 def _of_agent(
@@ -84,7 +65,7 @@ def _of_agent(
             name = agent.name
             yield _unmodified(agent, image)
             yield from _inside(ctx, agent, settings)
-            yield CheckResult("The agent answers", False, unasked) if unasked else _answered(agent)
+            yield _result("The agent answers", False, unasked) if unasked else _answered(agent)
     finally:
         if name:
             with contextlib.suppress(HostProblem):
@@ -101,9 +82,9 @@ def _unmodified(agent: RunningAgent, image: str) -> CheckResult:
             mounts=agent.workspace.mounts, image=image,
         ).words,
     ]  # fmt: skip
-    if not isinstance(agent, StreamsAgent):  # the second design's command has the gateway's options besides
+    if not isinstance(agent, StreamsAgent):  # the 2.x command has the gateway's options besides
         own = [word for word in sent if not word.startswith(("--label=nanoclaw-verify", "nanoclaw-verify="))]
-    return CheckResult("The invocation is nanoclaw's own", sent == own, " ".join(sent[:6]) + " …")
+    return _result("The invocation is nanoclaw's own", sent == own, " ".join(sent[:6]) + " …")
 
 
 def _inside(ctx: CaseContext, agent: RunningAgent, settings: Settings) -> Iterator[CheckResult]:
@@ -115,11 +96,11 @@ def _inside(ctx: CaseContext, agent: RunningAgent, settings: Settings) -> Iterat
     except (Mismatch, ValueError, TimedOut) as failure:
         why = running.last_output(agent.client.so_far()) or str(failure)
         for setting in settings.required():
-            yield CheckResult(setting.capitalize(), False, "unknown: the agent's container is not running")
-        yield CheckResult("The agent's container starts", False, why)
+            yield _result(setting.capitalize(), False, "unknown: the agent's container is not running")
+        yield _result("The agent's container starts", False, why)
         return
     for setting in settings.required():
-        yield CheckResult(setting.capitalize(), in_force(setting, settings, now, ctx.uid), seen(setting, now))
+        yield _result(setting.capitalize(), in_force(setting, settings, now, ctx.uid), seen(setting, now))
 
 
 def _answered(agent: RunningAgent) -> CheckResult:
@@ -127,8 +108,8 @@ def _answered(agent: RunningAgent) -> CheckResult:
         running.expect_answer(agent)
         agent.close()
     except (Mismatch, TimedOut) as failure:
-        return CheckResult("The agent answers", False, str(failure))
-    return CheckResult("The agent answers", True, "with the service's exact reply")
+        return _result("The agent answers", False, str(failure))
+    return _result("The agent answers", True, "with the service's exact reply")
 
 
 def _of_others(ctx: CaseContext, settings: Settings) -> CheckResult:
@@ -141,8 +122,8 @@ def _of_others(ctx: CaseContext, settings: Settings) -> CheckResult:
         expect(done.returncode == 0, "another container to run", done.stderr.strip()[-300:])
         now = container_state.parse(done.stdout)
     except (Mismatch, ValueError, TimedOut) as failure:
-        return CheckResult(what, False, str(failure))
+        return _result(what, False, str(failure))
     touched = [
         each for each in settings.required() if each is not Setting.USER and in_force(each, settings, now, ctx.uid)
     ]
-    return CheckResult(what, not touched, ", ".join(touched) or "a writable root, capabilities and limits unchanged")
+    return _result(what, not touched, ", ".join(touched) or "a writable root, capabilities and limits unchanged")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from checks.core import run_directories
 from checks.core.errors import Exit, HostProblem, WrongUsage
@@ -14,8 +13,11 @@ from checks.core.options import NanoclawOption
 from checks.core.outcome import run_and_report
 from checks.core.progress import Progress
 from checks.core.terminal import say
+from checks.evidence import store
+from checks.evidence.hardening_model import InjectionCheck
+from checks.evidence.store import Provenance
 from checks.hardening.injection import check as proof
-from checks.hardening.injection import install, stored
+from checks.hardening.injection import driver, install
 from checks.hardening.injection.state import Account, read_account, require_account
 from checks.hosts import recipe
 from checks.hosts.base import Host
@@ -33,6 +35,9 @@ class InjectOptions:
     check: Annotated[bool, "run an agent as nanoclaw does, and check that every flag is set in its container"] = False
     install: Annotated[bool, "write the recommended configuration for this user"] = False
     uninstall: Annotated[bool, "remove it again"] = False
+    driver: Annotated[
+        bool, "with --install or --uninstall: the docker for nanoclaw 2.2 on Podman, instead of the hardening"
+    ] = False
     dry_run: Annotated[bool, "with --install or --uninstall: print the changes without making them"] = False
     accept_missing: Annotated[bool, "with --install or --check: accept limits that can't be set on this host"] = False
     host: Annotated[str, "local, ssh://user@host[:port], or with --check a throwaway host (invoke hosts)"] = ""
@@ -41,6 +46,8 @@ class InjectOptions:
 
 def inject(options: InjectOptions) -> Exit:
     """Set the hardening flags for an unmodified nanoclaw, in Podman's own configuration and for agents only.
+
+    With --driver: a docker for nanoclaw 2.2 that translates the commands which Podman does not understand.
 
     Exit status: 0 done and checked; 1 a flag is not set, or files of yours conflict; 2 wrong usage; 3 the host can't be
     used, or Podman does not apply everything: all changes were reverted.
@@ -55,6 +62,8 @@ def _do(options: InjectOptions, progress: Progress) -> Exit:
         raise WrongUsage(f"Ask for one of {_ACTIONS}.", "See invoke --help inject.")
     if options.dry_run and not (options.install or options.uninstall):
         raise WrongUsage("--dry-run goes with --install or --uninstall.")
+    if options.driver and (options.check or options.accept_missing):
+        raise WrongUsage("--driver goes with --install or --uninstall alone.")
     if options.accept_missing and not (options.install or options.check):
         raise WrongUsage("--accept-missing goes with --install or --check.")
     if options.nanoclaw and not options.check:
@@ -62,6 +71,8 @@ def _do(options: InjectOptions, progress: Progress) -> Exit:
     if options.check:
         return _check(options, progress)
     with _account(options.host or "local") as host:
+        if options.driver:
+            return (driver.install if options.install else driver.uninstall)(host, dry_run=options.dry_run)
         if options.install:
             return install.install(host, dry_run=options.dry_run, accept_missing=options.accept_missing)
         return install.uninstall(host, dry_run=options.dry_run)
@@ -90,7 +101,7 @@ def _check(options: InjectOptions, progress: Progress) -> Exit:
     with agent_session(spec, _plain(spec), options.nanoclaw, progress) as (ready, handle):
         if ready.guest is not None:
             _install_there(ready.host)
-        elif not _looked_at(ready.host).installed:
+        elif not _read_installable(ready.host).installed:
             say(f"The recommended configuration is not installed on {ready.host.name}.")
             say("Install it: invoke inject --install")
             return Exit.CASE_FAILED
@@ -98,31 +109,33 @@ def _check(options: InjectOptions, progress: Progress) -> Exit:
         say(f"Host: {ready.host.name}: {facts.distribution}, Podman {facts.version}, uid {facts.uid}")
         say(f"Agent: {handle.agent.name}\n")
         with progress.step("Asking an agent, and reading its container's state"):
-            findings = proof.check(ready, handle)
-        left_out = proof.missing(ready)
-        evidence = {
-            "host": {"name": ready.host.name, "profile": ready.profile, **facts.as_json()},
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "agent": handle.agent.name,
-            **proof.as_json(findings, left_out),
-        }
-    return _report(evidence, findings, accept_missing=options.accept_missing)
+            results = proof.check(ready, handle)
+        evidence = store.build(
+            InjectionCheck,
+            {
+                **Provenance(ready.host.name, ready.profile, facts).values(),
+                "agent": handle.agent.name,
+                "results": results,
+                "missing": proof.missing(ready),
+            },
+        )
+    return _report(evidence, accept_missing=options.accept_missing)
 
 
-def _report(evidence: dict[str, Any], findings: list[proof.CheckResult], *, accept_missing: bool) -> Exit:
-    for finding in findings:
-        say(finding.line)
-    for what, why in evidence["missing"].items():
-        say(f"  [MISSING] {what}: can't be set on this host: {why}")
-    failed = sum(not finding.held for finding in findings)
-    missing = len(evidence["missing"])
-    say(f"\n{len(findings) - failed} of {len(findings)} checks passed; {missing} limits can't be set on this host.")
-    if evidence["host"]["name"] in recipe.known() and "nanoclaw's own" in evidence["agent"]:
-        stored.write(evidence)
-    if evidence["missing"] and not accept_missing:
+def _report(evidence: InjectionCheck, *, accept_missing: bool) -> Exit:
+    for result in evidence.results:
+        say(f"  [{'PASS' if result.passed else 'FAIL'}] {result.name}: {result.observed}")
+    for limit, reason in evidence.missing.items():
+        say(f"  [MISSING] {limit}: can't be set on this host: {reason}")
+    number = len(evidence.results)
+    passed = sum(result.passed for result in evidence.results)
+    say(f"\n{passed} of {number} checks passed; {len(evidence.missing)} limits can't be set on this host.")
+    if evidence.name in recipe.known() and "nanoclaw's own" in evidence.agent:
+        store.save(evidence)
+    if evidence.missing and not accept_missing:
         say("A missing limit fails this check; --accept-missing accepts it.")
         return Exit.CASE_FAILED
-    return Exit.CASE_FAILED if failed else Exit.OK
+    return Exit.OK if passed == number else Exit.CASE_FAILED
 
 
 def _install_there(host: Host) -> None:
@@ -130,7 +143,7 @@ def _install_there(host: Host) -> None:
         raise HostProblem(why[0])
 
 
-def _looked_at(host: Host) -> Account:
+def _read_installable(host: Host) -> Account:
     found = read_account(host)
     require_account(found)
     return found

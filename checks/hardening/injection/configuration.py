@@ -112,7 +112,7 @@ def hook_json(directory: str) -> bytes:
     fails, and with it the container. Podman prints a failed hook's arguments, not its output: the last one names the
     file with the reason. The hook is called for every container, and decides by the mounts which one is an agent's.
     """
-    args = ["sh", f"{directory}/{HOOK}", "nanoclaw hardening:", f"why it refuses is said in {directory}/{REFUSAL}"]
+    args = ["sh", f"{directory}/{HOOK}", "nanoclaw hardening:", f"its reason is in {directory}/{REFUSAL}"]
     env = ["PATH=/usr/local/bin:/usr/bin:/bin", f"MADE_BY={MARK} sha256:{_NO_CHECKSUM}"]
     what = {
         "version": "1.0.0",
@@ -137,7 +137,12 @@ def hook(settings: Settings) -> bytes:
     }
     lines = "".join(f"{name}='{value}'\n" for name, value in values.items())
     text = (FIXTURES / "injection" / "harden.sh").read_text()
-    return _with_checksum(text.replace("@seal@", f"{MARK} sha256:{_NO_CHECKSUM}").replace("@settings@\n", lines))
+    return sealed(text.replace("@settings@\n", lines))
+
+
+def sealed(text: str) -> bytes:
+    """A file of ours, with the line that identifies it in place of @seal@."""
+    return _with_checksum(text.replace("@seal@", f"{MARK} sha256:{_NO_CHECKSUM}"))
 
 
 def wrapper(options: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import secrets
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from checks.core.answers import Unreadable, fields, understood
 from checks.core.archive import Member, pack
 from checks.core.bounded import parsed
 from checks.core.errors import HostProblem, WrongUsage
@@ -47,7 +47,7 @@ class Effect:
     """What the container reported of itself; None if it did not run."""
     oci_config: ContainerState | None
     """The configuration that Podman passed to its OCI runtime; None if it did not get that far."""
-    said: str
+    error: str
     """What Podman printed if no container ran."""
 
     @property
@@ -92,7 +92,7 @@ class EffectCheck:
             parts.append(f"not in force: {', '.join(f'{each} ({seen(each, known)})' for each in self.lacking)}")
         if self.effect.inside is None:
             why = "" if self.breaks else ", with and without the hardening"
-            parts.append(f"no container starts{why}: {self.effect.said}")
+            parts.append(f"no container starts{why}: {self.effect.error}")
         return f"{self.context}{'; '.join(parts)}"
 
 
@@ -107,16 +107,17 @@ def check_staged(host: Host, found: Account, required: Settings) -> EffectCheck:
 
 
 def _check(host: Host, found: Account, required: Settings, files: _Files | None) -> EffectCheck:
-    """Check in this environment, without its variables of Podman's, and in that of the account's services.
+    """Check in this environment, without its variables of Podman's, through docker, and as the account's services.
 
     The first that fails. A variable of one shell may do what a file does not, and nanoclaw's service lacks it.
     """
     contexts: list[tuple[str, Sequence[str]]] = [("", ())]
+    names = [each.partition("=")[0] for each in found.own]
+    without = ["env", *(f"--unset={name}" for name in names)]
     if found.own:
-        names = [each.partition("=")[0] for each in found.own]
-        contexts.append(
-            (f"without {', '.join(names)} of this environment: ", ["env", *(f"--unset={name}" for name in names)])
-        )
+        contexts.append((f"without {', '.join(names)} of this environment: ", without))
+    if found.has_shim:
+        contexts.append((f"through {found.docker}: ", [*without, "NANOCLAW_HARDENING_ENGINE=docker"]))
     if found.services_differ:
         contexts.append(("as a service of the user's systemd: ", _AS_SERVICE))
     for context, carrier in contexts:
@@ -145,11 +146,7 @@ def _effect(host: Host, found: Account, files: _Files | None, carrier: Sequence[
             done = host.run([*carrier, *shell(script, *argv)], stdin=stdin, timeout=_TIMEOUT)
         except TimedOut as late:
             return Effect(None, None, f"timed out after {late.timeout:g} s")
-    told = dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
-    try:
-        values = {key: base64.b64decode(value).decode(errors="replace") for key, value in told.items()}
-    except ValueError as error:
-        raise HostProblem(f"On {host.name}, what Podman printed can't be read: {error}.") from error
+    values = host.understood(done.stdout, _values, "asking Podman what it applies")
     if files is not None and "error" in values:  # the user knows the original of a copy
         copy = f"{directory}/config/containers"
         values["error"] = values["error"].replace(copy, settings_directory(found.home))
@@ -159,22 +156,28 @@ def _effect(host: Host, found: Account, files: _Files | None, carrier: Sequence[
             f"{_tail(done.stderr) or f'status {done.returncode}'}."
         )
     seen_inside, oci_config = None, None
-    said = _tail(values["error"])
+    reason = _tail(values["error"])
     if "started" in values:
         try:
             seen_inside = container_state.parse(values.get("inside", ""))
-        except ValueError as error:
-            said = str(error)
+        except Unreadable as error:
+            reason = str(error)
     if values.get("handed"):
-        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, WrongUsage):
-            oci_config = of_config(parsed(values["handed"]))
-    return Effect(seen_inside, oci_config, said or "no reason given")
+        with contextlib.suppress(Unreadable, WrongUsage):
+            oci_config = understood(of_config, values["handed"])
+    return Effect(seen_inside, oci_config, reason or "no reason given")
+
+
+def _values(answer: str) -> dict[str, str]:
+    """The values that effect.sh printed, by key; other lines are skipped. For ``Host.understood``."""
+    lines = [line for line in answer.splitlines() if "\t" in line]
+    return {key: value.decode(errors="replace") for key, value in fields("\n".join(lines))}
 
 
 @contextlib.contextmanager
 def _scratch(host: Host) -> Iterator[str]:
-    # By its name a killed run's directory is found and removed.
-    name = f"{directories_of(os.environ.get(MARK) or secrets.token_hex(5))}-effect"
+    # By its name a killed run's directory is found and removed. It is short: see effect.sh.
+    name = f"{directories_of(os.environ.get(MARK) or secrets.token_hex(5))}-e"
     directory = host.make_private_directory(name)
     try:
         yield directory
@@ -193,11 +196,9 @@ def _tail(text: str) -> str:
     return flat if len(flat) <= _SAID else f"… {flat[-_SAID:]}"
 
 
-def of_config(config: Mapping[str, Any]) -> ContainerState:
-    """A container as its config.json describes it (OCI runtime specification).
-
-    Raises ValueError, KeyError, TypeError or AttributeError for anything else.
-    """
+def of_config(text: str) -> ContainerState:
+    """A container as its config.json describes it (OCI runtime specification). For ``understood``."""
+    config: Mapping[str, Any] = parsed(text)
     process, linux = config["process"], config["linux"]
     resources = linux.get("resources") or {}
     cpu = resources.get("cpu") or {}

@@ -13,7 +13,7 @@ from pexpect.popen_spawn import PopenSpawn
 
 from checks.core.archive import Member, pack
 from checks.core.errors import Exit, HostProblem
-from checks.core.paths import FIXTURES
+from checks.core.paths import FIXTURES, GUIDE
 from checks.core.terminal import say
 from checks.engine.docker import shell
 from checks.hardening.injection import effect
@@ -40,6 +40,7 @@ lock=$HOME/.nanoclaw-verify.lock
 command -v flock >/dev/null || { echo ==no-flock==; exit 1; }
 until [ "$lock" -ef /dev/fd/9 ]; do # the one before may have removed it meanwhile
     exec 9>>"$lock" || exit 1
+    chmod 600 /dev/fd/9 || exit 1 # older versions of this project let others open it
     flock -w "$1" 9 || { echo ==busy==; exit 1; }
 done
 echo ==locked==
@@ -85,13 +86,13 @@ class Installation:
     def missing(self) -> dict[Setting, str]:
         """What can't be set on this host, each with the reason."""
         host = self.found.host
-        told = {
+        missing = {
             setting: f"{host} does not delegate the cgroup controller “{name}” to its users"
             for name, setting in self.found.settings.missing().items()
         }
         for setting in self.verdict.lacking if self.verdict else ():
-            told[setting] = f"Podman accepts the limit on {host} and does not enforce it"
-        return told
+            missing[setting] = f"Podman accepts the limit on {host} and does not enforce it"
+        return missing
 
 
 def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
@@ -116,11 +117,16 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
             "pids” delegates the controllers (docs/TROUBLESHOOTING.md)."
         )
     _report(verdict, outcome)
+    if not found.has_shim:
+        what = f"{found.docker} is not Podman's shim" if found.docker else "there is no docker on PATH"
+        say(f"Not checked through docker, which nanoclaw calls: {what} ({GUIDE}#docker-is-not-the-shim).")
     if dry_run and outcome.due:
         say(f"--dry-run: no file was written on {found.host}.")
         return Exit.OK
+    engine = found.docker if found.has_shim else "podman"
+    in_force = f"In force from the next container of {engine} on"
     say(
-        f"{'Not seen in force' if verdict.effect.inside is None else 'In force from the next container on'}. "
+        f"{'Not seen in force' if verdict.effect.inside is None else in_force}. "
         'userns = "keep-id" applies to every container of this user, the rest only to nanoclaw\'s agents (the scoped '
         "way: docs/SECURITY.md). Check it in an agent's container: invoke inject --check"
     )
@@ -200,12 +206,12 @@ def _report(verdict: EffectCheck, outcome: Installation) -> None:
     known = verdict.effect.known
     if known is None:
         return
-    told = "; ".join(f"{each}: {seen(each, known)}" for each in required)
+    settings = "; ".join(f"{each}: {seen(each, known)}" for each in required)
     if verdict.effect.inside is None:
-        say(f"No container starts on this host, with or without the hardening: {verdict.effect.said}")
-        say(f"Read from the configuration that Podman passes to its OCI runtime, not in a container: {told}.")
+        say(f"No container starts on this host, with or without the hardening: {verdict.effect.error}")
+        say(f"Read from the configuration that Podman passes to its OCI runtime, not in a container: {settings}.")
     else:
-        say(f"Read in a container with a mount below /workspace: {told}.")
+        say(f"Read in a container with a mount below /workspace: {settings}.")
 
 
 def uninstall(host: Host, *, dry_run: bool) -> Exit:
@@ -279,7 +285,7 @@ def place(host: Host, files: Sequence[File]) -> WrittenFiles:
     outer_first = sorted(above, key=lambda directory: directory.count("/") if directory != "/" else 0)
     paths = [file.path for file in files]
     made = _files(host, "place", outer_first, paths, stdin=archive, doing="writing the configuration")
-    return WrittenFiles(host, files, made.splitlines())
+    return WrittenFiles(host, files, made)
 
 
 def remove(host: Host, found: Account, paths: Sequence[str]) -> str:
@@ -287,18 +293,24 @@ def remove(host: Host, found: Account, paths: Sequence[str]) -> str:
     directory = settings_directory(found.home)
     own = f"{directory}/{HOOK.partition('/')[0]}"
     refusal = f"{directory}/{REFUSAL}"
-    told = [refusal] if host.run(["grep", "-qs", "nanoclaw hardening", refusal]).returncode == 0 else []
+    refusals = [refusal] if host.run(["grep", "-qs", "nanoclaw hardening", refusal]).returncode == 0 else []
     emptied = [directory, f"{directory}/{DROP_IN.partition('/')[0]}", own]
     emptied += [above for path in paths if (above := str(PurePosixPath(path).parent)) not in emptied]
-    _files(host, "remove", emptied, [*paths, *told], doing="removing the configuration")
+    _files(host, "remove", emptied, [*paths, *refusals], doing="removing the configuration")
     return own if host.run(["test", "-e", own]).returncode == 0 else ""
+
+
+def take_away(host: Host, directories: Sequence[str], paths: Sequence[str]) -> None:
+    """Remove these files, and those of the directories that become empty. Raises HostProblem if that fails."""
+    _files(host, "remove", directories, paths, doing="removing the files")
 
 
 def _files(
     host: Host, action: str, directories: Sequence[str], paths: Sequence[str], *, stdin: bytes = b"", doing: str
-) -> str:
+) -> list[str]:
+    """Run an action of files.sh; the lines that it prints."""
     argv = _script(action, str(len(directories)), *directories, *paths)
-    return host.run_checked(argv, stdin=stdin, doing=doing).stdout
+    return host.ask(argv, str.splitlines, stdin=stdin, doing=doing)
 
 
 def _script(*argv: str) -> list[str]:

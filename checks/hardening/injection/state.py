@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import os
-import tomllib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from checks.core.answers import decoded, fields
+from checks.core.bounded import parsed_toml
 from checks.core.errors import HostProblem, WrongUsage
 from checks.engine.docker import shell
 from checks.hardening.injection import configuration
@@ -43,6 +44,12 @@ say own "$(env | grep -E "$about" | sort)"
     say services "$(printf '%s\n' "$services" | grep -E "$about" | sort)"
 # Some Podman does not even tell its version where a file of its configuration is broken: here it reads none.
 say version "$(CONTAINERS_CONF=/dev/null podman --version 2>/dev/null | sed 's/.* //')"
+# nanoclaw calls docker, whichever is first on PATH.
+if docker=$(command -v docker 2>/dev/null); then
+    say docker "$docker"
+    printed=$(CONTAINERS_CONF=/dev/null timeout 15 docker --version 2>/dev/null | head -c 400)
+    case $printed in *podman*) say shim yes ;; esac
+fi
 services=user.slice/user-$(id -u).slice/user@$(id -u).service
 own=$(sed -n 's/^0:://p' /proc/self/cgroup)
 for group in "$services" "$own"; do
@@ -84,6 +91,10 @@ class Account:
     """The same in the environment of the account's services; None without a systemd user instance."""
     version: str
     """Podman's."""
+    docker: str
+    """The path of the docker command; empty if there is none."""
+    has_shim: bool
+    """Whether that is Podman under the name of docker."""
     controllers: tuple[str, ...]
     """The cgroup controllers that the account may use."""
     locked: str
@@ -149,27 +160,34 @@ class Account:
 
 def read_account(host: Host) -> Account:
     """Read the state of an account. Raises HostProblem if it does not answer."""
-    told: dict[str, str] = {}
-    files: dict[str, bytes] = {}
     argv = shell(_LOOK, str(LARGEST))
-    for line in host.run_checked(argv, doing="reading its container configuration").stdout.splitlines():
-        key, _, value = line.partition("\t")
+    return host.ask(argv, lambda answer: account_in(answer, host.name), doing="reading its container configuration")
+
+
+def account_in(answer: str, host: str) -> Account:
+    """The account that the output of ``_LOOK`` describes. For ``Host.ask``; raises HostProblem for unusable files."""
+    reported: dict[str, str] = {}
+    files: dict[str, bytes] = {}
+    for key, value in fields(answer):
         if key.startswith("file "):
-            files[os.fsdecode(base64.b64decode(key.removeprefix("file ")))] = base64.b64decode(value)
+            files[os.fsdecode(decoded(key.removeprefix("file ")))] = value
         else:
-            told[key] = os.fsdecode(base64.b64decode(value))
-    if "odd" in told:
-        raise HostProblem(f"On {host.name}, {told['odd']} is a pipe or a socket: Podman can't read it.", "Remove it.")
+            reported[key] = os.fsdecode(value)
+    if "odd" in reported:
+        raise HostProblem(f"On {host}, {reported['odd']} is a pipe or a socket: Podman can't read it.", "Remove it.")
     for path, data in files.items():
         if len(data) > LARGEST:
-            raise HostProblem(f"On {host.name}, {path} has more than {LARGEST} bytes.", "Shorten or remove it.")
-    last = "." if configuration.drop_in_name(told["version"]) == OLD_FILE else "containers.conf.d"
-    locked = told.get("locked nanoclaw-hardening") or told.get(f"locked {last}", "")
+            raise HostProblem(f"On {host}, {path} has more than {LARGEST} bytes.", "Shorten or remove it.")
+    if not re.fullmatch(r"(\d+ \S+)?", reported["owner"], re.ASCII):
+        raise ValueError("the owner of the home is not a uid and a name")
+    last = "." if configuration.drop_in_name(reported["version"]) == OLD_FILE else "containers.conf.d"
+    locked = reported.get("locked nanoclaw-hardening") or reported.get(f"locked {last}", "")
     return Account(
-        host=host.name, uid=int(told["uid"]), user=told["user"], home=told["home"], owner=told["owner"],
-        xdg_directory=told["elsewhere"], own=_variables(told["own"]),
-        services=_variables(told["services"]) if "services" in told else None, version=told["version"],
-        controllers=tuple(told.get("controllers", "").split()), locked=locked, files=files,
+        host=host, uid=int(reported["uid"]), user=reported["user"], home=reported["home"], owner=reported["owner"],
+        xdg_directory=reported["elsewhere"], own=_variables(reported["own"]),
+        services=_variables(reported["services"]) if "services" in reported else None, version=reported["version"],
+        docker=reported.get("docker", ""), has_shim=bool(reported.get("shim")),
+        controllers=tuple(reported.get("controllers", "").split()), locked=locked, files=files,
     )  # fmt: skip
 
 
@@ -226,15 +244,15 @@ def competing_settings(found: Account) -> list[str]:
     """Everything else that sets what our drop-in sets: files with the same keys, and environment variables."""
     ours = {file.path for file in found.required}
     keys = ("userns", "hooks_dir")
-    told = []
+    competing = []
     for path, data in found.files.items():
         if path in ours or not path.endswith(".conf") or author_of(data) is not Author.USER:
             continue
         lines = data.decode(errors="replace").lower().splitlines()
         if keys_set := [key for key in keys if any(line.lstrip("\ufeff \t\"'").startswith(key) for line in lines)]:
-            told.append(f"{path} ({', '.join(keys_set)})")
+            competing.append(f"{path} ({', '.join(keys_set)})")
     named = {each.partition("=")[0] for each in (*found.own, *(found.services or ())) if not each.startswith("XDG_")}
-    return [*told, *sorted(named)]
+    return [*competing, *sorted(named)]
 
 
 def conflicts(found: Account) -> list[str]:
@@ -266,8 +284,8 @@ def _conflicting_files(found: Account) -> Iterator[str]:
         if path in ours or not path.endswith(".conf") or author_of(data) is Author.OURS:
             continue
         try:
-            table = tomllib.loads(data.decode())
-        except (ValueError, RecursionError):
+            table = parsed_toml(data.decode())
+        except ValueError:
             continue  # only Podman knows what it makes of such a file
         if _get(table, "engine", "hooks_dir"):
             yield (

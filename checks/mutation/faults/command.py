@@ -14,7 +14,7 @@ from checks.core.options import ThrowawayHostOption
 from checks.core.outcome import run_and_report
 from checks.core.paths import DEFAULT_GUEST
 from checks.core.progress import Progress
-from checks.core.selection import selected
+from checks.core.selection import selected, selection
 from checks.core.terminal import say
 from checks.hosts import recipe
 from checks.hosts.guest import require_tools
@@ -52,6 +52,8 @@ def _run(options: FaultsOptions, progress: Progress) -> Exit:
     if options.host not in recipe.known():
         raise WrongUsage(f"“{options.host}” is not a throwaway host.", "invoke hosts lists them.")
     require_tools()
+    if options.only:
+        progress.say(selection([each.name for each in wanted], len(FAULTS), kind="faults"))
     began = time.monotonic()
     rows, wrong = [], {}
     for fault in wanted:

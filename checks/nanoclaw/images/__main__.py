@@ -18,14 +18,18 @@ with entering():
     from checks.core.terminal import say
     from checks.hosts.recipe import Account
     from checks.nanoclaw import agent
-    from checks.nanoclaw.contract import Design
+    from checks.nanoclaw.contract import AgentProtocol
     from checks.nanoclaw.images import disks
 
     _ACCOUNTS = {"agent": Account(1500, 100_000)}
     """One account: a disk for another one takes another minute."""
 
     def _main() -> Exit:
-        of = agent.of_checkout(Path(sys.argv[1]).absolute()) if sys.argv[1:] else agent.stub_agent()[Design.STREAMS]
+        of = (
+            agent.of_checkout(Path(sys.argv[1]).absolute())
+            if sys.argv[1:]
+            else agent.stub_agent()[AgentProtocol.STREAMS]
+        )
         source = disks.ImageSource(of.slug, of.name, f"localhost/{of.image}", of.context, of.root)
         with new_run() as run:
             made = disks.ready(source, _ACCOUNTS, run, Progress())

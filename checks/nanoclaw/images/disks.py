@@ -13,9 +13,10 @@ from pathlib import Path
 from checks.core import cache_manifest
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem
+from checks.core.locks import locked
 from checks.core.paths import FIXTURES
 from checks.core.progress import Progress
-from checks.core.run_directories import Run, cache, locked
+from checks.core.run_directories import Run, cache
 from checks.hosts import namespace
 from checks.hosts.recipe import Account
 from checks.nanoclaw.checkout import entries
@@ -83,17 +84,18 @@ def base_archive(run: Run, progress: Progress) -> bytes:
     images = cache() / "images"
     images.mkdir(parents=True, exist_ok=True)
     with locked(images / "lock", progress, "Waiting for another run, which is building an agent image"):
-        if not _base_file(images).exists():
-            _require_tools()
+        if not base_file(images).exists():
+            require_tools()
             work = run.directory / "base-image"
             work.mkdir()
             with Store(work / "store", run.scratch) as store:
-                base.make_substitute(store, _base_file(images), work, progress)
+                base.make_substitute(store, base_file(images), work, progress)
             _forget_older_bases(images)
-        return _base_file(images).read_bytes()
+        return base_file(images).read_bytes()
 
 
-def _require_tools() -> None:
+def require_tools() -> None:
+    """Raise HostProblem if this machine can't build agent images."""
     if missing := tools_missing():
         raise HostProblem(
             f"Programs for agent images are not installed: {', '.join(missing)}.",
@@ -103,7 +105,7 @@ def _require_tools() -> None:
 
 
 def _make(source: ImageSource, accounts: Mapping[str, Account], directory: Path, run: Run, progress: Progress) -> None:
-    _require_tools()
+    require_tools()
     if shutil.disk_usage(run.directory).free < _ROOM:
         raise HostProblem(
             f"Building an agent image needs {_ROOM >> 30} GiB of free disk space in {cache()}.",
@@ -113,7 +115,7 @@ def _make(source: ImageSource, accounts: Mapping[str, Account], directory: Path,
     made = work / "made"
     made.mkdir(parents=True)
     with Store(work / "store", run.scratch) as store:
-        origin = base.provide(store, _base_file(directory.parent), work, progress)
+        origin = base.provide(store, base_file(directory.parent), work, progress)
         with progress.step(f"Building the image of {source.name} (once, 2-3 minutes)"):
             store.build(source.context, source.tag)
         for account in accounts.values():
@@ -136,7 +138,7 @@ def _digest(source: ImageSource, accounts: Mapping[str, Account]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _base_file(images: Path) -> Path:
+def base_file(images: Path) -> Path:
     """The file of the substitute base image in the cache."""
     digest = hashlib.sha256()
     for piece in _contents(FIXTURES / "base", FIXTURES):
@@ -146,7 +148,7 @@ def _base_file(images: Path) -> Path:
 
 def _forget_older_bases(images: Path) -> None:
     for old in images.glob("base-*"):
-        if old != _base_file(images):
+        if old != base_file(images):
             old.unlink()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -12,10 +14,29 @@ from checks.nanoclaw.images.surroundings import Surroundings
 
 _PULL_BOUND = 120.0  # seconds
 
+# A Dockerfile of a checkout is a stranger's program, and there is no OCI runtime that isolates it: only a chroot, which
+# this capability leaves, and which shares processes, /proc/sys and /sys with the host. The ids of a build are this
+# account's: as root it could change the kernel's settings. apt, npm and useradd need none of these.
+_DROPPED = ("CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_NET_RAW", "CAP_AUDIT_WRITE")
+_PROCESSES = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+
 # Podman 4.3.1 loses a directory at the root of a layer that has the name of a cache mount, if the store is in the
 # parent directory of that mount: nanoclaw's build mounts /root/.cache/pnpm, and a store in /root/.cache loses /pnpm. So
 # the store is mounted elsewhere.
-_ELSEWHERE = 'mount --no-mtab --bind "$1" "$2" && shift 2 && exec "$@"'
+_PREPARED = """
+set -e
+mount --no-mtab --bind "$1" "$2"
+shift 2
+for each in /proc/sys /proc/sysrq-trigger /proc/irq /proc/bus /proc/fs; do
+    [ -e "$each" ] || continue
+    mount --no-mtab --bind "$each" "$each"
+    mount --no-mtab -o remount,bind,ro,nosuid,nodev,noexec "$each"
+done
+mount --no-mtab -t tmpfs -o mode=755 tmpfs /sys
+mkdir -p /sys/fs/cgroup # Podman looks whether it is there
+mount --no-mtab -o remount,ro /sys
+exec "$@"
+"""
 
 
 class Store:
@@ -48,7 +69,14 @@ class Store:
 
     def build(self, context: Path, tag: str) -> None:
         """Build a Dockerfile's image. Raises HostProblem with the end of its output if it fails."""
-        self._podman("build", "--isolation", "chroot", "--tag", tag, str(context), doing=f"building {tag}")
+        self._build("--tag", tag, str(context), doing=f"building {tag}")
+
+    def build_archive(self, context: Path, dockerfile: Path, archive: Path) -> None:
+        """Build a Dockerfile, and write the files of its last stage to a tar archive. Raises HostProblem like build."""
+        output = self.scratch / f"{self.directory.name}-output.tar"  # without a comma in its path
+        options = ["--file", str(dockerfile), "--output", f"type=tar,dest={output}"]
+        self._build(*options, str(context), doing=f"building {archive.name}")
+        shutil.move(output, archive)
 
     def pull(self, name: str) -> bool:
         """Pull an image from its registry; whether that worked before a timeout: a network may drop packets."""
@@ -79,7 +107,11 @@ class Store:
 
     def size(self) -> int:
         """Bytes on disk."""
-        return int(self._run("du", "-s", "-B1", str(self.directory)).stdout.split()[0])
+        done = self._run("du", "-s", "-B1", str(self.directory))
+        found = re.match(r"(\d{1,18})\s", done.stdout)
+        if not found:
+            raise HostProblem(f"The size of {self.directory} can't be read: {done.stderr.strip() or 'no output'}.")
+        return int(found[1])
 
     def write_disk(self, label: str, uid: int, subordinate: int, disk: Path) -> None:
         """Write the store to a new ext4 disk, for the guest's account ``uid``.
@@ -100,6 +132,10 @@ class Store:
                 f"A disk could not be made: {done.stderr.strip()}", "Check the free disk space of the cache."
             )
 
+    def _build(self, *args: str, doing: str) -> None:
+        dropped = [f"--cap-drop={each}" for each in _DROPPED]
+        self._podman("build", "--isolation", "chroot", *dropped, *args, doing=doing)
+
     def _podman(self, *args: str, doing: str) -> None:
         done = self._run(*self._command(*args))
         if done.returncode != 0:
@@ -109,7 +145,7 @@ class Store:
     def _command(self, *args: str) -> list[str]:
         self._seen_at.mkdir(exist_ok=True)
         return [
-            "sh", "-c", _ELSEWHERE, "sh", str(self.directory), str(self._seen_at),
+            *_PROCESSES, "sh", "-c", _PREPARED, "sh", str(self.directory), str(self._seen_at),
             "podman", "--root", str(self._seen_at), "--runroot", str(self._runroot), "--storage-driver", "overlay",
             *args,
         ]  # fmt: skip

@@ -13,15 +13,15 @@ from pexpect.popen_spawn import PopenSpawn
 
 from checks.core.redaction import Redactor
 
-MOST = 4 * 2**20
+MAX_OUTPUT = 4 * 2**20
 """Bytes of output of a session: pexpect keeps all of it until the expected text arrives."""
 
 _PIECE = 65536
 _WINDOW = 2**18  # bytes; without a window pexpect searches everything again after each piece
 
 
-class Flood(Exception):
-    """The child printed more than ``MOST`` bytes."""
+class OutputLimitExceeded(Exception):
+    """The child printed more than ``MAX_OUTPUT`` bytes."""
 
 
 class _Limit:
@@ -29,7 +29,7 @@ class _Limit:
 
     def __init__(self) -> None:
         self._redactor = Redactor()
-        self._room = MOST
+        self._room = MAX_OUTPUT
 
     def of(self, read: Callable[[], bytes]) -> bytes:
         """The next piece, redacted. Raises Flood, and EOF as ``read`` does."""
@@ -41,7 +41,7 @@ class _Limit:
             raise
         self._room -= len(piece)
         if self._room < 0:
-            raise Flood
+            raise OutputLimitExceeded
         return piece
 
 
@@ -73,7 +73,7 @@ class Pipes(PopenSpawn):  # type: ignore[type-arg]
     def _read_incoming(self) -> None:
         # A thread that reads ahead, without a limit of pexpect's. It stops at the limit of the session.
         assert self.proc.stdout
-        room = MOST
+        room = MAX_OUTPUT
         with contextlib.suppress(OSError, ValueError):  # the pipe was closed
             while room >= 0 and (piece := os.read(self.proc.stdout.fileno(), _PIECE)):
                 room -= len(piece)
@@ -81,9 +81,9 @@ class Pipes(PopenSpawn):  # type: ignore[type-arg]
         self._read_queue.put(None)
 
 
-Spawned: TypeAlias = Terminal | Pipes
+Child: TypeAlias = Terminal | Pipes
 
 
-def spawned(argv: Sequence[str], *, tty: bool, timeout: float) -> Spawned:
+def spawn_interactive(argv: Sequence[str], *, tty: bool, timeout: float) -> Child:
     """Start an interactive child. ``timeout``: seconds of each wait."""
     return Terminal(argv, timeout) if tty else Pipes(argv, timeout)

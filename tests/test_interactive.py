@@ -1,4 +1,4 @@
-"""Conversations are bounded, whatever the other side prints."""
+"""Interactive sessions limit and redact what a container prints."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ def _protected() -> Iterator[None]:
     redaction.forget()
 
 
-def talker(tmp_path: Path, script: str) -> tuple[Docker, Record]:
+def interactive_docker(tmp_path: Path, script: str) -> tuple[Docker, Record]:
     record = Record()
     return Docker(FakeHost(tmp_path, {"docker": script}), "", record), record
 
 
 @pytest.mark.parametrize("tty", [True, False], ids=["a terminal", "pipes"])
-def test_a_flood_ends_the_wait(tmp_path: Path, tty: bool) -> None:
-    desk, record = talker(tmp_path, f"exec {sys.executable} -c \"while True: print('x' * 1000)\"")
+def test_too_much_output_ends_the_wait(tmp_path: Path, tty: bool) -> None:
+    desk, record = interactive_docker(tmp_path, f"exec {sys.executable} -c \"while True: print('x' * 1000)\"")
     with (
-        desk.talking(docker.run("image"), tty=tty) as talk,
+        desk.interactive(docker.run("image"), tty=tty) as session,
         pytest.raises(Mismatch, match="within 4 MB of output; got more output"),
     ):
-        talk.expect("never")
+        session.expect("never")
     assert len(record.commands[0].stdout_bytes) <= 5 * 2**20
 
 
 @pytest.mark.parametrize("tty", [True, False], ids=["a terminal", "pipes"])
-def test_what_nobody_hears_is_not_kept_without_bound(tmp_path: Path, tty: bool) -> None:
-    desk, _ = talker(tmp_path, f"exec {sys.executable} -c \"while True: print('x' * 1000)\"")
-    with desk.talking(docker.run("image"), tty=tty) as talk:
+def test_unread_output_is_limited(tmp_path: Path, tty: bool) -> None:
+    desk, _ = interactive_docker(tmp_path, f"exec {sys.executable} -c \"while True: print('x' * 1000)\"")
+    with desk.interactive(docker.run("image"), tty=tty) as session:
         time.sleep(1)
-        queue = getattr(talk.child, "_read_queue", None)
+        queue = getattr(session.child, "_read_queue", None)
         assert queue is None or queue.qsize() * 65536 < 2**27
         with pytest.raises(Mismatch, match="the end of the output within 4 MB"):
-            talk.read_rest()
+            session.read_rest()
 
 
 @pytest.mark.parametrize("tty", [True, False], ids=["a terminal", "pipes"])
-def test_a_secret_is_not_heard(tmp_path: Path, tty: bool) -> None:
+def test_a_secret_is_masked_in_the_session(tmp_path: Path, tty: bool) -> None:
     script = f'printf %s "{KEY[:20]}"; sleep 0.2; printf "%s\\n" "{KEY[20:]}"; read -r answer; echo "$answer: {KEY}"'
-    desk, record = talker(tmp_path, script)
-    with desk.talking(docker.run("image", KEY), tty=tty) as talk:
-        assert talk.expect(r"\*+") == "*" * len(KEY)
-        talk.send_line("heard")
-        assert talk.read_rest().split() == ["heard:", "*" * len(KEY)]
+    desk, record = interactive_docker(tmp_path, script)
+    with desk.interactive(docker.run("image", KEY), tty=tty) as session:
+        assert session.expect(r"\*+") == "*" * len(KEY)
+        session.send_line("answered")
+        assert session.read_rest().split() == ["answered:", "*" * len(KEY)]
     done = record.commands[0]
     assert KEY not in done.stdout
     assert KEY not in done.command

@@ -1,0 +1,489 @@
+"""The docker commands of nanoclaw 2.2's session driver, each by its effect and by how the driver reads its output.
+
+nanoclaw 2.2 creates a container and starts it attached. After a restart it adopts the agents that still run: it lists
+them by their labels, and learns about their end from docker's events.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from checks.cases.image_operations import build_image, image
+from checks.core.bounded import parsed
+from checks.core.polling import poll
+from checks.engine import container_state
+from checks.engine.case_context import CaseContext
+from checks.engine.docker import Command, create_network, run, start_attached
+from checks.engine.expect import Mismatch, expect, expect_run
+from checks.hosts.process import Completed
+from checks.nanoclaw import session_driver
+from checks.nanoclaw.running import ZONE
+from checks.nanoclaw.session_driver import Limits, Notice, Phase, SessionKey
+
+GROUP = "Nanoclaw 2.2 driver"
+
+_STARTS = "the-container-does-not-start"
+_NETWORK = "a-bridge-network-needs-nft"
+_IMAGE = "an-image-does-not-build"
+
+_EVENTS_BOUND = 10.0  # seconds on ordinary hardware for an event to be reported; typically 0.1
+_SENTINELS = 5
+_PULL_BOUND = 60.0  # seconds; Podman tries three or four times, with pauses
+
+_READY = "echo ready; trap 'exit 5' TERM; sleep 600 & wait"
+
+# The main process replaces its shell, so that it does not wait for anything. A process that lost its parent and exits
+# stays a zombie, unless the container's first process is an init.
+_ORPHAN = """
+(sleep 0.3 &)
+(
+    sleep 2
+    zombies=0
+    for stat in /proc/[0-9]*/stat; do
+        grep -q ') Z ' "$stat" 2>/dev/null && zombies=$((zombies + 1))
+    done
+    echo "zombies $zombies"
+) &
+exec sleep 600
+"""
+
+# /etc/hosts comes before DNS, for Node.js too. With nc: a static busybox may be unable to resolve names otherwise.
+_ASK = f"""
+name={session_driver.EGRESS_ALIAS}
+address=$(sed -n "s/^\\([0-9.]*\\)[[:space:]].*\\b$name\\b.*/\\1/p" /etc/hosts | head -n 1)
+[ -n "$address" ] || address=$(nslookup "$name" | sed -n '1,/^$/d; s/^Address[^:]*: *\\([0-9.]*\\).*/\\1/p' | head -n 1)
+echo "$name is ${{address:-unknown}}" >&2
+printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 "$address" 10255 | tail -n 1
+"""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session of nanoclaw 2.2 on the account of a case."""
+
+    ctx: CaseContext
+    key: SessionKey
+
+    @property
+    def name(self) -> str:
+        """The name of its container."""
+        return self.key.container
+
+    def create(
+        self, script: str, *, limits: Limits | None = None, network: Sequence[str] = (), image: str = ""
+    ) -> Command:
+        """nanoclaw's ``docker create`` with a script instead of the agent, without a network option by default."""
+        uid, gid = self.ctx.uid, self.ctx.facts.gid
+        return session_driver.create(
+            self.key, folder="family", started=self.ctx.name("v2-family"), zone=ZONE, uid=uid, gid=gid,
+            image=image or self.ctx.probe, limits=limits, network=network, command=script,
+        )  # fmt: skip
+
+    def created(self, script: str, *, limits: Limits | None = None, network: Sequence[str] = ()) -> None:
+        """Create its container. Fails the case unless docker does."""
+        expect_run(self.ctx.docker(self.create(script, limits=limits, network=network)))
+
+    @property
+    def label_options(self) -> list[str]:
+        """Its labels as options, for a container that the engine makes."""
+        return [f"--label={name}={value}" for name, value in self.key.labels.items()]
+
+
+def session(ctx: CaseContext, word: str = "one", install: str = "") -> Session:
+    """A session whose installation no other case has."""
+    install = install or f"{ctx.run}-{secrets.token_hex(4)}"
+    return Session(ctx, SessionKey(install, "ag-1756000000000-abc123", f"sess-{word}-{secrets.token_hex(4)}"))
+
+
+def start(ctx: CaseContext, name: str, stdin: bytes = b"") -> Completed:
+    """Start a created container attached, and wait for its end."""
+    return ctx.docker(start_attached(name), stdin=stdin)
+
+
+def lines(done: Completed) -> list[str]:
+    """The lines that a successful command printed, sorted. Fails the case otherwise."""
+    expect_run(done)
+    return sorted(done.stdout.splitlines())
+
+
+@pytest.mark.case("docker create, then docker start --attach", fix=_STARTS)
+def test_create_and_start(ctx: CaseContext) -> None:
+    agent, word = session(ctx), secrets.token_hex(4)
+    agent.created(f"echo out {word}; echo err {word} >&2; cat; exit 3")
+    before = ctx.engine("ps", "--format", "{{.Names}}").split()
+    expect(agent.name not in before, "a created container not to run before it is started", before)
+    done = start(ctx, agent.name, stdin=b"not for the container\n")
+    expect_run(done, status=3, stdout=f"out {word}\n", stderr_has=f"err {word}\n")
+    expect(f"out {word}" not in done.stderr, "stdout and stderr to be separate", done.stderr)
+    ctx.expect_gone(agent.name)
+    done = ctx.docker(*session_driver.status(agent.name))
+    expect(done.returncode not in (0, 124, 137), "“docker inspect” to fail after --rm", f"status {done.returncode}")
+
+
+@pytest.mark.case("docker start --attach shows stderr as it comes", fix=_STARTS)
+def test_start_live(ctx: CaseContext) -> None:
+    # nanoclaw reads the agent's stderr while it works. It stops it, and then removes it, which --rm has done by then.
+    agent, word = session(ctx), secrets.token_hex(4)
+    agent.created(f"echo booting {word} >&2; {_READY}")
+    with ctx.docker.interactive(start_attached(agent.name)) as client:
+        client.expect(f"booting {word}\n")
+        ctx.await_running(agent.name)
+        expect_run(ctx.docker("stop", "-t", "1", agent.name, timeout=30))
+        client.read_rest()
+        expect(client.status() == 5, "the container's own exit status on SIGTERM, 5", client.status())
+    ctx.docker("rm", "--force", agent.name, timeout=30)
+    ctx.expect_gone(agent.name)
+
+
+@pytest.mark.case("Created container removed by rm --force", fix="docker-stop-is-slow")
+def test_remove_created(ctx: CaseContext) -> None:
+    # nanoclaw removes a container in this way that it could not start.
+    agent, other = session(ctx), session(ctx, "two")
+    agent.created("true")
+    other.created("true")
+    expect_run(ctx.docker("rm", "--force", agent.name, timeout=30))
+    left = ctx.engine("ps", "-a", "--format", "{{.Names}}").split()
+    expect(agent.name not in left, f"{agent.name}, which was not started, removed", left)
+    expect(other.name in left, "the other container to be left alone", left)
+    expect_run(start(ctx, other.name))
+    agent.created("echo again")  # its name is free again
+    expect_run(start(ctx, agent.name), stdout="again\n")
+
+
+@pytest.mark.case("docker create of a name in use", fix=_STARTS)
+def test_create_twice(ctx: CaseContext) -> None:
+    # The name is the same after each start of nanoclaw. It reads from the labels whose a container of that name is.
+    agent = session(ctx)
+    agent.created("echo the first one")
+    done = ctx.docker(agent.create("echo the second one"))
+    expect(done.returncode not in (0, 124, 137), "a failure, because the name is in use", f"status {done.returncode}")
+    done = ctx.docker(*session_driver.owner(agent.name))
+    expect_run(done, stdout="|".join(list(agent.key.labels.values())[:3]) + "\n")
+    expect_run(start(ctx, agent.name), stdout="the first one\n")
+
+
+@pytest.mark.case(
+    "Hardening flags of nanoclaw 2.2",
+    fix=_STARTS,
+    against="it expects the container to have nanoclaw's own flags and no others",
+)
+def test_driver_hardening(ctx: CaseContext) -> None:
+    agent = session(ctx)
+    agent.created(f'{container_state.SCRIPT}\necho "$HOME $TZ"')
+    done = start(ctx, agent.name)
+    expect_run(done)
+    state = _state(done)
+    expect(state.capabilities == 0, "no capability in the bounding set", f"CapBnd {state.capabilities:x}")
+    expect(state.no_new_privileges, "NoNewPrivs 1", "NoNewPrivs 0")
+    expect((state.uid, state.gid) == (ctx.uid, ctx.facts.gid), "the ids of --user", f"{state.uid}:{state.gid}")
+    expect(done.stdout.endswith(f"/home/node {ZONE}\n"), "HOME and TZ as given", done.stdout[-100:])
+    shared = state.tmpfs.get("/dev/shm")  # noqa: S108 - the container's
+    size = shared.size if shared else None
+    expect(size == 1 << 30, "a /dev/shm of 1 GiB", f"{size} bytes")
+    expect(not state.root.read_only, "a writable root: nanoclaw 2.2 does not pass --read-only", "a read-only one")
+
+
+@pytest.mark.case(
+    "Limits of nanoclaw 2.2",
+    fix="limits-are-accepted-and-ignored",
+    against="the recommended flags set limits that nanoclaw leaves out",
+)
+def test_driver_limits(ctx: CaseContext) -> None:
+    usual, limited = session(ctx), session(ctx, "limited")
+    usual.created(container_state.SCRIPT)
+    limited.created(container_state.SCRIPT, limits=Limits(pids=256, cpus="2", memory_megabytes=512))
+    done = start(ctx, usual.name)
+    expect_run(done)
+    state = _state(done)
+    expect(state.pids == 2048, "pids.max to be 2048", state.pids)
+    expect(state.memory is None, "no memory limit unless asked for", state.memory)
+    expect(state.cpus is None, "no CPU limit unless asked for", state.cpus)
+    done = start(ctx, limited.name)
+    expect_run(done)
+    state = _state(done)
+    got = (state.pids, state.cpus, state.memory)
+    expect(got == (256, 2.0, 512 << 20), "256 processes, 2 processors, 512 MiB inside", got)
+
+
+def _state(done: Completed) -> container_state.ContainerState:
+    try:
+        return container_state.parse(done.stdout)
+    except ValueError as error:
+        raise Mismatch("the container's state", str(error)) from error
+
+
+@pytest.mark.case("docker create --init", fix="a-container-with---init-does-not-start")
+def test_init(ctx: CaseContext) -> None:
+    agent = session(ctx)
+    agent.created(_ORPHAN)
+    with ctx.docker.interactive(start_attached(agent.name)) as client:
+        got = client.expect(r"zombies \d+\n").strip()
+        expect(got == "zombies 0", "the container's first process to reap orphans: zombies 0", got)
+        expect_run(ctx.docker("stop", "-t", "1", agent.name, timeout=30))
+        client.read_rest()
+        # Without an init the main process is number 1, which ignores SIGTERM unless it handles it: SIGKILL, 137.
+        expect(client.status() == 143, "SIGTERM to end the agent: exit status 143", client.status())
+    ctx.expect_gone(agent.name)
+
+
+@pytest.mark.case("docker inspect --format with .State", fix="docker-ps-shows-the-wrong-containers")
+def test_inspect_state(ctx: CaseContext) -> None:
+    agent, left = session(ctx), session(ctx, "left")
+    agent.created(_READY)
+    expect_run(ctx.docker(*session_driver.status(agent.name)), stdout="created|0\n")
+    with ctx.docker.interactive(start_attached(agent.name)) as client:
+        client.expect("ready\n")
+        expect_run(ctx.docker(*session_driver.status(agent.name)), stdout="running|0\n")
+        expect_run(ctx.docker("stop", "-t", "1", agent.name, timeout=30))
+        client.read_rest()
+    ctx.leave_unrelated(left.name, *left.label_options, status=7)
+    expect_run(ctx.docker(*session_driver.status(left.name)), stdout="exited|7\n")
+
+
+@pytest.mark.case("docker ps -a --format with .State and .Label", fix="docker-ps---format-does-not-know-label")
+def test_adoption(ctx: CaseContext) -> None:
+    # A restart of nanoclaw's host process does not end its agents. The new one finds them by their labels.
+    running = session(ctx)
+    waiting, ended = (session(ctx, word, running.key.install) for word in ("waiting", "ended"))
+    foreign, older, helper = ctx.name("foreign"), ctx.name("older"), ctx.name("helper")
+    installed = f"--label={session_driver.INSTALL}={running.key.install}"
+    ctx.start_unrelated(foreign, *session(ctx, "foreign", f"{running.key.install}-2").label_options)
+    ctx.start_unrelated(older, installed)
+    ctx.start_unrelated(helper, installed, f"--label={session_driver.ROLE}=proxy")
+    ctx.leave_unrelated(ended.name, *ended.label_options)
+    running.created(_READY)
+    waiting.created("true")
+    with ctx.docker.interactive(start_attached(running.name)) as client:
+        client.expect("ready\n")
+        listed = lines(ctx.docker(*session_driver.sessions(running.key.install)))
+        wanted = {running: Phase.RUNNING, waiting: Phase.STARTING, ended: Phase.TERMINAL}
+        keys = {f"{each.name}|{each.key.group}|{each.key.session}": phase for each, phase in wanted.items()}
+        got = {}
+        for line in listed:
+            name, _, rest = line.partition("|")
+            state, _, key = rest.partition("|")
+            got[f"{name}|{key}"] = Phase.of(state)
+        expect(got == keys, f"its three sessions with their phases, {_shown(keys)}", _shown(got) or "none")
+        # A container of an older nanoclaw has no session; it is running, and is removed.
+        found = lines(ctx.docker(*session_driver.of_any_version(running.key.install)))
+        ours = sorted([f"{running.name}|{running.key.session}", f"{older}|", f"{helper}|"])
+        expect(found == ours, f"the running containers, with an empty session for the older ones: {ours}", found)
+        expect_run(ctx.docker("stop", "-t", "1", running.name, timeout=30))
+        client.read_rest()
+    expect_run(ctx.docker("rm", "--force", waiting.name, timeout=30))
+    ctx.expect_gone(running.name)
+
+
+def _shown(phases: dict[str, Phase]) -> str:
+    return ", ".join(f"{each}: {phase}" for each, phase in sorted(phases.items()))
+
+
+@pytest.mark.case("docker ps -a --filter status=", fix="docker-ps-rejects---filter-statusdead")
+def test_residue(ctx: CaseContext) -> None:
+    # nanoclaw removes what an earlier host process left, when it starts.
+    running = session(ctx)
+    waiting, ended = (session(ctx, word, running.key.install) for word in ("waiting", "ended"))
+    foreign = session(ctx, "foreign", f"{running.key.install}-2")
+    ctx.create_unrelated(waiting.name, *waiting.label_options)
+    for each in (ended, foreign):
+        ctx.leave_unrelated(each.name, *each.label_options)
+    ctx.start_unrelated(running.name, *running.label_options)
+    got = lines(ctx.docker(*session_driver.residue(running.key.install)))
+    expect(got == sorted([waiting.name, ended.name]), f"the two that don't run: {waiting.name}, {ended.name}", got)
+    for name in got:
+        expect_run(ctx.docker("rm", "--force", name, timeout=30))
+        ctx.forget_unrelated(name)
+    left = ctx.engine("ps", "-a", "--format", "{{.Names}}").split()
+    expect(
+        running.name in left and foreign.name in left and not {waiting.name, ended.name} & {*left},
+        "the listed containers removed, and no others", left,
+    )  # fmt: skip
+    expect(lines(ctx.docker(*session_driver.residue(running.key.install))) == [], "nothing left to remove", "more")
+
+
+@pytest.mark.case("docker events reports the end of an agent", fix="docker-events-has-other-fields-than-dockers")
+def test_events(ctx: CaseContext) -> None:
+    # An adopted agent has no attached client. Without this event nanoclaw never notices its end.
+    agent, killed = session(ctx), session(ctx, "killed")
+    killed = Session(ctx, SessionKey(agent.key.install, killed.key.group, killed.key.session))
+    foreign = session(ctx, "foreign")
+    with ctx.docker.started(session_driver.events(agent.key.install), timeout=300) as watching:
+        _await_events(ctx, agent.key.install, lambda: watching.so_far().stdout)
+        for each in (agent, killed, foreign):
+            each.created("exit 3" if each is not killed else _READY)
+        expect_run(start(ctx, foreign.name), status=3)
+        expect_run(start(ctx, agent.name), status=3)
+        with ctx.docker.interactive(start_attached(killed.name)) as client:
+            client.expect("ready\n")
+            expect_run(ctx.docker("rm", "--force", killed.name, timeout=30))
+            client.read_rest()
+
+        def seen() -> list[tuple[SessionKey, Notice]]:
+            return session_driver.notices(watching.so_far().stdout, agent.key.install)
+
+        def both_ended() -> bool:
+            return {agent.key, killed.key} <= {key for key, notice in seen() if notice is Notice.TERMINAL}
+
+        told = poll(both_ended, timeout=_EVENTS_BOUND * ctx.slowness, interval=0.3)
+        output = watching.so_far()
+        expect(output.returncode == -1, "“docker events” to go on", f"exit status {output.returncode}: {output.stderr}")
+        last = output.stdout.strip().splitlines()[-1:] or [output.stderr]
+        expect(told, "events with Action “die” and the agents' labels in Actor.Attributes", f"lastly {last[0]}")
+        strange = {key.session for key, _ in seen()} & {foreign.key.session}
+        expect(not strange, "no events of another installation", strange)
+
+
+def _await_events(ctx: CaseContext, install: str, output: Callable[[], str]) -> None:
+    """Wait until ``docker events`` reports: it does not print when it is ready. Fails the case if it never does."""
+    for _ in range(_SENTINELS):
+        sentinel = session(ctx, "sentinel", install)
+        sentinel.created("true")
+        expect_run(ctx.docker("rm", "--force", sentinel.name, timeout=30))
+        if poll(lambda: output().strip(), timeout=2 * ctx.slowness, interval=0.3):
+            return
+    raise Mismatch("“docker events” to report a container that is created", "no output")
+
+
+@pytest.mark.case("docker network ls --filter label=", fix=_NETWORK)
+def test_network_list(ctx: CaseContext) -> None:
+    install = f"slug-{secrets.token_hex(4)}"
+    ours, foreign = f"ncl-{ctx.run}-{install}", f"ncl-{ctx.run}-{install}-2"
+    for name, value in ((ours, install), (foreign, f"{install}-2")):
+        expect_run(ctx.docker(create_network(name, options=["--label", f"{session_driver.INSTALL}={value}"])))
+    expect_run(ctx.docker(*session_driver.networks(install)), stdout=f"{ours}\n")
+    expect_run(ctx.docker("network", "rm", ours))
+    left = ctx.engine("network", "ls", "--format", "{{.Name}}").split()
+    expect(ours not in left and foreign in left, f"{ours} removed, and {foreign} kept", left)
+    expect_run(ctx.docker("network", "rm", foreign))
+
+
+@pytest.mark.case("docker network create --internal", fix=_NETWORK)
+def test_network_internal(ctx: CaseContext) -> None:
+    # The lockdown of agents: a network without a way out, on which only the gateway can be reached.
+    network = f"nanoclaw-egress-{ctx.run}-{secrets.token_hex(4)}"
+    done = ctx.docker("network", "inspect", network)
+    expect(done.returncode not in (0, 124, 137), "“docker network inspect” to fail before", f"status {done.returncode}")
+    expect_run(ctx.docker(create_network(network, options=["--internal"])))
+    expect_run(ctx.docker("network", "inspect", network))
+    agent = session(ctx)
+    agent.created("ip route; echo; ip -o link", network=session_driver.on_network(network))
+    done = start(ctx, agent.name)
+    expect_run(done)
+    routes, _, links = done.stdout.partition("\n\n")
+    expect("eth0" in links, "a network interface in the container", links)
+    expect("default" not in routes, "no default route in the container", routes)
+    expect_run(ctx.docker("network", "rm", network))
+
+
+class Lockdown:
+    """A network without egress, and a gateway on a network of its own, as Docker Compose starts it."""
+
+    def __init__(self, ctx: CaseContext) -> None:
+        self.ctx = ctx
+        self.word = secrets.token_hex(4)
+        self.network, self.own, self.gateway = (
+            f"{kind}-{ctx.run}-{self.word}" for kind in ("nanoclaw-egress", "onecli", "onecli-gateway")
+        )
+        expect_run(ctx.docker(create_network(self.network, options=["--internal"])))
+        expect_run(ctx.docker(create_network(self.own)))
+        script = f"mkdir /tmp/web; echo {self.word} > /tmp/web/index.html; exec httpd -f -p 10255 -h /tmp/web"
+        options = ["-d", "--name", self.gateway, "--network", self.own]
+        expect_run(ctx.docker(run(ctx.probe, "sh", "-c", script, options=options), timeout=40))
+
+    def remove(self) -> None:
+        """Remove the gateway and both networks."""
+        expect_run(self.ctx.docker("rm", "--force", self.gateway, timeout=40))
+        for network in (self.network, self.own):
+            expect_run(self.ctx.docker("network", "rm", network))
+
+
+@pytest.mark.case("docker network connect --alias", fix=_NETWORK)
+def test_network_connect(ctx: CaseContext) -> None:
+    lockdown = Lockdown(ctx)
+    expect_run(ctx.docker(*session_driver.connect(lockdown.network, lockdown.gateway), timeout=30))
+    agent = session(ctx)
+    agent.created(_ASK, network=session_driver.on_network(lockdown.network))
+    expect_run(start(ctx, agent.name), stdout=f"{lockdown.word}\n")
+    lockdown.remove()
+
+
+@pytest.mark.case("docker network inspect --format with .Containers", fix="docker-network-inspect-lists-no-containers")
+def test_network_containers(ctx: CaseContext) -> None:
+    # nanoclaw starts no agent unless its gateway is listed.
+    lockdown = Lockdown(ctx)
+    expect_run(ctx.docker(*session_driver.attached(lockdown.network)), stdout="\n")
+    expect_run(ctx.docker(*session_driver.connect(lockdown.network, lockdown.gateway), timeout=30))
+    done = ctx.docker(*session_driver.attached(lockdown.network))
+    expect_run(done)
+    expect(done.stdout.split() == [lockdown.gateway], f"the network's only container, {lockdown.gateway}", done.stdout)
+    lockdown.remove()
+
+
+@pytest.mark.case("docker pull without a registry", fix="an-image-does-not-build-for-want-of-the-network")
+def test_pull_fails(ctx: CaseContext) -> None:
+    # nanoclaw pulls its image by digest, and falls back to what it finds locally if that fails.
+    reference = f"127.0.0.1:9/nanoclaw/agent@sha256:{secrets.token_hex(32)}"
+    done = ctx.docker("pull", reference, timeout=_PULL_BOUND)
+    expect(done.returncode not in (0, 124, 137), "a failure", f"exit status {done.returncode}")
+    expect("127.0.0.1:9" in done.stderr, "a message that names the registry", done.stderr)
+
+
+@pytest.mark.case("docker tag", fix=_IMAGE)
+def test_tag(ctx: CaseContext) -> None:
+    # nanoclaw gives a pulled image the name of one that it has built itself.
+    word = secrets.token_hex(8)
+    ctx.write("Dockerfile", f"FROM {ctx.probe}\nENV WORD={word}\n")
+    pulled, local = image(ctx, "pulled"), image(ctx, "local")
+    build_image(ctx, pulled)
+    ctx.engine("tag", ctx.probe, local)  # an older image has the name already
+    expect_run(ctx.docker("tag", pulled, local))
+    done = ctx.docker(run(local, "sh", "-c", 'echo "$WORD"', options=["--rm"]))
+    expect_run(done, stdout=f"{word}\n")
+    done = ctx.docker(run(pulled, "sh", "-c", 'echo "$WORD"', options=["--rm"]))
+    expect_run(done, stdout=f"{word}\n")
+
+
+@pytest.mark.case("docker image inspect --format", fix=_IMAGE)
+def test_image_formats(ctx: CaseContext) -> None:
+    label, value = "dev.nanoclaw.agent-runner-lock-sha256", secrets.token_hex(32)
+    ctx.write("Dockerfile", f'FROM {ctx.probe}\nLABEL {label}="{value}"\n')
+    labelled = image(ctx, "labelled")
+    build_image(ctx, labelled)
+
+    def read(form: str, tag: str = labelled) -> str:
+        done = ctx.docker("image", "inspect", "--format", form, tag)
+        expect_run(done)
+        return done.stdout.strip()
+
+    expect(read(f'{{{{index .Config.Labels "{label}"}}}}') == value, f"the label's value, {value}", "another one")
+    got = read(f'{{{{index .Config.Labels "{label}"}}}}', ctx.probe)
+    expect(got == "", "nothing for an image without the label", got)
+    wanted = architecture(ctx)
+    got = read("{{.Architecture}}")
+    expect(got == wanted, f"the host's architecture, {wanted}", got)
+    for form in ("{{range .RepoDigests}}{{println .}}{{end}}", "{{if .RepoDigests}}{{index .RepoDigests 0}}{{end}}"):
+        digests = read(form).split()
+        strange = [each for each in digests if not re.fullmatch(r"\S+@sha256:[0-9a-f]{64}", each)]
+        expect(not strange, "names with digests, or nothing", strange)
+    identity = read("{{.Id}}")
+    expect(identity != read("{{.Id}}", ctx.probe), "different ids of different images", identity)
+    described = parsed(ctx.docker("image", "inspect", labelled).stdout)
+    listed = described[0].get("Config", {}).get("Labels", {}) if described else {}
+    expect(listed.get(label) == value, f"Config.Labels in its JSON to have {value}", listed)
+
+
+def architecture(ctx: CaseContext) -> str:
+    """Docker's name of the host's architecture."""
+    machine = ctx.host.ask(["uname", "-m"], str.strip, doing="reading the architecture")
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+@pytest.mark.case("docker version --format with .Server.Arch", fix="docker-version-has-no-serverarch")
+def test_version_arch(ctx: CaseContext) -> None:
+    wanted = architecture(ctx)
+    expect_run(ctx.docker("version", "--format", "{{.Server.Arch}}"), stdout=f"{wanted}\n")

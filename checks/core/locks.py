@@ -1,0 +1,66 @@
+"""Locks between runs: files that no other account can open, because whoever can open one can hold its lock."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from checks.core.progress import Progress
+
+
+@contextlib.contextmanager
+def opened(file: Path, *, create: bool = True) -> Iterator[int]:
+    """The descriptor of a lock file, made if missing, with mode 0600; its lock ends with the block. Raises OSError.
+
+    A lock file of an older version of this project was readable by all; it is corrected.
+    """
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+    descriptor = os.open(file, flags, 0o600)
+    try:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o600:
+            os.fchmod(descriptor, 0o600)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def take(descriptor: int) -> None:
+    """Take the lock; wait while another process holds it."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def taken(descriptor: int) -> bool:
+    """Take the lock if it is free; whether it was."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def locked(file: Path, progress: Progress, waiting: str) -> Iterator[None]:
+    """Hold a lock until the block ends; report ``waiting`` while another run holds it."""
+    with opened(file) as lock:
+        if not taken(lock):
+            with progress.step(waiting):
+                take(lock)
+        yield
+
+
+def holders(descriptor: int) -> list[int]:
+    """The processes that took the lock of this file, as far as this process can see them (see proc_locks(5))."""
+    inode = str(os.fstat(descriptor).st_ino)
+    found = []
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/locks").read_text().splitlines():
+            words = line.split()  # 1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF
+            if len(words) == 8 and words[1] == "FLOCK" and words[5].rpartition(":")[2] == inode:
+                found.append(int(words[4]))
+    return [pid for pid in found if Path(f"/proc/{pid}").exists()]

@@ -1,0 +1,95 @@
+"""What a container sees of its host and of the engine's settings, read inside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from checks.engine.case_context import CaseContext
+from checks.engine.expect import expect
+
+_GIVEN = "given:\n"
+
+SCRIPT = """
+for space in pid net mnt ipc uts; do readlink /proc/self/ns/$space; done
+grep -E '^(CapBnd|Seccomp):' /proc/self/status
+awk '$2 == "00000000" { print "routed" }' /proc/net/route
+for mount in $(cut -d' ' -f5 /proc/self/mountinfo); do
+    stat -c 'at %d:%i' "$mount" 2>/dev/null
+    cat "$mount/$1" 2>/dev/null
+done
+echo given:
+cat /proc/sys/kernel/hostname
+echo "working directory $(pwd)"
+sed -E 's/^([^ ]+ ){3}([^ ]+ [^ ]+ [^ ]+).* - ([^ ]+) .*/mount \\2 \\3/' /proc/self/mountinfo | sort
+ls /dev | sed 's/^/device /'
+df -k /dev/shm
+env | sort
+cat /etc/hosts /etc/resolv.conf /proc/self/limits /proc/self/oom_score_adj
+grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp):' /proc/self/status
+umask
+cd /sys/fs/cgroup && grep -s . memory.max memory.high memory.swap.max cpu.max cpu.weight cpuset.cpus pids.max io.max
+true
+"""
+"""Prints namespaces, privileges and routes; device and inode of each mount point, with the content of the file ``$1``
+below it; and, after “given:”, everything that an engine sets."""
+
+_DIRECTORIES = """
+stat -L -c '%d:%i %n' / /home "$HOME" /etc /root /run /tmp /usr /var /var/tmp "/run/user/$(id -u)" 2>/dev/null
+true
+"""
+_NAMESPACES = ("pid", "net", "mnt", "ipc", "uts")
+_CAPABILITIES = 0xA80425FB  # Docker's default set; Podman's is a subset
+
+
+def expect_isolated(ctx: CaseContext, output: str, secret: str) -> None:
+    """Fail unless the output of ``SCRIPT`` shows nothing of the host, and no content ``secret`` of a host file."""
+    spaces = ctx.host.run(["readlink", *(f"/proc/self/ns/{kind}" for kind in _NAMESPACES)]).stdout.split()
+    own = output.split()[: len(_NAMESPACES)]
+    listed = tuple(space.split(":")[0] for space in own)
+    expect(listed == _NAMESPACES, f"a list of its namespaces: {', '.join(_NAMESPACES)}", own)
+    expect(
+        not set(spaces) & set(own), f"namespaces of its own: {', '.join(_NAMESPACES)}", f"{own}, the host's {spaces}"
+    )
+    bounding = re.search(r"CapBnd:\s*([0-9a-f]{16})\n", output)
+    beyond = int(bounding[1], 16) & ~_CAPABILITIES if bounding else -1
+    expect(beyond == 0, "no capability beyond Docker's default set", bounding[0] if bounding else "")
+    expect(re.search(r"Seccomp:\s*2\n", output) is not None, "a filter of system calls (Seccomp: 2)", output)
+    expect("routed" in output, "a network with a way out", "no default route")
+    directories = dict(line.split(" ", 1) for line in ctx.host.run(["sh", "-c", _DIRECTORIES]).stdout.splitlines())
+    seen = [directories[each] for each in re.findall(r"^at (\d+:\d+)$", output, re.MULTILINE) if each in directories]
+    expect(not seen, "the host's own directories to be out of reach", f"mounted inside: {', '.join(seen)}")
+    expect(secret not in output, "a host file that was not mounted to be out of reach", "its content")
+
+
+def expect_same_settings(ctx: CaseContext, output: str, reference: str) -> None:
+    """Fail unless two outputs of ``SCRIPT`` show the same settings; ``reference`` is of the engine without the shim."""
+    got, wanted = _given(output), _given(reference)
+    differing = [
+        *(f"also “{line}”" for line in got if line not in wanted),
+        *(f"not “{line}”" for line in wanted if line not in got),
+    ]
+    expect(
+        got == wanted,
+        f"mounts, devices, environment, names and limits as {ctx.facts.engine} itself sets them",
+        "; ".join(differing) or "the same lines in another order, or twice",
+    )
+
+
+def expect_nothing_added(output: str, reference: str, mounts: Collection[str]) -> None:
+    """Fail unless all mounts and devices in an output of ``SCRIPT`` are of ``reference``, or are ``mounts``."""
+    added = sorted(_objects(output) - _objects(reference) - {f"mount {target}" for target in mounts})
+    expect(not added, "no mount and no device that nobody asked for", ", ".join(added))
+
+
+def _objects(output: str) -> set[str]:
+    """The mounts and devices in an output, each as its kind and path."""
+    words = [line.split() for line in _given(output)]
+    return {f"{line[0]} {line[2 if line[0] == 'mount' else 1]}" for line in words if line[0] in ("mount", "device")}
+
+
+def _given(output: str) -> list[str]:
+    """The settings in an output, without the container's own id and name."""
+    hostname, *lines = re.sub(r"[0-9a-f]{64}", "ID", output.rpartition(_GIVEN)[2]).strip().split("\n")
+    own = [" ".join(line.replace(f"HOSTNAME={hostname}", "HOSTNAME=HOST").split()) for line in lines]
+    return ["the container itself" if hostname in line.split(" ") else line for line in own]

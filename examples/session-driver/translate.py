@@ -1,0 +1,189 @@
+"""Runs Podman's docker command, and translates what nanoclaw 2.2's session driver asks and reads.
+
+Made by `invoke inject --install --driver`.
+nanoclaw-podman-verify sha256:8ce734492e7e9bc47a25fe255e6cff580c097ca78abef5df059e5478811ef8fa
+
+    python3 translate.py DOCKER WORD...
+
+Standard library only, Python 3.8 and later. A command that needs no translation replaces this process.
+"""
+
+import ctypes
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+ACTIONS = {"died": "die", "remove": "destroy", "exec": "exec_start", "exec_died": "exec_die"}
+"""Docker's names of Podman's events; the others are the same."""
+EVENT = "{{json .}}"
+CONTAINERS = "{{range .Containers}}{{.Name}} {{end}}"
+ARCHITECTURE = re.compile(r"\{\{ ?\.(Server|Client)\.Arch ?\}\}")
+FIELD = re.compile(r'\{\{ ?\.(?:(Names)|(State)|Label "([^"]+)") ?\}\}')
+DEAD = "status=dead"
+
+
+def main(docker, words):
+    """Translate the command, or run it as it is. Returns the exit status."""
+    options = _options(words)
+    if words[0] == "events" and options.get("--format") == EVENT:
+        return events(docker, words)
+    if words[0] == "ps":
+        return ps(docker, words, options.get("--format", ""))
+    if words[:2] == ["network", "inspect"] and options.get("--format") == CONTAINERS and len(words) == 5:
+        name = next(word for word in words[2:] if word not in ("--format", CONTAINERS))
+        return network(docker, name)
+    if words[0] == "version" and ARCHITECTURE.fullmatch(options.get("--format", "")):
+        return version(docker, words)
+    return replaced(docker, words)
+
+
+def _options(words):
+    """The values of long options, in either form; of one that is repeated the last."""
+    found = {}
+    for word, after in zip(words, [*words[1:], ""]):  # noqa: B905 - strict= needs Python 3.10
+        if word.startswith("--"):
+            name, joined, value = word.partition("=")
+            found[name] = value if joined else after
+    return found
+
+
+def _filters(words):
+    """The values of all filters."""
+    for word, after in zip(words, [*words[1:], ""]):  # noqa: B905 - strict= needs Python 3.10
+        if word in ("--filter", "-f"):
+            yield after
+        elif word.startswith("--filter="):
+            yield word.partition("=")[2]
+
+
+def _without_dead(words):
+    """The words without the filters for the state “dead”."""
+    rest = iter(words)
+    for word in rest:
+        if word == f"--filter={DEAD}":
+            continue
+        if word in ("--filter", "-f"):
+            value = next(rest, "")
+            if value != DEAD:
+                yield from (word, value)
+        else:
+            yield word
+
+
+def replaced(docker, words):
+    """Run docker in place of this process."""
+    sys.stdout.flush()
+    os.execv(docker, [docker, *words])  # noqa: S606 - the words are arguments, not a script
+
+
+def events(docker, words):
+    """Run docker events, each event in Docker's form, and only those that match every label filter.
+
+    Podman reports what matches one of them.
+    """
+    labels = [value.partition("=")[2].partition("=")[::2] for value in _filters(words) if value.startswith("label=")]
+    # If this process is killed, the next event would be written to nobody, and the one before it would stay for ever.
+    libc = ctypes.CDLL(None)
+    process = subprocess.Popen(
+        [docker, *words],
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: libc.prctl(1, signal.SIGTERM),  # noqa: PLW1509 - PR_SET_PDEATHSIG; there are no threads
+    )
+    try:
+        for line in process.stdout:
+            sys.stdout.write(event(line.decode(errors="replace"), labels))
+            sys.stdout.flush()
+    except BrokenPipeError:
+        process.terminate()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes again at its end
+    return _status(process.wait())
+
+
+def event(line, labels=()):
+    """A line of Podman's as one of Docker's, empty if it lacks one of the labels; anything else as it is."""
+    try:
+        podman = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(podman, dict) or "Status" not in podman or "Action" in podman:
+        return line
+    found = podman.get("Attributes") or {}
+    if any(name not in found or value not in ("", found[name]) for name, value in labels):
+        return ""
+    action = ACTIONS.get(podman["Status"], podman["Status"])
+    identity, image = podman.get("ID", ""), podman.get("Image", "")
+    attributes = {**found, "image": image, "name": podman.get("Name", "")}
+    if "ContainerExitCode" in podman:
+        attributes["exitCode"] = str(podman["ContainerExitCode"])
+    docker = {
+        "status": action, "id": identity, "from": image, "Type": podman.get("Type", ""), "Action": action,
+        "Actor": {"ID": identity, "Attributes": attributes}, "scope": "local",
+    }
+    docker.update({name: podman[name] for name in ("time", "timeNano") if name in podman})
+    return json.dumps(docker, separators=(",", ":")) + "\n"
+
+
+def ps(docker, words, form):
+    """Run docker ps without the state “dead”, which no container of Podman has, and with Docker's fields."""
+    kept = list(_without_dead(words))
+    dead = len(kept) < len(words)
+    others = any(value.startswith("status=") for value in _filters(kept))
+    if dead and not others:
+        return 0
+    fields = FIELD.finditer(form)
+    if not any(each[2] or each[3] for each in fields) or "{" in FIELD.sub("", form):
+        return replaced(docker, kept)
+    asked = [{form: "json", f"--format={form}": "--format=json"}.get(word, word) for word in kept]
+    done = subprocess.run([docker, *asked], stdout=subprocess.PIPE, check=False)
+    try:
+        found = json.loads(done.stdout or "[]")
+    except ValueError:
+        found = None
+    if done.returncode != 0 or not isinstance(found, list):
+        return replaced(docker, kept)
+    for each in found:
+        print(_rendered(each, form))
+    return 0
+
+
+def _rendered(container, form):
+    def value(field):
+        if field[1]:
+            return ",".join(container.get("Names") or [])
+        return container.get("State") or "" if field[2] else (container.get("Labels") or {}).get(field[3], "")
+
+    return FIELD.sub(value, form)
+
+
+def network(docker, name):
+    """Print the names of a network's running containers."""
+    known = subprocess.run([docker, "network", "inspect", name], stdout=subprocess.DEVNULL, check=False)
+    if known.returncode != 0:
+        return _status(known.returncode)
+    listed = subprocess.run(
+        [docker, "ps", "--filter", f"network={name}", "--format", "{{.Names}}"], stdout=subprocess.PIPE, check=False
+    )
+    if listed.returncode == 0:
+        print("".join(f"{each} " for each in listed.stdout.decode().split()))
+    return _status(listed.returncode)
+
+
+def version(docker, words):
+    """Print the architecture of OsArch, for example amd64 of linux/amd64."""
+    asked = [ARCHITECTURE.sub(r"{{.\1.OsArch}}", word) for word in words]
+    done = subprocess.run([docker, *asked], stdout=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        return replaced(docker, words)  # Docker has the field
+    print(done.stdout.decode().strip().rpartition("/")[2])
+    return 0
+
+
+def _status(returncode):
+    return 128 - returncode if returncode < 0 else returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
