@@ -52,7 +52,7 @@ def sources(checkout: Path) -> Iterator[Tree]:
         room -= len(data)
         if room < 0:
             raise WrongUsage(f"The sources of {checkout} are larger than {TOTAL} bytes, the limit.")
-        text = data.decode(errors="replace").replace("\0", " ").replace("\r\n", "\n")
+        text = data.decode(errors="replace").replace("\r\n", "\n")
         if not kind and (asked := _SHEBANG.match(text)):
             kind = _INTERPRETERS.get(asked[1].rstrip("3"), "")
         yield from _READERS.get(kind, _code if kind in CODE else _unread)(Tree(name, kind, text))
