@@ -573,6 +573,12 @@ def test_the_status_says_whether_all_is_covered(
     assert said in capsys.readouterr().out
 
 
+def test_a_checkout_without_a_version_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, **{"src/container-runner.ts": "execSync('docker info')"})
+    assert command.patterns(str(tmp_path)) is Exit.OK
+    assert "nanoclaw ?: 1 places" in capsys.readouterr().out
+
+
 RECORDER = FIXTURES / "discovery" / "docker"
 
 

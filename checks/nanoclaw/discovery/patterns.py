@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated
 
 from tabulate import tabulate
 
+from checks.core.bounded import parsed
 from checks.core.errors import Exit, WrongUsage
 from checks.core.outcome import headline
 from checks.core.terminal import say
@@ -89,9 +89,9 @@ def _recorded(found: Sequence[Found], directory: Path) -> Exit:
 
 
 def _version(checkout: Path) -> str:
-    """The version in package.json, cleaned for the terminal."""
+    """The version in package.json, cleaned for the terminal; “?” if it has none."""
     try:
-        version = str(json.loads(read(checkout / "package.json", checkout, 1 << 20)).get("version", ""))
-    except (OSError, ValueError, RecursionError, AttributeError) as error:
-        raise WrongUsage(f"{checkout} has no package.json that can be read: {error}.") from error
+        version = str(parsed(read(checkout / "package.json", checkout, 1 << 20)).get("version", "?"))
+    except (OSError, ValueError, AttributeError):
+        return "?"
     return re.sub(r"[^\w.+-]", "?", version)[:40]
