@@ -1,263 +1,414 @@
-"""What expressions in TypeScript sources may be: strings, and the words of arrays."""
+"""What an expression may be, as a text or as an array of words, read without regard to who calls the code around it.
+
+A parameter is a mark, for the callers to fill in.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from tree_sitter import Node
+from checks.nanoclaw.discovery.form import Lines, combined, concatenated, distinct, hole, rest
+from checks.nanoclaw.discovery.project import Definition, Part, Project, given, operands
+from checks.nanoclaw.discovery.rules import among, is_runtime, rules
+from checks.nanoclaw.discovery.tree import FUNCTIONS, Node, arguments, bare, callee, member
 
-from checks.nanoclaw.discovery.changes import Change, Kind
-from checks.nanoclaw.discovery.names import parameter_at
-from checks.nanoclaw.discovery.places import Calls, Given, Places
-from checks.nanoclaw.discovery.syntax import arguments, bare, literal, member, parts, returned, text
-from checks.nanoclaw.discovery.words import (
-    Lines,
-    concatenated,
-    cut,
-    either,
-    is_unknown,
-    joined,
-    marks_in,
-    name_of,
-    rest,
-    unknown,
-)
+Value = str | tuple[str, ...]
 
-_MOST = 48
-_NAMES = {"identifier", "shorthand_property_identifier", "member_expression"}
-_NOTHING = {"null", "undefined", "false"}
-_READERS = {
-    "Array", "Boolean", "JSON", "Object", "Promise", "Set", "String", "console", "fs", "log", "logger", "os", "path",
-    "reject", "resolve", "util",
-}  # fmt: skip
-"""Whose functions do not change an array that they are handed."""
-_READING = {"concat", "includes", "push"}
-"""Methods that do not either, whosever they are."""
+_DEPTH, _MOST, _ORIGINS = 30, 24, 150
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\n": ""}
+_SAME = {
+    "trim",
+    "toString",
+    "filter",
+    "sort",
+    "reverse",
+    "strip",
+    "copy",
+    "toLowerCase",
+    "String",
+    "str",
+    "list",
+    "tuple",
+}
+"""Functions whose result has the words of their object or argument, or fewer."""
+_ADDS = {"push": 0, "append": 0, "extend": 0, "add": 0, "unshift": 0, "splice": 2}
+MARK = re.compile(r"(?:--)?⟦(\d+)⟧")
+"""A parameter: with two dashes where it is any number of words."""
 
 
-class Values(Places):
-    """Looks expressions up. What can't be known is marked so in the answer, never left out."""
+@dataclass
+class Values:
+    """Reads expressions."""
 
-    def texts(self, node: Node, calls: Calls = ()) -> list[str]:
-        """What an expression's string may be."""
-        node = bare(node)
-        found = list(dict.fromkeys(self.bounded(self._texts, node, calls)))
-        if len(found) > _MOST:
-            found = [f"{found[0]} {rest('alternatives')}"]
-        return found or [unknown(_named(node))]
+    project: Project
+    starts: Callable[[Node], bool]
+    """Whether a call starts a program. It adds nothing to an array that it is handed."""
+    parameters: list[Definition] = field(default_factory=list)
+    """By number: what the marks stand for."""
+    _known: dict[Node, list[Value]] = field(default_factory=dict)
+    _runtimes: dict[Node, tuple[list[str], bool]] = field(default_factory=dict)
+    _leaf: bool = False
+    _open: set[object] = field(default_factory=set)
 
-    def lines(self, node: Node, calls: Calls = ()) -> Lines:
-        """The words of an array; those that are only there under a condition are there."""
-        node = bare(node)
-        return self.bounded(self._lines, node, calls) or [(rest(_named(node)),)]
+    def texts(self, node: Node) -> list[str]:
+        """What an expression may be as a text; a mark where nothing is known."""
+        parameter = self._parameter(node)
+        found = [each if isinstance(each, str) else " ".join(each) for each in self.of(node)]
+        return found or [f"⟦{parameter}⟧" if parameter is not None else hole(_name(node))]
 
-    def elements(self, nodes: Sequence[Node], calls: Calls = ()) -> Lines:
-        """The words of an array with these elements."""
-        return joined(self._element(node, calls) for node in nodes)
+    def lines(self, node: Node) -> Lines:
+        """What an expression may be as an array."""
+        parameter = self._parameter(node)
+        found = distinct(each if isinstance(each, tuple) else (each,) for each in self.of(node))
+        if not found and parameter is not None:
+            handed = self._changed([(f"--⟦{parameter}⟧",)], bare(node), self.parameters[parameter].scope)
+            found = [each for each in handed if isinstance(each, tuple)]
+        return found or [(rest(_name(node)),)]
 
-    # Strings
+    def argument(self, found: Definition, call: Node) -> Node | None:
+        """What a call hands over as a parameter."""
+        words = arguments(call)
+        named = [
+            each.parts[-1]
+            for each in words
+            if each.kind == "keyword_argument" and each.text.startswith(f"{found.name}=")
+        ]
+        if named or found.index >= len(words) or found.part is None:
+            return next(iter(named or words[found.index : found.index + 1]), None)
+        members = [
+            each
+            for each in self.project.members.get(str(found.part), ())
+            if any(of.contains(each) for of in self.objects(words[found.index]))
+        ]
+        return (given(members[0]) or members[0]) if members else None
 
-    def _texts(self, node: Node, calls: Calls) -> list[str]:
-        match node.type:
-            case "string" | "number":
-                return [literal(node)]
-            case "template_string":
-                return concatenated(
-                    self.texts(parts(child)[0], calls) if child.type == "template_substitution" else [literal(child)]
-                    for child in parts(node)
+    def joined(self, nodes: Iterable[Node]) -> Lines:
+        """What the elements of an array may be together."""
+        return combined(self._element(each) for each in nodes)
+
+    def programs(self, node: Node) -> tuple[list[str], bool]:
+        """The runtimes that an expression may be, by whatever gives a value to anything of its name, anywhere; and
+        whether it may be something that is not known."""
+        if node not in self._runtimes:
+            found: set[str] = set()
+            seen: set[Node] = set()
+            ahead, unknown = [bare(node)], False
+            while ahead and not (unknown := len(seen) > _ORIGINS):
+                each = ahead.pop(0)
+                if each not in seen:
+                    seen.add(each)
+                    texts = {text for text in self.of(each) if isinstance(text, str)}
+                    found |= {text for text in texts if is_runtime(text.partition(" ")[0])}
+                    origins = [] if texts else [bare(other) for other in self._origins(each)]
+                    unknown_here = not (texts or origins)
+                    self._leaf |= unknown_here
+                    ahead += origins
+            self._runtimes[node] = (sorted(found), unknown or self._leaf)
+            self._leaf = False
+        return self._runtimes[node]
+
+    def _origins(self, node: Node) -> Iterator[Node]:
+        """The expressions that an expression takes its value from, whichever object it is a member of."""
+        for each in operands(node):
+            if parted := member(each):
+                declared = self.project.members.get(parted[1], [])[:_MOST]
+                yield from (
+                    value for of in declared if (value := given(of) or (of if of.kind.startswith("short") else None))
                 )
-            case "ternary_expression":
-                return [each for branch in parts(node)[1:] for each in self.texts(branch, calls)]
-            case "binary_expression":
-                return self._combined(node, calls)
-            case "subscript_expression":  # text.split(' ')[0]
-                of, index = parts(node)[0], text(parts(node)[-1])
-                return self._elements_at(node, self.lines(of, calls), int(index)) if index.isdigit() else []
-            case "call_expression":
-                return self._called_texts(node, calls)
-        return self._variable_texts(node, calls) if node.type in _NAMES else []
+                yield from (
+                    name for of in declared if of.kind.endswith("_parameter") for name in of.find(["identifier"])[:1]
+                )
+            elif each.kind in {"identifier", "shorthand_property_identifier"}:
+                for found in self.project.lookup(each.text, each):
+                    if found.function:
+                        yield from self._handed(found)
+                    if isinstance(found.part, str) and found.function is None:
+                        yield from (
+                            value for of in self.project.members.get(found.part, [])[:_MOST] if (value := given(of))
+                        )
+                    elif found.value and not found.each:
+                        yield from operands(found.value)
+            elif each.kind == "call_expression" and (target := callee(each)):
+                yield from (end for function in self.project.functions(target) for end in returned(function))
+            if each != node:
+                yield each
 
-    def _combined(self, node: Node, calls: Calls) -> list[str]:
-        left, right = (self.texts(side, calls) for side in parts(node)[:2])
-        match _operator(node):
-            case "+":
-                return concatenated([left, right])
-            case "&&":
-                return [*right, ""]
-            case "||" | "??":  # a default that says something tells what the other side is like
-                return [each for each in (*left, *right) if each and not is_unknown(each)] or [*left, *right]
-        return []
+    def _handed(self, found: Definition) -> Iterator[Node]:
+        """What callers hand over as a parameter."""
+        assert found.function
+        for call in self.project.callers(found.function)[:100]:
+            words = arguments(call)
+            if found.part is None and not found.rest and found.index < len(words):
+                yield words[found.index]
+            elif isinstance(found.part, str):
+                yield from (value for of in self.project.members.get(found.part, [])[:_MOST] if (value := given(of)))
 
-    def _called_texts(self, call: Node, calls: Calls) -> list[str]:
-        if inside := self.into(call, calls):
-            return [each for value in returned(inside[0]) for each in self.texts(value, inside[1])]
-        callee, given = call.child_by_field_name("function"), arguments(call)
-        if callee and text(callee) == "String" and given:
-            return self.texts(given[0], calls)
-        if callee and (parted := member(bare(callee))):
-            of, method = parted
-            if method in {"join", "resolve"} and text(of).split(".")[0] == "path":
-                return [f"{unknown(text(given[0]))}/" if given else "."]  # a path, whichever; no option is one
-            if method == "join":
-                separators = self.texts(given[0], calls) if given else [","]
-                return [separators[0].join(line) for line in self.lines(of, calls)]
-            if method in {"toString", "trim"}:
-                return self.texts(of, calls)
-        return []
-
-    def _variable_texts(self, node: Node, calls: Calls) -> list[str]:
-        origin = self.origin(node, calls)
-        found = [*origin.words, *(each for place in origin.places for each in self.texts(*place))]
-        if origin.array:
-            found += self._elements_at(node, self.lines(*origin.array), origin.at)
-        if not origin.known:
-            found.append(unknown(_named(node)))
-        for change in self.changes(origin.variable):
-            with self.changing(origin.variable):
-                values = [each for value in change.values[:1] for each in self.texts(value, calls)]
-            if change.kind is Kind.REPLACE:
-                found += values
-            elif change.kind is Kind.APPEND:
-                found = concatenated([found or [""], values])
-        return found
-
-    def _elements_at(self, node: Node, lines: Lines, at: int | slice | None) -> list[str]:
-        """What an expression may be that is an element of an array."""
-        if isinstance(at, int):
-            lines = [cut(line, slice(at, at + 1)) for line in lines]
-        words = [word for line in lines for word in line]
-        return [unknown(_named(node)) if marks_in(word) else word for word in words]
-
-    # Arrays
-
-    def _lines(self, node: Node, calls: Calls) -> Lines:
-        match node.type:
-            case "array":
-                return self.elements(parts(node), calls)
-            case "ternary_expression":
-                return either(*(self.lines(branch, calls) for branch in parts(node)[1:]))
-            case "binary_expression" if _operator(node) == "&&":
-                return self.lines(parts(node)[1], calls)
-            case "binary_expression" if _operator(node) in {"||", "??"}:
-                return either(*(self.lines(side, calls) for side in parts(node)[:2]))
-            case "call_expression":
-                return self._called_lines(node, calls)
-            case "string" | "template_string" | "number" | "binary_expression":
-                return either([(each,) for each in self.texts(node, calls)])
-        if node.type in _NOTHING:
-            return [()]
-        return self._variable_lines(node, calls) if node.type in _NAMES else []
-
-    def _element(self, node: Node, calls: Calls) -> Lines:
+    def of(self, node: Node) -> list[Value]:
+        """What an expression may be; nothing where that is not known."""
         node = bare(node)
-        if node.type == "spread_element":
-            return self.lines(parts(node)[0], calls)
-        if node.type == "array" or node.type in _NOTHING:
-            return self.lines(node, calls)
-        return either([(each,) for each in self.texts(node, calls)])
+        if node not in self._known:
+            if node in self._open or len(self._open) > _DEPTH:
+                return []
+            self._open.add(node)
+            found = list(dict.fromkeys(self._of(node)))[:_MOST]
+            self._open.discard(node)
+            self._known[node] = found
+        return self._known[node]
 
-    def _variable_lines(self, node: Node, calls: Calls) -> Lines:
-        origin = self.origin(node, calls)
-        branches = [self.lines(*place) for place in origin.places]
-        branches += [[(word,)] for word in origin.words]
-        if origin.rest:
-            branches.append(joined(self._element(*place) for place in origin.rest))
-        if origin.array and isinstance(origin.at, slice):
-            branches.append([cut(line, origin.at) for line in self.lines(*origin.array)])
-        elif origin.array or not origin.known:
-            branches.append([(rest(_named(node)),)])
-        return self._changed(either(*branches), origin.variable, calls)
-
-    def _changed(self, lines: Lines, variable: Node | None, calls: Calls) -> Lines:
-        """What an array becomes by all that is done to it."""
-        for change in self.changes(variable):
-            with self.changing(variable):
-                match change.kind:
-                    case Kind.REPLACE:
-                        lines = either(lines, self.lines(change.values[0], calls))
-                    case Kind.APPEND:
-                        lines = joined([lines, self.elements(change.values, calls)])
-                    case Kind.PREPEND:
-                        lines = joined([self.elements(change.values, calls), lines])
-                    case Kind.ALIAS:
-                        lines = self._changed(lines, change.values[0], calls)
-                    case Kind.HAND_OVER:
-                        lines = joined([lines, self._handed(change, calls)])
-        return lines
-
-    def _handed(self, change: Change, calls: Calls) -> Lines:
-        """What a function appends to an array that it is handed."""
-        call = change.values[0]
-        callee = call.child_by_field_name("function")
-        if inside := self.into(call, calls):
-            declarer = parameter_at(inside[0], change.index)
-            return self._changed([()], declarer, inside[1]) if declarer else [()]
-        untouched = call == self.asked or self.starts(call) or reads_only(call)
-        return [()] if callee is None or untouched else [(rest(text(callee)),)]
-
-    def _called_lines(self, call: Node, calls: Calls) -> Lines:
-        if inside := self.into(call, calls):
-            values = returned(inside[0])
-            return either(*(self.lines(value, inside[1]) for value in values)) if values else []
-        callee, given = call.child_by_field_name("function"), arguments(call)
-        parted = member(bare(callee)) if callee else None
-        if parted is None:
-            return []
-        return self._method_lines(*parted, given, calls)
-
-    def _method_lines(self, of: Node, method: str, given: Sequence[Node], calls: Calls) -> Lines:
-        """What a method of an array or a text returns."""
-        match method:
-            case "split":
-                separator = literal(given[0]) if given and given[0].type == "string" else ""
-                texts = self.texts(of, calls)
-                return [tuple(_several(word) for word in each.split(separator.strip() or None)) for each in texts]
-            case "slice":
-                numbers = [int(text(each)) for each in given if re.fullmatch(r"-?\d+", text(each))]
-                which = slice(*(*numbers, None)[:2]) if numbers else slice(None)
-                return [cut(line, which) for line in self.lines(of, calls)]
-            case "concat":
-                return joined(self.lines(each, calls) for each in (of, *given))
-            case "map" | "flatMap" if given:
-                return self._mapped(of, given[0], calls)
-            case "filter" | "flat" | "reverse" | "sort" | "toReversed" | "toSorted":
-                return self.lines(of, calls)
+    def _of(self, node: Node) -> Iterable[Value]:
+        match node.kind:
+            case "string" | "template_string" | "concatenated_string":
+                return concatenated(self._piece(each) for each in node.parts)
+            case "array":
+                return combined(self._element(each) for each in node.parts)
+            case "binary_expression" | "ternary_expression":
+                return self._either(node)
+            case "identifier" | "shorthand_property_identifier":
+                found = self.project.lookup(node.text, node)
+                return [value for each in found for value in self._changed(self._defined(each), node, each.scope)]
+            case "member_expression":
+                parted = member(node)
+                start = self._part(parted[0], parted[1]) if parted else []
+                return self._changed(start, node, node.tree.root)
+            case "subscript_expression":
+                of, index = node.get("object"), node.get("index")
+                return self._part(of, int(index.text) if index.text.isdigit() else None) if of and index else []
+            case "call_expression":
+                return self._called(node)
         return []
 
-    def _mapped(self, of: Node, callback: Node, calls: Calls) -> Lines:
-        """What a function makes of each word of an array."""
-        function, lines = self.project.function(callback), self.lines(of, calls)
-        if function is None:
-            return lines if text(callback) in {"String", "Boolean"} else []
+    def _piece(self, node: Node) -> list[str]:
+        match node.kind:
+            case "string_start" | "string_end":
+                return [""]
+            case "string_fragment":
+                return [node.text]
+            case "escape_sequence":
+                escaped = node.text[1:]
+                return [_ESCAPES.get(escaped, escaped if len(escaped) == 1 else node.text)]
+        return self.texts(node)
 
-        def made(word: str) -> Lines:
-            unfollowed = word in marks_in(word)
-            inner = (Given(function, word=unknown("each") if unfollowed else word), *calls)
-            found = either(*(self.lines(value, inner) for value in returned(function)))
-            return [(word,)] if unfollowed and found == [(unknown("each"),)] else found
+    def _element(self, node: Node) -> Lines:
+        """An element of an array. One that is spread is all that it may be: what is there under a condition counts."""
+        if node.kind != "spread_element":
+            return [(each,) for each in self.texts(node)]
+        known = self.of(node)
+        return [_merged(known)] if known else self.lines(node)
 
-        return [made_line for line in lines for made_line in joined(made(word) for word in line)]
+    def _one(self, node: Node) -> tuple[str, ...]:
+        """An element that is added: one of the texts that it may be, but all of them that are options."""
+        lines = self._element(node)
+        if node.kind == "spread_element":
+            return _merged(lines)
+        options = [line[0] for line in lines if line[0].startswith("-")]
+        return tuple(options) or lines[0]
+
+    def _either(self, node: Node) -> Iterable[Value]:
+        operator = node.get("operator")
+        if node.kind == "ternary_expression" or operator is None or operator.text in {"||", "??", "&&", "or", "and"}:
+            found = [self.of(each) for each in operands(node)]
+            known = [value for each in found for value in each]
+            return known if any(known) or all(found) else []  # ``x ?? ""`` is as unknown as x
+        sides = [node.get("left"), node.get("right")]
+        if operator.text != "+" or None in sides:
+            return []
+        if any(isinstance(value, tuple) for each in sides if each for value in self.of(each)):
+            return combined(self.lines(each) for each in sides if each)
+        return concatenated(self.texts(each) for each in sides if each)
+
+    def _parameter(self, node: Node) -> int | None:
+        """The number of the parameter that an expression is."""
+        node = bare(node)
+        found = (
+            [each for each in self.project.lookup(node.text, node) if each.function]
+            if node.kind == "identifier"
+            else []
+        )
+        if not found or self._elements(found[0]) is not None:
+            return None
+        if found[0] not in self.parameters:
+            self.parameters.append(found[0])
+        return self.parameters.index(found[0])
+
+    def _elements(self, found: Definition) -> list[Value] | None:
+        """What the parameter of ``list.map((it) => …)`` is: each word of the list."""
+        call = found.function.parent.parent if found.function and found.function.parent else None
+        target = callee(call) if call and call.kind == "call_expression" else None
+        parted = member(target) if target else None
+        if parted is None or parted[1] not in {"map", "flatMap", "forEach"}:
+            return None
+        return [word for each in self.of(parted[0]) if isinstance(each, tuple) for word in each]
+
+    def _defined(self, found: Definition) -> Iterable[Value]:
+        if found.function:
+            return self._elements(found) or []
+        if found.value is None or found.value.kind in FUNCTIONS | {"class_declaration", "enum_declaration"}:
+            return []
+        if found.each:
+            return [word for each in self.of(found.value) if isinstance(each, tuple) for word in each]
+        return self.of(found.value) if found.part is None else self._part(found.value, found.part)
+
+    def _part(self, of: Node, part: Part) -> Iterable[Value]:
+        """A part of an object or an array; all of them where it is not known which."""
+        whole = [] if isinstance(part, str) else [each for each in self.of(of) if isinstance(each, tuple)]
+        if isinstance(part, slice):
+            return [each[part] for each in whole]
+        if whole:
+            return [
+                word
+                for each in whole
+                for word in (each if part is None else each[part : part + 1] if isinstance(part, int) else ())
+            ]
+        holders = self.objects(of)
+        members = (
+            self.project.members.get(part, ())
+            if isinstance(part, str)
+            else [each for holder in holders for each in holder.find(["pair"])]
+        )
+        found = [each for each in members if any(holder.contains(each) for holder in holders)]
+        ends = [
+            end
+            for each in found
+            for end in (returned(each) if each.kind == "method_definition" else [given(each) or each])
+        ]
+        return [value for end in ends if end.kind not in FUNCTIONS for value in self.of(end)]
+
+    def objects(self, node: Node, depth: int = 0) -> list[Node]:
+        """The literal, the class or the enum that an object is, where that is plain."""
+        node = bare(node)
+        if node.kind in {"object", "class_declaration", "class", "enum_declaration"}:
+            return [node]
+        if node.kind == "this":
+            return [each for each in node.ancestors if each.kind in {"class_declaration", "class"}][:1]
+        if node.kind == "new_expression" and depth < 6 and (made := callee(node)):
+            return self.objects(made, depth + 1)
+        found = self.project.lookup(node.text, node) if node.kind == "identifier" and depth < 6 else []
+        return [
+            inner
+            for each in found
+            if each.value and each.part is None and not each.function
+            for inner in self.objects(each.value, depth + 1)
+        ]
+
+    def _called(self, node: Node) -> Iterable[Value]:
+        target, words = callee(node), arguments(node)
+        if target is None:
+            return []
+        parted = member(target)
+        name = parted[1] if parted else target.text
+        if parted and name in {"join", "split", "concat", "slice", "map", "flatMap"}:
+            return self._method(parted[0], name, words)
+        if name in _SAME and (parted or words):
+            return self.of(parted[0] if parted else words[0])
+        functions = self.project.functions(target) or (self._anywhere(name) if parted else [])
+        return [value for function in functions for end in returned(function) for value in self.of(end)]
+
+    def _anywhere(self, key: str) -> list[Node]:
+        """The functions that any object has under a key, if they are few."""
+        values = [given(each) or each for each in self.project.members.get(key, ())]
+        return [function for each in values for function in self.project.functions(each)] if len(values) <= 2 else []
+
+    def _method(self, of: Node, name: str, words: Sequence[Node]) -> Iterable[Value]:
+        if name == "join":
+            glue, lists = (of, words[:1]) if of.kind == "string" else (words[0] if words else of, [of])
+            blank = glue.text.strip("\"'`").isspace()
+            return [
+                " ".join(line)
+                for each in lists
+                for line in (self.lines(each) if blank else self.of(each))
+                if isinstance(line, tuple)
+            ]
+        if name == "split":
+            return [tuple(each.split()) for each in self.of(of) if isinstance(each, str)]
+        if name == "concat":
+            return combined([self.lines(of), *(self.lines(each) for each in words)])
+        if name == "slice":
+            start = int(words[0].text) if words and words[0].text.isdigit() else 0
+            return [each[start:] for each in self.of(of) if isinstance(each, tuple)]
+        made = [
+            value
+            for each in words[:1]
+            for function in self.project.functions(each)
+            for end in returned(function)
+            for value in self.of(end)
+        ]
+        return [_merged(made)] if made else []
+
+    def _changed(self, start: Iterable[Value], at: Node, scope: Node) -> list[Value]:
+        """What a variable becomes: what is assigned is an alternative, what is added is there in any case."""
+        found, ahead, behind = list(start), Lines(), Lines()
+        key = (scope, at.text)
+        if key in self._open:
+            return found
+        self._open.add(key)
+        for use in self.project.uses.get((at.tree, at.text), ()):
+            if not scope.contains(use):
+                continue
+            value, operator, left = given(use), use.get("operator"), use.get("left")
+            if use.kind == "variable_declarator" and (alias := use.get("name")):
+                for other in self.project.uses.get((at.tree, alias.text), ()):
+                    behind += self._added(other, alias.text) if other.kind == "call_expression" else []
+            elif use.kind == "assignment_expression" and value and left and left.kind == "subscript_expression":
+                behind.append(self._one(value))
+            elif use.kind == "assignment_expression" and value:
+                found += self.of(value)
+            elif use.kind == "augmented_assignment_expression" and value and operator and operator.text == "+=":
+                texts = [each for each in found if isinstance(each, str)]
+                found += concatenated([texts, self.texts(value)]) if texts else []
+                behind += [] if texts else self.lines(value)
+            elif use.kind == "call_expression":
+                first = f"{at.text}.unshift(" in use.text
+                (ahead if first else behind).extend(self._added(use, at.text))
+        self._open.discard(key)
+        lines = [each for each in found if isinstance(each, tuple)]
+        before, after = [tuple(word for piece in added for word in piece) for added in (ahead, behind)]
+        return [(*before, *each, *after) for each in lines] if before or after else found
+
+    def _added(self, call: Node, name: str) -> Lines:
+        """The words that a call adds to the array of a name: as its method, or to what it is handed."""
+        target, words = callee(call), arguments(call)
+        parted = member(target) if target else None
+        if target is None or (parted and parted[0].text == name):
+            if parted is None or parted[1] not in _ADDS:
+                return []
+            whole = parted[1] == "extend"
+            pieces = [_merged(self.lines(each)) if whole else self._one(each) for each in words[_ADDS[parted[1]] :]]
+            return [tuple(word for piece in pieces for word in piece)]
+        if self.starts(call) or among(target.text, rules().functions.readers):
+            return []
+        index = next(at for at, each in enumerate(words) if each.text == name)
+        functions = self.project.functions(target)
+        if not functions:
+            return [(rest(target.text),)] if any(isinstance(each, tuple) for each in self.of(words[index])) else []
+        parameters = [
+            each for function in functions for each in self.project.parameters(function) if each.index == index
+        ]
+        uses = [(use, each) for each in parameters for use in self.project.uses.get((each.node.tree, each.name), ())]
+        return [
+            line for use, each in uses if use.kind == "call_expression" and each.scope.contains(use) and use != call
+            and (of := callee(use)) and of.text.startswith(f"{each.name}.") for line in self._added(use, each.name)
+        ]  # fmt: skip
 
 
-def reads_only(call: Node) -> bool:
-    """Whether a call is known to neither run nor change what it is handed, by what it is called."""
-    callee = call.child_by_field_name("function")
-    first, *further = text(callee).replace("?", "").split(".") if callee else [""]
-    return (first in _READERS and "prototype" not in further) or (bool(further) and further[-1] in _READING)
+def returned(function: Node) -> list[Node]:
+    """The expressions that a function returns."""
+    body = function.get("body")
+    if body is None or body.kind not in {"statement_block", "block"}:
+        return [body] if body else []
+    inner = [each for each in body.find(FUNCTIONS) if each != body]
+    ends = [each for each in body.find(["return_statement"]) if not any(of.contains(each) for of in inner)]
+    return [each.parts[0] for each in ends if each.parts]
 
 
-def _several(word: str) -> str:
-    """A piece of a text; where nothing of the text is known, it is any number of pieces."""
-    return rest(name_of(word)) if is_unknown(word) else word
+def _merged(lines: Iterable[Value]) -> tuple[str, ...]:
+    """All words of the alternatives."""
+    return tuple(word for line in dict.fromkeys(lines) for word in (line if isinstance(line, tuple) else (line,)))
 
 
-def _operator(node: Node) -> str:
-    operator = node.child_by_field_name("operator")
-    return text(operator) if operator else ""
-
-
-def _named(node: Node) -> str:
-    """What an expression is called where it could not be followed."""
-    callee = node.child_by_field_name("function") if node.type == "call_expression" else None
-    return text(callee or node)
+def _name(node: Node) -> str:
+    """What computes an expression: the function that is called, or its source."""
+    node = bare(node)
+    target = callee(node) if node.kind == "call_expression" else None
+    return target.text if target else node.text

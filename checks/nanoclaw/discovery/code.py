@@ -1,0 +1,253 @@
+"""Calls that start a program, in JavaScript, TypeScript and Python."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import PurePosixPath
+
+from checks.nanoclaw.discovery.form import Lines, form_of, hole, rest
+from checks.nanoclaw.discovery.project import Definition, Project
+from checks.nanoclaw.discovery.rules import is_runtime, rules
+from checks.nanoclaw.discovery.shell import SHELLS, commands, programs
+from checks.nanoclaw.discovery.tree import FUNCTIONS, Node, Tree, arguments, bare, callee, member
+from checks.nanoclaw.discovery.values import MARK, Values
+
+_CALLERS, _MOST = 4, 4_000
+"""The number of calls that lead to a command at most, and of ways to commands in a project."""
+
+
+@dataclass(frozen=True, order=True)
+class Started:
+    """A command line that a call starts."""
+
+    file: str
+    line: int
+    words: tuple[str, ...]
+
+
+class Finder:
+    """Finds what the calls of a project start."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.values = Values(project, lambda call: self._how(call) != "")
+        self._known: dict[Node, str] = {}
+        self._asked = 0
+
+    def all(self) -> Iterator[Started]:
+        """Every command line of a container runtime, and every one whose program is not known."""
+        for tree in self.project.trees:
+            for call in tree.root.find(["call_expression"]):
+                if how := self._how(call):
+                    for line in self._lines(call, how):
+                        yield from self._resolved(line, call, ())
+
+    def _resolved(self, line: tuple[str, ...], at: Node, through: tuple[Node, ...]) -> Iterator[Started]:
+        """What a command line starts, where callers say what the parameters in it are."""
+        self._asked += 1
+        found = list(_programs(line))
+        marked = [self.values.parameters[int(number)] for words in found for number in self._open(words)]
+        functions = {each.function for each in marked if each.function and each.function not in through}
+        inner = max(functions, key=lambda each: each.at, default=None)
+        callers = self.project.callers(inner) if inner and len(through) < _CALLERS and self._asked < _MOST else []
+        for caller in callers:
+            for filled in self._filled(line, inner, caller) if inner else ():
+                yield from self._resolved(filled, caller, (*through, *filter(None, [inner])))
+        if not callers:
+            for words in found:
+                yield from (Started(at.tree.file, at.line, each) for each in self._named(words))
+
+    def _open(self, words: tuple[str, ...]) -> list[str]:
+        """The marks in a command line that decide what is asked for; the program alone doesn't."""
+        first = MARK.findall(words[0])
+        if not first and not is_runtime(words[0]):
+            return []
+        form = form_of(["docker", *(self._unmarked(each, "@") for each in words[1:])])
+        numbers = [each.rpartition("@")[2] for each in form.unknown if "@" in each]
+        return numbers + ([] if form.subcommand or form.unknown else first)
+
+    def _unmarked(self, word: str, numbered: str = "") -> str:
+        """A word with the names of parameters in place of their marks."""
+
+        def named(mark: re.Match[str]) -> str:
+            name = self.values.parameters[int(mark[1])].name + (numbered and numbered + mark[1])
+            return rest(name) if mark[0].startswith("--") else hole(name)
+
+        return MARK.sub(named, word)
+
+    def _named(self, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        """A command line without marks: its program is any runtime that a caller hands over."""
+        bare_words = [self._unmarked(each) for each in words]
+        mark = MARK.fullmatch(words[0])
+        known, unknown = self.values.programs(self._expression(int(mark[1]))) if mark else ([], True)
+        yield from ((*each.split(), *bare_words[1:]) for each in known)
+        if not known and unknown:
+            yield tuple(bare_words)
+
+    def _expression(self, number: int) -> Node:
+        """The name of a parameter, as an expression."""
+        found = self.values.parameters[number]
+        return (
+            next(
+                (
+                    each
+                    for each in found.node.find(["identifier", "shorthand_property_identifier_pattern"])
+                    if each.text == found.name
+                ),
+                None,
+            )
+            or found.node
+        )
+
+    def _filled(self, line: tuple[str, ...], function: Node, call: Node) -> Lines:
+        """A command line with the arguments of a call in place of the function's parameters."""
+        lines: Lines = [()]
+        for word in line:
+            mark = MARK.fullmatch(word)
+            found = self.values.parameters[int(mark[1])] if mark else None
+            if found and found.function == function and word.startswith("--"):
+                pieces = self._argument(found, call)
+            else:
+                texts = [word]
+                for number in dict.fromkeys(MARK.findall(word)):
+                    each = self.values.parameters[int(number)]
+                    if each.function == function:
+                        texts = [
+                            text.replace(f"⟦{number}⟧", value) for text in texts for value in self._texts(each, call)
+                        ]
+                pieces = [(text,) for text in texts]
+            lines = [(*before, *piece) for before in lines for piece in pieces][:24]
+        return lines
+
+    def _argument(self, found: Definition, call: Node) -> Lines:
+        if found.rest:
+            return self.values.joined(arguments(call)[found.index :])
+        given = self.values.argument(found, call)
+        return self.values.lines(given) if given else [()]
+
+    def _texts(self, found: Definition, call: Node) -> list[str]:
+        given = self.values.argument(found, call)
+        return self._program(given) if given else [hole(found.name)]
+
+    def _lines(self, call: Node, how: str) -> Lines:
+        """The command lines of a call; that of a shell is one word behind SHELL."""
+        given, values = arguments(call), self.values
+        template = call.get("arguments")
+        if how == "template" and template:
+            return [(_SHELL, each) for each in values.texts(template)]
+        if not given:
+            return []
+        if how == "text":
+            return [(_SHELL, each) for each in values.texts(given[0])]
+        if how == "each":
+            return values.joined(given)
+        if how == "list":
+            first = bare(given[0])
+            command = [each.parts[-1] for each in first.parts if each.kind == "pair" and each.parts[0].text == "cmd"]
+            found = values.of(command[0] if command else first) or values.lines(first)
+            return [(_SHELL, each) if isinstance(each, str) else each for each in found]
+        behind = values.lines(given[1]) if len(given) > 1 and not self._is_options(given[1]) else [()]
+        return [
+            (_SHELL, f"{program} {shlex.join(line)}") if " " in program.strip() else (program, *line)
+            for program in self._program(given[0])
+            for line in behind
+        ]
+
+    def _is_options(self, node: Node) -> bool:
+        """Whether an argument is options or a callback, where a program has no arguments."""
+        return bare(node).kind in {"undefined", "null", *FUNCTIONS} or any(
+            of.kind == "object" for of in self.values.objects(node)
+        )
+
+    def _program(self, node: Node) -> list[str]:
+        texts = self.values.texts(node)
+        if self.values.of(node) or MARK.fullmatch(texts[0]):
+            return texts
+        known, unknown = self.values.programs(node)
+        return known or (texts if unknown else [])
+
+    def _how(self, call: Node) -> str:
+        """How a call is told what to start; empty if it starts nothing."""
+        if call not in self._known:
+            self._known[call] = ""
+            self._known[call] = self._told(call) or ("words" if self._looks(call) else "")
+        return self._known[call]
+
+    def _told(self, call: Node) -> str:
+        target = callee(call)
+        functions, parted = rules().functions, member(target) if target else None
+        if target is None or (parted and parted[1] not in _last_names()):
+            return ""
+        name = self._origin(target)
+        last = name.rpartition(".")[2]
+        template = call.get("arguments")
+        if template and template.kind == "template_string":
+            return "template" if name in functions.template else ""
+        kinds = {how: getattr(functions, how) for how in ("text", "words", "list", "each")}
+        exact = next((how for how, names in kinds.items() if name in names), "")
+        return exact or next((how for how, names in kinds.items() if last in names and last in functions.anywhere), "")
+
+    def _looks(self, call: Node) -> bool:
+        """Whether a call of an unknown function is told to start a program: ``run("docker", ["ps"])``."""
+        given = arguments(call)
+        if len(given) < 2 or bare(given[1]).kind != "array" or self.project.functions(callee(call) or call):
+            return False
+        starters = (*rules().wrappers, *SHELLS)
+        return any(is_runtime(each) or PurePosixPath(each).name in starters for each in self.values.texts(given[0]))
+
+    def _origin(self, target: Node, depth: int = 0) -> str:
+        """The name of a function where it comes from: ``child_process.exec`` for ``run`` of ``exec as run``."""
+        target = bare(target)
+        if depth > 8:
+            return ""
+        if target.kind == "call_expression" and (made := callee(target)):
+            name, words, parted = self._origin(made, depth + 1), arguments(target), member(made)
+            if parted and parted[1] == "bind":
+                return self._origin(parted[0], depth + 1)
+            if name in rules().functions.same and words:
+                return self._origin(words[0], depth + 1)
+            if made.text in {"require", "import"} and words:
+                return words[0].text.strip("'\"`").removeprefix("node:")
+            return name if name in rules().functions.template else ""
+        if parted := member(target):
+            return f"{self._origin(parted[0], depth + 1)}.{parted[1]}"
+        if target.kind != "identifier":
+            return ""
+        found = self.project.lookup(target.text, target)
+        own = any(each.node.kind in FUNCTIONS for each in found)
+        return next((name for each in found if (name := self._of(each, depth))), "" if own else target.text)
+
+    def _of(self, found: Definition, depth: int) -> str:
+        if found.module:
+            return found.module if found.part == "*" else f"{found.module}.{found.part}"
+        plain = found.value is not None and found.part is None and not found.function
+        return (
+            self._origin(found.value, depth + 1) if plain and found.value and found.value.kind not in FUNCTIONS else ""
+        )
+
+
+@cache
+def _last_names() -> set[str]:
+    functions = rules().functions
+    names = (*functions.text, *functions.words, *functions.list, *functions.each, *functions.template)
+    return {name.rpartition(".")[2] for name in names}
+
+
+_SHELL = "⟦shell⟧"
+
+
+def _is_text(line: tuple[str, ...]) -> bool:
+    return line[:1] == (_SHELL,)
+
+
+def _programs(line: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The command lines that matter: of runtimes, and of programs that are not known."""
+    if _is_text(line):
+        for _, words in commands(Tree("", "bash", line[1])):
+            yield words
+    else:
+        yield from programs(line)

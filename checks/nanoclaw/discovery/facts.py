@@ -1,0 +1,70 @@
+"""The hand-made list of what some checkouts run, and how much of it is found."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from checks.core.paths import FIXTURES
+from checks.nanoclaw.checkout import read
+from checks.nanoclaw.discovery.discover import Found
+from checks.nanoclaw.discovery.form import form_of
+
+FACTS = FIXTURES / "discovery" / "facts.txt"
+
+
+@dataclass(frozen=True)
+class Recall:
+    """What was found of a list, in the files that it describes."""
+
+    missed: Sequence[Found]
+    wrong: Sequence[Found]
+    """Found, and not in the list."""
+    right: int
+
+    @property
+    def text(self) -> str:
+        """Both figures."""
+        right = self.right
+        return f"recall {right}/{right + len(self.missed)}, precision {right}/{right + len(self.wrong)}"
+
+
+def compare(found: Sequence[Found], checkout: Path, version: str, *, hot: bool = False) -> Recall | None:
+    """Compare with the list of a version; None if there is none. Only the subcommand and the known options count."""
+    facts = {each for each in _facts(checkout, version) if each.hot or not hot}
+    if not facts:
+        return None
+    known = {_known(each) for each in found if each.form and (each.hot or not hot)}
+    key = lambda each: (each.file, each.line, each.text)  # noqa: E731
+    return Recall(sorted(facts - known, key=key), sorted(known - facts, key=key), len(facts & known))
+
+
+def _facts(checkout: Path, version: str) -> set[Found]:
+    """The places of a version in the files that the checkout has as they were read."""
+    facts, file = set(), ""
+    for line in FACTS.read_text().splitlines():
+        words = shlex.split(line.replace("@ ", "", 1)) if line and not line.startswith("#") else []
+        if line.startswith("@"):
+            name, blob, *versions = words
+            here = checkout / name
+            same = version in versions and here.is_file() and _blob(read(here, checkout)) == blob
+            file = name if same else ""
+        elif words and file:
+            facts.add(_known(Found(file, int(words[0]), form_of(words[1:]))))
+    return facts
+
+
+def _known(found: Found) -> Found:
+    """A place without options that are only known at run time."""
+    assert found.form
+    options = tuple(each for each in found.form.options if not each.startswith("--…"))
+    form = type(found.form)(found.form.runtime, found.form.subcommand, options)
+    return Found(found.file, found.line, form)
+
+
+def _blob(data: bytes) -> str:
+    """The start of the hash that Git has for a file."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()[:10]
