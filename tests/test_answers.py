@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from checks.capacity import sampling
 from checks.core import answers
 from checks.core.answers import Unreadable, understood
-from checks.core.errors import Exit, Problem
+from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
 from checks.engine import container_state
@@ -190,8 +190,16 @@ def damaged(draw: st.DrawFn, genuine: str) -> str:
 @given(data=st.data())
 def test_an_odd_answer_of_a_host_is_an_error_of_the_host(name: str, data: st.DataObject) -> None:
     read, genuine = OF_HOSTS[name]
-    with contextlib.suppress(Problem):
+    with contextlib.suppress(HostProblem):
         read(data.draw(damaged(genuine)))
+
+
+def test_a_parser_of_our_files_calls_no_answer_a_wrong_use() -> None:
+    def parse(text: str) -> None:
+        raise WrongUsage(f"{text} is not a size.")
+
+    with pytest.raises(Unreadable, match="x is not a size"):
+        understood(parse, "x")
 
 
 @pytest.mark.parametrize("name", OF_CONTAINERS)

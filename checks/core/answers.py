@@ -6,6 +6,8 @@ import base64
 from collections.abc import Callable
 from typing import TypeVar
 
+from checks.core.errors import WrongUsage
+
 T = TypeVar("T")
 A = TypeVar("A", str, bytes)
 
@@ -19,7 +21,7 @@ class Unreadable(ValueError):
 def understood(parse: Callable[[A], T], answer: A) -> T:
     """What ``parse`` makes of an answer. Raises Unreadable for everything that a parser raises for odd text.
 
-    ``parse`` must not be a generator: it would raise later. Problems and mismatches that it raises are passed on.
+    ``parse`` must not be a generator: it would raise later. Other problems that it raises, and mismatches, are passed on.
     """
     try:
         return parse(answer)
@@ -28,7 +30,8 @@ def understood(parse: Callable[[A], T], answer: A) -> T:
     except LookupError as error:
         what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else "a part is missing"
         raise Unreadable(what[:_SHOWN]) from error
-    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, TypeError, ValueError, WrongUsage) as error:
+        # WrongUsage: of a parser that reads the project's own files, too. An answer is never the user's mistake.
         raise Unreadable(str(error)[:_SHOWN] or type(error).__name__) from error
 
 

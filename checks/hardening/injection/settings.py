@@ -130,16 +130,23 @@ def of_options(words: Sequence[str]) -> Settings:
         tmpfs=tuple(several["--tmpfs"]),
         environment=tuple(several["-e"]),
         pids=int(single["--pids-limit"]),
-        memory=size(single["--memory"]),
+        memory=_memory(single["--memory"]),
         cpus=float(single["--cpus"]),
     )
 
 
+def _memory(text: str) -> int:
+    try:
+        return size(text)
+    except ValueError as error:
+        raise WrongUsage(f"fixtures/hardening/flags: {error}") from error
+
+
 def size(text: str) -> int:
-    """Bytes of a size in docker's notation, such as ``4g``."""
+    """Bytes of a size in docker's notation, such as ``4g``. Raises ValueError."""
     found = re.fullmatch(r"(\d+)([bkmg]?)", text)
     if not found:
-        raise WrongUsage(f"fixtures/hardening/flags: “{text}” is not a size.")
+        raise ValueError(f"“{text}” is not a size.")
     return int(found[1]) * _UNITS[found[2]]
 
 
