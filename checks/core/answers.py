@@ -21,7 +21,7 @@ class Unreadable(ValueError):
 def understood(parse: Callable[[A], T], answer: A) -> T:
     """What ``parse`` makes of an answer. Raises Unreadable for everything that a parser raises for odd text.
 
-    ``parse`` must not be a generator: it would raise later. Other problems that it raises, and mismatches, are passed on.
+    ``parse`` must not be a generator: it would raise later. Its other problems, and mismatches, are passed on.
     """
     try:
         return parse(answer)
