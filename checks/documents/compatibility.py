@@ -10,6 +10,7 @@ from packaging.version import Version
 
 from checks.core.paths import DEFAULT_GUEST, ROOT
 from checks.core.rendering import render_template
+from checks.documents import minimum
 from checks.documents.picture import svg
 from checks.engine.prepared_host import profiles
 from checks.evidence import store
@@ -45,6 +46,7 @@ def text(all_evidence: Sequence[Verification], known: Expectations, why: Sequenc
     explained, unexplained = _differences(main, why, known)
     return render_template(
         "compatibility.md.j2",
+        **_support(main),
         hosts=[_host(each) for each in main],
         tables=tables,
         reasons=reasons,
@@ -64,6 +66,25 @@ def _order(each: Verification) -> tuple[bool, Version, bool, str]:
 def _standard(each: Verification) -> bool:
     """Whether the host has systemd and cgroup v2, so that it differs from others only by its engine's version."""
     return each.host.init == "systemd" and each.host.cgroups == "v2"
+
+
+def _support(main: Sequence[Verification]) -> dict[str, Any]:
+    """Which nanoclaw works where: a line for each, and a table of Docker Engine and the versions of Podman."""
+    podmans = [each for each in main if each.host.engine == "podman" and _standard(each)]
+    hosts = [*(each for each in main if each.name == REFERENCE), *podmans]
+    return {
+        "nanoclaws": [
+            {
+                "name": pin.name,
+                "description": pin.description,
+                "commit": pin.commit[:12],
+                "summary": minimum.summary(pin.name, podmans),
+                "cells": [minimum.support(pin.name, each).cell for each in hosts],
+            }
+            for pin in minimum.pins()
+        ],
+        "supported": [f"{TITLES[each.host.engine]} {each.host.version}" for each in hosts],
+    }
 
 
 def _host(each: Verification) -> dict[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from checks.core.paths import FIXTURES
@@ -42,19 +43,32 @@ def compare(found: Sequence[Found], checkout: Path, version: str, *, hot: bool =
     return Recall(sorted(facts - known, key=key), sorted(known - facts, key=key), len(facts & known))
 
 
+def listed(version: str) -> Sequence[Found]:
+    """The places that a version has by the list, whatever checkouts there are."""
+    return [found for found, _ in _places(version)]
+
+
 def _facts(checkout: Path, version: str) -> set[Found]:
     """The places of a version in the files that the checkout has as they were read."""
-    facts, file = set(), ""
+
+    @cache
+    def same(file: str, blob: str) -> bool:
+        here = checkout / file
+        return here.is_file() and _blob(read(here, checkout)) == blob
+
+    return {_known(found) for found, blob in _places(version) if same(found.file, blob)}
+
+
+def _places(version: str) -> Iterator[tuple[Found, str]]:
+    """The places of a version, each with the start of its file's hash."""
+    file = blob = ""
     for line in FACTS.read_text().splitlines():
         words = shlex.split(line.replace("@ ", "", 1)) if line and not line.startswith("#") else []
         if line.startswith("@"):
             name, blob, *versions = words
-            here = checkout / name
-            same = version in versions and here.is_file() and _blob(read(here, checkout)) == blob
-            file = name if same else ""
+            file = name if version in versions else ""
         elif words and file:
-            facts.add(_known(Found(file, int(words[0]), form_of(words[1:]))))
-    return facts
+            yield Found(file, int(words[0]), form_of(words[1:])), blob
 
 
 def _known(found: Found) -> Found:

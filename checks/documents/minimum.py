@@ -1,0 +1,98 @@
+"""Which version of nanoclaw works on which version of Podman, derived from evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from checks.core import strict_toml
+from checks.evidence.model import Verification
+from checks.nanoclaw.discovery import facts
+from checks.nanoclaw.discovery.catalogue import catalogue, judge
+from checks.nanoclaw.fetch import PINS, Pin, Pins
+
+_NAMED = 2
+"""At most so many commands are named in a cell."""
+
+
+@dataclass(frozen=True)
+class Support:
+    """How the commands that a nanoclaw's host process runs fared on a host."""
+
+    failed: Sequence[str]
+    """The labels of the cases that failed."""
+    missing: Sequence[str]
+    """Commands whose main case has not run there."""
+    commands: int
+    """All of them."""
+
+    @property
+    def works(self) -> bool:
+        """Whether each command was proved, and nothing failed."""
+        return not self.failed and not self.missing
+
+    @property
+    def cell(self) -> str:
+        """For a table."""
+        if self.failed:
+            return f"✗ {'; '.join(self.failed)}"
+        if len(self.missing) > _NAMED:
+            return f"– {len(self.missing)} of {self.commands} commands not run"
+        return "✓" if self.works else f"– not run: {', '.join(f'`{_short(each)}`' for each in self.missing)}"
+
+
+def _short(command: str) -> str:
+    """A command without its options."""
+    return command.partition(" -")[0]
+
+
+def pins() -> Sequence[Pin]:
+    """The pinned versions of nanoclaw, oldest first."""
+    return strict_toml.load(PINS, Pins).pin
+
+
+@cache
+def commands(nanoclaw: str) -> dict[str, tuple[str, ...]]:
+    """The commands of a nanoclaw's host process, with the cases that prove each. The first case is the main one.
+
+    They come from the hand-made list of the commands and from the list of what proves them.
+    """
+    known = catalogue()
+    hot = [place for place in facts.listed(f"v{nanoclaw}") if place.hot and place.form]
+    return {place.text: judge(place, known).cases for place in hot}
+
+
+def support(nanoclaw: str, evidence: Verification) -> Support:
+    """What a run of the cases says of a nanoclaw on its host."""
+    failed: dict[str, None] = {}
+    missing: dict[str, None] = {}
+    proofs = commands(nanoclaw)
+    for command, cases in proofs.items():
+        found = [case for case in map(evidence.case, cases) if case and case.outcome != "skipped"]
+        failed |= {case.label: None for case in found if case.outcome == "failed"}
+        if not any(case.id == cases[0] for case in found):
+            missing[command] = None
+    return Support(tuple(failed), tuple(missing), len(proofs))
+
+
+def summary(nanoclaw: str, podmans: Sequence[Verification]) -> str:
+    """The lowest version of Podman on which it works, and on every higher one. ``podmans`` are sorted by version."""
+    lowest = ""
+    for each in reversed(podmans):
+        if not support(nanoclaw, each).works:
+            break
+        lowest = each.host.version
+    if lowest:
+        return f"Podman {lowest} or later"
+    verdicts = [support(nanoclaw, each) for each in podmans]
+    if any(verdict.works for verdict in verdicts):
+        return "not on the latest version of Podman that was tested"
+    failing = [each.host.version for each, verdict in zip(podmans, verdicts, strict=True) if verdict.failed]
+    unknown = [each.host.version for each, verdict in zip(podmans, verdicts, strict=True) if not verdict.failed]
+    return "; ".join(
+        text
+        for text, versions in (("fails on Podman {}", failing), ("not tested as a whole on Podman {}", unknown))
+        if versions
+        for text in [text.format(", ".join(versions))]
+    )
