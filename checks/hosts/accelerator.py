@@ -12,7 +12,7 @@ from pathlib import Path
 from checks.core import files
 from checks.core.run_directories import cache
 
-_BOUND = 12.0  # seconds; a working KVM prints the kernel's first line within one
+_TIMEOUT = 12.0  # seconds; a working KVM prints the kernel's first line within one
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _boots(kernel: Path) -> bool:
             assert qemu.stdout
             os.set_blocking(qemu.stdout.fileno(), False)
             seen = b""
-            deadline = time.monotonic() + _BOUND
+            deadline = time.monotonic() + _TIMEOUT
             try:
                 while time.monotonic() < deadline and b"Linux version" not in seen:
                     seen += qemu.stdout.read() or b""

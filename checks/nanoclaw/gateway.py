@@ -31,7 +31,7 @@ PLACEHOLDER = "placeholder"
 CERTIFICATE = "/tmp/onecli-gateway-ca.pem"  # noqa: S108 - a path in the agent's container
 """Where the agent's container has the CA certificate."""
 
-_MOST = 100  # registered agents, and recorded hosts
+_MAX = 100  # registered agents, and recorded hosts
 _POLL = 25.0  # seconds that a request for pending approvals is held, like by the real gateway
 _HANDSHAKE = 20.0  # seconds
 
@@ -80,8 +80,8 @@ class Gateway:
         with self._lock:
             if identifier in self._tokens:
                 return False
-            if len(self._tokens) >= _MOST:
-                raise Refused(429, "rate_limit_error", f"at most {_MOST} agents")
+            if len(self._tokens) >= _MAX:
+                raise Refused(429, "rate_limit_error", f"at most {_MAX} agents")
             self._tokens[identifier] = f"aoc_{secrets.token_hex(16)}"
             return True
 
@@ -120,7 +120,7 @@ class Gateway:
     def note(self, kept: list[str], text: str) -> None:
         """Add a text to one of the gateway's lists, up to a limit."""
         with self._lock:
-            if len(kept) < _MOST:
+            if len(kept) < _MAX:
                 kept.append(text[:200])
 
     def close(self) -> None:
