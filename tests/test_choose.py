@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
 from checks.core.errors import HostProblem
+from checks.core.paths import DEFAULT_GUEST
+from checks.core.progress import Progress, plain_console
+from checks.engine import prepared_host
+from checks.engine.prepared_host import Resolved, resolve
+from checks.guide.advice import advised
 from checks.hosts.preflight import require_usable, unusable
 from tests.fakes import FakeHost
 
@@ -49,3 +55,49 @@ def test_a_docker_that_hangs_is_told_as_such(tmp_path: Path) -> None:
     fake = host(tmp_path, docker="sleep 60")
     fake.slowness = 0.05
     assert "“docker --version” timed out" in unusable(fake)
+
+
+def resolved(monkeypatch: pytest.MonkeyPatch, here: FakeHost) -> Resolved:
+    monkeypatch.setattr(prepared_host, "LocalHost", lambda: here)
+    return resolve("auto", Progress(plain_console(file=io.StringIO())))
+
+
+def test_auto_is_this_machine_where_podman_and_the_shim_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolved(monkeypatch, host(tmp_path)) == Resolved("local")
+
+
+@pytest.mark.parametrize(
+    ("programs", "reason"),
+    [
+        ({"id": "echo 0"}, "you are root; rootless Podman needs a normal user"),
+        (
+            {"docker": "echo Docker version 28.2.2, build e6534b4"},
+            "`docker` on PATH is Docker's client, not the podman-docker shim",
+        ),
+    ],
+)
+def test_auto_is_a_throwaway_host_where_they_are_not_and_tells_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: dict[str, str], reason: str
+) -> None:
+    assert resolved(monkeypatch, host(tmp_path, **programs)) == Resolved(DEFAULT_GUEST, reason)
+
+
+@pytest.mark.parametrize("shim", [SHIM, "echo broken >&2; exit 125"])
+def test_a_broken_podman_is_never_replaced_by_another_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shim: str
+) -> None:
+    broken = host(tmp_path, podman="echo 'cannot clone: Permission denied' >&2; exit 125", docker=shim)
+    with pytest.raises(HostProblem, match="fake can't be tested: “podman info” fails: cannot clone"):
+        resolved(monkeypatch, broken)
+
+
+def test_an_error_of_the_host_names_the_entry_with_its_fix() -> None:
+    with pytest.raises(HostProblem) as caught, advised(local=False):
+        raise HostProblem('“podman info” fails: exec: "newuidmap": executable file not found in $PATH')
+    assert any("uidmap" in note and "docs/TROUBLESHOOTING.md#" in note for note in caught.value.__notes__)
+
+
+def test_an_error_without_an_entry_is_left_as_it_is() -> None:
+    with pytest.raises(HostProblem) as caught, advised(local=False):
+        raise HostProblem("nothing that the guide knows")
+    assert not getattr(caught.value, "__notes__", [])

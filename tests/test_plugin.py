@@ -6,14 +6,17 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from xml.sax.saxutils import quoteattr
 
 import pytest
 
+from checks.core.paths import GUIDE
 from checks.core.progress import Progress, plain_console
 from checks.core.run_directories import Run
 from checks.engine.case_context import RunScope
 from checks.engine.leaks import LeakDetector
 from checks.engine.prepared_host import AS_IS, PreparedHost
+from checks.guide import catalogue
 from checks.runner.plugin import VerificationPlugin
 from checks.runner.report import Report
 from checks.runner.verify import CASES
@@ -41,7 +44,7 @@ def test_ends(ctx):
 """
 
 
-def verified(tmp_path: Path, cases: str) -> tuple[VerificationPlugin, int]:
+def verified(tmp_path: Path, cases: str, *more: str) -> tuple[VerificationPlugin, int]:
     """The plugin after a run of these cases, and the status of pytest."""
 
     @contextlib.contextmanager
@@ -53,7 +56,7 @@ def verified(tmp_path: Path, cases: str) -> tuple[VerificationPlugin, int]:
     file.write_text(cases)
     plugin = VerificationPlugin(prepared, Report(plain_console(file=io.StringIO())), Progress())
     settings = str(CASES.parent / "pytest.ini")
-    options = ["-c", settings, "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
+    options = ["-c", settings, "--rootdir", str(tmp_path), "-p", "no:cacheprovider", *more]
     return plugin, pytest.main([str(file), *options], plugins=[plugin])
 
 
@@ -61,7 +64,17 @@ def test_a_failures_own_entry_goes_before_its_cases(tmp_path: Path) -> None:
     plugin, status = verified(tmp_path, FAILING)
     assert status == pytest.ExitCode.TESTS_FAILED
     assert plugin.evidence
-    assert [case.fix.partition("#")[2] for case in plugin.evidence.cases] == ["of-the-failure", "of-the-case"]
+    assert [case.entry.partition("#")[2] for case in plugin.evidence.cases] == ["of-the-failure", "of-the-case"]
+
+
+def test_the_fix_of_a_failure_is_in_its_evidence_and_in_junit(tmp_path: Path) -> None:
+    junit = tmp_path / "junit.xml"
+    name, entry = next(iter(catalogue.load().items()))
+    plugin, _ = verified(tmp_path, FAILING.replace("of-the-case", name), f"--junitxml={junit}")
+    assert plugin.evidence
+    failed = plugin.evidence.cases[-1]
+    assert (failed.fix, failed.entry) == (entry.quick_fix, f"{GUIDE}#{name}")
+    assert f'<property name="fix" value={quoteattr(entry.quick_fix)}' in junit.read_text()
 
 
 @pytest.mark.parametrize(

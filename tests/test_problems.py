@@ -30,6 +30,17 @@ def test_an_error_is_one_line_and_a_status(error: BaseException, status: int, li
     assert got.endswith(line)
 
 
+def test_the_notes_of_an_error_are_lines_below_it() -> None:
+    def fails() -> Exit:
+        problem = HostProblem("No Podman.")
+        problem.add_note("Install it: (docs)")
+        raise problem
+
+    lines: list[str] = []
+    assert run_and_report(fails, lines.append) == 3
+    assert lines == ["The host can’t be used: No Podman.\n  Install it: (docs)"]
+
+
 def test_an_exit_status_is_passed_on_without_output() -> None:
     assert run_and_report(lambda: Exit.CASE_FAILED, pytest.fail) == Exit.CASE_FAILED
 

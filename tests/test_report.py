@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import io
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from checks.core.progress import plain_console
 from checks.engine.docker import Record
 from checks.evidence.model import Outcome
 from checks.evidence.run import CaseResult, Evidence
 from checks.hosts.process import Completed
-from checks.runner.report import Report
+from checks.runner.report import Report, failure
 from tests.fakes import FACTS
 
 
@@ -15,12 +19,13 @@ def result(outcome: Outcome, label: str, group: str = "Bind mounts", **more: str
     ran = Completed(
         ("docker", "run", "--label", "nanoclaw-verify=abc", "-v", "/a b:/c", "image"), 1, b"out\n", b"denied\n", 2.0
     )
-    return CaseResult(label, group, label, outcome, 1.0, Record([ran]), fix="docs/TROUBLESHOOTING.md#here", **more)
+    guide = {"fix": "Do this", "entry": "docs/TROUBLESHOOTING.md#here"}
+    return CaseResult(label, group, label, outcome, 1.0, Record([ran]), **{**guide, **more})
 
 
-def printed(*cases: CaseResult) -> str:
+def printed(*cases: CaseResult, verbose: bool = False) -> str:
     out = io.StringIO()
-    report = Report(plain_console(file=out))
+    report = Report(plain_console(file=out), verbose=verbose)
     report.begin()
     evidence = Evidence("debian-13", "stock", FACTS, cases=list(cases))
     report.host(evidence)
@@ -49,28 +54,63 @@ def test_the_layout_is_the_plans() -> None:
         "Nanoclaw integration:",
         "  [SKIP] Full agent container invocation: no image",
         "",
-        "Results: 2/3 passed, 1 skipped",
+        "Results: 2/3 passed, 1 skipped (debian-13)",
     ]
 
 
-def test_a_failure_tells_what_was_run_expected_and_came_and_where_the_fix_is() -> None:
-    text = printed(result("failed", "Read-write bind mount", expected="a file", got="none"))
-    details = text.split("[FAIL] Read-write bind mount\n", 1)[1].split("\n\n")[0]
-    assert [line.strip() for line in details.splitlines()] == [
+def details(text: str) -> list[str]:
+    below = text.split("[FAIL] ", 1)[1].split("\n\n", maxsplit=1)[0]
+    return [line.strip() for line in below.splitlines()[1:]]
+
+
+def test_a_failure_tells_what_was_run_expected_and_came_and_its_fix() -> None:
+    text = printed(
+        result("failed", "Read-write bind mount", expected="a file", got="none"),
+        result("failed", "Another", expected="a", got="b"),
+    )
+    assert details(text)[:6] == [
+        "ran:      docker run -v '/a b:/c' image → 1",
+        "expected: a file",
+        "got:      none; stderr: denied",
+        "fix:      Do this",
+        "more:     docs/TROUBLESHOOTING.md#here",
+        "[FAIL] Another",
+    ]
+    assert text.endswith("Failed: Read-write bind mount; Another\nResults: 0/2 passed, 2 failed (debian-13)\n")
+
+
+def test_a_verbose_report_has_the_output_of_each_command() -> None:
+    text = printed(result("failed", "Read-write bind mount", expected="a file", got="none"), verbose=True)
+    assert details(text) == [
         "ran:      docker run -v '/a b:/c' image",
         "status:   1 after 2.0 s",
         "stdout:   out",
         "stderr:   denied",
         "expected: a file",
         "got:      none",
-        "fix:      docs/TROUBLESHOOTING.md#here",
+        "fix:      Do this",
+        "more:     docs/TROUBLESHOOTING.md#here",
     ]
-    assert "Results: 0/1 passed" in text
 
 
-def test_a_flood_of_output_is_cut_in_the_report() -> None:
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=300)
+
+
+@given(label=st.just("x"), expected=TEXTS, got=TEXTS, fix=TEXTS, argument=TEXTS, anchor=st.integers(0, 100))
+def test_a_failed_case_takes_at_most_seven_rows_of_a_terminal(
+    label: str, expected: str, got: str, fix: str, argument: str, anchor: int
+) -> None:
+    failed = result(
+        "failed", label, expected=expected, got=got, fix=fix, entry="docs/TROUBLESHOOTING.md#" + "a" * anchor
+    )
+    failed.record.commands[0] = Completed(("docker", argument), 125, b"", got.encode(), 1.0)
+    rows = [f"  [FAIL] {label}", *(f"{' ' * 9}{line}" for line in failure(failed, verbose=False))]
+    assert sum(max(1, math.ceil(len(row) / 80)) for row in rows) <= 7
+
+
+def test_a_flood_of_output_is_cut_in_a_verbose_report() -> None:
     flood = result("failed", "x", expected="a", got="b")
     flood.record.commands[0] = Completed(("docker",), 1, b"0123456789\n" * 100_000, b"", 1.0)
-    text = printed(flood)
+    text = printed(flood, verbose=True)
     assert "(1100000 characters)" in text
     assert len(text) < 6000

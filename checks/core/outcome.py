@@ -21,14 +21,14 @@ def headline(problem: Problem) -> str:
 
 
 def run_and_report(run: Callable[[], Exit], say: Callable[[str], None]) -> Exit:
-    """Run a command; report the error that stopped it in one line, and return the exit status.
+    """Run a command; report the error that stopped it in one line, then its notes, and return the exit status.
 
     Only ``run`` itself returns CASE_FAILED; no error does.
     """
     try:
         return run()
     except Problem as problem:
-        line, status = " ".join([headline(problem), *_notes(problem)]), problem.exit
+        line, status = "\n  ".join([headline(problem), *_notes(problem)]), problem.exit
     except (ReaderGone, BrokenPipeError):
         return Exit.INTERRUPTED
     except OSError as error:

@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from checks.core import run_directories
-from checks.core.errors import HostProblem, WrongUsage
+from checks.core.errors import WrongUsage
 from checks.core.paths import DEFAULT_GUEST, ROOT
 from checks.core.progress import Progress
 from checks.core.run_directories import Run
@@ -19,7 +20,7 @@ from checks.hosts import guest, recipe
 from checks.hosts.base import Host
 from checks.hosts.guest import Guest
 from checks.hosts.local import LocalHost
-from checks.hosts.preflight import require_usable, unusable
+from checks.hosts.preflight import require_usable, why_not_here
 from checks.hosts.process import Echo
 from checks.hosts.recipe import other_version
 from checks.hosts.ssh import SshHost
@@ -60,6 +61,28 @@ class PreparedHost:
         self.run.keep(self.host.name)
 
 
+class Resolved(NamedTuple):
+    """The host that ``--host`` stands for."""
+
+    spec: str
+    instead: str = ""
+    """Why it is not this machine, although “auto” was asked for."""
+
+
+def resolve(spec: str, progress: Progress) -> Resolved:
+    """This machine for “auto” where rootless Podman and the shim are installed, else the default throwaway host.
+
+    A Podman that is installed and does not work raises HostProblem: a result of another machine would hide it.
+    """
+    if spec != "auto":
+        return Resolved(spec)
+    reason = why_not_here(LocalHost())
+    if not reason:
+        return Resolved("local")
+    progress.say(f"Testing on the throwaway host {DEFAULT_GUEST} instead of this machine: {reason}.")
+    return Resolved(DEFAULT_GUEST, reason)
+
+
 @contextlib.contextmanager
 def prepared(
     spec: str,
@@ -76,23 +99,11 @@ def prepared(
     Raises WrongUsage for an unknown host or profile, HostProblem if the host can't be used.
     """
     sweep(progress)
-    if spec in ("auto", "local"):
-        local = LocalHost()
-        reason = unusable(local) if spec == "auto" else ""
-        if not reason:
-            taken = contextlib.ExitStack()
-            try:
-                ready = taken.enter_context(_as_is(local, profile, run, progress, echo=echo))
-            except HostProblem as problem:
-                if spec == "local":
-                    raise
-                reason = str(problem)
-            else:
-                with taken:
-                    yield ready
-                return
-        progress.say(f"Testing on the throwaway host {DEFAULT_GUEST} instead of this machine: {reason}.")
-        spec = DEFAULT_GUEST
+    spec = resolve(spec, progress).spec
+    if spec == "local":
+        with _as_is(LocalHost(), profile, run, progress, echo=echo) as ready:
+            yield ready
+        return
     if spec.startswith("ssh://"):
         with (
             contextlib.closing(SshHost.parse(spec, sockets=run.sockets)) as host,

@@ -129,6 +129,8 @@ class Case(Part):
     observations: Mapping[str, str | int | float | bool]
     expected: Annotated[str | None, Meta(description="Of a failed case")] = None
     got: Annotated[str | None, Meta(description="Of a failed case")] = None
+    fix: Annotated[str, Meta(description="Of a failed case: the quick fix of its troubleshooting entry")] = ""
+    entry: Annotated[str, Meta(description="Of a failed case: where its troubleshooting entry is")] = ""
     reason: Annotated[str, Meta(description="Why the case was skipped")] = ""
 
     def __post_init__(self) -> None:

@@ -33,6 +33,9 @@ class CaseResult:
     reason: str = ""
     """Why it was skipped."""
     fix: str = ""
+    """The quick fix of the troubleshooting entry for its failure."""
+    entry: str = ""
+    """Where that entry is."""
 
 
 @dataclass
@@ -79,6 +82,8 @@ def _case(case: CaseResult) -> Case:
         seconds=round(case.seconds, 3),
         expected=case.expected if failed else None,
         got=case.got if failed else None,
+        fix=case.fix if failed else "",
+        entry=case.entry if failed else "",
         reason=case.reason,
         commands=[_command(done) for done in case.record.commands],
         observations=case.record.observations,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from checks.core.errors import HostProblem
 from checks.hosts import recipe
@@ -27,29 +28,48 @@ def require_known(spec: str) -> None:
         recipe.load(spec)
 
 
+class Reason(NamedTuple):
+    """Why an account can't be tested."""
+
+    text: str
+    broken: bool = False
+    """Podman is installed for a normal user, and does not work."""
+
+
 def unusable(host: Host) -> str:
     """Why rootless Podman behind the shim can't be tested on this account; empty if it can.
 
     Raises HostProblem only if the host can't be reached.
     """
-    return "; ".join(_reasons(host))
+    return "; ".join(reason.text for reason in _reasons(host))
 
 
-def _reasons(host: Host) -> Iterator[str]:
+def why_not_here(host: Host) -> str:
+    """Why this account is not one of rootless Podman behind the shim; empty if it is.
+
+    Raises HostProblem if it is, and Podman does not work.
+    """
+    found = list(_reasons(host))
+    if any(reason.broken for reason in found):
+        raise _untestable(host, "; ".join(reason.text for reason in found))
+    return "; ".join(reason.text for reason in found)
+
+
+def _reasons(host: Host) -> Iterator[Reason]:
     found = host.ask(["sh", "-c", _SCRIPT], pairs, doing="looking for docker")
     if missing := {"uid", "docker", "podman"} - found.keys():
         raise HostProblem(f"{host.name} did not print {', '.join(sorted(missing))}.")
     if found["uid"] == "0":
-        yield "you are root; rootless Podman needs a normal user"
+        yield Reason("you are root; rootless Podman needs a normal user")
     if not found["podman"]:
-        yield "podman is not installed"
+        yield Reason("podman is not installed")
     failed = _info_fails(host) if found["podman"] and found["uid"] != "0" else ""
     if not found["docker"]:
-        yield "docker is not installed (the shim is in the package podman-docker)"
+        yield Reason("docker is not installed (the shim is in the package podman-docker)")
     elif reason := _not_the_shim(host, podman_fails=bool(failed)):
-        yield reason
+        yield Reason(reason)
     if failed:
-        yield failed
+        yield Reason(failed, broken=True)
 
 
 def _not_the_shim(host: Host, *, podman_fails: bool) -> str:
@@ -84,7 +104,11 @@ def _last_line(text: str) -> str:
 def require_usable(host: Host) -> None:
     """Raise HostProblem if ``unusable`` finds a reason."""
     if why := unusable(host):
-        raise HostProblem(
-            f"{host.name} can't be tested: {why}.",
-            "Use --host auto or a throwaway host (invoke hosts), or see docs/TROUBLESHOOTING.md.",
-        )
+        raise _untestable(host, why)
+
+
+def _untestable(host: Host, why: str) -> HostProblem:
+    return HostProblem(
+        f"{host.name} can't be tested: {why}.",
+        "Find the cause with “invoke doctor”, or use a throwaway host (invoke hosts).",
+    )

@@ -217,11 +217,12 @@ class VerificationPlugin:
             seconds += self.evidence.cases.pop().seconds
         record = item.stash.setdefault(_RECORD, Record())
         result = CaseResult(info.id, info.group, info.label, report.outcome, seconds, record)
-        fix = info.fix
         if report.outcome == "failed":
             result.expected, result.got = map(redaction.redacted_text, _explained(error, report))
-            fix = (error.fix if isinstance(error, Mismatch) else "") or self._entry_for(result) or fix
-        result.fix = f"{GUIDE}#{fix}"
+            name = (error.fix if isinstance(error, Mismatch) else "") or self._entry_for(result) or info.fix
+            known = self._catalogue.get(name)
+            result.fix, result.entry = known.quick_fix if known else "", f"{GUIDE}#{name}"
+            report.user_properties += [("fix", result.fix), ("entry", result.entry)]
         if report.outcome == "skipped" and isinstance(report.longrepr, tuple):
             result.reason = report.longrepr[2].removeprefix("Skipped: ")
         self.evidence.cases.append(result)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+
 from rich.text import Text
 
 from checks.core.progress import Console, plain_console
@@ -14,14 +18,17 @@ TITLE = "Docker→Podman Compatibility Tests"
 
 _MARKS = {"passed": ("[PASS]", "green"), "failed": ("[FAIL]", "bold red"), "skipped": ("[SKIP]", "yellow")}
 _SHOWN = 1500  # characters of an output
-_LAST = 3  # commands of a failed case in the report; the evidence has all
+_LAST = 3  # commands of a failed case in a verbose report; the evidence has all
+_COLUMNS, _ROWS = 80, 6  # of a terminal; rows below the line of a failed case
+_INDENT, _NAME = "         ", 10  # before and for the name of a field
 
 
 class Report:
     """Prints the report while the cases run."""
 
-    def __init__(self, shown: Console | None = None) -> None:
+    def __init__(self, shown: Console | None = None, *, verbose: bool = False) -> None:
         self._console = shown or plain_console()
+        self._verbose = verbose
         self._group = ""
 
     def begin(self) -> None:
@@ -48,18 +55,22 @@ class Report:
             line.append(f": {case.reason}")
         self._console.print(line)
         if case.outcome == "failed":
-            for detail in failure(case):
-                self._print(f"         {detail}")
+            for detail in failure(case, verbose=self._verbose):
+                self._print(f"{_INDENT}{detail}")
 
     def end(self, evidence: Evidence) -> None:
-        """The agent and the count. A skipped case counts as a case, but not as passed."""
+        """The agent, the counts and the failed cases. A skipped case counts as a case, but not as passed."""
         cases = evidence.cases
-        passed = sum(case.outcome == "passed" for case in cases)
-        skipped = sum(case.outcome == "skipped" for case in cases)
+        count = Counter(case.outcome for case in cases)
+        others = [f"{count[outcome]} {outcome}" for outcome in ("failed", "skipped") if count[outcome]]
+        failed = [case.label for case in cases if case.outcome == "failed"]
         self._print("")
         if evidence.agent:
             self._print(f"Agent: {evidence.agent}")
-        self._print(f"Results: {passed}/{len(cases)} passed" + (f", {skipped} skipped" if skipped else ""))
+        if failed:
+            self._print(f"Failed: {'; '.join(failed)}")
+        results = ", ".join([f"{count['passed']}/{len(cases)} passed", *others])
+        self._print(f"Results: {results} ({evidence.host})")
 
     def note(self, text: str) -> None:
         """A line of its own."""
@@ -69,30 +80,58 @@ class Report:
         self._console.print(Text(text))
 
 
-def failure(case: CaseResult) -> list[str]:
-    """The lines below a failed case."""
-    lines: list[str] = []
-    left_out = len(case.record.commands) - _LAST
-    if left_out > 0:
-        lines.append(f"({left_out} earlier commands: see --json or --verbose)")
-    for done in case.record.commands[-_LAST:]:
-        lines += _command(done)
-    lines += _field("expected:", case.expected)
-    lines += _field("got:", case.got)
-    return [*lines, f"fix:      {case.fix}"]
+def failure(case: CaseResult, *, verbose: bool) -> list[str]:
+    """The lines below a failed case: in short, at most six rows of a terminal with 80 columns; else with all output."""
+    lines = _all_commands(case.record.commands[-_LAST:]) if verbose else _last_command(case.record.commands)
+    lines += _field("expected:", case.expected, rows=None if verbose else 1)
+    # The entry's address is kept whole, so that it can be opened.
+    entry = _field("more:", case.entry, rows=None)
+    fix = _field("fix:", case.fix, rows=None if verbose else 1) if case.fix else []
+    room = _ROWS - len(lines) - len(fix) - -(-len(f"{_INDENT}{entry[0]}") // _COLUMNS)
+    got = _field("got:", case.got, rows=None) if verbose else _field("got:", _got(case), rows=max(1, room))
+    return [*lines, *got, *fix, *entry]
+
+
+def _got(case: CaseResult) -> str:
+    """What came, with the last line of a failed command's stderr, which has its reason."""
+    stderr = case.record.commands[-1].stderr.strip() if case.record.commands else ""
+    if not stderr or case.record.commands[-1].returncode == 0:
+        return case.got
+    reason = stderr.splitlines()[-1]
+    return case.got if reason in case.got else f"{case.got}; stderr: {reason}"
+
+
+def _last_command(commands: Sequence[Completed]) -> list[str]:
+    """The last command in one row. A command with an output that explains a failure is usually the last one."""
+    if not commands:
+        return []
+    done = commands[-1]
+    status = f" → {done.returncode}"
+    [line] = _field("ran:", Completed(tuple(plain(done.argv)), 0, b"", b"", 0).command, rows=1, room=len(status))
+    return [line + status]
+
+
+def _all_commands(commands: Sequence[Completed]) -> list[str]:
+    return [line for done in commands for line in _command(done)]
 
 
 def _command(done: Completed) -> list[str]:
     words = Completed(tuple(plain(done.argv)), done.returncode, b"", b"", done.seconds)
-    lines = _field("ran:", words.command)
+    lines = _field("ran:", words.command, rows=None)
     lines.append(f"status:   {done.returncode} after {done.seconds:.1f} s")
     for name, text in (("stdout:", done.stdout), ("stderr:", done.stderr)):
         if text.strip():
             cut = f"{text[:_SHOWN]}… ({len(text)} characters)" if len(text) > _SHOWN else text
-            lines += _field(name, cut.strip())
+            lines += _field(name, cut.strip(), rows=None)
     return lines
 
 
-def _field(name: str, text: str) -> list[str]:
-    first, *others = text.split("\n")
-    return [f"{name:<10}{first}", *(f"{'':10}{line}" for line in others)]
+def _field(name: str, text: str, *, rows: int | None, room: int = 0) -> list[str]:
+    """A field's lines. With ``rows``, the text in one paragraph, cut to so many rows; ``room`` columns stay free."""
+    if rows is not None:
+        width = _COLUMNS - len(_INDENT) - _NAME - room
+        lines = textwrap.wrap(text[:_SHOWN], width, max_lines=rows, placeholder="…") or [""]
+    else:
+        lines = text.split("\n")
+    first, *others = lines
+    return [f"{name:<{_NAME}}{first}", *(f"{'':{_NAME}}{line}" for line in others)]

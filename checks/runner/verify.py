@@ -24,9 +24,10 @@ from checks.core.progress import Console, Progress, plain_console
 from checks.core.terminal import clean
 from checks.engine import flags
 from checks.engine.case_context import CaseContext
-from checks.engine.prepared_host import prepared
+from checks.engine.prepared_host import Resolved, prepared, resolve
 from checks.engine.probe_image import LABEL
 from checks.evidence.run import Evidence
+from checks.guide.advice import advised
 from checks.hosts.preflight import require_known
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.provider import AgentProvider
@@ -77,13 +78,15 @@ def verify(options: VerifyOptions) -> Exit:
 
 def _run(options: VerifyOptions, progress: Progress) -> Exit:
     _check(options)
-    with run_directories.new_run() as run:
+    with advised(local=options.host in ("auto", "local")):
+        resolved = Resolved(options.host) if options.list else resolve(options.host, progress)
+    with advised(local=resolved.spec == "local"), run_directories.new_run() as run:
         console = plain_console()
         echo = (lambda line: console.print(f"    {line}")) if options.verbose else None
         status, _ = session(
             options,
             lambda: prepared(
-                options.host,
+                resolved.spec,
                 options.profile or None,
                 run,
                 progress,
@@ -94,6 +97,8 @@ def _run(options: VerifyOptions, progress: Progress) -> Exit:
             console,
             progress,
         )
+        if resolved.instead and not options.list:
+            console.print(f"These are the results of {resolved.spec}, not of this machine: {resolved.instead}.")
         return status
 
 
@@ -109,7 +114,7 @@ def session(
 
     ``provider``: images and service that agents on that host already use. Raises the Problem that stopped the run.
     """
-    report = Report(console)
+    report = Report(console, verbose=options.verbose)
     plugin = VerificationPlugin(
         opened,
         report,

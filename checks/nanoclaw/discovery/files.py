@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from checks.core.bounded import parsed
 from checks.core.errors import WrongUsage
 from checks.nanoclaw.checkout import read, walk
 from checks.nanoclaw.discovery.rules import among, rules
@@ -111,7 +112,7 @@ def _make(tree: Tree) -> Iterator[Tree]:
 def _scripts(tree: Tree) -> Iterator[Tree]:
     """The scripts of a package.json."""
     try:
-        scripts = json.loads(tree.text).get("scripts", {})
+        scripts = parsed(tree.text).get("scripts", {})
     except (ValueError, RecursionError, AttributeError):
         yield _piece(tree, "a package.json that is not valid", 0, UNREAD)
         return
