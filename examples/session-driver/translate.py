@@ -119,13 +119,8 @@ def event(line, labels=()):
     if "ContainerExitCode" in podman:
         attributes["exitCode"] = str(podman["ContainerExitCode"])
     docker = {
-        "status": action,
-        "id": identity,
-        "from": image,
-        "Type": podman.get("Type", ""),
-        "Action": action,
-        "Actor": {"ID": identity, "Attributes": attributes},
-        "scope": "local",
+        "status": action, "id": identity, "from": image, "Type": podman.get("Type", ""), "Action": action,
+        "Actor": {"ID": identity, "Attributes": attributes}, "scope": "local",
     }
     docker.update({name: podman[name] for name in ("time", "timeNano") if name in podman})
     return json.dumps(docker, separators=(",", ":")) + "\n"
