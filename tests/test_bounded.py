@@ -144,7 +144,17 @@ def test_json_is_parsed_in_one_place() -> None:
 DOTTED = "a." * 60_000
 
 
-@pytest.mark.parametrize("text", [f"{DOTTED}a=1", f"[{DOTTED}a]", f"[[{DOTTED}a]]", "a = " + "[" * 10_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{DOTTED}a=1",
+        f"[{DOTTED}a]",
+        f"[[{DOTTED}a]]",
+        f'"\u2028#".{DOTTED}a=1',
+        f'"\x85#".{DOTTED}a=1',
+        "a = " + "[" * 10_000,
+    ],
+)
 def test_toml_that_would_take_long_to_parse_is_refused_at_once(text: str) -> None:
     began = time.process_time()
     with pytest.raises(ValueError, match=r"dots|nested"):

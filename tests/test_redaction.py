@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from checks.core import redaction
 from checks.core.redaction import Redactor, redacted
-from checks.hosts.process import Process
+from checks.hosts.process import Kept, Process
 
 KEY = "sk-ant-api03-A1b2C3d4E5_f6G7h8-I9j0KkLlMmNnOoPpQqRrSsTtUuVvWwXxYyZz-0123456789AA"
 RAW = KEY.encode()
@@ -166,3 +166,13 @@ def test_what_a_process_prints_and_is_called_with_holds_no_secret() -> None:
 def test_a_secret_that_is_too_short_to_be_told_from_words_is_refused() -> None:
     with pytest.raises(ValueError, match="16 characters"):
         redaction.protect("secret")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 6, 8])
+def test_a_secret_that_comes_in_pieces_of_a_few_bytes_is_not_in_the_output(size: int) -> None:
+    redactor, kept = Redactor(), Kept()
+    for start in range(0, len(RAW), size):
+        kept.add(redactor.feed(RAW[start : start + size]))
+    kept.add(redactor.end())
+    value, _ = kept.value()
+    assert not shows(value)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from checks.core.errors import Exit, HostProblem
+from checks.core.outcome import run_and_report
 from checks.core.polling import poll
 from checks.hardening.injection import driver
 from checks.hosts.local import LocalHost
@@ -39,6 +40,8 @@ case "$*" in
 "ps "*status=dead*) echo 'Error: unknown container state: dead: invalid argument' >&2; exit 125 ;;
 "version "*.Arch*) echo "Error: can't evaluate field Arch" >&2; exit 125 ;;
 "version "*.OsArch*) echo linux/amd64 ;;
+--version) echo podman version 5.4.2 ;;
+"ps -a --filter status=exited --format {{.Names}}") ;;
 "events "*)
     cat "$here/events"
     echo $$ >"$here/pid"
@@ -51,6 +54,20 @@ case "$*" in
 *) cat; exit 7 ;;
 esac
 """
+
+
+# The account's systemd: one unit of nanoclaw, with an environment.
+SYSTEMCTL = r"""
+echo "$*" >>{0}/systemctl
+[ ! -e {0}/no-session ] || {{ echo 'Failed to connect to bus' >&2; exit 1; }}
+case "$*" in
+*list-unit-files*) cat {0}/units ;;
+*show*) cat {0}/environment ;;
+esac
+"""
+
+
+TRIED = '"ps -a --filter status=exited --format {{.Names}}") ;;'
 
 
 @pytest.fixture
@@ -138,7 +155,18 @@ def test_events_are_those_that_docker_would_report(
     assert [notice for _, notice in notices(output, "slug")] == seen
 
 
-@pytest.mark.parametrize("odd", ["not JSON", "[]", '{"Action":"die"}', ""])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "not JSON",
+        "[]",
+        '{"Action":"die"}',
+        "",
+        "[" * 5000,
+        '{"Status":["died"]}',
+        '{"Status":"died","Attributes":["nanoclaw-install"]}',
+    ],
+)
 def test_what_is_not_an_event_of_podman_stays(account: Path, odd: str) -> None:
     (account / "bin" / "events").write_text(f"{odd}\n")
     assert docker(account, *session_driver.events("slug").words) == f"{odd}\n"
@@ -186,6 +214,21 @@ def test_sessions_are_listed_with_docker_s_states_and_labels(account: Path) -> N
     assert docker(account, *session_driver.of_any_version("slug")) == "ncl-slug-sess-1|sess-1\nolder|\n"
     agents = "--filter label=nanoclaw-install=slug --filter label=nanoclaw-role=agent"
     assert asked(account)[0] == f"ps -a {agents} --format json"
+
+
+def test_a_label_is_not_taken_for_the_exit_status(account: Path) -> None:
+    event = {key: value for key, value in DIED.items() if key != "ContainerExitCode"}
+    (account / "bin" / "events").write_text(f"{json.dumps({**event, 'Attributes': {**LABELS, 'exitCode': '0'}})}\n")
+    printed = json.loads(docker(account, *session_driver.events("slug").words))
+    assert "exitCode" not in printed["Actor"]["Attributes"]
+
+
+@pytest.mark.parametrize("odd", ["[1]", '[{"Names":"a"}]', '[{"Labels":["a"]}]', '[{"State":{}}]', "[" * 5000, "{}"])
+def test_a_list_that_podman_would_not_print_is_left_to_docker(account: Path, odd: str) -> None:
+    (account / "bin" / "listed").write_text(odd)
+    words = session_driver.sessions("slug")
+    docker(account, *words, status=7)
+    assert asked(account)[-1] == " ".join(words)
 
 
 def test_the_containers_of_a_network_are_listed(account: Path) -> None:
@@ -238,7 +281,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalHost:
     (tmp_path / "bin").mkdir()
     program(tmp_path / "bin" / "docker", DOCKER)
     program(tmp_path / "bin" / "podman", "echo podman version 5.4.2")
-    program(tmp_path / "bin" / "systemctl", f'echo "$*" >>{tmp_path}/systemctl; exit 1')
+    program(tmp_path / "bin" / "systemctl", SYSTEMCTL.format(tmp_path))
+    (tmp_path / "units").write_text("nanoclaw-v2-a.service enabled enabled\n")
+    (tmp_path / "environment").write_text(f"LANG=C PATH={tmp_path}/home/{driver.DIRECTORY}:/usr/bin\n")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setattr(driver, "require_account", lambda found: None)
@@ -273,11 +318,68 @@ def test_it_is_installed_once_and_removed_without_a_trace(
     assert driver.uninstall(host, dry_run=False) == Exit.OK
 
 
-def test_one_that_does_not_work_is_not_left(host: LocalHost, tmp_path: Path) -> None:
-    program(tmp_path / "bin" / "docker", "echo no storage >&2; exit 125")
-    with pytest.raises(HostProblem, match=r"does not work on .*no storage.*Nothing was installed"):
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("docker", "why"),
+    [
+        ("echo no storage >&2; exit 125", "no storage"),
+        ("exit 0", "''"),
+        ("echo rubbish", "rubbish"),
+        ("echo podman version 5.4.2", "podman version 5.4.2"),
+        (DOCKER.replace("linux/amd64", "linux/pdp11"), "pdp11"),
+        (DOCKER.replace(TRIED, '"ps "*) echo no storage >&2; exit 125 ;;'), "no storage"),
+    ],
+)
+def test_one_that_does_not_work_is_not_left(
+    host: LocalHost, tmp_path: Path, docker: str, why: str, dry_run: bool
+) -> None:
+    program(tmp_path / "bin" / "docker", docker)
+    with pytest.raises(HostProblem, match=rf"does not work on .*{why}.*Nothing was installed"):
+        driver.install(host, dry_run=dry_run)
+    assert installed(tmp_path) == {}
+
+
+def test_a_docker_that_hangs_is_an_error_of_the_host(
+    host: LocalHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "_ASKED", 0.5)
+    program(tmp_path / "bin" / "docker", "exec sleep 60")
+    assert run_and_report(lambda: driver.install(host, dry_run=False), lambda _: None) == Exit.HOST_UNUSABLE
+    assert installed(tmp_path) == {}
+
+
+def test_without_a_systemd_it_is_not_in_force_and_must_be_accepted(
+    host: LocalHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "no-session").touch()
+    for dry_run in (True, False):
+        with pytest.raises(HostProblem, match=r"no systemd of this account.*Failed to connect to bus"):
+            driver.install(host, dry_run=dry_run)
+    assert installed(tmp_path) == {}
+    assert driver.install(host, dry_run=False, accept_missing=True) == Exit.OK
+    assert "Not in force by itself" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("environment", ["PATH=/usr/bin:/bin", "", "PATH={ours}:/usr/bin PATH=/usr/bin", "A='b"])
+def test_a_unit_that_finds_another_docker_first_is_named_and_nothing_is_left(
+    host: LocalHost, tmp_path: Path, environment: str
+) -> None:
+    (tmp_path / "environment").write_text(environment.format(ours=f"{tmp_path}/home/{driver.DIRECTORY}"))
+    with pytest.raises(HostProblem, match=r"nanoclaw-v2-a\.service .*another docker first|can't be read"):
         driver.install(host, dry_run=False)
     assert installed(tmp_path) == {}
+
+
+def test_in_force_names_the_units_that_were_seen_to_have_it(
+    host: LocalHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert driver.install(host, dry_run=False) == Exit.OK
+    assert "In force from nanoclaw's next start on: systemctl --user restart nanoclaw-v2-a.service" in (
+        capsys.readouterr().out
+    )
+    (tmp_path / "units").write_text("")
+    assert driver.install(host, dry_run=False) == Exit.OK
+    assert "there is none yet" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", [driver.DROP_IN, f"{driver.DIRECTORY}/docker", f"{driver.DIRECTORY}/translate.py"])

@@ -62,7 +62,8 @@ def parsed_toml(text: str) -> dict[str, Any]:
     """
     if len(text) > _LARGEST_TOML:
         raise TooLarge(f"it is larger than {_in_words(_LARGEST_TOML)}")
-    if any(line.count(".") > _MAX_DOTS for line in text.splitlines() if not line.lstrip().startswith("#")):
+    # Lines as TOML has them: str.splitlines() also breaks at characters that a key may contain.
+    if any(line.count(".") > _MAX_DOTS for line in text.split("\n")):
         raise ValueError(f"a line has more than {_MAX_DOTS} dots")
     try:
         return tomllib.loads(text)

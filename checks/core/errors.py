@@ -39,6 +39,10 @@ class NotTested(HostProblem):
     exit = Exit.NOT_TESTED
 
 
+class LateAnswer(Exception):
+    """A command did not end in time. It fails a case; outside of one, the host can't be used."""
+
+
 class WrongUsage(Problem):
     """The user asked for something that does not exist, or for a wrong combination."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from checks.core import redaction
-from checks.core.errors import Exit, HostProblem, Problem, ReaderGone, WrongUsage
+from checks.core.errors import Exit, HostProblem, LateAnswer, Problem, ReaderGone, WrongUsage
 from checks.core.run_directories import cache
 
 
@@ -29,6 +29,8 @@ def run_and_report(run: Callable[[], Exit], say: Callable[[str], None]) -> Exit:
         return run()
     except Problem as problem:
         line, status = "\n  ".join([headline(problem), *_notes(problem)]), problem.exit
+    except LateAnswer as late:
+        line, status = headline(HostProblem(f"{late}.")), Exit.HOST_UNUSABLE
     except (ReaderGone, BrokenPipeError):
         return Exit.INTERRUPTED
     except OSError as error:

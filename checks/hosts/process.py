@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from checks.core import redaction
+from checks.core.errors import LateAnswer
 from checks.core.redaction import Redactor
 
 Echo = Callable[[str], None]
@@ -66,11 +67,15 @@ class Kept:
                 del self._tail[:-TAIL]
 
     def value(self) -> tuple[bytes, Extent]:
-        """The kept bytes, with a line in place of what was left out; and the extent of all."""
+        """The kept bytes without secrets, with a line in place of what was left out; and the extent of all.
+
+        They are redacted again as a whole: in pieces of a few bytes, no secret is recognised.
+        """
         with self._lock:
             left_out = self._size - (HEAD - self._room) - min(len(self._tail), TAIL)
             note = f"\n… ({left_out} bytes left out) …\n".encode() if left_out else b""
-            return b"".join([*self._head, note, self._tail[-TAIL:]]), Extent(self._size, self._digest.hexdigest())
+            kept = b"".join([*self._head, note, self._tail[-TAIL:]])
+            return redaction.redacted(kept), Extent(self._size, self._digest.hexdigest())
 
 
 _UNOPENED = 4000  # bytes kept of output without an opening, for the error message
@@ -115,7 +120,7 @@ class Completed:
         return shlex.join(self.argv)
 
 
-class TimedOut(Exception):
+class TimedOut(LateAnswer):
     """A command was killed after ``timeout`` seconds; ``partial`` has its output up to then."""
 
     def __init__(self, partial: Completed, timeout: float) -> None:

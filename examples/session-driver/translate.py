@@ -1,7 +1,7 @@
 """Runs Podman's docker command, and translates what nanoclaw 2.2's session driver asks and reads.
 
 Made by `invoke inject --install --driver`.
-nanoclaw-podman-verify sha256:8ce734492e7e9bc47a25fe255e6cff580c097ca78abef5df059e5478811ef8fa
+nanoclaw-podman-verify sha256:b2fdc22a3e265e73c94fc2021f3d062bccd55be50f11d837656352eed26b97f3
 
     python3 translate.py DOCKER WORD...
 
@@ -104,18 +104,18 @@ def events(docker, words):
 
 def event(line, labels=()):
     """A line of Podman's as one of Docker's, empty if it lacks one of the labels; anything else as it is."""
-    try:
-        podman = json.loads(line)
-    except ValueError:
-        return line
-    if not isinstance(podman, dict) or "Status" not in podman or "Action" in podman:
+    podman = parsed(line)
+    if not isinstance(podman, dict) or not isinstance(podman.get("Status"), str) or "Action" in podman:
         return line
     found = podman.get("Attributes") or {}
+    if not isinstance(found, dict):
+        return line
     if any(name not in found or value not in ("", found[name]) for name, value in labels):
         return ""
     action = ACTIONS.get(podman["Status"], podman["Status"])
     identity, image = podman.get("ID", ""), podman.get("Image", "")
     attributes = {**found, "image": image, "name": podman.get("Name", "")}
+    attributes.pop("exitCode", None)  # a label of this name, which is not the status
     if "ContainerExitCode" in podman:
         attributes["exitCode"] = str(podman["ContainerExitCode"])
     docker = {
@@ -138,15 +138,32 @@ def ps(docker, words, form):
         return replaced(docker, kept)
     asked = [{form: "json", f"--format={form}": "--format=json"}.get(word, word) for word in kept]
     done = subprocess.run([docker, *asked], stdout=subprocess.PIPE, check=False)
-    try:
-        found = json.loads(done.stdout or "[]")
-    except ValueError:
-        found = None
-    if done.returncode != 0 or not isinstance(found, list):
+    found = parsed(done.stdout or "[]")
+    if done.returncode != 0 or not isinstance(found, list) or not all(map(_is_container, found)):
         return replaced(docker, kept)
     for each in found:
         print(_rendered(each, form))
     return 0
+
+
+def parsed(text):
+    """The value of a JSON text; None for another text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_container(found):
+    """Whether docker ps as JSON has what is rendered of a container."""
+    if not isinstance(found, dict):
+        return False
+    names, labels, state = found.get("Names") or [], found.get("Labels") or {}, found.get("State") or ""
+    return (
+        (isinstance(names, list) and all(isinstance(each, str) for each in names))
+        and isinstance(labels, dict)
+        and isinstance(state, str)
+    )
 
 
 def _rendered(container, form):
@@ -167,7 +184,7 @@ def network(docker, name):
         [docker, "ps", "--filter", f"network={name}", "--format", "{{.Names}}"], stdout=subprocess.PIPE, check=False
     )
     if listed.returncode == 0:
-        print("".join(f"{each} " for each in listed.stdout.decode().split()))
+        print("".join(f"{each} " for each in listed.stdout.decode(errors="replace").split()))
     return _status(listed.returncode)
 
 
@@ -177,7 +194,7 @@ def version(docker, words):
     done = subprocess.run([docker, *asked], stdout=subprocess.PIPE, check=False)
     if done.returncode != 0:
         return replaced(docker, words)  # Docker has the field
-    print(done.stdout.decode().strip().rpartition("/")[2])
+    print(done.stdout.decode(errors="replace").strip().rpartition("/")[2])
     return 0
 
 

@@ -62,8 +62,8 @@ def _do(options: InjectOptions, progress: Progress) -> Exit:
         raise WrongUsage(f"Ask for one of {_ACTIONS}.", "See invoke --help inject.")
     if options.dry_run and not (options.install or options.uninstall):
         raise WrongUsage("--dry-run goes with --install or --uninstall.")
-    if options.driver and (options.check or options.accept_missing):
-        raise WrongUsage("--driver goes with --install or --uninstall alone.")
+    if options.driver and options.check:
+        raise WrongUsage("--driver goes with --install or --uninstall.")
     if options.accept_missing and not (options.install or options.check):
         raise WrongUsage("--accept-missing goes with --install or --check.")
     if options.nanoclaw and not options.check:
@@ -72,7 +72,9 @@ def _do(options: InjectOptions, progress: Progress) -> Exit:
         return _check(options, progress)
     with _account(options.host or "local") as host:
         if options.driver:
-            return (driver.install if options.install else driver.uninstall)(host, dry_run=options.dry_run)
+            if options.uninstall:
+                return driver.uninstall(host, dry_run=options.dry_run)
+            return driver.install(host, dry_run=options.dry_run, accept_missing=options.accept_missing)
         if options.install:
             return install.install(host, dry_run=options.dry_run, accept_missing=options.accept_missing)
         return install.uninstall(host, dry_run=options.dry_run)

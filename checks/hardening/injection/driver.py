@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import secrets
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from checks.core.answers import decoded
+from checks.core.answers import decoded, fields
 from checks.core.errors import Exit, HostProblem
 from checks.core.paths import FIXTURES
 from checks.core.terminal import say
@@ -36,11 +40,26 @@ for file; do
 done
 """
 
-# One command of each kind that Podman rejects without the translation, with the PATH of nanoclaw's unit.
+# What the docker answers: itself, and to one command of each kind that Podman rejects without the translation. With the
+# PATH of nanoclaw's unit.
 _TRY = """
 PATH=$1:/usr/local/bin:/usr/bin:/bin:$HOME/.local/bin
-docker ps -a --filter status=exited --filter status=dead --format '{{.Names}}' >/dev/null &&
-    docker version --format '{{.Server.Arch}}' >/dev/null
+say() { printf '%s\\t%s\\n' "$1" "$(head -c 2000 | base64 | tr -d '\\n')"; }
+docker --version 2>&1 | say version
+docker version --format '{{.Server.Arch}}' 2>&1 | say architecture
+{ docker ps -a --filter status=exited --filter status=dead --format '{{.Names}}' 2>&1; echo "status $?"; } | say list
+"""
+_ARCHITECTURE = re.compile(r"386|amd64|arm|arm64|loong64|mips\w*|ppc64le|riscv64|s390x")
+_LISTED = re.compile(r"(?:[\w.-]+\n)*status 0\n", re.ASCII)
+_ASKED = 60.0  # seconds for these three commands
+
+# Lets the account's systemd read its files anew, then prints nanoclaw's units, each with its environment.
+_UNITS = """
+systemctl --user daemon-reload || exit
+systemctl --user list-unit-files --no-legend --no-pager 'nanoclaw-v2-*.service' | while read -r unit rest; do
+    printf '%s\\t%s\\n' "$unit" "$(systemctl --user show --property=Environment --value "$unit" |
+        head -c 20000 | base64 | tr -d '\\n')"
+done
 """
 
 
@@ -57,11 +76,11 @@ def _sealed(name: str) -> bytes:
     return sealed((_FIXTURES / name).read_text())
 
 
-def install(host: Host, *, dry_run: bool) -> Exit:
-    """Install it for the account, and run it.
+def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
+    """Install it for the account, and see that it works and that nanoclaw's units have it.
 
     CASE_FAILED, and nothing written, if files of the user conflict. Raises HostProblem, with the previous files
-    restored, if its commands fail.
+    restored, if it does not work; and without ``accept_missing``, if no systemd of the account gives it to nanoclaw.
     """
     found = _account(host)
     with locked(host):
@@ -70,26 +89,38 @@ def install(host: Host, *, dry_run: bool) -> Exit:
         if why := [f"{path} {reason}" for path, reason in _foreign(present).items()]:
             return _refused(found, why, "installed")
         due = [file for file in wanted if present[file.path] != file.data]
-        for file in due:
-            if dry_run:
-                say(f"==> {file.path} (mode {file.mode:o})\n{file.data.decode()}", end="")
+        _try_elsewhere(host, wanted)
         if dry_run:
+            for file in due:
+                say(f"==> {file.path} (mode {file.mode:o})\n{file.data.decode()}", end="")
+            _units(host, accept_missing=accept_missing)
             say(f"--dry-run: no file was written on {found.host}.")
             return Exit.OK
         written = place(host, due)
         try:
-            _require_effect(host, found)
+            _require_effect(host, f"{found.home}/{DIRECTORY}")
+            units = _units(host, accept_missing=accept_missing)
+            _require_units(found, units or {})
         except BaseException:
             written.undo()
+            with contextlib.suppress(HostProblem):
+                _units(host, accept_missing=True)
             raise
         written.keep()
     for file in due:
         say(f"Wrote {file.path}.")
     if not due:
         say(f"Already installed for {found.user} on {found.host}.")
-    _reload(host)
-    say("In force from nanoclaw's next start on: systemctl --user restart 'nanoclaw-v2-*'")
+    say(_in_force(found, units))
     return Exit.OK
+
+
+def _in_force(found: Account, units: Mapping[str, str] | None) -> str:
+    if units is None:
+        return f"Not in force by itself, without systemd: start nanoclaw with PATH={found.home}/{DIRECTORY}:$PATH"
+    if not units:
+        return "In force for each unit nanoclaw-v2-*.service that is made from now on; there is none yet."
+    return f"In force from nanoclaw's next start on: systemctl --user restart {' '.join(sorted(units))}"
 
 
 def uninstall(host: Host, *, dry_run: bool) -> Exit:
@@ -114,8 +145,10 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
     for path in ours:
         say(f"{'Would remove' if dry_run else 'Removed'} {path}.")
     if not dry_run:
-        _reload(host)
-        say("Until its next start, nanoclaw uses the removed docker: systemctl --user restart 'nanoclaw-v2-*'")
+        units = _units(host, accept_missing=True)
+        if units:
+            again = f"systemctl --user restart {' '.join(sorted(units))}"
+            say(f"Until its next start, nanoclaw looks for the removed docker: {again}")
     return Exit.OK
 
 
@@ -162,16 +195,70 @@ def _refused(found: Account, why: Sequence[str], what: str) -> Exit:
     return Exit.CASE_FAILED
 
 
-def _require_effect(host: Host, found: Account) -> None:
-    done = host.run(shell(_TRY, f"{found.home}/{DIRECTORY}"), timeout=60)
-    if done.returncode != 0:
-        raise HostProblem(
-            f"The docker for nanoclaw 2.2 does not work on {host.name}: {done.stderr.strip()[-300:]}. Nothing was "
-            "installed.",
-            "It needs python3 and a working podman-docker.",
-        )
+def _try_elsewhere(host: Host, wanted: Sequence[File]) -> None:
+    """Try it in a directory that is removed again. Raises HostProblem if it does not work."""
+    name = f"nanoclaw-docker-{secrets.token_hex(8)}"
+    directory = host.make_private_directory(name)
+    try:
+        inside = [file for file in wanted if PurePosixPath(file.path).parent.name == PurePosixPath(DIRECTORY).name]
+        place(
+            host, [File(f"{directory}/{PurePosixPath(file.path).name}", file.data, file.mode) for file in inside]
+        ).keep()
+        _require_effect(host, directory)
+    finally:
+        host.remove_private_directories(name)
 
 
-def _reload(host: Host) -> None:
-    """Let the account's systemd read the drop-in; without a user session it reads it when one begins."""
-    host.run(["systemctl", "--user", "daemon-reload"], timeout=30)
+def _require_effect(host: Host, directory: str) -> None:
+    answers = host.ask(shell(_TRY, directory), lambda text: dict(fields(text)), timeout=_ASKED, doing="trying docker")
+    said = {key: data.decode(errors="replace") for key, data in answers.items()}
+    right = {
+        "version": "podman version" in said.get("version", ""),
+        "architecture": _ARCHITECTURE.fullmatch(said.get("architecture", "").strip()) is not None,
+        "list": _LISTED.fullmatch(said.get("list", "")) is not None,
+    }
+    for name, fine in right.items():
+        if not fine:
+            raise HostProblem(
+                f"The docker for nanoclaw 2.2 does not work on {host.name}: it printed "
+                f"{said.get(name, '').strip()[-300:]!r} for its {name}. Nothing was installed.",
+                "It needs python3 and a working podman-docker.",
+            )
+
+
+def _units(host: Host, *, accept_missing: bool) -> Mapping[str, str] | None:
+    """The environment of each of nanoclaw's units, after systemd has read its files anew; None without systemd.
+
+    Raises HostProblem without systemd, unless that is accepted.
+    """
+    done = host.run(shell(_UNITS), timeout=_ASKED)
+    if done.returncode == 0:
+        units = host.understood(done.stdout, fields, "reading nanoclaw's units")
+        return {unit: data.decode(errors="replace") for unit, data in units}
+    if accept_missing:
+        return None
+    raise HostProblem(
+        f"On {host.name}, no systemd of this account gives the docker to nanoclaw: {done.stderr.strip()[-200:]}. "
+        "Nothing was installed.",
+        "Log in as the account, or use --accept-missing and set the PATH of nanoclaw yourself.",
+    )
+
+
+def _require_units(found: Account, units: Mapping[str, str]) -> None:
+    """Raise HostProblem unless each unit of nanoclaw finds our docker first."""
+    for unit, environment in units.items():
+        paths = [word.removeprefix("PATH=") for word in _words(environment) if word.startswith("PATH=")]
+        if not paths or paths[-1].split(":")[0] != f"{found.home}/{DIRECTORY}":
+            raise HostProblem(
+                f"{unit} on {found.host} would still find another docker first: its PATH is {paths[-1:] or 'not set'}. "
+                "Nothing was installed.",
+                f"A later file sets it: systemctl --user cat {unit}",
+            )
+
+
+def _words(environment: str) -> list[str]:
+    """The assignments of a unit, as systemd prints them. Raises HostProblem for another text."""
+    try:
+        return shlex.split(environment)
+    except ValueError as error:
+        raise HostProblem(f"The environment of nanoclaw's unit can't be read: {error}.") from error
