@@ -223,7 +223,7 @@ def test_a_label_is_not_taken_for_the_exit_status(account: Path) -> None:
     assert "exitCode" not in printed["Actor"]["Attributes"]
 
 
-@pytest.mark.parametrize("odd", ["[1]", '[{"Names":"a"}]', '[{"Labels":["a"]}]', '[{"State":{}}]', "[" * 5000, "{}"])
+@pytest.mark.parametrize("odd", ["[1]", '[{"Names":"a"}]', '[{"Labels":["a"]}]', '[{"State":[1]}]', "[" * 5000, "{}"])
 def test_a_list_that_podman_would_not_print_is_left_to_docker(account: Path, odd: str) -> None:
     (account / "bin" / "listed").write_text(odd)
     words = session_driver.sessions("slug")
