@@ -47,6 +47,12 @@ exec sleep 600
 """
 
 
+@pytest.fixture(autouse=True)
+def docker_of_service(ctx: CaseContext) -> None:
+    """The docker of nanoclaw's service, in which what Podman lacks is translated; on hosts that have it."""
+    ctx.use_docker_of_service()
+
+
 @dataclass(frozen=True)
 class Session:
     """A session of nanoclaw 2.2 on the account of a case."""

@@ -8,6 +8,7 @@ import secrets
 import pytest
 
 from checks.cases import driver_2_2
+from checks.cases.driver_2_2 import docker_of_service  # noqa: F401 - of each case here
 from checks.cases.image_operations import build_image, image
 from checks.core.bounded import parsed
 from checks.engine.case_context import CaseContext

@@ -7,7 +7,11 @@ import secrets
 import pytest
 
 from checks.cases import driver_2_2
-from checks.cases.driver_2_2 import session, start
+from checks.cases.driver_2_2 import (
+    docker_of_service,  # noqa: F401 - of each case here
+    session,
+    start,
+)
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import create_network, run
 from checks.engine.expect import expect, expect_run

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from checks.engine import case_files, probe_image
 from checks.engine.docker import Docker, Record, shell
@@ -15,6 +16,7 @@ from checks.engine.leaks import LeakDetector
 from checks.hosts import base
 from checks.hosts.base import Host
 from checks.hosts.facts import Facts
+from checks.hosts.prefixed import PrefixedHost
 from checks.hosts.process import Completed, TimedOut
 
 # The first argument of each script is the engine's own command: the host's view, without the docker under test.
@@ -79,8 +81,13 @@ left=$(
 """
 
 
+DOCKER_OF_SERVICE = ".local/share/nanoclaw-docker"
+"""The directory, below the home, of the docker that `invoke inject --install --driver` puts first for nanoclaw 2.2."""
+
 IN_A_SERVICE = ["systemd-run", "--user", "--pipe", "--wait", "--quiet"]
 """Runs a command as a user service."""
+
+_OF_SERVICE = '[ ! -x "$0/docker" ] || PATH=$0:$PATH; exec "$@"'
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,8 @@ class CaseContext:
     ) -> None:
         self._watch = watch
         self.host = host
-        self.docker = Docker(host, owner.run, record, factor=factor, flags=flags)
+        self._docker = partial(Docker, owner=owner.run, record=record, factor=factor, flags=flags)
+        self.docker = self._docker(host)
         self.record = record
         self.slowness = host.slowness * factor
         """The factor for a case's timeouts: the host's slowness times ``--timeout-factor``."""
@@ -131,6 +139,11 @@ class CaseContext:
         self.case = case
         self._directory = ""
         self._unrelated: list[str] = []
+
+    def use_docker_of_service(self) -> None:
+        """Run docker from here on as nanoclaw 2.2's service does: the translating one, if the account has it."""
+        before = ["sh", "-c", _OF_SERVICE, f"{self.facts.home}/{DOCKER_OF_SERVICE}"]
+        self.docker = self._docker(PrefixedHost(self.host, before))
 
     @property
     def facts(self) -> Facts:

@@ -14,7 +14,7 @@ from checks.core.paths import DEFAULT_GUEST, ROOT
 from checks.core.progress import Progress
 from checks.core.run_directories import Run
 from checks.engine import probe_image
-from checks.engine.case_context import RunScope, remove_objects
+from checks.engine.case_context import DOCKER_OF_SERVICE, RunScope, remove_objects
 from checks.engine.leaks import LeakDetector
 from checks.hosts import guest, recipe
 from checks.hosts.base import Host
@@ -31,6 +31,8 @@ AS_IS = "as-is"
 
 _DROP_IN = ROOT / "examples" / "containers.conf.d" / "50-nanoclaw.conf"
 _SETTINGS = ".config/containers"
+_DRIVER = ROOT / "examples" / "session-driver"
+"""The docker for nanoclaw 2.2, with its translation."""
 
 
 def profiles(pinned: recipe.Recipe) -> Sequence[str]:
@@ -174,6 +176,8 @@ def _configure(account: Host) -> None:
     before_drop_ins = facts.version.startswith(("1.", "2.", "3."))
     name = "containers.conf" if before_drop_ins else f"containers.conf.d/{_DROP_IN.name}"
     account.put(f"{facts.home}/{_SETTINGS}/{name}", _DROP_IN.read_bytes())
+    for program, mode in (("translate.py", 0o644), ("docker", 0o755)):
+        account.put(f"{facts.home}/{DOCKER_OF_SERVICE}/{program}", (_DRIVER / program).read_bytes(), mode)
 
 
 def sweep(progress: Progress) -> None:

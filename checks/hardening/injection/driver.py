@@ -13,13 +13,14 @@ from checks.core.answers import decoded, fields
 from checks.core.errors import Exit, HostProblem
 from checks.core.paths import FIXTURES
 from checks.core.terminal import say
+from checks.engine.case_context import DOCKER_OF_SERVICE
 from checks.engine.docker import shell
 from checks.hardening.injection.configuration import Author, File, author_of, sealed, with_lookup
 from checks.hardening.injection.install import locked, place, take_away
 from checks.hardening.injection.state import LARGEST, Account, read_account, require_account
 from checks.hosts.base import Host
 
-DIRECTORY = ".local/share/nanoclaw-docker"
+DIRECTORY = DOCKER_OF_SERVICE
 DROP_IN = ".config/systemd/user/nanoclaw-v2-.service.d/60-nanoclaw-docker.conf"
 
 _FIXTURES = FIXTURES / "session-driver"
