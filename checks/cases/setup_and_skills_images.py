@@ -165,4 +165,5 @@ def test_prune_all(ctx: CaseContext) -> None:
     # What nanoclaw's instructions want of it: the next build takes no step from the cache.
     made.build()
     after = made.built(made.base, "none")
-    expect(after != before, "the next build to run its steps again", "the content of the first build")
+    if after == before:
+        raise Mismatch("the next build to run its steps again", "the content of the first build", fix=_IMAGE)
