@@ -161,6 +161,7 @@ READ_OR_INSIDE = {
     "checks/cases/environment_and_user.py": "read from outside a container",
     "checks/cases/image_operations.py": "inside a container",
     "checks/cases/resource_limits.py": "inside a container",
+    "checks/cases/setup_and_skills.py": "inside a container",
     "checks/engine/container_state.py": "inside a container",
     "checks/hardening/injection/effect.py": "inside a container",
     "checks/hardening/injection/settings.py": "inside a container",

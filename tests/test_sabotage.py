@@ -156,6 +156,9 @@ def test_every_mutation_names_cases_that_exist(cases: list[CaseInfo]) -> None:
     assert list(catalogue.unknown_cases(list(KNOWN.values()), [case.id for case in cases])) == []
 
 
+_LONE = ("-i", "-it", "--rm", "-a", "-q", "-aq", "--no-cache")  # options without a value
+
+
 def flags(argv: Sequence[str]) -> set[str]:
     """The options of a docker command line, each with its subcommand."""
     words = list(argv[argv.index("docker") + 1 :])
@@ -165,11 +168,11 @@ def flags(argv: Sequence[str]) -> set[str]:
     while at < len(words):
         word = words[at]
         if not word.startswith("-"):
-            if words[0] in ("run", "create"):
-                break  # the image; what follows is the container's
+            if words[0] in ("run", "create", "exec"):
+                break  # the image or the container; what follows is the container's
         else:
             found.add(f"{words[0]} {word.split('=')[0]}")
-            lone = word in ("-i", "-it", "--rm", "-a", "--no-cache") or "=" in word or (words[0], word) == ("rm", "-f")
+            lone = "=" in word or word in _LONE or (words[0], word) == ("rm", "-f")
             at += 0 if lone else 1
         at += 1
     return found

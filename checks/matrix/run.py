@@ -32,7 +32,7 @@ PARTS = {
         ("Image operations", "Container lifecycle"),
         (
             "Bind mounts", "Environment and user", "Resource limits", "streams-passing-user", "Edge cases",
-            "Nanoclaw 2.2 driver",
+            "Nanoclaw 2.2 driver", "Set-up and skills",
         ),
     ),
     # The same cases, split for an engine that builds slowly and runs no agent.
@@ -40,7 +40,7 @@ PARTS = {
         ("Image operations", "docker run", "docker stop", "docker rm"),
         (
             "docker ps", "Bind mounts", "Environment and user", "Resource limits", "streams-passing-user",
-            "Edge cases", "Nanoclaw 2.2 driver",
+            "Edge cases", "Nanoclaw 2.2 driver", "Set-up and skills",
         ),
     ),
     # Hosts without systemd run only the cases that depend on the init system or on cgroups.

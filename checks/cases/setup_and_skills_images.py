@@ -1,0 +1,138 @@
+"""Images in nanoclaw's set-up and skills: listing and removing them, and the build cache.
+
+An agent's image is nanoclaw's own. After `install_packages`, an agent has an image built from it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+
+import pytest
+import tomli_w
+
+from checks.cases import setup_and_skills
+from checks.cases.image_operations import image
+from checks.engine.case_context import CaseContext
+from checks.engine.docker import build, run
+from checks.engine.expect import Mismatch, expect, expect_run
+from checks.hosts.process import Completed
+
+GROUP = setup_and_skills.GROUP
+
+_IMAGE = "an-image-does-not-build"
+_PRUNED = "docker-builder-prune-deletes-the-agents-images"
+
+
+class Images:
+    """An agent's image and one built from it, for commands to keep or to remove.
+
+    ``environment`` selects the store.
+    """
+
+    def __init__(self, ctx: CaseContext, environment: Mapping[str, str] | None = None, base: str = "") -> None:
+        self.ctx, self.environment, self._from = ctx, dict(environment or {}), base or ctx.probe
+        self.word = secrets.token_hex(8)
+        self.base, self.derived = (image(ctx, f"{kind}-{self.word[:6]}") for kind in ("agent", "packages"))
+        self._build(self.base, f"FROM {self._from}\nRUN echo $((6 * 7)) > /built\n")
+        self._build(self.derived, f"FROM {self.base}\nENV WORD={self.word}\n")
+
+    def _build(self, tag: str, steps: str) -> None:
+        self.ctx.write("Dockerfile", steps)
+        within = ["env", "-C", self.ctx.directory]
+        command = build(".", options=["-t", tag])
+        expect_run(self.ctx.docker(command, within=within, env=self.environment, timeout=60))
+
+    def run(self, tag: str) -> Completed:
+        """Run an image, which prints its word and what its build wrote. Never from a registry."""
+        command = run(tag, "sh", "-c", 'echo "${WORD:-none}"; cat /built', options=["--rm", "--pull=never"])
+        return self.ctx.docker(command, env=self.environment)
+
+    def expect_built(self, tag: str, word: str) -> None:
+        """Fail the case unless an image runs, and has this word and what its build wrote."""
+        expect_run(self.run(tag), stdout=f"{word}\n42\n")
+
+
+@pytest.mark.case("docker images", fix=_IMAGE)
+def test_images(ctx: CaseContext) -> None:
+    made = Images(ctx)
+    rows = _rows(ctx)
+    for tag, word in ((made.base, "none"), (made.derived, made.word)):
+        identity = rows.get(tag, "")
+        expect(identity != "", f"a row of the image {tag}", "none")
+        made.expect_built(identity, word)  # the id in the row is the image's
+    ctx.engine("rmi", made.derived)
+    rows = _rows(ctx)
+    left = [tag for tag in (made.base, made.derived) if tag in rows]
+    expect(left == [made.base], f"{made.base} alone after the other one was removed", left)
+
+
+def _rows(ctx: CaseContext) -> dict[str, str]:
+    """The names with tags that ``docker images`` prints, without the name of a registry, and their ids."""
+    done = ctx.docker("images")
+    expect_run(done)
+    heading, *lines = done.stdout.splitlines() or [""]
+    expect(heading.split()[:4] == ["REPOSITORY", "TAG", "IMAGE", "ID"], "REPOSITORY, TAG and IMAGE ID", heading)
+    rows = [line.split() for line in lines]
+    return {f"{row[0].removeprefix('localhost/')}:{row[1]}": row[2] for row in rows if len(row) > 2}
+
+
+@pytest.mark.case("Removing an image with rmi", fix=_IMAGE)
+def test_remove_image(ctx: CaseContext) -> None:
+    made, name = Images(ctx), ctx.name("uses-it")
+    command = run(made.derived, "sh", "-c", "trap exit TERM; echo ready; sleep 600 & wait", options=["--name", name])
+    # Without -f: nanoclaw leaves an image to an agent that still runs.
+    with ctx.docker.interactive(command.with_options(["-i", "--rm"])) as client:
+        client.expect("ready\n")
+        done = ctx.docker("rmi", made.derived)
+        expect(done.returncode not in (0, 124, 137), "a failure while an agent uses it", f"status {done.returncode}")
+        made.expect_built(made.derived, made.word)
+        expect_run(ctx.docker("stop", name, timeout=30))
+        client.read_rest()
+    ctx.expect_gone(name)
+    expect_run(ctx.docker("rmi", made.derived))
+    done = made.run(made.derived)
+    expect(done.returncode == 125, "no container of the image that was removed", f"exit status {done.returncode}")
+    made.expect_built(made.base, "none")
+
+
+def private_images(ctx: CaseContext) -> Images:
+    """Images in a store of the case's own, which the command under test may empty. Skips the case without one.
+
+    Docker Engine has one store, but only throwaway hosts have Docker Engine.
+    """
+    if ctx.facts.engine != "podman":
+        return Images(ctx)
+    # With XDG_DATA_HOME, each version of Podman uses another store. The file's driver is not the account's own, which
+    # is mostly overlay: two stores with the same driver would share a list of mounted layers.
+    data = ctx.make("data")
+    store = f"{data}/containers/storage"
+    settings = {"storage": {"driver": "vfs", "graphroot": store}}
+    environment = {
+        "XDG_DATA_HOME": data,
+        "CONTAINERS_STORAGE_CONF": ctx.write("storage.conf", tomli_w.dumps(settings)),
+    }
+    # Before anything is removed: the account's settings may name one store for everything.
+    used = ctx.docker("info", "--format", "{{.Store.GraphRoot}}", env=environment).stdout.strip()
+    if used != store:
+        pytest.skip("docker uses the account's own images in spite of XDG_DATA_HOME, and the case would delete them")
+    archive = f"{ctx.directory}/probe.tar"
+    ctx.engine("save", "-o", archive, ctx.probe)
+    variables = [f"{name}={value}" for name, value in environment.items()]
+    ctx.host.run_checked(["env", *variables, ctx.facts.engine, "load", "-i", archive], doing="copying the probe image")
+    return Images(ctx, environment)
+
+
+def expect_kept(made: Images, command: str) -> None:
+    """Fail unless both images still run."""
+    for tag, word in ((made.base, "none"), (made.derived, made.word)):
+        done = made.run(tag)
+        if done.returncode != 0 or done.stdout.split()[:1] != [word]:
+            raise Mismatch(f"the agents' images after “{command}”", done.stderr or done.stdout, fix=_PRUNED)
+
+
+@pytest.mark.case("docker builder prune -f keeps the agents' images", fix=_PRUNED)
+def test_prune(ctx: CaseContext) -> None:
+    made = private_images(ctx)
+    expect_run(ctx.docker("builder", "prune", "-f", env=made.environment, timeout=60))
+    expect_kept(made, "docker builder prune -f")
