@@ -48,6 +48,8 @@ case "$*" in
     [ ! -e "$here/wait" ] || exec sleep 60
     ;;
 "ps "*json*) cat "$here/listed" ;;
+"ps -q --filter network="*) echo 6c47 ;;
+"container inspect 6c47") cat "$here/attached" ;;
 "ps --filter network=net "*) printf 'one\ntwo\n' ;;
 "network inspect net") echo '[{}]' ;;
 "network inspect "*) echo "Error: network $3 not found" >&2; exit 125 ;;
@@ -234,6 +236,36 @@ def test_a_list_that_podman_would_not_print_is_left_to_docker(account: Path, odd
 def test_the_containers_of_a_network_are_listed(account: Path) -> None:
     assert docker(account, *session_driver.attached("net")) == "one two \n"
     docker(account, *session_driver.attached("missing"), status=125)
+
+
+ATTACHED = [
+    {"NetworkSettings": {"Networks": {"net": {"Aliases": ["a", "host.docker.internal"], "IPAddress": "10.89.0.2"}}}}
+]
+
+
+@pytest.mark.parametrize(
+    ("attached", "words", "added"),
+    [
+        (ATTACHED, ["--network", "net"], ["--add-host=host.docker.internal:10.89.0.2"]),
+        (ATTACHED, ["--network=net"], ["--add-host=host.docker.internal:10.89.0.2"]),
+        (ATTACHED, ["--network", "net", "--add-host=host.docker.internal:host-gateway"], []),
+        (ATTACHED, ["--network", "another"], []),
+        (
+            [{"NetworkSettings": {"Networks": {"net": {"Aliases": ["a"], "IPAddress": "10.89.0.2"}}}}],
+            ["--network", "net"],
+            [],
+        ),
+        ([{"NetworkSettings": []}, 1], ["--network", "net"], []),
+        (1, ["--network", "net"], []),
+        (ATTACHED, [], []),
+    ],
+)
+def test_an_agent_without_egress_reaches_the_gateway_by_its_alias(
+    account: Path, attached: object, words: list[str], added: list[str]
+) -> None:
+    (account / "bin" / "attached").write_text(json.dumps(attached))
+    docker(account, "create", "--rm", *words, "image", status=7)
+    assert asked(account)[-1] == " ".join(["create", *added, "--rm", *words, "image"])
 
 
 def test_the_architecture_is_that_of_the_engine(account: Path) -> None:

@@ -25,7 +25,7 @@ _ID = 12
 # on demand. And the store's bind mount onto itself.
 _LASTING = re.compile(
     r"(?:/var)?/tmp/buildah-cache(-\d+)?|/run/user/\d+/(libpod/tmp/socket/|crun/\.cache/seccomp/|dbus-1).*"
-    r"|.*/networks/(ipam\.db|netavark\.lock|aardvark\.lock|aardvark-dns)"
+    r"|.*/networks/(ipam\.db|netavark\.lock|aardvark\.lock|aardvark-dns|rootless-netns)"
 )
 _PASSING = ("sshd", "(sd-pam)", "pgrep ", "/lib/systemd/", "/usr/lib/systemd/", "/usr/bin/dbus-daemon ")
 """The first words of processes that serve the connection and the account's session."""

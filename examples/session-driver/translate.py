@@ -1,7 +1,7 @@
 """Runs Podman's docker command, and translates what nanoclaw 2.2's session driver asks and reads.
 
 Made by `invoke inject --install --driver`.
-nanoclaw-podman-verify sha256:b2fdc22a3e265e73c94fc2021f3d062bccd55be50f11d837656352eed26b97f3
+nanoclaw-podman-verify sha256:d546354bd07b72b342b8f31b53b000145fbba4f09f49ab4c6f7c5dba10f49080
 
     python3 translate.py DOCKER WORD...
 
@@ -23,6 +23,8 @@ CONTAINERS = "{{range .Containers}}{{.Name}} {{end}}"
 ARCHITECTURE = re.compile(r"\{\{ ?\.(Server|Client)\.Arch ?\}\}")
 FIELD = re.compile(r'\{\{ ?\.(?:(Names)|(State)|Label "([^"]+)") ?\}\}')
 DEAD = "status=dead"
+GATEWAY = "host.docker.internal"
+"""The alias that nanoclaw gives its credential gateway in the network of agents without egress."""
 
 
 def main(docker, words):
@@ -35,6 +37,8 @@ def main(docker, words):
     if words[:2] == ["network", "inspect"] and options.get("--format") == CONTAINERS and len(words) == 5:
         name = next(word for word in words[2:] if word not in ("--format", CONTAINERS))
         return network(docker, name)
+    if words[0] == "create" and "--network" in options:
+        return create(docker, words, options["--network"])
     if words[0] == "version" and ARCHITECTURE.fullmatch(options.get("--format", "")):
         return version(docker, words)
     return replaced(docker, words)
@@ -186,6 +190,33 @@ def network(docker, name):
     if listed.returncode == 0:
         print("".join(f"{each} " for each in listed.stdout.decode(errors="replace").split()))
     return _status(listed.returncode)
+
+
+def create(docker, words, name):
+    """Run docker create; with the address of the network's gateway, if a container there has the gateway's alias.
+
+    Podman gives each container an entry of that name for the host in /etc/hosts, which would hide the alias.
+    """
+    address = "" if any(GATEWAY in word for word in words) else _gateway(docker, name)
+    return replaced(docker, [words[0], f"--add-host={GATEWAY}:{address}", *words[1:]] if address else words)
+
+
+def _gateway(docker, name):
+    """The address of the running container in a network that has the gateway's alias; empty if there is none."""
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "check": False}
+    listed = subprocess.run([docker, "ps", "-q", "--filter", f"network={name}"], **quiet)
+    identities = listed.stdout.decode(errors="replace").split()
+    if listed.returncode != 0 or not identities:
+        return ""
+    found = parsed(subprocess.run([docker, "container", "inspect", *identities], **quiet).stdout)
+    for container in found if isinstance(found, list) else []:
+        try:
+            network = container["NetworkSettings"]["Networks"][name]
+            if GATEWAY in network["Aliases"]:
+                return str(network["IPAddress"])
+        except (KeyError, TypeError):
+            continue
+    return ""
 
 
 def version(docker, words):
