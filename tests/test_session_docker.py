@@ -244,7 +244,7 @@ ATTACHED = [
 
 
 @pytest.mark.parametrize(
-    ("attached", "words", "added"),
+    ("containers", "words", "added"),
     [
         (ATTACHED, ["--network", "net"], ["--add-host=host.docker.internal:10.89.0.2"]),
         (ATTACHED, ["--network=net"], ["--add-host=host.docker.internal:10.89.0.2"]),
@@ -261,9 +261,9 @@ ATTACHED = [
     ],
 )
 def test_an_agent_without_egress_reaches_the_gateway_by_its_alias(
-    account: Path, attached: object, words: list[str], added: list[str]
+    account: Path, containers: object, words: list[str], added: list[str]
 ) -> None:
-    (account / "bin" / "attached").write_text(json.dumps(attached))
+    (account / "bin" / "attached").write_text(json.dumps(containers))
     docker(account, "create", "--rm", *words, "image", status=7)
     assert asked(account)[-1] == " ".join(["create", *added, "--rm", *words, "image"])
 

@@ -1,7 +1,7 @@
 """Runs Podman's docker command, and translates what nanoclaw 2.2's session driver asks and reads.
 
 Made by `invoke inject --install --driver`.
-nanoclaw-podman-verify sha256:d546354bd07b72b342b8f31b53b000145fbba4f09f49ab4c6f7c5dba10f49080
+nanoclaw-podman-verify sha256:1cf004d02a648dd60644e1c9fbc0689152b0890fda2e2ac0c06423453d56df5e
 
     python3 translate.py DOCKER WORD...
 
@@ -203,12 +203,8 @@ def create(docker, words, name):
 
 def _gateway(docker, name):
     """The address of the running container in a network that has the gateway's alias; empty if there is none."""
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "check": False}
-    listed = subprocess.run([docker, "ps", "-q", "--filter", f"network={name}"], **quiet)
-    identities = listed.stdout.decode(errors="replace").split()
-    if listed.returncode != 0 or not identities:
-        return ""
-    found = parsed(subprocess.run([docker, "container", "inspect", *identities], **quiet).stdout)
+    identities = _printed(docker, "ps", "-q", "--filter", f"network={name}").split()
+    found = parsed(_printed(docker, "container", "inspect", *identities)) if identities else None
     for container in found if isinstance(found, list) else []:
         try:
             network = container["NetworkSettings"]["Networks"][name]
@@ -217,6 +213,12 @@ def _gateway(docker, name):
         except (KeyError, TypeError):
             continue
     return ""
+
+
+def _printed(*command):
+    """What a command prints; its errors are not shown."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else ""
 
 
 def version(docker, words):
