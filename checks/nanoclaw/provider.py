@@ -19,6 +19,7 @@ from checks.hosts.process import TimedOut
 from checks.nanoclaw import service_url
 from checks.nanoclaw.agent import Agent, available
 from checks.nanoclaw.contract import AgentProtocol
+from checks.nanoclaw.gateway import Gateway
 from checks.nanoclaw.images import base, disks
 from checks.nanoclaw.running import Question, addressed
 from checks.nanoclaw.service import Conversation, Service
@@ -61,9 +62,12 @@ class AgentHandle:
             return Question(
                 f"Reply with this and nothing else: {text}", text, Conversation(self.provider.live_key, text)
             )
-        wrapped = addressed(text) if self.agent.protocol is AgentProtocol.DATABASES else text
-        conversation = self.provider.service(ctx).conversation(wrapped, silent=silent)
-        return Question(f"What is the answer? {secrets.token_hex(12)}", text, conversation, self.url(ctx))
+        prompt = f"What is the answer? {secrets.token_hex(12)}"
+        service, url = self.provider.service(ctx), self.url(ctx)
+        if self.agent.protocol is AgentProtocol.STREAMS:
+            return Question(prompt, text, service.conversation(text, silent=silent), url)
+        conversation = service.conversation(addressed(text), silent=silent)
+        return Question(prompt, text, conversation, gateway=self.provider.gateway(ctx).admit(conversation))
 
 
 class AgentProvider:
@@ -82,6 +86,7 @@ class AgentProvider:
         self._prepared = prepared
         self._progress = progress
         self._service: Service | None = None
+        self._gateway: Gateway | None = None
         self._url = ""
         self.images: dict[tuple[str, int], str] = dict(images or {})
         """Names of the present images, by the agent's context and the account's uid."""
@@ -95,6 +100,14 @@ class AgentProvider:
         if self._service is None:
             self._service = Service(ctx.host.service_address)
         return self._service
+
+    def gateway(self, ctx: CaseContext) -> Gateway:
+        """The credential gateway, for agents of 2.x; the accounts of a host share it."""
+        if self._gateway is None:
+            gateway = Gateway(self.service(ctx), ctx.host.service_address)
+            gateway.published = ctx.host.forward_port(gateway.proxy_port)
+            self._gateway = gateway
+        return self._gateway
 
     def url(self, ctx: CaseContext) -> str:
         """The URL of the service for containers; the accounts of a host share it."""
@@ -174,7 +187,9 @@ class AgentProvider:
         return agent.image
 
     def close(self) -> None:
-        """Stop the service, and remove loaded base images."""
+        """Stop the gateway and the service, and remove loaded base images."""
+        if self._gateway:
+            self._gateway.close()
         if self._service:
             self._service.close()
         for ctx in self._loaded:
