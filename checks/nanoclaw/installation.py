@@ -41,10 +41,13 @@ for name in $("$1" ps -a --filter "label=nanoclaw-install=$2" --format '{{.Names
 done
 """
 
-_REMOVE = """
+_REMOVE_AGENTS = """
+ids=$("$1" ps -aq --filter "label=nanoclaw-install=$2")
+[ -z "$ids" ] || "$1" rm -f -t 0 $ids >/dev/null
+"""
+
+_REMOVE = f"""{_REMOVE_AGENTS}
 engine=$1 install=$2 project=$3
-ids=$("$engine" ps -aq --filter "label=nanoclaw-install=$install")
-[ -z "$ids" ] || "$engine" rm -f -t 0 $ids >/dev/null
 image=nanoclaw-agent-v2-$install
 ! "$engine" image inspect "$image" >/dev/null 2>&1 || "$engine" rmi -f "$image" >/dev/null
 case $(readlink "$HOME/.local/bin/ncl") in "$project"/*) rm -f -- "$HOME/.local/bin/ncl" ;; esac
@@ -268,6 +271,11 @@ class Installation:
         engine = self.host.facts().engine
         listed = [engine, "ps", *([] if running else ["-a"]), "--filter", f"label=nanoclaw-install={self.slug}"]
         return self.host.ask([*listed, "--format", "{{.Names}}"], str.split, doing=f"“{engine} ps”")
+
+    def remove_agents(self) -> None:
+        """Remove all agent containers."""
+        script = shell(_REMOVE_AGENTS, self.host.facts().engine, self.slug)
+        self.host.run_checked(script, timeout=60, doing="removing nanoclaw's agents")
 
     def remove(self) -> None:
         """Remove the service, the agents, the image and all files. What takes too long is left to the run's cleanup."""
