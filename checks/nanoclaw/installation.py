@@ -214,15 +214,15 @@ class Installation:
             raise Mismatch(f"{what} to succeed", f"status {done.returncode}: {got}")
         return status
 
-    def starts(self) -> int:
-        """How often the host process has reported that it runs."""
-        done = self.host.run(shell(_NANOCLAW_RUNS, _RUNNING, f"{self.project}/{_MESSAGES}"))
+    def starts(self, by: Host | None = None) -> int:
+        """How often the host process has reported that it runs; read by another account of the host if given."""
+        done = (by or self.host).run(shell(_NANOCLAW_RUNS, _RUNNING, f"{self.project}/{_MESSAGES}"))
         return int(done.stdout.strip() or 0)
 
-    def await_start(self, before: int) -> None:
-        """Wait until the host process reports that it runs, once more than ``before``."""
+    def await_start(self, before: int, by: Host | None = None) -> None:
+        """Wait until the host process reports that it runs, once more than ``before``; read as in ``starts``."""
         bound = _START_BOUND * self.slowness
-        if not poll(lambda: self.starts() > before, timeout=bound, interval=0.5):
+        if not poll(lambda: self.starts(by) > before, timeout=bound, interval=0.5):
             raise Mismatch(f"“{_RUNNING}” in nanoclaw's log within {bound:g} s", self.causes() or "no such line")
 
     def ask(self, prompt: str, conversation: Conversation, answer: str) -> None:
