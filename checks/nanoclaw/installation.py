@@ -167,6 +167,8 @@ class Installation:
         """Where its commands are recorded: the record of the case that uses it."""
         self.slug = hashlib.sha1(self.project.encode(), usedforsecurity=False).hexdigest()[:8]
         self.unit = f"nanoclaw-v2-{self.slug}"
+        self.tag = f"localhost/nanoclaw-agent-v2-{self.slug}:latest"
+        """The name of the image that nanoclaw builds."""
         self._app_port = app_port
         self._errors_before = 0  # bytes of the error log before the last message
         self.control: ServiceControl = UnitControl(self) if host.facts().init == "systemd" else WrapperControl(self)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from checks.core import run_directories
 from checks.core.bounded import parsed
@@ -50,6 +52,10 @@ class AgentHandle:
     def build(self, ctx: CaseContext) -> str:
         """Build the agent's image with docker on the context's account, even if there is one; its name."""
         return self.provider.build(self.agent, ctx)
+
+    def tag(self, ctx: CaseContext, name: str) -> None:
+        """Give the agent's image another name on the context's account."""
+        self.provider.tag(self.agent, ctx, name)
 
     def url(self, ctx: CaseContext) -> str:
         """The URL of the service for containers on the context's host."""
@@ -124,6 +130,23 @@ class AgentProvider:
             self.images[key] = self._attach(agent, ctx, guest) if guest else self.build(agent, ctx)
         return self.images[key]
 
+    def tag(self, agent: Agent, ctx: CaseContext, name: str) -> None:
+        """Give the agent's image another name on the context's account.
+
+        Podman copies the record of a disk's image, but not the names of its id-mapped layers. Without them, each
+        container would copy all files of the image.
+        """
+        doing, engine = "naming the agent's image", ctx.facts.engine
+        ctx.host.run_checked([engine, "tag", self.image(agent, ctx), name], timeout=60, doing=doing)
+        if self._prepared.guest:
+            root = ctx.host.ask([engine, "info", "--format", "{{.Store.GraphRoot}}"], str.strip, doing=doing)
+            own, of_disk = (f"{store}/overlay-images/images.json" for store in (root, f"{_DISKS}/{ctx.uid}"))
+            mapped = ctx.host.ask(["cat", of_disk], _mapped, doing=doing)
+            records = ctx.host.ask(["cat", own], _records, doing=doing)
+            for each in records:
+                each.update(mapped.get(each["id"], {}))
+            ctx.host.put(own, json.dumps(records).encode(), mode=0o600)
+
     def build(self, agent: Agent, ctx: CaseContext) -> str:
         """``docker build`` of the agent's Dockerfile on the context's account. Raises Mismatch if it fails."""
         tag = f"{probe_image.repository(self._prepared.run.id)}:nanoclaw-agent"
@@ -194,6 +217,20 @@ class AgentProvider:
             self._service.close()
         for ctx in self._loaded:
             ctx.host.run(["podman", "rmi", base.NAME], timeout=60)
+
+
+def _records(text: str) -> list[dict[str, Any]]:
+    """The records of an image store."""
+    records = parsed(text)
+    if not isinstance(records, list) or not all(isinstance(each, dict) and "id" in each for each in records):
+        raise TypeError("it is not a list of images")
+    return records
+
+
+def _mapped(text: str) -> dict[str, dict[str, Any]]:
+    """The key for id-mapped layers of each image that has it, by the image's id."""
+    key = "mapped-layers"
+    return {each["id"]: {key: each[key]} for each in _records(text) if key in each}
 
 
 def _mount_program(info: str) -> str:
