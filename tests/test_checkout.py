@@ -145,7 +145,7 @@ def test_a_checkout_of_any_depth_is_walked(directory: Path) -> None:
 
 
 def test_a_directory_of_too_many_files_is_refused(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkout, "MOST", 3)
+    monkeypatch.setattr(checkout, "MAX", 3)
     (directory / "container" / "one").touch()
     with pytest.raises(WrongUsage, match="more than 3 files"):
         list(entries(directory / "container", directory))

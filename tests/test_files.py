@@ -246,7 +246,7 @@ def test_an_open_pipe_is_written_to_by_its_name_below_dev(tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("alarm")
 def test_a_pipe_that_no_program_reads_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_READER_BOUND", 0.2)
+    monkeypatch.setattr(files, "_READER_TIMEOUT", 0.2)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="no program reads this pipe"):
         files.replace(tmp_path / "pipe", b"new")

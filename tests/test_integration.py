@@ -55,7 +55,7 @@ def test_network_helpers_are_those_of_the_account(tmp_path: Path) -> None:
 
 
 def test_a_network_helper_that_stays_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cases, "_HELPERS_BOUND", 0)
+    monkeypatch.setattr(cases, "_HELPERS_TIMEOUT", 0)
     desk = ctx(tmp_path, grep=PROCESSES)
     cases.expect_no_new_helpers(desk, {"pasta.avx2 7"})
     with pytest.raises(Mismatch, match=r"the agent's network helpers to exit; got pasta\.avx2 7"):
@@ -108,7 +108,7 @@ def test_an_agent_of_2_0_gets_the_options_of_the_gateway_where_nanoclaw_has_them
 def test_an_answer_that_comes_after_its_message_is_completed_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delay: float, answered: bool
 ) -> None:
-    monkeypatch.setattr(running, "_COMPLETED_BOUND", 3.0 if answered else 0.5)
+    monkeypatch.setattr(running, "_COMPLETED_TIMEOUT", 3.0 if answered else 0.5)
     desk = ctx(tmp_path, docker="exec sleep 60")
     place = workspace.for_databases(desk, stub_agent()[AgentProtocol.DATABASES], prompt="?")
     outbound = sqlite3.connect(f"{place.path(place.exchange)}/outbound.db", isolation_level=None)
@@ -153,7 +153,7 @@ def test_last_words_are_without_the_frames_of_a_stack() -> None:
 def test_nanoclaws_own_code_fails_with_what_node_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, got: str
 ) -> None:
-    monkeypatch.setattr(driver, "ANSWER_BOUND", 0.3)
+    monkeypatch.setattr(driver, "ANSWER_TIMEOUT", 0.3)
     image = tmp_path / "image"
     for name, content in ((driver._NODE, f"#!/bin/sh\n{script}\n"), (driver._TYPESCRIPT, "// TypeScript")):
         (image / name).parent.mkdir(parents=True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from checks.nanoclaw import service as module
-from checks.nanoclaw.service import LARGEST, MOST_CONNECTIONS, Service
+from checks.nanoclaw.service import LARGEST, MAX_CONNECTIONS, Service
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_endless_headers_are_not_read(service: Service) -> None:
 
 def test_silent_strangers_leave_room_for_a_client_with_a_key(service: Service) -> None:
     conversation = service.conversation()
-    clients = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(MOST_CONNECTIONS)]
+    clients = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(MAX_CONNECTIONS)]
     try:
         time.sleep(0.5)
         for _ in range(3):
@@ -173,7 +173,7 @@ def test_strangers_do_not_take_the_place_of_clients_with_a_key(service: Service)
 
     assert all(conversation.text.encode() in ask(client) for client in known)
     connections = [client.sock for client in known]
-    strangers = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(MOST_CONNECTIONS)]
+    strangers = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(MAX_CONNECTIONS)]
     try:
         time.sleep(0.5)
         assert all(conversation.text.encode() in ask(client) for client in known)
@@ -187,10 +187,10 @@ def test_strangers_do_not_take_the_place_of_clients_with_a_key(service: Service)
 
 def test_connections_are_bounded(service: Service) -> None:
     before = threading.active_count()
-    clients = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(MOST_CONNECTIONS + 20)]
+    clients = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(MAX_CONNECTIONS + 20)]
     try:
         time.sleep(1)
-        assert threading.active_count() - before <= MOST_CONNECTIONS
+        assert threading.active_count() - before <= MAX_CONNECTIONS
         for client in clients:
             client.close()
         deadline = time.monotonic() + 20

@@ -134,7 +134,7 @@ def test_queries_of_the_outbound_database_end(tmp_path: Path, monkeypatch: pytes
     rows = "INSERT INTO processing_ack SELECT x, 'b', '' FROM (WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL"
     data = changed(tmp_path / "outbound.db", f"{rows} SELECT x + 1 FROM n LIMIT 10000) SELECT x FROM n)")  # noqa: S608
     assert workspace.answers(data) == ([], False)
-    monkeypatch.setattr(workspace, "_QUERY_BOUND", -1)
+    monkeypatch.setattr(workspace, "_QUERY_TIMEOUT", -1)
     with pytest.raises(Mismatch, match="to be read within"):
         workspace.answers(data)
 

@@ -20,7 +20,7 @@ from checks.hardening.browser import browse
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import contract
 from checks.nanoclaw.provider import AgentHandle
-from checks.nanoclaw.running import ANSWER_BOUND, RunningAgent
+from checks.nanoclaw.running import ANSWER_TIMEOUT, RunningAgent
 from checks.nanoclaw.smoke import smoke
 
 _BROWSER_TIMEOUT = 120.0  # seconds on ordinary hardware, more than the browser's own timeout
@@ -124,7 +124,7 @@ class LoadSession:
 
         failure = host_error = ""
         # An agent's timeouts grow with its host's slowness, but nanoclaw's own timeout does not.
-        factor = self.timeout / (ANSWER_BOUND * self.prepared.host.slowness)
+        factor = self.timeout / (ANSWER_TIMEOUT * self.prepared.host.slowness)
         try:
             smoke(self.prepared, self.handle, [*self.flags, *options], case=case, factor=factor, inspect=wait)
         except (Mismatch, TimedOut) as error:

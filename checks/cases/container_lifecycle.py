@@ -284,7 +284,7 @@ def test_remove(ctx: CaseContext) -> None:
     ctx.forget_unrelated(idle)
 
 
-class Herd:
+class SimilarContainers:
     """Containers with different names and labels, for filters to tell apart.
 
     The case starts the agent through the shim, like nanoclaw. The others are started by the engine directly.
@@ -314,19 +314,19 @@ def names(ctx: CaseContext, *args: str) -> Sequence[str]:
 
 @pytest.mark.case("docker ps --filter", fix="docker-ps-shows-the-wrong-containers")
 def test_ps_filters(ctx: CaseContext) -> None:
-    herd = Herd(ctx)
+    similar = SimilarContainers(ctx)
     with ctx.docker.interactive(
-        run(ctx.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", herd.agent, *herd.agent_flags])
+        run(ctx.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", similar.agent, *similar.agent_flags])
     ) as session:
         session.expect("ready\n")
-        wanted = sorted([herd.agent, herd.inner])
-        got = names(ctx, "--filter", f"name={herd.filter}")
-        expect(got == wanted, f"the running containers with {herd.filter} in their name: {wanted}", got)
-        got = names(ctx, "-a", "--filter", f"name={herd.filter}")
-        expect(got == sorted([*wanted, herd.idle]), "with -a also the container that is not running", got)
+        wanted = sorted([similar.agent, similar.inner])
+        got = names(ctx, "--filter", f"name={similar.filter}")
+        expect(got == wanted, f"the running containers with {similar.filter} in their name: {wanted}", got)
+        got = names(ctx, "-a", "--filter", f"name={similar.filter}")
+        expect(got == sorted([*wanted, similar.idle]), "with -a also the container that is not running", got)
         # The image of each of them contains the filter of nanoclaw 1.x in its name.
         got = names(ctx, "--filter", "name=nanoclaw-")
-        named = all("nanoclaw-" in name for name in got) and {herd.agent, herd.inner} <= set(got)
+        named = all("nanoclaw-" in name for name in got) and {similar.agent, similar.inner} <= set(got)
         expect(named, f"running containers matched by their names alone, {wanted} among them", got)
         session.close_stdin()
         session.read_rest()
@@ -334,16 +334,16 @@ def test_ps_filters(ctx: CaseContext) -> None:
 
 @pytest.mark.case("docker ps --filter label=", fix="docker-ps-shows-the-wrong-containers")
 def test_ps_label(ctx: CaseContext) -> None:
-    herd = Herd(ctx)
-    label = f"label=nanoclaw-install={herd.slug}"
+    similar = SimilarContainers(ctx)
+    label = f"label=nanoclaw-install={similar.slug}"
     with ctx.docker.interactive(
-        run(ctx.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", herd.agent, *herd.agent_flags])
+        run(ctx.probe, "sh", "-c", "echo ready; cat", options=["-i", "--rm", "--name", similar.agent, *similar.agent_flags])
     ) as session:
         session.expect("ready\n")
         got = names(ctx, "--filter", label)
-        expect(got == [herd.agent], f"the one running container with exactly that label: {herd.agent}", got)
+        expect(got == [similar.agent], f"the one running container with exactly that label: {similar.agent}", got)
         got = names(ctx, "-a", "--filter", label)
-        expect(got == sorted([herd.agent, herd.idle]), "with -a also the container that is not running", got)
+        expect(got == sorted([similar.agent, similar.idle]), "with -a also the container that is not running", got)
         session.close_stdin()
         session.read_rest()
     got = names(ctx, "--filter", label)

@@ -26,7 +26,7 @@ GROUP = "Nanoclaw 2.2 driver"
 
 _STARTS = "the-container-does-not-start"
 
-_EVENTS_BOUND = 10.0  # seconds on ordinary hardware for an event to be reported; typically 0.1
+_EVENTS_TIMEOUT = 10.0  # seconds on ordinary hardware for an event to be reported; typically 0.1
 _SENTINELS = 5
 
 _READY = "echo ready; trap 'exit 5' TERM; sleep 600 & wait"
@@ -314,7 +314,7 @@ def test_events(ctx: CaseContext) -> None:
         def both_ended() -> bool:
             return {agent.key, killed.key} <= {key for key, notice in seen() if notice is Notice.TERMINAL}
 
-        reported = poll(both_ended, timeout=_EVENTS_BOUND * ctx.slowness, interval=0.3)
+        reported = poll(both_ended, timeout=_EVENTS_TIMEOUT * ctx.slowness, interval=0.3)
         output = watching.so_far()
         expect(output.returncode == -1, "“docker events” to go on", f"exit status {output.returncode}: {output.stderr}")
         last = output.stdout.strip().splitlines()[-1:] or [output.stderr]

@@ -17,14 +17,14 @@ from checks.engine.expect import expect, expect_run
 GROUP = driver_2_2.GROUP
 
 _IMAGE = "an-image-does-not-build"
-_PULL_BOUND = 60.0  # seconds; Podman tries three or four times, with pauses
+_PULL_TIMEOUT = 60.0  # seconds; Podman tries three or four times, with pauses
 
 
 @pytest.mark.case("docker pull without a registry", fix="an-image-does-not-build-for-want-of-the-network")
 def test_pull_fails(ctx: CaseContext) -> None:
     # nanoclaw pulls its image by digest, and falls back to what it finds locally if that fails.
     reference = f"127.0.0.1:9/nanoclaw/agent@sha256:{secrets.token_hex(32)}"
-    done = ctx.docker("pull", reference, timeout=_PULL_BOUND)
+    done = ctx.docker("pull", reference, timeout=_PULL_TIMEOUT)
     expect(done.returncode not in (0, 124, 137), "a failure", f"exit status {done.returncode}")
     expect("127.0.0.1:9" in done.stderr, "a message that names the registry", done.stderr)
 

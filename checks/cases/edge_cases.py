@@ -18,7 +18,7 @@ GROUP = "Edge cases"
 AT_ONCE = 5  # nanoclaw's MAX_CONCURRENT_CONTAINERS
 MAX_OUTPUT = 10_485_760  # bytes; nanoclaw's CONTAINER_MAX_OUTPUT_SIZE
 GRACE = 10  # seconds between SIGTERM and SIGKILL of `docker stop`
-STOP_BOUND = 15  # seconds after which nanoclaw kills a `docker stop` that has not returned
+STOP_TIMEOUT = 15  # seconds after which nanoclaw kills a `docker stop` that has not returned
 IGNORES_TERM = 'trap "" TERM; echo ready; while :; do sleep 1; done'
 READS_ON = ("sh", "-c", "echo ready; cat")
 
@@ -120,7 +120,7 @@ def test_timeout(ctx: CaseContext) -> None:
         ctx.record.observe("stop_seconds", round(done.seconds, 1))
         expect(done.seconds >= GRACE - 1, f"no SIGKILL before the {GRACE} s of grace", f"{done.seconds:.1f} s")
         # The grace period is real time. The rest of the work takes longer on an emulated processor.
-        bound = GRACE + (STOP_BOUND - GRACE) * ctx.host.slowness
+        bound = GRACE + (STOP_TIMEOUT - GRACE) * ctx.host.slowness
         expect(done.seconds < bound, f"“docker stop” to exit within {bound:g} s", f"{done.seconds:.1f} s")
         session.read_rest()
         expect(session.status() == 137, "the client to exit with 137 (SIGKILL)", session.status())

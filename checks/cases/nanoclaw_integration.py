@@ -18,7 +18,7 @@ from checks.engine.case_context import CaseContext
 from checks.engine.docker import run, shell
 from checks.engine.expect import expect
 from checks.nanoclaw import contract, driver, running, workspace
-from checks.nanoclaw.contract import IMAGE_UID, MAX_AGENTS, MAX_OUTPUT, STOP_BOUND
+from checks.nanoclaw.contract import IMAGE_UID, MAX_AGENTS, MAX_OUTPUT, STOP_TIMEOUT
 from checks.nanoclaw.provider import AgentHandle
 from checks.nanoclaw.running import Question, RunningAgent, expect_answer
 from checks.nanoclaw.workspace import Workspace
@@ -47,7 +47,7 @@ _FOREIGN = 'find "$@" ! \\( -user "$(id -u)" -group "$(id -g)" \\) -printf "%p %
 
 _PROCESSES = "grep -h -s -E '^(Name|Pid|Uid):' /proc/[0-9]*/status"
 _PROCESS = re.compile(r"Name:\t(.+)\nPid:\t(\d+)\nUid:\t\d+\t(\d+)\t")  # the second of its uids is the effective one
-_HELPERS_BOUND = 5.0  # seconds on ordinary hardware; they exit by themselves shortly after their container
+_HELPERS_TIMEOUT = 5.0  # seconds on ordinary hardware; they exit by themselves shortly after their container
 
 
 def expect_at_home(ctx: CaseContext, agent: RunningAgent, place: Workspace) -> None:
@@ -114,7 +114,7 @@ def expect_no_new_helpers(ctx: CaseContext, before: set[str]) -> None:
         left = network_helpers(ctx) - before
         return not left
 
-    gone = poll(none_left, timeout=_HELPERS_BOUND * ctx.slowness, interval=0.5)
+    gone = poll(none_left, timeout=_HELPERS_TIMEOUT * ctx.slowness, interval=0.5)
     expect(gone, "the agent's network helpers to exit", ", ".join(sorted(left)))
 
 
@@ -309,10 +309,10 @@ def test_agent_that_hangs(ctx: CaseContext, streams_handle: AgentHandle) -> None
     place = workspace.for_streams(ctx, streams_handle.agent)
     helpers = network_helpers(ctx)
     with running.streams(ctx, place, image, question) as agent:
-        bound = running.ANSWER_BOUND * ctx.slowness
+        bound = running.ANSWER_TIMEOUT * ctx.slowness
         if not question.conversation.request_received.wait(bound):
             raise agent.silent()
-        stop = ctx.docker("stop", agent.name, within=["timeout", str(STOP_BOUND * ctx.host.slowness)], timeout=30)
+        stop = ctx.docker("stop", agent.name, within=["timeout", str(STOP_TIMEOUT * ctx.host.slowness)], timeout=30)
         ctx.record.observe("stop_seconds", round(stop.seconds, 1))
         if stop.returncode != 0:
             agent.kill_client()

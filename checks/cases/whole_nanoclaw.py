@@ -18,8 +18,8 @@ GROUP = "Whole nanoclaw"
 
 _ANSWER = "the-agent-does-not-answer"
 _NOT_REPLACED = "an-agent-that-outlived-nanoclaw-is-not-replaced"
-_RESTART_BOUND = 60.0  # seconds on ordinary hardware; systemd restarts the unit after 5
-_SESSION_BOUND = 30.0  # seconds on ordinary hardware; logind stops an account's manager 10 after its last session
+_RESTART_TIMEOUT = 60.0  # seconds on ordinary hardware; systemd restarts the unit after 5
+_SESSION_TIMEOUT = 30.0  # seconds on ordinary hardware; logind stops an account's manager 10 after its last session
 
 # The service manager of an account is a session, too, since systemd 256.
 _SESSIONS = """
@@ -77,7 +77,7 @@ def kill_and_start(ctx: CaseContext, installation: Installation) -> None:
     installation.control.kill()
     if ctx.facts.init != "systemd":
         installation.control.start()
-    bound = _RESTART_BOUND * ctx.slowness
+    bound = _RESTART_TIMEOUT * ctx.slowness
     started = poll(lambda: installation.control.main_process() not in (0, killed), timeout=bound, interval=0.5)
     expect(started, f"a new host process of nanoclaw within {bound:g} s", "none")
     installation.await_start(before)
@@ -117,14 +117,14 @@ def test_whole_logout(ctx: CaseContext, whole: WholeNanoclaw) -> None:
     installation = whole.ready(ctx)
     before = installation.control.main_process()
     ctx.host.close()
-    root, bound = whole.guest.root, _SESSION_BOUND * ctx.slowness
+    root, bound = whole.guest.root, _SESSION_TIMEOUT * ctx.slowness
     sessions = shell(_SESSIONS, str(ctx.uid))
     ended = poll(lambda: not root.run(sessions).stdout, timeout=bound, interval=1)
     expect(ended, f"no login session of uid {ctx.uid}", root.run(sessions).stdout)
     # Without lingering, logind stops the account's manager and all its units some seconds later.
     gone = poll(
         lambda: root.run(["systemctl", "is-active", f"user@{ctx.uid}.service"]).returncode != 0,
-        timeout=_SESSION_BOUND,
+        timeout=_SESSION_TIMEOUT,
         interval=2,
     )
     expect(not gone, "the account's service manager to run on", "it was stopped: is lingering on?")

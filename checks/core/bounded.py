@@ -15,7 +15,7 @@ LARGEST = 64 * 2**20
 
 
 _LARGEST_TOML = 256 * 2**10  # characters; the longest containers.conf of a distribution has 30,000
-_MOST_DOTS = 200  # in a line
+_MAX_DOTS = 200  # in a line
 
 
 class TooLarge(ValueError):
@@ -62,8 +62,8 @@ def parsed_toml(text: str) -> dict[str, Any]:
     """
     if len(text) > _LARGEST_TOML:
         raise TooLarge(f"it is larger than {_in_words(_LARGEST_TOML)}")
-    if any(line.count(".") > _MOST_DOTS for line in text.splitlines() if not line.lstrip().startswith("#")):
-        raise ValueError(f"a line has more than {_MOST_DOTS} dots")
+    if any(line.count(".") > _MAX_DOTS for line in text.splitlines() if not line.lstrip().startswith("#")):
+        raise ValueError(f"a line has more than {_MAX_DOTS} dots")
     try:
         return tomllib.loads(text)
     except RecursionError as error:

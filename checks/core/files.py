@@ -15,7 +15,7 @@ from checks.core import redaction, terminal
 from checks.core.owned_paths import Target, opened_directory, opened_target
 from checks.core.polling import poll
 
-_READER_BOUND = 5.0  # seconds for a program to open the other end of a pipe
+_READER_TIMEOUT = 5.0  # seconds for a program to open the other end of a pipe
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -52,7 +52,7 @@ def _opened_device(target: Target) -> int:
                 raise
             return None
 
-    descriptor = poll(opened, timeout=_READER_BOUND, interval=0.05)
+    descriptor = poll(opened, timeout=_READER_TIMEOUT, interval=0.05)
     if descriptor is None:
         raise OSError(errno.ENXIO, "no program reads this pipe", str(target.path))
     os.set_blocking(descriptor, True)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_MOST_LINKS = 40
+_MAX_LINKS = 40
 """Links in a path, as many as Linux follows."""
 
 _ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -47,7 +47,7 @@ def opened_target(path: Path) -> Iterator[Target]:
     link, pipe or device of another account, and for its file in a sticky directory, where only its owner may replace
     it. Root could replace it, but follows the same rule. Raises OSError.
     """
-    for _ in range(_MOST_LINKS):
+    for _ in range(_MAX_LINKS):
         with opened_directory(path.parent) as directory:
             seen = _status(path.name, directory)
             around = os.fstat(directory)
@@ -82,7 +82,7 @@ def opened_directory(path: Path, *, make: bool = False) -> Iterator[int]:
                 target = _link_target(there, path)
             finally:
                 os.close(there)
-            if (links := links + 1) > _MOST_LINKS:
+            if (links := links + 1) > _MAX_LINKS:
                 raise OSError(errno.ELOOP, "too many links", str(path))
             names += reversed(target.parts)
         directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=at)

@@ -32,7 +32,7 @@ _OWNER = "run"
 """In the scratch directory: a link to the run's directory in the cache."""
 _OWN_CACHE = "Set XDG_CACHE_HOME to a directory of your own."
 _UNMAPPED = 65534  # the owner of what belongs to nobody of this user namespace
-_KILL_BOUND = 5.0  # seconds; a killed process takes a moment to go
+_KILL_TIMEOUT = 5.0  # seconds; a killed process takes a moment to go
 
 
 def cache() -> Path:
@@ -220,7 +220,7 @@ def stop(run: Run) -> None:
                 os.kill(pid, signal.SIGKILL)
         return not left
 
-    poll(stopped, timeout=_KILL_BOUND, interval=0.05)
+    poll(stopped, timeout=_KILL_TIMEOUT, interval=0.05)
 
 
 def remove(run: Run) -> None:
@@ -264,7 +264,7 @@ def _of_another_account(uid: int) -> bool:
 
 def leftovers(run_id: str, where: Path) -> list[str]:
     """Leftovers of a run on this machine, a line each, after killed processes have exited; ``where`` is its cache."""
-    poll(lambda: not processes_of(run_id), timeout=_KILL_BOUND, interval=0.05)
+    poll(lambda: not processes_of(run_id), timeout=_KILL_TIMEOUT, interval=0.05)
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if run_id in line]
     return [
         *(f"process {pid}: {' '.join(words(pid))[:80]}" for pid in processes_of(run_id)),

@@ -34,8 +34,8 @@ from checks.hosts.ssh import SshHost
 Prepare = Callable[[Sequence[Host]], None]
 """Prepares the accounts of a freshly booted guest, before its state is saved."""
 
-_DOWN_BOUND = 60.0  # seconds on ordinary hardware
-_UP_BOUND = 300.0  # seconds; a guest under emulation boots in 30 to 50
+_DOWN_TIMEOUT = 60.0  # seconds on ordinary hardware
+_UP_TIMEOUT = 300.0  # seconds; a guest under emulation boots in 30 to 50
 _BASE = "base"
 GUEST_DISK = "disk.qcow2"
 """The disk of a guest, in the directory of its run."""
@@ -107,9 +107,9 @@ class Guest:
 
     def await_up(self) -> None:
         """Wait until the guest answers, and set its clock."""
-        if not poll(self._answers, timeout=_UP_BOUND, interval=0.2):
+        if not poll(self._answers, timeout=_UP_TIMEOUT, interval=0.2):
             raise HostProblem(
-                f"The guest {self.recipe.name} timed out after {_UP_BOUND:g} s: {self.machine.last_output()}",
+                f"The guest {self.recipe.name} timed out after {_UP_TIMEOUT:g} s: {self.machine.last_output()}",
                 "Check this machine's load, then run again.",
             )
 
@@ -150,7 +150,7 @@ class Guest:
     def reboot(self) -> None:
         """Shut the guest down, and boot it again with the disks that are attached. Forwarded ports are closed."""
         self.root.run_checked(["systemctl", "--no-block", "poweroff"], doing="shutting down")
-        if not poll(lambda: not self.machine.alive(), timeout=_DOWN_BOUND * self.accelerator.slowness, interval=0.2):
+        if not poll(lambda: not self.machine.alive(), timeout=_DOWN_TIMEOUT * self.accelerator.slowness, interval=0.2):
             raise HostProblem(f"The guest {self.recipe.name} did not shut down: {self.machine.last_output()}")
         self.close()
         self.machine = Machine(

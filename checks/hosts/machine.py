@@ -18,7 +18,7 @@ from checks.core.errors import HostProblem
 from checks.core.polling import poll
 from checks.hosts.accelerator import Accelerator
 
-_MOVE_BOUND = 120.0  # seconds to save or load a state
+_MOVE_TIMEOUT = 120.0  # seconds to save or load a state
 _KERNEL = "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 panic=-1"
 _SLOTS = 4  # disks that can be attached to a running machine
 
@@ -137,9 +137,9 @@ class Machine:
             self._monitor.send_fd_scm(file.fileno())
             self._monitor.cmd("getfd", fdname="state")
             self._monitor.cmd("migrate", uri="fd:state")
-            ended = poll(self._saved, timeout=_MOVE_BOUND, interval=0.02)
+            ended = poll(self._saved, timeout=_MOVE_TIMEOUT, interval=0.02)
         if not ended:
-            raise HostProblem(f"Saving the guest's state timed out after {_MOVE_BOUND:g} s.")
+            raise HostProblem(f"Saving the guest's state timed out after {_MOVE_TIMEOUT:g} s.")
         if ended == "failed":
             raise HostProblem("Saving the guest's state failed.", "Check the free disk space of the cache.")
         with contextlib.suppress(Exception):  # the monitor's connection ends with it
@@ -155,8 +155,8 @@ class Machine:
 
     def _resume(self) -> None:
         # The machine was stopped when its state was saved: it is stopped after loading, too.
-        if not poll(lambda: self._status("query-status") != "inmigrate", timeout=_MOVE_BOUND, interval=0.02):
-            raise HostProblem(f"Loading the guest's state timed out after {_MOVE_BOUND:g} s.")
+        if not poll(lambda: self._status("query-status") != "inmigrate", timeout=_MOVE_TIMEOUT, interval=0.02):
+            raise HostProblem(f"Loading the guest's state timed out after {_MOVE_TIMEOUT:g} s.")
         self._monitor.cmd("cont")
 
     def _saved(self) -> str:

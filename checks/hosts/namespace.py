@@ -18,7 +18,7 @@ from checks.hosts.base import account_name
 IDS = 65536
 """Subordinate ids of an account, as useradd assigns them; its namespace also has its own id."""
 
-_START_BOUND = 10.0  # seconds
+_START_TIMEOUT = 10.0  # seconds
 
 
 def programs() -> tuple[str, ...]:
@@ -84,7 +84,7 @@ def _await_namespace(process: subprocess.Popen[str]) -> None:
                 return Path(f"/proc/{process.pid}/ns/user").readlink() != ours
         return None
 
-    if poll(lambda: made() is not False, timeout=_START_BOUND, interval=0.01) and made():
+    if poll(lambda: made() is not False, timeout=_START_TIMEOUT, interval=0.01) and made():
         return
     printed = process.stderr.read() if process.stderr and process.poll() is not None else ""
     raise HostProblem(

@@ -30,7 +30,7 @@ This shell stays to turn a death by signal into an exit status: ssh itself repor
 """
 _CONNECT_TIMEOUT = 30  # seconds, for ssh to say whether its connection still works; ConnectTimeout is 10
 _FORWARD_TIMEOUT = 60  # seconds, for ssh to connect and to name the port that it forwards
-_MOST_PRINTED = 1 << 16  # characters that are read of what ssh prints until then
+_MAX_PRINTED = 1 << 16  # characters that are read of what ssh prints until then
 _LISTENING = 'grep -q -i "^ *[0-9]*: [0-9A-F]*:$1 [0-9A-F]*:0000 0A " /proc/net/tcp'
 """Succeeds if a TCP socket listens on this port (hexadecimal)."""
 _CHUNK = 500  # bytes: csh refuses longer words
@@ -132,7 +132,7 @@ class SshHost(Host):
         assert process.stderr
         # Until ssh names the port or ends; a far side can make it print anything.
         with _ended_after(process, _FORWARD_TIMEOUT):
-            while len(printed) < _MOST_PRINTED and (line := process.stderr.readline(_MOST_PRINTED)):
+            while len(printed) < _MAX_PRINTED and (line := process.stderr.readline(_MAX_PRINTED)):
                 printed += line
                 if found := re.match(r"Allocated port (\d{1,5}) for remote forward", line):
                     return int(found[1])

@@ -23,7 +23,7 @@ from checks.matrix.expectations import Expectations
 from checks.matrix.run import Job, State, jobs_of, run_all
 from checks.runner import verify
 
-_MOST_AT_ONCE = 2  # more guests slow each other down by more than they save
+_MAX_AT_ONCE = 2  # more guests slow each other down by more than they save
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ def matrix(options: MatrixOptions) -> Exit:
 
 
 def _matrix(options: MatrixOptions) -> Exit:
-    if options.at_once not in [str(n) for n in range(1, _MOST_AT_ONCE + 1)]:
-        raise WrongUsage(f"--at-once is {options.at_once}; it must be a number from 1 to {_MOST_AT_ONCE}.")
+    if options.at_once not in [str(n) for n in range(1, _MAX_AT_ONCE + 1)]:
+        raise WrongUsage(f"--at-once is {options.at_once}; it must be a number from 1 to {_MAX_AT_ONCE}.")
     require_file("--html", options.html)
     require_directory("--evidence", options.evidence)
     verify.factor_of(options.timeout_factor)

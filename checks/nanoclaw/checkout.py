@@ -12,7 +12,7 @@ from checks.core.errors import WrongUsage
 
 LARGEST = 256 << 20
 """Bytes of all files of a directory: 20 times the size of a real agent's sources."""
-MOST = 50_000
+MAX = 50_000
 """Entries of a directory, including subdirectories."""
 
 
@@ -36,13 +36,13 @@ def entries(directory: Path, root: Path, *, skip: Callable[[Path], bool] | None 
     ``skip`` tells, for a path below the directory, whether to leave it out, with everything below it.
 
     Raises WrongUsage where a link leads out of the checkout, where something is neither a file, a directory nor a link,
-    and where there is more of it than LARGEST or MOST allow.
+    and where there is more of it than LARGEST or MAX allow.
     """
     start = _inside(directory, root)
     room = LARGEST
     for count, path in enumerate(walk(start, skip), 1):
-        if count > MOST:
-            raise WrongUsage(f"{directory} has more than {MOST} files: it is not an agent's source.")
+        if count > MAX:
+            raise WrongUsage(f"{directory} has more than {MAX} files: it is not an agent's source.")
         name, seen = str(path.relative_to(start)), path.lstat()
         if stat.S_ISLNK(seen.st_mode):
             target = str(path.readlink())

@@ -19,7 +19,7 @@ from checks.engine.docker import Command
 START = b"---NANOCLAW_OUTPUT_START---"
 END = b"---NANOCLAW_OUTPUT_END---"
 
-STOP_BOUND = 15.0
+STOP_TIMEOUT = 15.0
 """Seconds that nanoclaw waits for ``docker stop`` before it kills the client."""
 
 TIMEOUT = 1800.0

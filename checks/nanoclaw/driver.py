@@ -17,7 +17,7 @@ from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw import contract
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.checkout import read
-from checks.nanoclaw.running import ANSWER_BOUND, ZONE, Question, entry_for, last_output
+from checks.nanoclaw.running import ANSWER_TIMEOUT, ZONE, Question, entry_for, last_output
 from checks.nanoclaw.workspace import GROUP, PROJECT, Tree
 
 _FIXTURES = FIXTURES / "nanoclaw"
@@ -92,7 +92,7 @@ def drive(ctx: CaseContext, agent: Agent, image: str, question: Question) -> Dri
                 "TZ": ZONE,
                 "CONTAINER_IMAGE": image,
             },
-            timeout=3 * ANSWER_BOUND,
+            timeout=3 * ANSWER_TIMEOUT,
         )
     except TimedOut as error:
         raise _failure(error.partial, f"timed out after {error.timeout:g} s") from None

@@ -20,9 +20,9 @@ from checks.nanoclaw.service import Conversation
 DESTINATION = "local-cli"
 """The name of the CLI channel among an agent's destinations."""
 
-_STEP_BOUND = 60.0  # seconds on ordinary hardware
-_START_BOUND = 60.0  # seconds on ordinary hardware
-_ASK_BOUND = 180.0  # seconds; nanoclaw's own client gives up after 120
+_STEP_TIMEOUT = 60.0  # seconds on ordinary hardware
+_START_TIMEOUT = 60.0  # seconds on ordinary hardware
+_ASK_TIMEOUT = 180.0  # seconds; nanoclaw's own client gives up after 120
 _LOG = 65536  # bytes that are read of the end of a log
 _LINE = 300  # characters of a log's line in a message
 _RUNNING = "NanoClaw running"
@@ -130,7 +130,7 @@ class WrapperControl(ServiceControl):
     def stop(self) -> None:
         if process := self.main_process():
             self.installation.noted(["kill", str(process)])
-            bound = _START_BOUND * self.installation.slowness
+            bound = _START_TIMEOUT * self.installation.slowness
             expect(
                 poll(lambda: not self.main_process(), timeout=bound, interval=0.3),
                 "nanoclaw's host process to end",
@@ -202,7 +202,7 @@ class Installation:
         self.record.commands.append(done)
         return done
 
-    def step(self, name: str, *options: str, timeout: float = _STEP_BOUND) -> Mapping[str, str]:
+    def step(self, name: str, *options: str, timeout: float = _STEP_TIMEOUT) -> Mapping[str, str]:
         """Run a step of nanoclaw's set-up; what it reports. Raises Mismatch unless it reports success."""
         what = f"nanoclaw's set-up step {name}"
         try:
@@ -223,7 +223,7 @@ class Installation:
 
     def await_start(self, before: int, by: Host | None = None) -> None:
         """Wait until the host process reports that it runs, once more than ``before``; read as in ``starts``."""
-        bound = _START_BOUND * self.slowness
+        bound = _START_TIMEOUT * self.slowness
         if not poll(lambda: self.starts(by) > before, timeout=bound, interval=0.5):
             raise Mismatch(f"“{_RUNNING}” in nanoclaw's log within {bound:g} s", self.causes() or "no such line")
 
@@ -233,7 +233,7 @@ class Installation:
         errors = self.host.run(shell('stat -c %s -- "$1"', f"{self.project}/{_ERRORS}")).stdout.strip()
         self._errors_before = int(errors) if errors.isdecimal() else 0
         try:
-            done = self.run(["pnpm", "--silent", "run", "chat", prompt], timeout=_ASK_BOUND)
+            done = self.run(["pnpm", "--silent", "run", "chat", prompt], timeout=_ASK_TIMEOUT)
         except TimedOut as error:
             done = error.partial
         if done.stdout.strip() != answer:

@@ -25,10 +25,10 @@ from checks.nanoclaw.workspace import DESTINATION, GROUP, Workspace, answers
 
 ZONE = "America/New_York"
 
-ANSWER_BOUND = 100.0  # seconds on ordinary hardware; typically 5 to 10
-_ANSWERED_BOUND = 20.0  # seconds on ordinary hardware after the request to the service
-_COMPLETED_BOUND = 10.0  # seconds on ordinary hardware from a completed message to its answer; typically 0.01
-_END_BOUND = 20.0  # seconds on ordinary hardware; typically 1 to 2
+ANSWER_TIMEOUT = 100.0  # seconds on ordinary hardware; typically 5 to 10
+_ANSWERED_TIMEOUT = 20.0  # seconds on ordinary hardware after the request to the service
+_COMPLETED_TIMEOUT = 10.0  # seconds on ordinary hardware from a completed message to its answer; typically 0.01
+_END_TIMEOUT = 20.0  # seconds on ordinary hardware; typically 1 to 2
 _POLL = 0.2
 _NOT_CREATED = 125
 """The exit status of ``docker run`` if docker itself fails, for example at an unknown flag."""
@@ -118,14 +118,14 @@ class RunningAgent(ABC):
         self.began = time.monotonic()
         """When its client was started."""
         self._slowness = ctx.slowness * patience
-        self._deadline = time.monotonic() + ANSWER_BOUND * self._slowness
+        self._deadline = time.monotonic() + ANSWER_TIMEOUT * self._slowness
         self._asked = False
 
     def overdue(self) -> bool:
         """Whether the timeout has passed; it is shorter once the agent has asked the service."""
         if self.question.conversation.request_received.is_set() and not self._asked:
             self._asked = True
-            self._deadline = min(self._deadline, time.monotonic() + _ANSWERED_BOUND * self._slowness)
+            self._deadline = min(self._deadline, time.monotonic() + _ANSWERED_TIMEOUT * self._slowness)
         return time.monotonic() > self._deadline
 
     @abstractmethod
@@ -138,7 +138,7 @@ class RunningAgent(ABC):
 
     def ended(self, after: str) -> Completed:
         """Wait for the exit of the docker client ``after`` an event. Raises Mismatch on timeout."""
-        bound = _END_BOUND * self._slowness
+        bound = _END_TIMEOUT * self._slowness
         if not poll(lambda: not self.client.running(), timeout=bound, interval=_POLL):
             raise Mismatch(f"docker run to exit within {bound:g} s after {after}", "it is still running")
         return self.client.end()
@@ -234,7 +234,7 @@ class DatabasesAgent(RunningAgent):
                     return replies[0]
                 # nanoclaw's agent marks the message as completed before it writes the answer.
                 completed = completed or (time.monotonic() if done else 0.0)
-                late = completed and time.monotonic() - completed > _COMPLETED_BOUND * self._slowness
+                late = completed and time.monotonic() - completed > _COMPLETED_TIMEOUT * self._slowness
                 running = running and not late
             if not running or self.overdue():
                 if unreadable:
@@ -299,7 +299,7 @@ def streams(
         name=name, zone=ZONE, uid=ctx.uid, gid=ctx.facts.gid, mounts=workspace.mounts, image=image
     )
     stdin = contract.input_of(prompt=question.prompt, group=GROUP, is_main=is_main, secrets=question.secrets)
-    with ctx.docker.started(command.with_options(flags), stdin=stdin, timeout=3 * ANSWER_BOUND * patience) as client:
+    with ctx.docker.started(command.with_options(flags), stdin=stdin, timeout=3 * ANSWER_TIMEOUT * patience) as client:
         yield StreamsAgent(ctx, workspace, question, name, client, patience)
 
 
@@ -319,7 +319,7 @@ def databases(
         name=name, install=ctx.run, zone=ZONE, gateway=gateway, uid=ctx.uid, gid=ctx.facts.gid,
         mounts=workspace.mounts, image=image,
     )  # fmt: skip
-    with ctx.docker.started(command.with_options(flags), timeout=3 * ANSWER_BOUND) as client:
+    with ctx.docker.started(command.with_options(flags), timeout=3 * ANSWER_TIMEOUT) as client:
         yield DatabasesAgent(ctx, workspace, question, name, client)
 
 

@@ -27,7 +27,7 @@ from checks.core.errors import HostProblem
 
 LARGEST = 32 * 2**20
 """Bytes of a request: the limit of the real Messages API."""
-MOST_CONNECTIONS = 64
+MAX_CONNECTIONS = 64
 """Simultaneous connections; further ones are closed at once."""
 
 _KEY_TIMEOUT = 10.0  # seconds for the key of a new connection to arrive
@@ -107,11 +107,11 @@ class BoundedServer(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
-    request_queue_size = MOST_CONNECTIONS
+    request_queue_size = MAX_CONNECTIONS
 
     def __init__(self, address: tuple[str, int], service: Service, handler: type[Handler]) -> None:
         self.service = service
-        self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._unidentified: dict[Any, None] = {}  # connections without a key so far, the oldest first
         self._changing = threading.Lock()
         super().__init__(address, handler)

@@ -23,8 +23,8 @@ APP_PORT, PROXY_PORT = 10254, 10255
 DROP_IN = ROOT / "examples" / "containers.conf.d" / "60-credential-gateway.conf"
 """The setting by which an agent reaches the proxy's port on the loopback of its host."""
 
-_CONTAINER_BOUND = 300.0  # seconds on ordinary hardware: the first container under keep-id copies the image
-_SERVICE_BOUND = 240.0  # seconds on ordinary hardware, most of them for compiling TypeScript
+_CONTAINER_TIMEOUT = 300.0  # seconds on ordinary hardware: the first container under keep-id copies the image
+_SERVICE_TIMEOUT = 240.0  # seconds on ordinary hardware, most of them for compiling TypeScript
 _KIT = "/opt/nanoclaw-kit"
 
 
@@ -150,12 +150,12 @@ def set_up(installation: Installation) -> None:
     """Run the steps of nanoclaw's set-up that touch the container runtime, and check the effect of each."""
     docker = installation.step("environment").get("DOCKER")
     expect(docker == "running", "nanoclaw's set-up to find “DOCKER: running”", docker)
-    built = installation.step("container", timeout=_CONTAINER_BOUND)
+    built = installation.step("container", timeout=_CONTAINER_TIMEOUT)
     expect(
         (built.get("BUILD_OK"), built.get("TEST_OK")) == ("true", "true"), "its image built, its container run", built
     )
     before = installation.starts()
-    service = installation.step("service", timeout=_SERVICE_BOUND)
+    service = installation.step("service", timeout=_SERVICE_TIMEOUT)
     if isinstance(installation.control, UnitControl):
         kind, unit, loaded = (service.get(each) for each in ("SERVICE_TYPE", "SERVICE_UNIT", "SERVICE_LOADED"))
         expected = ("systemd-user", installation.unit, "true")

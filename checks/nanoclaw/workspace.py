@@ -58,7 +58,7 @@ CREATE TABLE container_state (
 """
 
 
-_QUERY_BOUND = 5.0  # seconds for reading the outbound database
+_QUERY_TIMEOUT = 5.0  # seconds for reading the outbound database
 _LARGEST_VALUE = 2**20  # bytes of a value in it
 
 # Only tables with pages of their own: views and virtual tables run SQL of the agent's choice.
@@ -220,7 +220,7 @@ def answers(database: bytes) -> tuple[list[str], bool]:
     Raises sqlite3.Error if the copy was taken during a write, and Mismatch if the agent replaced a table with
     something that runs its own SQL.
     """
-    deadline = time.monotonic() + _QUERY_BOUND
+    deadline = time.monotonic() + _QUERY_TIMEOUT
     with tempfile.NamedTemporaryFile(suffix=".db") as copy:
         copy.write(database)
         copy.flush()
@@ -237,7 +237,7 @@ def answers(database: bytes) -> tuple[list[str], bool]:
             done = connection.execute("SELECT 1 FROM processing_ack WHERE status = 'completed'").fetchone()
         except sqlite3.Error as error:
             if time.monotonic() > deadline:
-                raise Mismatch(f"outbound.db to be read within {_QUERY_BOUND:g} s", str(error)) from error
+                raise Mismatch(f"outbound.db to be read within {_QUERY_TIMEOUT:g} s", str(error)) from error
             raise
         finally:
             connection.close()

@@ -16,7 +16,7 @@ from checks.nanoclaw.discovery.shell import SHELLS, commands, programs
 from checks.nanoclaw.discovery.tree import FUNCTIONS, Node, Tree, arguments, bare, callee, member
 from checks.nanoclaw.discovery.values import MARK, Values
 
-_CALLERS, _MOST = 4, 4_000
+_CALLERS, _MAX = 4, 4_000
 """The number of calls that lead to a command at most, and of ways to commands in a project."""
 
 
@@ -53,7 +53,7 @@ class Finder:
         marked = [self.values.parameters[int(number)] for words in found for number in self._open(words)]
         functions = {each.function for each in marked if each.function and each.function not in through}
         inner = max(functions, key=lambda each: each.at, default=None)
-        callers = self.project.callers(inner) if inner and len(through) < _CALLERS and self._asked < _MOST else []
+        callers = self.project.callers(inner) if inner and len(through) < _CALLERS and self._asked < _MAX else []
         for caller in callers:
             for filled in self._filled(line, inner, caller) if inner else ():
                 yield from self._resolved(filled, caller, (*through, *filter(None, [inner])))

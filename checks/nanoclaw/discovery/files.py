@@ -13,7 +13,7 @@ from checks.nanoclaw.checkout import read, walk
 from checks.nanoclaw.discovery.rules import among, rules
 from checks.nanoclaw.discovery.tree import Tree
 
-LARGEST, TOTAL, MOST = 1 << 20, 64 << 20, 50_000
+LARGEST, TOTAL, MAX = 1 << 20, 64 << 20, 50_000
 """Bytes of a file and of all files, and the number of entries: ten times those of nanoclaw."""
 CODE = {"typescript", "tsx", "javascript", "python"}
 UNTAGGED = "untagged"
@@ -40,8 +40,8 @@ def sources(checkout: Path) -> Iterator[Tree]:
     """The sources in a checkout. Raises WrongUsage if they are too large or too many."""
     room = TOTAL
     for count, path in enumerate(walk(checkout)):
-        if count > MOST:
-            raise WrongUsage(f"{checkout} has more than {MOST} files: it is not nanoclaw's source.")
+        if count > MAX:
+            raise WrongUsage(f"{checkout} has more than {MAX} files: it is not nanoclaw's source.")
         name = str(path.relative_to(checkout))
         if path.is_symlink() or not path.is_file() or set(PurePosixPath(name).parts) & set(rules().skipped):
             continue

@@ -145,7 +145,7 @@ def _option(name: str, value: str) -> str:
 
 Lines = list[tuple[str, ...]]
 """What a command line may be: alternatives."""
-_MOST, _LARGEST = 24, 16_384
+_MAX, _LARGEST = 24, 16_384
 """The number of alternatives, and of their characters together, that are told apart."""
 
 
@@ -157,7 +157,7 @@ def distinct(lines: Iterable[tuple[str, ...]]) -> Lines:
         if line not in found:
             room -= sum(map(len, line)) + len(line)
             found[line] = None
-        if (room < 0 and (len(found) > 1 or len(line) > 1)) or len(found) > _MOST:
+        if (room < 0 and (len(found) > 1 or len(line) > 1)) or len(found) > _MAX:
             return [(*next(iter(found))[:8], rest("alternatives"))]
     return list(found)
 

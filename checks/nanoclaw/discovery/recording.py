@@ -11,7 +11,7 @@ from checks.nanoclaw.discovery.catalogue import Catalogue
 from checks.nanoclaw.discovery.discover import Found
 from checks.nanoclaw.discovery.form import Form, form_of
 
-_MOST = 20_000
+_MAX = 20_000
 
 
 def recorded(directory: Path) -> list[Form]:
@@ -20,9 +20,9 @@ def recorded(directory: Path) -> list[Form]:
         raise WrongUsage(f"{directory} is not a directory.", "Record with fixtures/discovery/docker; it says how.")
     forms = set()
     for count, path in enumerate(walk(directory)):
-        words = read(path, directory, 1 << 20).decode(errors="replace").split("\0") if count < _MOST else []
+        words = read(path, directory, 1 << 20).decode(errors="replace").split("\0") if count < _MAX else []
         if len(words) < 2 or words[-1]:
-            raise WrongUsage(f"{path} is not a recorded command, or one of more than {_MOST}.")
+            raise WrongUsage(f"{path} is not a recorded command, or one of more than {_MAX}.")
         forms.add(form_of(words[:-1]))
     return sorted(forms)
 

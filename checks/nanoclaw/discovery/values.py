@@ -16,7 +16,7 @@ from checks.nanoclaw.discovery.tree import FUNCTIONS, Node, arguments, bare, cal
 
 Value = str | tuple[str, ...]
 
-_DEPTH, _MOST, _ORIGINS = 30, 24, 150
+_DEPTH, _MAX, _ORIGINS = 30, 24, 150
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\n": ""}
 _SAME = {
     "trim",
@@ -113,7 +113,7 @@ class Values:
         """The expressions that an expression takes its value from, whichever object it is a member of."""
         for each in operands(node):
             if parted := member(each):
-                declared = self.project.members.get(parted[1], [])[:_MOST]
+                declared = self.project.members.get(parted[1], [])[:_MAX]
                 yield from (
                     value for of in declared if (value := given(of) or (of if of.kind.startswith("short") else None))
                 )
@@ -126,7 +126,7 @@ class Values:
                         yield from self._handed(found)
                     if isinstance(found.part, str) and found.function is None:
                         yield from (
-                            value for of in self.project.members.get(found.part, [])[:_MOST] if (value := given(of))
+                            value for of in self.project.members.get(found.part, [])[:_MAX] if (value := given(of))
                         )
                     elif found.value and not found.each:
                         yield from operands(found.value)
@@ -143,7 +143,7 @@ class Values:
             if found.part is None and not found.rest and found.index < len(words):
                 yield words[found.index]
             elif isinstance(found.part, str):
-                yield from (value for of in self.project.members.get(found.part, [])[:_MOST] if (value := given(of)))
+                yield from (value for of in self.project.members.get(found.part, [])[:_MAX] if (value := given(of)))
 
     def of(self, node: Node) -> list[Value]:
         """What an expression may be; nothing where that is not known."""
@@ -152,7 +152,7 @@ class Values:
             if node in self._open or len(self._open) > _DEPTH:
                 return []
             self._open.add(node)
-            found = list(dict.fromkeys(self._of(node)))[:_MOST]
+            found = list(dict.fromkeys(self._of(node)))[:_MAX]
             self._open.discard(node)
             self._known[node] = found
         return self._known[node]

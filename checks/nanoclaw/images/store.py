@@ -12,7 +12,7 @@ from checks.core.errors import HostProblem
 from checks.hosts import namespace
 from checks.nanoclaw.images.surroundings import Surroundings
 
-_PULL_BOUND = 120.0  # seconds
+_PULL_TIMEOUT = 120.0  # seconds
 
 # A Dockerfile of a checkout is a stranger's program, and there is no OCI runtime that isolates it: only a chroot, which
 # this capability leaves, and which shares processes, /proc/sys and /sys with the host. The ids of a build are this
@@ -80,7 +80,7 @@ class Store:
 
     def pull(self, name: str) -> bool:
         """Pull an image from its registry; whether that worked before a timeout: a network may drop packets."""
-        bounded = ["timeout", "-k", "5", f"{_PULL_BOUND:g}", *self._command("pull", "--quiet", name)]
+        bounded = ["timeout", "-k", "5", f"{_PULL_TIMEOUT:g}", *self._command("pull", "--quiet", name)]
         return self._run(*bounded).returncode == 0
 
     def load(self, archive: Path) -> None:
