@@ -124,6 +124,16 @@ def test_a_gateway_without_a_key_authenticates_nobody(gateway: Gateway) -> None:
     assert messages(gateway, registered(gateway)).startswith(b"HTTP/1.1 401 ")
 
 
+def test_each_admitted_agent_gets_the_key_of_its_own_conversation(gateway: Gateway, service: Service) -> None:
+    conversations = [service.conversation() for _ in range(2)]
+    accesses = [gateway.admit(each) for each in conversations]
+    for conversation, access in zip(conversations, accesses, strict=True):
+        configuration = {"env": access.environment, "caCertificate": access.certificate}
+        assert conversation.text.encode() in messages(gateway, configuration)
+        assert len(conversation.asked) == 1
+        assert conversation.key not in str(configuration)
+
+
 def test_an_unknown_agent_is_not_connected(gateway: Gateway) -> None:
     registered(gateway)
     client, answer = through(gateway, base64.b64encode(b"x:aoc_of_someone_else").decode())

@@ -19,6 +19,7 @@ from checks.hosts.process import Completed
 from checks.nanoclaw import driver, running, workspace
 from checks.nanoclaw.agent import of_checkout, stub_agent
 from checks.nanoclaw.contract import AgentProtocol
+from checks.nanoclaw.gateway import CERTIFICATE, Access
 from checks.nanoclaw.running import Question
 from checks.nanoclaw.service import Conversation
 from tests.fakes import FakeHost
@@ -83,6 +84,24 @@ def test_an_agents_failure_links_to_what_it_said(tmp_path: Path, stderr: str, fi
     assert "status 125" in failure.value.got
     assert stderr in failure.value.got
     assert failure.value.fix == fix
+
+
+def test_an_agent_of_2_0_gets_the_options_of_the_gateway_where_nanoclaw_has_them(tmp_path: Path) -> None:
+    desk = ctx(tmp_path, docker=f'printf "%s\\n" "$@" >{tmp_path}/argv')
+    access = Access({"HTTPS_PROXY": "http://x:token@host.docker.internal:1", "ANTHROPIC_API_KEY": "placeholder"}, "PEM")
+    question = Question("?", "an answer", Conversation("the-key", "an answer"), gateway=access)
+    place = workspace.for_databases(desk, stub_agent()[AgentProtocol.DATABASES], prompt="?")
+    with running.databases(desk, place, "image", question) as agent:
+        agent.client.end()
+    words = (tmp_path / "argv").read_text().splitlines()
+    first = words.index("-e", words.index("-e") + 1)  # after the time zone
+    certificate = words[first + 5].partition(":")[0]
+    assert words[first : first + 7] == [
+        *("-e", "HTTPS_PROXY=http://x:token@host.docker.internal:1", "-e", "ANTHROPIC_API_KEY=placeholder"),
+        *("-v", f"{certificate}:{CERTIFICATE}:ro", "--add-host=host.docker.internal:host-gateway"),
+    ]
+    assert Path(certificate).read_text() == "PEM"
+    assert "the-key" not in "\n".join(words)
 
 
 @pytest.mark.parametrize(("delay", "answered"), [(0.4, True), (60, False)])

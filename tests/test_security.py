@@ -65,12 +65,6 @@ def test_the_users_key_is_on_no_command_line_and_in_no_evidence(
     assert KEY not in str(msgspec.json.encode(evidence.record()))
 
 
-def test_the_second_designs_key_comes_by_a_file(ctx: CaseContext, tmp_path: Path) -> None:
-    asked(ctx, AgentProtocol.DATABASES)
-    words = (tmp_path / "argv").read_text().splitlines()
-    assert Path(words[words.index("--env-file") + 1]).read_text() == f"ANTHROPIC_API_KEY={KEY}\n"
-
-
 def test_guests_listen_on_the_loopback_address_and_their_keys_are_pinned() -> None:
     machine = (ROOT / "checks/hosts/machine.py").read_text()
     assert re.findall(r"hostfwd=tcp:([^:]*):", machine) == ["127.0.0.1"]

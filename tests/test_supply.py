@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -11,6 +14,7 @@ from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
 from checks.engine.expect import Mismatch
 from checks.engine.prepared_host import AS_IS, PreparedHost
+from checks.hosts.guest import Guest
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import provider, service_url
 from checks.nanoclaw.agent import stub_agent
@@ -97,3 +101,28 @@ def test_what_a_disk_said_of_its_base_stands(tmp_path: Path, run: run_directorie
     desk.provider.image_base = base.SUBSTITUTE
     desk.provider.build(AGENT, desk.ctx)
     assert desk.provider.image_base == base.SUBSTITUTE
+
+
+def test_a_new_name_of_a_disks_image_keeps_its_mapped_layers(
+    tmp_path: Path, run: run_directories.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider, "_DISKS", str(tmp_path / "disks"))
+    stores = [tmp_path / "disks" / "1500" / "overlay-images", tmp_path / "own" / "overlay-images"]
+    for store in stores:
+        store.mkdir(parents=True)
+    (stores[0] / "images.json").write_text('[{"id": "1", "mapped-layers": ["2"]}, {"id": "3"}]')
+    copied = '[{"id": "1", "names": ["new"]}, {"id": "4"}]'
+    podman = f"""case $1 in
+        tag) printf '%s' '{copied}' >{stores[1]}/images.json; echo "$2 $3" >{tmp_path}/tagged ;;
+        info) echo {tmp_path}/own ;;
+    esac"""
+    desk = Desk(tmp_path, run, docker="exit 1", podman=podman)
+    prepared = desk.provider._prepared
+    desk.provider._prepared = PreparedHost(
+        prepared.host, "recommended", prepared.owner, run, cast("Guest", SimpleNamespace())
+    )
+    desk.provider.images[str(AGENT.context), 1500] = "image"
+    desk.provider.tag(AGENT, desk.ctx, "new")
+    assert (tmp_path / "tagged").read_text() == "image new\n"
+    records = json.loads((stores[1] / "images.json").read_text())
+    assert records == [{"id": "1", "names": ["new"], "mapped-layers": ["2"]}, {"id": "4"}]

@@ -84,7 +84,7 @@ class Lockdown:
             expect_run(self.ctx.docker("network", "rm", network))
 
 
-@pytest.mark.case("docker network connect --alias", fix=_NETWORK)
+@pytest.mark.case("docker network connect --alias", fix="agents-without-egress-do-not-reach-their-gateway")
 def test_network_connect(ctx: CaseContext) -> None:
     lockdown = Lockdown(ctx)
     expect_run(ctx.docker(*session_driver.connect(lockdown.network, lockdown.gateway), timeout=30))

@@ -8,6 +8,7 @@ import pytest
 
 from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
+from checks.engine.docker import shell
 from checks.engine.expect import expect
 from checks.nanoclaw.installation import DESTINATION, Installation
 from checks.nanoclaw.running import addressed
@@ -19,6 +20,16 @@ _ANSWER = "the-agent-does-not-answer"
 _NOT_REPLACED = "an-agent-that-outlived-nanoclaw-is-not-replaced"
 _RESTART_TIMEOUT = 60.0  # seconds on ordinary hardware; systemd restarts the unit after 5
 _SESSION_TIMEOUT = 30.0  # seconds on ordinary hardware; logind stops an account's manager 10 after its last session
+
+# The service manager of an account is a session, too, since systemd 256.
+_SESSIONS = """
+for session in $(loginctl show-user "$1" --property=Sessions --value); do
+    case $(loginctl show-session "$session" --property=Class --value) in
+        manager*) ;;
+        *) loginctl show-session "$session" --property=Id --property=Service --property=State ;;
+    esac
+done
+"""
 
 
 def expect_answered(ctx: CaseContext, whole: WholeNanoclaw, installation: Installation) -> None:
@@ -107,9 +118,9 @@ def test_whole_logout(ctx: CaseContext, whole: WholeNanoclaw) -> None:
     before = installation.control.main_process()
     ctx.host.close()
     root, bound = whole.guest.root, _SESSION_TIMEOUT * ctx.slowness
-    sessions = ["loginctl", "show-user", str(ctx.uid), "--property=Sessions", "--value"]
-    ended = poll(lambda: not root.run(sessions).stdout.strip(), timeout=bound, interval=1)
-    expect(ended, f"no session of uid {ctx.uid}", root.run(sessions).stdout)
+    sessions = shell(_SESSIONS, str(ctx.uid))
+    ended = poll(lambda: not root.run(sessions).stdout, timeout=bound, interval=1)
+    expect(ended, f"no login session of uid {ctx.uid}", root.run(sessions).stdout)
     # Without lingering, logind stops the account's manager and all its units some seconds later.
     gone = poll(
         lambda: root.run(["systemctl", "is-active", f"user@{ctx.uid}.service"]).returncode != 0,
@@ -130,7 +141,8 @@ def test_whole_reboot(ctx: CaseContext, whole: WholeNanoclaw) -> None:
     before = installation.starts()
     whole.guest.reboot()
     whole.forward()
-    installation.await_start(before)
+    # The log is read by root: a login of the account would start its units.
+    installation.await_start(before, by=whole.guest.root)
     expect_answered(ctx, whole, installation)
     expect_one_agent(installation)
 

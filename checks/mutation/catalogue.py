@@ -1,4 +1,4 @@
-"""The mutations of fixtures/sabotage/*.toml: each one fault of docker, with the cases that must detect it.
+"""The mutations of fixtures/sabotage/*.toml: each one fault of docker, or of its host, that cases must detect.
 
 A file is a list of ``[[mutation]]`` tables; ``Mutation`` has their keys.
 """
@@ -11,28 +11,33 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from checks.core import strict_toml
 from checks.core.errors import WrongUsage
 from checks.core.paths import FIXTURES
 from checks.core.strict_toml import Table, Text
+from checks.guide.catalogue import HostCommands
 
 DIRECTORY = FIXTURES / "sabotage"
 LIBRARY = DIRECTORY / "lib.sh"
 
 
 class Mutation(Table, frozen=True):
-    """One fault of docker."""
+    """One fault of docker, or of its host."""
 
     name: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]*$")]
     """Unique; also the name of its directory on the host."""
     description: Text
-    """What docker does wrong, in one line."""
-    script: Text
-    """POSIX sh, run after fixtures/sabotage/lib.sh in place of the real docker."""
+    """What is wrong, in one line."""
     cases: Annotated[tuple[Text, ...], Meta(min_length=1)]
     """The ids of the cases (``invoke verify --list``) that can detect it; each of them must."""
+    script: str = 'go "$@"'
+    """POSIX sh, run after fixtures/sabotage/lib.sh in place of the real docker."""
+    breaking: tuple[HostCommands, ...] = field(default=(), name="break")
+    """Commands that change the host, for cases of a whole nanoclaw; ``$account`` is the account's name."""
+    undo: tuple[HostCommands, ...] = ()
+    """Commands that restore the host."""
     flags: tuple[Text, ...] = ()
     """The subcommands' options that it changes, e.g. ``run --rm``."""
     failure: re.Pattern[str] | None = None
@@ -45,11 +50,14 @@ class Mutation(Table, frozen=True):
     def __post_init__(self) -> None:
         if (self.failure is None) != bool(self.equivalent):
             raise ValueError("it needs either “failure” or “equivalent”")
+        if bool(self.breaking) != bool(self.undo):
+            raise ValueError("“break” and “undo” must both be present")
 
     @property
     def digest(self) -> str:
         """Of everything that runs, without comments: with another digest it is another mutation."""
-        lines = f"{LIBRARY.read_text()}\n{self.script}".splitlines()
+        host = [f"{each.user}\n{each.script}" for each in (*self.breaking, *self.undo)]
+        lines = "\n".join([LIBRARY.read_text(), self.script, *host]).splitlines()
         code = [line for line in lines if not line.lstrip().startswith("#")]
         return hashlib.sha256("\n".join(code).encode()).hexdigest()[:16]
 

@@ -30,11 +30,12 @@ from checks.evidence.model import MutationRun
 from checks.evidence.store import Provenance
 from checks.hosts import recipe
 from checks.matrix.report import clock
-from checks.mutation import catalogue
+from checks.mutation import catalogue, whole
 from checks.mutation.catalogue import NO_FAULT, Mutation
 from checks.mutation.pool import Pool, workers
 from checks.mutation.verdict import MutationStatus, Trial, judge, recorded, results, score, status
-from checks.mutation.worker import SKIPPED, Task, TaskOutcome
+from checks.mutation.whole import WholeTrials
+from checks.mutation.worker import PASSED, SKIPPED, Task, TaskOutcome
 from checks.mutation.wrapped import upload
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.contract import IMAGE_UID, AgentProtocol
@@ -46,6 +47,7 @@ AGENT = {
     "streams_handle": AgentProtocol.STREAMS,
     "databases_handle": AgentProtocol.DATABASES,
     "checkout_handle": AgentProtocol.STREAMS,
+    whole.FIXTURE: AgentProtocol.DATABASES,
 }
 """The fixtures that run an agent, which takes a minute under emulation."""
 
@@ -64,7 +66,7 @@ class SabotageOptions:
     check_complete: Annotated[bool, "run nothing; exit with status 1 if a mutation has not run yet"] = False
     agents: Annotated[bool, "also run the cases that start an agent (minutes)"] = False
     slow: Annotated[bool, "also run the case that builds an agent's image (half an hour)"] = False
-    nanoclaw: Annotated[str, "a nanoclaw checkout, for the case that runs nanoclaw's own code"] = ""
+    nanoclaw: Annotated[str, "a nanoclaw checkout, for the cases that run nanoclaw's own code"] = ""
     json: Annotated[str, "write the results to this file"] = ""
 
 
@@ -178,8 +180,16 @@ def _trials(
             wrappers = {
                 account.facts().uid: upload(account, ready.run.id, [NO_FAULT, *mutations]) for account in ready.accounts
             }
-            with workers(ready, wrappers, nanoclaw=options.nanoclaw, slow=options.slow, provider=provider) as pool:
-                _run_all(pool, todo, outcomes, progress)
+            others = [(each, case) for each, case in todo if whole.FIXTURE not in case.asks]
+            if others:
+                with workers(ready, wrappers, nanoclaw=options.nanoclaw, slow=options.slow, provider=provider) as pool:
+                    _run_all(pool, others, outcomes, progress)
+            of_whole = [(each, case) for each, case in todo if whole.FIXTURE in case.asks]
+            if of_whole:
+                assert provider
+                agent = available(options.nanoclaw)[AgentProtocol.DATABASES]
+                with WholeTrials(ready, agent, provider, wrappers[ready.host.facts().uid]) as trials:
+                    _run_whole(trials, of_whole, outcomes, progress)
     for each, case in wanted:
         outcome = outcomes.get((each.name, case.id), TaskOutcome(SKIPPED))
         yield judge(each, case, outcome, outcomes[NO_FAULT.name, case.id])
@@ -191,6 +201,10 @@ def not_run(case: CaseInfo, options: SabotageOptions) -> str:
         return "builds an agent's image, which takes half an hour on an emulated host: --slow"
     if AGENT.keys() & case.asks and not options.agents:
         return "runs an agent, which takes a minute on an emulated host: --agents"
+    if whole.FIXTURE in case.asks:
+        agent = available(options.nanoclaw).get(AgentProtocol.DATABASES)
+        if not (agent and agent.checkout):
+            return "needs a checkout of nanoclaw 2.x: --nanoclaw DIR"
     return ""
 
 
@@ -222,6 +236,23 @@ def _run_all(
 
     with progress.step(f"Running {len(cases)} cases without a fault, and {len(todo)} times with one"):
         pool.run(tasks, suited, finished)
+
+
+def _run_whole(
+    trials: WholeTrials,
+    todo: Sequence[tuple[Mutation, CaseInfo]],
+    outcomes: dict[tuple[str, str], TaskOutcome],
+    progress: Progress,
+) -> None:
+    """Run the cases of a whole nanoclaw, each without a fault and then with each; print each result."""
+    with progress.step(f"Running {len(todo)} cases of a whole nanoclaw with a fault, and each without one"):
+        for mutation, case in todo:
+            without = outcomes.get((NO_FAULT.name, case.id)) or trials.without_fault(case)
+            outcomes[NO_FAULT.name, case.id] = without
+            outcome = trials.outcome(mutation, case) if without.outcome == PASSED else TaskOutcome(SKIPPED)
+            outcomes[mutation.name, case.id] = outcome
+            verdict = judge(mutation, case, outcome, without).verdict
+            progress.say(f"  {case.id} under {mutation.name}: {verdict} ({outcome.seconds:.0f} s)")
 
 
 def suits(case: CaseInfo, uid: int) -> bool:

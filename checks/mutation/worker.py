@@ -10,13 +10,14 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from checks.core.errors import Problem
 from checks.core.paths import ROOT
-from checks.core.progress import Progress, plain_console
+from checks.core.progress import Console, Progress, plain_console
 from checks.core.run_directories import Run
 from checks.engine.case_context import RunScope
 from checks.engine.prepared_host import PreparedHost
@@ -25,8 +26,10 @@ from checks.evidence.run import CaseResult
 from checks.hosts.facts import Facts
 from checks.hosts.ssh import SshHost
 from checks.mutation.wrapped import WrappedHost
-from checks.nanoclaw.agent import available
+from checks.nanoclaw.agent import Agent, available
+from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.provider import AgentProvider
+from checks.nanoclaw.whole import WholeNanoclaw
 from checks.runner.agent_plugin import Integration
 from checks.runner.plugin import CRASHED, VerificationPlugin, run_pytest
 from checks.runner.report import Report
@@ -112,25 +115,41 @@ class Worker:
         run = Run(account.run, Path(account.sockets), Path(account.sockets))
         scope = RunScope(f"{account.run}{task.number:03}", PREPARED)
         prepared = PreparedHost(host, account.profile, scope, run, exclusive=account.exclusive)
-        quiet = plain_console(file=io.StringIO())
-        plugin = VerificationPlugin(
-            lambda: contextlib.nullcontext(prepared), Report(quiet), Progress(quiet), factor=task.factor
-        )
         images = {(context, uid): name for context, uid, name in account.images}
-        provider = AgentProvider(prepared, Progress(quiet), images=images)
-        integration = Integration(plugin, self._agents, Progress(quiet), slow=account.slow, provider=provider)
-        arguments = [
-            str(ROOT / task.node),
-            *("-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(ROOT), "-p", "no:cacheprovider"),
-        ]
-        with contextlib.closing(provider):
-            status = run_pytest(arguments, plugins=[plugin, integration])
-        if plugin.problem:
-            return TaskOutcome(UNUSABLE, got=str(plugin.problem))
-        if plugin.crash or plugin.evidence is None or len(plugin.evidence.cases) != 1:
-            error = plugin.crash or "\n".join(plugin.broken) or f"pytest ended with {status!r}"
-            return TaskOutcome(BROKEN, got=str(error))
-        return outcome_of(plugin.evidence.cases[0])
+        with contextlib.closing(AgentProvider(prepared, Progress(_quiet()), images=images)) as provider:
+            return run_case(task.node, prepared, self._agents, provider, factor=task.factor, slow=account.slow)
+
+
+def _quiet() -> Console:
+    return plain_console(file=io.StringIO())
+
+
+def run_case(
+    node: str,
+    prepared: PreparedHost,
+    agents: Mapping[AgentProtocol, Agent],
+    provider: AgentProvider,
+    *,
+    factor: float,
+    slow: bool = False,
+    whole: WholeNanoclaw | None = None,
+) -> TaskOutcome:
+    """Run one case, by its name to pytest, on a prepared host."""
+    plugin = VerificationPlugin(
+        lambda: contextlib.nullcontext(prepared), Report(_quiet()), Progress(_quiet()), factor=factor
+    )
+    integration = Integration(plugin, agents, Progress(_quiet()), slow=slow, provider=provider, whole=whole)
+    arguments = [
+        str(ROOT / node),
+        *("-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(ROOT), "-p", "no:cacheprovider"),
+    ]
+    status = run_pytest(arguments, plugins=[plugin, integration])
+    if plugin.problem:
+        return TaskOutcome(UNUSABLE, got=str(plugin.problem))
+    if plugin.crash or plugin.evidence is None or len(plugin.evidence.cases) != 1:
+        error = plugin.crash or "\n".join(plugin.broken) or f"pytest ended with {status!r}"
+        return TaskOutcome(BROKEN, got=str(error))
+    return outcome_of(plugin.evidence.cases[0])
 
 
 def outcome_of(case: CaseResult) -> TaskOutcome:

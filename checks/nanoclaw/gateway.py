@@ -16,6 +16,8 @@ import hmac
 import secrets
 import ssl
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -31,9 +33,19 @@ PLACEHOLDER = "placeholder"
 CERTIFICATE = "/tmp/onecli-gateway-ca.pem"  # noqa: S108 - a path in the agent's container
 """Where the agent's container has the CA certificate."""
 
-_MAX = 100  # registered agents, and recorded hosts
+_MAX_AGENTS = 1000
+_MAX_NOTES = 100
 _POLL = 25.0  # seconds that a request for pending approvals is held, like by the real gateway
 _HANDSHAKE = 20.0  # seconds
+
+
+@dataclass(frozen=True)
+class Access:
+    """What the gateway adds to an agent's container: environment, and the certificate of its CA at ``CERTIFICATE``."""
+
+    environment: Mapping[str, str]
+    certificate: str = field(repr=False)
+    """PEM."""
 
 
 class Gateway:
@@ -47,7 +59,7 @@ class Gateway:
         self.api_key = f"oc_{secrets.token_hex(16)}"
         """The key of the app port, for nanoclaw's ONECLI_API_KEY."""
         self.conversation: Conversation | None = None
-        """The conversation whose key agents get; None: the gateway has no key."""
+        """The conversation whose key agents get that have none of their own; None: the gateway has no key."""
         self.published = 0
         """The port of the proxy on the agents' host, if it is forwarded."""
         self.connected: list[str] = []
@@ -57,6 +69,7 @@ class Gateway:
         self._name = name
         self._lock = threading.Lock()
         self._tokens: dict[str, str] = {}
+        self._conversations: dict[str, Conversation] = {}
         authority = trustme.CA()
         self.certificate = authority.cert_pem.bytes().decode()
         """The CA certificate, PEM."""
@@ -80,31 +93,41 @@ class Gateway:
         with self._lock:
             if identifier in self._tokens:
                 return False
-            if len(self._tokens) >= _MAX:
-                raise Refused(429, "rate_limit_error", f"at most {_MAX} agents")
+            if len(self._tokens) >= _MAX_AGENTS:
+                raise Refused(429, "rate_limit_error", f"at most {_MAX_AGENTS} agents")
             self._tokens[identifier] = f"aoc_{secrets.token_hex(16)}"
             return True
 
-    def configuration(self, identifier: str) -> dict[str, Any] | None:
-        """The environment and files of a registered agent's container; None for an unknown agent."""
+    def admit(self, conversation: Conversation) -> Access:
+        """Register a new agent that gets the key of this conversation. Raises Refused if there are too many."""
+        identifier = f"ag-{secrets.token_hex(8)}"
+        self.register(identifier)
+        self._conversations[identifier] = conversation
+        access = self.access(identifier)
+        assert access
+        return access
+
+    def access(self, identifier: str) -> Access | None:
+        """What a registered agent's container gets; None for an unknown agent."""
         with self._lock:
             token = self._tokens.get(identifier)
         if token is None:
             return None
         proxy = f"http://x:{token}@{self._name}:{self.published or self.proxy_port}"
-        return {
-            "env": {
-                **{f"{kind}_PROXY": proxy for kind in ("HTTPS", "HTTP")},
-                **{f"{kind}_proxy": proxy for kind in ("https", "http")},
-                "NODE_EXTRA_CA_CERTS": CERTIFICATE,
-                "NODE_USE_ENV_PROXY": "1",
-                "GIT_TERMINAL_PROMPT": "0",
-                "GIT_HTTP_PROXY_AUTHMETHOD": "basic",
-                "ANTHROPIC_API_KEY": PLACEHOLDER,
-            },
-            "caCertificate": self.certificate,
-            "caCertificateContainerPath": CERTIFICATE,
+        environment = {
+            **{f"{kind}_PROXY": proxy for kind in ("HTTPS", "HTTP")},
+            **{f"{kind}_proxy": proxy for kind in ("https", "http")},
+            "NODE_EXTRA_CA_CERTS": CERTIFICATE,
+            "NODE_USE_ENV_PROXY": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_HTTP_PROXY_AUTHMETHOD": "basic",
+            "ANTHROPIC_API_KEY": PLACEHOLDER,
         }
+        return Access(environment, self.certificate)
+
+    def conversation_of(self, agent: str) -> Conversation | None:
+        """The conversation whose key that agent gets."""
+        return self._conversations.get(agent, self.conversation)
 
     def agent_of(self, credentials: str) -> str:
         """The identifier of the agent that has these proxy credentials; empty if none has."""
@@ -120,7 +143,7 @@ class Gateway:
     def note(self, kept: list[str], text: str) -> None:
         """Add a text to one of the gateway's lists, up to a limit."""
         with self._lock:
-            if len(kept) < _MAX:
+            if len(kept) < _MAX_NOTES:
                 kept.append(text[:200])
 
     def close(self) -> None:
@@ -167,12 +190,13 @@ class _App(_GatewayHandler):
             self.authenticate()
             if self.route == "/container-config":
                 identifier = (parse_qs(urlsplit(self.path).query).get("agent") or [""])[0]
-                configuration = self.gateway.configuration(identifier)
-                if configuration is None:
+                access = self.gateway.access(identifier)
+                if access is None:
                     error = {"error": f"No agent with identifier {identifier!r}.", "code": "AGENT_NOT_FOUND"}
                     self.send_json(404, error)
                     return
-                self.send_json(200, configuration)
+                configuration = {"env": access.environment, "caCertificate": access.certificate}
+                self.send_json(200, {**configuration, "caCertificateContainerPath": CERTIFICATE})
             elif self.route == "/gateway-url":
                 self.send_json(200, {"url": f"http://127.0.0.1:{self.gateway.published or self.gateway.proxy_port}"})
             else:
@@ -229,7 +253,7 @@ class _Proxy(_GatewayHandler):
         self.connection.settimeout(_HANDSHAKE)
         with contextlib.suppress(OSError), self.gateway.tls.wrap_socket(self.connection, server_side=True) as decrypted:
             self.gateway.note(self.gateway.connected, agent)
-            _Upstream(decrypted, self.client_address, self.server)
+            _Upstream(decrypted, self.client_address, self.server, agent)
 
 
 class _Upstream(Handler):
@@ -237,6 +261,10 @@ class _Upstream(Handler):
 
     server: _GatewayServer
 
+    def __init__(self, connection: ssl.SSLSocket, address: Any, server: _GatewayServer, agent: str) -> None:
+        self._agent = agent
+        super().__init__(connection, address, server)
+
     def key(self) -> str:
-        talk = self.server.gateway.conversation
+        talk = self.server.gateway.conversation_of(self._agent)
         return talk.key if talk and super().key() == PLACEHOLDER else ""

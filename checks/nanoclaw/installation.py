@@ -41,10 +41,13 @@ for name in $("$1" ps -a --filter "label=nanoclaw-install=$2" --format '{{.Names
 done
 """
 
-_REMOVE = """
+_REMOVE_AGENTS = """
+ids=$("$1" ps -aq --filter "label=nanoclaw-install=$2")
+[ -z "$ids" ] || "$1" rm -f -t 0 $ids >/dev/null
+"""
+
+_REMOVE = f"""{_REMOVE_AGENTS}
 engine=$1 install=$2 project=$3
-ids=$("$engine" ps -aq --filter "label=nanoclaw-install=$install")
-[ -z "$ids" ] || "$engine" rm -f -t 0 $ids >/dev/null
 image=nanoclaw-agent-v2-$install
 ! "$engine" image inspect "$image" >/dev/null 2>&1 || "$engine" rmi -f "$image" >/dev/null
 case $(readlink "$HOME/.local/bin/ncl") in "$project"/*) rm -f -- "$HOME/.local/bin/ncl" ;; esac
@@ -164,6 +167,8 @@ class Installation:
         """Where its commands are recorded: the record of the case that uses it."""
         self.slug = hashlib.sha1(self.project.encode(), usedforsecurity=False).hexdigest()[:8]
         self.unit = f"nanoclaw-v2-{self.slug}"
+        self.tag = f"localhost/nanoclaw-agent-v2-{self.slug}:latest"
+        """The name of the image that nanoclaw builds."""
         self._app_port = app_port
         self._errors_before = 0  # bytes of the error log before the last message
         self.control: ServiceControl = UnitControl(self) if host.facts().init == "systemd" else WrapperControl(self)
@@ -211,15 +216,15 @@ class Installation:
             raise Mismatch(f"{what} to succeed", f"status {done.returncode}: {got}")
         return status
 
-    def starts(self) -> int:
-        """How often the host process has reported that it runs."""
-        done = self.host.run(shell(_NANOCLAW_RUNS, _RUNNING, f"{self.project}/{_MESSAGES}"))
+    def starts(self, by: Host | None = None) -> int:
+        """How often the host process has reported that it runs; read by another account of the host if given."""
+        done = (by or self.host).run(shell(_NANOCLAW_RUNS, _RUNNING, f"{self.project}/{_MESSAGES}"))
         return int(done.stdout.strip() or 0)
 
-    def await_start(self, before: int) -> None:
-        """Wait until the host process reports that it runs, once more than ``before``."""
+    def await_start(self, before: int, by: Host | None = None) -> None:
+        """Wait until the host process reports that it runs, once more than ``before``; read as in ``starts``."""
         bound = _START_TIMEOUT * self.slowness
-        if not poll(lambda: self.starts() > before, timeout=bound, interval=0.5):
+        if not poll(lambda: self.starts(by) > before, timeout=bound, interval=0.5):
             raise Mismatch(f"“{_RUNNING}” in nanoclaw's log within {bound:g} s", self.causes() or "no such line")
 
     def ask(self, prompt: str, conversation: Conversation, answer: str) -> None:
@@ -268,6 +273,11 @@ class Installation:
         engine = self.host.facts().engine
         listed = [engine, "ps", *([] if running else ["-a"]), "--filter", f"label=nanoclaw-install={self.slug}"]
         return self.host.ask([*listed, "--format", "{{.Names}}"], str.split, doing=f"“{engine} ps”")
+
+    def remove_agents(self) -> None:
+        """Remove all agent containers."""
+        script = shell(_REMOVE_AGENTS, self.host.facts().engine, self.slug)
+        self.host.run_checked(script, timeout=60, doing="removing nanoclaw's agents")
 
     def remove(self) -> None:
         """Remove the service, the agents, the image and all files. What takes too long is left to the run's cleanup."""

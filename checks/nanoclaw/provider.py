@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from checks.core import run_directories
 from checks.core.bounded import parsed
@@ -19,6 +21,7 @@ from checks.hosts.process import TimedOut
 from checks.nanoclaw import service_url
 from checks.nanoclaw.agent import Agent, available
 from checks.nanoclaw.contract import AgentProtocol
+from checks.nanoclaw.gateway import Gateway
 from checks.nanoclaw.images import base, disks
 from checks.nanoclaw.running import Question, addressed
 from checks.nanoclaw.service import Conversation, Service
@@ -50,6 +53,10 @@ class AgentHandle:
         """Build the agent's image with docker on the context's account, even if there is one; its name."""
         return self.provider.build(self.agent, ctx)
 
+    def tag(self, ctx: CaseContext, name: str) -> None:
+        """Give the agent's image another name on the context's account."""
+        self.provider.tag(self.agent, ctx, name)
+
     def url(self, ctx: CaseContext) -> str:
         """The URL of the service for containers on the context's host."""
         return self.provider.url(ctx)
@@ -61,9 +68,12 @@ class AgentHandle:
             return Question(
                 f"Reply with this and nothing else: {text}", text, Conversation(self.provider.live_key, text)
             )
-        wrapped = addressed(text) if self.agent.protocol is AgentProtocol.DATABASES else text
-        conversation = self.provider.service(ctx).conversation(wrapped, silent=silent)
-        return Question(f"What is the answer? {secrets.token_hex(12)}", text, conversation, self.url(ctx))
+        prompt = f"What is the answer? {secrets.token_hex(12)}"
+        service, url = self.provider.service(ctx), self.url(ctx)
+        if self.agent.protocol is AgentProtocol.STREAMS:
+            return Question(prompt, text, service.conversation(text, silent=silent), url)
+        conversation = service.conversation(addressed(text), silent=silent)
+        return Question(prompt, text, conversation, gateway=self.provider.gateway(ctx).admit(conversation))
 
 
 class AgentProvider:
@@ -82,6 +92,7 @@ class AgentProvider:
         self._prepared = prepared
         self._progress = progress
         self._service: Service | None = None
+        self._gateway: Gateway | None = None
         self._url = ""
         self.images: dict[tuple[str, int], str] = dict(images or {})
         """Names of the present images, by the agent's context and the account's uid."""
@@ -95,6 +106,14 @@ class AgentProvider:
         if self._service is None:
             self._service = Service(ctx.host.service_address)
         return self._service
+
+    def gateway(self, ctx: CaseContext) -> Gateway:
+        """The credential gateway, for agents of 2.x; the accounts of a host share it."""
+        if self._gateway is None:
+            gateway = Gateway(self.service(ctx), ctx.host.service_address)
+            gateway.published = ctx.host.forward_port(gateway.proxy_port)
+            self._gateway = gateway
+        return self._gateway
 
     def url(self, ctx: CaseContext) -> str:
         """The URL of the service for containers; the accounts of a host share it."""
@@ -110,6 +129,23 @@ class AgentProvider:
             guest = self._prepared.guest
             self.images[key] = self._attach(agent, ctx, guest) if guest else self.build(agent, ctx)
         return self.images[key]
+
+    def tag(self, agent: Agent, ctx: CaseContext, name: str) -> None:
+        """Give the agent's image another name on the context's account.
+
+        Podman copies the record of a disk's image, but not the names of its id-mapped layers. Without them, each
+        container would copy all files of the image.
+        """
+        doing, engine = "naming the agent's image", ctx.facts.engine
+        ctx.host.run_checked([engine, "tag", self.image(agent, ctx), name], timeout=60, doing=doing)
+        if self._prepared.guest:
+            root = ctx.host.ask([engine, "info", "--format", "{{.Store.GraphRoot}}"], str.strip, doing=doing)
+            own, of_disk = (f"{store}/overlay-images/images.json" for store in (root, f"{_DISKS}/{ctx.uid}"))
+            mapped = ctx.host.ask(["cat", of_disk], _mapped, doing=doing)
+            records = ctx.host.ask(["cat", own], _records, doing=doing)
+            for each in records:
+                each.update(mapped.get(each["id"], {}))
+            ctx.host.put(own, json.dumps(records).encode(), mode=0o600)
 
     def build(self, agent: Agent, ctx: CaseContext) -> str:
         """``docker build`` of the agent's Dockerfile on the context's account. Raises Mismatch if it fails."""
@@ -174,11 +210,27 @@ class AgentProvider:
         return agent.image
 
     def close(self) -> None:
-        """Stop the service, and remove loaded base images."""
+        """Stop the gateway and the service, and remove loaded base images."""
+        if self._gateway:
+            self._gateway.close()
         if self._service:
             self._service.close()
         for ctx in self._loaded:
             ctx.host.run(["podman", "rmi", base.NAME], timeout=60)
+
+
+def _records(text: str) -> list[dict[str, Any]]:
+    """The records of an image store."""
+    records = parsed(text)
+    if not isinstance(records, list) or not all(isinstance(each, dict) and "id" in each for each in records):
+        raise TypeError("it is not a list of images")
+    return records
+
+
+def _mapped(text: str) -> dict[str, dict[str, Any]]:
+    """The key for id-mapped layers of each image that has it, by the image's id."""
+    key = "mapped-layers"
+    return {each["id"]: {key: each[key]} for each in _records(text) if key in each}
 
 
 def _mount_program(info: str) -> str:

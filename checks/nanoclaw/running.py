@@ -19,6 +19,7 @@ from checks.hosts.process import HEAD, Completed
 from checks.nanoclaw import contract, workspace
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.contract import AgentProtocol, Markers, Output
+from checks.nanoclaw.gateway import Access
 from checks.nanoclaw.service import Conversation
 from checks.nanoclaw.workspace import DESTINATION, GROUP, Workspace, answers
 
@@ -67,7 +68,14 @@ class Question:
     """The expected answer of the agent."""
     conversation: Conversation
     url: str = ""
-    """The URL of the stub service; empty for the real service."""
+    """The URL of the stub service; empty for the real service, and for agents of 2.x."""
+    gateway: Access | None = None
+    """How an agent of 2.x reaches the service."""
+
+    @property
+    def stubbed(self) -> bool:
+        """Whether the stub answers, which records what it is asked."""
+        return bool(self.url or self.gateway)
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -264,7 +272,7 @@ def expect_answer(agent: RunningAgent) -> None:
     got = agent.answer()
     expect(got == question.answer, f"the service's own words, “{question.answer}”", got)
     expect(
-        not question.url or any(question.prompt in asked for asked in question.conversation.asked),
+        not question.stubbed or any(question.prompt in asked for asked in question.conversation.asked),
         f"the service to be asked “{question.prompt}”",
         f"{len(question.conversation.asked)} requests without it",
     )
@@ -301,10 +309,12 @@ def databases(
 ) -> Iterator[DatabasesAgent]:
     """Start an agent of nanoclaw 2.x, with its question in the inbound database."""
     name = ctx.name(f"v2-{GROUP}")
-    # A file, because with --live the key is real, and command lines are public.
-    environment = f"{ctx.directory}/{workspace.name}.env"
-    ctx.host.put(environment, question.env_file.encode(), mode=0o600)
-    gateway = ["--env-file", environment, *(word for each in workspace.gateway for word in ("-v", each.option))]
+    gateway: list[str] = []
+    if question.gateway:
+        (certificate,) = workspace.gateway
+        ctx.host.put(certificate.source, question.gateway.certificate.encode())
+        environment = [f"{key}={value}" for key, value in question.gateway.environment.items()]
+        gateway = [*(word for each in environment for word in ("-e", each)), "-v", certificate.option]
     command = contract.run_databases(
         name=name, install=ctx.run, zone=ZONE, gateway=gateway, uid=ctx.uid, gid=ctx.facts.gid,
         mounts=workspace.mounts, image=image,

@@ -110,6 +110,7 @@ class WholeNanoclaw:
             slowness=ctx.slowness,
         )
         installation.write_settings()
+        self.handle.tag(ctx, installation.tag)
         self.let_agents_reach_the_gateway()
         return installation
 

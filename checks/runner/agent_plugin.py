@@ -27,6 +27,7 @@ class Integration:
         slow: bool = False,
         live_key: str = "",
         provider: AgentProvider | None = None,
+        whole: WholeNanoclaw | None = None,
     ) -> None:
         self._verification = verification
         self._available = available
@@ -34,6 +35,7 @@ class Integration:
         self._slow = slow
         self._live_key = live_key
         self._given = provider
+        self._given_whole = whole
 
     @pytest.fixture(scope="session")
     def provider(self) -> Iterator[AgentProvider]:
@@ -86,7 +88,10 @@ class Integration:
 
     @pytest.fixture(scope="module")
     def whole_nanoclaw(self, provider: AgentProvider) -> Iterator[WholeNanoclaw]:
-        """A whole nanoclaw 2.x, for all cases of a module."""
+        """A whole nanoclaw 2.x, for all cases of a module: given by the caller, who removes it, or made here."""
+        if self._given_whole:
+            yield self._given_whole
+            return
         prepared = self._verification.prepared
         if prepared.guest is None and prepared.host.facts().init == "systemd":
             pytest.skip("nanoclaw's set-up would change this account's services; use a throwaway host")

@@ -17,6 +17,7 @@ from checks.hardening.injection.settings import Setting, Settings, in_force, see
 from checks.hosts.process import TimedOut
 from checks.nanoclaw import contract, running
 from checks.nanoclaw.agent import Agent
+from checks.nanoclaw.gateway import Access
 from checks.nanoclaw.provider import AgentHandle
 from checks.nanoclaw.running import Question, RunningAgent, StreamsAgent
 from checks.nanoclaw.service import Conversation
@@ -39,7 +40,9 @@ def check(prepared: PreparedHost, handle: AgentHandle) -> list[CheckResult]:
     try:
         question = handle.question(ctx)
     except (Mismatch, TimedOut) as failure:  # its container's state can be read all the same
-        unasked, question = str(failure), Question("none", "none", Conversation("none", "none"), _NOWHERE)
+        unasked = str(failure)
+        nowhere = Access({"HTTPS_PROXY": _NOWHERE}, "")
+        question = Question("none", "none", Conversation("none", "none"), _NOWHERE, nowhere)
     ctx.docker = Docker(prepared.host, "", ctx.record)  # from here on: nanoclaw sets no label of ours
     results += _of_agent(ctx, handle.agent, image, question, found.settings, unasked)
     results.append(_of_others(ctx, found.settings))
