@@ -115,6 +115,29 @@ def test_the_exact_answer_passes(tmp_path: Path, gateway: Gateway, service: Serv
     assert gateway.conversation is talk
 
 
+@pytest.mark.parametrize(("slowness", "passes"), [(1.5, True), (1.0, False)])
+def test_a_slow_host_is_asked_again_where_the_client_gave_up(
+    tmp_path: Path, gateway: Gateway, service: Service, slowness: float, passes: bool
+) -> None:
+    asked = tmp_path / "asked"
+    program = f"[ -e {asked} ] || {{ touch {asked}; echo 'timeout: no reply in 120000ms' >&2; exit 3; }}"
+    answers = f"{program}; printf 'the answer\nthe answer\n'"
+    made, talk = installed(tmp_path, gateway, {"pnpm": answers}), service.conversation()
+    made.slowness = slowness
+    talk.hear(b"the question")
+    if passes:
+        made.ask("the question", talk, "the answer")
+    else:
+        with pytest.raises(Mismatch, match="no answer"):
+            made.ask("the question", talk, "the answer")
+
+
+def test_connections_for_an_earlier_message_do_not_count(tmp_path: Path, gateway: Gateway, service: Service) -> None:
+    gateway.connected.append("ag-1")
+    with pytest.raises(Mismatch, match="No agent reached the gateway's proxy"):
+        installed(tmp_path, gateway, {"pnpm": "true"}).ask("the question", service.conversation(), "the answer")
+
+
 @pytest.mark.parametrize("printed", ["", "echo another answer", "echo the answer; echo the answer"])
 def test_any_other_answer_fails(tmp_path: Path, gateway: Gateway, service: Service, printed: str) -> None:
     made, talk = installed(tmp_path, gateway, {"pnpm": printed}), service.conversation()

@@ -23,6 +23,8 @@ DESTINATION = "local-cli"
 _STEP_TIMEOUT = 60.0  # seconds on ordinary hardware
 _START_TIMEOUT = 60.0  # seconds on ordinary hardware
 _ASK_TIMEOUT = 180.0  # seconds; nanoclaw's own client gives up after 120
+_GAVE_UP = "timeout: no reply"
+"""What the client prints then."""
 _LOG = 65536  # bytes that are read of the end of a log
 _LINE = 300  # characters of a log's line in a message
 _RUNNING = "NanoClaw running"
@@ -230,14 +232,16 @@ class Installation:
     def ask(self, prompt: str, conversation: Conversation, answer: str) -> None:
         """Send a message through nanoclaw's own CLI client. Fail unless it prints exactly the answer."""
         self.gateway.conversation = conversation
+        self.gateway.connected.clear()
         errors = self.host.run(shell('stat -c %s -- "$1"', f"{self.project}/{_ERRORS}")).stdout.strip()
         self._errors_before = int(errors) if errors.isdecimal() else 0
-        try:
-            done = self.run(["pnpm", "--silent", "run", "chat", prompt], timeout=_ASK_TIMEOUT)
-        except TimedOut as error:
-            done = error.partial
-        if done.stdout.strip() != answer:
-            got = done.stdout.strip() or f"no answer ({_tail(done.stderr, 2)})"
+        done = self._chat(prompt)
+        printed = done.stdout.strip()
+        if self.slowness > 1 and _GAVE_UP in done.stderr:
+            done = self._chat(prompt)  # the client's limit is for ordinary hardware; both messages may be answered now
+            printed = "\n".join(dict.fromkeys(done.stdout.strip().splitlines()))
+        if printed != answer:
+            got = printed or f"no answer ({_tail(done.stderr, 2)})"
             causes = f"{self.reached()}\n{self.causes()}".strip()
             raise Mismatch(f"the service's own words, “{answer}”", f"{got}\n{causes}")
         expect(
@@ -245,6 +249,13 @@ class Installation:
             f"the service to be asked “{prompt}”",
             f"{len(conversation.asked)} requests without it",
         )
+
+    def _chat(self, prompt: str) -> Completed:
+        """Run nanoclaw's CLI client with a message."""
+        try:
+            return self.run(["pnpm", "--silent", "run", "chat", prompt], timeout=_ASK_TIMEOUT)
+        except TimedOut as error:
+            return error.partial
 
     def reached(self) -> str:
         """How far the agent's requests came."""
