@@ -6,8 +6,9 @@ them by their labels, and learns about their end from docker's events.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from checks.core.polling import poll
 from checks.engine import container_state
 from checks.engine.case_context import CaseContext
-from checks.engine.docker import Command, start_attached
+from checks.engine.docker import Command, Started, shell, start_attached
 from checks.engine.expect import Mismatch, expect, expect_run
 from checks.hosts.process import Completed
 from checks.nanoclaw import session_driver
@@ -297,13 +298,25 @@ def test_residue(ctx: CaseContext) -> None:
     expect(lines(ctx.docker(*session_driver.residue(running.key.install))) == [], "nothing left to remove", "more")
 
 
+@contextlib.contextmanager
+def watched(ctx: CaseContext, install: str) -> Iterator[Started]:
+    """``docker events`` in the background, ended by SIGTERM like nanoclaw's own."""
+    pidfile = f"{ctx.directory}/events.pid"
+    with ctx.docker.started(session_driver.events(install), timeout=300, pidfile=pidfile) as watching:
+        try:
+            yield watching
+        finally:
+            ctx.host.run(shell('kill -TERM "$(cat "$1")"', pidfile))
+            poll(lambda: not watching.running(), timeout=_EVENTS_TIMEOUT * ctx.slowness, interval=0.2)
+
+
 @pytest.mark.case("docker events reports the end of an agent", fix="docker-events-has-other-fields-than-dockers")
 def test_events(ctx: CaseContext) -> None:
     # An adopted agent has no attached client. Without this event nanoclaw never notices its end.
     agent, killed = session(ctx), session(ctx, "killed")
     killed = Session(ctx, SessionKey(agent.key.install, killed.key.group, killed.key.session))
     foreign = session(ctx, "foreign")
-    with ctx.docker.started(session_driver.events(agent.key.install), timeout=300) as watching:
+    with watched(ctx, agent.key.install) as watching:
         _await_events(ctx, agent.key.install, lambda: watching.so_far().stdout)
         for each in (agent, killed, foreign):
             each.created("exit 3" if each is not killed else _READY)

@@ -131,9 +131,15 @@ class Docker:
         return done
 
     @contextlib.contextmanager
-    def started(self, command: Command, *, stdin: bytes = b"", timeout: float = 60) -> Iterator[Started]:
-        """Run a command in the background; its client is killed at the end of the block if it still runs."""
-        process = self._host.start(self.argv(command), stdin=stdin, timeout=timeout * self._factor)
+    def started(
+        self, command: Command, *, stdin: bytes = b"", timeout: float = 60, pidfile: str = ""
+    ) -> Iterator[Started]:
+        """Run a command in the background; its client is killed at the end of the block if it still runs.
+
+        On a remote host, only the connection is: with ``pidfile``, as for ``interactive``, a case can end the client.
+        """
+        argv = _noting(pidfile, self.argv(command))
+        process = self._host.start(argv, stdin=stdin, timeout=timeout * self._factor)
         started = Started(self._host, process, self._record, timeout * self._factor)
         try:
             yield started
@@ -156,14 +162,18 @@ class Docker:
         ``pidfile``: a file on the host for the client's process id.
         """
         argv = self.argv(command)
-        noted = ["sh", "-c", 'echo "$$" >"$0" && exec "$@"', pidfile, *argv] if pidfile else argv
-        child = self._host.spawn(noted, tty=tty, timeout=20 * self._factor)
+        child = self._host.spawn(_noting(pidfile, argv), tty=tty, timeout=20 * self._factor)
         session = InteractiveSession(child, argv)
         try:
             yield session
         finally:
             session.end()
             self._record.commands.append(session.completed())
+
+
+def _noting(pidfile: str, argv: list[str]) -> list[str]:
+    """The command line with a note of its process id, if a file for it is given."""
+    return ["sh", "-c", 'echo "$$" >"$0" && exec "$@"', pidfile, *argv] if pidfile else argv
 
 
 class Started:
