@@ -249,6 +249,7 @@ ATTACHED = [
         (ATTACHED, ["--network", "net"], ["--add-host=host.docker.internal:10.89.0.2"]),
         (ATTACHED, ["--network=net"], ["--add-host=host.docker.internal:10.89.0.2"]),
         (ATTACHED, ["--network", "net", "--add-host=host.docker.internal:host-gateway"], []),
+        (ATTACHED, ["--network", "net", "--add-host", "host.docker.internal:host-gateway"], []),
         (ATTACHED, ["--network", "another"], []),
         (
             [{"NetworkSettings": {"Networks": {"net": {"Aliases": ["a"], "IPAddress": "10.89.0.2"}}}}],
@@ -264,8 +265,9 @@ def test_an_agent_without_egress_reaches_the_gateway_by_its_alias(
     account: Path, containers: object, words: list[str], added: list[str]
 ) -> None:
     (account / "bin" / "attached").write_text(json.dumps(containers))
-    docker(account, "create", "--rm", *words, "image", status=7)
-    assert asked(account)[-1] == " ".join(["create", *added, "--rm", *words, "image"])
+    command = ["--rm", *words, "image", "curl", "host.docker.internal"]
+    docker(account, "create", *command, status=7)
+    assert asked(account)[-1] == " ".join(["create", *added, *command])
 
 
 def test_the_architecture_is_that_of_the_engine(account: Path) -> None:

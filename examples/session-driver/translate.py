@@ -1,7 +1,7 @@
 """Runs Podman's docker command, and translates what nanoclaw 2.2's session driver asks and reads.
 
 Made by `invoke inject --install --driver`.
-nanoclaw-podman-verify sha256:1cf004d02a648dd60644e1c9fbc0689152b0890fda2e2ac0c06423453d56df5e
+nanoclaw-podman-verify sha256:95f2579f85f0f4f79f66eb09c6c3aff49a68f87163fe98d22870572a2bbbd349
 
     python3 translate.py DOCKER WORD...
 
@@ -197,7 +197,9 @@ def create(docker, words, name):
 
     Podman gives each container an entry of that name for the host in /etc/hosts, which would hide the alias.
     """
-    address = "" if any(GATEWAY in word for word in words) else _gateway(docker, name)
+    pairs = zip(words, [*words[1:], ""])  # noqa: B905 - strict= needs Python 3.10
+    known = any(word.startswith("--add-host") and GATEWAY in word + after for word, after in pairs)
+    address = "" if known else _gateway(docker, name)
     return replaced(docker, [words[0], f"--add-host={GATEWAY}:{address}", *words[1:]] if address else words)
 
 
