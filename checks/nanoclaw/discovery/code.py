@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
 
-from checks.nanoclaw.discovery.form import Lines, form_of, hole, rest
+from checks.nanoclaw.discovery.form import Lines, distinct, form_of, hole, rest
 from checks.nanoclaw.discovery.project import Definition, Project
 from checks.nanoclaw.discovery.rules import is_runtime, rules
 from checks.nanoclaw.discovery.shell import SHELLS, commands, programs
@@ -120,7 +120,7 @@ class Finder:
                             text.replace(f"⟦{number}⟧", value) for text in texts for value in self._texts(each, call)
                         ]
                 pieces = [(text,) for text in texts]
-            lines = [(*before, *piece) for before in lines for piece in pieces][:24]
+            lines = distinct((*before, *piece) for before in lines for piece in pieces)
         return lines
 
     def _argument(self, found: Definition, call: Node) -> Lines:

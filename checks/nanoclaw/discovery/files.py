@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import shlex
@@ -11,11 +12,11 @@ from pathlib import Path, PurePosixPath
 from checks.core.bounded import parsed
 from checks.core.errors import WrongUsage
 from checks.nanoclaw.checkout import read, walk
-from checks.nanoclaw.discovery.rules import among, rules
+from checks.nanoclaw.discovery.rules import among, named_runtime, rules
 from checks.nanoclaw.discovery.tree import Tree
 
-LARGEST, TOTAL, MAX = 1 << 20, 64 << 20, 50_000
-"""Bytes of a file and of all files, and the number of entries: ten times those of nanoclaw."""
+LARGEST, TOTAL, MAX = 512 << 10, 32 << 20, 50_000
+"""Bytes of a source and of all files, and the number of entries: seven times those of nanoclaw, or more."""
 CODE = {"typescript", "tsx", "javascript", "python"}
 UNTAGGED = "untagged"
 """The language of a piece that may be a shell's, or prose: only what is plainly a command counts."""
@@ -53,7 +54,9 @@ def sources(checkout: Path) -> Iterator[Tree]:
         room -= len(data)
         if room < 0:
             raise WrongUsage(f"The sources of {checkout} are larger than {TOTAL} bytes, the limit.")
-        text = data.decode(errors="replace").replace("\r\n", "\n")
+        utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if utf_16 else "utf-8", errors="replace").replace("\r\n", "\n")
+        text = text.replace("\0", " ")  # may be part of a string, but ends a parser's text
         if not kind and (asked := _SHEBANG.match(text)):
             kind = _INTERPRETERS.get(asked[1].rstrip("3"), "")
         yield from _READERS.get(kind, _code if kind in CODE else _unread)(Tree(name, kind, text))
@@ -71,8 +74,7 @@ def _shell(tree: Tree) -> Iterator[Tree]:
 
 def _unread(tree: Tree) -> Iterator[Tree]:
     """A file of a kind that is not known: as far as it has a runtime's name in it."""
-    names = "|".join(re.escape(name) for name in rules().runtimes if name != "container")
-    if found := re.search(rf"(?<![\w.-])(?:{names})(?![\w.-])", tree.text):
+    if found := named_runtime(tree.text):
         yield _piece(
             tree,
             f"{PurePosixPath(tree.file).suffix or 'a file of no known kind'} with {found[0]}",
