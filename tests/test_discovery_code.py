@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from checks.nanoclaw.discovery import form
 from checks.nanoclaw.discovery.discover import discover
 from tests.discovery import found, write
 
@@ -179,6 +180,58 @@ def test_more_alternatives_than_are_told_apart_are_not_followed(tmp_path: Path, 
 def test_more_alternatives_of_a_script_than_are_told_apart_are_not_followed(tmp_path: Path) -> None:
     source = "\n".join(f"C={word}" for word in [*(f"git{at}" for at in range(24)), "docker"])
     assert found(tmp_path, "a.sh", f"{source}\n$C ps") == ["? --…alternatives ps"]
+
+
+@pytest.mark.parametrize(
+    ("source", "used"),
+    [
+        ("cp['execSync']('docker swarm init')", "cp['execSync']"),
+        ("cp[m]('docker', ['swarm', 'init'])", "cp[m]"),
+        ("cp.execSync.call(null, 'docker swarm init')", "cp.execSync"),
+        ("cp.spawnSync.apply(null, ['docker', ['swarm', 'init']])", "cp.spawnSync"),
+        ("Reflect.apply(cp.execSync, null, ['docker swarm init'])", "cp.execSync"),
+        ("['docker swarm init'].forEach(cp.execSync)", "cp.execSync"),
+        ("const run = cp.execSync; ['docker swarm init'].forEach(run)", "run"),
+        ("const d = cp.spawnSync.bind(null, 'docker'); d(['swarm', 'init'])", "cp.spawnSync"),
+        ("go(cp.execSync); function go(run) { run('docker swarm init') }", "cp.execSync"),
+    ],
+)
+def test_a_function_that_starts_programs_and_is_used_in_another_way_is_reported(
+    tmp_path: Path, source: str, used: str
+) -> None:
+    unread = found(tmp_path, "src/a.ts", f"import * as cp from 'node:child_process'; {source}")
+    assert f"? {form.hole(used)}" in unread
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "const run = util.promisify(cp.execFile); run('docker', ['ps'])",
+        "const run = cp.spawnSync.bind(cp); run('docker', ['ps'])",
+        "go(cp.execSync); function go(execSync) { execSync('docker ps') }",
+    ],
+)
+def test_a_function_that_starts_programs_and_is_followed_is_not_reported(tmp_path: Path, source: str) -> None:
+    assert found(tmp_path, "src/a.ts", f"import * as cp from 'child_process'; {source}") == ["docker ps"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "execSync(['doc', 'ker', ' ps'].join(''))",
+        "execSync(['cd x', 'docker ps'].join(' && '))",
+        "execSync(['cd x', 'docker ps'].join('\\n'))",
+        r"execSync('dock\x65r ps')",
+        r"execSync('\u0064ock\u{65}r ps')",
+    ],
+)
+def test_a_text_is_put_together_as_the_program_does(tmp_path: Path, source: str) -> None:
+    assert found(tmp_path, "src/a.ts", source) == ["docker ps"]
+
+
+def test_a_text_of_python_is_put_together_as_the_program_does(tmp_path: Path) -> None:
+    source = "import os\nos.system(''.join(['dock\\x65', 'r ps']))"
+    assert found(tmp_path, "scripts/a.py", source) == ["docker ps"]
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,10 @@ class Rules(Table, frozen=True):
     runtimes: tuple[Text, ...]
     apple: tuple[Text, ...]
     skipped: tuple[Text, ...]
+    tests: tuple[Text, ...]
     file: tuple[FileRule, ...]
     functions: Functions
+    harmless: tuple[Text, ...]
     wrappers: dict[str, tuple[Text, ...]]
     short: dict[str, Text]
     values: dict[str, tuple[Text, ...]]

@@ -17,6 +17,7 @@ from checks.nanoclaw.discovery.tree import FUNCTIONS, Node, arguments, bare, cal
 Value = str | tuple[str, ...]
 
 _DEPTH, _ORIGINS = 30, 150
+_ESCAPED = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{0*([0-9a-fA-F]{1,5})\}|(.))", re.S)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\n": ""}
 _SAME = {
     "trim",
@@ -193,11 +194,8 @@ class Values:
         match node.kind:
             case "string_start" | "string_end":
                 return [""]
-            case "string_fragment":
-                return [node.text]
-            case "escape_sequence":
-                escaped = node.text[1:]
-                return [_ESCAPES.get(escaped, escaped if len(escaped) == 1 else node.text)]
+            case "string_fragment" | "escape_sequence":
+                return [_ESCAPED.sub(_unescaped, node.text)]
         return self.texts(node)
 
     def _element(self, node: Node) -> Lines:
@@ -323,9 +321,10 @@ class Values:
     def _method(self, of: Node, name: str, words: Sequence[Node]) -> Iterable[Value]:
         if name == "join":
             glue, lists = (of, words[:1]) if of.kind == "string" else (words[0] if words else of, [of])
-            blank = glue.text.strip("\"'`").isspace()
+            between = next((each for each in self.of(glue) if isinstance(each, str)), None)
+            blank = between is not None and between.isspace()
             return [
-                " ".join(line)
+                (" " if between is None else between).join(line)
                 for each in lists
                 for line in (self.lines(each) if blank else self.of(each))
                 if isinstance(line, tuple)
@@ -415,6 +414,12 @@ def returned(function: Node) -> list[Node]:
 def _merged(lines: Iterable[Value]) -> tuple[str, ...]:
     """All words of the alternatives."""
     return tuple(word for line in dict.fromkeys(lines) for word in (line if isinstance(line, tuple) else (line,)))
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    """The character of an escape sequence."""
+    number = found[1] or found[2] or found[3]
+    return chr(int(number, 16)) if number else _ESCAPES.get(found[4], found[4])
 
 
 def _name(node: Node) -> str:
