@@ -83,7 +83,8 @@ def test_commands_are_found_in_every_kind_of_file(tmp_path: Path, name: str) -> 
     [
         "trap 'docker swarm leave --force' EXIT", "alias d=docker", "ssh host docker ps", "flock /tmp/l docker ps",
         "watch docker ps", "find . -exec docker rm {} \\;", 'script -c "docker ps" /dev/null',
-        "runuser -u bob -- docker ps", "coproc docker ps", "sudo flock /tmp/l /usr/bin/docker ps", "parallel 'podman rm'",
+        "runuser -u bob -- docker ps", "coproc docker ps",
+        "sudo flock /tmp/l /usr/bin/docker ps", "parallel 'podman rm'",
     ],
 )  # fmt: skip
 def test_a_program_that_may_start_what_its_arguments_name_is_reported(tmp_path: Path, source: str) -> None:
@@ -103,7 +104,7 @@ def test_a_test_that_is_imported_or_run_is_reported(tmp_path: Path) -> None:
     write(tmp_path, **{
         "src/test/a.ts": call, "src/b.test.ts": call, "src/test/none.ts": call, "tests/x.sh": "docker ps",
         "src/index.ts": "import './test/a.js'\n\nconst b = await import('./b.test.js')",
-        "package.json": '{"scripts": {"test": "vitest run", "e2e": "bash tests/x.sh"}}',
+        "package.json": '{"scripts": {"test": "vitest run src/b.test.ts", "e2e": "bash tests/x.sh"}}',
     })  # fmt: skip
     assert [(each.file, each.line, each.unread) for each in discover(tmp_path)] == [
         ("package.json", 1, "tests/x.sh, a test, which is not read"),

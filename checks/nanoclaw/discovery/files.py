@@ -72,17 +72,19 @@ def sources(checkout: Path) -> Iterator[Tree]:
 
 def _left_out(tree: Tree, checkout: Path) -> Iterator[Tree]:
     """The tests that a source imports or that a script runs: they are not read."""
-    named = _IMPORTED if tree.language in CODE else _RUN if tree.language == "bash" else None
+    code = tree.language in CODE
+    named = _IMPORTED if code else _RUN if tree.language == "bash" else None
     for found in named.finditer(tree.text) if named else ():
         for start in {PurePosixPath(tree.file).parent, PurePosixPath()}:
             name = os.path.normpath(start / found[1])
             path = checkout / name
-            if not name.startswith("..") and _is_test(name) and any(path.parent.glob(f"{path.stem}.*")):
+            if not name.startswith("..") and _is_test(name, code) and any(path.parent.glob(f"{path.stem}.*")):
                 yield _piece(tree, f"{name}, a test, which is not read", found.start(), UNREAD)
 
 
-def _is_test(name: str) -> bool:
-    return not set(PurePosixPath(name).parts[:-1]).isdisjoint(rules().tests) or among(name, rules().file[0].globs)
+def _is_test(name: str, imported: bool) -> bool:
+    inside, case = not set(PurePosixPath(name).parts[:-1]).isdisjoint(rules().tests), among(name, rules().file[0].globs)
+    return inside or case if imported else inside and not case  # scripts name the cases that a test runner runs
 
 
 def _code(tree: Tree) -> Iterator[Tree]:
