@@ -1,6 +1,4 @@
-"""Sources of a project that the tests of the discovery write, and what is found in them."""
-
-from __future__ import annotations
+"""A checkout for the tests of the discovery, and what is found in it."""
 
 from pathlib import Path
 

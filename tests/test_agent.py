@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,17 @@ def test_the_design_of_a_checkout_is_read_off_its_sources(tmp_path: Path) -> Non
 def test_a_directory_that_is_no_checkout_is_refused_with_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(WrongUsage, match=r"is not a nanoclaw checkout: src/container-runner\.ts is missing"):
         agent.of_checkout(tmp_path)
+
+
+def test_only_a_directory_is_taken_for_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    for wrong in ("pipe", "file", "nothing", "file/below", "n" * 300):
+        monkeypatch.setenv("NANOCLAW_DIR", str(tmp_path / wrong))
+        for option in (str(tmp_path / wrong), ""):
+            with pytest.raises(WrongUsage, match="is not a directory, or you can't read it"):
+                agent.find(option)
+    assert agent.find(str(tmp_path)) == tmp_path
 
 
 def test_a_design_that_is_not_known_is_refused(tmp_path: Path) -> None:
@@ -83,8 +95,10 @@ def test_a_checkout_is_looked_for_where_it_is_said_to_be(tmp_path: Path, monkeyp
     assert agent.find("") is None
     checkout(tmp_path / "nanoclaw", "")
     assert agent.find("") == tmp_path / "nanoclaw"
-    monkeypatch.setenv("NANOCLAW_DIR", "/from/environment")
-    assert agent.find("") == Path("/from/environment")
+    (tmp_path / "other").mkdir()
+    monkeypatch.setenv("NANOCLAW_DIR", str(tmp_path / "other"))
+    assert agent.find("") == tmp_path / "other"
+    (tmp_path / "asked").mkdir()
     assert agent.find("~/asked") == tmp_path / "asked"
 
 

@@ -156,7 +156,7 @@ def test_links_are_not_followed_in_search_of_docker_commands(directory: Path) ->
     (directory / "scripts").mkdir()
     (directory / "scripts" / "deploy.sh").symlink_to("../../.ssh/deploy.sh")
     (directory / "outside").symlink_to("../.ssh")
-    assert discover(directory) == []
+    assert [(each.file, each.form) for each in discover(directory)] == [("outside", None), ("scripts/deploy.sh", None)]
 
 
 def test_what_is_skipped_is_not_even_looked_at(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What `invoke patterns` reports: covered commands, exceptions, recordings and recall."""
+"""The report of `invoke patterns`: which commands are covered or accepted, the recall, and recorded commands."""
 
 import os
 import subprocess

@@ -1,13 +1,9 @@
-"""Which files `invoke patterns` reads, and how; that no file keeps it busy."""
+"""What `invoke patterns` finds in shell scripts and in every other kind of file, and which files it reads."""
 
-import contextlib
-import time
 from pathlib import Path
 
 import pytest
 
-from checks.core.errors import WrongUsage
-from checks.nanoclaw.discovery import discover as discovering
 from checks.nanoclaw.discovery.discover import discover
 from tests.discovery import found, write
 
@@ -47,21 +43,6 @@ def test_commands_are_found_in_shell(tmp_path: Path, source: str, forms: list[st
     assert found(tmp_path, "a.sh", source) == forms
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "import subprocess\nsubprocess.run(['docker', 'ps', '-a'], check=True)",
-        "from subprocess import Popen as start\nstart('docker ps -a', shell=True)",
-        "import os\nos.system('docker ps -a')",
-        "import subprocess as sp\ndef go(it):\n    a = [it, 'ps']\n    a += ['-a']\n    sp.run(a)\ngo('docker')",
-        "import subprocess\nflags = ['-a']\nsubprocess.check_output(['docker', 'ps', *flags])",
-        "import os\nos.execlp('docker', 'ps', '-a')",
-    ],
-)
-def test_commands_are_found_in_python(tmp_path: Path, source: str) -> None:
-    assert found(tmp_path, "scripts/a.py", source) == ["docker ps -a"]
-
-
 ARRAY = "<array><string>docker</string> <string>ps</string>\n<string>-a</string></array>"
 FILES = {
     "src/a.ts": "execSync('docker ps -a')",
@@ -85,6 +66,9 @@ FILES = {
     ".claude/skills/b/SKILL.md": "> ```bash\n> docker ps -a\n> ```\n",
     ".claude/skills/c/SKILL.md": "```nc:run effect:build\ndocker ps -a\n```\n",
     ".claude/skills/d/SKILL.md": "Then run `docker ps -a` again.\n",
+    ".claude/skills/f/SKILL.md": "Then run `sudo -u me docker ps -a` again.\n",
+    ".claude/skills/g/SKILL.md": "```fish\ndocker ps -a\n```\n",
+    ".claude/skills/h/SKILL.md": "```shell-session\n$ cd x\n$ docker ps -a\nNAMES\n```\n",
     ".claude/skills/e/SKILL.md": "```ts\nexecSync('docker ps -a')\n```\n",
 }
 
@@ -92,6 +76,72 @@ FILES = {
 @pytest.mark.parametrize("name", FILES)
 def test_commands_are_found_in_every_kind_of_file(tmp_path: Path, name: str) -> None:
     assert found(tmp_path, name, FILES[name]) == ["docker ps -a"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "trap 'docker swarm leave --force' EXIT", "alias d=docker", "ssh host docker ps", "flock /tmp/l docker ps",
+        "watch docker ps", "find . -exec docker rm {} \\;", 'script -c "docker ps" /dev/null',
+        "runuser -u bob -- docker ps", "coproc docker ps",
+        "sudo flock /tmp/l /usr/bin/docker ps", "parallel 'podman rm'",
+    ],
+)  # fmt: skip
+def test_a_program_that_may_start_what_its_arguments_name_is_reported(tmp_path: Path, source: str) -> None:
+    (one,) = found(tmp_path, "a.sh", source)
+    assert one.startswith("? ")
+    (one,) = found(tmp_path, "src/a.ts", f"execSync(`{source}`)".replace("\\", ""))
+    assert one.startswith("? ")
+
+
+@pytest.mark.parametrize("source", ["which docker", "systemctl start docker", "echo docker ps", "ssh host ls"])
+def test_a_program_that_starts_nothing_is_not_reported(tmp_path: Path, source: str) -> None:
+    assert found(tmp_path, "a.sh", source) == []
+
+
+def test_a_test_that_is_imported_or_run_is_reported(tmp_path: Path) -> None:
+    call = "execSync('docker swarm init')"
+    write(tmp_path, **{
+        "src/test/a.ts": call, "src/b.test.ts": call, "src/test/none.ts": call, "tests/x.sh": "docker ps",
+        "src/index.ts": "import './test/a.js'\n\nconst b = await import('./b.test.js')",
+        "package.json": '{"scripts": {"test": "vitest run src/b.test.ts", "e2e": "bash tests/x.sh"}}',
+    })  # fmt: skip
+    assert [(each.file, each.line, each.unread) for each in discover(tmp_path)] == [
+        ("package.json", 1, "tests/x.sh, a test, which is not read"),
+        ("src/index.ts", 1, "src/test/a.js, a test, which is not read"),
+        ("src/index.ts", 3, "src/b.test.js, a test, which is not read"),
+    ]
+
+
+def test_a_file_with_the_name_of_a_directory_of_tests_is_read(tmp_path: Path) -> None:
+    assert found(tmp_path, "scripts/test", "#!/bin/sh\ndocker ps -a") == ["docker ps -a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "unread"),
+    [
+        ("src/a.ts", "../run.txt", True),
+        ("src/a.ts", "../../elsewhere.ts", True),
+        ("src/lib", "../docs", True),
+        ("AGENTS.md", "run.txt", False),
+        ("node_modules", "docs", False),
+        ("groups/skill", "/app/skills/missing", False),
+    ],
+)
+def test_a_link_in_the_place_of_a_source_is_reported(tmp_path: Path, name: str, target: str, unread: bool) -> None:
+    write(tmp_path, **{"elsewhere.ts": "", "x/run.txt": "execSync('docker ps')", "x/docs/a.txt": ""})
+    link = tmp_path / "x" / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(target)
+    found_ = [(each.file, each.unread) for each in discover(tmp_path / "x")]
+    assert found_ == [(name, f"a link to {target}")] * unread
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_a_source_is_decoded_by_its_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    write(tmp_path, **{"src/a.ts": ""})
+    (tmp_path / "src/a.ts").write_bytes("execSync('docker ps -a')".encode(encoding))
+    assert [each.text for each in discover(tmp_path)] == ["docker ps -a"]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +173,8 @@ def test_a_command_has_the_line_of_the_file_that_it_is_in(tmp_path: Path, name: 
         (".github/workflows/a.yml", "steps:\n  - uses: docker/build-push-action@v6\n", ["a workflow's “uses”"]),
         (".github/workflows/a.yml", "steps:\n  - uses: actions/checkout@v4\n", []),
         (".claude/skills/a/SKILL.md", "- changed `docker info` → `docker ps -a`\n", []),
+        (".claude/skills/a/SKILL.md", "```ruby\nsystem('docker ps')\n```\n", ["a block of “ruby” with docker"]),
+        (".claude/skills/a/SKILL.md", "```json\n{'a': 'docker'}\n```\nRun `sudo systemctl start docker`.", []),
         (".claude/skills/a/SKILL.md", "```\nthe docker daemon\n└── $TOOL\n```\n", []),
     ],
 )
@@ -135,51 +187,3 @@ def test_tests_and_installed_packages_are_left_out(tmp_path: Path) -> None:
     call = "execSync('docker info')"
     assert not found(tmp_path, "src/a.test.ts", call)
     assert not found(tmp_path, "node_modules/x/index.ts", call)
-
-
-def test_a_link_out_of_the_checkout_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere.ts").write_text("execSync('docker info')")
-    (tmp_path / "checkout/src").mkdir(parents=True)
-    (tmp_path / "checkout/src/a.ts").symlink_to("../../elsewhere.ts")
-    assert discover(tmp_path / "checkout") == []
-
-
-SIZE = 100_000
-HOSTILE = {
-    "quotes": ("a.ts", '"'), "single quotes": ("a.ts", "'"), "backticks": ("a.ts", "`"), "templates": ("a.ts", "`${"),
-    "calls in calls": ("a.ts", "f("), "sinks in sinks": ("a.ts", "execSync("), "brackets": ("a.ts", "["),
-    "members": ("a.ts", "a."),
-    "one name declared again and again": ("a.ts", "function f(a){execSync(a)};"),
-    "functions that call each other": ("a.ts", "function f(a){g(a);execSync(a)};function g(a){f(a)};"),
-    "a text that grows": ("a.ts", "let x='docker';x+=x;execSync(x);"),
-    "a line that grows": ("a.ts", "const x=['docker'];x.push(...x);spawn('docker',x);"),
-    "quotes in sh": ("a.sh", '"'), "substitutions": ("a.sh", "$("), "here documents": ("a.sh", "cat <<E\n"),
-    "a variable that doubles": ("a.sh", 'a="$a$a docker"\n'),
-    "a variable that is appended to itself": ("a.sh", "a+=$a\n"),
-    "an array that doubles": ("a.sh", 'a+=("${a[@]}" "${a[@]}" x)\n'), "an index": ("a.sh", 'a+=("$a[@]" x)\n'),
-    "commands in commands": ("a.sh", 'eval "docker ps; '), "long commands": ("a.sh", "docker $a "),
-    "fences": (".claude/a.md", "```\n"), "spans": (".claude/a.md", "`docker ps"),
-    "units": ("a.plist", "<key>ProgramArguments</key>"),
-    "steps": (".github/workflows/a.yml", " run: |\n"), "recipes": ("Makefile", "A=$(A)$(A)\n"),
-    "python": ("a.py", "f(["),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("how", HOSTILE)
-def test_no_source_keeps_it_busy(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the source is: an answer, or a refusal once the time that it may take is used up."""
-    monkeypatch.setattr(discovering, "_TIMEOUT", 1.0)
-    name, text = HOSTILE[how]
-    write(tmp_path, **{name: "a=x\n" * name.endswith("sh") + text * (SIZE // len(text))})
-    before = time.process_time()
-    with contextlib.suppress(WrongUsage):
-        discover(tmp_path)
-    assert time.process_time() - before < 15  # one step of native code is not interrupted
-
-
-@pytest.mark.parametrize("name", ["a.ts", "a.sh", "noextension"])
-def test_a_source_that_is_too_large_is_refused(tmp_path: Path, name: str) -> None:
-    with (tmp_path / name).open("wb") as file:
-        file.truncate(100_000_000)
-    with pytest.raises(WrongUsage, match="larger than"):
-        discover(tmp_path)

@@ -27,6 +27,11 @@ def clean(text: str) -> str:
     return _OBEYED.sub(_spelled, redaction.redacted_text(text.replace("\r\n", "\n")))
 
 
+def one_line(text: str) -> str:
+    """The text with newlines and tabs escaped too: a name in it can't begin a line of its own."""
+    return text.replace("\n", "\\n").replace("\t", "\\t")
+
+
 def json_escaped(text: str) -> str:
     """JSON text with such characters escaped: the same value, safe to print."""
     return _OBEYED.sub(_in_json, text)

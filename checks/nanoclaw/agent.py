@@ -62,13 +62,22 @@ def stub_agent() -> Mapping[AgentProtocol, Agent]:
 
 
 def find(option: str) -> Path | None:
-    """The checkout to use: the given one, else $NANOCLAW_DIR, else ~/nanoclaw if it is one."""
+    """The checkout to use: the given one, else $NANOCLAW_DIR, else ~/nanoclaw if it is one.
+
+    Raises WrongUsage if the given one is not a directory.
+    """
     asked = option or os.environ.get("NANOCLAW_DIR", "")
     if asked:
         try:
-            return Path(asked).expanduser().absolute()
+            directory = Path(asked).expanduser().absolute()
         except RuntimeError as error:
             raise WrongUsage(f"{asked} can't be expanded: {error}", "Write the path without ~.") from error
+        if not os.access(directory / ".", os.R_OK | os.X_OK):
+            raise WrongUsage(
+                f"The nanoclaw checkout {directory} is not a directory, or you can't read it.",
+                "Name one with --nanoclaw DIR, or fetch one: invoke nanoclaw fetch",
+            )
+        return directory
     try:
         usual = Path.home() / "nanoclaw"
     except RuntimeError:  # neither HOME nor an entry in the passwd database

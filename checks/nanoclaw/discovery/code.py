@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
 
-from checks.nanoclaw.discovery.form import Lines, form_of, hole, rest
+from checks.nanoclaw.discovery.form import Lines, distinct, form_of, hole, rest
 from checks.nanoclaw.discovery.project import Definition, Project
 from checks.nanoclaw.discovery.rules import is_runtime, rules
 from checks.nanoclaw.discovery.shell import SHELLS, commands, programs
@@ -45,6 +45,35 @@ class Finder:
                 if how := self._how(call):
                     for line in self._lines(call, how):
                         yield from self._resolved(line, call, ())
+                for used in self._used(call):
+                    yield Started(tree.file, call.line, (hole(used.text),))
+
+    def _used(self, call: Node) -> Iterator[Node]:
+        """The functions that start a program and that a call doesn't simply call: it hands them over, takes them from
+        a module by a computed name, or calls their ``call``."""
+        target, words = callee(call), arguments(call)
+        of, parted = (target.get("object"), member(target)) if target else (None, None)
+        if target and of and target.kind == "subscript_expression" and self._origin(of) in _modules():
+            yield target
+        if parted and (parted[1] in {"apply", "call"} or (parted[1] == "bind" and len(words) > 1)):
+            words = [parted[0], *words]
+        elif target and self._origin(target) in rules().functions.same:
+            return
+        for at, each in enumerate(words):
+            if self._starts(bare(each)) and not (target and self._is_found_there(target, at)):
+                yield each
+
+    def _is_found_there(self, target: Node, at: int) -> bool:
+        """Whether the functions of the project that are called have a parameter whose calls are found by its name."""
+        functions = self.project.functions(target)
+        names = [each.name for of in functions for each in self.project.parameters(of) if each.index == at]
+        return len(functions) > 0 and len(names) == len(functions) and all(map(self._kind, names))
+
+    def _starts(self, function: Node) -> bool:
+        """Whether an expression is a function that starts a program."""
+        if function.kind not in {"identifier", "member_expression"}:
+            return False
+        return self._kind(self._origin(function)) != ""
 
     def _resolved(self, line: tuple[str, ...], at: Node, through: tuple[Node, ...]) -> Iterator[Started]:
         """What a command line starts, where callers say what the parameters in it are."""
@@ -120,7 +149,7 @@ class Finder:
                             text.replace(f"⟦{number}⟧", value) for text in texts for value in self._texts(each, call)
                         ]
                 pieces = [(text,) for text in texts]
-            lines = [(*before, *piece) for before in lines for piece in pieces][:24]
+            lines = distinct((*before, *piece) for before in lines for piece in pieces)
         return lines
 
     def _argument(self, found: Definition, call: Node) -> Lines:
@@ -183,10 +212,14 @@ class Finder:
         if target is None or (parted and parted[1] not in _last_names()):
             return ""
         name = self._origin(target)
-        last = name.rpartition(".")[2]
         template = call.get("arguments")
         if template and template.kind == "template_string":
             return "template" if name in functions.template else ""
+        return self._kind(name)
+
+    def _kind(self, name: str) -> str:
+        """How the function of a name is told what to start; empty if it starts nothing."""
+        functions, last = rules().functions, name.rpartition(".")[2]
         kinds = {how: getattr(functions, how) for how in ("text", "words", "list", "each")}
         exact = next((how for how, names in kinds.items() if name in names), "")
         return exact or next((how for how, names in kinds.items() if last in names and last in functions.anywhere), "")
@@ -228,6 +261,13 @@ class Finder:
         return (
             self._origin(found.value, depth + 1) if plain and found.value and found.value.kind not in FUNCTIONS else ""
         )
+
+
+@cache
+def _modules() -> set[str]:
+    functions = rules().functions
+    names = (*functions.text, *functions.words, *functions.list, *functions.each)
+    return {name.rpartition(".")[0] for name in names if "." in name}
 
 
 @cache

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from checks.core.errors import WrongUsage
 from checks.nanoclaw.discovery.code import Finder
 from checks.nanoclaw.discovery.files import CODE, UNREAD, UNTAGGED, sources
 from checks.nanoclaw.discovery.form import Form, form_of
 from checks.nanoclaw.discovery.project import Project
-from checks.nanoclaw.discovery.rules import is_runtime
+from checks.nanoclaw.discovery.rules import is_runtime, named_runtime
 from checks.nanoclaw.discovery.shell import commands, starters
 from checks.nanoclaw.discovery.tree import Tree
-
-_TIMEOUT = 40.0
-"""Seconds of processor time for a checkout: ten times what nanoclaw takes."""
 
 
 @dataclass(frozen=True, order=True)
@@ -48,18 +41,28 @@ class Found:
 def discover(checkout: Path) -> list[Found]:
     """Every place of a checkout that starts a container runtime or that may, in the order of the files.
 
-    Raises WrongUsage for sources that are too large, or that take too long.
+    Raises WrongUsage for sources that are too large, nested too deeply, or unreadable. Hostile sources can take any
+    time and memory: see ``discover_in_child``.
     """
-    with _processor_time(_TIMEOUT):
+    try:
         trees = list(sources(checkout))
         return sorted(
             {each for found in (_unread(trees), _scripts(trees), _code(trees)) for each in found},
             key=lambda each: (each.file, each.line, each.text),
         )
+    except RecursionError:
+        raise WrongUsage(f"A source in {checkout} is nested too deeply.", "Is it nanoclaw's source?") from None
+    except OSError as error:
+        raise WrongUsage(f"{error.filename or checkout} can't be read: {error.strerror}.") from error
 
 
 def _unread(trees: list[Tree]) -> Iterator[Found]:
-    return (Found(tree.file, tree.line, None, tree.text) for tree in trees if tree.language == UNREAD)
+    for tree in trees:
+        if tree.language == UNREAD:
+            yield Found(tree.file, tree.line, None, tree.text)
+        elif tree.language != UNTAGGED and (name := named_runtime(tree.text)):
+            for error in tree.root.find(["ERROR"])[:1]:
+                yield Found(tree.file, error.line, None, f"a syntax error, in a source with {name[0]}")
 
 
 def _scripts(trees: list[Tree]) -> Iterator[Found]:
@@ -81,24 +84,3 @@ def _found(file: str, line: int, words: tuple[str, ...]) -> Found:
     if is_runtime(words[0]):
         return Found(file, line, form_of(words))
     return Found(file, line, None, " ".join(words[:3]))
-
-
-@contextlib.contextmanager
-def _processor_time(seconds: float) -> Iterator[None]:
-    """Raise WrongUsage in the block once it has used that much processor time. Only in the main thread."""
-
-    def out_of_time(_: int, __: FrameType | None) -> None:
-        raise WrongUsage(
-            f"The checkout was not read within {seconds:g} s of processor time.", "Is it nanoclaw's source?"
-        )
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGVTALRM, out_of_time)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)

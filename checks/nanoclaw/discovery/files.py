@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -11,11 +13,12 @@ from pathlib import Path, PurePosixPath
 from checks.core.bounded import parsed
 from checks.core.errors import WrongUsage
 from checks.nanoclaw.checkout import read, walk
-from checks.nanoclaw.discovery.rules import among, rules
+from checks.nanoclaw.discovery.rules import among, named_runtime, rules
+from checks.nanoclaw.discovery.shell import unwrapped
 from checks.nanoclaw.discovery.tree import Tree
 
-LARGEST, TOTAL, MAX = 1 << 20, 64 << 20, 50_000
-"""Bytes of a file and of all files, and the number of entries: ten times those of nanoclaw."""
+LARGEST, TOTAL, MAX = 512 << 10, 32 << 20, 50_000
+"""Bytes of a source and of all files, and the number of entries: seven times those of nanoclaw, or more."""
 CODE = {"typescript", "tsx", "javascript", "python"}
 UNTAGGED = "untagged"
 """The language of a piece that may be a shell's, or prose: only what is plainly a command counts."""
@@ -29,9 +32,12 @@ _INTERPRETERS = {
 }  # fmt: skip
 _FENCE = re.compile(r"^([ \t>]*)(`{3,}|~{3,})[ \t]*([^\n`]*)\n(.*?)(?:^[ \t>]*\2[ \t]*$|\Z)", re.M | re.S)
 _FENCED = {
-    "": UNTAGGED, **dict.fromkeys(("console", "shell", "sh", "bash", "zsh", "nc:run"), "shell"),
+    "": UNTAGGED, **dict.fromkeys((*_SHELLS, "console", "fish", "shell", "shell-session", "nc:run"), "shell"),
     "typescript": "typescript", "ts": "typescript", "javascript": "javascript", "js": "javascript", "python": "python",
 }  # fmt: skip
+_INERT = {"css", "diff", "html", "json", "jsonc", "markdown", "md", "sql", "text", "toml", "txt", "yaml", "yml"}
+_IMPORTED = re.compile(r"['\"`](\.{1,2}/[\w@./-]+)['\"`]")
+_RUN = re.compile(r"(?<![\w@./-])((?:[\w@.-]+/)+[\w@.-]+)")
 _UNIT = re.compile(r"^\s*Exec\w+\s*=\s*[-@:+!]*(.*)$", re.M)
 _INSTRUCTION = re.compile(r"^\s*(?:RUN|CMD|ENTRYPOINT)\b((?:\\\n|[^\n])*)", re.M | re.I)
 _MAKE = re.compile(r"^(\w+)\s*[:?+]?=\s*(.*)$")
@@ -40,23 +46,45 @@ _MAKE = re.compile(r"^(\w+)\s*[:?+]?=\s*(.*)$")
 def sources(checkout: Path) -> Iterator[Tree]:
     """The sources in a checkout. Raises WrongUsage if they are too large or too many."""
     room = TOTAL
-    for count, path in enumerate(walk(checkout)):
+    left_out = {*rules().skipped, *rules().tests}
+    for count, path in enumerate(walk(checkout, lambda path: path.name in left_out and (checkout / path).is_dir())):
         if count > MAX:
             raise WrongUsage(f"{checkout} has more than {MAX} files: it is not nanoclaw's source.")
         name = str(path.relative_to(checkout))
-        if path.is_symlink() or not path.is_file() or set(PurePosixPath(name).parts) & set(rules().skipped):
-            continue
         kind = next((rule.read_as for rule in rules().file if among(name, rule.globs)), "")
-        if kind == "ignored":
+        if path.is_symlink() and (path.is_dir() or kind not in {"", "ignored"}):
+            yield Tree(name, UNREAD, f"a link to {path.readlink()}")
+        if path.is_symlink() or not path.is_file() or kind == "ignored":
             continue
         data = read(path, checkout, LARGEST if kind else TOTAL)
         room -= len(data)
         if room < 0:
             raise WrongUsage(f"The sources of {checkout} are larger than {TOTAL} bytes, the limit.")
-        text = data.decode(errors="replace").replace("\r\n", "\n")
+        utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if utf_16 else "utf-8", errors="replace").replace("\r\n", "\n")
+        text = text.replace("\0", " ")  # may be part of a string, but ends a parser's text
         if not kind and (asked := _SHEBANG.match(text)):
             kind = _INTERPRETERS.get(asked[1].rstrip("3"), "")
-        yield from _READERS.get(kind, _code if kind in CODE else _unread)(Tree(name, kind, text))
+        for piece in _READERS.get(kind, _code if kind in CODE else _unread)(Tree(name, kind, text)):
+            yield piece
+            yield from _left_out(piece, checkout)
+
+
+def _left_out(tree: Tree, checkout: Path) -> Iterator[Tree]:
+    """The tests that a source imports or that a script runs: they are not read."""
+    code = tree.language in CODE
+    named = _IMPORTED if code else _RUN if tree.language == "bash" else None
+    for found in named.finditer(tree.text) if named else ():
+        for start in {PurePosixPath(tree.file).parent, PurePosixPath()}:
+            name = os.path.normpath(start / found[1])
+            path = checkout / name
+            if not name.startswith("..") and _is_test(name, code) and any(path.parent.glob(f"{path.stem}.*")):
+                yield _piece(tree, f"{name}, a test, which is not read", found.start(), UNREAD)
+
+
+def _is_test(name: str, imported: bool) -> bool:
+    inside, case = not set(PurePosixPath(name).parts[:-1]).isdisjoint(rules().tests), among(name, rules().file[0].globs)
+    return inside or case if imported else inside and not case  # scripts name the cases that a test runner runs
 
 
 def _code(tree: Tree) -> Iterator[Tree]:
@@ -71,8 +99,7 @@ def _shell(tree: Tree) -> Iterator[Tree]:
 
 def _unread(tree: Tree) -> Iterator[Tree]:
     """A file of a kind that is not known: as far as it has a runtime's name in it."""
-    names = "|".join(re.escape(name) for name in rules().runtimes if name != "container")
-    if found := re.search(rf"(?<![\w.-])(?:{names})(?![\w.-])", tree.text):
+    if found := named_runtime(tree.text):
         yield _piece(
             tree,
             f"{PurePosixPath(tree.file).suffix or 'a file of no known kind'} with {found[0]}",
@@ -89,10 +116,13 @@ def _skill(tree: Tree) -> Iterator[Tree]:
         body = "\n".join(line[indent:] if not line[:indent].strip(" \t>") else line for line in found[4].split("\n"))
         plain = plain[: found.start()] + re.sub(r"[^\n]", " ", found[0]) + plain[found.end() :]
         if language := _FENCED.get(tag):
-            body = re.sub(r"<([\w][\w -]*)>", r"\1", body) if language in {"shell", UNTAGGED} else body
+            if language in {"shell", UNTAGGED}:
+                body = re.sub(r"<([\w][\w -]*)>", r"\1", re.sub(r"^[ \t]*\$ ", "", body, flags=re.M))
             yield _piece(tree, body, found.start(4), "bash" if language == "shell" else language)
+        elif tag not in _INERT and (name := named_runtime(body)):
+            yield _piece(tree, f"a block of “{tag}” with {name[0]}", found.start(4), UNREAD)
     for found in re.finditer(r"(?<!`)(?<!→ )`([^`\n]+)`(?!`| →)", plain):  # an arrow tells of a change
-        words = found[1].split()
+        words = unwrapped(found[1].split())
         if len(words) > 1 and words[0] in rules().runtimes and re.fullmatch(r"[a-z-]+", words[1]):
             yield _piece(tree, found[1], found.start(1), UNTAGGED)
 

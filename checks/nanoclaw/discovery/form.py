@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import PurePosixPath
 
 from checks.nanoclaw.discovery.rules import rules
@@ -145,20 +146,23 @@ def _option(name: str, value: str) -> str:
 
 Lines = list[tuple[str, ...]]
 """What a command line may be: alternatives."""
-_MAX, _LARGEST = 24, 16_384
+MAX, _LARGEST = 24, 16_384
 """The number of alternatives, and of their characters together, that are told apart."""
 
 
 def distinct(lines: Iterable[tuple[str, ...]]) -> Lines:
-    """Each line once; where there is too much of them, the start of the first one."""
+    """Each line once; where there is too much of them, the start that all have."""
     found: dict[tuple[str, ...], None] = {}
     room = _LARGEST
-    for line in lines:
+    ahead = iter(lines)
+    for line in ahead:
         if line not in found:
             room -= sum(map(len, line)) + len(line)
             found[line] = None
-        if (room < 0 and (len(found) > 1 or len(line) > 1)) or len(found) > _MAX:
-            return [(*next(iter(found))[:8], rest("alternatives"))]
+        if (room < 0 and (len(found) > 1 or len(line) > 1)) or len(found) > MAX:
+            starts = zip(*(each[:8] for each in (*found, *ahead)), strict=False)
+            same = takewhile(lambda words: len(set(words)) == 1, starts)
+            return [(*(words[0] for words in same), rest("alternatives"))]
     return list(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import PurePosixPath
@@ -37,8 +38,10 @@ class Rules(Table, frozen=True):
     runtimes: tuple[Text, ...]
     apple: tuple[Text, ...]
     skipped: tuple[Text, ...]
+    tests: tuple[Text, ...]
     file: tuple[FileRule, ...]
     functions: Functions
+    harmless: tuple[Text, ...]
     wrappers: dict[str, tuple[Text, ...]]
     short: dict[str, Text]
     values: dict[str, tuple[Text, ...]]
@@ -53,6 +56,17 @@ def rules() -> Rules:
 def is_runtime(program: str) -> bool:
     """Whether a program, perhaps with its directory, starts containers."""
     return PurePosixPath(program).name in rules().runtimes
+
+
+def named_runtime(text: str) -> re.Match[str] | None:
+    """The first name of a runtime in a text. Apple's `container` is too common a word."""
+    return _named().search(text)
+
+
+@cache
+def _named() -> re.Pattern[str]:
+    names = "|".join(re.escape(name) for name in rules().runtimes if name != "container")
+    return re.compile(rf"(?<![\w.-])(?:{names})(?![\w.-])")
 
 
 def among(name: str, globs: tuple[str, ...]) -> bool:

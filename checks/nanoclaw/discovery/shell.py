@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from checks.nanoclaw.discovery.form import Lines, combined, concatenated, distinct, has_rest, hole, is_hole, rest
-from checks.nanoclaw.discovery.rules import is_runtime, rules
+from checks.nanoclaw.discovery.rules import is_runtime, named_runtime, rules
 from checks.nanoclaw.discovery.tree import Node, Tree
 
 SHELLS = {"ash", "bash", "dash", "sg", "sh", "su", "zsh"}
@@ -18,8 +18,9 @@ _DEPTH = 4
 
 
 def programs(words: Sequence[str], depth: int = 0) -> Iterator[tuple[str, ...]]:
-    """The command lines of container runtimes that a command line starts, and those whose program is not known."""
-    words = _unwrapped(words)
+    """The command lines of container runtimes that a command line starts, and those that may start one: their program
+    is not known, or may start what its arguments name."""
+    words = unwrapped(words)
     if not words:
         return
     program = PurePosixPath(words[0]).name
@@ -39,12 +40,14 @@ def programs(words: Sequence[str], depth: int = 0) -> Iterator[tuple[str, ...]]:
             yield (hole(f"{program}.stdin"),)
     elif program == "eval":
         line = " ".join(words[1:])
+    elif program not in rules().harmless and any(named_runtime(each) for each in words[1:]):
+        yield tuple(words)
     if line and depth < _DEPTH:
         for _, each in commands(Tree("", "bash", line), depth + 1):
             yield each
 
 
-def _unwrapped(words: Sequence[str]) -> Sequence[str]:
+def unwrapped(words: Sequence[str]) -> Sequence[str]:
     """The command behind programs that start another one."""
     wrappers = rules().wrappers
     while words and (wrapper := PurePosixPath(words[0]).name) in wrappers:
@@ -75,7 +78,7 @@ def starters(tree: Tree) -> Iterator[str]:
             started and started[0] in script.arguments
             for command in function.find(["command"])
             for words in script.words(command)
-            for started in [_unwrapped(words)]
+            for started in [unwrapped(words)]
         ):
             yield name.text
 

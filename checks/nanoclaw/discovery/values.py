@@ -9,14 +9,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from checks.nanoclaw.discovery.form import Lines, combined, concatenated, distinct, hole, rest
+from checks.nanoclaw.discovery.form import MAX, Lines, combined, concatenated, distinct, hole, rest
 from checks.nanoclaw.discovery.project import Definition, Part, Project, given, operands
 from checks.nanoclaw.discovery.rules import among, is_runtime, rules
 from checks.nanoclaw.discovery.tree import FUNCTIONS, Node, arguments, bare, callee, member
 
 Value = str | tuple[str, ...]
 
-_DEPTH, _MAX, _ORIGINS = 30, 24, 150
+_DEPTH, _ORIGINS = 30, 150
+_ESCAPED = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{0*([0-9a-fA-F]{1,5})\}|(.))", re.S)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\n": ""}
 _SAME = {
     "trim",
@@ -50,6 +51,7 @@ class Values:
     _known: dict[Node, list[Value]] = field(default_factory=dict)
     _runtimes: dict[Node, tuple[list[str], bool]] = field(default_factory=dict)
     _leaf: bool = False
+    _cut: bool = False
     _open: set[object] = field(default_factory=set)
 
     def texts(self, node: Node) -> list[str]:
@@ -94,8 +96,9 @@ class Values:
         if node not in self._runtimes:
             found: set[str] = set()
             seen: set[Node] = set()
-            ahead, unknown = [bare(node)], False
-            while ahead and not (unknown := len(seen) > _ORIGINS):
+            ahead = [bare(node)]
+            while ahead and not self._cut:
+                self._cut = len(seen) > _ORIGINS
                 each = ahead.pop(0)
                 if each not in seen:
                     seen.add(each)
@@ -105,15 +108,16 @@ class Values:
                     unknown_here = not (texts or origins)
                     self._leaf |= unknown_here
                     ahead += origins
-            self._runtimes[node] = (sorted(found), unknown or self._leaf)
-            self._leaf = False
+            known = [*sorted(found), *[hole(_name(node))] * self._cut]
+            self._runtimes[node] = (known, self._leaf)
+            self._leaf = self._cut = False
         return self._runtimes[node]
 
     def _origins(self, node: Node) -> Iterator[Node]:
         """The expressions that an expression takes its value from, whichever object it is a member of."""
         for each in operands(node):
             if parted := member(each):
-                declared = self.project.members.get(parted[1], [])[:_MAX]
+                declared = self._few(self.project.members.get(parted[1], []))
                 yield from (
                     value for of in declared if (value := given(of) or (of if of.kind.startswith("short") else None))
                 )
@@ -126,7 +130,7 @@ class Values:
                         yield from self._handed(found)
                     if isinstance(found.part, str) and found.function is None:
                         yield from (
-                            value for of in self.project.members.get(found.part, [])[:_MAX] if (value := given(of))
+                            value for of in self._few(self.project.members.get(found.part, [])) if (value := given(of))
                         )
                     elif found.value and not found.each:
                         yield from operands(found.value)
@@ -135,15 +139,20 @@ class Values:
             if each != node:
                 yield each
 
+    def _few(self, nodes: list[Node]) -> list[Node]:
+        """The nodes; where they are too many, some of them, and the origin counts as not known."""
+        self._cut |= len(nodes) > _ORIGINS
+        return nodes[:_ORIGINS]
+
     def _handed(self, found: Definition) -> Iterator[Node]:
         """What callers hand over as a parameter."""
         assert found.function
-        for call in self.project.callers(found.function)[:100]:
+        for call in self._few(self.project.callers(found.function)):
             words = arguments(call)
             if found.part is None and not found.rest and found.index < len(words):
                 yield words[found.index]
             elif isinstance(found.part, str):
-                yield from (value for of in self.project.members.get(found.part, [])[:_MAX] if (value := given(of)))
+                yield from (value for of in self._few(self.project.members.get(found.part, [])) if (value := given(of)))
 
     def of(self, node: Node) -> list[Value]:
         """What an expression may be; nothing where that is not known."""
@@ -152,9 +161,11 @@ class Values:
             if node in self._open or len(self._open) > _DEPTH:
                 return []
             self._open.add(node)
-            found = list(dict.fromkeys(self._of(node)))[:_MAX]
+            found = list(dict.fromkeys(self._of(node)))
             self._open.discard(node)
-            self._known[node] = found
+            lines = any(isinstance(each, tuple) for each in found)
+            many: Value = (rest("alternatives"),) if lines else hole("alternatives", loose=True)
+            self._known[node] = found if len(found) <= MAX else [many]
         return self._known[node]
 
     def _of(self, node: Node) -> Iterable[Value]:
@@ -183,11 +194,8 @@ class Values:
         match node.kind:
             case "string_start" | "string_end":
                 return [""]
-            case "string_fragment":
-                return [node.text]
-            case "escape_sequence":
-                escaped = node.text[1:]
-                return [_ESCAPES.get(escaped, escaped if len(escaped) == 1 else node.text)]
+            case "string_fragment" | "escape_sequence":
+                return [_ESCAPED.sub(_unescaped, node.text)]
         return self.texts(node)
 
     def _element(self, node: Node) -> Lines:
@@ -313,9 +321,10 @@ class Values:
     def _method(self, of: Node, name: str, words: Sequence[Node]) -> Iterable[Value]:
         if name == "join":
             glue, lists = (of, words[:1]) if of.kind == "string" else (words[0] if words else of, [of])
-            blank = glue.text.strip("\"'`").isspace()
+            between = next((each for each in self.of(glue) if isinstance(each, str)), None)
+            blank = between is not None and between.isspace()
             return [
-                " ".join(line)
+                (" " if between is None else between).join(line)
                 for each in lists
                 for line in (self.lines(each) if blank else self.of(each))
                 if isinstance(line, tuple)
@@ -405,6 +414,12 @@ def returned(function: Node) -> list[Node]:
 def _merged(lines: Iterable[Value]) -> tuple[str, ...]:
     """All words of the alternatives."""
     return tuple(word for line in dict.fromkeys(lines) for word in (line if isinstance(line, tuple) else (line,)))
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    """The character of an escape sequence."""
+    number = found[1] or found[2] or found[3]
+    return chr(int(number, 16)) if number else _ESCAPES.get(found[4], found[4])
 
 
 def _name(node: Node) -> str:

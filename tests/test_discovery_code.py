@@ -1,9 +1,10 @@
-"""What `invoke patterns` follows in TypeScript: names, arguments, helpers, and runtimes that are injected."""
+"""What `invoke patterns` finds in TypeScript, JavaScript and Python, and what it can't follow there."""
 
 from pathlib import Path
 
 import pytest
 
+from checks.nanoclaw.discovery import form
 from checks.nanoclaw.discovery.discover import discover
 from tests.discovery import found, write
 
@@ -144,6 +145,106 @@ def test_a_name_may_be_given_in_another_file(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_followed_is_named(tmp_path: Path, source: str, forms: list[str]) -> None:
     assert found(tmp_path, "src/a.ts", source) == forms
+
+
+MANY = [f"git {number}" for number in range(24)]
+LAST = "docker kill --signal=KILL x"
+GO = "function go(it) { spawn(it.bin, ['ps']) }"
+
+
+CHOICE = " : ".join(f"x{at} ? `{each}`" for at, each in enumerate(MANY))
+ASSIGNED = " ".join(f"if (x) c = `{each}`;" for each in [*MANY, LAST])
+HALF = " || ".join(map(repr, MANY[:12]))
+
+
+@pytest.mark.parametrize(
+    ("source", "forms"),
+    [
+        (f"const all = {[*MANY, LAST]}; for (const c of all) execSync(c)", ["? …+alternatives…"]),
+        (f"execSync({CHOICE} : '{LAST}')", ["? …+alternatives…"]),
+        (f"let c = ''; {ASSIGNED} execSync(c)", ["? …+alternatives…"]),
+        (
+            f"function go(a, b) {{ execSync(`${{a}} ${{b}}`) }} go({HALF} || 'docker', x ? 'ps' : 'info')",
+            ["? --…alternatives"],
+        ),
+        (f"const a = {HALF}, b = {HALF}; spawn('docker', ['run', `${{a}}${{b}}`])", ["docker run --…alternatives"]),
+        (f"const all = [{'{ bin: `git` }, ' * 24} {{ bin: 'docker' }}]; {GO}", ["docker ps"]),
+        (f"const all = [{'{ bin: `git` }, ' * 200} {{ bin: 'docker' }}]; {GO}", ["? …it.bin… ps"]),
+        (f"{GO} {'go({ bin: `git` }); ' * 200} go({{ bin: 'docker' }})", ["? …it.bin… ps"]),
+    ],
+)
+def test_more_alternatives_than_are_told_apart_are_not_followed(tmp_path: Path, source: str, forms: list[str]) -> None:
+    assert found(tmp_path, "src/a.ts", source) == forms
+
+
+def test_more_alternatives_of_a_script_than_are_told_apart_are_not_followed(tmp_path: Path) -> None:
+    source = "\n".join(f"C={word}" for word in [*(f"git{at}" for at in range(24)), "docker"])
+    assert found(tmp_path, "a.sh", f"{source}\n$C ps") == ["? --…alternatives ps"]
+
+
+@pytest.mark.parametrize(
+    ("source", "used"),
+    [
+        ("cp['execSync']('docker swarm init')", "cp['execSync']"),
+        ("cp[m]('docker', ['swarm', 'init'])", "cp[m]"),
+        ("cp.execSync.call(null, 'docker swarm init')", "cp.execSync"),
+        ("cp.spawnSync.apply(null, ['docker', ['swarm', 'init']])", "cp.spawnSync"),
+        ("Reflect.apply(cp.execSync, null, ['docker swarm init'])", "cp.execSync"),
+        ("['docker swarm init'].forEach(cp.execSync)", "cp.execSync"),
+        ("const run = cp.execSync; ['docker swarm init'].forEach(run)", "run"),
+        ("const d = cp.spawnSync.bind(null, 'docker'); d(['swarm', 'init'])", "cp.spawnSync"),
+        ("go(cp.execSync); function go(run) { run('docker swarm init') }", "cp.execSync"),
+    ],
+)
+def test_a_function_that_starts_programs_and_is_used_in_another_way_is_reported(
+    tmp_path: Path, source: str, used: str
+) -> None:
+    unread = found(tmp_path, "src/a.ts", f"import * as cp from 'node:child_process'; {source}")
+    assert f"? {form.hole(used)}" in unread
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "const run = util.promisify(cp.execFile); run('docker', ['ps'])",
+        "const run = cp.spawnSync.bind(cp); run('docker', ['ps'])",
+        "go(cp.execSync); function go(execSync) { execSync('docker ps') }",
+    ],
+)
+def test_a_function_that_starts_programs_and_is_followed_is_not_reported(tmp_path: Path, source: str) -> None:
+    assert found(tmp_path, "src/a.ts", f"import * as cp from 'child_process'; {source}") == ["docker ps"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "execSync(['doc', 'ker', ' ps'].join(''))",
+        "execSync(['cd x', 'docker ps'].join(' && '))",
+        "execSync(['cd x', 'docker ps'].join('\\n'))",
+        r"execSync('dock\x65r ps')",
+        r"execSync('\u0064ock\u{65}r ps')",
+    ],
+)
+def test_a_text_is_put_together_as_the_program_does(tmp_path: Path, source: str) -> None:
+    assert found(tmp_path, "src/a.ts", source) == ["docker ps"]
+
+
+def test_a_text_of_python_is_put_together_as_the_program_does(tmp_path: Path) -> None:
+    source = "import os\nos.system(''.join(['dock\\x65', 'r ps']))"
+    assert found(tmp_path, "scripts/a.py", source) == ["docker ps"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "let x = <any‹;\nexecSync('docker swarm init')",
+        "<<<<<<< ours\nexecSync(`docker swarm init`)\n=======\nrun()\n>>>>>>> theirs\n",
+        "const a = 'docker'; f(",
+    ],
+)
+def test_a_source_that_is_not_valid_is_reported_if_it_names_a_runtime(tmp_path: Path, source: str) -> None:
+    assert "? a syntax error, in a source with docker" in found(tmp_path, "src/a.ts", source)
+    assert "? a syntax error, in a source with docker" not in found(tmp_path, "src/a.ts", source.replace("docker", "d"))
 
 
 @pytest.mark.parametrize(
@@ -305,3 +406,18 @@ def test_arguments_that_helpers_put_together_are_followed_into_other_files(tmp_p
         export function readonlyArgs(from: string, to: string) { return ['-v', `${from}:${to}:ro`]; }
     """
     assert found(tmp_path, "src/a.ts", source, **{"src/b.ts": helpers}) == ["docker run --rm --user -v :ro"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import subprocess\nsubprocess.run(['docker', 'ps', '-a'], check=True)",
+        "from subprocess import Popen as start\nstart('docker ps -a', shell=True)",
+        "import os\nos.system('docker ps -a')",
+        "import subprocess as sp\ndef go(it):\n    a = [it, 'ps']\n    a += ['-a']\n    sp.run(a)\ngo('docker')",
+        "import subprocess\nflags = ['-a']\nsubprocess.check_output(['docker', 'ps', *flags])",
+        "import os\nos.execlp('docker', 'ps', '-a')",
+    ],
+)
+def test_commands_are_found_in_python(tmp_path: Path, source: str) -> None:
+    assert found(tmp_path, "scripts/a.py", source) == ["docker ps -a"]

@@ -1,0 +1,73 @@
+"""The discovery in a child process, with limits on its processor time and memory.
+
+The parsers are native code: while one runs, no Python code runs, so only the kernel can stop it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from checks.core.errors import WrongUsage
+from checks.core.paths import ROOT
+from checks.nanoclaw.discovery.discover import Found, discover
+
+SECONDS, MEMORY = 40, 1 << 30
+"""Processor time and bytes of memory for a checkout: nanoclaw 2.2.0 takes 5 s and less than 300 MB."""
+_LARGEST = 1 << 20
+"""Bytes of an answer: 30 times that of nanoclaw."""
+
+
+class _Answer(msgspec.Struct):
+    """What the child writes: what it found, or why the checkout can't be read."""
+
+    found: list[Found] = []
+    wrong: str = ""
+
+
+def discover_in_child(checkout: Path) -> list[Found]:
+    """As ``discover``. Also raises WrongUsage if the sources take too long or too much memory."""
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, str(SECONDS), str(MEMORY), checkout],
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, check=False,
+    )  # fmt: skip
+    match -done.returncode:
+        case 0:
+            answer = msgspec.json.decode(done.stdout, type=_Answer)
+            if answer.wrong:
+                raise WrongUsage(answer.wrong)
+            return answer.found
+        case signal.SIGXCPU:
+            limit = f"within {SECONDS} s of processor time"
+        case signal.SIGABRT | signal.SIGSEGV | signal.SIGKILL:  # a parser aborts where it gets no memory
+            limit = f"with {MEMORY >> 20} MB of memory"
+        case _:
+            raise RuntimeError(f"the discovery failed: {done.stderr[-2000:].decode(errors='replace')}")
+    raise WrongUsage(f"The sources in {checkout} can't be read {limit}.", "Is it nanoclaw's source?")
+
+
+def _main(seconds: str, memory: str, checkout: str) -> None:
+    limits = {resource.RLIMIT_CPU: int(seconds), resource.RLIMIT_AS: int(memory), resource.RLIMIT_CORE: 0}
+    for kind, amount in limits.items():
+        _, most = resource.getrlimit(kind)
+        resource.setrlimit(kind, (amount if most == resource.RLIM_INFINITY else min(amount, most), most))
+    answer = _Answer()
+    try:
+        answer.found = discover(Path(checkout))
+    except WrongUsage as problem:
+        answer.wrong = str(problem)
+    except MemoryError:
+        os.abort()
+    if len(written := msgspec.json.encode(answer)) > _LARGEST:
+        written = msgspec.json.encode(_Answer(wrong=f"{checkout} has too many commands: it is not nanoclaw's source."))
+    sys.stdout.buffer.write(written)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
