@@ -66,7 +66,8 @@ def _main(seconds: str, memory: str, checkout: str) -> None:
         os.abort()
     if len(written := msgspec.json.encode(answer)) > _LARGEST:
         written = msgspec.json.encode(_Answer(wrong=f"{checkout} has too many commands: it is not nanoclaw's source."))
-    sys.stdout.buffer.write(written)
+    with os.fdopen(1, "wb") as output:
+        output.write(written)
 
 
 if __name__ == "__main__":
