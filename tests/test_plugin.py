@@ -6,7 +6,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape
 
 import pytest
 
@@ -74,7 +74,7 @@ def test_the_fix_of_a_failure_is_in_its_evidence_and_in_junit(tmp_path: Path) ->
     assert plugin.evidence
     failed = plugin.evidence.cases[-1]
     assert (failed.fix, failed.entry) == (entry.quick_fix, f"{GUIDE}#{name}")
-    assert f'<property name="fix" value={quoteattr(entry.quick_fix)}' in junit.read_text()
+    assert f'<property name="fix" value="{escape(entry.quick_fix, {chr(34): "&quot;"})}"' in junit.read_text()
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from checks.core import run_directories
 from checks.core.bounded import parsed
@@ -22,7 +20,7 @@ from checks.nanoclaw import service_url
 from checks.nanoclaw.agent import Agent, available
 from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.gateway import Gateway
-from checks.nanoclaw.images import base, disks
+from checks.nanoclaw.images import base, disks, mapped_layers
 from checks.nanoclaw.running import Question, addressed
 from checks.nanoclaw.service import Conversation, Service
 from checks.nanoclaw.workspace import Tree
@@ -139,13 +137,7 @@ class AgentProvider:
         doing, engine = "naming the agent's image", ctx.facts.engine
         ctx.host.run_checked([engine, "tag", self.image(agent, ctx), name], timeout=60, doing=doing)
         if self._prepared.guest:
-            root = ctx.host.ask([engine, "info", "--format", "{{.Store.GraphRoot}}"], str.strip, doing=doing)
-            own, of_disk = (f"{store}/overlay-images/images.json" for store in (root, f"{_DISKS}/{ctx.uid}"))
-            mapped = ctx.host.ask(["cat", of_disk], _mapped, doing=doing)
-            records = ctx.host.ask(["cat", own], _records, doing=doing)
-            for each in records:
-                each.update(mapped.get(each["id"], {}))
-            ctx.host.put(own, json.dumps(records).encode(), mode=0o600)
+            mapped_layers.keep(ctx.host, f"{_DISKS}/{ctx.uid}")
 
     def build(self, agent: Agent, ctx: CaseContext) -> str:
         """``docker build`` of the agent's Dockerfile on the context's account. Raises Mismatch if it fails."""
@@ -217,20 +209,6 @@ class AgentProvider:
             self._service.close()
         for ctx in self._loaded:
             ctx.host.run(["podman", "rmi", base.NAME], timeout=60)
-
-
-def _records(text: str) -> list[dict[str, Any]]:
-    """The records of an image store."""
-    records = parsed(text)
-    if not isinstance(records, list) or not all(isinstance(each, dict) and "id" in each for each in records):
-        raise TypeError("it is not a list of images")
-    return records
-
-
-def _mapped(text: str) -> dict[str, dict[str, Any]]:
-    """The key for id-mapped layers of each image that has it, by the image's id."""
-    key = "mapped-layers"
-    return {each["id"]: {key: each[key]} for each in _records(text) if key in each}
 
 
 def _mount_program(info: str) -> str:
