@@ -222,7 +222,7 @@ class VerificationPlugin:
             name = (error.fix if isinstance(error, Mismatch) else "") or self._entry_for(result) or info.fix
             known = self._catalogue.get(name)
             result.fix, result.entry = known.quick_fix if known else "", f"{GUIDE}#{name}"
-            report.user_properties += [("fix", result.fix), ("entry", result.entry)]
+            item.user_properties += [("fix", result.fix), ("entry", result.entry)]
         if report.outcome == "skipped" and isinstance(report.longrepr, tuple):
             result.reason = report.longrepr[2].removeprefix("Skipped: ")
         self.evidence.cases.append(result)
