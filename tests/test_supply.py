@@ -126,3 +126,16 @@ def test_a_new_name_of_a_disks_image_keeps_its_mapped_layers(
     assert (tmp_path / "tagged").read_text() == "image new\n"
     records = json.loads((stores[1] / "images.json").read_text())
     assert records == [{"id": "1", "names": ["new"], "mapped-layers": ["2"]}, {"id": "4"}]
+
+
+@pytest.mark.parametrize(
+    ("found", "name"), [("host.containers.internal", "host.docker.internal"), ("169.254.1.2", "169.254.1.2")]
+)
+def test_agents_of_2_x_reach_the_gateway_where_containers_reach_the_service(
+    tmp_path: Path, run: run_directories.Run, found: str, name: str
+) -> None:
+    desk = Desk(tmp_path, run, docker="exit 1", podman="exit 0")
+    desk.provider._url = f"http://{found}:80"
+    access = desk.provider.gateway(desk.ctx).admit(desk.provider.service(desk.ctx).conversation())
+    desk.provider.close()
+    assert f"@{name}:" in access.environment["HTTPS_PROXY"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
 from checks.core import run_directories
 from checks.core.bounded import parsed
@@ -108,7 +109,11 @@ class AgentProvider:
     def gateway(self, ctx: CaseContext) -> Gateway:
         """The credential gateway, for agents of 2.x; the accounts of a host share it."""
         if self._gateway is None:
-            gateway = Gateway(self.service(ctx), ctx.host.service_address)
+            # The real gateway is host.docker.internal, Podman's second name for the host. An account may have a setting
+            # that makes both mean something else.
+            found = urlsplit(self.url(ctx)).hostname or ""
+            name = found if found != service_url.HOST else "host.docker.internal"
+            gateway = Gateway(self.service(ctx), ctx.host.service_address, name=name)
             gateway.published = ctx.host.forward_port(gateway.proxy_port)
             self._gateway = gateway
         return self._gateway

@@ -10,7 +10,10 @@ from checks.nanoclaw.service import Service
 ENTRY = "a-container-does-not-reach-the-host"
 """The troubleshooting entry for an unreachable service."""
 
-_CANDIDATES = ("host.containers.internal", "169.254.1.2", "10.0.2.2", "gateway")
+HOST = "host.containers.internal"
+"""Podman's name for the host of a container."""
+
+_CANDIDATES = (HOST, "169.254.1.2", "10.0.2.2", "gateway")
 """Podman's name for the host; pasta's address for it (5.3 and later); slirp4netns with allow_host_loopback; Docker's
 bridge."""
 
