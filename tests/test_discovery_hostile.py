@@ -74,7 +74,10 @@ def test_ctrl_c_ends_it_while_a_parser_runs(tmp_path: Path) -> None:
         reader = children(started.pid, until=1.5)
         started.send_signal(signal.SIGINT)
         began = time.monotonic()
-        assert started.wait() == Exit.INTERRUPTED
+        _, printed = started.communicate()
+        if "of processor time" in printed:
+            pytest.skip("this machine was too busy to interrupt the reader before its limit")
+        assert started.returncode == Exit.INTERRUPTED, printed
         assert time.monotonic() - began < 10
     assert not runs(reader)
 

@@ -5,8 +5,9 @@ An agent's image is nanoclaw's own. After `install_packages`, an agent has an im
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 import tomli_w
@@ -14,13 +15,19 @@ import tomli_w
 from checks.cases import setup_and_skills
 from checks.cases.image_operations import image
 from checks.engine.case_context import CaseContext
-from checks.engine.docker import build, run
+from checks.engine.docker import build, run, shell
 from checks.engine.expect import Mismatch, expect, expect_run
 from checks.hosts.process import Completed
 
 GROUP = setup_and_skills.GROUP
 
 _IMAGE = "an-image-does-not-build"
+_VFS = 'ls -d "${XDG_RUNTIME_DIR:-/nonexistent}"/containers/vfs-* 2>/dev/null'
+_REMOVE_VFS = """
+directory=${XDG_RUNTIME_DIR:?}/containers
+rm -rf -- "$directory/vfs-containers" "$directory/vfs-layers" "$directory/vfs-locks"
+"""
+
 _PRUNED = "docker-builder-prune-deletes-the-agents-images"
 
 
@@ -123,6 +130,17 @@ def private_images(ctx: CaseContext) -> Images:
     return Images(ctx, environment)
 
 
+@contextlib.contextmanager
+def without_traces(ctx: CaseContext) -> Iterator[None]:
+    """Remove what Podman keeps of the driver vfs in the account's runtime directory, if it was not there before."""
+    before = ctx.host.run(shell(_VFS)).stdout
+    try:
+        yield
+    finally:
+        if not before:
+            ctx.host.run(shell(_REMOVE_VFS))
+
+
 def expect_kept(made: Images, command: str) -> None:
     """Fail unless both images still run."""
     for tag, word in ((made.base, "none"), (made.derived, made.word)):
@@ -133,6 +151,7 @@ def expect_kept(made: Images, command: str) -> None:
 
 @pytest.mark.case("docker builder prune -f keeps the agents' images", fix=_PRUNED)
 def test_prune(ctx: CaseContext) -> None:
-    made = private_images(ctx)
-    expect_run(ctx.docker("builder", "prune", "-f", env=made.environment, timeout=60))
-    expect_kept(made, "docker builder prune -f")
+    with without_traces(ctx):
+        made = private_images(ctx)
+        expect_run(ctx.docker("builder", "prune", "-f", env=made.environment, timeout=60))
+        expect_kept(made, "docker builder prune -f")
