@@ -34,7 +34,12 @@ def test_a_version_works_from_the_lowest_podman_after_the_last_failure() -> None
 
 def test_a_failure_on_the_latest_podman_is_not_hidden_by_earlier_ones() -> None:
     podmans = [podman("5.4.2"), podman("6.1.1", info="failed")]
-    assert minimum.summary(NANOCLAW, podmans) == "not on the latest version of Podman that was tested"
+    assert minimum.summary(NANOCLAW, podmans) == "fails on Podman 6.1.1"
+
+
+def test_a_version_that_was_not_tested_is_named() -> None:
+    podmans = [podman("4.3.1", info="failed"), podman("5.4.2"), podman("6.1.1", streams_passing_user="skipped")]
+    assert minimum.summary(NANOCLAW, podmans) == "Podman 5.4.2 or later; not tested as a whole on Podman 6.1.1"
 
 
 def test_what_was_skipped_is_not_proved() -> None:

@@ -77,22 +77,15 @@ def support(nanoclaw: str, evidence: Verification) -> Support:
 
 
 def summary(nanoclaw: str, podmans: Sequence[Verification]) -> str:
-    """The lowest version of Podman on which it works, and on every higher one. ``podmans`` are sorted by version."""
-    lowest = ""
-    for each in reversed(podmans):
-        if not support(nanoclaw, each).works:
-            break
-        lowest = each.host.version
-    if lowest:
-        return f"Podman {lowest} or later"
-    verdicts = [support(nanoclaw, each) for each in podmans]
-    if any(verdict.works for verdict in verdicts):
-        return "not on the latest version of Podman that was tested"
-    failing = [each.host.version for each, verdict in zip(podmans, verdicts, strict=True) if verdict.failed]
-    unknown = [each.host.version for each, verdict in zip(podmans, verdicts, strict=True) if not verdict.failed]
-    return "; ".join(
-        text
-        for text, versions in (("fails on Podman {}", failing), ("not tested as a whole on Podman {}", unknown))
-        if versions
-        for text in [text.format(", ".join(versions))]
+    """The lowest version of Podman on which it works, if it fails on no higher one. Sorted: ``podmans``, by version."""
+    verdicts = [(each.host.version, support(nanoclaw, each)) for each in podmans]
+    failing = [version for version, verdict in verdicts if verdict.failed]
+    after = [version for version, _ in verdicts].index(failing[-1]) + 1 if failing else 0
+    working = [version for version, verdict in verdicts[after:] if verdict.works]
+    unknown = [version for version, verdict in verdicts[after:] if verdict.missing]
+    texts = (
+        [f"Podman {working[0]} or later"] if working else [f"fails on Podman {', '.join(failing)}"] if failing else []
     )
+    if unknown:
+        texts.append(f"not tested as a whole on Podman {', '.join(unknown)}")
+    return "; ".join(texts)

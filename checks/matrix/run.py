@@ -29,8 +29,11 @@ from checks.matrix.expectations import Expectations, Verdict
 
 PARTS = {
     "recommended": (
-        ("Image operations", "Container lifecycle", "Nanoclaw 2.2 driver", "Set-up and skills"),
-        ("Bind mounts", "Environment and user", "Resource limits", "streams-passing-user", "Edge cases"),
+        ("Image operations", "Container lifecycle"),
+        (
+            "Bind mounts", "Environment and user", "Resource limits", "streams-passing-user", "Edge cases",
+            "Nanoclaw 2.2 driver", "Set-up and skills",
+        ),
     ),
     # The same cases, split for an engine that builds slowly and runs no agent.
     "docker": (
