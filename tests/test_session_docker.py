@@ -413,7 +413,7 @@ def test_in_force_names_the_units_that_were_seen_to_have_it(
     )
     (tmp_path / "units").write_text("")
     assert driver.install(host, dry_run=False) == Exit.OK
-    assert "there is none yet" in capsys.readouterr().out
+    assert "Not seen in force: there is no unit" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", [driver.DROP_IN, f"{driver.DIRECTORY}/docker", f"{driver.DIRECTORY}/translate.py"])

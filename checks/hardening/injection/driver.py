@@ -120,7 +120,7 @@ def _in_force(found: Account, units: Mapping[str, str] | None) -> str:
     if units is None:
         return f"Not in force by itself, without systemd: start nanoclaw with PATH={found.home}/{DIRECTORY}:$PATH"
     if not units:
-        return "In force for each unit nanoclaw-v2-*.service that is made from now on; there is none yet."
+        return "Not seen in force: there is no unit nanoclaw-v2-*.service yet. After nanoclaw's set-up, run this again."
     return f"In force from nanoclaw's next start on: systemctl --user restart {' '.join(sorted(units))}"
 
 
