@@ -39,7 +39,7 @@ def test_a_failure_on_the_latest_podman_is_not_hidden_by_earlier_ones() -> None:
 
 def test_a_version_that_was_not_tested_is_named() -> None:
     podmans = [podman("4.3.1", info="failed"), podman("5.4.2"), podman("6.1.1", streams_passing_user="skipped")]
-    assert minimum.summary(NANOCLAW, podmans) == "Podman 5.4.2 or later; not tested as a whole on Podman 6.1.1"
+    assert minimum.summary(NANOCLAW, podmans) == "works on Podman 5.4.2; not tested as a whole on Podman 6.1.1"
 
 
 def test_what_was_skipped_is_not_proved() -> None:

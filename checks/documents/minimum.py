@@ -77,15 +77,16 @@ def support(nanoclaw: str, evidence: Verification) -> Support:
 
 
 def summary(nanoclaw: str, podmans: Sequence[Verification]) -> str:
-    """The lowest version of Podman on which it works, if it fails on no higher one. Sorted: ``podmans``, by version."""
+    """The versions of Podman on which it works: the lowest one, if every higher one was tested and works, too.
+
+    ``podmans`` are sorted by version.
+    """
     verdicts = [(each.host.version, support(nanoclaw, each)) for each in podmans]
     failing = [version for version, verdict in verdicts if verdict.failed]
     after = [version for version, _ in verdicts].index(failing[-1]) + 1 if failing else 0
     working = [version for version, verdict in verdicts[after:] if verdict.works]
     unknown = [version for version, verdict in verdicts[after:] if verdict.missing]
-    texts = (
-        [f"Podman {working[0]} or later"] if working else [f"fails on Podman {', '.join(failing)}"] if failing else []
-    )
-    if unknown:
-        texts.append(f"not tested as a whole on Podman {', '.join(unknown)}")
-    return "; ".join(texts)
+    if working and not unknown:
+        return f"Podman {working[0]} or later"
+    parts = [("works on", working), ("fails on", [] if working else failing), ("not tested as a whole on", unknown)]
+    return "; ".join(f"{verb} Podman {', '.join(versions)}" for verb, versions in parts if versions)

@@ -207,7 +207,8 @@ def _try_elsewhere(host: Host, wanted: Sequence[File]) -> None:
         ).keep()
         _require_effect(host, directory)
     finally:
-        host.remove_private_directories(name)
+        if not host.remove_private_directories(name):
+            say(f"Not removed from {host.name}: {directory}")
 
 
 def _require_effect(host: Host, directory: str) -> None:
