@@ -83,6 +83,8 @@ left=$(
 
 DOCKER_OF_SERVICE = ".local/share/nanoclaw-docker"
 """The directory, below the home, of the docker that `invoke inject --install --driver` puts first for nanoclaw 2.2."""
+DROP_IN_OF_SERVICE = ".config/systemd/user/nanoclaw-v2-.service.d/60-nanoclaw-docker.conf"
+"""The drop-in, below the home, that puts it first on the PATH of nanoclaw's units."""
 
 IN_A_SERVICE = ["systemd-run", "--user", "--pipe", "--wait", "--quiet"]
 """Runs a command as a user service."""

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from checks.core import run_directories
@@ -14,7 +15,7 @@ from checks.core.paths import DEFAULT_GUEST, ROOT
 from checks.core.progress import Progress
 from checks.core.run_directories import Run
 from checks.engine import probe_image
-from checks.engine.case_context import DOCKER_OF_SERVICE, RunScope, remove_objects
+from checks.engine.case_context import DOCKER_OF_SERVICE, DROP_IN_OF_SERVICE, RunScope, remove_objects
 from checks.engine.leaks import LeakDetector
 from checks.hosts import guest, recipe
 from checks.hosts.base import Host
@@ -32,7 +33,12 @@ AS_IS = "as-is"
 _DROP_IN = ROOT / "examples" / "containers.conf.d" / "50-nanoclaw.conf"
 _SETTINGS = ".config/containers"
 _DRIVER = ROOT / "examples" / "session-driver"
-"""The docker for nanoclaw 2.2, with its translation."""
+_DRIVER_FILES = {
+    f"{DOCKER_OF_SERVICE}/translate.py": 0o644,
+    f"{DOCKER_OF_SERVICE}/docker": 0o755,
+    DROP_IN_OF_SERVICE: 0o644,
+}
+"""The docker for nanoclaw 2.2: its paths below the home, and their modes."""
 
 
 def profiles(pinned: recipe.Recipe) -> Sequence[str]:
@@ -176,8 +182,8 @@ def _configure(account: Host) -> None:
     before_drop_ins = facts.version.startswith(("1.", "2.", "3."))
     name = "containers.conf" if before_drop_ins else f"containers.conf.d/{_DROP_IN.name}"
     account.put(f"{facts.home}/{_SETTINGS}/{name}", _DROP_IN.read_bytes())
-    for program, mode in (("translate.py", 0o644), ("docker", 0o755)):
-        account.put(f"{facts.home}/{DOCKER_OF_SERVICE}/{program}", (_DRIVER / program).read_bytes(), mode)
+    for path, mode in _DRIVER_FILES.items():
+        account.put(f"{facts.home}/{path}", (_DRIVER / PurePosixPath(path).name).read_bytes(), mode)
 
 
 def sweep(progress: Progress) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Self
 
 from checks.core.progress import Progress
-from checks.engine.case_context import CaseContext
+from checks.engine.case_context import DOCKER_OF_SERVICE, CaseContext
 from checks.engine.docker import Record, shell
 from checks.engine.expect import Mismatch
 from checks.engine.prepared_host import PreparedHost
@@ -26,9 +26,9 @@ FIXTURE = "whole"
 
 _FACTOR = 2.0  # of time limits: nanoclaw, its database and the agent share a guest
 
-# The drop-in is for every unit whose name begins with nanoclaw-v2-.
+# The drop-in is for every unit whose name begins with nanoclaw-v2-. It comes after that of the recommended profile.
 _DROP_IN = ".config/systemd/user/nanoclaw-v2-.service.d/90-mutation.conf"
-_SETTING = "[Service]\nEnvironment=PATH={wrapper}:/usr/local/bin:/usr/bin:/bin:%h/.local/bin\n"
+_SETTING = "[Service]\nEnvironment=PATH={wrapper}:%h/{docker}:/usr/local/bin:/usr/bin:/bin:%h/.local/bin\n"
 
 
 class WholeTrials:
@@ -69,7 +69,8 @@ class WholeTrials:
         drop_in = f"{host.facts().home}/{_DROP_IN}"
         try:
             with self._stopped():
-                host.put(drop_in, _SETTING.format(wrapper=f"{self._wrappers}/{mutation.name}").encode())
+                wrapper = f"{self._wrappers}/{mutation.name}"
+                host.put(drop_in, _SETTING.format(wrapper=wrapper, docker=DOCKER_OF_SERVICE).encode())
                 self._run(*mutation.breaking)
             yield
         finally:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from checks.core.polling import poll
+from checks.engine.case_context import DOCKER_OF_SERVICE
 from checks.engine.docker import Record, shell
 from checks.engine.expect import Mismatch, expect
 from checks.hosts.base import Host
@@ -127,7 +128,10 @@ class WrapperControl(ServiceControl):
     """The script and the pid file that nanoclaw's set-up writes on hosts without systemd."""
 
     def start(self) -> None:
-        self.installation.run(["./start-nanoclaw.sh"], timeout=30)
+        # No unit has a drop-in here: the docker of `invoke inject --install --driver` goes on the script's PATH.
+        docker = f"{self.installation.host.facts().home}/{DOCKER_OF_SERVICE}"
+        script = "PATH=${PATH%%:*}:$1:${PATH#*:}; exec ./start-nanoclaw.sh"
+        self.installation.run(shell(script, docker), timeout=30)
 
     def stop(self) -> None:
         if process := self.main_process():

@@ -13,7 +13,7 @@ from checks.core.answers import decoded, fields
 from checks.core.errors import Exit, HostProblem
 from checks.core.paths import FIXTURES
 from checks.core.terminal import say
-from checks.engine.case_context import DOCKER_OF_SERVICE
+from checks.engine.case_context import DOCKER_OF_SERVICE, DROP_IN_OF_SERVICE
 from checks.engine.docker import shell
 from checks.hardening.injection.configuration import Author, File, author_of, sealed, with_lookup
 from checks.hardening.injection.install import locked, place, take_away
@@ -21,7 +21,7 @@ from checks.hardening.injection.state import LARGEST, Account, read_account, req
 from checks.hosts.base import Host
 
 DIRECTORY = DOCKER_OF_SERVICE
-DROP_IN = ".config/systemd/user/nanoclaw-v2-.service.d/60-nanoclaw-docker.conf"
+DROP_IN = DROP_IN_OF_SERVICE
 
 _FIXTURES = FIXTURES / "session-driver"
 
