@@ -102,7 +102,9 @@ def test_the_service_calls_the_docker_with_the_fault(tmp_path: Path, monkeypatch
     trials, seen = Trials(tmp_path), list[str]()
     monkeypatch.setattr(trials, "without_fault", lambda _: seen.append(trials.drop_in.read_text()))
     trials.outcome(mutation(failure="x", script="exit 1"), CASE)
-    assert seen == ["[Service]\nEnvironment=PATH=/wrappers/m:/usr/local/bin:/usr/bin:/bin:%h/.local/bin\n"]
+    assert seen == [
+        "[Service]\nEnvironment=PATH=/wrappers/m:%h/.local/share/nanoclaw-docker:/usr/local/bin:/usr/bin:/bin:%h/.local/bin\n"
+    ]
 
 
 def test_a_service_that_does_not_start_is_no_detected_fault(tmp_path: Path) -> None:

@@ -5,13 +5,25 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from checks.nanoclaw.discovery.tree import FUNCTIONS, SCOPES, Node, Tree, arguments, bare, callee, member
-
-Part = str | int | slice | None
-"""Which part of a value a name in a pattern is."""
+from checks.nanoclaw.discovery.syntax import (
+    CLASSES,
+    Part,
+    function_values,
+    given,
+    holder_of,
+    key_of,
+    leaves,
+    module_of,
+    names_of,
+    operands,
+    owners_of,
+    scope_of,
+    types_of,
+)
+from checks.nanoclaw.discovery.tree import FUNCTIONS, Node, Tree, arguments, bare, callee, member
 
 _PARAMETERS = {
     "required_parameter",
@@ -20,7 +32,6 @@ _PARAMETERS = {
     "default_parameter",
     "typed_default_parameter",
 }
-_CLASSES = {"class_declaration", "class", "enum_declaration"}
 _DECLARED = {"variable_declarator", "public_field_definition", "property_signature", "assignment_expression", "pair"}
 _IMPORTS = {
     "import_specifier",
@@ -32,7 +43,7 @@ _IMPORTS = {
 }
 _INDEXED = (
     "call_expression", "new_expression", "augmented_assignment_expression", "for_in_statement", "enum_assignment",
-    "shorthand_property_identifier", *FUNCTIONS, *_CLASSES, *_DECLARED, *_IMPORTS,
+    "shorthand_property_identifier", *FUNCTIONS, *CLASSES, *_DECLARED, *_IMPORTS,
 )  # fmt: skip
 
 
@@ -158,15 +169,15 @@ class Project:
                     meant = self.functions(target)
                     known = function in meant or not (meant or self.lookup(name, target)) or self._given(name, target)
                 found += [call] * bool(known)
-        holder = _holder(function)
-        types = _types(holder.get("type")) if holder and holder.kind == "variable_declarator" else set()
+        holder = holder_of(function)
+        types = types_of(holder.get("type")) if holder and holder.kind == "variable_declarator" else set()
         names = {name for each in types for name in self.holders.get(each, ())}
         found += [
             call
             for name in names
             for call in self.calls.get(name, ())
             for declared in self.lookup(name, callee(call) or call)[:1]
-            if call not in found and _types(declared.node.get("type")) & types
+            if call not in found and types_of(declared.node.get("type")) & types
         ]
         return found
 
@@ -177,7 +188,7 @@ class Project:
     def _held(self, of: Node, method: Node) -> bool:
         """Whether an object may be one that has the method."""
         owners = owners_of(method)
-        around = next((each for each in method.ancestors if each.kind in _CLASSES), None)
+        around = next((each for each in method.ancestors if each.kind in CLASSES), None)
         if of.kind == "this":
             return around is not None and around.contains(of)
         made = callee(of) if of.kind in {"call_expression", "new_expression"} else of
@@ -222,12 +233,12 @@ class Project:
             self._index_function(node)
         elif kind in _IMPORTS:
             self._index_import(node)
-        elif kind in _CLASSES:
+        elif kind in CLASSES:
             if name := node.get("name"):
-                self._add(Definition(name.text, node, _scope(node), node))
+                self._add(Definition(name.text, node, scope_of(node), node))
         elif kind == "for_in_statement":
             if (left := node.get("left")) and (
-                names := list(_leaves(left)) or [(each, None) for each in left.find(["identifier"])]
+                names := list(leaves(left)) or [(each, None) for each in left.find(["identifier"])]
             ):
                 self._add(Definition(names[0][0].text, node, node, node.get("right"), each=True))
         elif kind == "shorthand_property_identifier":
@@ -244,16 +255,16 @@ class Project:
         elif node.kind == "variable_declarator" and value and value.kind == "identifier":
             self.uses[node.tree, value.text].append(node)
         if node.kind != "variable_declarator" or parted:
-            self.members[parted[1] if parted else _key(name)].append(node)
+            self.members[parted[1] if parted else key_of(name)].append(node)
         else:
-            required = _required(value) if value else ""
-            for leaf, part in _leaves(name):
+            required = module_of(value) if value else ""
+            for leaf, part in leaves(name):
                 exported = (part or "*") if required else part
-                self._add(Definition(leaf.text, node, _scope(node), value, exported, module=required))
-        self._hold(parted[1] if parted else _key(name), node.get("type"), value)
+                self._add(Definition(leaf.text, node, scope_of(node), value, exported, module=required))
+        self._hold(parted[1] if parted else key_of(name), node.get("type"), value)
 
     def _hold(self, name: str, annotation: Node | None, value: Node | None) -> None:
-        for each in _types(annotation):
+        for each in types_of(annotation):
             self.holders[each].add(name)
         for operand in operands(value) if value else ():
             if made := callee(operand) if operand.kind in {"call_expression", "new_expression"} else None:
@@ -273,14 +284,14 @@ class Project:
     def _index_function(self, node: Node) -> None:
         name = node.get("name")
         if name and node.kind != "method_definition":
-            self._add(Definition(name.text, node, _scope(node), node))
+            self._add(Definition(name.text, node, scope_of(node), node))
         elif name:
             self.members[name.text].append(node)
         single, several = node.get("parameter"), node.get("parameters")
         for index, each in enumerate([single] if single else several.parts if several else []):
             pattern = each.get("pattern") or each.get("name") or (each.parts[0] if each.kind in _PARAMETERS else each)
             rest = {each.kind, pattern.kind} & {"rest_pattern", "list_splat_pattern"} != set()
-            for leaf, part in _leaves(pattern):
+            for leaf, part in leaves(pattern):
                 self._add(
                     Definition(leaf.text, each, node, each.get("value"), None if rest else part, node, index, rest)
                 )
@@ -315,105 +326,3 @@ class Project:
         if definition.module and isinstance(definition.part, str) and definition.part != definition.name:
             self._aliases[definition.part].add(definition.name)
         self.definitions[definition.name].append(definition)
-
-
-def function_values(node: Node) -> Iterator[Node]:
-    """The functions that an expression may be, the operands of ``a ?? b`` among them."""
-    return (each for each in operands(node) if each.kind in FUNCTIONS)
-
-
-def given(declared: Node) -> Node | None:
-    """The value in a declaration or an assignment."""
-    return declared.get("value") or declared.get("right")
-
-
-def names_of(function: Node) -> list[str]:
-    """The names that a function is called by: its own, and that of the variable or the key that holds it."""
-    name, holder = function.get("name"), _holder(function)
-    if name and name.text == "constructor":
-        around = next((each for each in function.ancestors if each.kind in _CLASSES), None)
-        name = around.get("name") if around else None
-    found = name or (holder and (holder.get("name") or holder.get("key") or holder.get("left")))
-    parted = member(found) if found else None
-    return [parted[1] if parted else _key(found)] if found else []
-
-
-def owners_of(method: Node) -> set[str]:
-    """The names by which something is known to have a method: its class and what that extends; or the variable that
-    holds its object, or the function that returns it, with the types that these are declared to have."""
-    for each in method.ancestors:
-        name = each.get("name")
-        if each.kind in _CLASSES:
-            heritage = [part for part in each.parts if part.kind == "class_heritage"]
-            return {part.text for of in heritage for part in of.find(["type_identifier", "identifier"])} | (
-                {name.text} if name else set()
-            )
-        if each.kind in FUNCTIONS or each.kind == "variable_declarator":
-            return _types(each.get("type") or each.get("return_type")) | set(
-                names_of(each) if each.kind in FUNCTIONS else [name.text] if name else []
-            )
-    return set()
-
-
-def _holder(node: Node) -> Node | None:
-    holder = node.parent
-    while holder and holder.kind in {"parenthesized_expression", "binary_expression", "ternary_expression"}:
-        holder = holder.parent
-    return holder
-
-
-def operands(node: Node, depth: int = 0) -> Iterator[Node]:
-    """The values that ``a ?? b`` and ``x ? a : b`` may have; of ``a && b``, the last."""
-    node = bare(node)
-    operator = node.get("operator") if node.kind == "binary_expression" else None
-    if depth > 8 or (operator and operator.text not in {"||", "??", "or", "&&", "and"}):
-        yield node
-    elif node.kind in {"binary_expression", "ternary_expression"}:
-        ends = node.parts[::2] if node.kind == "ternary_expression" and node.tree.language == "python" else node.parts
-        for each in (
-            ends[1:]
-            if (node.kind == "ternary_expression" and ends is node.parts)
-            or (operator and operator.text in {"&&", "and"})
-            else ends
-        ):
-            yield from operands(each, depth + 1)
-    else:
-        yield node
-
-
-def _scope(node: Node) -> Node:
-    return next((each for each in node.ancestors if each.kind in SCOPES), node.tree.root)
-
-
-def _key(name: Node) -> str:
-    return name.text.strip("'\"[]")
-
-
-def _types(annotation: Node | None) -> set[str]:
-    return {each.text for each in annotation.find(["type_identifier"])} if annotation else set()
-
-
-def _required(value: Node) -> str:
-    """The module of ``require('x')`` or ``await import('x')``."""
-    value = bare(value)
-    target, words = (callee(value), arguments(value)) if value.kind == "call_expression" else (None, [])
-    known = target and target.text in {"require", "import"} and words
-    return words[0].text.strip("'\"`").removeprefix("node:") if known else ""
-
-
-def _leaves(pattern: Node, part: Part = None) -> Iterable[tuple[Node, Part]]:
-    """The names of a pattern, each with the part of the value that it is."""
-    parts = pattern.parts
-    if pattern.kind == "identifier":
-        yield pattern, part
-    elif pattern.kind == "shorthand_property_identifier_pattern":
-        yield pattern, pattern.text
-    elif pattern.kind in {"assignment_pattern", "object_assignment_pattern"} and parts:
-        yield from _leaves(parts[0], part)
-    elif pattern.kind == "pair_pattern" and len(parts) == 2:
-        yield from _leaves(parts[1], _key(parts[0]))
-    elif pattern.kind in {"rest_pattern", "list_splat_pattern"} and parts:
-        yield from _leaves(parts[0], slice(part, None) if isinstance(part, int) else part)
-    elif pattern.kind in {"object_pattern", "array_pattern", "pattern_list", "tuple_pattern"}:
-        for at, each in enumerate(parts):
-            yield from _leaves(each, at if pattern.kind != "object_pattern" else part)

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from checks.nanoclaw.discovery.form import MAX, Lines, combined, concatenated, distinct, hole, rest
-from checks.nanoclaw.discovery.project import Definition, Part, Project, given, operands
+from checks.nanoclaw.discovery.project import Definition, Project
 from checks.nanoclaw.discovery.rules import among, is_runtime, rules
+from checks.nanoclaw.discovery.syntax import Part, given, operands, returned
 from checks.nanoclaw.discovery.tree import FUNCTIONS, Node, arguments, bare, callee, member
 
 Value = str | tuple[str, ...]
@@ -399,16 +400,6 @@ class Values:
             line for use, each in uses if use.kind == "call_expression" and each.scope.contains(use) and use != call
             and (of := callee(use)) and of.text.startswith(f"{each.name}.") for line in self._added(use, each.name)
         ]  # fmt: skip
-
-
-def returned(function: Node) -> list[Node]:
-    """The expressions that a function returns."""
-    body = function.get("body")
-    if body is None or body.kind not in {"statement_block", "block"}:
-        return [body] if body else []
-    inner = [each for each in body.find(FUNCTIONS) if each != body]
-    ends = [each for each in body.find(["return_statement"]) if not any(of.contains(each) for of in inner)]
-    return [each.parts[0] for each in ends if each.parts]
 
 
 def _merged(lines: Iterable[Value]) -> tuple[str, ...]:
