@@ -72,7 +72,7 @@ def test_a_message_waits_in_the_inbound_database(ctx: CaseContext) -> None:
 def test_answers_are_read_from_a_copy_of_the_outbound_database(ctx: CaseContext) -> None:
     place = workspace.for_databases(ctx, stub_agent()[AgentProtocol.DATABASES], prompt="Who?")
     file = Path(place.path(f"{place.exchange}/outbound.db"))
-    assert workspace.answers(file.read_bytes()) == ([], False)
+    assert workspace.answers(file.read_bytes()) == ([], 0)
     with sqlite3.connect(file) as database:
         for seq, text in ((3, "second"), (1, "first")):
             database.execute(
@@ -81,7 +81,7 @@ def test_answers_are_read_from_a_copy_of_the_outbound_database(ctx: CaseContext)
             )
         database.execute("INSERT INTO processing_ack VALUES ('message-1', 'completed', '')")
     database.close()
-    assert workspace.answers(file.read_bytes()) == (["first", "second"], True)
+    assert workspace.answers(file.read_bytes()) == (["first", "second"], 1)
     with pytest.raises(sqlite3.Error):
         workspace.answers(file.read_bytes()[:5000])
 
@@ -133,7 +133,7 @@ def test_only_tables_of_the_outbound_database_are_queried(tmp_path: Path, statem
 def test_queries_of_the_outbound_database_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = "INSERT INTO processing_ack SELECT x, 'b', '' FROM (WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL"
     data = changed(tmp_path / "outbound.db", f"{rows} SELECT x + 1 FROM n LIMIT 10000) SELECT x FROM n)")  # noqa: S608
-    assert workspace.answers(data) == ([], False)
+    assert workspace.answers(data) == ([], 0)
     monkeypatch.setattr(workspace, "_QUERY_TIMEOUT", -1)
     with pytest.raises(Mismatch, match="to be read within"):
         workspace.answers(data)

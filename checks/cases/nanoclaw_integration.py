@@ -140,22 +140,6 @@ def converse_by_streams(ctx: CaseContext, handle: AgentHandle, *, is_main: bool 
     expect_ours(ctx, place)
 
 
-def converse_by_databases(ctx: CaseContext, handle: AgentHandle) -> None:
-    """Run an agent of nanoclaw 2.x from start to end."""
-    image, question = handle.image(ctx), handle.question(ctx)
-    place = workspace.for_databases(ctx, handle.agent, prompt=question.prompt)
-    with running.databases(ctx, place, image, question) as agent:
-        expect_answer(agent)
-        expect_at_home(ctx, agent, place)
-        expect_isolated(ctx, agent, place)
-        listed = ctx.docker("ps", "--filter", f"label=nanoclaw-install={ctx.run}", "--format", "{{.Names}}")
-        expect(agent.name in listed.stdout.split(), f"“docker ps” with its label to list {agent.name}", listed.stdout)
-        agent.close()
-    ctx.expect_gone(agent.name)
-    expect_transcript(ctx, question, place)
-    expect_ours(ctx, place)
-
-
 @pytest.mark.case("Service on the host reached from a container", fix="a-container-does-not-reach-the-host")
 def test_reach(ctx: CaseContext, streams_or_databases_handle: AgentHandle) -> None:
     ctx.record.observe("url", streams_or_databases_handle.url(ctx))
@@ -181,16 +165,6 @@ def test_streams_passing_user(ctx_passing_user: CaseContext, streams_handle: Age
 @pytest.mark.case("Full agent container invocation for uid 1000, without --user", fix=_MAPPING)
 def test_streams_image_uid(ctx_of_image_uid: CaseContext, streams_handle: AgentHandle) -> None:
     converse_by_streams(ctx_of_image_uid, streams_handle)
-
-
-@pytest.mark.case("Full agent container invocation with session databases", fix=_MAPPING)
-def test_databases_passing_user(ctx_passing_user: CaseContext, databases_handle: AgentHandle) -> None:
-    converse_by_databases(ctx_passing_user, databases_handle)
-
-
-@pytest.mark.case("Full agent container invocation with session databases for uid 1000, without --user", fix=_MAPPING)
-def test_databases_image_uid(ctx_of_image_uid: CaseContext, databases_handle: AgentHandle) -> None:
-    converse_by_databases(ctx_of_image_uid, databases_handle)
 
 
 def apart(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
@@ -234,10 +208,23 @@ def test_own_code(ctx: CaseContext, checkout_handle: AgentHandle) -> None:
         f"the command that the cases run: {ours}",
         f"nanoclaw's own command: {'; '.join(apart(ours, asks))}",
     )
-    stdin = contract.input_of(prompt=question.prompt, group=workspace.GROUP, is_main=False, secrets=question.secrets)
+    stdin = contract.input_of(
+        prompt=question.prompt, group=workspace.GROUP, is_main=False, secrets=question.credentials
+    )
     expect(runs[0].stdin == hashlib.sha256(stdin).hexdigest(), "the stdin that the cases send", "different content")
     ctx.record.observe("docker_seconds", round(runs[0].seconds, 1))
     ctx.expect_gone(name)
+
+
+@pytest.mark.case("Second message to a running agent", fix=_ANSWER)
+def test_streams_follow_up(ctx: CaseContext, streams_handle: AgentHandle) -> None:
+    image, question = streams_handle.image(ctx), streams_handle.question(ctx)
+    place = workspace.for_streams(ctx, streams_handle.agent)
+    with running.streams(ctx, place, image, question) as agent:
+        expect_answer(agent)
+        agent.ask_again()
+        expect_answer(agent)
+        agent.close()
 
 
 @pytest.mark.case("Agent in a directory with spaces", fix=_MAPPING)
@@ -280,6 +267,15 @@ def test_agent_output_large(ctx: CaseContext, streams_handle: AgentHandle) -> No
     expect(done.returncode == 0, "exit status 0", done.returncode)
 
 
+def expect_all_listed(ctx: CaseContext, agents: Sequence[RunningAgent], *filters: str) -> None:
+    """Fail unless each agent answers, and “docker ps” then lists all of them: none was asked to exit."""
+    for agent in agents:
+        expect_answer(agent)
+    listed = ctx.docker("ps", *filters, "--format", "{{.Names}}").stdout.split()
+    missing = [agent.name for agent in agents if agent.name not in listed]
+    expect(not missing, f"“docker ps” to list all {len(agents)} agents", f"a list without {missing}")
+
+
 @pytest.mark.case("5 agents at once", fix=_ANSWER)
 def test_agents_at_once(ctx: CaseContext, streams_handle: AgentHandle) -> None:
     image = streams_handle.image(ctx)
@@ -290,12 +286,7 @@ def test_agents_at_once(ctx: CaseContext, streams_handle: AgentHandle) -> None:
             question = streams_handle.question(ctx)
             asked = running.streams(ctx, place, image, question, at_once=MAX_AGENTS)
             agents.append(stack.enter_context(asked))
-        for agent in agents:
-            expect_answer(agent)
-        # All agents have answered and none was asked to exit: all must still be running.
-        listed = ctx.docker("ps", "--filter", "name=nanoclaw-", "--format", "{{.Names}}").stdout.split()
-        missing = [agent.name for agent in agents if agent.name not in listed]
-        expect(not missing, f"“docker ps” to list all {MAX_AGENTS} agents", f"a list without {missing}")
+        expect_all_listed(ctx, agents, "--filter", "name=nanoclaw-")
         for agent in agents:
             ctx.write(f"{agent.workspace.exchange}/input/_close", "")
         ends = [agent.ended("_close").returncode for agent in agents]

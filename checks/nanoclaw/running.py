@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import secrets
 import sqlite3
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
@@ -21,7 +22,7 @@ from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.contract import AgentProtocol, Markers, Output
 from checks.nanoclaw.gateway import Access
 from checks.nanoclaw.service import Conversation
-from checks.nanoclaw.workspace import DESTINATION, GROUP, Workspace, answers
+from checks.nanoclaw.workspace import DESTINATION, GROUP, Message, Workspace, answers, inbound
 
 ZONE = "America/New_York"
 
@@ -72,20 +73,29 @@ class Question:
     gateway: Access | None = None
     """How an agent of 2.x reaches the service."""
 
+    def further(self) -> Question:
+        """A second question with another answer, in the same conversation."""
+        text = f"The answer is {secrets.token_hex(12)}."
+        if not self.stubbed:
+            return replace(self, prompt=f"Reply with this and nothing else: {text}", answer=text)
+        self.conversation.text = addressed(text) if self.gateway else text
+        self.conversation.request_received.clear()
+        return replace(self, prompt=f"What is the answer? {secrets.token_hex(12)}", answer=text)
+
     @property
     def stubbed(self) -> bool:
         """Whether the stub answers, which records what it is asked."""
         return bool(self.url or self.gateway)
 
     @property
-    def secrets(self) -> dict[str, str]:
+    def credentials(self) -> dict[str, str]:
         """The values of nanoclaw's .env that it passes to the agent, in order."""
         return {"ANTHROPIC_API_KEY": self.conversation.key, **({"ANTHROPIC_BASE_URL": self.url} if self.url else {})}
 
     @property
     def env_file(self) -> str:
         """The same as an environment file."""
-        return "".join(f"{key}={value}\n" for key, value in self.secrets.items())
+        return "".join(f"{key}={value}\n" for key, value in self.credentials.items())
 
 
 class Refused(Mismatch):
@@ -118,7 +128,13 @@ class RunningAgent(ABC):
         self.began = time.monotonic()
         """When its client was started."""
         self._slowness = ctx.slowness * patience
-        self._deadline = time.monotonic() + ANSWER_TIMEOUT * self._slowness
+        self._answered = 0
+        self._sent = [Message(question.prompt)]
+        self._begin()
+
+    def _begin(self, later: float = 0) -> None:
+        """Start the time limit of a question that the agent receives ``later`` by so many seconds."""
+        self._deadline = time.monotonic() + later + ANSWER_TIMEOUT * self._slowness
         self._asked = False
 
     def overdue(self) -> bool:
@@ -130,7 +146,17 @@ class RunningAgent(ABC):
 
     @abstractmethod
     def answer(self) -> str:
-        """Wait for the agent's answer. Raises Mismatch, with the cause if it is known."""
+        """Wait for the agent's next answer. Raises Mismatch, with the cause if it is known."""
+
+    def ask_again(self, later: float = 0) -> None:
+        """Send the running agent a second question, as nanoclaw does; one of 2.x receives it ``later`` by seconds."""
+        self.question = self.question.further()
+        self._begin(later)
+        self._send(later)
+
+    @abstractmethod
+    def _send(self, later: float) -> None:
+        """Send the present question."""
 
     @abstractmethod
     def close(self) -> Completed:
@@ -198,11 +224,12 @@ class StreamsAgent(RunningAgent):
     def answer(self) -> str:
         while True:
             running = self.client.running()
-            if outputs := self.outputs():
+            if outputs := self.outputs()[self._answered :]:
                 break
             if not running or self.overdue():
                 raise self.silent()
             time.sleep(_POLL)
+        self._answered += 1
         first = outputs[0]
         if first.status != "success" or first.result is None:
             got = f"status {first.status}, result {json.dumps(first.result)}" + (
@@ -210,6 +237,11 @@ class StreamsAgent(RunningAgent):
             )
             raise self.failure("status success and a result", got, self.client.so_far())
         return first.result
+
+    def _send(self, later: float) -> None:
+        assert not later, "nanoclaw 1.x starts an agent for a task when it is due"
+        message = json.dumps({"type": "message", "text": self.question.prompt}, ensure_ascii=False)
+        self.ctx.write(f"{self.workspace.exchange}/input/{int(time.time() * 1000)}-abcd.json", message)
 
     def close(self) -> Completed:
         self.ctx.write(f"{self.workspace.exchange}/input/_close", "")
@@ -230,10 +262,11 @@ class DatabasesAgent(RunningAgent):
                 unreadable = str(error)
             else:
                 unreadable = ""
-                if replies:
-                    return replies[0]
+                if replies[self._answered :]:
+                    self._answered += 1
+                    return replies[self._answered - 1]
                 # nanoclaw's agent marks the message as completed before it writes the answer.
-                completed = completed or (time.monotonic() if done else 0.0)
+                completed = completed or (time.monotonic() if done > self._answered else 0.0)
                 late = completed and time.monotonic() - completed > _COMPLETED_TIMEOUT * self._slowness
                 running = running and not late
             if not running or self.overdue():
@@ -241,6 +274,13 @@ class DatabasesAgent(RunningAgent):
                     raise Mismatch("a readable outbound.db", unreadable)
                 raise self.silent()
             time.sleep(_POLL * self.ctx.host.slowness)
+
+    def _send(self, later: float) -> None:
+        due = 0
+        if later:  # by the clock of the agent's host
+            due = round(self.ctx.host.ask(["date", "+%s"], float, doing="asking for the time") + later)
+        self._sent.append(Message(self.question.prompt, due))
+        self.ctx.write(f"{self.workspace.exchange}/inbound.db", inbound(self._sent))
 
     def close(self) -> Completed:
         stopped = self.ctx.docker("stop", "-t", "1", self.name, timeout=30)
@@ -298,16 +338,23 @@ def streams(
     command = contract.run_streams(
         name=name, zone=ZONE, uid=ctx.uid, gid=ctx.facts.gid, mounts=workspace.mounts, image=image
     )
-    stdin = contract.input_of(prompt=question.prompt, group=GROUP, is_main=is_main, secrets=question.secrets)
+    stdin = contract.input_of(prompt=question.prompt, group=GROUP, is_main=is_main, secrets=question.credentials)
     with ctx.docker.started(command.with_options(flags), stdin=stdin, timeout=3 * ANSWER_TIMEOUT * patience) as client:
         yield StreamsAgent(ctx, workspace, question, name, client, patience)
 
 
 @contextlib.contextmanager
 def databases(
-    ctx: CaseContext, workspace: Workspace, image: str, question: Question, *, flags: Sequence[str] = ()
+    ctx: CaseContext,
+    workspace: Workspace,
+    image: str,
+    question: Question,
+    *,
+    flags: Sequence[str] = (),
+    at_once: int = 1,
 ) -> Iterator[DatabasesAgent]:
-    """Start an agent of nanoclaw 2.x, with its question in the inbound database."""
+    """Start an agent of nanoclaw 2.x, with its question in its database. The parameters are those of ``streams``."""
+    patience = max(1.0, at_once / ctx.facts.cpus)
     name = ctx.name(f"v2-{GROUP}")
     gateway: list[str] = []
     if question.gateway:
@@ -319,8 +366,8 @@ def databases(
         name=name, install=ctx.run, zone=ZONE, gateway=gateway, uid=ctx.uid, gid=ctx.facts.gid,
         mounts=workspace.mounts, image=image,
     )  # fmt: skip
-    with ctx.docker.started(command.with_options(flags), timeout=3 * ANSWER_TIMEOUT) as client:
-        yield DatabasesAgent(ctx, workspace, question, name, client)
+    with ctx.docker.started(command.with_options(flags), timeout=3 * ANSWER_TIMEOUT * patience) as client:
+        yield DatabasesAgent(ctx, workspace, question, name, client, patience)
 
 
 def addressed(text: str, destination: str = DESTINATION) -> str:

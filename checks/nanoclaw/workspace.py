@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from checks.core.archive import Member, pack
@@ -174,11 +175,13 @@ def for_streams(
     return Workspace(ctx, project, mounts, claude, ipc)
 
 
-def for_databases(ctx: CaseContext, agent: Agent, *, prompt: str) -> Workspace:
-    """The directories of an agent of 2.x, with a message in its inbound database."""
+def for_databases(
+    ctx: CaseContext, agent: Agent, *, prompt: str, project: str = PROJECT, source: str = ""
+) -> Workspace:
+    """The directories of an agent of 2.x, with a message in its inbound database. ``source`` replaces its program."""
     tree = Tree()
-    group, sessions = f"{PROJECT}/groups/{GROUP}", f"{PROJECT}/data/v2-sessions/{AGENT_GROUP}"
-    session, claude, container = f"{sessions}/{SESSION}", f"{sessions}/.claude-shared", f"{PROJECT}/container"
+    group, sessions = f"{project}/groups/{GROUP}", f"{project}/data/v2-sessions/{AGENT_GROUP}"
+    session, claude, container = f"{sessions}/{SESSION}", f"{sessions}/.claude-shared", f"{project}/container"
     tree.directory(f"{session}/outbox", f"{group}/.claude-fragments", f"{claude}/skills")
     tree.file(f"{group}/container.json", json.dumps({
         "mcpServers": {}, "packages": {"apt": [], "npm": []}, "additionalMounts": [], "skills": [],
@@ -191,8 +194,11 @@ def for_databases(ctx: CaseContext, agent: Agent, *, prompt: str) -> Workspace:
     tree.file(f"{container}/CLAUDE.md", "# Shared\n")
     tree.file(f"{container}/skills/README.md", "")
     tree.file(f"{container}/ca.pem", "")
-    tree.copy(agent.source, f"{container}/agent-runner/src", agent.root)
-    tree.file(f"{session}/inbound.db", _database(_INBOUND, _waiting(prompt)))
+    if source:
+        tree.file(f"{container}/agent-runner/src/index.ts", source)
+    else:
+        tree.copy(agent.source, f"{container}/agent-runner/src", agent.root)
+    tree.file(f"{session}/inbound.db", inbound([Message(prompt)]))
     tree.file(f"{session}/outbound.db", _database(_OUTBOUND))
     tree.lay_out(ctx)
 
@@ -211,11 +217,27 @@ def for_databases(ctx: CaseContext, agent: Agent, *, prompt: str) -> Workspace:
         Mount(at(f"{container}/skills"), "/app/skills", readonly=True),
     ]
     gateway = [Mount(at(f"{container}/ca.pem"), CERTIFICATE, readonly=True)]
-    return Workspace(ctx, PROJECT, mounts, claude, session, gateway)
+    return Workspace(ctx, project, mounts, claude, session, gateway)
 
 
-def answers(database: bytes) -> tuple[list[str], bool]:
-    """Read the replies of a 2.x agent from its outbound database, and whether it has completed its message.
+@dataclass(frozen=True)
+class Message:
+    """A message for an agent of 2.x. ``due``: its time in seconds since 1970; 0 for a message without one."""
+
+    text: str
+    due: int = 0
+
+
+def inbound(messages: Sequence[Message]) -> bytes:
+    """The inbound database with these messages.
+
+    The agent opens the database anew for every look, so a new one can take the place of the old one.
+    """
+    return _database(_INBOUND, _waiting(messages))
+
+
+def answers(database: bytes) -> tuple[list[str], int]:
+    """Read the replies of a 2.x agent from its outbound database, and how many messages it has completed.
 
     Raises sqlite3.Error if the copy was taken during a write, and Mismatch if the agent replaced a table with
     something that runs its own SQL.
@@ -234,14 +256,14 @@ def answers(database: bytes) -> tuple[list[str], bool]:
             if missing := {"messages_out", "processing_ack"} - tables:
                 raise Mismatch("the tables of outbound.db", f"no table {', '.join(sorted(missing))}")
             rows = connection.execute(_SENT).fetchall()
-            done = connection.execute("SELECT 1 FROM processing_ack WHERE status = 'completed'").fetchone()
+            (done,) = connection.execute("SELECT COUNT(*) FROM processing_ack WHERE status = 'completed'").fetchone()
         except sqlite3.Error as error:
             if time.monotonic() > deadline:
                 raise Mismatch(f"outbound.db to be read within {_QUERY_TIMEOUT:g} s", str(error)) from error
             raise
         finally:
             connection.close()
-    return [_text_of(content) for _, content in sorted(rows)], done is not None
+    return [_text_of(content) for _, content in sorted(rows)], int(done)
 
 
 def _text_of(content: object) -> str:
@@ -254,19 +276,22 @@ def _text_of(content: object) -> str:
 
 
 _MESSAGE = """
-INSERT INTO messages_in (id, seq, kind, timestamp, platform_id, channel_type, content)
-VALUES ('message-1', 2, 'chat', '2026-01-01T00:00:00.000Z', 'home@verify', 'verify', ?)
+INSERT INTO messages_in (id, seq, kind, timestamp, platform_id, channel_type, process_after, content)
+VALUES (?, ?, 'chat', '2026-01-01T00:00:00.000Z', 'home@verify', 'verify', ?, ?)
 """
 
 
-def _waiting(prompt: str) -> Iterable[tuple[str, tuple[str, ...]]]:
-    """A message for the agent, its possible destinations, and the default one."""
-    yield _MESSAGE, (json.dumps({"text": prompt, "sender": "Someone", "senderId": "someone"}),)
+def _waiting(messages: Sequence[Message]) -> Iterable[tuple[str, tuple[str | int | None, ...]]]:
+    """Messages for the agent, its possible destinations, and the default one."""
+    for number, message in enumerate(messages, 1):
+        due = f"{datetime.fromtimestamp(message.due, UTC):%Y-%m-%dT%H:%M:%S}.000Z" if message.due else None
+        content = json.dumps({"text": message.text, "sender": "Someone", "senderId": "someone"})
+        yield _MESSAGE, (f"message-{number}", 2 * number, due, content)
     yield "INSERT INTO destinations VALUES (?, 'Home', 'channel', 'verify', 'home@verify', NULL)", (DESTINATION,)
     yield "INSERT INTO session_routing VALUES (1, 'verify', 'home@verify', NULL)", ()
 
 
-def _database(schema: str, rows: Iterable[tuple[str, tuple[str, ...]]] = ()) -> bytes:
+def _database(schema: str, rows: Iterable[tuple[str, tuple[str | int | None, ...]]] = ()) -> bytes:
     """A new SQLite database in nanoclaw's journal mode, without additional files."""
     connection = sqlite3.connect(":memory:")
     try:
