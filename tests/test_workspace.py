@@ -10,6 +10,7 @@ from checks.engine.expect import Mismatch
 from checks.nanoclaw import workspace
 from checks.nanoclaw.agent import stub_agent
 from checks.nanoclaw.contract import AgentProtocol
+from checks.nanoclaw.workspace import Message
 from tests.fakes import FakeHost
 
 
@@ -67,6 +68,19 @@ def test_a_message_waits_in_the_inbound_database(ctx: CaseContext) -> None:
         assert status == "pending"
         assert database.execute("SELECT name FROM destinations").fetchall() == [(workspace.DESTINATION,)]
         assert database.execute("PRAGMA journal_mode").fetchone() != ("wal",)
+
+
+def test_a_second_message_comes_after_the_first_and_a_scheduled_one_at_its_time(tmp_path: Path) -> None:
+    file = tmp_path / "inbound.db"
+    file.write_bytes(workspace.inbound([Message("now"), Message("later", due=1_700_000_000)]))
+    with sqlite3.connect(file) as database:
+        rows = database.execute("SELECT seq, process_after, content FROM messages_in ORDER BY seq").fetchall()
+        due = "datetime(process_after) <= datetime(?, 'unixepoch')"
+        ready = f"SELECT COUNT(*) FROM messages_in WHERE process_after IS NULL OR {due}"  # noqa: S608
+        counts = [database.execute(ready, (1_700_000_000 + late,)).fetchone()[0] for late in (-1, 0)]
+    database.close()
+    assert [(seq, json.loads(content)["text"]) for seq, _, content in rows] == [(2, "now"), (4, "later")]
+    assert counts == [1, 2]
 
 
 def test_answers_are_read_from_a_copy_of_the_outbound_database(ctx: CaseContext) -> None:

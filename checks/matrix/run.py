@@ -29,19 +29,11 @@ from checks.matrix.expectations import Expectations, Verdict
 
 PARTS = {
     "recommended": (
-        ("Image operations", "Container lifecycle"),
         (
-            "Bind mounts", "Environment and user", "Resource limits", "streams-passing-user", "Edge cases",
-            "Nanoclaw 2.2 driver", "Set-up and skills",
+            "Image operations", "Container lifecycle", "Bind mounts", "Environment and user", "Resource limits",
+            "streams-passing-user", "databases-passing-user", "databases-follow-up",
         ),
-    ),
-    # The same cases, split for an engine that builds slowly and runs no agent.
-    "docker": (
-        ("Image operations", "docker run", "docker stop", "docker rm"),
-        (
-            "docker ps", "Bind mounts", "Environment and user", "Resource limits", "streams-passing-user",
-            "Edge cases", "Nanoclaw 2.2 driver", "Set-up and skills",
-        ),
+        ("Edge cases", "Nanoclaw 2.2 driver", "Set-up and skills"),
     ),
     # Hosts without systemd run only the cases that depend on the init system or on cgroups.
     "plain": (
@@ -63,7 +55,7 @@ PARTS = {
     "stock": (("Writable workspace",),),
 }  # fmt: skip
 """The cases that a matrix runs, by profile, in parts of about the same duration. Instead of “recommended”, a host
-without systemd has “plain”, one with cgroup v1 “legacy”, and one with Docker Engine “docker”."""
+without systemd has “plain”, and one with cgroup v1 “legacy”."""
 
 _CASE = re.compile(r"  \[(PASS|FAIL|SKIP)\] ")
 
@@ -119,7 +111,7 @@ def parts_of(host: str, profile: str) -> Sequence[Sequence[str]]:
         return PARTS[profile]
     if what.init == "plain":
         return PARTS["legacy" if what.cgroups == "v1" else "plain"]
-    return PARTS["docker" if what.engine == "docker" else "recommended"]
+    return PARTS["recommended"]
 
 
 def selection(host: str, profile: str) -> Sequence[str]:
