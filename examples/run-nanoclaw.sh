@@ -1,12 +1,16 @@
 #!/bin/sh
 # run-nanoclaw.sh [NANOCLAW_DIRECTORY]
 #
-# Starts nanoclaw's host process for agents on rootless Podman, after looking at what it needs. The directory is a built checkout
-# (npm ci && npm run build); default: $NANOCLAW_DIR, then ~/nanoclaw. Exit status 3: something is missing, and is named.
+# Starts nanoclaw's host process for agents on rootless Podman, after checking what it needs. The directory is a built checkout:
+# pnpm install && pnpm run build, for nanoclaw 1.x npm ci && npm run build. Default: $NANOCLAW_DIR, then ~/nanoclaw.
+# Exit status 3: something is missing, and is named.
+#
+# nanoclaw's own set-up makes a service instead. Use this script without one, for example where there is no systemd.
 set -eu
 
 directory=${1:-${NANOCLAW_DIR:-$HOME/nanoclaw}}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
+translating=$HOME/.local/share/nanoclaw-docker # made by: invoke inject --install --driver
 missing=0
 broken=
 
@@ -107,7 +111,20 @@ command -v node >/dev/null || lacks "node, version 20 or newer" "see https://nod
 if [ ! -f "$directory/src/container-runner.ts" ]; then
     lacks "a nanoclaw checkout in $directory" "name it: $(quoted "$0") DIRECTORY"
 else
-    [ -f "$directory/dist/index.js" ] || lacks "a built nanoclaw in $directory" "(cd $(quoted "$directory") && npm ci && npm run build)"
+    build="npm ci && npm run build" # of 1.x
+    if [ -f "$directory/pnpm-lock.yaml" ]; then
+        build="pnpm install && pnpm run build"
+        if [ -x "$translating/docker" ]; then
+            PATH=$translating:$PATH
+            export PATH
+        else
+            warns "nanoclaw 2.2 calls docker in ways that Podman does not understand" \
+                "install a docker that translates them, with: invoke inject --install --driver"
+        fi
+        grep -q '^ONECLI_URL=.' "$directory/.env" 2>/dev/null ||
+            warns "$directory/.env has no ONECLI_URL: the agents of nanoclaw 2.x get their key from this gateway" "run its set-up"
+    fi
+    [ -f "$directory/dist/index.js" ] || lacks "a built nanoclaw in $directory" "(cd $(quoted "$directory") && $build)"
     [ -f "$directory/.env" ] || warns "$directory has no .env, from which nanoclaw takes its settings" "run its set-up"
 fi
 

@@ -179,3 +179,33 @@ def test_what_podman_prints_can_do_nothing_to_the_terminal(starter: dict[str, st
         assert printed.replace("\n", "").isprintable()
         assert "Error: the end" in printed
         assert len(printed) < 4000
+
+
+def checkout(directory: Path, *files: str) -> Path:
+    """A checkout of nanoclaw with these files, not built."""
+    for name in ("src/container-runner.ts", *files):
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).touch()
+    return directory
+
+
+@pytest.mark.parametrize(("lock", "build"), [("package-lock.json", "npm ci"), ("pnpm-lock.yaml", "pnpm install")])
+def test_a_checkout_is_built_by_its_own_package_manager(
+    starter: dict[str, str], tmp_path: Path, lock: str, build: str
+) -> None:
+    starter["NANOCLAW_DIR"] = str(checkout(tmp_path / "nanoclaw", lock))
+    assert f"&& {build} &&" in start(starter)
+
+
+def test_what_nanoclaw_2_needs_is_named_until_it_is_there(starter: dict[str, str], tmp_path: Path) -> None:
+    starter["NANOCLAW_DIR"] = str(checkout(tmp_path / "nanoclaw", "pnpm-lock.yaml"))
+    said = start(starter)
+    assert "invoke inject --install --driver" in said
+    assert "no ONECLI_URL" in said
+    docker = Path(starter["HOME"]) / ".local" / "share" / "nanoclaw-docker" / "docker"
+    docker.parent.mkdir(parents=True)
+    docker.touch(mode=0o755)
+    (tmp_path / "nanoclaw" / ".env").write_text("ONECLI_URL=http://127.0.0.1:10254\n")
+    said = start(starter)
+    assert "inject --install --driver" not in said
+    assert "ONECLI_URL" not in said
