@@ -1,0 +1,95 @@
+"""Practical problems of docker's client: SIGTERM, floods of output, names in use, twenty containers at once."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+
+import pytest
+
+from checks.cases import edge_cases
+from checks.engine.case_context import CaseContext
+from checks.engine.docker import run, shell
+from checks.engine.expect import expect, expect_run
+
+GROUP = edge_cases.GROUP
+
+_START = "the-container-does-not-start"
+_MANY = 20
+
+# Lines around the sizes at which pipes, and the engines' logs, split what they read; the last has no end.
+_SIZES = (16383, 16384, 16385, 32768, 65535, 65536, 65537, 200_000)
+_FLOOD = """
+flood() {
+    for size; do head -c "$size" /dev/zero | tr '\\0' "$letter"; echo; done
+    printf last
+}
+letter=o flood "$@" &
+letter=e flood "$@" >&2 &
+wait
+"""
+
+
+@pytest.mark.case("SIGTERM to the client of docker run", fix="a-killed-client-leaves-its-container")
+def test_client_sigterm(ctx: CaseContext) -> None:
+    # systemd sends it to all processes of nanoclaw's service: the client passes it on, and waits for the container.
+    name, pidfile = ctx.name("signals"), f"{ctx.directory}/client.pid"
+    script = 'trap "echo got TERM; sleep 1; echo end; exit 42" TERM; echo ready; while :; do sleep 600 & wait $!; done'
+    command = run(ctx.probe, *shell(script), options=["--rm", "--name", name])
+    with ctx.docker.interactive(command, pidfile=pidfile) as session:
+        session.expect("ready\n")
+        sent = ctx.host.run(shell('kill -s TERM "$(cat "$1")"', pidfile))
+        expect(sent.returncode == 0, "a running client", sent.stderr)
+        rest = session.read_rest()
+        # Podman 4.3 passes it on twice, and exits with 0.
+        said = re.fullmatch("(got TERM\n){1,2}end\n", rest) is not None
+        expect(said, "the container's own words on SIGTERM, “got TERM” and “end”", rest)
+        ctx.record.observe("status", session.status())
+    ctx.expect_gone(name)
+
+
+@pytest.mark.case("Both output streams flooded at once", fix=_START)
+def test_streams_flooded(ctx: CaseContext) -> None:
+    sizes = [str(size) for size in _SIZES]
+    done = ctx.docker(run(ctx.probe, *shell(_FLOOD, *sizes), options=["--rm"]), timeout=60)
+    expect_run(done)
+    for name, got, letter in (("stdout", done.stdout, "o"), ("stderr", done.stderr, "e")):
+        wanted = "".join(letter * size + "\n" for size in _SIZES) + "last"
+        # The shim may print a message of its own first.
+        same = got.endswith(wanted) if name == "stderr" else got == wanted
+        expect(same, f"all {len(wanted)} bytes of {name}, unchanged", f"{len(got)} bytes")
+
+
+@pytest.mark.case("Name free again when docker run returns", fix="docker-stop-is-slow")
+def test_name_free_again(ctx: CaseContext) -> None:
+    name = ctx.name("again")
+    for turn in range(3):
+        word = secrets.token_hex(4)
+        done = ctx.docker(run(ctx.probe, "echo", word, options=["--rm", "--name", name]))
+        expect(done.returncode == 0 and done.stdout == f"{word}\n", f"run {turn + 1} to print {word}", done.stderr)
+    ctx.expect_gone(name)
+
+
+@pytest.mark.case(f"{_MANY} containers at once", fix=_START)
+def test_many_at_once(ctx: CaseContext) -> None:
+    shared, words = ctx.make("shared"), [secrets.token_hex(8) for _ in range(_MANY)]
+    # Each waits for all the others: they run at the same time. Each then ends at once after its last line.
+    script = """
+        touch "/shared/up-$1"
+        until [ "$(ls /shared | grep -c ^up-)" -eq "$2" ]; do sleep 0.3; done
+        echo "$1 $(cat /own/word)"
+    """
+    names = [ctx.name(f"many{number}") for number in range(_MANY)]
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for number, (name, word) in enumerate(zip(names, words, strict=True)):
+            own = ctx.make(f"own-{number}")
+            ctx.write(f"own-{number}/word", word)
+            options = ["--rm", "--name", name, "-v", f"{own}:/own:ro", "-v", f"{shared}:/shared"]
+            command = run(ctx.probe, *shell(script, str(number), str(_MANY)), options=options)
+            clients.append(stack.enter_context(ctx.docker.started(command, timeout=120)))
+        for number, (client, word) in enumerate(zip(clients, words, strict=True)):
+            expect_run(client.end(), stdout=f"{number} {word}\n")
+    left = set(ctx.engine("ps", "-a", "--format", "{{.Names}}").split()) & set(names)
+    expect(not left, "nothing left of the containers", sorted(left))

@@ -1,0 +1,77 @@
+"""What a build takes from its context, and what its image has from the Dockerfile."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+
+from checks.cases import image_operations
+from checks.cases.image_operations import build_image, image
+from checks.engine.case_context import CaseContext
+from checks.engine.docker import run, shell
+from checks.engine.expect import expect, expect_run
+
+GROUP = image_operations.GROUP
+
+_TIME = 981173106  # 2001-02-03 04:05:06 UTC
+
+_CONTEXT = """
+cd -- "$1" || exit
+mkdir -p sub/deep && echo kept >sub/kept.log && echo left out >sub/other.log && echo left out >secret.txt
+echo program >program && chmod 755 program && echo private >private && chmod 640 private
+ln -s program link && ln -s /nowhere broken
+TZ=UTC touch -d '2001-02-03 04:05:06' program private
+printf '%s\\n' secret.txt '**/*.log' '!sub/kept.log' >.dockerignore
+"""
+
+_REPORT = """
+echo "$(id -u) $(pwd) $VALUE $*"
+cd /context || exit
+stat -c '%n %a %Y' program private
+readlink link; readlink broken
+find . -name '*.log' -o -name '*.txt'
+stat -c '%n %u %g' /owned
+cat /made
+"""
+
+_DOCKERFILE = """
+FROM {base} AS first
+ARG WORD=default
+RUN echo "$WORD" >/made && echo unused >/only-in-the-first-stage
+
+FROM {base}
+ARG VALUE=argument
+ENV VALUE=environment
+COPY . /context/
+COPY --chown=1000:100 program /owned
+COPY --from=first /made /made
+WORKDIR /context/sub
+USER 1000
+ENTRYPOINT ["sh", "/context/report", "entry"]
+CMD ["from", "cmd"]
+"""
+
+
+@pytest.mark.case("docker build keeps files, links and settings", fix="an-image-does-not-build")
+def test_build_files(ctx: CaseContext) -> None:
+    tag, word = image(ctx, "files"), secrets.token_hex(8)
+    ctx.host.run_checked(shell(_CONTEXT, ctx.directory), doing="making a build context")
+    ctx.write("report", _REPORT)
+    ctx.write("Dockerfile", _DOCKERFILE.format(base=ctx.probe))
+    build_image(ctx, tag, "--build-arg", f"WORD={word}", "--build-arg", "VALUE=given", timeout=120)
+    stages = run(tag, "-c", "ls /only-in-the-first-stage", options=["--rm", "--entrypoint", "sh"])
+    own, replaced, first = ctx.docker.at_once(run(tag, options=["--rm"]), run(tag, "other", options=["--rm"]), stages)
+    wanted = f"""\
+1000 /context/sub environment entry from cmd
+program 755 {_TIME}
+private 640 {_TIME}
+program
+/nowhere
+./sub/kept.log
+/owned 1000 100
+{word}
+"""
+    expect_run(own, stdout=wanted)
+    expect_run(replaced, stdout=wanted.replace("from cmd", "other"))  # arguments replace CMD, not ENTRYPOINT
+    expect(first.returncode != 0, "no file of the first stage that was not copied", first.stdout)
