@@ -16,7 +16,7 @@ from typing import Any
 _WAYS = 2000  # of trying a pattern at one place of a text
 _SHORTEST = 3  # characters of a literal; a shorter one is in any text
 
-_QUOTES = re.compile("[\"`\u2018\u2019\u201c\u201d\u201e]")
+_QUOTES = re.compile('["`\u2018\u2019\u201c\u201d\u201e]')
 _SPACES = re.compile(r"\\.|\[[^]]*\]| (?![?*+{])")
 """What may be a space: but not within a set, or one that is repeated."""
 

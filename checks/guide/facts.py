@@ -25,7 +25,9 @@ DIRECTORY = FIXTURES / "messages"
 _NAME = r"([\w.+/-]{1,253})"
 _PATH = re.compile(r"(?<![\w.:/-])/{1,3}(?:[^\s'\":,;)\]>|]{1,300})?")
 _QUOTED_PATH = re.compile(r"'(/[^']{0,300})'")
-_NUMBERS = re.compile(r"(?:\[errno -?(\d{1,3})\]|os error (\d{1,3})\)|errno[:= ]{1,2}-?(\d{1,3})\b|error=(\d{1,3}),)", re.I)
+_NUMBERS = re.compile(
+    r"(?:\[errno -?(\d{1,3})\]|os error (\d{1,3})\)|errno[:= ]{1,2}-?(\d{1,3})\b|error=(\d{1,3}),)", re.I
+)
 _NAMES = re.compile(r"\bE[A-Z]{3,12}\b")
 _EXIT_STATUS = re.compile(r"exit(?:ed)?(?: \(?(?:with )?)?(?:error )?(?:code|status)?[ :=]{1,2}(\d{1,3})\b", re.I)
 
@@ -101,26 +103,34 @@ class Facts:
         self._text = line.lowered if len(line.lowered) == len(line.text) else line.text
         self._loose = line.joined
 
+    def errors(self, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Those of the error numbers that the line has, with their places."""
+        return {name: place for name in names if (place := self._error(name))}
+
+    def _error(self, name: str) -> tuple[int, int] | None:
+        if name in self._named:
+            return self._named[name]
+        text = self._text
+        for each in _errnos().texts[name]:
+            at = text.find(each)
+            if at >= 0:
+                return at, at + len(each)
+            if self._loose and each.replace(" ", "") in self._packed:
+                return 0, len(text)
+        return None
+
     @cached_property
-    def errors(self) -> dict[str, tuple[int, int]]:
-        """The error numbers by name, with their places."""
-        found: dict[str, tuple[int, int]] = {}
-        for hit in _NAMES.finditer(self._line.text):
-            if hit[0] in _errnos().texts:
-                found.setdefault(hit[0], hit.span())
+    def _packed(self) -> str:
+        return self._text.replace(" ", "")
+
+    @cached_property
+    def _named(self) -> dict[str, tuple[int, int]]:
+        """The error numbers that the line has as a name or a number."""
+        found = {hit[0]: hit.span() for hit in _NAMES.finditer(self._line.text)}
         for hit in _NUMBERS.finditer(self._line.text):
             name = _errnos().by_number.get(int(next(filter(None, hit.groups()))))
             if name:
                 found.setdefault(name, hit.span())
-        text = self._text
-        packed = text.replace(" ", "") if self._loose else ""
-        for name, texts in _errnos().texts.items():
-            for each in texts:
-                at = text.find(each)
-                if at >= 0:
-                    found.setdefault(name, (at, at + len(each)))
-                elif self._loose and each.replace(" ", "") in packed:
-                    found.setdefault(name, (0, len(text)))
         return found
 
     @cached_property
@@ -213,8 +223,13 @@ class Condition(Table, frozen=True):
             if not hit:
                 return None
             places.append(hit)
+        if self.path:
+            several = [place for path, place in facts.paths if self.path.search(path)]
+            if not several:
+                return None
+            places.append(several[0])
         for wanted, found in (
-            (self.error, facts.errors if self.error else {}),
+            (self.error, facts.errors(self.error)),
             (self.missing, facts.missing if self.missing else {}),
             (self.exit_status, facts.exit_status if self.exit_status else {}),
         ):
@@ -228,11 +243,6 @@ class Condition(Table, frozen=True):
             if not several:
                 return None
             places += several
-        if self.path:
-            several = [place for path, place in facts.paths if self.path.search(path)]
-            if not several:
-                return None
-            places.append(several[0])
         if self.unless and self.unless.search(line.text):
             return None
         return min(start for start, _ in places), max(end for _, end in places)
@@ -244,5 +254,9 @@ def _error_literals(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         numbers = [number for number, each in _errnos().by_number.items() if each == name]
         literals += [name.lower(), *_errnos().texts[name]]
-        literals += [form for number in numbers for form in (f"errno {number}", f"errno -{number}", f"os error {number}", f"error={number}")]
+        literals += [
+            form
+            for number in numbers
+            for form in (f"errno {number}", f"errno -{number}", f"os error {number}", f"error={number}")
+        ]
     return tuple(literals)

@@ -39,13 +39,20 @@ _CARRIAGE_RETURN = re.compile("\r(?=['\u2019]{0,1}: )")
 _LINE_END = re.compile(r"\\{1,8}r\\{1,8}n|\\{1,8}n")
 _DRIVE = re.compile(r"(?<![A-Za-z])[A-Za-z]:\\")
 _INVISIBLE = "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff\x00"
-_QUOTES = "\"`\u00b4\u2018\u2019\u201a\u201b\u2032\u201c\u201d\u201e\u201f\u2033\u2039\u203a\u00ab\u00bb\u300c\u300d\uff02\uff07"
+_QUOTES = '"`\u00b4\u2018\u2019\u201a\u201b\u2032\u201c\u201d\u201e\u201f\u2033\u2039\u203a\u00ab\u00bb\u300c\u300d\uff02\uff07'
 _SPACES = "\t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
-_FORMS = str.maketrans(
-    {**dict.fromkeys(_INVISIBLE), **dict.fromkeys(_QUOTES, "'"), **dict.fromkeys(_SPACES, " ")}
-)
+_FORMS = str.maketrans({**dict.fromkeys(_INVISIBLE), **dict.fromkeys(_QUOTES, "'"), **dict.fromkeys(_SPACES, " ")})
 _FANCY = re.compile(f"[{re.escape(_INVISIBLE + _QUOTES + _SPACES)}]+")
-_ENTITIES = {"&quot;": "'", "&#34;": "'", "&#39;": "'", "&#x27;": "'", "&apos;": "'", "&lt;": "<", "&gt;": ">", "&amp;": "&"}
+_ENTITIES = {
+    "&quot;": "'",
+    "&#34;": "'",
+    "&#39;": "'",
+    "&#x27;": "'",
+    "&apos;": "'",
+    "&lt;": "<",
+    "&gt;": ">",
+    "&amp;": "&",
+}
 _ADVICE = re.compile(r"(?:^|[\s|])npm warn ", re.IGNORECASE)
 """npm's warnings repeat the words of its errors, and are never the fault."""
 _DETAIL = re.compile(r"[\s|]*'?(?:errno|code|syscall|path|dest|spawnargs)'?: [^ ]{1,300},?(?: \})?")
@@ -119,23 +126,37 @@ class LogText:
 
     def __init__(self, text: str) -> None:
         source = one_form(text).splitlines()
-        self.lines: list[Line] = []
+        self._numbers: list[int] = []
+        self._texts: list[str] = []
         for number, raw in enumerate(source, 1):
-            if len(raw) > 2 * _MAX_LINE:
-                raw = f"{raw[:_MAX_LINE]}\n{raw[-_MAX_LINE:]}"
-            if ("\\n" in raw and not _DRIVE.search(raw)) or "\n" in raw:
-                pieces = _LINE_END.sub("\n", raw).split("\n")
+            if "\\n" in raw or len(raw) > 2 * _MAX_LINE or "  " in raw:
+                pieces = _pieces(raw)
+                self._texts += pieces
+                self._numbers += [number] * len(pieces)
             else:
-                pieces = [raw]
-            for piece in pieces:
-                cleaned = " ".join(piece.split())
-                if cleaned and not _noise(cleaned):
-                    self.lines.append(Line(number, cleaned))
-        self.joined = list(_joined(source, self.lines)) if len(text) <= _MAX_PASTED else []
+                self._texts.append(raw)
+                self._numbers.append(number)
+        self.joined = list(_joined(source, self._texts)) if len(text) <= _MAX_PASTED else []
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """All lines but empty ones."""
+        return [line for at, text in enumerate(self._texts) if text and (line := self._line(at))]
+
+    def _line(self, at: int) -> Line | None:
+        """A line; None for one that only repeats or explains others."""
+        if at not in self._made:
+            text = self._texts[at].strip()
+            self._made[at] = None if _noise(text) else Line(self._numbers[at], text)
+        return self._made[at]
+
+    @cached_property
+    def _made(self) -> dict[int, Line | None]:
+        return {}
 
     @cached_property
     def lowered(self) -> str:
-        return "\n".join(line.text for line in self.lines).lower()
+        return "\n".join(self._texts).lower()
 
     @cached_property
     def _starts(self) -> Sequence[int]:
@@ -151,7 +172,8 @@ class LogText:
         for literal in literals:
             found.update(self._lines_with(literal))
         for at in sorted(found):
-            yield self.lines[at]
+            if line := self._line(at):
+                yield line
         yield from self.joined
 
     def _lines_with(self, literal: str) -> Sequence[int]:
@@ -178,7 +200,16 @@ def _noise(line: str) -> bool:
     return bool(_ADVICE.search(line[:80]) or (":" in line[:20] and _DETAIL.fullmatch(line)))
 
 
-def _joined(source: Sequence[str], lines: Sequence[Line]) -> Iterator[Line]:
+def _pieces(raw: str) -> list[str]:
+    """The lines within a line: of a JSON string; of a very long line both ends."""
+    if len(raw) > 2 * _MAX_LINE:
+        raw = f"{raw[:_MAX_LINE]}\n{raw[-_MAX_LINE:]}"
+    if "\\n" in raw and not _DRIVE.search(raw):
+        raw = _LINE_END.sub("\n", raw)
+    return [" ".join(piece.split()) for piece in raw.split("\n")]
+
+
+def _joined(source: Sequence[str], lines: Sequence[str]) -> Iterator[Line]:
     """The messages that a terminal may have broken: lines as wide as the widest, with what follows; and all lines."""
     if len(source) < 2:
         return
@@ -192,5 +223,6 @@ def _joined(source: Sequence[str], lines: Sequence[Line]) -> Iterator[Line]:
             parts = source[start : at + 1][:_MAX_JOINED]
             yield Line(start + 1, " ".join("".join(parts).split()), joined=True)
             start = None
-    if len(lines) > 1:
-        yield Line(lines[0].number, " ".join(line.text for line in lines))
+    kept = [line.strip() for line in lines if not _noise(line.strip())]
+    if len(kept) > 1:
+        yield Line(1, " ".join(kept).strip())

@@ -36,9 +36,7 @@ def _titles(log: LogText, titles: Mapping[str, Entry]) -> Iterator[Line]:
             yield line
 
 
-def _named(
-    line: Line, entries: Mapping[str, Entry], titles: Mapping[str, Entry]
-) -> Iterator[tuple[Entry, int, int]]:
+def _named(line: Line, entries: Mapping[str, Entry], titles: Mapping[str, Entry]) -> Iterator[tuple[Entry, int, int]]:
     title = titles.get(line.lowered.strip(" #.'*")) or entries.get(line.lowered.strip("#"))
     if title:
         yield title, 0, len(line.text)
