@@ -187,7 +187,7 @@ def _address(key: Key, value: str) -> str:
 
 
 def _ports(key: Key, value: str) -> str:
-    wrong = [port for port in value.split(",") if not (re.fullmatch(r"\s*\d{1,5}", port) and 0 < int(port) < 1 << 16)]
+    wrong = [port for port in value.split(",") if port.strip() and not (re.fullmatch(r"\s*\d{1,5}", port) and 0 < int(port) < 1 << 16)]
     if not wrong:
         return ""
     example = f"{key.name}=3000,9000"

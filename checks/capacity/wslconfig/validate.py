@@ -41,13 +41,37 @@ class Checker:
         """Empty before the first header; None below a header that WSL does not know."""
         self._set: dict[tuple[str, str], int] = {}
         """The line of each key that is set."""
+        self._values: dict[str, str] = {}
+        """Its value, in lower case."""
         self._found: list[Diagnostic] = []
 
     def check(self, text: str) -> list[Diagnostic]:
         """All diagnostics of a text."""
         for line in parse(text):
             self._line(line)
+        self._ineffective()
         return self._found
+
+    def _ineffective(self) -> None:
+        """Report settings that another setting, or WSL itself, makes ineffective."""
+        mode = self._values.get("networkingMode", "nat")
+        for name, wrong, reason in (
+            ("localhostForwarding", mode == "mirrored", "WSL ignores it with networkingMode=mirrored"),
+            ("ignoredPorts", mode != "mirrored", "WSL reads it only with networkingMode=mirrored"),
+            ("hostAddressLoopback", mode != "mirrored", "WSL reads it only with networkingMode=mirrored"),
+            ("initialAutoProxyTimeout", self._off("autoProxy"), "WSL reads it only with autoProxy=true"),
+            ("bestEffortDnsParsing", self._off("dnsTunneling"), "WSL reads it only with dnsTunneling=true"),
+            ("dnsTunnelingIpAddress", self._off("dnsTunneling"), "WSL reads it only with dnsTunneling=true"),
+            ("sparseVhd", not self._off("sparseVhd"), "WSL 2.9.4 creates no sparse disks, because data may be lost"),
+            ("networkingMode", mode == "bridged", "networkingMode=bridged is deprecated since WSL 2.4.5"),
+        ):  # fmt: skip
+            if wrong and name in self._values:
+                line = next(line for (_, key), line in self._set.items() if key == name)
+                self._report(line, f"“{name}” has no effect: {reason}. Delete the line." if name != "networkingMode"
+                             else f"{reason}. Use nat or mirrored.")
+
+    def _off(self, name: str) -> bool:
+        return self._values.get(name, "") in ("false", "0")
 
     def _line(self, line: Line) -> None:
         if isinstance(line, Section):
@@ -96,6 +120,7 @@ class Checker:
             )
             return
         self._set[key.section, key.name] = setting.line
+        self._values[key.name] = setting.value.lower()
         if section != key.section:
             self._report(
                 setting.line,
