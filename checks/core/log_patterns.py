@@ -41,10 +41,8 @@ class Pattern:
 
     def search(self, text: str, lowered: str, *, loose: bool = False) -> tuple[int, int] | None:
         """The place of the first match. ``lowered`` is the text in lower case; ``loose`` makes each space optional."""
-        if loose:
-            hit = self._loose.search(text)
-        else:
-            hit = self.compiled.search(text) if self.possible(lowered) else None
+        expression = self._loose if loose else self.compiled
+        hit = expression.search(text) if loose or self.possible(lowered) else None
         return hit.span() if hit else None
 
     def longest(self, text: str, lowered: str) -> int:

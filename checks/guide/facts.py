@@ -37,7 +37,7 @@ class Kind(StrEnum):
 
     CAUSE = "cause"
     GENERIC = "generic"
-    """The message also follows other problems: it counts only without a cause in the same line, and after all causes."""
+    """Other problems have the message too: it counts only without a cause in the same line, and after all causes."""
     WARNING = "warning"
     """The program continues. A warning often accompanies another error."""
 
@@ -75,7 +75,7 @@ def _wordings() -> _Wordings:
 
 @cache
 def _alternatives(templates: Sequence[str], loose: bool) -> re.Pattern[str]:
-    """One expression for all templates. Those that begin with the name share it: the name is read once at each place."""
+    """One expression for all templates. Those that begin with the name share it: it is read once at each place."""
     after: list[str] = []
     others: list[str] = []
     for template in templates:

@@ -38,8 +38,14 @@ _CARRIAGE_RETURN = re.compile("\r(?=['\u2019]{0,1}: )")
 """In the name of an interpreter: a script with Windows line ends. It is no end of a line."""
 _LINE_END = re.compile(r"\\{1,8}r\\{1,8}n|\\{1,8}n")
 _DRIVE = re.compile(r"(?<![A-Za-z])[A-Za-z]:\\")
-_INVISIBLE = "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff\x00"
-_QUOTES = '"`\u00b4\u2018\u2019\u201a\u201b\u2032\u201c\u201d\u201e\u201f\u2033\u2039\u203a\u00ab\u00bb\u300c\u300d\uff02\uff07'
+_INVISIBLE = (
+    "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e"
+    "\u2060\u2066\u2067\u2068\u2069\ufeff\x00"
+)
+_QUOTES = (
+    '"`\u00b4\u2018\u2019\u201a\u201b\u2032\u201c\u201d\u201e\u201f\u2033\u2039\u203a\u00ab\u00bb'
+    "\u300c\u300d\uff02\uff07"
+)
 _SPACES = "\t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 _FORMS = str.maketrans({**dict.fromkeys(_INVISIBLE), **dict.fromkeys(_QUOTES, "'"), **dict.fromkeys(_SPACES, " ")})
 _FANCY = re.compile(f"[{re.escape(_INVISIBLE + _QUOTES + _SPACES)}]+")
@@ -88,7 +94,7 @@ codecs.register_error("guide-single-bytes", _single_bytes)
 
 
 def one_form(text: str) -> str:
-    """The text without escape sequences and invisible characters, with ' for every quote, and JSON's escapes decoded."""
+    """The text without escape sequences and invisible characters, with ' for each quote and JSON's escapes decoded."""
     text = text.replace("\0", "")
     if "\r" in text:
         text = _CARRIAGE_RETURN.sub(r"\\r", text)
