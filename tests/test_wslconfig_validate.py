@@ -198,9 +198,9 @@ def test_a_problem_is_reported_with_line_and_remedy(
         "[experimental]\nautoMemoryReclaim=dropcache",
         "networkingMode=mirrored\n[experimental]\nignoredPorts=3000,9000,9090",
         "networkingMode=mirrored\n[experimental]\nignoredPorts=3000,9000,",
-        "[EXPERIMENTAL]\nsparseVhd=false", "localhostForwarding=true", "networkingMode=mirrored\nfirewall=true", "autoProxy=1\nsafeMode=0",
-
-        "networkingMode=mirrored\n[experimental]\nhostAddressLoopback=true\nbestEffortDnsParsing=true",
+        "[EXPERIMENTAL]\nsparseVhd=false", "localhostForwarding=true", "autoProxy=1\nsafeMode=0",
+        "networkingMode=mirrored\nfirewall=true",
+        "networkingMode=mirrored\n[experimental]\nhostAddressLoopback=1\nbestEffortDnsParsing=1",
         "safeMode=true\nguiApplications=false",
         "kernelCommandLine=a  # für mich\u00a0",
     ],
