@@ -68,7 +68,7 @@ def test_every_preset_is_the_formulas_or_is_marked_as_rounded() -> None:
     assert "# 4 containers: the formula's 18 GB rounded up, for headroom\n#memory=20GB\n" in text
 
 
-@pytest.mark.parametrize("preset", ["networkingMode=mirrored", "autoMemoryReclaim=dropCache", "sparseVhd=true"])
+@pytest.mark.parametrize("preset", ["networkingMode=mirrored", "autoMemoryReclaim=dropCache"])
 def test_the_examples_commented_settings_are_valid(preset: str) -> None:
     text = render.example()
     assert f"\n#{preset}\n" in text

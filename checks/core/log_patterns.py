@@ -16,6 +16,10 @@ from typing import Any
 _WAYS = 2000  # of trying a pattern at one place of a text
 _SHORTEST = 3  # characters of a literal; a shorter one is in any text
 
+_QUOTES = re.compile('["`\u2018\u2019\u201c\u201d\u201e]')
+_SPACES = re.compile(r"\\.|\[[^]]*\]| (?![?*+{])")
+"""What may be a space: but not within a set, or one that is repeated."""
+
 _REPEATS = {parts.MAX_REPEAT, parts.MIN_REPEAT, parts.POSSESSIVE_REPEAT}
 
 
@@ -26,12 +30,20 @@ class Unbounded(ValueError):
 class Pattern:
     """A regular expression that ignores the case of ASCII letters. Not a dataclass: msgspec would read it as a table.
 
-    ``literals`` are strings in lower case; every text that the pattern matches contains one of them.
+    ``literals`` are strings in lower case; every text that the pattern matches contains one of them. Any quote in the
+    expression stands for ', the only quote of a searched text.
     """
 
-    def __init__(self, expression: re.Pattern[str], literals: tuple[str, ...]) -> None:
+    def __init__(self, expression: re.Pattern[str], loose: re.Pattern[str], literals: tuple[str, ...]) -> None:
         self.compiled = expression
+        self._loose = loose
         self.literals = literals
+
+    def search(self, text: str, lowered: str, *, loose: bool = False) -> tuple[int, int] | None:
+        """The place of the first match. ``lowered`` is the text in lower case; ``loose`` makes each space optional."""
+        expression = self._loose if loose else self.compiled
+        hit = expression.search(text) if loose or self.possible(lowered) else None
+        return hit.span() if hit else None
 
     def longest(self, text: str, lowered: str) -> int:
         """The length of the longest match in a text, 0 if none. ``lowered`` is the text in lower case."""
@@ -53,11 +65,13 @@ def compiled(text: str) -> re.Pattern[str]:
 
 def pattern(text: str) -> Pattern:
     """The same for long texts. Also raises Unbounded if it has no literal."""
+    text = _QUOTES.sub("'", text)
     expression = compiled(text)
     literals = _literals(parser.parse(text, re.IGNORECASE | re.ASCII))
     if not literals:
         raise Unbounded(f"every match needs {_SHORTEST} fixed consecutive characters")
-    return Pattern(expression, tuple(each.lower() for each in literals))
+    loose = re.compile(_SPACES.sub(lambda found: " ?" if found[0] == " " else found[0], text), re.IGNORECASE | re.ASCII)
+    return Pattern(expression, loose, tuple(each.lower() for each in literals))
 
 
 def _ways(items: Any) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +17,8 @@ from checks.core.errors import WrongUsage
 from checks.core.log_patterns import Pattern
 from checks.core.paths import FIXTURES
 from checks.core.strict_toml import Table, Text
+from checks.guide.facts import Condition, Facts, Kind
+from checks.guide.log_text import Line, LogText
 from checks.hosts import recipe
 
 DIRECTORY = FIXTURES / "troubleshooting"
@@ -183,6 +186,28 @@ class Link(Table, frozen=True):
             raise ValueError("“url” must begin with https://, # or ../")
 
 
+@dataclass(frozen=True)
+class Match:
+    """The part of a text that matches an entry."""
+
+    entry: Entry
+    kind: Kind
+    line: Line
+    start: int
+    end: int
+
+    @property
+    def text(self) -> str:
+        """What matched, in one form."""
+        return self.line.text[self.start : self.end]
+
+    @property
+    def rank(self) -> tuple[int, int, int, tuple[int, int, str]]:
+        """The sort key: causes before warnings, the first line first, and in a line the longest (most specific)."""
+        line = 0 if self.kind is Kind.WARNING else self.line.number  # the shim's own warning precedes every other
+        return (list(Kind).index(self.kind), line, self.start - self.end, self.entry.rank)
+
+
 class Entry(Table, frozen=True):
     """One known problem."""
 
@@ -199,8 +224,10 @@ class Entry(Table, frozen=True):
     """Messages that no reproduction has captured."""
     matches: tuple[Pattern, ...] = ()
     """Patterns that match a line of this problem's messages and of no other's."""
+    when: tuple[Condition, ...] = ()
+    """Facts of a line that only this problem's messages have, in any wording. See ``facts.Condition``."""
     warning: bool = False
-    """Whether the message is a warning that often accompanies a more specific error, which is listed first."""
+    """Whether the patterns match a warning that often accompanies a more specific error, which is listed first."""
     prevention: str = ""
     links: tuple[Link, ...] = ()
     reproduce: Reproduction | None = None
@@ -214,7 +241,7 @@ class Entry(Table, frozen=True):
             raise ValueError("“not_reproduced” contradicts “reproduce”")
         if self.reproduce and not self.reproduce.not_fixed and not self.fix_commands:
             raise ValueError("“reproduce” needs a fix with commands: no step has “run”")
-        if self.errors and not self.matches:
+        if self.errors and not self.matches and not self.when:
             raise ValueError("“matches” is missing: it must match the entry's own error")
 
     @property
@@ -232,17 +259,28 @@ class Entry(Table, frozen=True):
         """The steps of the fix that have commands for the host, in order."""
         return [step for step in self.fix if step.run and step.user is not User.WINDOWS]
 
+    def find(self, text: LogText, facts: Mapping[Line, Facts]) -> Match | None:
+        """The first of the best matches in a text."""
+        return min(self._matches(text, facts), key=lambda match: match.rank, default=None)
+
+    def _matches(self, text: LogText, facts: Mapping[Line, Facts]) -> Iterator[Match]:
+        """The first match of each pattern and of each condition."""
+        kind = Kind.WARNING if self.warning else Kind.CAUSE
+        for pattern in self.matches:
+            for line in text.possible(pattern.literals):
+                if place := pattern.search(line.text, line.lowered, loose=line.joined):
+                    yield Match(self, kind, line, *place)
+                    break
+        for condition in self.when:
+            for line in text.possible(condition.literals):
+                if place := condition.find(line, facts[line]):
+                    yield Match(self, condition.kind, line, *place)
+                    break
+
     def match_length(self, text: SearchText) -> int:
-        """The length of the longest match in a line of the text; 0 without a match."""
-        return max(
-            (
-                pattern.longest(line, lowered)
-                for pattern in self.matches
-                if pattern.possible(text.lowered)
-                for line, lowered in text.lines
-            ),
-            default=0,
-        )
+        """The length of the best match in a text; 0 without a match."""
+        match = self.find(text.log, FactsOfLines())
+        return len(match.text) if match else 0
 
     def prose(self) -> Sequence[str]:
         return [self.quick_fix, self.behaviour, self.cause, self.prevention, *(step.text for step in self.fix)]
@@ -252,9 +290,15 @@ class SearchText:
     """Lines of a text, prepared once for the search with the patterns of every entry."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        unescaped = [line.replace('\\"', '"') for line in lines]  # Podman's log escapes quotes
-        self.lines = [(line, line.lower()) for line in unescaped]
-        self.lowered = "\n".join(lowered for _, lowered in self.lines)
+        self.log = LogText("\n".join(lines))
+
+
+class FactsOfLines(dict[Line, Facts]):
+    """The facts of each line, found when they are needed first."""
+
+    def __missing__(self, line: Line) -> Facts:
+        facts = self[line] = Facts(line)
+        return facts
 
 
 def anchor(title: str) -> str:

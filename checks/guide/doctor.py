@@ -28,6 +28,7 @@ def doctor(
     explain: Annotated[
         str | bool | None, "an error message to explain; without a value, a log on standard input"
     ] = None,
+    json: Annotated[bool, "with --explain, print the entries as JSON"] = False,
 ) -> Exit:
     """Check a host for known problems, without changing it; or find the entry for an error message (--explain).
 
@@ -35,13 +36,15 @@ def doctor(
     can't be reached.
     """
     progress = Progress()
-    if explain is None:
+    if explain is None and not json:
         return run_and_report(lambda: _examine(host or "local", profile, progress), progress.say)
 
     def run() -> Exit:
         if host or profile:
             raise WrongUsage("--explain can't be combined with --host or --profile.")
-        return explain_text(explain)
+        if explain is None:
+            raise WrongUsage("--json can only be combined with --explain.")
+        return explain_text(explain, as_json=json)
 
     return run_and_report(run, progress.say)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,39 +10,58 @@ from typing import BinaryIO
 
 from checks.core.errors import Exit, WrongUsage
 from checks.core.paths import GUIDE
-from checks.core.terminal import say
-from checks.guide import catalogue
-from checks.guide.catalogue import Entry, SearchText, wrap
+from checks.core.terminal import json_escaped, say
+from checks.guide import catalogue, log_text, own_messages, records
+from checks.guide.catalogue import Entry, FactsOfLines, Match, wrap
+from checks.guide.facts import Kind
+from checks.guide.log_text import LogText
 
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LINK = re.compile(r"\[([^]]+)\]\(#[^)]*\)")
-_MAX_LINE = 4000  # characters; an agent's output may have longer lines, an error message has not
 _MAX_END = 4 * 2**20  # bytes to read of each end of a long log
-_MAX_PASTED = 4000  # characters; a shorter text may be one message that a terminal broke into lines
+_MAX_QUOTED = 160  # characters of a match to print
+
+
+def find_matches(text: str, entries: Mapping[str, Entry]) -> Sequence[Match]:
+    """Find the entries for the messages in a text: the first cause first, and warnings last."""
+    log = LogText(text)
+    facts = FactsOfLines()
+    found = [match for entry in entries.values() if (match := entry.find(log, facts))]
+    found += own_messages.find(log, entries, {match.entry.id for match in found})
+    causes = {match.line.number for match in found if match.kind is Kind.CAUSE}
+    return sorted(
+        (match for match in found if match.kind is not Kind.GENERIC or match.line.number not in causes),
+        key=lambda match: match.rank,
+    )
 
 
 def find_entries(text: str, entries: Mapping[str, Entry]) -> Sequence[Entry]:
-    """Find the entries for the messages in a text, the longest (most specific) match first and warnings last."""
-    lines = SearchText(_lines(text))
-    matched = [(entry.match_length(lines), entry) for entry in entries.values()]
-    hits = [(length, entry) for length, entry in matched if length]
-    return [entry for _, entry in sorted(hits, key=lambda hit: (hit[1].warning, -hit[0], hit[1].rank))]
+    """The entries of ``find_matches``."""
+    return [match.entry for match in find_matches(text, entries)]
 
 
-def explain(text: str | bool) -> Exit:
+def explain(text: str | bool, *, as_json: bool = False) -> Exit:
     """Print the entry for an error message; True and “-” read standard input. CASE_FAILED without an entry."""
     if text is False or text == "":
         raise WrongUsage("--explain needs an error text: --explain 'TEXT', or --explain alone to read a log.")
     text = _read_stdin() if text is True or text == "-" else str(text)
     if not text.strip():
         raise WrongUsage("The text to explain is empty.")
-    entries = find_entries(text, catalogue.load())
-    if not entries:
+    entries = catalogue.load()
+    matches = find_matches(text, entries)
+    reproduced = {
+        id_: [str(record.place) for record in several] for id_, several in records.load(entries).items()
+    } if matches else {}  # fmt: skip
+    if as_json:
+        values = [_values(match, reproduced.get(match.entry.id, [])) for match in matches]
+        say(json_escaped(json.dumps({"entries": values}, ensure_ascii=False, indent=2)))
+        return Exit.OK if matches else Exit.CASE_FAILED
+    if not matches:
         say("No troubleshooting entry matches that text.")
         return Exit.CASE_FAILED
-    say("\n".join(_described(entries[0])))
-    for other in entries[1:]:
-        say(f"\nThe text also matches: {other.title}\n  {GUIDE}#{other.id}")
+    first, *others = matches
+    say("\n".join(_described(first, reproduced.get(first.entry.id, []))))
+    for other in others:
+        say(f"\nThe text also matches: {other.entry.title}\n  {_place(other)}\n  {GUIDE}#{other.entry.id}")
     return Exit.OK
 
 
@@ -54,7 +74,10 @@ def _read_stdin() -> str:
         read = f"the first {len(head) // 2**20} MB and the last {len(tail) // 2**20} MB"
         say(f"The log is long. Searched {read}; skipped {skipped / 2**20:.1f} MB between them.", error=True)
         say("To search the rest, filter the log: grep -i error LOG | invoke doctor --explain", error=True)
-    return f"{head.decode(errors='replace')}{chr(10) if skipped else ''}{tail.decode(errors='replace')}"
+    encoding = log_text.encoding_of(head)
+    if encoding != "utf-8" and (len(head) + skipped) % 2:
+        tail = tail[1:]  # begin with a complete character
+    return f"{log_text.decode(head, encoding)}{chr(10) if skipped else ''}{log_text.decode(tail, encoding)}"
 
 
 def _ends(stream: BinaryIO) -> tuple[bytes, bytes, int]:
@@ -71,17 +94,38 @@ def _ends(stream: BinaryIO) -> tuple[bytes, bytes, int]:
     return bytes(head), bytes(tail), skipped
 
 
-def _described(entry: Entry) -> list[str]:
-    lines = [entry.title, "", f"Fix: {entry.quick_fix}"]
+def _described(match: Match, reproduced: Sequence[str]) -> list[str]:
+    entry = match.entry
+    lines = [entry.title, "", _place(match), "", f"Fix: {entry.quick_fix}"]
     for step in entry.fix:
         text = wrap(_LINK.sub(r"\1", step.introduction))
         lines += ["", *text.splitlines(), *(f"    {line}" for line in step.block.splitlines())]
-    return [*lines, "", f"More: {GUIDE}#{entry.id}"]
+    return [*lines, "", _seen(entry, reproduced), f"More: {GUIDE}#{entry.id}"]
 
 
-def _lines(text: str) -> list[str]:
-    """The lines without colours; also a short text as one line, as a terminal may have broken a message into lines."""
-    plain = _COLOURS.sub("", text)
-    lines = [" ".join(line[:_MAX_LINE].split()) for line in plain.splitlines()]
-    joined = [" ".join(plain.split())] if len(lines) > 1 and len(plain) <= _MAX_PASTED else []
-    return [line for line in dict.fromkeys([*lines, *joined]) if line]
+def _place(match: Match) -> str:
+    kind = {Kind.CAUSE: "Matched", Kind.GENERIC: "Matched, but other problems have it too", Kind.WARNING: "Warning"}
+    quoted = match.text if len(match.text) <= _MAX_QUOTED else f"{match.text[:_MAX_QUOTED]}…"
+    return f"{kind[match.kind]}, line {match.line.number}: {quoted}"
+
+
+def _seen(entry: Entry, reproduced: Sequence[str]) -> str:
+    if reproduced:
+        return f"Reproduced on {', '.join(reproduced)}."
+    observed = dict.fromkeys(str(place) for error in entry.errors for place in error.observed)
+    if observed:
+        return f"Observed on {', '.join(observed)}; not reproduced."
+    return f"Not reproduced: {entry.not_reproduced or 'no reproduction has run yet'}."
+
+
+def _values(match: Match, reproduced: Sequence[str]) -> dict[str, object]:
+    return {
+        "id": match.entry.id,
+        "title": match.entry.title,
+        "kind": match.kind.value,
+        "line": match.line.number,
+        "matched": match.text,
+        "quick_fix": match.entry.quick_fix,
+        "link": f"{GUIDE}#{match.entry.id}",
+        "reproduced": list(reproduced),
+    }

@@ -21,7 +21,8 @@ from checks.engine.expect import Mismatch, expect
 from checks.engine.leaks import LeakDetector
 from checks.evidence.run import CaseResult, Evidence
 from checks.guide import catalogue
-from checks.guide.explain import find_entries
+from checks.guide.explain import find_matches
+from checks.guide.facts import Kind
 from checks.hosts.base import SHARED, Host
 from checks.hosts.process import TimedOut
 from checks.runner.report import Report
@@ -235,9 +236,8 @@ class VerificationPlugin:
         """
         last = failed.record.commands[-1:]
         texts = [failed.got, *(done.stderr for done in last if done.returncode != 0)]
-        return next(
-            (entry.id for text in texts for entry in find_entries(text, self._catalogue) if not entry.warning), ""
-        )
+        matches = (match for text in texts for match in find_matches(text, self._catalogue))
+        return next((match.entry.id for match in matches if match.kind is not Kind.WARNING), "")
 
     @property
     def prepared(self) -> PreparedHost:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Literal
 
+import msgspec
 from msgspec.structs import force_setattr
 
 from checks.core import strict_toml
@@ -40,6 +41,40 @@ class Source(Table, frozen=True):
     date: date | None = None
 
 
+class Need(Table, frozen=True):
+    """A value of another key without which a key has no effect."""
+
+    key: Text
+    default: Text
+    """The value of the other key if the file does not set it."""
+    values: tuple[Text, ...] = ()
+    """The values that are needed, in lower case."""
+    excluded: tuple[Text, ...] = ()
+    """Or the values that must not be set."""
+    of: tuple[Text, ...] = ()
+    """The values of this key that need it; empty for all."""
+
+    def __post_init__(self) -> None:
+        if bool(self.values) == bool(self.excluded):
+            raise ValueError("either “values” or “excluded” must be given")
+
+    def met_by(self, value: str) -> bool:
+        return value in self.values if self.values else value not in self.excluded
+
+    @property
+    def example(self) -> str:
+        """A value that meets the need."""
+        return self.values[0] if self.values else self.default
+
+
+class Remark(Table, frozen=True):
+    """What WSL does with one value of a key, although it is valid."""
+
+    text: Text
+    source: Text
+    harmless: bool = False
+
+
 class Key(Table, frozen=True):
     """A key of .wslconfig. WSL ignores the case of its name."""
 
@@ -51,6 +86,9 @@ class Key(Table, frozen=True):
     choices: tuple[Text, ...] = ()
     also: str = ""
     """Another section in which WSL accepts the key."""
+    needs: tuple[Need, ...] = ()
+    remarks: dict[str, Remark] = msgspec.field(default_factory=dict)
+    """By value, in lower case."""
     section: str = ""
     """Set by ``Catalogue``, like ``name``."""
     name: str = ""
@@ -81,8 +119,13 @@ class Catalogue(Table, frozen=True):
 
     def __post_init__(self) -> None:
         named = {key.source for key in self.all_keys} | {key.source for key in self.removed.values()}
+        named |= {remark.source for key in self.all_keys for remark in key.remarks.values()}
         if unknown := {*named, self.wsl_conf.source} - set(self.sources):
             raise ValueError(f"“source” is “{min(unknown)}”, which is not in [sources]")
+        if wrong := {need.key for key in self.all_keys for need in key.needs} - {
+            name for keys in self.keys.values() for name in keys
+        }:
+            raise ValueError(f"“needs” has the key “{min(wrong)}”, which is not in [keys]")
         if any(key.section or key.name for key in self.all_keys):
             raise ValueError("“section” and “name” are not keys here")
         for section, keys in self.keys.items():
@@ -187,11 +230,16 @@ def _address(key: Key, value: str) -> str:
 
 
 def _ports(key: Key, value: str) -> str:
-    wrong = [port for port in value.split(",") if not (re.fullmatch(r"\s*\d{1,5}", port) and 0 < int(port) < 1 << 16)]
+    # WSL skips an empty one, such as after the last comma.
+    wrong = [port for port in value.split(",") if port.strip() and not _is_port(port)]
     if not wrong:
         return ""
     example = f"{key.name}=3000,9000"
     return f"“{wrong[0].strip()}” is not a port. Write numbers from 1 to 65535, separated by commas: {example}."
+
+
+def _is_port(text: str) -> bool:
+    return bool(re.fullmatch(r"\s*\d{1,5}", text)) and 0 < int(text) < 1 << 16
 
 
 def _mac(key: Key, value: str) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 from checks.capacity.wslconfig import file, render
 from checks.capacity.wslconfig.file import ConfigText, Setting, parse
 from checks.capacity.wslconfig.plan import Machine, Plan, count_of, detect_machine, largest, plan, readable
-from checks.capacity.wslconfig.validate import validate
+from checks.capacity.wslconfig.validate import misnamed, required, validate
 from checks.core.errors import Exit, Problem, WrongUsage
 from checks.core.paths import ROOT
 from checks.core.terminal import say
@@ -87,8 +87,9 @@ def _example(*, check: bool) -> Exit:
 
 
 def _validate(name: str) -> Exit:
-    source = file.load(file.resolve("--validate", name))
-    diagnostics = validate(source)
+    path = file.resolve("--validate", name)
+    source = file.load(path)
+    diagnostics = [*misnamed(path.name), *validate(source)]
     for each in diagnostics:
         say(f"{name}:{each.line}: {'note: ' if each.harmless else ''}{each.message}")
     wrong = sum(not each.harmless for each in diagnostics)
@@ -97,6 +98,8 @@ def _validate(name: str) -> Exit:
         return Exit.CASE_FAILED
     settings = sum(isinstance(line, Setting) for line in parse(source.text))
     say(f"{name}: {settings} {'setting' if settings == 1 else 'settings'}, no problems.")
+    for requirement in required(source):
+        say(f"  {requirement}")
     return Exit.OK
 
 

@@ -131,10 +131,21 @@ def load(path: Path) -> ConfigText:
     """Read a file. Raises WrongUsage if it can't be read."""
     try:
         return decode(read(path, _MAX_SIZE))
+    except FileNotFoundError as error:
+        near = sorted(each for each in _names(path.parent) if "wslc" in each.lower())
+        remedy = f"WSL reads only this name. Rename {path.parent / near[0]} to it." if near else ""
+        raise WrongUsage(f"{path} can't be read: {error.strerror}.", remedy) from error
     except OSError as error:
         raise WrongUsage(f"{path} can't be read: {error.strerror}.") from error
     except TooLarge as error:
         raise WrongUsage(f"{path} is not a .wslconfig: {error}.") from error
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return [each.name for each in directory.iterdir()]
+    except OSError:
+        return []
 
 
 def create(path: Path, data: bytes) -> None:

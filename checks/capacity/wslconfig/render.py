@@ -69,10 +69,9 @@ _EXPERIMENTAL = """\
 #     https://learn.microsoft.com/windows/wsl/wsl-config#experimental-settings
 #autoMemoryReclaim=dropCache
 
-# Since WSL 2.0.0 (September 2023): disks of new distributions are sparse, which returns unused space
-# to Windows. Not recommended: WSL {version} creates none for now, because sparse disks may lose data.
+# Not here: sparseVhd (since WSL 2.0.0), which makes the disks of new distributions sparse, to return unused
+# space to Windows. WSL {version} creates none for now, because sparse disks may lose data.
 #     {sparse}
-#sparseVhd=true
 """
 
 

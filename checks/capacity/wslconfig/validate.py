@@ -9,8 +9,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from checks.capacity.wslconfig import effects
 from checks.capacity.wslconfig.catalogue import Catalogue, Key, catalogue, nearest, problem
+from checks.capacity.wslconfig.effects import Effective
 from checks.capacity.wslconfig.file import ConfigText, Line, Section, Setting, Unreadable, parse
+
+_ALMOST = re.compile(
+    r"[._]{0,2}wsl2?[._ -]?(?:config|conf|cfg|confg|cofig|conifg|configs)?(?:\.(?:txt|ini|conf|config|cfg|wslconfig))*",
+    re.I,
+)
+"""A name that is meant to be .wslconfig, or is one of its common misspellings."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,26 @@ def validate(source: ConfigText) -> list[Diagnostic]:
     return sorted(found, key=lambda each: each.line)
 
 
+def misnamed(name: str) -> list[Diagnostic]:
+    """A problem if a file's name is almost the one that WSL reads."""
+    if name.lower() == ".wslconfig" or not _ALMOST.fullmatch(name):
+        return []
+    if name.lower() in ("wsl.conf", ".wsl.conf"):
+        reason = "wsl.conf is a file inside a distribution (/etc/wsl.conf), with other settings"
+    else:
+        reason = "WSL reads only .wslconfig, in the user's directory of Windows"
+    hidden = " The Explorer hides the end .txt by default." if name.lower().endswith(".txt") else ""
+    return [Diagnostic(1, f"the file is named “{name}”: {reason}. Rename it.{hidden}")]
+
+
+def required(source: ConfigText) -> list[str]:
+    """The versions that the valid settings need, as far as Microsoft gives them."""
+    checker = Checker(catalogue())
+    checker.check(source.text)
+    since = {each.key.name: each.key.since for each in checker.effective.values() if each.key.since}
+    return [f"“{name}” needs {version}." for name, version in since.items()]
+
+
 class Checker:
     """Checks the lines of one file in order."""
 
@@ -41,12 +69,16 @@ class Checker:
         """Empty before the first header; None below a header that WSL does not know."""
         self._set: dict[tuple[str, str], int] = {}
         """The line of each key that is set."""
+        self.effective: dict[str, Effective] = {}
+        """The settings that WSL reads, by the name of the key."""
         self._found: list[Diagnostic] = []
 
     def check(self, text: str) -> list[Diagnostic]:
         """All diagnostics of a text."""
         for line in parse(text):
             self._line(line)
+        for number, message, harmless in effects.problems(self._known, self.effective):
+            self._report(number, message, harmless=harmless)
         return self._found
 
     def _line(self, line: Line) -> None:
@@ -102,9 +134,11 @@ class Checker:
                 f"“{key.name}” is documented in [{key.section}]; WSL also accepts it in [{section}].",
                 harmless=True,
             )
-        message = _backslashes(key, setting) or problem(key, setting.value)
+        message = _invisible(setting.value) or _backslashes(key, setting) or problem(key, setting.value)
         if message:
             self._report(setting.line, message)
+        else:
+            self.effective[key.name] = Effective(key, setting)
 
     def _unknown(self, section: str, name: str) -> str:
         if reason := self._known.why_removed(name):
@@ -123,6 +157,11 @@ class Checker:
     def _unreadable(self, line: Unreadable) -> None:
         if line.reason == "header":
             self._section = None
+        hidden = _invisible(line.text.partition("#")[0])
+        if hidden:
+            self._report(line.line, hidden)
+            return
+        if line.reason == "header":
             name = re.sub(r"[^A-Za-z0-9]", "", line.text.partition("#")[0])
             self._report(
                 line.line,
@@ -139,6 +178,12 @@ class Checker:
             f"Double each backslash: {doubled(line.text)}",
         }
         self._report(line.line, f"“{line.text}”: {messages[line.reason]}")
+
+
+def _invisible(text: str) -> str:
+    """Which character of a line WSL does not take for a space; empty if there is none."""
+    found = effects.invisible(text)
+    return f"the line has an invisible character: {found}. WSL does not skip it. Type the line again." if found else ""
 
 
 def doubled(text: str) -> str:

@@ -1,0 +1,41 @@
+"""Messages that people paste find the right entry first, and similar texts find none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from checks.guide import catalogue, log_text
+from checks.guide.explain import find_entries
+
+DIRECTORY = Path(__file__).parent / "explain_texts"
+ENTRIES = catalogue.load()
+
+
+def read(path: Path) -> list[tuple[str, str, str]]:
+    """The source, the right entries and the text of each line."""
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    rows = [line.split("\t") for line in lines]
+    return [(source, wanted, json.loads(f'"{text}"')) for source, wanted, text in rows]
+
+
+TEXTS = [(path.stem, *row) for path in sorted(DIRECTORY.glob("*.tsv")) for row in read(path)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text"), [row[2:] for row in TEXTS], ids=[f"{at}-{row[0]}-{row[1]}" for at, row in enumerate(TEXTS)]
+)
+def test_a_pasted_text_finds_the_right_entry_first(wanted: str, text: str) -> None:
+    found = find_entries(text, ENTRIES)
+    assert (found[0].id if found else "none") in wanted.split("|")
+
+
+def test_the_right_entries_exist() -> None:
+    assert {each for row in TEXTS for each in row[2].split("|")} <= {*ENTRIES, "none"}
+
+
+def test_a_log_that_powershell_wrote_is_read() -> None:
+    data = "\ufeffwsl: Unknown key 'wsl2.pageReporting' in C:\\Users\\me\\.wslconfig:4\r\n".encode("utf-16-le")
+    assert [each.id for each in find_entries(log_text.decode(data), ENTRIES)] == ["a-line-of-wslconfig-has-no-effect"]
