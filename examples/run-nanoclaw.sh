@@ -82,7 +82,7 @@ fi
 # configuration decide that, Podman alone knows: a container does the same, of the host's own programs and without an image.
 if [ "$missing" -eq 0 ]; then
     write='(: >/workspace/probe/written) 2>/dev/null; true'
-    timeout 120 sh "$here/../fixtures/injection/effect.sh" "$probe" "" "$write" >"$probe/seen" || true
+    timeout 120 sh "$here/../fixtures/probe-container.sh" "$probe" "" "$write" >"$probe/seen" || true
     settings=${XDG_CONFIG_HOME:-$HOME/.config}/containers
     drop_in=$settings/containers.conf.d/50-nanoclaw.conf
     if ! grep -q '^started' "$probe/seen"; then

@@ -21,7 +21,7 @@ from checks.core.answers import Unreadable, understood
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
-from checks.engine import container_state
+from checks.engine import container_state, probe_container
 from checks.engine.flags import Attack
 from checks.engine.leaks import LeakDetector
 from checks.guide import catalogue, diagnosis, snapshot
@@ -99,7 +99,7 @@ def of_leaks(text: str) -> None:
 
 def of_effect(text: str) -> None:
     host = Answering(text)
-    seen = host.understood(text, effect._values, "asking")
+    seen = host.understood(text, probe_container.values_in, "asking")
     assert all(isinstance(each, str) for each in seen.values())
 
 

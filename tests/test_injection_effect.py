@@ -11,7 +11,8 @@ import pytest
 
 from checks.core.errors import Exit, HostProblem
 from checks.core.paths import FIXTURES
-from checks.hardening.injection import configuration, effect, install
+from checks.engine import probe_container
+from checks.hardening.injection import configuration, install
 from checks.hardening.injection.state import problems, read_account, require_account
 from checks.hosts.local import LocalHost
 from tests.fakes import FakeHost
@@ -209,9 +210,9 @@ def test_what_the_probe_printed_and_can_not_be_decoded_is_the_hosts_problem(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str
 ) -> None:
     fixtures = tmp_path / "fixtures"
-    (fixtures / "injection").mkdir(parents=True)
-    (fixtures / "injection" / "effect.sh").write_text(f"printf '{printed}'\n")
-    monkeypatch.setattr(effect, "FIXTURES", fixtures)
+    fixtures.mkdir()
+    (fixtures / "probe-container.sh").write_text(f"printf '{printed}'\n")
+    monkeypatch.setattr(probe_container, "FIXTURES", fixtures)
     with pytest.raises(HostProblem, match="asking Podman what it applies printed something unexpected"):
         install.install(LocalHost(), dry_run=False)
     assert tree(home) == set()
@@ -233,7 +234,7 @@ def test_a_home_that_no_file_can_name_is_refused(home: Path, name: str) -> None:
 @pytest.mark.parametrize("length", [48, 49])
 def test_a_directory_that_is_too_long_for_podman_is_named(length: int) -> None:
     directory = "/" + "d" * (length - 1)
-    script = FIXTURES / "injection" / "effect.sh"
+    script = FIXTURES / "probe-container.sh"
     done = subprocess.run(["sh", str(script), directory, "", "true"], capture_output=True, text=True, check=False)
     assert done.returncode == 1  # neither exists
     assert ("more than 48 characters" in done.stderr) == (length == 49)

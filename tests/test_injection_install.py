@@ -16,6 +16,7 @@ import pytest
 
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.documents import examples
+from checks.engine import placement
 from checks.hardening.injection import configuration, install, state
 from checks.hardening.injection.configuration import DROP_IN, HOOK, HOOK_JSON, OLD_FILE, REFUSAL, Author, author_of
 from checks.hardening.injection.state import Account, conflicts, problems, read_account, require_account
@@ -149,9 +150,9 @@ def test_installs_at_once_wait_for_each_other(home: Path) -> None:
 
 
 def test_a_lock_is_given_up_by_whoever_dies(home: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), install.locked(LocalHost()):
+    with pytest.raises(KeyboardInterrupt), placement.locked(LocalHost()):
         raise KeyboardInterrupt
-    with install.locked(LocalHost()):
+    with placement.locked(LocalHost()):
         pass
     assert tree(home) == set()
 
@@ -161,7 +162,7 @@ def test_another_account_that_can_read_the_home_cannot_hold_the_lock(home: Path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         begun = time.monotonic()
-        with install.locked(LocalHost()):
+        with placement.locked(LocalHost()):
             assert [path.stat().st_mode & 0o077 for path in home.iterdir()] == [0]
     finally:
         os.close(descriptor)
@@ -172,7 +173,7 @@ def test_another_account_that_can_read_the_home_cannot_hold_the_lock(home: Path)
 def test_a_lock_of_an_older_version_is_closed_to_other_accounts(home: Path) -> None:
     lock = home / ".nanoclaw-verify.lock"
     lock.touch(0o644)
-    with install.locked(LocalHost()):
+    with placement.locked(LocalHost()):
         assert lock.stat().st_mode & 0o777 == 0o600
     assert tree(home) == set()
 
@@ -197,7 +198,7 @@ def test_a_settings_file_without_end_is_not_read_to_its_end(home: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [HOOK, HOOK_JSON, DROP_IN])
-@pytest.mark.parametrize("suffix", [configuration.PART_SUFFIX, configuration.BACKUP_SUFFIX])
+@pytest.mark.parametrize("suffix", [placement.PART_SUFFIX, placement.BACKUP_SUFFIX])
 @pytest.mark.parametrize("act", ["install", "uninstall"])
 def test_what_a_killed_write_left_is_cleaned(home: Path, name: str, suffix: str, act: str) -> None:
     half = next(file for file in here().required if file.path.endswith(name)).data[:200]
@@ -235,7 +236,7 @@ def test_a_write_that_fails_leaves_everything_as_it_was(home: Path) -> None:
     before = snapshot(home)
     files = here().required
     with pytest.raises(HostProblem, match="writing the configuration"):
-        install.place(LocalHost(), [files[0], files[2], dataclasses.replace(files[1], path=f"{files[1].path}/x")])
+        placement.place(LocalHost(), [files[0], files[2], dataclasses.replace(files[1], path=f"{files[1].path}/x")])
     assert snapshot(home) == before
 
 
@@ -297,7 +298,7 @@ def test_an_interrupted_write_leaves_no_half_of_a_file(home: Path, monkeypatch: 
 
     monkeypatch.setattr(LocalHost, "ask", cut)
     with pytest.raises(HostProblem, match="writing the configuration"):
-        install.place(LocalHost(), files)
+        placement.place(LocalHost(), files)
     assert not [name for name in tree(home) if (home / name).is_file()]
 
 
@@ -337,7 +338,7 @@ def test_a_backup_of_the_users_own_stays(home: Path, name: str) -> None:
 
 
 def test_what_a_killed_write_left_stays_where_nothing_is_installed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = write(home, f"{DROP_IN}{configuration.PART_SUFFIX}", b"half")
+    left = write(home, f"{DROP_IN}{placement.PART_SUFFIX}", b"half")
     monkeypatch.setenv("FAKE_PODMAN", "no-hardened")
     with pytest.raises(HostProblem, match="Nothing was installed"):
         install.install(LocalHost(), dry_run=False)

@@ -6,6 +6,7 @@ set the clipboard; a bidirectional control could reorder text.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -22,9 +23,31 @@ _OBEYED = re.compile(
 )
 
 
+# GitHub Actions obeys a line that begins with “::”, even after white space, and “##[” anywhere in a line.
+_WORKFLOW_COMMAND = re.compile(r"(?m)^([^\S\n]*):(?=:)|#(?=#\[)")
+
+
 def clean(text: str) -> str:
-    """The text with secrets masked, and control and format characters escaped (``\\x1b``)."""
-    return _OBEYED.sub(_spelled, redaction.redacted_text(text.replace("\r\n", "\n")))
+    """The text with secrets masked, and control and format characters escaped (``\\x1b``).
+
+    In a step of GitHub Actions, it contains no workflow commands either.
+    """
+    cleaned = _OBEYED.sub(_spelled, redaction.redacted_text(text.replace("\r\n", "\n")))
+    return _WORKFLOW_COMMAND.sub(_harmless, cleaned) if os.environ.get("GITHUB_ACTIONS") == "true" else cleaned
+
+
+def _harmless(found: re.Match[str]) -> str:
+    return "#\\" if found[1] is None else f"{found[1]}\\:"
+
+
+def workflow_command(kind: str, title: str, message: str) -> None:
+    """Annotate the running step of GitHub Actions; ``kind`` is error, warning or notice."""
+    escaped = clean(message).replace("%", "%25").replace("\n", "%0A")
+    named = one_line(clean(title)).replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
+    # Past the guard, which would disarm the command.
+    stream = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
+    stream.write(f"::{kind} title={named}::{escaped}\n")
+    stream.flush()
 
 
 def one_line(text: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from checks.core.bounded import parsed_toml
 from checks.guide.catalogue import Entry
 from checks.guide.explain import find_entries
 from checks.guide.snapshot import HostSnapshot
@@ -81,11 +82,11 @@ def diagnose(host: HostSnapshot, entries: Mapping[str, Entry]) -> Sequence[Diagn
         for each in CHECKS.values()
         if (observation := each.find(host))
     ]  # fmt: skip
-    error = host.text("info_error")
+    error = "\n".join(filter(None, (host.text("podman_error"), host.text("info_error"))))
     if not host.root and host.first("info") + error:
         known = {each.entry.id for each in found} | {"docker-info-fails"}
         others = [entry for entry in find_entries(error, entries) if entry.id not in known]
-        found += [Diagnosis(entry, f"podman info: {_last_line(error)}") for entry in others]
+        found += [Diagnosis(entry, _failure(host) or f"podman info: {_last_line(error)}") for entry in others]
     order = list(CHECKS)
     # Podman's own complaints come before wrong settings, and first of all if Podman doesn't work.
     looked_up = len(order) if host.first("info_ok") else order.index("docker-info-fails") - 0.5
@@ -176,8 +177,14 @@ def _clock_wrong(host: HostSnapshot) -> str:
     return f"files changed {newest - now} s in the future" if newest - now > _MAX_CLOCK_DIFFERENCE else ""
 
 
-@check("docker-info-fails", "info_ok=\ninfo_error=Error: it broke")
+@check(
+    "docker-info-fails",
+    "info_ok=\ninfo_error=Error: it broke",
+    "docker_version=Error: it broke\npodman_error=Error: it broke",
+)
 def _info_fails(host: HostSnapshot) -> str:
+    if failure := _failure(host):
+        return failure
     failed = "info" in host.values and not host.first("info_ok")
     return f"podman info: {_last_line(host.text('info_error'))}" if failed else ""
 
@@ -329,6 +336,36 @@ def _container_without_client(host: HostSnapshot) -> str:
 def _node_too_old(host: HostSnapshot) -> str:
     found = re.match(r"v(\d{1,9})\.", host.first("node_version"))
     return f"Node.js is {host.first('node_version')}" if found and int(found[1]) < 20 else ""
+
+
+@check(
+    "every-docker-command-prints-emulate-docker-cli-using-podman",
+    "docker_version=Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet msg.\n"
+    "docker_version=podman version 5.4.2",
+)
+def _shim_prints_notice(host: HostSnapshot) -> str:
+    return "the shim prints a notice" if "Emulate Docker CLI" in host.text("docker_version") else ""
+
+
+def _failure(host: HostSnapshot) -> str:
+    """What Podman printed if it could not even print its version, with the files that it can't read; empty if not."""
+    error = host.text("podman_error")
+    if not error or host.podman:
+        return ""
+    unnamed = [path for path in _malformed(host) if path not in error]
+    named = f" (not valid TOML: {', '.join(unnamed)})" if unnamed else ""
+    return f"podman --version: {_last_line(error)}{named}"
+
+
+def _malformed(host: HostSnapshot) -> Sequence[str]:
+    """The account's settings files that are not valid TOML."""
+    found = []
+    for path in host.lines("conf"):
+        try:
+            parsed_toml(host.text(f"conf:{path}"))
+        except ValueError:
+            found.append(path)
+    return found
 
 
 def _systemd(host: HostSnapshot) -> bool:

@@ -6,12 +6,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 import tomli_w
 
 from checks.core.paths import FIXTURES
+from checks.engine.placement import File
 from checks.hardening.injection.settings import Settings
 
 MARK = "nanoclaw-podman-verify"
@@ -30,9 +30,6 @@ OLD_FILE = "containers.conf"
 HOOK, HOOK_JSON, REFUSAL = f"{DIRECTORY}/harden", f"{DIRECTORY}/harden.json", f"{DIRECTORY}/last-refusal"
 _TIMEOUT = 60  # seconds; the hook takes a tenth of one, and two where the processor is emulated
 
-PART_SUFFIX, BACKUP_SUFFIX = ".nanoclaw-part", ".nanoclaw-before"
-"""Suffixes of a file that is being written, and of the one that it replaces."""
-
 _HEAD = f"""\
 # Hardens nanoclaw's agents. Made by `invoke inject --install`; `invoke inject --uninstall` takes it away.
 # {MARK} sha256:{_NO_CHECKSUM}
@@ -42,15 +39,6 @@ _HEAD = f"""\
 # The hook in hooks_dir changes nanoclaw's agents and leaves every other container alone.
 
 """
-
-
-@dataclass(frozen=True)
-class File:
-    """A file to be installed."""
-
-    path: str
-    data: bytes
-    mode: int
 
 
 class Author(StrEnum):

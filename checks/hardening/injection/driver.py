@@ -9,37 +9,21 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from checks.core.answers import decoded, fields
+from checks.core.answers import fields
 from checks.core.errors import Exit, HostProblem
 from checks.core.paths import FIXTURES
 from checks.core.terminal import say
 from checks.engine.case_context import DOCKER_OF_SERVICE, DROP_IN_OF_SERVICE
 from checks.engine.docker import shell
-from checks.hardening.injection.configuration import Author, File, author_of, sealed, with_lookup
-from checks.hardening.injection.install import locked, place, take_away
-from checks.hardening.injection.state import LARGEST, Account, read_account, require_account
+from checks.engine.placement import File, locked, place, read, take_away
+from checks.hardening.injection.configuration import Author, author_of, sealed, with_lookup
+from checks.hardening.injection.state import Account, read_account, require_account
 from checks.hosts.base import Host
 
 DIRECTORY = DOCKER_OF_SERVICE
 DROP_IN = DROP_IN_OF_SERVICE
 
 _FIXTURES = FIXTURES / "session-driver"
-
-# A line for each file: its content, or - without one. What is neither a file nor a link to one is “odd”.
-_READ = r"""
-most=$1
-shift
-for file; do
-    if [ -f "$file" ]; then
-        head -c "$most" "$file" | base64 | tr -d '\n'
-        echo
-    elif [ -e "$file" ] || [ -L "$file" ]; then
-        echo odd
-    else
-        echo -
-    fi
-done
-"""
 
 # What the docker answers: itself, and to one command of each kind that Podman rejects without the translation. With the
 # PATH of nanoclaw's unit.
@@ -86,7 +70,7 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
     found = _account(host)
     with locked(host):
         wanted = files(found.home)
-        present = _read(host, wanted)
+        present = read(host, [file.path for file in wanted])
         if why := [f"{path} {reason}" for path, reason in _foreign(present).items()]:
             return _refused(found, why, "installed")
         due = [file for file in wanted if present[file.path] != file.data]
@@ -129,7 +113,7 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
     found = _account(host)
     with locked(host):
         wanted = files(found.home)
-        present = _read(host, wanted)
+        present = read(host, [file.path for file in wanted])
         ours = [path for path, data in present.items() if data is not None and author_of(data) is not Author.USER]
         if edited := [f"{path} {why}" for path, why in _foreign(present).items() if path in ours]:
             return _refused(found, edited, "removed")
@@ -140,7 +124,11 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
         if not dry_run:
             directories = sorted({str(PurePosixPath(path).parent) for path in ours})
             take_away(host, directories, ours)
-            left = [path for path, data in _read(host, wanted).items() if data is not None and path in ours]
+            left = [
+                path
+                for path, data in read(host, [file.path for file in wanted]).items()
+                if data is not None and path in ours
+            ]
             if left:
                 raise HostProblem(f"On {host.name}, {', '.join(left)} could not be removed.")
     for path in ours:
@@ -156,26 +144,6 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
 def _account(host: Host) -> Account:
     found = read_account(host)
     require_account(found)
-    return found
-
-
-def _read(host: Host, wanted: Sequence[File]) -> Mapping[str, bytes | None]:
-    """The content of each file; None if it is missing. Raises HostProblem for what is not a file, or is too large."""
-    argv = shell(_READ, str(LARGEST + 1), *(file.path for file in wanted))
-    found = host.ask(argv, lambda answer: _contents(answer, wanted), doing="reading the files of nanoclaw's docker")
-    for path, data in found.items():
-        if len(data or b"") > LARGEST:
-            raise HostProblem(f"On {host.name}, {path} has more than {LARGEST} bytes.", "Move it away.")
-    return found
-
-
-def _contents(answer: str, wanted: Sequence[File]) -> dict[str, bytes | None]:
-    """What ``_READ`` printed of each file. For ``Host.ask``; raises HostProblem for what is not a file."""
-    found: dict[str, bytes | None] = {}
-    for file, line in zip(wanted, answer.splitlines(), strict=True):
-        if line == "odd":
-            raise HostProblem(f"{file.path} is not a file.", "Move it away.")
-        found[file.path] = None if line == "-" else decoded(line)
     return found
 
 

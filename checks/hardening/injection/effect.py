@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from checks.core.answers import Unreadable, fields, understood
+from checks.core.answers import Unreadable, understood
 from checks.core.archive import Member, pack
 from checks.core.bounded import parsed
-from checks.core.errors import HostProblem, WrongUsage
-from checks.core.paths import FIXTURES
-from checks.core.run_directories import MARK
-from checks.core.terminal import say
-from checks.engine import container_state
-from checks.engine.case_context import directories_of
+from checks.core.errors import WrongUsage
+from checks.engine import container_state, probe_container
 from checks.engine.container_state import CAPABILITIES, ContainerState, Mounted
-from checks.engine.docker import shell
+from checks.engine.placement import File
 from checks.hardening.injection import configuration
-from checks.hardening.injection.configuration import File, settings_directory
+from checks.hardening.injection.configuration import settings_directory
 from checks.hardening.injection.settings import CONTROLLERS, Setting, Settings, in_force, seen, size
 from checks.hardening.injection.state import Account
 from checks.hosts.base import Host
@@ -34,9 +28,7 @@ LIMITS = frozenset(setting for setting, _ in CONTROLLERS.values())
 """The settings that a host may be unable to set."""
 
 _AS_SERVICE = ["systemd-run", "--user", "--quiet", "--wait", "--pipe", "--collect"]
-_TIMEOUT = 90  # seconds; a container takes one, or five where the processor is emulated
 _OTHER_CAPABILITY = 63  # no capability has this bit: it stands for those without a number here
-_SAID = 400  # characters of Podman's output in a message
 
 
 @dataclass(frozen=True)
@@ -133,7 +125,7 @@ def _check(host: Host, found: Account, required: Settings, files: _Files | None)
 
 def _effect(host: Host, found: Account, files: _Files | None, carrier: Sequence[str]) -> Effect:
     """Start one container. ``files`` go into a copy of the account's settings; None: use the settings themselves."""
-    with _scratch(host) as directory:
+    with probe_container.directory_on(host) as directory:
         if files is None:
             argv, stdin = [directory, "", container_state.SCRIPT], b""
         else:
@@ -141,22 +133,15 @@ def _effect(host: Host, found: Account, files: _Files | None, carrier: Sequence[
             config = f"{directory}/config/containers"
             argv = [directory, settings_directory(found.home), container_state.SCRIPT, *ours]
             stdin = _archive(files(config), config)
-        script = (FIXTURES / "injection" / "effect.sh").read_text()
         try:
-            done = host.run([*carrier, *shell(script, *argv)], stdin=stdin, timeout=_TIMEOUT)
+            values = probe_container.run(host, carrier, argv, stdin=stdin)
         except TimedOut as late:
             return Effect(None, None, f"timed out after {late.timeout:g} s")
-    values = host.understood(done.stdout, _values, "asking Podman what it applies")
     if files is not None and "error" in values:  # the user knows the original of a copy
         copy = f"{directory}/config/containers"
         values["error"] = values["error"].replace(copy, settings_directory(found.home))
-    if "error" not in values:
-        raise HostProblem(
-            f"On {host.name}, Podman could not be asked what it applies: "
-            f"{_tail(done.stderr) or f'status {done.returncode}'}."
-        )
     seen_inside, oci_config = None, None
-    reason = _tail(values["error"])
+    reason = probe_container.tail(values["error"])
     if "started" in values:
         try:
             seen_inside = container_state.parse(values.get("inside", ""))
@@ -168,32 +153,8 @@ def _effect(host: Host, found: Account, files: _Files | None, carrier: Sequence[
     return Effect(seen_inside, oci_config, reason or "no reason given")
 
 
-def _values(answer: str) -> dict[str, str]:
-    """The values that effect.sh printed, by key; other lines are skipped. For ``Host.understood``."""
-    lines = [line for line in answer.splitlines() if "\t" in line]
-    return {key: value.decode(errors="replace") for key, value in fields("\n".join(lines))}
-
-
-@contextlib.contextmanager
-def _scratch(host: Host) -> Iterator[str]:
-    # By its name a killed run's directory is found and removed. It is short: see effect.sh.
-    name = f"{directories_of(os.environ.get(MARK) or secrets.token_hex(5))}-e"
-    directory = host.make_private_directory(name)
-    try:
-        yield directory
-    finally:
-        if not host.remove_private_directories(name):
-            say(f"{directory} on {host.name} could not be removed.")
-
-
 def _archive(files: Sequence[File], below: str) -> bytes:
     return pack(Member(file.path.removeprefix(f"{below}/"), file.data, file.mode) for file in files)
-
-
-def _tail(text: str) -> str:
-    """The end of what Podman printed, in one line."""
-    flat = " ".join(text.split())
-    return flat if len(flat) <= _SAID else f"… {flat[-_SAID:]}"
 
 
 def of_config(text: str) -> ContainerState:

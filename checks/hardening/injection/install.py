@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-import pexpect
-from pexpect.popen_spawn import PopenSpawn
-
-from checks.core.archive import Member, pack
 from checks.core.errors import Exit, HostProblem
-from checks.core.paths import FIXTURES, GUIDE
+from checks.core.paths import GUIDE
 from checks.core.terminal import say
-from checks.engine.docker import shell
+from checks.engine.placement import File, locked, place, take_away
 from checks.hardening.injection import effect
-from checks.hardening.injection.configuration import DROP_IN, HOOK, PART_SUFFIX, REFUSAL, File, settings_directory
+from checks.hardening.injection.configuration import DROP_IN, HOOK, REFUSAL, settings_directory
 from checks.hardening.injection.effect import EffectCheck
 from checks.hardening.injection.settings import Setting, seen
 from checks.hardening.injection.state import (
@@ -29,44 +23,6 @@ from checks.hardening.injection.state import (
     require_writable,
 )
 from checks.hosts.base import Host
-
-_WAIT = 200  # seconds that an install waits for others on the same account
-
-# A file that no other account can open, or lock; it is removed by whoever holds it last. The lock is given up when its
-# holder dies: then the input ends.
-_LOCK = """
-umask 077
-lock=$HOME/.nanoclaw-verify.lock
-command -v flock >/dev/null || { echo ==no-flock==; exit 1; }
-until [ "$lock" -ef /dev/fd/9 ]; do # the one before may have removed it meanwhile
-    exec 9>>"$lock" || exit 1
-    chmod 600 /dev/fd/9 || exit 1 # older versions of this project let others open it
-    flock -w "$1" 9 || { echo ==busy==; exit 1; }
-done
-echo ==locked==
-cat >/dev/null
-rm -f "$lock"
-"""
-
-
-@dataclass(frozen=True)
-class WrittenFiles:
-    """Files that were written. The previous ones can be restored."""
-
-    host: Host
-    files: Sequence[File]
-    made: Sequence[str]
-    """The directories that were created for them, the inner ones first."""
-
-    def undo(self) -> None:
-        """Restore everything. Raises HostProblem if that fails."""
-        made = list(reversed(self.made))
-        _files(self.host, "undo", made, [file.path for file in self.files], doing="restoring the previous files")
-
-    def keep(self) -> None:
-        """Keep what was written."""
-        argv = ["settle", *(file.path for file in self.files)]
-        self.host.run_checked(_script(*argv), doing="removing the previous files")
 
 
 @dataclass(frozen=True)
@@ -247,47 +203,6 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
     return Exit.OK
 
 
-@contextlib.contextmanager
-def locked(host: Host) -> Iterator[None]:
-    """Lock this account against every other install and uninstall, from any machine; wait for a running one.
-
-    Raises HostProblem after a timeout.
-    """
-    holder = host.spawn(shell(_LOCK, str(_WAIT)), tty=False, timeout=_WAIT + 20)
-    assert isinstance(holder, PopenSpawn)  # without a terminal
-    try:
-        got = holder.expect_exact([b"==locked==", b"==busy==", b"==no-flock==", pexpect.EOF, pexpect.TIMEOUT])
-        if got == 1:
-            raise HostProblem(
-                f"Another install or uninstall has been running on {host.name} for {_WAIT} s.", "Wait until it ends."
-            )
-        if got == 2:
-            raise HostProblem(f"{host.name} has no flock.", "Install the package util-linux.")
-        if got:
-            raise HostProblem(
-                f"On {host.name}, ~/.nanoclaw-verify.lock can't be created.", "Can the account write its home?"
-            )
-        yield
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            holder.sendeof()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            holder.proc.wait(5)
-        if holder.proc.poll() is None:
-            holder.proc.kill()
-            holder.proc.wait()
-
-
-def place(host: Host, files: Sequence[File]) -> WrittenFiles:
-    """Write each file under another name, then rename it. Raises HostProblem, with nothing changed, if that fails."""
-    archive = pack(Member(f"{file.path}{PART_SUFFIX}", file.data, file.mode) for file in files)
-    above = {str(directory) for file in files for directory in PurePosixPath(file.path).parents}
-    outer_first = sorted(above, key=lambda directory: directory.count("/") if directory != "/" else 0)
-    paths = [file.path for file in files]
-    made = _files(host, "place", outer_first, paths, stdin=archive, doing="writing the configuration")
-    return WrittenFiles(host, files, made)
-
-
 def remove(host: Host, found: Account, paths: Sequence[str]) -> str:
     """Remove these files and the directories that become empty; our own directory, if it contains something else."""
     directory = settings_directory(found.home)
@@ -296,25 +211,8 @@ def remove(host: Host, found: Account, paths: Sequence[str]) -> str:
     refusals = [refusal] if host.run(["grep", "-qs", "nanoclaw hardening", refusal]).returncode == 0 else []
     emptied = [directory, f"{directory}/{DROP_IN.partition('/')[0]}", own]
     emptied += [above for path in paths if (above := str(PurePosixPath(path).parent)) not in emptied]
-    _files(host, "remove", emptied, [*paths, *refusals], doing="removing the configuration")
+    take_away(host, emptied, [*paths, *refusals])
     return own if host.run(["test", "-e", own]).returncode == 0 else ""
-
-
-def take_away(host: Host, directories: Sequence[str], paths: Sequence[str]) -> None:
-    """Remove these files, and those of the directories that become empty. Raises HostProblem if that fails."""
-    _files(host, "remove", directories, paths, doing="removing the files")
-
-
-def _files(
-    host: Host, action: str, directories: Sequence[str], paths: Sequence[str], *, stdin: bytes = b"", doing: str
-) -> list[str]:
-    """Run an action of files.sh; the lines that it prints."""
-    argv = _script(action, str(len(directories)), *directories, *paths)
-    return host.ask(argv, str.splitlines, stdin=stdin, doing=doing)
-
-
-def _script(*argv: str) -> list[str]:
-    return shell((FIXTURES / "injection" / "files.sh").read_text(), *argv)
 
 
 def _cannot(found: Account, why: Sequence[str], what: str) -> Exit:

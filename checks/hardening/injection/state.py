@@ -10,24 +10,19 @@ from typing import Any
 
 from checks.core.answers import decoded, fields
 from checks.core.bounded import parsed_toml
-from checks.core.errors import HostProblem, WrongUsage
+from checks.core.errors import HostProblem
 from checks.engine.docker import shell
+from checks.engine.placement import BACKUP_SUFFIX, LARGEST, PART_SUFFIX, File, require_own_home
 from checks.hardening.injection import configuration
 from checks.hardening.injection.configuration import (
-    BACKUP_SUFFIX,
     DROP_IN,
     OLD_FILE,
-    PART_SUFFIX,
     Author,
-    File,
     author_of,
     settings_directory,
 )
 from checks.hardening.injection.settings import Settings, recommended
 from checks.hosts.base import Host
-
-LARGEST = 1 << 18
-"""Bytes that are read of one file of configuration: fifty times what the longest of Podman's own has."""
 
 _LOOK = r"""
 settings=$HOME/.config/containers
@@ -197,23 +192,9 @@ def _variables(text: str) -> tuple[str, ...]:
 
 def require_account(found: Account) -> None:
     """Raise WrongUsage or HostProblem if nothing can be installed for this account at all."""
-    if found.uid == 0:
-        raise WrongUsage(
-            "You are root; the configuration is for a plain user.",
-            "Run this as the user that runs nanoclaw, without sudo.",
-        )
-    if not found.owner:
-        raise HostProblem(f"The home {found.home} of {found.user} does not exist.", "Set HOME to the user's own home.")
-    if found.owner.split()[0] != str(found.uid):
-        raise WrongUsage(
-            f"HOME is {found.home}, which belongs to {found.owner.split()[1]} not to {found.user}.",
-            "Run this as the user that runs nanoclaw, with a HOME of its own (su - USER, or machinectl shell).",
-        )
-    if found.xdg_directory and found.xdg_directory != settings_directory(found.home):
-        raise WrongUsage(
-            f"With XDG_CONFIG_HOME, Podman reads {found.xdg_directory} here; nanoclaw's service lacks that variable.",
-            "Unset it, and run this again.",
-        )
+    require_own_home(
+        uid=found.uid, user=found.user, home=found.home, owner=found.owner, xdg_directory=found.xdg_directory
+    )
     if not found.home.isprintable() or not _is_utf8(found.home):
         raise HostProblem(
             f"The home {found.home!r} of {found.user} has characters that Podman's configuration files can't contain.",

@@ -1,0 +1,152 @@
+"""The doctor's findings: each check with its severity, what was fine, what was not tested, and what is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from checks.core import strict_toml
+from checks.core.errors import WrongUsage
+from checks.core.paths import GUIDE
+from checks.core.strict_toml import Table, Text
+from checks.evidence.checklist import Result, State
+from checks.guide.catalogue import Entry
+from checks.guide.diagnosis import CHECKS, Diagnosis
+from checks.guide.snapshot import HostSnapshot
+
+
+@dataclass(frozen=True)
+class _About:
+    """A check: the severity of its finding, what is true if it finds nothing, and what it needs to know for that."""
+
+    severity: State
+    fine: str
+    needs: Sequence[str] = ()
+    """Keys of the snapshot; ``version`` is Podman's."""
+
+
+_CHECKS = {
+    "podman-info-says-rootless-false": _About("blocks", "the account is not root"),
+    "docker-command-not-found": _About("blocks", "`docker` is on PATH"),
+    "docker-is-not-the-shim": _About("blocks", "`docker` is Podman's shim", ["docker"]),
+    "newuidmap-is-missing": _About("blocks", "newuidmap and newgidmap are installed"),
+    "there-are-not-enough-ids-for-an-image": _About("blocks", "the account has subordinate ids"),
+    "podman-6-refuses-cgroup-v1": _About("blocks", "this Podman supports the cgroup version", ["version"]),
+    "cgroups-in-hybrid-mode-are-not-supported": _About("blocks", "cgroups are not in hybrid mode"),
+    "a-network-helper-is-missing": _About("blocks", "the network helper is installed", ["version"]),
+    "slirp4netns-support-has-been-removed": _About("blocks", "no removed network helper is selected", ["version"]),
+    "no-space-left-on-device": _About("blocks", "the disks have space", ["free"]),
+    "the-clock-is-wrong-after-a-resume": _About("blocks", "the clock is right", ["now"]),
+    "docker-info-fails": _About("blocks", "`podman info` works", ["info"]),
+    "containers_conf-widens-the-capabilities": _About("degrades", "CONTAINERS_CONF is not set"),
+    "a-line-of-containersconf-has-no-effect": _About(
+        "degrades", "no setting of the account is in a wrong section", ["version"]
+    ),
+    "permission-denied-in-the-workspace": _About("blocks", "`userns` is keep-id", ["version"]),
+    "there-is-no-systemd-user-session": _About("degrades", "the account has a systemd session"),
+    "agents-stop-when-the-user-logs-out": _About("degrades", "lingering is on", ["systemd"]),
+    "limits-are-accepted-and-ignored": _About("degrades", "cgroup v2 is used"),
+    "the-cgroup-controller-cpu-is-not-available": _About(
+        "degrades", "cpu, memory and pids are delegated to the account", ["controllers"]
+    ),
+    "a-hook-that-is-missing-hardens-nothing": _About("degrades", "every directory of hooks exists"),
+    "docker_opts-and-docker_default_opts-do-nothing": _About("note", "DOCKER_OPTS is not set"),
+    "host-gateway-is-an-invalid-ip-address": _About("degrades", "Podman supports host-gateway", ["version"]),
+    "host-gateway-has-no-address": _About("degrades", "pasta finds an address for host-gateway", ["version"]),
+    "docker-ps---format-does-not-know-label": _About("degrades", "Podman supports {{.Label}}", ["version"]),
+    "a-bind-mount-is-empty-inside-the-container": _About("degrades", "/ is a shared mount", ["root_mount"]),
+    "a-proxy-on-the-hosts-loopback-is-not-reached": _About("degrades", "no proxy is on the loopback address"),
+    "the-credential-gateway-is-not-reached": _About("degrades", "containers reach the credential gateway", ["gateway"]),
+    "containers-start-slowly-and-the-disk-fills-up": _About("degrades", "the storage driver is not vfs", ["info"]),
+    "a-killed-client-leaves-its-container": _About("note", "every agent has its client"),
+    "npm-ci-fails": _About("degrades", "Node.js is recent enough", ["node_version"]),
+    "every-docker-command-prints-emulate-docker-cli-using-podman": _About(
+        "note", "the shim prints no notice", ["docker"]
+    ),
+}
+"""By the id of the check's entry."""
+
+_OTHER = _About("degrades", "")
+_LOOKED_UP = _About("blocks", "")
+"""An entry that matches an error of Podman's own."""
+
+
+class Acceptance(Table, frozen=True):
+    """A finding that is accepted, in the file of ``--accept-file``."""
+
+    id: Text
+    reason: Text
+    until: date
+    """The last day on which it is accepted."""
+
+
+class _Acceptances(Table, frozen=True):
+    accept: tuple[Acceptance, ...]
+
+
+def accepted_ids(ids: Sequence[str], file: str, known: Mapping[str, Entry], today: date) -> dict[str, str]:
+    """The reasons of the accepted findings, by id. Raises WrongUsage for an unknown id and a file that is not valid."""
+    given = dict.fromkeys(ids, "--accept")
+    if file:
+        given |= {
+            each.id: f"{each.reason} (until {each.until})"
+            for each in strict_toml.load(Path(file), _Acceptances).accept
+            if each.until >= today or each.id not in known
+        }
+    if unknown := [id_ for id_ in given if id_ not in known]:
+        raise WrongUsage(
+            f"“{unknown[0]}” is not the id of a finding.", "The id is the last part of the link that follows a finding."
+        )
+    return given
+
+
+def results(
+    host: HostSnapshot, diagnoses: Sequence[Diagnosis], entries: Mapping[str, Entry], accepted: Mapping[str, str]
+) -> list[Result]:
+    """All checks, the findings first and in their order."""
+    found = [_finding(each, accepted.get(each.entry.id, "")) for each in diagnoses]
+    known = {each.id for each in found}
+    return [*found, *(_unfound(id_, host, entries[id_]) for id_ in CHECKS if id_ not in known)]
+
+
+def _finding(diagnosis: Diagnosis, accepted: str) -> Result:
+    entry = diagnosis.entry
+    about = _CHECKS.get(entry.id, _OTHER if entry.id in CHECKS else _LOOKED_UP)
+    return Result(
+        id=entry.id, title=entry.title, state="accepted" if accepted else about.severity,
+        observed=diagnosis.observation, fix=entry.quick_fix, link=f"{GUIDE}#{entry.id}", accepted=accepted,
+    )  # fmt: skip
+
+
+def _unfound(id_: str, host: HostSnapshot, entry: Entry) -> Result:
+    about = _CHECKS.get(id_, _OTHER)
+    fine = about.fine or f"not found: {entry.title}"
+    missing = next((each for each in about.needs if not _known(each, host)), "")
+    if missing:
+        return Result(id=id_, title=entry.title, state="not tested", observed=f"{fine}: {_UNKNOWN[missing]}")
+    return Result(id=id_, title=entry.title, state="fine", observed=fine)
+
+
+def _known(key: str, host: HostSnapshot) -> bool:
+    if key == "version":
+        return host.version != (0, 0)
+    if key == "systemd":
+        return host.first("init") == "systemd"
+    return bool(host.first(key))
+
+
+_UNKNOWN = {
+    "version": "Podman's version is unknown",
+    "systemd": "systemd does not run",
+    "docker": "there is no `docker`",
+    "free": "the free space is unknown",
+    "now": "the time of the host is unknown",
+    "info": "`podman info` was not asked",
+    "controllers": "the account has no systemd session with cgroup v2",
+    "root_mount": "the mount of / is unknown",
+    "gateway": "no credential gateway listens on the loopback address alone",
+    "node_version": "Node.js is not installed",
+}
+"""The reason for which a check was not made, by what it needs."""
