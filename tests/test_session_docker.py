@@ -12,13 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from checks.core.errors import Exit, HostProblem
-from checks.core.outcome import run_and_report
 from checks.core.polling import poll
 from checks.hardening.injection import driver
-from checks.hosts.local import LocalHost
 from checks.nanoclaw import session_driver
 from checks.nanoclaw.session_driver import Notice, Phase, SessionKey, notices
+from tests.session_docker import DOCKER, program
 
 KEY = SessionKey("slug", "ag-1", "sess-1")
 LABELS = dict(KEY.labels)
@@ -32,44 +30,8 @@ LISTED = [
     {"Names": ["older"], "State": "exited", "Status": "Exited (0)", "Labels": None},
 ]
 
-# A podman-docker that keeps what it is asked, has no state “dead” and no Docker fields, and can be told to wait.
-DOCKER = r"""
-here=$(dirname "$0")
-printf '%s\n' "$*" >>"$here/asked"
-case "$*" in
-"ps "*status=dead*) echo 'Error: unknown container state: dead: invalid argument' >&2; exit 125 ;;
-"version "*.Arch*) echo "Error: can't evaluate field Arch" >&2; exit 125 ;;
-"version "*.OsArch*) echo linux/amd64 ;;
---version) echo podman version 5.4.2 ;;
-"ps -a --filter status=exited --format {{.Names}}") ;;
-"events "*)
-    cat "$here/events"
-    echo $$ >"$here/pid"
-    [ ! -e "$here/wait" ] || exec sleep 60
-    ;;
-"ps "*json*) cat "$here/listed" ;;
-"ps -q --filter network="*) echo 6c47 ;;
-"container inspect 6c47") cat "$here/attached" ;;
-"ps --filter network=net "*) printf 'one\ntwo\n' ;;
-"network inspect net") echo '[{}]' ;;
-"network inspect "*) echo "Error: network $3 not found" >&2; exit 125 ;;
-*) cat; exit 7 ;;
-esac
-"""
-
 
 # The account's systemd: one unit of nanoclaw, with an environment.
-SYSTEMCTL = r"""
-echo "$*" >>{0}/systemctl
-[ ! -e {0}/no-session ] || {{ echo 'Failed to connect to bus' >&2; exit 1; }}
-case "$*" in
-*list-unit-files*) cat {0}/units ;;
-*show*) cat {0}/environment ;;
-esac
-"""
-
-
-TRIED = '"ps -a --filter status=exited --format {{.Names}}") ;;'
 
 
 @pytest.fixture
@@ -85,11 +47,6 @@ def account(tmp_path: Path) -> Path:
         Path(file.path).write_bytes(file.data)
         Path(file.path).chmod(file.mode)
     return tmp_path
-
-
-def program(path: Path, script: str) -> None:
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
 
 
 def path_of(account: Path, *, python: bool = True) -> dict[str, str]:
@@ -306,145 +263,3 @@ def test_without_a_real_docker_it_says_so(account: Path) -> None:
         check=False, timeout=20,
     )  # fmt: skip
     assert (done.returncode, "no docker on PATH besides this one" in done.stderr) == (127, True)
-
-
-@pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalHost:
-    """This machine, with a home of the test's own and a real docker that answers."""
-    (tmp_path / "home").mkdir()
-    (tmp_path / "bin").mkdir()
-    program(tmp_path / "bin" / "docker", DOCKER)
-    program(tmp_path / "bin" / "podman", "echo podman version 5.4.2")
-    program(tmp_path / "bin" / "systemctl", SYSTEMCTL.format(tmp_path))
-    (tmp_path / "units").write_text("nanoclaw-v2-a.service enabled enabled\n")
-    (tmp_path / "environment").write_text(f"LANG=C PATH={tmp_path}/home/{driver.DIRECTORY}:/usr/bin\n")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr(driver, "require_account", lambda found: None)
-    monkeypatch.setattr(driver, "_TRY", driver._TRY.replace("PATH=$1:", f"PATH=$1:{tmp_path / 'bin'}:"))
-    return LocalHost()
-
-
-def installed(tmp_path: Path) -> dict[str, bytes]:
-    home = tmp_path / "home"
-    return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
-
-
-def test_it_is_installed_once_and_removed_without_a_trace(
-    host: LocalHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "bin" / "events").touch()
-    program(tmp_path / "bin" / "docker", DOCKER.replace("exit 7", "exit 0"))
-    assert driver.install(host, dry_run=True) == Exit.OK
-    assert installed(tmp_path) == {}
-    assert driver.install(host, dry_run=False) == Exit.OK
-    present = installed(tmp_path)
-    assert set(present) == {driver.DROP_IN, f"{driver.DIRECTORY}/docker", f"{driver.DIRECTORY}/translate.py"}
-    capsys.readouterr()
-    assert driver.install(host, dry_run=False) == Exit.OK
-    assert "Already installed" in capsys.readouterr().out
-    assert "daemon-reload" in (tmp_path / "systemctl").read_text()
-    assert driver.uninstall(host, dry_run=True) == Exit.OK
-    assert installed(tmp_path) == present
-    assert driver.uninstall(host, dry_run=False) == Exit.OK
-    assert installed(tmp_path) == {}
-    assert not (tmp_path / "home" / driver.DIRECTORY).exists()
-    assert driver.uninstall(host, dry_run=False) == Exit.OK
-
-
-@pytest.mark.parametrize("dry_run", [True, False])
-@pytest.mark.parametrize(
-    ("docker", "why"),
-    [
-        ("echo no storage >&2; exit 125", "no storage"),
-        ("exit 0", "''"),
-        ("echo rubbish", "rubbish"),
-        ("echo podman version 5.4.2", "podman version 5.4.2"),
-        (DOCKER.replace("linux/amd64", "linux/pdp11"), "pdp11"),
-        (DOCKER.replace(TRIED, '"ps "*) echo no storage >&2; exit 125 ;;'), "no storage"),
-    ],
-)
-def test_one_that_does_not_work_is_not_left(
-    host: LocalHost, tmp_path: Path, docker: str, why: str, dry_run: bool
-) -> None:
-    program(tmp_path / "bin" / "docker", docker)
-    with pytest.raises(HostProblem, match=rf"does not work on .*{why}.*Nothing was installed"):
-        driver.install(host, dry_run=dry_run)
-    assert installed(tmp_path) == {}
-
-
-def test_a_docker_that_hangs_is_an_error_of_the_host(
-    host: LocalHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(driver, "_ASKED", 0.5)
-    program(tmp_path / "bin" / "docker", "exec sleep 60")
-    assert run_and_report(lambda: driver.install(host, dry_run=False), lambda _: None) == Exit.HOST_UNUSABLE
-    assert installed(tmp_path) == {}
-
-
-def test_without_a_systemd_it_is_not_in_force_and_must_be_accepted(
-    host: LocalHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "no-session").touch()
-    for dry_run in (True, False):
-        with pytest.raises(HostProblem, match=r"no systemd of this account.*Failed to connect to bus"):
-            driver.install(host, dry_run=dry_run)
-    assert installed(tmp_path) == {}
-    assert driver.install(host, dry_run=False, accept_missing=True) == Exit.OK
-    assert "Not in force by itself" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("environment", ["PATH=/usr/bin:/bin", "", "PATH={ours}:/usr/bin PATH=/usr/bin", "A='b"])
-def test_a_unit_that_finds_another_docker_first_is_named_and_nothing_is_left(
-    host: LocalHost, tmp_path: Path, environment: str
-) -> None:
-    (tmp_path / "environment").write_text(environment.format(ours=f"{tmp_path}/home/{driver.DIRECTORY}"))
-    with pytest.raises(HostProblem, match=r"nanoclaw-v2-a\.service .*another docker first|can't be read"):
-        driver.install(host, dry_run=False)
-    assert installed(tmp_path) == {}
-
-
-def test_in_force_names_the_units_that_were_seen_to_have_it(
-    host: LocalHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert driver.install(host, dry_run=False) == Exit.OK
-    assert "In force from nanoclaw's next start on: systemctl --user restart nanoclaw-v2-a.service" in (
-        capsys.readouterr().out
-    )
-    (tmp_path / "units").write_text("")
-    assert driver.install(host, dry_run=False) == Exit.OK
-    assert "Not seen in force: there is no unit" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", [driver.DROP_IN, f"{driver.DIRECTORY}/docker", f"{driver.DIRECTORY}/translate.py"])
-def test_a_file_of_the_user_is_never_overwritten_or_removed(host: LocalHost, tmp_path: Path, name: str) -> None:
-    file = tmp_path / "home" / name
-    file.parent.mkdir(parents=True)
-    file.write_text("# mine\n")
-    assert driver.install(host, dry_run=False) == Exit.CASE_FAILED
-    assert driver.uninstall(host, dry_run=False) == Exit.OK
-    assert installed(tmp_path) == {name: b"# mine\n"}
-
-
-def test_an_edited_file_is_left_and_named(host: LocalHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    program(tmp_path / "bin" / "docker", DOCKER.replace("exit 7", "exit 0"))
-    assert driver.install(host, dry_run=False) == Exit.OK
-    file = tmp_path / "home" / driver.DROP_IN
-    file.write_text(f"{file.read_text()}# mine\n")
-    present = installed(tmp_path)
-    assert driver.uninstall(host, dry_run=False) == Exit.CASE_FAILED
-    assert f"{file} was edited after it was installed" in capsys.readouterr().out
-    assert installed(tmp_path) == present
-
-
-def test_what_is_not_a_file_is_named(host: LocalHost, tmp_path: Path) -> None:
-    (tmp_path / "home" / driver.DROP_IN).mkdir(parents=True)
-    with pytest.raises(HostProblem, match=r"60-nanoclaw-docker\.conf is not a file"):
-        driver.install(host, dry_run=False)
-
-
-def test_the_drop_in_is_for_every_unit_of_nanoclaw_and_keeps_its_path() -> None:
-    assert driver.DROP_IN.split("/")[-2] == "nanoclaw-v2-.service.d"
-    text = driver.files("/home/YOU")[-1].data.decode()
-    own = "/usr/local/bin:/usr/bin:/bin:%h/.local/bin"
-    assert f"\nEnvironment=PATH=%h/{driver.DIRECTORY}:{own}\n" in text

@@ -15,7 +15,7 @@ from checks.core.paths import FIXTURES
 from checks.core.terminal import say
 from checks.engine.case_context import DOCKER_OF_SERVICE, DROP_IN_OF_SERVICE
 from checks.engine.docker import shell
-from checks.engine.placement import File, locked, place, read, take_away
+from checks.engine.placement import BACKUP_SUFFIX, PART_SUFFIX, File, locked, place, read, take_away
 from checks.hardening.injection.configuration import Author, author_of, sealed, with_lookup
 from checks.hardening.injection.state import Account, read_account, require_account
 from checks.hosts.base import Host
@@ -26,24 +26,32 @@ DROP_IN = DROP_IN_OF_SERVICE
 _FIXTURES = FIXTURES / "session-driver"
 
 # What the docker answers: itself, and to one command of each kind that Podman rejects without the translation. With the
-# PATH of nanoclaw's unit.
+# PATH of nanoclaw's unit. The shim and Podman may print messages besides, on standard error.
 _TRY = """
 PATH=$1:/usr/local/bin:/usr/bin:/bin:$HOME/.local/bin
 say() { printf '%s\\t%s\\n' "$1" "$(head -c 2000 | base64 | tr -d '\\n')"; }
-docker --version 2>&1 | say version
-docker version --format '{{.Server.Arch}}' 2>&1 | say architecture
-{ docker ps -a --filter status=exited --filter status=dead --format '{{.Names}}' 2>&1; echo "status $?"; } | say list
+try() {
+    docker --version | say version
+    docker version --format '{{.Server.Arch}}' | say architecture
+    { docker ps -a --filter status=exited --filter status=dead --format '{{.Names}}'; echo "status $?"; } | say list
+}
+{ try 2>&1 >&3 3>&- | tail -c 2000 | say messages; } 3>&1
 """
 _ARCHITECTURE = re.compile(r"386|amd64|arm|arm64|loong64|mips\w*|ppc64le|riscv64|s390x")
 _LISTED = re.compile(r"(?:[\w.-]+\n)*status 0\n", re.ASCII)
+_PROGRAM = re.compile(r"\bpath=(\S+)")
+_DIRECT = ("node", "nodejs", "bun")
+"""Programs that nanoclaw's unit may start, which leave the environment as it is."""
 _ASKED = 60.0  # seconds for these three commands
 
-# Lets the account's systemd read its files anew, then prints nanoclaw's units, each with its environment.
+# Lets the account's systemd read its files anew, then prints nanoclaw's units, each with what sets its environment.
 _UNITS = """
 systemctl --user daemon-reload || exit
 systemctl --user list-unit-files --no-legend --no-pager 'nanoclaw-v2-*.service' | while read -r unit rest; do
-    printf '%s\\t%s\\n' "$unit" "$(systemctl --user show --property=Environment --value "$unit" |
-        head -c 20000 | base64 | tr -d '\\n')"
+    printf '%s\\t%s\\n' "$unit" "$(
+        systemctl --user show --property=Environment,EnvironmentFiles,UnsetEnvironment,ExecStart "$unit" |
+            head -c 20000 | base64 | tr -d '\\n'
+    )"
 done
 """
 
@@ -112,10 +120,16 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
     """Remove it; CASE_FAILED, and nothing removed, if a file of it was edited. Raises HostProblem if that fails."""
     found = _account(host)
     with locked(host):
-        wanted = files(found.home)
-        present = read(host, [file.path for file in wanted])
-        ours = [path for path, data in present.items() if data is not None and author_of(data) is not Author.USER]
-        if edited := [f"{path} {why}" for path, why in _foreign(present).items() if path in ours]:
+        paths = [file.path for file in files(found.home)]
+        # An interrupted install leaves parts, and the files before: an install replaces only files of ours.
+        left_over = [f"{path}{suffix}" for path in paths for suffix in (PART_SUFFIX, BACKUP_SUFFIX)]
+        present = read(host, [*left_over, *paths])
+        ours = [
+            path
+            for path, data in present.items()
+            if data is not None and (path in left_over or author_of(data) is not Author.USER)
+        ]
+        if edited := [f"{path} {why}" for path, why in _foreign(present).items() if path in ours and path in paths]:
             return _refused(found, edited, "removed")
         if not ours:
             say(f"Nothing is installed for {found.user} on {found.host}.")
@@ -124,12 +138,7 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
         if not dry_run:
             directories = sorted({str(PurePosixPath(path).parent) for path in ours})
             take_away(host, directories, ours)
-            left = [
-                path
-                for path, data in read(host, [file.path for file in wanted]).items()
-                if data is not None and path in ours
-            ]
-            if left:
+            if left := [path for path, data in read(host, ours).items() if data is not None]:
                 raise HostProblem(f"On {host.name}, {', '.join(left)} could not be removed.")
     for path in ours:
         say(f"{'Would remove' if dry_run else 'Removed'} {path}.")
@@ -189,15 +198,16 @@ def _require_effect(host: Host, directory: str) -> None:
     }
     for name, fine in right.items():
         if not fine:
+            printed, messages = (said.get(each, "").strip()[-300:] for each in (name, "messages"))
             raise HostProblem(
-                f"The docker for nanoclaw 2.2 does not work on {host.name}: it printed "
-                f"{said.get(name, '').strip()[-300:]!r} for its {name}. Nothing was installed.",
+                f"The docker for nanoclaw 2.2 does not work on {host.name}: it printed {printed!r} for its {name}, and "
+                f"{messages!r} as messages. Nothing was installed.",
                 "It needs python3 and a working podman-docker.",
             )
 
 
 def _units(host: Host, *, accept_missing: bool) -> Mapping[str, str] | None:
-    """The environment of each of nanoclaw's units, after systemd has read its files anew; None without systemd.
+    """The properties of each of nanoclaw's units, after systemd has read its files anew; None without systemd.
 
     Raises HostProblem without systemd, unless that is accepted.
     """
@@ -216,14 +226,40 @@ def _units(host: Host, *, accept_missing: bool) -> Mapping[str, str] | None:
 
 def _require_units(found: Account, units: Mapping[str, str]) -> None:
     """Raise HostProblem unless each unit of nanoclaw finds our docker first."""
-    for unit, environment in units.items():
-        paths = [word.removeprefix("PATH=") for word in _words(environment) if word.startswith("PATH=")]
-        if not paths or paths[-1].split(":")[0] != f"{found.home}/{DIRECTORY}":
+    for unit, properties in units.items():
+        if why := other_docker(properties, f"{found.home}/{DIRECTORY}"):
             raise HostProblem(
-                f"{unit} on {found.host} would still find another docker first: its PATH is {paths[-1:] or 'not set'}. "
-                "Nothing was installed.",
-                f"A later file sets it: systemctl --user cat {unit}",
+                f"{unit} on {found.host} may find another docker first: {why}. Nothing was installed.",
+                f"Look for what sets it: systemctl --user cat {unit}",
             )
+
+
+def other_docker(properties: str, directory: str) -> str:
+    """Why a unit may find a docker other than that of the directory, by its properties; empty if it will not.
+
+    Raises HostProblem for properties that can't be read.
+    """
+    lines = [line.partition("=") for line in properties.splitlines()]
+    values = {key: [value for name, _, value in lines if name == key and value] for key, _, _ in lines}
+    paths = [
+        word.removeprefix("PATH=")
+        for each in values.get("Environment", [])
+        for word in _words(each)
+        if word.startswith("PATH=")
+    ]
+    if not paths or paths[-1].split(":")[0] != directory:
+        return f"its PATH is {paths[-1] if paths else 'not set'}"
+    if files := values.get("EnvironmentFiles"):
+        return f"its environment also comes from a file, which may set PATH: {files[0]}"
+    unset = [word.partition("=")[0] for each in values.get("UnsetEnvironment", []) for word in _words(each)]
+    if "PATH" in unset:
+        return "it has UnsetEnvironment=PATH"
+    programs = [found[1] for each in values.get("ExecStart", []) if (found := _PROGRAM.search(each))]
+    if not programs:
+        return "it starts no program"
+    if other := [each for each in programs if PurePosixPath(each).name not in _DIRECT]:
+        return f"it starts {other[0]}, which may set another PATH"
+    return ""
 
 
 def _words(environment: str) -> list[str]:
