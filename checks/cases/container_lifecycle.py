@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from checks.engine import isolation
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run
 from checks.engine.expect import expect, expect_run, shown
@@ -34,27 +35,37 @@ def test_run(ctx: CaseContext) -> None:
 @pytest.mark.case("docker run --name", fix="the-container-does-not-start")
 def test_run_name(ctx: CaseContext) -> None:
     name = ctx.name("named")
-    with ctx.docker.interactive(run(ctx.probe, "cat", options=["-i", "--rm", "--name", name])) as session:
+    command = run(ctx.probe, "cat", options=["-i", "--rm", "--name", name, "-v", f"{ctx.make('data')}:/data"])
+    with ctx.docker.interactive(command) as session:
         ctx.await_running(name)
+        record = isolation.recorded(ctx, name)
         # A name in use stays with its container.
         expect_run(ctx.docker(run(ctx.probe, "true", options=["--rm", "--name", name])), status=125)
         ctx.await_running(name)
         session.close_stdin()
         session.read_rest()
     ctx.expect_gone(name)
+    ctx.engine("run", "-d", *ctx.docker.argv(command)[2:])
+    isolation.expect_same_record(record, isolation.recorded(ctx, name))
+    ctx.engine("rm", "-f", name)
 
 
 @pytest.mark.case("docker run passes the exit status on", fix="the-container-does-not-start")
 def test_run_status(ctx: CaseContext) -> None:
+    directory = ctx.make("data")
     wanted = {
         0: ["true"],
-        125: ["sh", "-c", "exit 125"],  # also the exit status of Podman's own errors
+        125: ["sh", "-c", "echo run >>/data/runs; exit 125"],  # also the exit status of Podman's own errors
         127: ["/no/such/command"],
         143: ["sh", "-c", "sh -c 'kill -TERM $$'; exit $?"],
     }
-    ends = ctx.docker.at_once(*(run(ctx.probe, *command, options=["--rm"]) for command in wanted.values()))
+    ends = ctx.docker.at_once(
+        *(run(ctx.probe, *command, options=["--rm", "-v", f"{directory}:/data"]) for command in wanted.values())
+    )
     for status, done in zip(wanted, ends, strict=True):
         expect_run(done, status=status, stdout="")
+    runs = ctx.read("data/runs")
+    expect(runs == "run\n", "a container that fails to run once", runs)
 
 
 @pytest.mark.case("docker run of an image that does not exist", fix="the-container-does-not-start")

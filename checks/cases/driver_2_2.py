@@ -9,17 +9,18 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from checks.core.polling import poll
-from checks.engine import container_state
+from checks.engine import container_state, isolation
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Command, Started, shell, start_attached
 from checks.engine.expect import Mismatch, expect, expect_run
 from checks.hosts.process import Completed
 from checks.nanoclaw import session_driver
+from checks.nanoclaw.contract import Mount
 from checks.nanoclaw.running import ZONE
 from checks.nanoclaw.session_driver import Limits, Notice, Phase, SessionKey
 
@@ -67,13 +68,20 @@ class Session:
         return self.key.container
 
     def create(
-        self, script: str, *, limits: Limits | None = None, network: Sequence[str] = (), image: str = ""
+        self,
+        script: str,
+        *,
+        limits: Limits | None = None,
+        network: Sequence[str] = (),
+        image: str = "",
+        mounts: Sequence[Mount] = (),
     ) -> Command:
         """nanoclaw's ``docker create`` with a script instead of the agent, without a network option by default."""
         uid, gid = self.ctx.uid, self.ctx.facts.gid
         return session_driver.create(
             self.key, folder="family", started=self.ctx.name("v2-family"), zone=ZONE, uid=uid, gid=gid,
             image=image or self.ctx.probe, limits=limits, network=network, command=script,
+            mounts=mounts,
         )  # fmt: skip
 
     def created(self, script: str, *, limits: Limits | None = None, network: Sequence[str] = ()) -> None:
@@ -115,6 +123,24 @@ def test_create_and_start(ctx: CaseContext) -> None:
     ctx.expect_gone(agent.name)
     done = ctx.docker(*session_driver.status(agent.name))
     expect(done.returncode not in (0, 124, 137), "“docker inspect” to fail after --rm", f"status {done.returncode}")
+
+
+@pytest.mark.case("Isolation of a created container from the host", fix=_STARTS)
+def test_driver_isolation(ctx: CaseContext) -> None:
+    # The same container, created and started by the engine without the shim, must have and see the same.
+    agent, secret = session(ctx), secrets.token_hex(8)
+    path, mount = ctx.write("secret", secret), Mount(ctx.make("group"), "/workspace/agent")
+    command = agent.create(isolation.SCRIPT, mounts=[mount])
+    command = replace(command, operands=(*command.operands, "sh", path))
+    expect_run(ctx.docker(command))
+    record, done = isolation.recorded(ctx, agent.name), start(ctx, agent.name)
+    expect_run(done)
+    isolation.expect_isolated(ctx, done.stdout, secret)
+    ctx.expect_gone(agent.name)
+    ctx.engine(*ctx.docker.argv(command)[1:])
+    wanted, reference = isolation.recorded(ctx, agent.name), ctx.engine("start", "--attach", agent.name)
+    isolation.expect_same_settings(ctx, done.stdout, reference)
+    isolation.expect_same_record(record, wanted)
 
 
 @pytest.mark.case("docker start --attach shows stderr as it comes", fix=_STARTS)

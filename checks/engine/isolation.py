@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
+from checks.core.bounded import parsed
 from checks.engine.case_context import CaseContext
 from checks.engine.expect import expect
 
@@ -22,6 +24,7 @@ echo given:
 cat /proc/sys/kernel/hostname
 echo "working directory $(pwd)"
 sed -E 's/^([^ ]+ ){3}([^ ]+ [^ ]+ [^ ]+).* - ([^ ]+) .*/mount \\2 \\3/' /proc/self/mountinfo | sort
+sed -n -E 's/^([^ ]+ ){4}([^ ]+) [^ ]+ (shared|master|unbindable).*/propagation \\2 \\3/p' /proc/self/mountinfo | sort
 ls /dev | sed 's/^/device /'
 df -k /dev/shm
 env | sort
@@ -39,6 +42,11 @@ stat -L -c '%d:%i %n' / /home "$HOME" /etc /root /run /tmp /usr /var /var/tmp "/
 true
 """
 _NAMESPACES = ("pid", "net", "mnt", "ipc", "uts")
+_OF_THE_CLIENT = {
+    ("Config", key)
+    for key in ("Annotations", "CreateCommand", "AttachStdin", "AttachStdout", "AttachStderr", "OpenStdin", "StdinOnce")
+}
+"""What ``run`` and ``create`` record differently."""
 _CAPABILITIES = 0xA80425FB  # Docker's default set; Podman's is a subset
 
 
@@ -74,6 +82,34 @@ def expect_same_settings(ctx: CaseContext, output: str, reference: str) -> None:
         f"mounts, devices, environment, names and limits as {ctx.facts.engine} itself sets them",
         "; ".join(differing) or "the same lines in another order, or twice",
     )
+
+
+def recorded(ctx: CaseContext, name: str) -> Mapping[str, str]:
+    """What the engine has recorded of a container's settings, without what differs between two of the same command."""
+    (found,) = parsed(ctx.engine("container", "inspect", name))
+    identity = {str(found["Id"]): "ID", str(found["Id"])[:12]: "ID"}
+    settings = {}
+    for part in ("Config", "HostConfig"):
+        for key, value in found[part].items():
+            if (part, key) not in _OF_THE_CLIENT:
+                text = json.dumps(sorted(value) if key == "Env" else value, sort_keys=True)
+                for own, word in identity.items():
+                    text = text.replace(own, word)
+                settings[f"{part}.{key}"] = text
+    return settings
+
+
+def expect_same_record(got: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+    """Fail unless two containers have the same settings; ``wanted`` is of the engine without the shim.
+
+    The engine's record shows options that nothing inside shows, such as a time limit. It proves no effect.
+    """
+    differing = [
+        f"{key} {got.get(key, 'missing')} instead of {wanted.get(key, 'none')}"
+        for key in sorted({*got, *wanted})
+        if got.get(key) != wanted.get(key)
+    ]
+    expect(not differing, "the settings that the engine itself records for this command", "; ".join(differing))
 
 
 def expect_nothing_added(output: str, reference: str, mounts: Collection[str]) -> None:
