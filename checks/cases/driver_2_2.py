@@ -333,7 +333,11 @@ def watched(ctx: CaseContext, install: str) -> Iterator[Started]:
             yield watching
         finally:
             ctx.host.run(shell('kill -TERM "$(cat "$1")"', pidfile))
-            poll(lambda: not watching.running(), timeout=_EVENTS_TIMEOUT * ctx.slowness, interval=0.2)
+            bound = _EVENTS_TIMEOUT * ctx.slowness
+            ended = poll(lambda: not watching.running(), timeout=bound, interval=0.2)
+            if not ended:
+                ctx.host.run(shell('kill -KILL "$(cat "$1")"', pidfile))
+        expect(ended, f"“docker events” to end within {bound:g} s of SIGTERM", "it runs on")
 
 
 @pytest.mark.case("docker events reports the end of an agent", fix="docker-events-has-other-fields-than-dockers")
