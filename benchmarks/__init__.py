@@ -1,1 +1,1 @@
-"""How fast the verification is, in ratios from one run: ``python -m benchmarks.speed --help``."""
+"""How fast the verification is (``speed``), and how precise ``doctor --explain`` is (``explain``)."""

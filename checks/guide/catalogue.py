@@ -272,7 +272,7 @@ class Entry(Table, frozen=True):
                     yield Match(self, kind, line, *place)
                     break
         for condition in self.when:
-            for line in text.possible(condition.literals):
+            for line in text.possible(*condition.literals):
                 if place := condition.find(line, facts[line]):
                     yield Match(self, condition.kind, line, *place)
                     break

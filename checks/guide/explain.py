@@ -69,15 +69,21 @@ def _read_stdin() -> str:
     """Standard input; of a long log only the beginning and the end, with a warning."""
     if sys.stdin.isatty():
         say("Paste the text, then press Ctrl-D on an empty line.", error=True)
-    head, tail, skipped = _ends(sys.stdin.buffer)
+    text, skipped = read_log(sys.stdin.buffer)
     if skipped:
-        read = f"the first {len(head) // 2**20} MB and the last {len(tail) // 2**20} MB"
+        read = f"the first {_MAX_END // 2**20} MB and the last {_MAX_END // 2**20} MB"
         say(f"The log is long. Searched {read}; skipped {skipped / 2**20:.1f} MB between them.", error=True)
         say("To search the rest, filter the log: grep -i error LOG | invoke doctor --explain", error=True)
+    return text
+
+
+def read_log(stream: BinaryIO) -> tuple[str, int]:
+    """A log, or both ends of a long one, and the number of bytes between them."""
+    head, tail, skipped = _ends(stream)
     encoding = log_text.encoding_of(head)
     if encoding != "utf-8" and (len(head) + skipped) % 2:
         tail = tail[1:]  # begin with a complete character
-    return f"{log_text.decode(head, encoding)}{chr(10) if skipped else ''}{log_text.decode(tail, encoding)}"
+    return f"{log_text.decode(head, encoding)}{chr(10) if skipped else ''}{log_text.decode(tail, encoding)}", skipped
 
 
 def _ends(stream: BinaryIO) -> tuple[bytes, bytes, int]:

@@ -205,15 +205,16 @@ class Condition(Table, frozen=True):
             raise ValueError("“path” needs “error” or “text”")
 
     @property
-    def literals(self) -> tuple[str, ...]:
-        """Strings in lower case; a line without any of them does not meet the condition."""
-        if self.text:
-            return max((each.literals for each in self.text), key=lambda several: min(map(len, several)))
+    def literals(self) -> Sequence[Sequence[str]]:
+        """Groups of strings in lower case: a line that meets the condition has a string of each group."""
+        groups: list[Sequence[str]] = [each.literals for each in self.text]
         if self.missing:
-            return self.missing
+            groups += [self.missing, _fixed_parts(_wordings().missing)]
         if self.error:
-            return _error_literals(self.error)
-        return _fixed_parts(_wordings().unresolved)
+            groups.append(_error_literals(self.error))
+        if self.unresolved:
+            groups.append(_fixed_parts(_wordings().unresolved))
+        return groups
 
     def find(self, line: Line, facts: Facts) -> tuple[int, int] | None:
         """The place in the line that meets the condition; None if none does."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import codecs
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
 _MAX_LINE = 4000  # characters to read of each end of a line; an agent's output may have longer lines, a message has not
 _MAX_PASTED = 8000  # characters; a shorter text may be one message that a terminal broke into lines
+_MAX_TITLE = 100  # characters of a line that may be a title
 _MAX_JOINED = 100  # lines of one message that a terminal broke
 
 _BOMS = (
@@ -33,10 +34,13 @@ _SEQUENCES = re.compile(
 )
 _ESCAPED = "\x1b", "\x9b", "^[", "#033", "\\x1b", "\\e[", "\\033", "\\u001"
 _UNICODE = re.compile(r"\\{1,8}u([0-9a-fA-F]{4})")
-_BACKSLASHED = re.compile(r"\\{1,64}(?=[\"'`/])")
+_BACKSLASHED = re.compile(r"\\{1,64}(?=['/])")
 _CARRIAGE_RETURN = re.compile("\r(?=['\u2019]{0,1}: )")
 """In the name of an interpreter: a script with Windows line ends. It is no end of a line."""
 _LINE_END = re.compile(r"\\{1,8}r\\{1,8}n|\\{1,8}n")
+_SPACE = re.compile(" {2,}")
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_ASCII_WORD = re.compile("[a-z]{3,}")
 _DRIVE = re.compile(r"(?<![A-Za-z])[A-Za-z]:\\")
 _INVISIBLE = (
     "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e"
@@ -102,14 +106,14 @@ def one_form(text: str) -> str:
         text = _UNICODE.sub(lambda found: chr(int(found[1], 16)), text)
     if any(each in text for each in _ESCAPED):
         text = _SEQUENCES.sub("", text)
-    if "\\" in text:
-        text = _BACKSLASHED.sub("", text)
     if "&" in text:
         for entity, character in _ENTITIES.items():
             text = text.replace(entity, character)
     if text.isascii():
-        return text.replace('"', "'").replace("`", "'").replace("\t", " ")
-    return _FANCY.sub(lambda found: found[0].translate(_FORMS), text)
+        text = text.replace('"', "'").replace("`", "'").replace("\t", " ")
+    else:
+        text = _FANCY.sub(lambda found: found[0].translate(_FORMS), text)
+    return _BACKSLASHED.sub("", text) if "\\" in text else text
 
 
 @dataclass(frozen=True)
@@ -131,23 +135,19 @@ class LogText:
     """The lines of a text, prepared once for the search with every entry."""
 
     def __init__(self, text: str) -> None:
-        source = one_form(text).splitlines()
+        formed = one_form(text)
+        source = formed.splitlines()
+        lines = _SPACE.sub(" ", formed).splitlines() if "  " in formed else source
         self._numbers: list[int] = []
         self._texts: list[str] = []
-        for number, raw in enumerate(source, 1):
-            if "\\n" in raw or len(raw) > 2 * _MAX_LINE or "  " in raw:
-                pieces = _pieces(raw)
+        if "\\n" not in formed and max(map(len, lines), default=0) <= 2 * _MAX_LINE:
+            self._texts, self._numbers = lines, list(range(1, len(lines) + 1))
+        else:
+            for number, raw in enumerate(lines, 1):
+                pieces = _pieces(raw) if "\\n" in raw or len(raw) > 2 * _MAX_LINE else [raw]
                 self._texts += pieces
                 self._numbers += [number] * len(pieces)
-            else:
-                self._texts.append(raw)
-                self._numbers.append(number)
         self.joined = list(_joined(source, self._texts)) if len(text) <= _MAX_PASTED else []
-
-    @property
-    def lines(self) -> Sequence[Line]:
-        """All lines but empty ones."""
-        return [line for at, text in enumerate(self._texts) if text and (line := self._line(at))]
 
     def _line(self, at: int) -> Line | None:
         """A line; None for one that only repeats or explains others."""
@@ -165,19 +165,33 @@ class LogText:
         return "\n".join(self._texts).lower()
 
     @cached_property
+    def _lowered_lines(self) -> Sequence[str]:
+        return self.lowered.split("\n")
+
+    @cached_property
     def _starts(self) -> Sequence[int]:
-        return [0, *accumulate(len(line) + 1 for line in self.lowered.split("\n"))]
+        return [0, *accumulate(len(line) + 1 for line in self._lowered_lines)]
 
     @cached_property
     def _ascii(self) -> bool:
         return self.lowered.isascii()
 
-    def possible(self, literals: Sequence[str]) -> Iterator[Line]:
-        """The lines with one of these strings in lower case, in order; then the joined ones."""
-        found: set[int] = set()
-        for literal in literals:
-            found.update(self._lines_with(literal))
-        for at in sorted(found):
+    def equal(self, texts: Set[str], ignored: str) -> Iterator[Line]:
+        """The lines that are one of these texts in lower case, besides some ignored characters at their ends."""
+        for at, lowered in enumerate(self._lowered_lines):
+            if len(lowered) < _MAX_TITLE and lowered.strip(ignored) in texts and (line := self._line(at)):
+                yield line
+
+    def possible(self, *groups: Sequence[str]) -> Iterator[Line]:
+        """The lines with a string of each group, in order; then the joined ones. The strings are in lower case."""
+        found: set[int] | None = None
+        if all(any(self._may_have(literal) for literal in group) for group in groups):
+            for group in sorted(groups, key=lambda group: -min(map(len, group))):  # long strings are rare
+                lines = {line for literal in group for line in self._lines_with(literal)}
+                found = lines if found is None else found & lines
+                if not found:
+                    break
+        for at in sorted(found or ()):
             if line := self._line(at):
                 yield line
         yield from self.joined
@@ -192,8 +206,25 @@ class LogText:
     def _found(self) -> dict[str, Sequence[int]]:
         return {}
 
+    @cached_property
+    def _words(self) -> str:
+        """The different words of the text. They are far fewer than lines, and rule out most literals at once."""
+        return "\n".join(set((_ASCII_WORD if self._ascii else _WORD).findall(self.lowered)))
+
+    def _may_have(self, literal: str) -> bool:
+        known = self._possible.get(literal)
+        if known is None:
+            known = self._possible[literal] = (not self._ascii or literal.isascii()) and all(
+                word in self._words for word in _WORD.findall(literal)
+            )
+        return known
+
+    @cached_property
+    def _possible(self) -> dict[str, bool]:
+        return {}
+
     def _search(self, literal: str) -> Iterator[int]:
-        if self._ascii and not literal.isascii():
+        if not self._may_have(literal):
             return
         at = self.lowered.find(literal)
         while at >= 0:

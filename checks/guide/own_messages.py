@@ -14,6 +14,8 @@ from checks.guide.log_text import Line, LogText, one_form
 
 _LINK = re.compile(rf"{re.escape(GUIDE.rpartition('/')[2])}#([a-z0-9_-]{{1,100}})")
 _FAILED = re.compile(r"\[FAIL\] {1,3}(.{1,100})")
+_AROUND = " #.'*:"
+"""Characters around a title: Markdown's, or a full stop."""
 _CASES = ROOT / "checks" / "cases"
 
 
@@ -21,23 +23,17 @@ def find(log: LogText, entries: Mapping[str, Entry], known: Set[str]) -> Iterato
     """The entries that a text names, besides those already known."""
     found = set(known)
     titles = {one_form(entry.title).lower(): entry for entry in entries.values()}
-    for line in [*log.possible((f"{GUIDE.rpartition('/')[2].lower()}#", "[fail]")), *_titles(log, titles)]:
+    marked = log.possible((f"{GUIDE.rpartition('/')[2].lower()}#", "[fail]"))
+    for line in [*marked, *log.equal({*titles, *entries}, _AROUND)]:
         for entry, start, end in _named(line, entries, titles):
             if entry.id not in found:
                 found.add(entry.id)
                 yield Match(entry, Kind.CAUSE, line, start, end)
 
 
-def _titles(log: LogText, titles: Mapping[str, Entry]) -> Iterator[Line]:
-    """The lines that are nothing but a title or an id."""
-    ids = {entry.id for entry in titles.values()}
-    for line in log.lines:
-        if len(line.text) < 100 and (line.lowered.strip(" #.'*") in titles or line.lowered.strip("#") in ids):
-            yield line
-
-
 def _named(line: Line, entries: Mapping[str, Entry], titles: Mapping[str, Entry]) -> Iterator[tuple[Entry, int, int]]:
-    title = titles.get(line.lowered.strip(" #.'*")) or entries.get(line.lowered.strip("#"))
+    name = line.lowered.strip(_AROUND)
+    title = titles.get(name) or entries.get(name)
     if title:
         yield title, 0, len(line.text)
     for hit in _LINK.finditer(line.text):
