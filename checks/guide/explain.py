@@ -74,9 +74,14 @@ def _ends(stream: BinaryIO) -> tuple[bytes, bytes, int]:
 def _described(entry: Entry) -> list[str]:
     lines = [entry.title, "", f"Fix: {entry.quick_fix}"]
     for step in entry.fix:
-        text = wrap(_LINK.sub(r"\1", step.introduction))
+        text = wrap(plain(step.introduction))
         lines += ["", *text.splitlines(), *(f"    {line}" for line in step.block.splitlines())]
     return [*lines, "", f"More: {GUIDE}#{entry.id}"]
+
+
+def plain(prose: str) -> str:
+    """Prose of an entry without the addresses of its links."""
+    return _LINK.sub(r"\1", prose)
 
 
 def _lines(text: str) -> list[str]:
