@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
 
 from checks.core import terminal
 from checks.core.errors import Exit, WrongUsage
+from checks.engine.docker import Record
 from checks.evidence import checklist
 from checks.evidence.checklist import Result
+from checks.evidence.hardening_model import CheckResult
+from checks.evidence.run import CaseResult
 from checks.guide import catalogue, doctor, findings, snapshot
 from checks.guide.diagnosis import CHECKS, diagnose
+from checks.hardening.injection import command
+from checks.runner import verify
 from tests.test_doctor import changed, taken
 
 ENTRIES = catalogue.load()
@@ -113,3 +119,21 @@ def test_no_output_of_a_container_is_a_workflow_command(monkeypatch: pytest.Monk
     assert terminal.clean(text) == text
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     assert terminal.clean(text) == "\\::add-mask::x\n  \\::error::y\na #\\#[error]z ::b"
+
+
+def test_a_check_of_the_hardening_that_fails_is_a_finding() -> None:
+    evidence = SimpleNamespace(
+        results=[CheckResult(name=n, passed=p, observed=n) for n, p in (("User", True), ("Memory", False))],
+        missing={"cpus": "no cpu"},
+    )
+    for accepted, state in ((False, "degrades"), (True, "accepted")):
+        found = command._results(evidence, accept_missing=accepted)  # type: ignore[arg-type]
+        assert [each.state for each in found] == ["fine", "degrades", state]
+
+
+def test_a_failed_case_is_a_finding_with_its_fix() -> None:
+    case = CaseResult(
+        "run", "Group", "docker run", "failed", 1.0, Record(), expected="a", got="b", entry="x#y", fix="do it"
+    )
+    made = verify._result(case)
+    assert (made.state, made.title, made.observed, made.fix) == ("blocks", "docker run", "expected a; got b", "do it")
