@@ -1,11 +1,12 @@
 #!/bin/sh
-# Install the Debian packages that this project needs, with sudo if you are not root.
+# Install the packages that this project needs, with sudo if you are not root: on Debian and Ubuntu, all sets; with dnf,
+# pacman, zypper or apk, the sets python and podman. These four were not tested.
 #
 #     scripts/install.sh python   Python and its venv module
 #     scripts/install.sh guest    for throwaway hosts: QEMU, mmdebstrap, ssh, and podman for building agent images
 #     scripts/install.sh emulator for throwaway hosts without KVM on Debian 12: QEMU from backports, 20 % faster
 #     scripts/install.sh browser  for the project's own tests: Chromium
-#     scripts/install.sh podman   for testing this machine: rootless Podman, and the shim if there is no docker
+#     scripts/install.sh podman   for this machine: rootless Podman, and its docker command (podman-docker)
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname -- "$0")/lib.sh"
@@ -14,6 +15,77 @@ PYTHON="python3 python3-venv"
 GUEST="qemu-system-x86 qemu-utils mmdebstrap openssh-client e2fsprogs podman uidmap util-linux debian-archive-keyring"
 BROWSER="chromium fonts-dejavu-core"
 PODMAN="podman crun uidmap dbus-user-session busybox-static procps"
+
+# Not tested: the names were taken from the distributions' package lists, and this script was never run there.
+other_packages() {
+    case $1:$2 in
+        dnf:python) echo python3 ;;
+        dnf:podman) echo podman crun shadow-utils passt busybox procps-ng ;;
+        pacman:python) echo python ;;
+        pacman:podman) echo podman crun shadow passt busybox procps-ng ;;
+        zypper:python) echo python311 ;;
+        zypper:podman) echo podman crun shadow passt busybox-static procps ;;
+        apk:python) echo python3 ;;
+        apk:podman) echo podman crun shadow-subids passt busybox-static procps-ng ;;
+        *) return 1 ;;
+    esac
+}
+
+# Print the arguments with which a package manager installs without a question.
+other_command() {
+    case $1 in
+        dnf) echo dnf install -y ;;
+        pacman) echo pacman -S --needed --noconfirm ;;
+        zypper) echo zypper --non-interactive install ;;
+        apk) echo apk add ;;
+    esac
+}
+
+# other_install MANAGER PACKAGE...: install these with another package manager.
+other_install() {
+    manager=$1
+    shift
+    command=$(other_command "$manager")
+    say "Not tested with $manager: $command $*"
+    sudo=$(rights "$command $*") || exit $?
+    # shellcheck disable=SC2086 # lists of words
+    $sudo $command "$@" >/dev/null && return
+    say "$manager failed with status $?; see above."
+    exit "$UNUSABLE"
+}
+
+# Print the package that /usr/bin/docker belongs to, if any.
+docker_package() {
+    case $1 in
+        apt-get) dpkg-query -S /usr/bin/docker 2>/dev/null | cut -d: -f1 ;;
+        dnf | zypper) rpm -qf --queryformat '%{NAME}' /usr/bin/docker 2>/dev/null ;;
+        pacman) pacman -Qqo /usr/bin/docker 2>/dev/null ;;
+        apk) apk info --who-owns /usr/bin/docker 2>/dev/null | sed 's/.* owned by //' ;;
+    esac
+}
+
+is_shim() { "$1" --version 2>/dev/null | head -n 1 | grep -q '^podman version'; }
+
+# install_shim MANAGER: install Podman's docker command, and say how to put it first on PATH if another docker is.
+install_shim() {
+    docker=$(command -v docker) || docker=
+    [ -z "$docker" ] || ! is_shim "$docker" || return 0
+    owner=$(docker_package "$1") || owner=
+    if [ -n "$owner" ] && [ "$owner" != podman-docker ]; then
+        # Debian's podman-docker would remove docker.io, with the containers' daemon.
+        say "The package podman-docker was not installed: /usr/bin/docker belongs to the package $owner."
+        say "To use Podman's docker, remove that package, then run this again."
+        return 0
+    fi
+    if [ "$1" = apt-get ]; then install --no-install-recommends podman-docker; else other_install "$1" podman-docker; fi
+    docker=$(command -v docker) || docker=
+    if [ -n "$docker" ] && ! is_shim "$docker"; then
+        say "Another docker is still first on PATH: $docker. Podman's is /usr/bin/docker. To put Podman's first, either"
+        say "    rename it, as root:        mv $docker $docker.not-podman"
+        say "    or change PATH:            export PATH=/usr/bin:\$PATH"
+        say "    or, for Docker Desktop:    turn off Settings > Resources > WSL integration for this distribution"
+    fi
+}
 
 # Print the command that gives root's rights, if needed. Without sudo, print the arguments as commands for root and exit.
 rights() {
@@ -88,10 +160,29 @@ done
     print_help >&2
     exit 2
 }
-if ! command -v apt-get >/dev/null; then
-    say "apt-get is not installed. Install the equivalents of these Debian packages:"
+manager=
+for name in apt-get dnf pacman zypper apk; do
+    if [ -z "$manager" ] && command -v "$name" >/dev/null; then manager=$name; fi
+done
+if [ -z "$manager" ]; then
+    say "No known package manager is installed. Install the equivalents of these Debian packages:"
     say "    $PYTHON $GUEST $PODMAN podman-docker"
     exit "$UNUSABLE"
+fi
+if [ "$manager" != apt-get ]; then
+    for set; do
+        if ! other_packages "$manager" "$set" >/dev/null; then
+            say "The package set '$set' is known for Debian only. With $manager, install the equivalents of:"
+            case $set in guest | emulator) say "    $GUEST" ;; *) say "    $BROWSER" ;; esac
+            exit "$UNUSABLE"
+        fi
+    done
+    for set; do
+        # shellcheck disable=SC2046 # a list of words
+        other_install "$manager" $(other_packages "$manager" "$set")
+        if [ "$set" = podman ]; then install_shim "$manager"; fi
+    done
+    exit 0
 fi
 
 # shellcheck disable=SC2086 # lists of words
@@ -104,7 +195,7 @@ for set; do
         podman)
             # With recommended packages: the network helper depends on Podman's version.
             install --install-recommends $PODMAN
-            command -v docker >/dev/null || install --no-install-recommends podman-docker
+            install_shim apt-get
             ;;
     esac
 done

@@ -20,7 +20,7 @@ from checks.core.errors import Exit
 from checks.core.paths import ROOT
 from tests.evidence import DOCKER, case, write
 
-README = ROOT / "README.md"
+README, USAGE = ROOT / "README.md", ROOT / "docs" / "USAGE.md"
 
 _PROGRAM = r"(?:(?:\.venv/bin/)?(?:invoke|nox|pytest)|(?:\./)?(?:scripts|tests)/[\w-]+\.sh)"
 _COMMAND = re.compile(rf"{_PROGRAM}(?=\s|$)")
@@ -55,7 +55,8 @@ def title(command: str) -> str:
     """What a command is known by: the program, and for invoke and nox the task or session, without values."""
     words = shlex.split(command)
     program = Path(words[0]).name
-    if program == "invoke":
+    if program in ("invoke", "invoke.sh"):
+        program = "invoke"
         return f"invoke {words[1]}" if len(words) > 1 else program
     if program == "nox":
         return f"nox {re.sub('=[^,)]*', '', words[words.index('-s') + 1])}" if "-s" in words else program
@@ -291,6 +292,8 @@ def rule(command: str) -> Rule | None:
     words = set(shlex.split(command))
     known = RULES.get(title(command))
     if title(command) == "invoke inject" and {"--install", "--driver"} & {*words} and os.geteuid() == 0:
+        return NOT_FOR_ROOT
+    if title(command) == "invoke doctor" and {"--fix", "--undo"} & words and os.geteuid() == 0:
         return NOT_FOR_ROOT
     if known is NO_HOST and words & _ASKS_ONLY:
         return DONE

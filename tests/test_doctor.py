@@ -223,19 +223,22 @@ def test_the_report_has_the_observation_the_fix_and_the_link(
     monkeypatch.setattr(snapshot, "take", lambda _: taken(changed("newuidmap=", "linger=")))
     assert doctor.doctor() is Exit.CASE_FAILED
     printed = capsys.readouterr().out
-    assert "me (uid 1500), podman version 5.4.2\n2 known problems found, worst first:\n" in printed
-    assert "newuidmap is missing\n  Found: newuidmap not found\n  Fix:   Install `uidmap`\n" in printed
+    assert "me (uid 1500), podman version 5.4.2\n" in printed
+    assert "[BLOCKS] newuidmap is missing\n  Found: newuidmap not found\n  Fix:   Install `uidmap`\n" in printed
+    assert "[DEGRADES] Agents stop when the user logs out\n" in printed
+    assert "Fine:\n" in printed
+    assert "Summary: blocks 1, degrades 1, " in printed
     assert "  More:  docs/TROUBLESHOOTING.md#newuidmap-is-missing" in printed
     monkeypatch.setattr(snapshot, "take", lambda _: taken(HEALTHY))
     assert doctor.doctor("local") is Exit.OK
-    assert f"No known problems found ({len(CHECKS)} checks)." in capsys.readouterr().out
+    assert f"Summary: fine {len(CHECKS) - 2}, not tested 2 (local)" in capsys.readouterr().out
 
 
 def test_wrong_usage_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.doctor("local", explain="docker: command not found") is Exit.WRONG_USAGE
     assert doctor.doctor("local", profile="stock") is Exit.WRONG_USAGE
     assert doctor.doctor("nowhere") is Exit.WRONG_USAGE
-    assert "can't be combined" in capsys.readouterr().err
+    assert "can only be combined" in capsys.readouterr().err
 
 
 def test_the_snapshot_changes_nothing() -> None:

@@ -74,7 +74,8 @@ def test_a_flag_that_the_hook_can_not_set_does_not_get_lost() -> None:
         InjectOptions(), InjectOptions(install=True, check=True), InjectOptions(check=True, dry_run=True),
         InjectOptions(install=True, nanoclaw="x"), InjectOptions(install=True, host="debian-13"),
         InjectOptions(uninstall=True, host="nowhere"), InjectOptions(install=True, host="auto"),
-        InjectOptions(install=True, host="ssh://-x"),
+        InjectOptions(install=True, host="ssh://-x"), InjectOptions(install=True, json="x.json"),
+        InjectOptions(check=True, junit="/no/such/directory/x.xml"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_wrong_usage(options: InjectOptions, capsys: pytest.CaptureFixture[str]) -> None:

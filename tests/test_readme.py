@@ -11,9 +11,9 @@ import pytest
 
 from checks.cli.tasks import collection
 from checks.core.errors import Exit
-from tests.readme import DONE, IN_NOX, NO_HOST, README, Copy, Outcome, blocks, commands, complaints, rule, title
+from tests.readme import DONE, IN_NOX, NO_HOST, README, USAGE, Copy, Outcome, blocks, commands, complaints, rule, title
 
-TEXT = README.read_text()
+TEXT = f"{README.read_text()}\n{USAGE.read_text()}"
 COMMANDS = commands(TEXT)
 
 
@@ -67,9 +67,20 @@ def test_every_option_in_its_table_is_one_of_verify() -> None:
     assert [option for option in table if option not in options] == []
 
 
-def test_every_file_that_it_links_to_is_there() -> None:
-    linked = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
-    assert [link for link in linked if not (README.parent / link.partition("#")[0]).exists()] == []
+@pytest.mark.parametrize("document", [README, USAGE], ids=lambda document: document.name)
+def test_every_file_that_it_links_to_is_there(document: Path) -> None:
+    linked = [link for link in re.findall(r"\]\(([^)]+)\)", document.read_text()) if "://" not in link]
+    assert linked
+    assert [link for link in linked if not (document.parent / link.partition("#")[0]).exists()] == []
+
+
+def test_the_quick_start_is_five_commands_in_the_first_screen_with_the_setting_that_matters() -> None:
+    assert [title(command) for command in blocks(README.read_text())[0]] == [
+        "scripts/install.sh", "invoke doctor", "invoke doctor", "invoke verify", "invoke inject",
+    ]  # fmt: skip
+    first_screen = README.read_text().splitlines()[:30]
+    assert any("keep-id" in line for line in first_screen)
+    assert any("invoke doctor --undo" in line for line in first_screen)
 
 
 DOCUMENT = """

@@ -141,3 +141,78 @@ def test_no_module_of_the_current_directory_is_imported(copy: Path, tmp_path: Pa
         env={**os.environ, "PATH": path, "PIP_NO_INDEX": "1", "HOME": str(tmp_path)},
     )
     assert not (tmp_path / "ran").exists()
+
+
+def only(copy: Path, *names: str) -> str:
+    """A PATH with a few programs of this machine, and those of the test that are named."""
+    directory = copy.parent / "only"
+    directory.mkdir()
+    tools = ["sh", "env", "dirname", "sed", "id", "grep", "head", "cut", "cat", "cksum", "readlink", "ls"]
+    for name in tools:
+        (directory / name).symlink_to(str(shutil.which(name)))
+    for name in names:
+        program(directory / name, f'echo "{name} $*" >>"{copy.parent}/log"')
+    program(directory / "sudo", '"$@"')
+    return str(directory)
+
+
+@pytest.mark.parametrize(
+    ("manager", "first"),
+    [
+        ("dnf", "dnf install -y podman crun shadow-utils"),
+        ("pacman", "pacman -S --needed --noconfirm podman crun shadow"),
+        ("zypper", "zypper --non-interactive install podman crun shadow"),
+        ("apk", "apk add podman crun shadow-subids"),
+    ],
+)
+def test_other_package_managers_install_podman_and_the_shim_and_are_said_to_be_untested(
+    manager: str, first: str, copy: Path
+) -> None:
+    done = run(copy, "COPY/scripts/install.sh podman", PATH=only(copy, manager))
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in (copy.parent / "log").read_text().splitlines() if "docker" in line or "crun" in line]
+    assert lines[0].startswith(first)
+    assert lines[-1].endswith(" podman-docker")
+    assert f"Not tested with {manager}: " in done.stderr
+
+
+def test_a_set_that_is_known_for_debian_only_is_status_3_and_named(copy: Path) -> None:
+    done = run(copy, "COPY/scripts/install.sh python guest", PATH=only(copy, "dnf"))
+    assert done.returncode == 3
+    assert "The package set 'guest' is known for Debian only" in done.stderr
+    assert not (copy.parent / "log").exists()
+
+
+def test_without_a_package_manager_the_packages_are_named(copy: Path) -> None:
+    done = run(copy, "COPY/scripts/install.sh podman", PATH=only(copy))
+    assert done.returncode == 3
+    assert "podman-docker" in done.stderr
+
+
+def test_a_docker_of_another_package_is_not_replaced(copy: Path) -> None:
+    path = only(copy, "apt-get")
+    program(
+        Path(path) / "dpkg-query", 'case "$*" in -S*) echo docker.io: /usr/bin/docker ;; *) echo ok installed ;; esac'
+    )
+    program(Path(path) / "docker", "echo Docker version 26.1.5")
+    done = run(copy, "COPY/scripts/install.sh podman", PATH=path)
+    assert done.returncode == 0, done.stderr
+    assert "/usr/bin/docker belongs to the package docker.io" in done.stderr
+    assert not (copy.parent / "log").exists()
+
+
+def test_a_docker_that_stays_first_on_path_is_named_with_the_ways_to_change_that(copy: Path) -> None:
+    path = only(copy, "apt-get")
+    program(Path(path) / "dpkg-query", 'case "$*" in *podman-docker | -S*) exit 1 ;; *) echo ok installed ;; esac')
+    program(Path(path) / "docker", "echo Docker version 26.1.5")
+    done = run(copy, "COPY/scripts/install.sh podman", PATH=path)
+    assert "podman-docker" in (copy.parent / "log").read_text()
+    assert f"mv {path}/docker {path}/docker.not-podman" in done.stderr
+
+
+def test_a_shim_that_is_there_is_left(copy: Path) -> None:
+    path = only(copy, "apt-get")
+    program(Path(path) / "dpkg-query", "echo ok installed")
+    program(Path(path) / "docker", "echo podman version 5.4.2")
+    done = run(copy, "COPY/scripts/install.sh podman", PATH=path)
+    assert (done.returncode, done.stderr) == (0, "")

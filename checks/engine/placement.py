@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -129,8 +129,12 @@ def place(host: Host, files: Sequence[File]) -> WrittenFiles:
 
 def directories_above(paths: Sequence[str]) -> list[str]:
     """Every directory above these paths, the outer ones first."""
-    above = {str(directory) for path in paths for directory in PurePosixPath(path).parents}
-    return sorted(above, key=lambda directory: (directory.count("/") if directory != "/" else 0, directory))
+    return outer_first({str(directory) for path in paths for directory in PurePosixPath(path).parents})
+
+
+def outer_first(directories: Collection[str]) -> list[str]:
+    """The directories sorted so that each follows those that contain it."""
+    return sorted(directories, key=lambda each: (each.count("/") if each != "/" else 0, each))
 
 
 def missing_directories(host: Host, paths: Sequence[str]) -> list[str]:

@@ -65,7 +65,7 @@ def counts(results: Sequence[Result]) -> dict[str, int]:
 
 def summary(results: Sequence[Result], host: str) -> str:
     """The last line of a report."""
-    parts = [f"{number} {name}" for name, number in counts(results).items()]
+    parts = [f"{name} {number}" for name, number in counts(results).items()]
     return f"Summary: {', '.join(parts) or 'nothing was checked'} ({host})"
 
 

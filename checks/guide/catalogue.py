@@ -255,7 +255,7 @@ class Entry(Table, frozen=True):
         return (-self.likelihood, list(Section).index(self.section), self.title.casefold())
 
     @property
-    def fix_commands(self) -> Sequence[Commands]:
+    def fix_commands(self) -> Sequence[Step]:
         """The steps of the fix that have commands for the host, in order."""
         return [step for step in self.fix if step.run and step.user is not User.WINDOWS]
 

@@ -229,8 +229,11 @@ def _setting_ignored(host: HostSnapshot) -> str:
 def _user_not_mapped(host: HostSnapshot) -> str:
     if host.root or host.version == (0, 0):
         return ""
-    userns = host.environment.get("PODMAN_USERNS") or host.setting("containers", "userns")
-    return "" if str(userns).startswith("keep-id") else "`userns` is not set to keep-id"
+    variable = host.environment.get("PODMAN_USERNS")
+    if str(variable or host.setting("containers", "userns")).startswith("keep-id"):
+        return ""
+    replaced = "; CONTAINERS_CONF replaces the account's files" if host.environment.get("CONTAINERS_CONF") else ""
+    return f"PODMAN_USERNS is {variable}" if variable else f"`userns` is not set to keep-id{replaced}"
 
 
 @check("there-is-no-systemd-user-session", "bus=")
@@ -352,12 +355,12 @@ def _failure(host: HostSnapshot) -> str:
     error = host.text("podman_error")
     if not error or host.podman:
         return ""
-    unnamed = [path for path in _malformed(host) if path not in error]
+    unnamed = [path for path in malformed(host) if path not in error]
     named = f" (not valid TOML: {', '.join(unnamed)})" if unnamed else ""
     return f"podman --version: {_last_line(error)}{named}"
 
 
-def _malformed(host: HostSnapshot) -> Sequence[str]:
+def malformed(host: HostSnapshot) -> Sequence[str]:
     """The account's settings files that are not valid TOML."""
     found = []
     for path in host.lines("conf"):

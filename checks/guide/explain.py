@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
+from checks.core import files
 from checks.core.errors import Exit, WrongUsage
 from checks.core.paths import GUIDE
-from checks.core.terminal import json_escaped, say
+from checks.core.terminal import say
 from checks.guide import catalogue, log_text, own_messages, records
 from checks.guide.catalogue import Entry, FactsOfLines, Match, wrap
 from checks.guide.facts import Kind
@@ -39,8 +40,11 @@ def find_entries(text: str, entries: Mapping[str, Entry]) -> Sequence[Entry]:
     return [match.entry for match in find_matches(text, entries)]
 
 
-def explain(text: str | bool, *, as_json: bool = False) -> Exit:
-    """Print the entry for an error message; True and “-” read standard input. CASE_FAILED without an entry."""
+def explain(text: str | bool, json_file: str = "") -> Exit:
+    """Print the entry for an error message; True and “-” read standard input. CASE_FAILED without an entry.
+
+    ``json_file``: a file for the entries as JSON.
+    """
     if text is False or text == "":
         raise WrongUsage("--explain needs an error text: --explain 'TEXT', or --explain alone to read a log.")
     text = _read_stdin() if text is True or text == "-" else str(text)
@@ -51,10 +55,9 @@ def explain(text: str | bool, *, as_json: bool = False) -> Exit:
     reproduced = {
         id_: [str(record.place) for record in several] for id_, several in records.load(entries).items()
     } if matches else {}  # fmt: skip
-    if as_json:
+    if json_file:
         values = [_values(match, reproduced.get(match.entry.id, [])) for match in matches]
-        say(json_escaped(json.dumps({"entries": values}, ensure_ascii=False, indent=2)))
-        return Exit.OK if matches else Exit.CASE_FAILED
+        files.replace_json(Path(json_file), {"entries": values})
     if not matches:
         say("No troubleshooting entry matches that text.")
         return Exit.CASE_FAILED
@@ -104,9 +107,14 @@ def _described(match: Match, reproduced: Sequence[str]) -> list[str]:
     entry = match.entry
     lines = [entry.title, "", _place(match), "", f"Fix: {entry.quick_fix}"]
     for step in entry.fix:
-        text = wrap(_LINK.sub(r"\1", step.introduction))
+        text = wrap(plain(step.introduction))
         lines += ["", *text.splitlines(), *(f"    {line}" for line in step.block.splitlines())]
     return [*lines, "", _seen(entry, reproduced), f"More: {GUIDE}#{entry.id}"]
+
+
+def plain(prose: str) -> str:
+    """Prose of an entry without the addresses of its links."""
+    return _LINK.sub(r"\1", prose)
 
 
 def _place(match: Match) -> str:

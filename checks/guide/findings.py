@@ -54,7 +54,9 @@ _CHECKS = {
     "a-hook-that-is-missing-hardens-nothing": _About("degrades", "every directory of hooks exists"),
     "docker_opts-and-docker_default_opts-do-nothing": _About("note", "DOCKER_OPTS is not set"),
     "host-gateway-is-an-invalid-ip-address": _About("degrades", "Podman supports host-gateway", ["version"]),
-    "host-gateway-has-no-address": _About("degrades", "pasta finds an address for host-gateway", ["version"]),
+    "host-gateway-has-no-address": _About(
+        "degrades", "this Podman has no fault with host-gateway in pasta", ["version"]
+    ),
     "docker-ps---format-does-not-know-label": _About("degrades", "Podman supports {{.Label}}", ["version"]),
     "a-bind-mount-is-empty-inside-the-container": _About("degrades", "/ is a shared mount", ["root_mount"]),
     "a-proxy-on-the-hosts-loopback-is-not-reached": _About("degrades", "no proxy is on the loopback address"),
@@ -125,7 +127,7 @@ def _unfound(id_: str, host: HostSnapshot, entry: Entry) -> Result:
     fine = about.fine or f"not found: {entry.title}"
     missing = next((each for each in about.needs if not _known(each, host)), "")
     if missing:
-        return Result(id=id_, title=entry.title, state="not tested", observed=f"{fine}: {_UNKNOWN[missing]}")
+        return Result(id=id_, title=entry.title, state="not tested", observed=f"whether {fine}: {_UNKNOWN[missing]}")
     return Result(id=id_, title=entry.title, state="fine", observed=fine)
 
 

@@ -27,7 +27,9 @@ from checks.engine import flags
 from checks.engine.case_context import CaseContext
 from checks.engine.prepared_host import Resolved, prepared, resolve
 from checks.engine.probe_image import LABEL
-from checks.evidence.run import Evidence
+from checks.evidence import checklist
+from checks.evidence.checklist import Result
+from checks.evidence.run import CaseResult, Evidence
 from checks.guide.advice import advised
 from checks.hosts.preflight import require_known
 from checks.nanoclaw.agent import available
@@ -85,7 +87,7 @@ def _run(options: VerifyOptions, progress: Progress) -> Exit:
     with advised(local=resolved.spec == "local"), run_directories.new_run() as run:
         console = plain_console()
         echo = (lambda line: console.print(f"    {line}")) if options.verbose else None
-        status, _ = session(
+        status, evidence = session(
             options,
             lambda: prepared(
                 resolved.spec,
@@ -99,9 +101,17 @@ def _run(options: VerifyOptions, progress: Progress) -> Exit:
             console,
             progress,
         )
+        if evidence:
+            checklist.annotate([_result(case) for case in evidence.cases if case.outcome == "failed"])
         if resolved.instead and not options.list:
             console.print(f"These are the results of {resolved.spec}, not of this machine: {resolved.instead}.")
         return status
+
+
+def _result(case: CaseResult) -> Result:
+    """A failed case as a finding."""
+    observed = f"expected {case.expected}; got {case.got}"
+    return Result(id=case.id, title=case.label, state="blocks", observed=observed, fix=case.fix, link=case.entry)
 
 
 def session(

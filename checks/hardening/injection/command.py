@@ -13,7 +13,8 @@ from checks.core.options import NanoclawOption
 from checks.core.outcome import run_and_report
 from checks.core.progress import Progress
 from checks.core.terminal import say
-from checks.evidence import store
+from checks.evidence import checklist, store
+from checks.evidence.checklist import Result, State
 from checks.evidence.hardening_model import InjectionCheck
 from checks.evidence.store import Provenance
 from checks.hardening.injection import check as proof
@@ -42,6 +43,8 @@ class InjectOptions:
     accept_missing: Annotated[bool, "with --install or --check: accept limits that can't be set on this host"] = False
     host: Annotated[str, "local, ssh://user@host[:port], or with --check a throwaway host (invoke hosts)"] = ""
     nanoclaw: NanoclawOption = ""
+    json: Annotated[str, "with --check: write the results to this file"] = ""
+    junit: Annotated[str, "with --check: write a JUnit XML report to this file"] = ""
 
 
 def inject(options: InjectOptions) -> Exit:
@@ -68,6 +71,9 @@ def _do(options: InjectOptions, progress: Progress) -> Exit:
         raise WrongUsage("--accept-missing goes with --install or --check.")
     if options.nanoclaw and not options.check:
         raise WrongUsage("--nanoclaw goes with --check, which runs an agent.")
+    if (options.json or options.junit) and not options.check:
+        raise WrongUsage("--json and --junit go with --check.")
+    checklist.require_outputs(options.json, options.junit)
     if options.check:
         return _check(options, progress)
     with _account(options.host or "local") as host:
@@ -121,7 +127,21 @@ def _check(options: InjectOptions, progress: Progress) -> Exit:
                 "missing": proof.missing(ready),
             },
         )
-    return _report(evidence, accept_missing=options.accept_missing)
+    status = _report(evidence, accept_missing=options.accept_missing)
+    found = list(_results(evidence, accept_missing=options.accept_missing))
+    checklist.write("invoke inject --check", evidence.name, found, json=options.json, junit=options.junit)
+    return status
+
+
+def _results(evidence: InjectionCheck, *, accept_missing: bool) -> Iterator[Result]:
+    """Each flag and each limit that can't be set, for other programs."""
+    for each in evidence.results:
+        state: State = "fine" if each.passed else "degrades"
+        yield Result(id=each.name, title=each.name, state=state, observed=each.observed)
+    for limit, reason in evidence.missing.items():
+        accepted = "--accept-missing" if accept_missing else ""
+        state = "accepted" if accept_missing else "degrades"
+        yield Result(id=limit, title=limit, state=state, observed=f"can't be set: {reason}", accepted=accepted)
 
 
 def _report(evidence: InjectionCheck, *, accept_missing: bool) -> Exit:

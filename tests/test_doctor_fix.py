@@ -1,0 +1,173 @@
+"""``invoke doctor --fix`` and ``--undo``, on this machine with programs of the tests' own."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from checks.core.errors import Exit, HostProblem
+from checks.engine.placement import File
+from checks.guide import catalogue, doctor, fix, fix_plan, snapshot
+from checks.guide.diagnosis import diagnose
+from checks.hosts.local import LocalHost
+from tests.injection import snapshot as everything
+from tests.test_doctor import HEALTHY, changed, taken
+
+ENTRIES = catalogue.load()
+KEEP_ID = "permission-denied-in-the-workspace"
+LINGER = "agents-stop-when-the-user-logs-out"
+DROP_IN = ".config/containers/containers.conf.d/50-nanoclaw.conf"
+CONF = "conf:/home/me/.config/containers/containers.conf"
+
+
+def planned(*lines: str, **present: bytes) -> fix_plan.Plan:
+    host = taken(changed(*lines))
+    there = {f"/home/me/{DROP_IN}": present.get("drop_in")}
+    return fix_plan.plan(host, diagnose(host, ENTRIES), ENTRIES, there)
+
+
+def test_the_file_is_the_one_that_the_entrys_own_commands_write() -> None:
+    [action] = planned("conf=").actions
+    assert action.files == [File(f"/home/me/{DROP_IN}", b'[containers]\nuserns = "keep-id"\n', 0o644)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (
+            [CONF.replace("conf:", "conf=", 1), f"{CONF}=[containers]", f'{CONF}=userns = "auto"'],
+            "sets userns = 'auto'",
+        ),
+        (["conf=", "env=PODMAN_USERNS=host"], "PODMAN_USERNS is host"),
+        (["conf=", "env=CONTAINERS_CONF=/x"], "CONTAINERS_CONF replaces"),
+        (["conf=", "docker_version=podman version 3.0.1", "slirp4netns=/x"], "Podman 3 ignores|not set to keep-id"),
+    ],
+)
+def test_a_file_that_conflicts_or_would_not_help_is_not_written(lines: list[str], reason: str) -> None:
+    made = planned(*lines)
+    assert not made.files
+    [left] = [each for each in made.left if each.entry.id == KEEP_ID]
+    assert any(part in left.reason for part in reason.split("|")), left.reason
+
+
+def test_another_file_at_the_path_is_a_conflict() -> None:
+    made = planned("conf=", drop_in=b"# mine\n")
+    assert not made.files
+    assert "exists and has other content" in made.left[0].reason
+
+
+def test_a_fix_that_removes_images_is_never_run() -> None:
+    made = planned('info={"store": {"graphDriverName": "vfs"}}')
+    assert not made.actions
+    lines = fix.remaining(made.left, taken(HEALTHY))
+    assert any("removes all images" in line for line in lines)
+    assert "    podman system reset --force" in lines
+
+
+def test_commands_for_root_are_complete() -> None:
+    made = planned("subuid=", "docker_version=Docker version 26.1.5, build a72d7cd")
+    lines = fix.remaining(made.left, taken(HEALTHY))
+    assert "    usermod --add-subuids 100000-165535 --add-subgids 100000-165535 me" in lines
+    assert "    mv /usr/bin/docker /usr/bin/docker.not-podman" in lines
+    assert lines.index("  As root:") < lines.index("    mv /usr/bin/docker /usr/bin/docker.not-podman")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home, on a machine with lingering off and without keep-id, whose programs report a plain account."""
+    directory = tmp_path / "a home"
+    (directory / ".config" / "containers").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    for name, script in {
+        "id": 'case "$*" in -u) echo 1500 ;; *) echo me ;; esac',
+        "stat": """case "$*" in "-L -c %u %U "*) echo 1500 me ;; *) exec /usr/bin/stat "$@" ;; esac""",
+        "loginctl": f'echo "$*" >>"{tmp_path}/loginctl"; [ ! -e "{tmp_path}/refuse" ]',
+    }.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(directory))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    probes = iter([fix._Probe(wrote=False, error=""), fix._Probe(wrote=True, error="")])
+    monkeypatch.setattr(fix, "_probe", lambda _: next(probes))
+
+    def take(_: object) -> snapshot.HostSnapshot:
+        file, log = directory / DROP_IN, tmp_path / "loginctl"
+        last = log.read_text().splitlines()[-1] if log.exists() else ""
+        on = last.startswith("enable") and not (tmp_path / "refuse").exists()
+        written = file.read_text().splitlines() if file.exists() else []
+        lines = [f"conf={file}", *(f"conf:{file}={line}" for line in written)] if written else ["conf="]
+        return taken(changed(f"home={directory}", *lines, f"linger={'yes' * on}"))
+
+    monkeypatch.setattr(snapshot, "take", take)
+    return directory
+
+
+def test_fix_writes_and_undo_restores_everything(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = everything(home)
+    assert doctor.doctor(fix=True, yes=True) is Exit.OK
+    assert (home / DROP_IN).read_text() == '[containers]\nuserns = "keep-id"\n'
+    assert "Fixed: Permission denied in the workspace; a container wrote" in capsys.readouterr().out
+    assert (home.parent / "loginctl").read_text() == "enable-linger me\n"
+    assert doctor.doctor(undo=True) is Exit.OK
+    assert everything(home) == before
+    assert (home.parent / "loginctl").read_text().endswith("disable-linger me\n")
+    assert doctor.doctor(undo=True) is Exit.OK
+    assert "Nothing to undo" in capsys.readouterr().out
+
+
+def test_nothing_is_changed_without_an_answer(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = everything(home)
+    assert doctor.doctor(fix=True) is Exit.CASE_FAILED
+    assert "Nothing was changed: standard input is not a terminal" in capsys.readouterr().out
+    assert everything(home) == before
+
+
+def test_a_command_that_is_refused_is_left_to_root(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home.parent / "refuse").touch()
+    assert doctor.doctor(fix=True, yes=True) is Exit.CASE_FAILED
+    out = capsys.readouterr().out
+    assert "Fixed: Agents stop" not in out
+    assert "  As root:\n    loginctl enable-linger me\n" in out
+    assert json.loads((home / fix.RECORD).read_text())["undo"] == []
+
+
+def test_a_file_without_its_effect_is_rolled_back(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = everything(home)
+    monkeypatch.setattr(fix, "_probe", lambda _: fix._Probe(wrote=False, error=""))
+    assert doctor.doctor(fix=True, yes=True) is Exit.HOST_UNUSABLE
+    assert "a container still can't write" in capsys.readouterr().err
+    assert everything(home) == before
+
+
+def test_an_edited_file_is_not_removed(home: Path) -> None:
+    doctor.doctor(fix=True, yes=True)
+    (home / DROP_IN).write_text("# mine\n")
+    assert doctor.doctor(undo=True) is Exit.CASE_FAILED
+    assert (home / DROP_IN).read_text() == "# mine\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["{", '{"files": {"/etc/passwd": "x"}, "directories": [], "undo": []}', '{"files": 5}', "\\xff"]
+)
+def test_a_record_that_is_not_ours_removes_nothing(home: Path, text: str) -> None:
+    record = home / fix.RECORD
+    record.parent.mkdir(parents=True)
+    record.write_text(text)
+    with pytest.raises(HostProblem, match="Move it away"):
+        fix.undo(LocalHost())
+    assert record.exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"yes": True}, {"undo": True, "json": "x"}, {"fix": True, "host": "debian-13"}, {"explain": "x", "fix": True}],
+)
+def test_wrong_combinations_are_wrong_usage(options: dict[str, object]) -> None:
+    assert doctor.doctor(**options) is Exit.WRONG_USAGE  # type: ignore[arg-type]
