@@ -291,7 +291,7 @@ def rule(command: str) -> Rule | None:
     """The rule for a command; None where there is none for its like."""
     words = set(shlex.split(command))
     known = RULES.get(title(command))
-    if title(command) == "invoke inject" and {"--install", "--driver"} & {*words} and os.geteuid() == 0:
+    if title(command) == "invoke inject" and {"--install", "--uninstall", "--driver"} & words and os.geteuid() == 0:
         return NOT_FOR_ROOT
     if title(command) == "invoke doctor" and {"--fix", "--undo"} & words and os.geteuid() == 0:
         return NOT_FOR_ROOT

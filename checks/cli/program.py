@@ -189,6 +189,12 @@ def main() -> None:
     ProjectProgram(name="Invoke", binary="inv[oke]", binary_names=["invoke", "inv"], config_class=_OwnConfig).run()
 
 
+def run_installed(namespace: Any) -> None:
+    """Run the command of the installed package with these tasks."""
+    name = "nanoclaw-podman"
+    ProjectProgram(name=name, binary=name, binary_names=[name], namespace=namespace, config_class=_OwnConfig).run()
+
+
 def take_over() -> None:
     """Replace the class of the running ``invoke``, which is loading these tasks, for its remaining stages."""
     program = invoke.main.program

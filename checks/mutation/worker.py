@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from checks.core.errors import Problem
-from checks.core.paths import ROOT
+from checks.core.paths import PACKAGES
 from checks.core.progress import Console, Progress, plain_console
 from checks.core.run_directories import Run
 from checks.engine.case_context import RunScope
@@ -140,8 +140,8 @@ def run_case(
     )
     integration = Integration(plugin, agents, Progress(_quiet()), slow=slow, provider=provider, whole=whole)
     arguments = [
-        str(ROOT / node),
-        *("-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(ROOT), "-p", "no:cacheprovider"),
+        str(PACKAGES / node),
+        *("-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(PACKAGES), "-p", "no:cacheprovider"),
     ]
     status = run_pytest(arguments, plugins=[plugin, integration])
     if plugin.problem:

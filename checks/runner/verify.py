@@ -20,7 +20,7 @@ from checks.core.errors import Exit, WrongUsage
 from checks.core.options import HostOption, NanoclawOption, ProfileOption, TimeoutFactorOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_file
-from checks.core.paths import ROOT
+from checks.core.paths import PACKAGES
 from checks.core.progress import Console, Progress, plain_console
 from checks.core.terminal import clean
 from checks.engine import flags
@@ -38,7 +38,7 @@ from checks.runner.agent_plugin import Integration
 from checks.runner.plugin import CaseInfo, HostFactory, VerificationPlugin, run_pytest
 from checks.runner.report import Report
 
-CASES = ROOT / "checks" / "cases"
+CASES = PACKAGES / "checks" / "cases"
 ORDER = (
     "image_operations", "image_operations_files", "container_lifecycle", "bind_mounts", "bind_mounts_files",
     "environment_and_user", "resource_limits", "nanoclaw_integration", "nanoclaw_integration_databases", "edge_cases",
