@@ -39,8 +39,8 @@ _CARRIAGE_RETURN = re.compile("\r(?=['\u2019]{0,1}: )")
 """In the name of an interpreter: a script with Windows line ends. It is no end of a line."""
 _LINE_END = re.compile(r"\\{1,8}r\\{1,8}n|\\{1,8}n")
 _SPACE = re.compile(" {2,}")
-_WORD = re.compile(r"[^\W\d_]{3,}")
-_ASCII_WORD = re.compile("[a-z]{3,}")
+_LETTERS = bytes(code if code > 127 or chr(code).isalpha() else ord(" ") for code in range(256))
+"""For ``bytes.translate``: every ASCII character but letters becomes a space."""
 _DRIVE = re.compile(r"(?<![A-Za-z])[A-Za-z]:\\")
 _INVISIBLE = (
     "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e"
@@ -52,6 +52,7 @@ _QUOTES = (
 )
 _SPACES = "\t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 _FORMS = str.maketrans({**dict.fromkeys(_INVISIBLE), **dict.fromkeys(_QUOTES, "'"), **dict.fromkeys(_SPACES, " ")})
+_ASCII_FORMS = str.maketrans({'"': "'", "`": "'", "\t": " "})
 _FANCY = re.compile(f"[{re.escape(_INVISIBLE + _QUOTES + _SPACES)}]+")
 _ENTITIES = {
     "&quot;": "'",
@@ -110,7 +111,7 @@ def one_form(text: str) -> str:
         for entity, character in _ENTITIES.items():
             text = text.replace(entity, character)
     if text.isascii():
-        text = text.replace('"', "'").replace("`", "'").replace("\t", " ")
+        text = text.translate(_ASCII_FORMS)
     else:
         text = _FANCY.sub(lambda found: found[0].translate(_FORMS), text)
     return _BACKSLASHED.sub("", text) if "\\" in text else text
@@ -186,7 +187,7 @@ class LogText:
         """The lines with a string of each group, in order; then the joined ones. The strings are in lower case."""
         found: set[int] | None = None
         if all(any(self._may_have(literal) for literal in group) for group in groups):
-            for group in sorted(groups, key=lambda group: -min(map(len, group))):  # long strings are rare
+            for group in sorted(groups, key=self._cost):
                 lines = {line for literal in group for line in self._lines_with(literal)}
                 found = lines if found is None else found & lines
                 if not found:
@@ -195,6 +196,11 @@ class LogText:
             if line := self._line(at):
                 yield line
         yield from self.joined
+
+    def _cost(self, literals: Sequence[str]) -> tuple[int, int]:
+        """The number of strings to search for; among equals, long strings are rarer."""
+        unknown = sum(literal not in self._found and self._may_have(literal) for literal in literals)
+        return unknown, -min(map(len, literals))
 
     def _lines_with(self, literal: str) -> Sequence[int]:
         known = self._found.get(literal)
@@ -207,15 +213,15 @@ class LogText:
         return {}
 
     @cached_property
-    def _words(self) -> str:
+    def _words(self) -> bytes:
         """The different words of the text. They are far fewer than lines, and rule out most literals at once."""
-        return "\n".join(set((_ASCII_WORD if self._ascii else _WORD).findall(self.lowered)))
+        return b"\n".join(set(_words(self.lowered)))
 
     def _may_have(self, literal: str) -> bool:
         known = self._possible.get(literal)
         if known is None:
             known = self._possible[literal] = (not self._ascii or literal.isascii()) and all(
-                word in self._words for word in _WORD.findall(literal)
+                word in self._words for word in _words(literal)
             )
         return known
 
@@ -231,6 +237,11 @@ class LogText:
             line = bisect_right(self._starts, at) - 1
             yield line
             at = self.lowered.find(literal, self._starts[line + 1])
+
+
+def _words(text: str) -> list[bytes]:
+    """The words of a text. Much faster than a regular expression."""
+    return text.encode(errors="surrogatepass").translate(_LETTERS).split()
 
 
 def _noise(line: str) -> bool:
