@@ -16,7 +16,7 @@ GUEST="qemu-system-x86 qemu-utils mmdebstrap openssh-client e2fsprogs podman uid
 BROWSER="chromium fonts-dejavu-core"
 PODMAN="podman crun uidmap dbus-user-session busybox-static procps"
 
-# Not tested: the names were taken from the distributions' package lists, and this script was never run there.
+# Not tested: the names are from memory of the distributions, and this script was never run there.
 other_packages() {
     case $1:$2 in
         dnf:python) echo python3 ;;
