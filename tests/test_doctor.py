@@ -77,11 +77,56 @@ def test_a_second_check_and_one_without_an_example_are_refused(entry: str, examp
             *(f"{CONF}={line}" for line in ("[containers]", 'userns = "keep-id"', "http_proxy=false")),
         ],
         ["info=", "info_ok="],
+        [f"{CONF}=[containers]", f'{CONF}=UserNS = "keep-id"'],
+        [f"{CONF}=[containers]", f'{CONF}=userns = "keep-id:uid=1500,gid=1500"'],
+        [
+            f"{CONF}=[containers]",
+            f'{CONF}=userns = "keep-id"',
+            f'{CONF}=env = ["A=b"]',
+            f"{CONF}=[my_own]",
+            f"{CONF}=x = 1",
+        ],
         ["changed=?"],
     ],
 )
 def test_a_harmless_difference_is_not_diagnosed(lines: list[str]) -> None:
     assert diagnosed(changed(*lines)) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "observation"),
+    [
+        (["[containers"], "is not valid TOML: "),
+        (["[containers]", "userns = keep-id"], "is not valid TOML: "),
+        (["[containers]", 'userns = "keep-id"', "[containers]", "pids_limit = 10"], "is not valid TOML: "),
+        (["\ufeff[containers]", 'userns = "keep-id"'], "begins with a byte order mark"),
+    ],
+)
+def test_a_file_of_settings_that_podman_cannot_read_is_named(lines: list[str], observation: str) -> None:
+    host = taken(changed(*(f"{CONF}={line}" for line in lines)))
+    (found, *_) = [each for each in diagnose(host, ENTRIES) if each.entry.id == "docker-info-fails"]
+    assert found.observation.startswith(f"{CONF.removeprefix('conf:')} {observation}")
+
+
+@pytest.mark.parametrize(
+    ("lines", "observation"),
+    [
+        (
+            ['compose_providers=["podman-compose"]'],
+            "1 has “compose_providers” outside any section; it belongs in [engine]",
+        ),
+        (["[containers]", 'runtime = "crun"'], "2 has “runtime” in [containers]; it belongs in [engine]"),
+        (["[Engine]", "# mine", 'Shm_Size = "1g"'], "3 has “Shm_Size” in [Engine]; it belongs in [containers]"),
+        (
+            ["[network]", 'network_cmd_options = ["mtu=1"]'],
+            "2 has “network_cmd_options” in [network]; it belongs in [engine]",
+        ),
+    ],
+)
+def test_a_key_in_another_section_is_named_with_its_line(lines: list[str], observation: str) -> None:
+    host = taken(changed(*(f"{CONF}={line}" for line in lines)))
+    (found,) = [each for each in diagnose(host, ENTRIES) if each.entry.id == "a-line-of-containersconf-has-no-effect"]
+    assert found.observation == f"{CONF.removeprefix('conf:')}:{observation}"
 
 
 def test_podmans_error_message_is_looked_up() -> None:

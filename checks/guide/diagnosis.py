@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from checks.core.bounded import parsed_toml
+from checks.guide import containers_conf
 from checks.guide.catalogue import Entry
 from checks.guide.explain import find_entries
 from checks.guide.snapshot import HostSnapshot
@@ -18,20 +18,6 @@ from checks.guide.snapshot import HostSnapshot
 _MIN_FREE_KB = 1_000_000  # an agent's image needs three times as much to build, and no agent starts with less
 _MAX_CLOCK_DIFFERENCE = 120  # seconds
 _CONF = "conf:/home/me/.config/containers/containers.conf.d/50-nanoclaw.conf"  # in fixtures/doctor/healthy.txt
-_SECTIONS = {
-    "userns": "containers",
-    "default_capabilities": "containers",
-    "pids_limit": "containers",
-    "read_only": "containers",
-    "cgroup_conf": "containers",
-    "http_proxy": "containers",
-    "log_driver": "containers",
-    "hooks_dir": "engine",
-    "network_cmd_options": "engine",
-    "default_rootless_network_cmd": "network",
-}
-"""The section of containers.conf for each key that this project's documents mention."""
-
 _Check = Callable[[HostSnapshot], str]
 
 
@@ -178,11 +164,24 @@ def _clock_wrong(host: HostSnapshot) -> str:
 
 
 @check(
+    "the-oci-runtime-is-missing",
+    "runtime_missing=/home/me/.config/containers/containers.conf: /opt/homebrew/bin/crun",
+)
+def _runtime_missing(host: HostSnapshot) -> str:
+    missing = host.first("runtime_missing")
+    return f"a configured runtime does not exist: {missing}" if missing else ""
+
+
+@check(
     "docker-info-fails",
     "info_ok=\ninfo_error=Error: it broke",
     "docker_version=Error: it broke\npodman_error=Error: it broke",
+    f"{_CONF}=[containers",
+    "conf_unreadable=/home/me/.config/containers/containers.conf is a directory",
 )
 def _info_fails(host: HostSnapshot) -> str:
+    if host.unreadable_settings:
+        return host.unreadable_settings[0]
     if failure := _failure(host):
         return failure
     failed = "info" in host.values and not host.first("info_ok")
@@ -206,12 +205,8 @@ def _conf_replaced(host: HostSnapshot) -> str:
 )
 def _setting_ignored(host: HostSnapshot) -> str:
     for path, table in host.settings:
-        for name, value in table.items():
-            for key in value if isinstance(value, dict) else [name]:
-                section = _SECTIONS.get(key)
-                if section and not (isinstance(value, dict) and name == section):
-                    actual = f"in [{name}]" if isinstance(value, dict) else "outside any section"
-                    return f"{path} has “{key}” {actual}; it belongs in [{section}]"
+        for found in containers_conf.misplaced(host.text(f"conf:{path}"), table):
+            return f"{path}:{found}"
     if (0, 0) < host.version < (4, 4):
         for key in ("read_only", "cgroup_conf"):
             if host.setting("containers", key) is not None:
@@ -225,13 +220,17 @@ def _setting_ignored(host: HostSnapshot) -> str:
     "conf=",
     f'{_CONF}=[containers]\n{_CONF}=userns = "auto"',
     "env=PODMAN_USERNS=host",
+    f'{_CONF}=[containers]\n{_CONF}=userns = "keep-id:uid=4321,gid=4321"',
 )
 def _user_not_mapped(host: HostSnapshot) -> str:
     if host.root or host.version == (0, 0):
         return ""
     variable = host.environment.get("PODMAN_USERNS")
-    if str(variable or host.setting("containers", "userns")).startswith("keep-id"):
-        return ""
+    userns = str(variable or host.setting("containers", "userns"))
+    if userns.startswith("keep-id"):
+        other = re.search(r"\buid=(\d{1,10})", userns)
+        wrong = other and other[1] != host.first("uid")
+        return f"`userns` is {userns}, but nanoclaw runs its containers as uid {host.first('uid')}" if wrong else ""
     replaced = "; CONTAINERS_CONF replaces the account's files" if host.environment.get("CONTAINERS_CONF") else ""
     return f"PODMAN_USERNS is {variable}" if variable else f"`userns` is not set to keep-id{replaced}"
 
@@ -362,13 +361,7 @@ def _failure(host: HostSnapshot) -> str:
 
 def malformed(host: HostSnapshot) -> Sequence[str]:
     """The account's settings files that are not valid TOML."""
-    found = []
-    for path in host.lines("conf"):
-        try:
-            parsed_toml(host.text(f"conf:{path}"))
-        except ValueError:
-            found.append(path)
-    return found
+    return [path for path in host.lines("conf") if containers_conf.fault(host.text(f"conf:{path}"))]
 
 
 def _systemd(host: HostSnapshot) -> bool:

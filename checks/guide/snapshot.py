@@ -12,6 +12,7 @@ from typing import Any
 from checks.core.bounded import parsed_toml
 from checks.core.errors import HostProblem
 from checks.core.paths import FIXTURES
+from checks.guide import containers_conf
 from checks.hosts.base import Host
 from checks.hosts.process import TimedOut
 from checks.hosts.ssh import SshHost
@@ -94,10 +95,23 @@ class HostSnapshot:
         """The value that the account's files set; None if they don't set it."""
         value = None
         for _, table in self.settings:
-            values = table.get(section)
-            if isinstance(values, dict) and key in values:
-                value = values[key]
+            found = containers_conf.value(table, section, key)
+            value = value if found is None else found
         return value
+
+    @cached_property
+    def unreadable_settings(self) -> Sequence[str]:
+        """The account's settings files that Podman can't read, with the reason. It then runs no command at all."""
+        if self.environment.get("CONTAINERS_CONF"):
+            return ()
+        without_drop_ins = (0, 0) < self.version < (4, 0)
+        texts = {
+            path: self.text(f"conf:{path}")
+            for path in self.lines("conf")
+            if not (without_drop_ins and "/containers.conf.d/" in path)
+        }
+        broken = [f"{path} {fault}" for path, text in texts.items() if (fault := containers_conf.fault(text))]
+        return [*self.lines("conf_unreadable"), *broken]
 
 
 def take(host: Host) -> HostSnapshot:
