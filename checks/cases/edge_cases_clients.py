@@ -9,6 +9,7 @@ import secrets
 import pytest
 
 from checks.cases import edge_cases
+from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run, shell
 from checks.engine.expect import expect, expect_run
@@ -95,6 +96,17 @@ def test_many_at_once(ctx: CaseContext) -> None:
             options = ["--rm", "--name", name, "-v", f"{own}:/own:ro", "-v", f"{shared}:/shared"]
             command = run(ctx.probe, *shell(script, str(number), str(_MANY), limit), options=options)
             clients.append(stack.enter_context(ctx.docker.started(command, timeout=120)))
+        # One that fails would let the others wait in vain.
+        poll(
+            lambda: (
+                any(each.so_far().returncode > 0 for each in clients) or not any(each.running() for each in clients)
+            ),
+            timeout=_MANY_TIMEOUT * ctx.slowness,
+            interval=0.5,
+        )
+        for client in clients:
+            if client.so_far().returncode > 0:
+                expect_run(client.end())
         for number, (client, word) in enumerate(zip(clients, words, strict=True)):
             expect_run(client.end(), stdout=f"{number} {word}\n")
     left = set(ctx.engine("ps", "-a", "--format", "{{.Names}}").split()) & set(names)
