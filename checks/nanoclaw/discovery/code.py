@@ -189,7 +189,7 @@ class Finder:
     def _is_options(self, node: Node) -> bool:
         """Whether an argument is options or a callback, where a program has no arguments."""
         return bare(node).kind in {"undefined", "null", *FUNCTIONS} or any(
-            of.kind == "object" for of in self.values.objects(node)
+            of.kind == "object" for of in self.project.objects(node)
         )
 
     def _program(self, node: Node) -> list[str]:

@@ -133,6 +133,28 @@ class Project:
             each for found in self._namespace(parted[0], parted[1]) for each in function_values(found.node)
         ]
 
+    def objects(self, node: Node, depth: int = 0) -> list[Node]:
+        """The literal, the class or the enum that an object is, where that is plain."""
+        node = bare(node)
+        if node.kind in {"object", "class_declaration", "class", "enum_declaration"}:
+            return [node]
+        if node.kind == "this":
+            return [each for each in node.ancestors if each.kind in {"class_declaration", "class"}][:1]
+        if node.kind == "new_expression" and depth < 6 and (made := callee(node)):
+            return self.objects(made, depth + 1)
+        found = self.lookup(node.text, node) if node.kind == "identifier" and depth < 6 else []
+        return [
+            inner
+            for each in found
+            if each.value and each.part is None and not each.function
+            for inner in self.objects(each.value, depth + 1)
+        ]
+
+    def functions_under(self, key: str) -> list[Node]:
+        """The functions that any object has under a key, if they are few."""
+        values = [given(each) or each for each in self.members.get(key, ())]
+        return [function for each in values for function in self.functions(each)] if len(values) <= 2 else []
+
     def parameters(self, function: Node) -> list[Definition]:
         """The parameters of a function."""
         given_ = function.get("parameters") or function.get("parameter")

@@ -83,7 +83,7 @@ class Values:
         members = [
             each
             for each in self.project.members.get(str(found.part), ())
-            if any(of.contains(each) for of in self.objects(words[found.index]))
+            if any(of.contains(each) for of in self.project.objects(words[found.index]))
         ]
         return (given(members[0]) or members[0]) if members else None
 
@@ -270,7 +270,7 @@ class Values:
                 for each in whole
                 for word in (each if part is None else each[part : part + 1] if isinstance(part, int) else ())
             ]
-        holders = self.objects(of)
+        holders = self.project.objects(of)
         members = (
             self.project.members.get(part, ())
             if isinstance(part, str)
@@ -284,23 +284,6 @@ class Values:
         ]
         return [value for end in ends if end.kind not in FUNCTIONS for value in self.of(end)]
 
-    def objects(self, node: Node, depth: int = 0) -> list[Node]:
-        """The literal, the class or the enum that an object is, where that is plain."""
-        node = bare(node)
-        if node.kind in {"object", "class_declaration", "class", "enum_declaration"}:
-            return [node]
-        if node.kind == "this":
-            return [each for each in node.ancestors if each.kind in {"class_declaration", "class"}][:1]
-        if node.kind == "new_expression" and depth < 6 and (made := callee(node)):
-            return self.objects(made, depth + 1)
-        found = self.project.lookup(node.text, node) if node.kind == "identifier" and depth < 6 else []
-        return [
-            inner
-            for each in found
-            if each.value and each.part is None and not each.function
-            for inner in self.objects(each.value, depth + 1)
-        ]
-
     def _called(self, node: Node) -> Iterable[Value]:
         target, words = callee(node), arguments(node)
         if target is None:
@@ -311,13 +294,8 @@ class Values:
             return self._method(parted[0], name, words)
         if name in _SAME and (parted or words):
             return self.of(parted[0] if parted else words[0])
-        functions = self.project.functions(target) or (self._anywhere(name) if parted else [])
+        functions = self.project.functions(target) or (self.project.functions_under(name) if parted else [])
         return [value for function in functions for end in returned(function) for value in self.of(end)]
-
-    def _anywhere(self, key: str) -> list[Node]:
-        """The functions that any object has under a key, if they are few."""
-        values = [given(each) or each for each in self.project.members.get(key, ())]
-        return [function for each in values for function in self.project.functions(each)] if len(values) <= 2 else []
 
     def _method(self, of: Node, name: str, words: Sequence[Node]) -> Iterable[Value]:
         if name == "join":
