@@ -98,7 +98,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def take(_: object) -> snapshot.HostSnapshot:
         file, log = directory / DROP_IN, tmp_path / "loginctl"
         last = log.read_text().splitlines()[-1] if log.exists() else ""
-        on = last.startswith("enable") and not (tmp_path / "refuse").exists()
+        on = last.startswith("enable") and not any((tmp_path / name).exists() for name in ("refuse", "ignore"))
         written = file.read_text().splitlines() if file.exists() else []
         lines = [f"conf={file}", *(f"conf:{file}={line}" for line in written)] if written else ["conf="]
         return taken(changed(f"home={directory}", *lines, f"linger={'yes' * on}"))
@@ -125,6 +125,15 @@ def test_nothing_is_changed_without_an_answer(home: Path, capsys: pytest.Capture
     assert doctor.doctor(fix=True) is Exit.CASE_FAILED
     assert "Nothing was changed: standard input is not a terminal" in capsys.readouterr().out
     assert everything(home) == before
+
+
+def test_a_command_without_its_effect_has_fixed_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home.parent / "ignore").touch()
+    assert doctor.doctor(fix=True, yes=True) is Exit.CASE_FAILED
+    out = capsys.readouterr().out
+    assert "Fixed: Agents stop" not in out
+    assert "Not fixed: the doctor still finds it after the command." in out
+    assert len(json.loads((home / fix.RECORD).read_text())["undo"]) == 1
 
 
 def test_a_command_that_is_refused_is_left_to_root(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

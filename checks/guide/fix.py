@@ -92,7 +92,7 @@ def remaining(left: Sequence[Left], taken: HostSnapshot) -> list[str]:
     for each in left:
         lines += ["", f"{each.entry.title}"]
         if each.reason:
-            lines.append(f"  Not done: {each.reason}.")
+            lines.append(f"  Not fixed: {each.reason}.")
         if not each.steps:
             lines.append(f"  By hand: {each.entry.quick_fix}")
         for step in each.steps:
@@ -104,7 +104,7 @@ def remaining(left: Sequence[Left], taken: HostSnapshot) -> list[str]:
             lines += [f"  {line}" for line in wrap(plain(step.text)).splitlines()] if step.text else []
             lines.append(f"  {who}:")
             lines += [f"    {line}" for line in filled(step.script, known).splitlines()]
-    return ["Left to you; nothing of this was done:", *lines] if lines else []
+    return ["Left to you:", *lines] if lines else []
 
 
 def confirmed(*, yes: bool) -> bool:
@@ -122,7 +122,7 @@ def confirmed(*, yes: bool) -> bool:
 
 
 def apply(host: Host, made: Plan, taken: HostSnapshot, entries: Mapping[str, Entry]) -> list[Left]:
-    """Carry out the plan and look again; the actions that did not succeed are left to the user.
+    """Carry out the plan and look again; the actions whose problem is still found are left to the user.
 
     Raises HostProblem, with everything as before, if a file can't be written or does not have its effect.
     """
@@ -148,11 +148,18 @@ def apply(host: Host, made: Plan, taken: HostSnapshot, entries: Mapping[str, Ent
             _forget(host, home, recorded, made, failed)
     for file in made.files:
         say(f"Wrote {file.path}.")
+    # A command that ends with 0 has not mended anything yet. What it did stays in the record, for --undo.
+    lasting = {
+        action.entry.id: "the doctor still finds it after the command"
+        for action in made.actions
+        if action.entry.id in then
+    }
+    unfixed = lasting | failed
     for action in made.actions:
-        if action.entry.id not in failed:
+        if action.entry.id not in unfixed:
             say(f"Fixed: {action.entry.title}{_seen(action, after)}.")
-    return [Left(action.entry, failed[action.entry.id], action.entry.fix_commands) for action in made.actions
-            if action.entry.id in failed]  # fmt: skip
+    return [Left(action.entry, unfixed[action.entry.id], action.entry.fix_commands) for action in made.actions
+            if action.entry.id in unfixed]  # fmt: skip
 
 
 def undo(host: Host) -> Exit:
