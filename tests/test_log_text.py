@@ -90,7 +90,7 @@ def wrapped(text: str, width: int) -> str:
     return "\n".join(line[at : at + width] for line in text.split("\n") for at in range(0, len(line), width))
 
 
-@pytest.mark.parametrize("width", [40, 60, 72, 80, 100, 132])
+@pytest.mark.parametrize("width", [30, 35, 40, 60, 72, 80, 100, 132])
 def test_every_text_is_found_if_a_terminal_wraps_it(width: int) -> None:
     assert not missed(lambda text: wrapped(text, width))
 

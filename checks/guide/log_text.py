@@ -29,11 +29,12 @@ _BOMS = (
 _ESCAPE = r"(?:\x1b|\^\[|#033|\\x1b|\\e|\\033|\\u001[bB])"
 _SEQUENCES = re.compile(
     rf"{_ESCAPE}\][^\x07\x1b\n]{{0,2000}}?(?:\x07|\^G|\\u0007|\\a|{_ESCAPE}(?:\\\\|\\))"  # OSC: links, titles
-    rf"|(?:{_ESCAPE}\[|\x9b)[0-?]{{0,40}}[ -/]{{0,4}}[@-~]"  # CSI: colours, erasing
+    # CSI: colours, erasing; a carriage return beside it, as written by JSON, belongs to the erasing
+    rf"|(?:\\{{1,8}}r)?(?:{_ESCAPE}\[|\x9b)[0-?]{{0,40}}[ -/]{{0,4}}[@-~](?:\\{{1,8}}r(?!'?: ))?"
     rf"|\x1b[PX^_][^\x1b\n]{{0,2000}}\x1b\\|\x1b[ -/]{{0,4}}[0-~]"
 )
 _ESCAPED = "\x1b", "\x9b", "^[", "#033", "\\x1b", "\\e[", "\\033", "\\u001"
-_UNICODE = re.compile(r"\\{1,8}u([0-9a-fA-F]{4})")
+_UNICODE = re.compile(r"(\\{1,16})u([0-9a-fA-F]{4})")
 _BACKSLASHED = re.compile(r"\\{1,64}(?=['/])")
 _CARRIAGE_RETURN = re.compile("\r(?=['\u2019]{0,1}: )")
 """In the name of an interpreter: a script with Windows line ends. It is no end of a line."""
@@ -100,11 +101,16 @@ codecs.register_error("guide-single-bytes", _single_bytes)
 
 def one_form(text: str) -> str:
     """The text without escape sequences and invisible characters, with ' for each quote and JSON's escapes decoded."""
+    return _unescaped(_as_shown(text))
+
+
+def _as_shown(text: str) -> str:
+    """The form of a text in which each line is as wide as a terminal showed it: escaped quotes are still escaped."""
     text = text.replace("\0", "")
     if "\r" in text:
         text = _CARRIAGE_RETURN.sub(r"\\r", text)
     if "\\u" in text:
-        text = _UNICODE.sub(lambda found: chr(int(found[1], 16)), text)
+        text = _UNICODE.sub(_character, text)
     if any(each in text for each in _ESCAPED):
         text = _SEQUENCES.sub("", text)
     if "&" in text:
@@ -114,6 +120,19 @@ def one_form(text: str) -> str:
         text = text.translate(_ASCII_FORMS)
     else:
         text = _FANCY.sub(lambda found: found[0].translate(_FORMS), text)
+    return text
+
+
+def _character(found: re.Match[str]) -> str:
+    """The character that JSON wrote as backslashes, u and its number, and the backslashes that are not part of it.
+
+    JSON doubles backslashes each time it writes a string: its escape has 1, 2, 4 or 8, and others before it have more.
+    """
+    count = len(found[1])
+    return "\\" * (count - (count & -count)) + chr(int(found[2], 16))
+
+
+def _unescaped(text: str) -> str:
     return _BACKSLASHED.sub("", text) if "\\" in text else text
 
 
@@ -136,9 +155,9 @@ class LogText:
     """The lines of a text, prepared once for the search with every entry."""
 
     def __init__(self, text: str) -> None:
-        formed = one_form(text)
-        source = formed.splitlines()
-        lines = _SPACE.sub(" ", formed).splitlines() if "  " in formed else source
+        shown = _as_shown(text)
+        formed = _unescaped(shown)
+        lines = (_SPACE.sub(" ", formed) if "  " in formed else formed).splitlines()
         self._numbers: list[int] = []
         self._texts: list[str] = []
         if "\\n" not in formed and max(map(len, lines), default=0) <= 2 * _MAX_LINE:
@@ -148,7 +167,7 @@ class LogText:
                 pieces = _pieces(raw) if "\\n" in raw or len(raw) > 2 * _MAX_LINE else [raw]
                 self._texts += pieces
                 self._numbers += [number] * len(pieces)
-        self.joined = list(_joined(source, self._texts)) if len(text) <= _MAX_PASTED else []
+        self.joined = list(_joined(shown.splitlines(), self._texts)) if len(text) <= _MAX_PASTED else []
 
     def _line(self, at: int) -> Line | None:
         """A line; None for one that only repeats or explains others."""
@@ -269,7 +288,7 @@ def _joined(source: Sequence[str], lines: Sequence[str]) -> Iterator[Line]:
             start = at
         if not full and start is not None:
             parts = source[start : at + 1][:_MAX_JOINED]
-            yield Line(start + 1, " ".join("".join(parts).split()), joined=True)
+            yield Line(start + 1, " ".join(_unescaped("".join(parts)).split()), joined=True)
             start = None
     kept = [line.strip() for line in lines if not _noise(line.strip())]
     if len(kept) > 1:
