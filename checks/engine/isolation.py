@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Collection, Mapping
 
 from checks.core.bounded import parsed
@@ -31,11 +32,19 @@ env | sort
 cat /etc/hosts /etc/resolv.conf /proc/self/limits /proc/self/oom_score_adj
 grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp):' /proc/self/status
 umask
+if [ -n "${2:-}" ]; then
+    for address in $(ip route | awk '$1 == "default" { print $3 }'; awk '/^[0-9]/ { print $1 }' /etc/hosts) 10.0.2.2; do
+        printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 "$address" "$2" 2>/dev/null | grep -q '200 OK' &&
+            echo "the host's loopback" &
+    done | sort -u
+fi
 cd /sys/fs/cgroup && grep -s . memory.max memory.high memory.swap.max cpu.max cpu.weight cpuset.cpus pids.max io.max
 true
 """
 """Prints namespaces, privileges and routes; device and inode of each mount point, with the content of the file ``$1``
-below it; and, after “given:”, everything that an engine sets."""
+below it; and, after “given:”, everything that an engine sets. With the port ``$2`` of ``start_listener``, it also tells
+whether it reaches the host's loopback: at its gateway, at slirp4netns's address of the host, or at an address it has a
+name for."""
 
 _DIRECTORIES = """
 stat -L -c '%d:%i %n' / /home "$HOME" /etc /root /run /tmp /usr /var /var/tmp "/run/user/$(id -u)" 2>/dev/null
@@ -48,6 +57,16 @@ _OF_THE_CLIENT = {
 }
 """What ``run`` and ``create`` record differently."""
 _CAPABILITIES = 0xA80425FB  # Docker's default set; Podman's is a subset
+
+
+def start_listener(ctx: CaseContext) -> str:
+    """Start a web server on the host's loopback, in an unrelated container, and return its port."""
+    port = str(20000 + secrets.randbelow(12000))
+    name = ctx.name("loopback")
+    script = f"cd /tmp && echo it > index.html && exec httpd -f -p 127.0.0.1:{port}"
+    ctx.start_unrelated(name, "--network=host", script=script)
+    ctx.await_running(name)
+    return port
 
 
 def expect_isolated(ctx: CaseContext, output: str, secret: str) -> None:

@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _REPORTED = 600
 """Characters of a failed step's error that a message quotes."""
+_FACTS_TIMEOUT = 60.0  # seconds, times the slowness: Podman's first command may migrate its database
 _GRACE = 10.0  # seconds, times the slowness, that the report of a timeout may take
 
 SHARED = "/var/tmp"  # noqa: S108 - only make_private_directory makes anything in it
@@ -264,7 +265,9 @@ class Host(ABC):
     def facts(self) -> Facts:
         """The host's facts, asked once."""
         if self._facts is None:
-            self._facts = self.ask(["sh", "-c", facts.SCRIPT], facts.parse, doing="reading the host's facts")
+            self._facts = self.ask(
+                ["sh", "-c", facts.SCRIPT], facts.parse, timeout=_FACTS_TIMEOUT, doing="reading the host's facts"
+            )
         return self._facts
 
     def _bounded(
