@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from checks.core.errors import Exit, HostProblem
 from checks.core.paths import FIXTURES
 from checks.guide import catalogue, doctor, snapshot
-from checks.guide.diagnosis import CHECKS, check, diagnose
+from checks.guide.diagnosis import diagnose
+from checks.guide.host_checks import CHECKS, check
 from checks.guide.snapshot import HostSnapshot, parse, take
 from tests.fakes import FakeHost
 

@@ -18,7 +18,8 @@ from checks.evidence.checklist import Result
 from checks.evidence.hardening_model import CheckResult
 from checks.evidence.run import CaseResult
 from checks.guide import catalogue, doctor, findings, snapshot
-from checks.guide.diagnosis import CHECKS, diagnose
+from checks.guide.diagnosis import diagnose
+from checks.guide.host_checks import CHECKS
 from checks.hardening.injection import command
 from checks.runner import verify
 from tests.test_doctor import changed, taken
@@ -45,6 +46,18 @@ def test_a_finding_blocks_degrades_or_is_a_note_and_the_rest_is_fine() -> None:
     assert found[LINGER] == "degrades"
     assert found["every-docker-command-prints-emulate-docker-cli-using-podman"] == "note"
     assert found["docker-command-not-found"] == "fine"
+
+
+def test_what_only_nanoclaw_2_needs_is_a_note_until_it_is_installed() -> None:
+    lines = ["compose=", "compose_version=", "nft=", "restart="]
+    installed = states(changed(*lines, "nanoclaw_2=nanoclaw-v2-12ab34cd.service"))
+    for id_ in (
+        "docker-compose-is-not-available",
+        "a-bridge-network-needs-nft",
+        "services-of-a-compose-file-stay-down-after-a-boot",
+    ):
+        assert states(changed(*lines))[id_] == "note"
+        assert installed[id_] == "degrades"
 
 
 @pytest.mark.parametrize(

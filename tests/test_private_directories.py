@@ -171,7 +171,7 @@ READ_OR_INSIDE = {
     "checks/nanoclaw/running.py": "inside a container",
     "checks/engine/isolation.py": "read from outside a container",
     "checks/engine/leaks.py": "read",
-    "checks/guide/diagnosis.py": "an example of a host in words",
+    "checks/guide/host_checks.py": "an example of a host in words",
     "checks/hosts/base.py": "make_private_directory",
     "checks/core/run_directories.py": "mkdtemp",
 }

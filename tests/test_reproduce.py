@@ -23,8 +23,9 @@ from checks.evidence import store
 from checks.evidence.model import CommandResult
 from checks.guide import catalogue, records, reproduce, snapshot
 from checks.guide.catalogue import Expected, HostCommands, Reproduction, Step, Symptom
-from checks.guide.diagnosis import CHECKS, diagnose
+from checks.guide.diagnosis import diagnose
 from checks.guide.explain import find_entries
+from checks.guide.host_checks import CHECKS
 from checks.guide.records import ReproductionRecord
 from checks.guide.reproduce import Attempt, Guests, ReproduceOptions, ReproductionFailed
 from checks.guide.snapshot import HostSnapshot

@@ -13,7 +13,8 @@ from checks.core.paths import GUIDE
 from checks.core.strict_toml import Table, Text
 from checks.evidence.checklist import Result, State
 from checks.guide.catalogue import Entry
-from checks.guide.diagnosis import CHECKS, Diagnosis
+from checks.guide.diagnosis import Diagnosis
+from checks.guide.host_checks import CHECKS
 from checks.guide.snapshot import HostSnapshot
 
 
@@ -25,6 +26,8 @@ class _About:
     fine: str
     needs: Sequence[str] = ()
     """Keys of the snapshot; ``version`` is Podman's."""
+    with_nanoclaw_2: State | None = None
+    """The severity where nanoclaw 2.x is installed, if it is another."""
 
 
 _CHECKS = {
@@ -61,6 +64,19 @@ _CHECKS = {
     "a-bind-mount-is-empty-inside-the-container": _About("degrades", "/ is a shared mount", ["root_mount"]),
     "a-proxy-on-the-hosts-loopback-is-not-reached": _About("degrades", "no proxy is on the loopback address"),
     "the-credential-gateway-is-not-reached": _About("degrades", "containers reach the credential gateway", ["gateway"]),
+    "docker-compose-is-not-available": _About(
+        "note", "`docker compose` works for OneCLI, which nanoclaw 2.x needs", ["version"], with_nanoclaw_2="degrades"
+    ),
+    "a-bridge-network-needs-nft": _About(
+        "note", "bridge networks, which OneCLI uses, have what they need", ["version"], with_nanoclaw_2="degrades"
+    ),
+    "onecli-finds-no-bind-address": _About("note", "OneCLI has an address to bind to"),
+    "services-of-a-compose-file-stay-down-after-a-boot": _About(
+        "note",
+        "`podman-restart.service` is enabled, which starts OneCLI after a boot",
+        ["systemd"],
+        with_nanoclaw_2="degrades",
+    ),
     "containers-start-slowly-and-the-disk-fills-up": _About("degrades", "the storage driver is not vfs", ["info"]),
     "a-killed-client-leaves-its-container": _About("note", "every agent has its client"),
     "npm-ci-fails": _About("degrades", "Node.js is recent enough", ["node_version"]),
@@ -108,16 +124,17 @@ def results(
     host: HostSnapshot, diagnoses: Sequence[Diagnosis], entries: Mapping[str, Entry], accepted: Mapping[str, str]
 ) -> list[Result]:
     """All checks, the findings first and in their order."""
-    found = [_finding(each, accepted.get(each.entry.id, "")) for each in diagnoses]
+    found = [_finding(each, host, accepted.get(each.entry.id, "")) for each in diagnoses]
     known = {each.id for each in found}
     return [*found, *(_unfound(id_, host, entries[id_]) for id_ in CHECKS if id_ not in known)]
 
 
-def _finding(diagnosis: Diagnosis, accepted: str) -> Result:
+def _finding(diagnosis: Diagnosis, host: HostSnapshot, accepted: str) -> Result:
     entry = diagnosis.entry
     about = _CHECKS.get(entry.id, _OTHER if entry.id in CHECKS else _LOOKED_UP)
+    severity = about.with_nanoclaw_2 if host.first("nanoclaw_2") and about.with_nanoclaw_2 else about.severity
     return Result(
-        id=entry.id, title=entry.title, state="accepted" if accepted else about.severity,
+        id=entry.id, title=entry.title, state="accepted" if accepted else severity,
         observed=diagnosis.observation, fix=entry.quick_fix, link=f"{GUIDE}#{entry.id}", accepted=accepted,
     )  # fmt: skip
 
@@ -135,7 +152,7 @@ def _known(key: str, host: HostSnapshot) -> bool:
     if key == "version":
         return host.version != (0, 0)
     if key == "systemd":
-        return host.first("init") == "systemd"
+        return host.systemd
     return bool(host.first(key))
 
 

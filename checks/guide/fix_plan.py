@@ -17,7 +17,8 @@ from pathlib import Path
 
 from checks.engine.placement import File
 from checks.guide.catalogue import Entry, Step, User
-from checks.guide.diagnosis import Diagnosis, diagnose, malformed
+from checks.guide.diagnosis import Diagnosis, diagnose
+from checks.guide.host_checks import malformed
 from checks.guide.snapshot import HostSnapshot
 
 WRITABLE_BY_USERNS = "permission-denied-in-the-workspace"
@@ -114,7 +115,7 @@ def _planned(
 ) -> Action | Left:
     if not _writes_files(entry):
         first = entry.fix_commands[0].script if entry.fix_commands else ""
-        if first in _ALLOWED and len(entry.fix_commands) == 1 and host.first("init") == "systemd":
+        if first in _ALLOWED and len(entry.fix_commands) == 1 and host.systemd:
             return Action(entry, command=first, undo=_ALLOWED[first])
         return Left(entry, steps=entry.fix_commands)
     files = _files(entry, host.first("home"))

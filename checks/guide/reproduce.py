@@ -24,7 +24,8 @@ from checks.evidence import model, store
 from checks.evidence.model import CommandResult
 from checks.guide import catalogue, records, snapshot
 from checks.guide.catalogue import Commands, Entry, Expected, Reproduction, User
-from checks.guide.diagnosis import CHECKS, diagnose
+from checks.guide.diagnosis import diagnose
+from checks.guide.host_checks import CHECKS
 from checks.guide.records import ReproductionRecord
 from checks.hosts import recipe
 from checks.hosts.process import Completed, TimedOut

@@ -57,6 +57,16 @@ class HostSnapshot:
         return (int(found[1]), int(found[2])) if found else (0, 0)
 
     @property
+    def short_version(self) -> str:
+        """Podman's major and minor version in text."""
+        return f"{self.version[0]}.{self.version[1]}"
+
+    @property
+    def systemd(self) -> bool:
+        """Whether systemd is the host's init."""
+        return self.first("init") == "systemd"
+
+    @property
     def podman(self) -> str:
         """Podman's version line, from ``podman`` or through the shim; empty if unknown."""
         lines = [*self.lines("podman_version"), *self.lines("docker_version")]
