@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import tomllib
@@ -27,3 +28,16 @@ def test_the_picture_shows_every_package_in_the_order_of_imports() -> None:
     contract, *_ = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     _, picture, _ = (ROOT / "docs" / "ARCHITECTURE.md").read_text().split("```")
     assert re.findall(r"^(\w+) {2}", picture, re.MULTILINE) == contract["layers"]
+
+
+def test_lines_end_only_where_a_program_ends_them() -> None:
+    # str.splitlines also breaks at characters that a name may contain. A pasted log may have any line ends.
+    pasted = ROOT / "checks" / "guide" / "log_text.py"
+    used = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in (ROOT / "checks").rglob("*.py")
+        if path != pasted
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr == "splitlines"
+    ]
+    assert not used, "use checks.core.lines.lines_of"

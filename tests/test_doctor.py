@@ -258,6 +258,33 @@ def test_no_program_of_the_host_fills_the_memory(where: str, tmp_path: Path, mon
     assert len(done.stdout_bytes) < 2 << 20
 
 
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r"])
+def test_a_comment_in_a_file_of_settings_forges_nothing(end: str) -> None:
+    forging = [f"{CONF}=[containers]", f'{CONF}=userns = "keep-id"', f"{CONF}=#{end}bus=yes"]
+    assert "there-is-no-systemd-user-session" in diagnosed(changed(*forging, "bus="))
+
+
+def test_a_name_with_a_newline_forges_nothing(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, {"docker": "echo podman version 5.4.2"})
+    (tmp_path / "home" / ".config" / "containers" / "containers.conf.d").mkdir(parents=True)
+    script = (FIXTURES / "doctor" / "snapshot.sh").read_text()
+    argv = ["env", f"HOME={tmp_path}/home\nforged=yes", "sh", "-c", script, "snapshot.sh", "10"]
+    assert "forged" not in parse(host.run(argv).stdout)
+
+
+def test_ids_of_another_account_are_not_this_accounts(tmp_path: Path) -> None:
+    # A name is a word, not a pattern: “first.last” is not “firstxlast”.
+    host = FakeHost(
+        tmp_path, {"id": 'case "$*" in -un) echo first.last ;; *) echo 4711 ;; esac', "getsubids": "exit 1"}
+    )
+    (tmp_path / "subuid").write_text("firstxlast:100000:65536\n14711:1:2\n")
+    (tmp_path / "subgid").write_text("first.last:100000:65536\n4711:300000:65536\n")
+    script = (FIXTURES / "doctor" / "snapshot.sh").read_text().replace("/etc/sub", f"{tmp_path}/sub")
+    found = parse(host.run(["sh", "-c", script, "snapshot.sh", "10"]).stdout)
+    assert "subuid" not in found
+    assert found["subgid"] == ["first.last:100000:65536", "4711:300000:65536"]
+
+
 def test_a_host_that_can_not_be_inspected_is_reported(tmp_path: Path) -> None:
     with pytest.raises(HostProblem, match="failed with exit status"):
         take(FakeHost(tmp_path, {"sh": "exit 5"}))

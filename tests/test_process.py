@@ -49,6 +49,26 @@ def test_past_its_bound_it_is_killed_with_its_children_and_what_it_printed_is_ke
     assert not Path(f"/proc/{pid}").exists()
 
 
+def test_a_script_that_is_killed_can_put_back_what_it_had_moved(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    script = 'trap "mv $0.before $0" EXIT; trap "exit 1" TERM; mv "$0" "$0.before"; echo moved; sleep 77.5'
+    child = Process(["sh", "-c", script, str(file)])
+    while "moved" not in child.so_far().stdout:
+        time.sleep(0.02)
+    child.kill()
+    assert file.read_text() == "mine"
+
+
+def test_a_process_that_ignores_sigterm_is_killed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_GRACE", 0.2)
+    child = Process(["sh", "-c", 'trap "" TERM; echo deaf; while :; do sleep 1; done'])
+    while "deaf" not in child.so_far().stdout:
+        time.sleep(0.02)
+    child.kill()
+    assert not child.running()
+
+
 def test_a_grandchild_that_holds_the_pipes_open_does_not_hold_us() -> None:
     started = time.monotonic()
     status, out, _ = run("setsid sleep 60 & echo $!; exit 0")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,6 +105,22 @@ def test_what_a_run_leaves_is_told_when_it_ends(monkeypatch: pytest.MonkeyPatch)
     run_directories.remove(run)
 
 
+def test_mounts_and_processes_may_have_names_in_any_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = b"36 35 98:0 / /media/M\xfcll rw - ext4 /dev/x rw\n37 35 98:0 / /mnt/RUN\xff rw - ext4 /dev/x rw\n"
+    read_text = Path.read_text
+
+    def with_foreign(path: Path, *arguments: Any, **options: Any) -> str:
+        if str(path) != "/proc/self/mountinfo":
+            return read_text(path, *arguments, **options)
+        return foreign.decode(errors=options.get("errors", "strict"))
+
+    monkeypatch.setattr(Path, "read_text", with_foreign)
+    assert run_directories.leftovers("RUN", Path("/nowhere")) == ["mount /mnt/RUN\ufffd"]
+    with subprocess.Popen([b"sh", b"-c", b"sleep 60", b"\xff"]) as child:
+        assert run_directories.words(child.pid)[-1] == "\ufffd"
+        child.kill()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_run_that_is_asked_to_end_does_so_cleanly(number: signal.Signals) -> None:
     before = signal.getsignal(number)
@@ -112,7 +129,7 @@ def test_a_run_that_is_asked_to_end_does_so_cleanly(number: signal.Signals) -> N
     assert not run.directory.exists()
     assert not run.scratch.exists()
     assert signal.getsignal(number) == before
-    assert ended.value.__notes__ == ["everything that the run had made was removed"]
+    assert ended.value.__notes__ == ["the run's processes, directories and mounts on this machine were removed"]
 
 
 def test_an_interrupted_run_that_leaves_something_does_not_claim_that_it_was_removed(

@@ -10,9 +10,10 @@ import sys
 import unicodedata
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from checks.core import files, terminal
@@ -31,7 +32,9 @@ HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m\u202egnp.exe\u2066\u200b\u2028\x7f\r\u
 
 
 def obeyed(text: str) -> list[str]:
-    return [each for each in text if unicodedata.category(each) in OBEYED and each not in "\n\t"]
+    return [
+        each for each in text if each in "\ufffe\uffff" or (unicodedata.category(each) in OBEYED and each not in "\n\t")
+    ]
 
 
 def test_the_list_is_what_unicode_has() -> None:
@@ -178,5 +181,7 @@ def test_invoke_itself_prints_by_a_guarded_stream() -> None:
     assert obeyed(done.stdout + done.stderr) == []
 
 
-def test_xml_that_was_cleaned_is_well_formed() -> None:
-    ET.fromstring(clean("<a>\u202e\u2028\x85</a>"))  # noqa: S314 - our own
+@given(st.text(st.characters(categories=None)))
+@example("\u202e\u2028\x85\ufffe\uffff")
+def test_xml_that_was_cleaned_is_well_formed(text: str) -> None:
+    ET.fromstring(clean(f"<a>{escape(text)}</a>"))  # noqa: S314 - our own

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from checks.core.errors import HostProblem
+from checks.core.lines import lines_of
 from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import shell
@@ -69,7 +70,7 @@ def parse(text: str) -> Samples:
     earlier_kills = 0
     *complete, _ = text.split("sample\n")
     for each in complete:
-        host, containers = _sample(each.splitlines())
+        host, containers = _sample(lines_of(each))
         available = host["MemAvailable"] * _KIB
         if not load.samples:
             load.total, load.swap = host["MemTotal"] * _KIB, host["SwapTotal"] * _KIB

@@ -6,6 +6,7 @@ import secrets
 
 import pytest
 
+from checks.core.lines import lines_of
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run
 from checks.engine.expect import expect, expect_run
@@ -106,7 +107,7 @@ def test_dev_null_over_file(ctx: CaseContext) -> None:
 
 def last_line(text: str) -> str:
     """The last line of a text. On stderr it usually states the error."""
-    return (text.strip().splitlines() or ["nothing"])[-1]
+    return (lines_of(text.strip()) or ["nothing"])[-1]
 
 
 def run_as_nanoclaw_does(ctx: CaseContext, image: str, *user: str) -> None:

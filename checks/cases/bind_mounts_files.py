@@ -7,6 +7,7 @@ import secrets
 import pytest
 
 from checks.cases import bind_mounts
+from checks.core.lines import lines_of
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run, shell
 from checks.engine.expect import expect, expect_run
@@ -52,7 +53,7 @@ def test_file_attributes(ctx: CaseContext) -> None:
     expect_run(done)
     seen = ctx.host.run(shell(f'cd -- "$1" || exit\n{_SHOW}', directory)).stdout
     expect(done.stdout == seen, "the container and the host to see the same files", _apart(done.stdout, seen))
-    lines = {line.split(" ", 1)[0]: line.split()[1:] for line in seen.splitlines() if line.startswith("./")}
+    lines = {line.split(" ", 1)[0]: line.split()[1:] for line in lines_of(seen) if line.startswith("./")}
     for side in ("host", "container"):
         mode, size, _, links, inode, time = lines[f"./{side}-file"]
         got = (int(mode, 16), int(size), int(links), int(time))
@@ -72,7 +73,7 @@ def test_file_attributes(ctx: CaseContext) -> None:
 
 def _apart(inside: str, outside: str) -> str:
     """The first lines that differ."""
-    pairs = zip(inside.splitlines(), outside.splitlines(), strict=False)
+    pairs = zip(lines_of(inside), lines_of(outside), strict=False)
     first = next(((a, b) for a, b in pairs if a != b), ("", ""))
     return f"{first[0]} in the container and {first[1]} on the host" if any(first) else "outputs of different lengths"
 

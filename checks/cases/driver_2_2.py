@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from checks.core.lines import lines_of
 from checks.core.polling import poll
 from checks.engine import container_state, isolation
 from checks.engine.case_context import CaseContext
@@ -108,7 +109,7 @@ def start(ctx: CaseContext, name: str, stdin: bytes = b"") -> Completed:
 def lines(done: Completed) -> list[str]:
     """The lines that a successful command printed, sorted. Fails the case otherwise."""
     expect_run(done)
-    return sorted(done.stdout.splitlines())
+    return sorted(lines_of(done.stdout))
 
 
 @pytest.mark.case("docker create, then docker start --attach", fix=_STARTS)
@@ -366,7 +367,7 @@ def test_events(ctx: CaseContext) -> None:
         reported = poll(both_ended, timeout=_EVENTS_TIMEOUT * ctx.slowness, interval=0.3)
         output = watching.so_far()
         expect(output.returncode == -1, "“docker events” to go on", f"exit status {output.returncode}: {output.stderr}")
-        last = output.stdout.strip().splitlines()[-1:] or [output.stderr]
+        last = lines_of(output.stdout.strip())[-1:] or [output.stderr]
         expect(reported, "events with Action “die” and the agents' labels in Actor.Attributes", f"lastly {last[0]}")
         strange = {key.session for key, _ in seen()} & {foreign.key.session}
         expect(not strange, "no events of another installation", strange)

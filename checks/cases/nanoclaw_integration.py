@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from checks.core.lines import lines_of
 from checks.core.polling import poll
 from checks.engine import isolation
 from checks.engine.case_context import CaseContext
@@ -80,7 +81,7 @@ def expect_ours(ctx: CaseContext, place: Workspace) -> None:
     directories = [mount.source for mount in place.mounts if not mount.readonly]
     found = ctx.host.run(shell(_FOREIGN, *directories))
     engines = place.mount_points()
-    foreign = [line for line in found.stdout.splitlines() if line.rpartition(" ")[0] not in engines]
+    foreign = [line for line in lines_of(found.stdout) if line.rpartition(" ")[0] not in engines]
     expect(
         found.returncode == 0 and not foreign,
         "every file to belong to the host user",
@@ -154,7 +155,7 @@ def test_agent_build(ctx: CaseContext, streams_or_databases_handle: AgentHandle,
     script = "node --version && git --version && bash --version | head -1 && id -un && ls -d /workspace/group"
     done = ctx.docker(run(image, "-c", script, options=["--rm", "--entrypoint", "sh"]))
     expect(done.returncode == 0, "node, git, bash and /workspace/group in the image", done.stderr or done.stdout)
-    expect(done.stdout.splitlines()[-2:] == ["node", "/workspace/group"], "the image's user to be node", done.stdout)
+    expect(lines_of(done.stdout)[-2:] == ["node", "/workspace/group"], "the image's user to be node", done.stdout)
 
 
 @pytest.mark.case("Full agent container invocation", fix=_MAPPING)

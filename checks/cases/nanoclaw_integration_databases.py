@@ -16,6 +16,7 @@ from checks.cases.nanoclaw_integration import (
     expect_transcript,
     network_helpers,
 )
+from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
 from checks.engine.case_context import CaseContext
 from checks.engine.expect import expect
@@ -187,7 +188,7 @@ def test_databases_of_both_sides(ctx: CaseContext, databases_handle: AgentHandle
         used = on_host(ctx, session, "use", str(_ROUNDS), str(limit), timeout=60 + 5 * limit)
         steps = "messages and replies\nlock of the host\nlock of the agent\nunfinished transaction\n"
         if used.stdout != steps:
-            last = (used.stdout.strip() or used.stderr.strip()).splitlines()[-1:]
+            last = lines_of(used.stdout.strip() or used.stderr.strip())[-1:]
             raise agent.failure(steps.strip().replace("\n", ", "), " ".join(last), agent.client.so_far())
         ctx.engine("kill", agent.name)
         agent.ended("its end by SIGKILL")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from checks.core.bounded import parsed
+from checks.core.lines import lines_of
 from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Command, InteractiveSession, run
@@ -74,7 +75,7 @@ def test_exec(ctx: CaseContext) -> None:
     with agent(ctx, name, *options, before=f"echo own {word} > /tmp/own; id -u; echo made > {_STATE}/by-agent") as _:
         done = ctx.docker("exec", name, "env")
         expect_run(done)
-        expect(f"WORD={word}" in done.stdout.splitlines(), f"the agent's variable WORD={word}", done.stdout)
+        expect(f"WORD={word}" in lines_of(done.stdout), f"the agent's variable WORD={word}", done.stdout)
         script = f"cat /tmp/own {_STATE}/by-agent; echo aside >&2; id -u > {_STATE}/uid; grep -c {word} /proc/1/cmdline"
         done = ctx.docker("exec", name, "sh", "-c", f"{script}; exit 3")
         expect_run(done, status=3, stdout=f"own {word}\nmade\n1\n", stderr_has="aside\n")
@@ -141,7 +142,7 @@ def test_inspect_environment(ctx: CaseContext) -> None:
     name, word = ctx.name("environment"), secrets.token_hex(8)
     wanted = f"APP_URL=http://127.0.0.1:10254/{word}?a=b c"
     with agent(ctx, name, "-e", wanted, "-e", f"OTHER={word}"):
-        lines = inspected(ctx, name, "{{range .Config.Env}}{{println .}}{{end}}").splitlines()
+        lines = lines_of(inspected(ctx, name, "{{range .Config.Env}}{{println .}}{{end}}"))
         got = [line for line in lines if line.startswith("APP_URL=")]
         expect(got == [wanted], f"the variable in one line, {wanted}", got)
         inside = ctx.docker("exec", name, "cat", "/proc/1/environ").stdout.split("\0")
@@ -162,7 +163,7 @@ def test_inspect_hosts(ctx: CaseContext) -> None:
         expect(found == [_BLOCKED], f"a JSON list with {_BLOCKED}", found)
         hosts = ctx.docker("exec", name, "cat", "/etc/hosts").stdout
         host, _, address = _BLOCKED.partition(":")
-        lines = [" ".join(line.split()) for line in hosts.splitlines() if host in line]
+        lines = [" ".join(line.split()) for line in lines_of(hosts) if host in line]
         expect(lines == [f"{address} {host}"], f"{host} to be {address} in the container", hosts)
         found = listed(plain)
         expect(not found, "no extra host of a container without --add-host", found)
@@ -252,7 +253,7 @@ def test_columns_to_stop(ctx: CaseContext) -> None:
         done = ctx.docker("ps", "--format", "{{.ID}} {{.Names}}")
         expect_run(done)
         # As the skill does it: grep nanoclaw-v2 | awk '{print $1}'
-        ids = [line.split()[0] for line in done.stdout.splitlines() if f"nanoclaw-v2-{agents.tag}" in line]
+        ids = [line.split()[0] for line in lines_of(done.stdout) if f"nanoclaw-v2-{agents.tag}" in line]
         agents.expect_listed(ids, agents.name)
         expect_run(ctx.docker("stop", *ids, timeout=30))
         rest = client.read_rest()
@@ -299,7 +300,7 @@ def test_status_column(ctx: CaseContext) -> None:
     ctx.start_unrelated(agents.name, f"--{project}")
     done = ctx.docker("ps", "-a", "--filter", project, "--format", r"{{.Names}}\t{{.Status}}")
     expect_run(done)
-    rows = dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
+    rows = dict(line.split("\t", 1) for line in lines_of(done.stdout) if "\t" in line)
     got = {name: status.split(" ago")[0] for name, status in rows.items()}
     expect({*got} == {agents.ended, agents.name}, "a line for each of the two, with a tab", done.stdout)
     expect(got[agents.ended].startswith("Exited (7) "), "“Exited (7) …” for the one that has ended", got[agents.ended])

@@ -14,6 +14,7 @@ import tomli_w
 
 from checks.cases import setup_and_skills
 from checks.cases.image_operations import image
+from checks.core.lines import lines_of
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import build, run, shell
 from checks.engine.expect import Mismatch, expect, expect_run
@@ -78,7 +79,7 @@ def _rows(ctx: CaseContext) -> dict[str, str]:
     """The names with tags that ``docker images`` prints, without the name of a registry, and their ids."""
     done = ctx.docker("images")
     expect_run(done)
-    heading, *lines = done.stdout.splitlines() or [""]
+    heading, *lines = lines_of(done.stdout) or [""]
     expect(heading.split()[:4] == ["REPOSITORY", "TAG", "IMAGE", "ID"], "REPOSITORY, TAG and IMAGE ID", heading)
     rows = [line.split() for line in lines]
     return {f"{row[0].removeprefix('localhost/')}:{row[1]}": row[2] for row in rows if len(row) > 2}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from checks.core.errors import WrongUsage
+from checks.core.lines import lines_of
 
 T = TypeVar("T")
 A = TypeVar("A", str, bytes)
@@ -43,7 +44,7 @@ def decoded(text: str) -> bytes:
 def fields(text: str) -> list[tuple[str, bytes]]:
     """The lines of a key, a tab and a value in base64. Raises ValueError for other lines."""
     found = []
-    for line in text.splitlines():
+    for line in lines_of(text):
         key, tab, value = line.partition("\t")
         if not tab:
             raise ValueError("a line without a tab")

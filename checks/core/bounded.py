@@ -10,9 +10,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from checks.core.lines import lines_of
+
 LARGEST = 64 * 2**20
 """Bytes; much more than the largest evidence file."""
-
 
 _LARGEST_TOML = 256 * 2**10  # characters; the longest containers.conf of a distribution has 30,000
 _MAX_DOTS = 200  # in a line
@@ -62,8 +63,7 @@ def parsed_toml(text: str) -> dict[str, Any]:
     """
     if len(text) > _LARGEST_TOML:
         raise TooLarge(f"it is larger than {_in_words(_LARGEST_TOML)}")
-    # Lines as TOML has them: str.splitlines() also breaks at characters that a key may contain.
-    if any(line.count(".") > _MAX_DOTS for line in text.split("\n")):
+    if any(line.count(".") > _MAX_DOTS for line in lines_of(text)):
         raise ValueError(f"a line has more than {_MAX_DOTS} dots")
     try:
         return tomllib.loads(text)

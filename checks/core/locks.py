@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from checks.core.lines import lines_of
+
 if TYPE_CHECKING:
     from checks.core.progress import Progress
 
@@ -59,7 +61,7 @@ def holders(descriptor: int) -> list[int]:
     inode = str(os.fstat(descriptor).st_ino)
     found = []
     with contextlib.suppress(OSError):
-        for line in Path("/proc/locks").read_text().splitlines():
+        for line in lines_of(Path("/proc/locks").read_text()):
             words = line.split()  # 1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF
             if len(words) == 8 and words[1] == "FLOCK" and words[5].rpartition(":")[2] == inode:
                 found.append(int(words[4]))

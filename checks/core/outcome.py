@@ -12,6 +12,7 @@ from pathlib import Path
 
 from checks.core import redaction
 from checks.core.errors import Exit, HostProblem, LateAnswer, Problem, ReaderGone, WrongUsage
+from checks.core.lines import lines_of
 from checks.core.run_directories import cache
 
 
@@ -64,7 +65,7 @@ def _notes(error: BaseException) -> list[str]:
 
 def _fault(error: Exception) -> str:
     """Write the traceback to a private file; the line that names the error and the file."""
-    what = f"This is a bug in this project: {type(error).__name__}: {str(error).strip()[:300]}".splitlines()[0]
+    what = lines_of(f"This is a bug in this project: {type(error).__name__}: {str(error).strip()[:300]}")[0]
     try:
         return f"{what} Traceback: {_written(error)}"
     except OSError as unwritable:

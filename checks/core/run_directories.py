@@ -19,6 +19,7 @@ from types import FrameType
 from checks.core import files, locks, owned_paths
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem, Interrupted
+from checks.core.lines import lines_of
 from checks.core.polling import poll
 
 PROGRAM = "nanoclaw-verify"
@@ -155,7 +156,7 @@ def _check_removed(run: Run, ending: BaseException | None) -> None:
             raise problem
         ending.add_note(str(problem))
     elif isinstance(ending, KeyboardInterrupt):
-        ending.add_note("everything that the run had made was removed")
+        ending.add_note("the run's processes, directories and mounts on this machine were removed")
 
 
 @contextlib.contextmanager
@@ -265,7 +266,7 @@ def _of_another_account(uid: int) -> bool:
 def leftovers(run_id: str, where: Path) -> list[str]:
     """Leftovers of a run on this machine, a line each, after killed processes have exited; ``where`` is its cache."""
     poll(lambda: not processes_of(run_id), timeout=_KILL_TIMEOUT, interval=0.05)
-    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if run_id in line]
+    mounts = [line.split()[4] for line in lines_of(_kernels("/proc/self/mountinfo")) if run_id in line]
     return [
         *(f"process {pid}: {' '.join(words(pid))[:80]}" for pid in processes_of(run_id)),
         *(
@@ -277,10 +278,15 @@ def leftovers(run_id: str, where: Path) -> list[str]:
     ]
 
 
+def _kernels(file: str) -> str:
+    """What the kernel says in a file. Names in it may be of other accounts and in any encoding."""
+    return Path(file).read_text(errors="replace")
+
+
 def words(pid: int) -> list[str]:
     """A process's command line; empty if it has exited."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+        return _kernels(f"/proc/{pid}/cmdline").split("\0")[:-1]
     return []
 
 

@@ -15,10 +15,11 @@ from typing import Any, TextIO, cast
 from checks.core import redaction
 
 # Unicode's Cc, Cf, Cs, Zl and Zp except newline and tab, including zero-width characters, which make different names
-# look alike. A literal, because asking unicodedata for every character takes 0.2 s at each start.
+# look alike; and U+FFFE and U+FFFF, which XML can't contain. A literal, because asking unicodedata for every character
+# takes 0.2 s at each start.
 _OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f"
-    "\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
+    "\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff\U000110bd\U000110cd\U00013430-\U0001343f"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]"
 )
 

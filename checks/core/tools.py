@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from checks.core.errors import HostProblem
+from checks.core.lines import lines_of
 
 _SYSTEM_DIRECTORIES = ("/usr/sbin", "/sbin")
 _SHOWN = 12  # lines of a failed program's output
@@ -44,7 +45,7 @@ def run_checked(argv: Sequence[str], *, doing: str, env: Mapping[str, str] | Non
     """
     done = run(argv, env=env)
     if done.returncode != 0:
-        printed = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-_SHOWN:]
+        printed = lines_of(done.stderr.strip() or done.stdout.strip() or "no output")[-_SHOWN:]
         separator, end = (":\n", "\n") if len(printed) > 1 else (": ", "")
         raise HostProblem(
             f"{Path(argv[0]).name} failed with status {done.returncode} while {doing}{separator}"

@@ -7,6 +7,7 @@ import re
 
 import msgspec
 
+from checks.core.lines import lines_of
 from checks.core.progress import Console
 from checks.engine.docker import Record
 from checks.evidence.model import Verification
@@ -27,7 +28,7 @@ def svg(stored: Verification) -> str:
     for case in run.cases:
         report.case(case)
     report.end(run)
-    widest = max(len(line) for line in screen.export_text(clear=False).splitlines())
+    widest = max(len(line) for line in lines_of(screen.export_text(clear=False)))
     screen.width = widest + 1
     title = f"invoke verify --host {run.host}"
     # A picture in a document must not call anyone.

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from checks.core.answers import understood
+from checks.core.lines import lines_of
 from checks.engine.docker import shell
 from checks.engine.expect import shown
 
@@ -96,12 +97,12 @@ def parse(text: str) -> ContainerState:
 
 def _parse(text: str) -> ContainerState:
     sections = _sections(text)
-    status = dict(line.split(":\t", 1) for line in sections["status"].splitlines() if ":\t" in line)
+    status = dict(line.split(":\t", 1) for line in lines_of(sections["status"]) if ":\t" in line)
     mounts = dict(
-        _mount(line) for line in sections["mounts"].splitlines()
+        _mount(line) for line in lines_of(sections["mounts"])
     )  # of two mounts on one point, the last is visible
     try:
-        uid, gid = (int(line) for line in sections["ids"].splitlines())
+        uid, gid = (int(line) for line in lines_of(sections["ids"]))
         return ContainerState(
             capabilities=int(status["CapBnd"], 16),
             no_new_privileges=status["NoNewPrivs"].strip() == "1",
@@ -113,7 +114,7 @@ def _parse(text: str) -> ContainerState:
             memory=_number(sections["memory.max"]),
             cpus=_cpus(sections["cpu.max"]),
             unread=tuple(name for name in ("pids.max", "memory.max", "cpu.max") if not sections[name].strip()),
-            uid_map=tuple(_range(line) for line in sections["uid_map"].splitlines()),
+            uid_map=tuple(_range(line) for line in lines_of(sections["uid_map"])),
             uid=uid,
             gid=gid,
             tmpfs={point: mounted for point, mounted in mounts.items() if mounted.type == "tmpfs"},

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Collection, Mapping
 
 from checks.core.bounded import parsed
+from checks.core.lines import lines_of
 from checks.engine.case_context import CaseContext
 from checks.engine.expect import expect
 
@@ -83,7 +84,7 @@ def expect_isolated(ctx: CaseContext, output: str, secret: str) -> None:
     expect(beyond == 0, "no capability beyond Docker's default set", bounding[0] if bounding else "")
     expect(re.search(r"Seccomp:\s*2\n", output) is not None, "a filter of system calls (Seccomp: 2)", output)
     expect("routed" in output, "a network with a way out", "no default route")
-    directories = dict(line.split(" ", 1) for line in ctx.host.run(["sh", "-c", _DIRECTORIES]).stdout.splitlines())
+    directories = dict(line.split(" ", 1) for line in lines_of(ctx.host.run(["sh", "-c", _DIRECTORIES]).stdout))
     seen = [directories[each] for each in re.findall(r"^at (\d+:\d+)$", output, re.MULTILINE) if each in directories]
     expect(not seen, "the host's own directories to be out of reach", f"mounted inside: {', '.join(seen)}")
     expect(secret not in output, "a host file that was not mounted to be out of reach", "its content")

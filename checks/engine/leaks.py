@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from checks.core.bounded import parsed
 from checks.core.errors import HostProblem
+from checks.core.lines import lines_of
 from checks.core.polling import poll
 from checks.core.run_directories import MARK
 from checks.engine.probe_image import LABEL
@@ -152,9 +153,9 @@ class LeakDetector:
 def found(output: str) -> Iterator[str]:
     """The objects in the output of ``_LIST``, a line each."""
     head, *sections = re.split(r"^= (.+)\n", output, flags=re.MULTILINE)
-    pause, runtime, store = head.splitlines()
+    pause, runtime, store = lines_of(head)
     for kind, text in zip(sections[::2], sections[1::2], strict=True):
-        for line in text.splitlines():
+        for line in lines_of(text):
             match kind:
                 case "processes" if not line.startswith(f"{pause} ") and not _passing(line):
                     yield f"process {line}"

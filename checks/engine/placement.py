@@ -14,6 +14,7 @@ from pexpect.popen_spawn import PopenSpawn
 from checks.core.answers import decoded
 from checks.core.archive import Member, pack
 from checks.core.errors import HostProblem, WrongUsage
+from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
 from checks.engine.docker import shell
 from checks.hosts.base import Host
@@ -140,7 +141,7 @@ def outer_first(directories: Collection[str]) -> list[str]:
 def missing_directories(host: Host, paths: Sequence[str]) -> list[str]:
     """Those of the directories above these paths that do not exist, the outer ones first."""
     script = """for each; do [ -d "$each" ] || printf '%s\\n' "$each"; done"""
-    return host.ask(shell(script, *directories_above(paths)), str.splitlines, doing="looking for directories")
+    return host.ask(shell(script, *directories_above(paths)), lines_of, doing="looking for directories")
 
 
 def read(host: Host, paths: Sequence[str]) -> Mapping[str, bytes | None]:
@@ -156,7 +157,7 @@ def read(host: Host, paths: Sequence[str]) -> Mapping[str, bytes | None]:
 def _contents(answer: str, paths: Sequence[str]) -> dict[str, bytes | None]:
     """What ``_READ`` printed of each file. For ``Host.ask``; raises HostProblem for what is not a file."""
     found: dict[str, bytes | None] = {}
-    for path, line in zip(paths, answer.splitlines(), strict=True):
+    for path, line in zip(paths, lines_of(answer), strict=True):
         if line == "odd":
             raise HostProblem(f"{path} is not a file.", "Move it away.")
         found[path] = None if line == "-" else decoded(line)
@@ -197,7 +198,7 @@ def _files(
 ) -> list[str]:
     """Run an action of placement.sh; the lines that it prints."""
     argv = _script(action, str(len(directories)), *directories, *paths)
-    return host.ask(argv, str.splitlines, stdin=stdin, doing=doing)
+    return host.ask(argv, lines_of, stdin=stdin, doing=doing)
 
 
 def _script(*argv: str) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from checks.core.answers import fields
 from checks.core.errors import HostProblem
+from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
 from checks.core.run_directories import MARK
 from checks.core.terminal import say
@@ -51,7 +52,7 @@ def run(host: Host, carrier: Sequence[str], argv: Sequence[str], *, stdin: bytes
 
 def values_in(answer: str) -> dict[str, str]:
     """The values that probe-container.sh printed, by key; other lines are skipped. For ``Host.understood``."""
-    lines = [line for line in answer.splitlines() if "\t" in line]
+    lines = [line for line in lines_of(answer) if "\t" in line]
     return {key: value.decode(errors="replace") for key, value in fields("\n".join(lines))}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from checks.core import strict_toml
 from checks.core.bounded import parsed_toml
+from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
 from checks.core.strict_toml import Text
 
@@ -45,7 +46,7 @@ def misplaced(text: str, table: Mapping[str, Any]) -> Iterator[str]:
 
 def _line(text: str, key: str) -> int:
     pattern = re.compile(rf"[ \t]*[\"']?{re.escape(key)}[\"']?[ \t]*=")
-    return next((at for at, line in enumerate(text.splitlines(), 1) if pattern.match(line)), 1)
+    return next((at for at, line in enumerate(lines_of(text), 1) if pattern.match(line)), 1)
 
 
 def value(table: Mapping[str, Any], section: str, key: str) -> Any:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from checks.core import files
 from checks.core.errors import Exit, WrongUsage
+from checks.core.lines import lines_of
 from checks.core.paths import GUIDE
 from checks.core.terminal import say
 from checks.guide import catalogue, log_text, own_messages, records
@@ -108,7 +109,7 @@ def _described(match: Match, reproduced: Sequence[str]) -> list[str]:
     lines = [entry.title, "", _place(match), "", f"Fix: {entry.quick_fix}"]
     for step in entry.fix:
         text = wrap(plain(step.introduction))
-        lines += ["", *text.splitlines(), *(f"    {line}" for line in step.block.splitlines())]
+        lines += ["", *lines_of(text), *(f"    {line}" for line in lines_of(step.block))]
     return [*lines, "", _seen(entry, reproduced), f"More: {GUIDE}#{entry.id}"]
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from checks.core.answers import fields
 from checks.core.errors import Exit, HostProblem
+from checks.core.lines import lines_of
 from checks.core.terminal import say
 from checks.engine import placement, probe_container
 from checks.engine.docker import shell
@@ -80,7 +81,7 @@ def describe(made: Plan, taken: HostSnapshot, host: Host) -> list[str]:
         lines.append(f"  {action.entry.title}")
         for file in action.files:
             lines.append(f"    write {file.path}:")
-            lines += [f"      {line}" for line in file.data.decode().splitlines()]
+            lines += [f"      {line}" for line in lines_of(file.data.decode())]
         if action.command:
             lines.append(f"    run: {filled(action.command, variables(taken))}")
     return lines
@@ -101,9 +102,9 @@ def remaining(left: Sequence[Left], taken: HostSnapshot) -> list[str]:
                 continue
             shown.add((step.user, step.script))
             who = "As root" if step.user is User.ROOT else f"As {known['account']}"
-            lines += [f"  {line}" for line in wrap(plain(step.text)).splitlines()] if step.text else []
+            lines += [f"  {line}" for line in lines_of(wrap(plain(step.text)))] if step.text else []
             lines.append(f"  {who}:")
-            lines += [f"    {line}" for line in filled(step.script, known).splitlines()]
+            lines += [f"    {line}" for line in lines_of(filled(step.script, known))]
     return ["Left to you:", *lines] if lines else []
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from checks.core.lines import lines_of
 from checks.engine.placement import File
 from checks.guide.catalogue import Entry, Step, User
 from checks.guide.diagnosis import Diagnosis, diagnose
@@ -151,7 +152,7 @@ def with_files(host: HostSnapshot, files: Sequence[File]) -> HostSnapshot:
     values = {key: list(lines) for key, lines in host.values.items()}
     for file in files:
         if file.path.endswith(".conf"):
-            values[f"conf:{file.path}"] = file.data.decode().splitlines()
+            values[f"conf:{file.path}"] = lines_of(file.data.decode())
             # In Podman's order: the file itself, then the drop-ins by name.
             values["conf"] = sorted(
                 {*values.get("conf", ()), file.path}, key=lambda path: ("/containers.conf.d/" in path, path)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from checks.core.lines import lines_of
 from checks.guide import containers_conf
 from checks.guide.snapshot import HostSnapshot
 
@@ -393,4 +394,4 @@ def _older(host: HostSnapshot, minimum: tuple[int, int], feature: str) -> str:
 
 def last_line(text: str) -> str:
     """The last line of what a program printed."""
-    return (text.strip() or "no output").splitlines()[-1]
+    return lines_of(text.strip() or "no output")[-1]

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from checks.core import run_directories
 from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.core.lines import lines_of
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_directory
 from checks.core.progress import Progress
@@ -284,5 +285,5 @@ def _described(result: CommandResult) -> str:
 
 
 def _error_line(plan: Reproduction, output: str) -> str:
-    lines = [line for line in output.splitlines() if plan.symptom.pattern.search(line)]
+    lines = [line for line in lines_of(output) if plan.symptom.pattern.search(line)]
     return (lines or [output.strip()])[-1].strip()

@@ -11,6 +11,7 @@ from typing import Any
 
 from checks.core.bounded import parsed_toml
 from checks.core.errors import HostProblem
+from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
 from checks.guide import containers_conf
 from checks.hosts.base import Host
@@ -147,7 +148,7 @@ def take(host: Host) -> HostSnapshot:
 def parse(text: str) -> dict[str, list[str]]:
     """Parse lines of KEY=VALUE. A repeated key has several lines."""
     values: dict[str, list[str]] = {}
-    for line in text.splitlines():
+    for line in lines_of(text):
         key, separator, value = line.partition("=")
         if separator and key.startswith("conf:"):  # the path may contain “=”; it ends in .conf
             path, _, value = line.removeprefix("conf:").partition(".conf=")

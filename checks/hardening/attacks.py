@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from checks.core.lines import lines_of
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run, shell
 from checks.engine.expect import shown
@@ -81,7 +82,7 @@ def parse(done: Completed, scripts: Sequence[str], attacks: Sequence[Attack], op
     """Read a container's output. An attack without a result could not be tried."""
     before, begun, rest = done.stdout.partition("==attack ")
     outputs: Mapping[str, str] | None = None
-    error = "\n".join(line for line in done.stderr.splitlines() if "Emulate Docker CLI" not in line).strip()
+    error = "\n".join(line for line in lines_of(done.stderr) if "Emulate Docker CLI" not in line).strip()
     try:
         outputs = parse_readings(before, scripts)
     except ValueError as problem:

@@ -11,6 +11,7 @@ from typing import Any
 
 from checks.core.answers import Unreadable, understood
 from checks.core.bounded import parsed
+from checks.core.lines import lines_of
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run
 from checks.engine.expect import shown
@@ -47,7 +48,7 @@ def browse(
         done = ctx.docker(command, stdin=_PROGRAM.read_bytes(), timeout=_TIMEOUT * len(starts) + 20)
     except TimedOut as error:
         done = error.partial
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    lines = [line for line in lines_of(done.stdout) if line.startswith("{")]
     lines += [""] * (len(starts) - len(lines))
     return [parse(done, line, token, options, start) for line, start in zip(lines, starts, strict=False)]
 
@@ -122,7 +123,7 @@ _ERRORS = (
 
 def _error_line(stderr: str) -> str:
     """The line with the reason why a browser ended; the last lines if none has a known one."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    lines = [line.strip() for line in lines_of(stderr) if line.strip()]
     found = [line for line in lines if any(word in line.casefold() for word in _ERRORS)]
     return shown(found[0] if found else "\n".join(lines[-3:]) or "nothing on stderr")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
+from checks.core.lines import lines_of
 from checks.hardening.browser import BrowserResults, in_words
 from checks.hardening.results import (
     CombinedResult,
@@ -107,6 +108,6 @@ def _remarks(results: Sequence[FlagResult]) -> Iterator[str]:
         for at, remark in enumerate(result.remarks):
             if at == 0:
                 yield f"\n{result.flag.text}"
-            first, *others = remark.splitlines()
+            first, *others = lines_of(remark)
             yield f"  - {first}"
             yield from (f"    {line}" for line in others)

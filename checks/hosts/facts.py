@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from checks.core.bounded import parsed
+from checks.core.lines import lines_of
 
 SCRIPT = """
 printf 'kernel=%s\\n' "$(uname -r)"
@@ -98,7 +99,7 @@ def parse(text: str) -> Facts:
 
 def pairs(text: str) -> dict[str, str]:
     """The ``key=value`` lines of a text; others are skipped."""
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return dict(line.split("=", 1) for line in lines_of(text) if "=" in line)
 
 
 def _of_podman(info: dict[str, Any]) -> dict[str, Any]:

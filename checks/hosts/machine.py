@@ -15,6 +15,7 @@ from qemu.qmp.legacy import QEMUMonitorProtocol
 
 from checks.core import tools
 from checks.core.errors import HostProblem
+from checks.core.lines import lines_of
 from checks.core.polling import poll
 from checks.hosts.accelerator import Accelerator
 
@@ -115,7 +116,7 @@ class Machine:
             with contextlib.suppress(OSError):
                 text = re.sub(r"\x1b\[[0-9;?!]*[A-Za-z]", "", path.read_text(errors="replace")).strip()
                 if text:
-                    return " / ".join(text.splitlines()[-lines:])
+                    return " / ".join(lines_of(text)[-lines:])
         return ""
 
     def attach(self, disk: Path) -> None:

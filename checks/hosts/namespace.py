@@ -12,6 +12,7 @@ from pathlib import Path
 
 from checks.core import tools
 from checks.core.errors import HostProblem
+from checks.core.lines import lines_of
 from checks.core.polling import poll
 from checks.hosts.base import account_name
 
@@ -106,7 +107,7 @@ def _map(pid: int, kind: str, own: int, rest: int) -> None:
 def _first_subordinate(kind: str) -> int:
     """The first of this account's subordinate ids; it needs 65536 consecutive ones."""
     asked = ["getsubids", *(["-g"] if kind == "gid" else []), account_name(os.getuid())]
-    for line in tools.run(asked).stdout.splitlines():  # "0: account 100000 65536"
+    for line in lines_of(tools.run(asked).stdout):  # "0: account 100000 65536"
         found = re.fullmatch(r"\d+: \S+\s+(\d{1,10})\s+(\d{1,10})\s*", line)
         if found and int(found[2]) >= IDS:
             return int(found[1])

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from checks.core import tools
+from checks.core.lines import lines_of
 
 _APT_CARRIED_OVER = re.compile(r'Acquire::(http|https|Check-Valid-Until|Check-Date|Retries)(::[\w.:/-]+)? "(?!")')
 _CERTIFICATES = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
@@ -20,7 +21,7 @@ def mirror(archive: str = "debian") -> list[str]:
     listed = _output(
         "apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)", "Created-By: Packages"
     )
-    for line in listed.splitlines():
+    for line in lines_of(listed):
         origin, label, component, uri = line.split("|", 3)
         if (origin, label, component) == (wanted, wanted, "main") and uri.startswith(("http://", "https://")):
             return [uri]
@@ -29,7 +30,7 @@ def mirror(archive: str = "debian") -> list[str]:
 
 def apt_settings() -> list[str]:
     """The settings that this machine's apt needs for its mirror (proxies, retries, expired Release files)."""
-    return [line for line in _output("apt-config", "dump").splitlines() if _APT_CARRIED_OVER.match(line)]
+    return [line for line in lines_of(_output("apt-config", "dump")) if _APT_CARRIED_OVER.match(line)]
 
 
 def npm_settings() -> list[str]:

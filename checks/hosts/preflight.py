@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from checks.core.errors import HostProblem
+from checks.core.lines import lines_of
 from checks.hosts import recipe
 from checks.hosts.base import Host
 from checks.hosts.facts import pairs
@@ -98,7 +99,7 @@ def _info_fails(host: Host) -> str:
 
 
 def _last_line(text: str) -> str:
-    return (text.strip() or "no output").splitlines()[-1]
+    return lines_of(text.strip() or "no output")[-1]
 
 
 def require_usable(host: Host) -> None:

@@ -26,6 +26,7 @@ HEAD = 16 * 2**20
 TAIL = 2**20
 """Bytes kept from the end of a longer stream."""
 
+_GRACE = 3.0  # seconds between SIGTERM and SIGKILL
 _ECHOED = 2**20  # bytes of a stream shown while it is read
 _LINE = 2000  # bytes of a line that are shown
 
@@ -199,24 +200,32 @@ class Process:
         return self._printed(-1)
 
     def kill(self) -> None:
-        """Kill the process and the children in its session. Harmless if it has exited."""
+        """Kill the process and the children in its session. Harmless if it has exited.
+
+        SIGTERM comes first: a script may have to put back what it was about to replace.
+        """
         with contextlib.suppress(ProcessLookupError):
+            if self._child.poll() is None:
+                os.killpg(self._child.pid, signal.SIGTERM)
+                self._exits_within(_GRACE)
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
 
     def _ends_within(self, timeout: float) -> bool:
-        if self._child.poll() is None:
-            # Popen.wait with a timeout polls every 50 ms.
-            descriptor = os.pidfd_open(self._child.pid)
-            try:
-                ending = select.poll()
-                ending.register(descriptor, select.POLLIN)
-                if not ending.poll(timeout * 1000):
-                    return False
-            finally:
-                os.close(descriptor)
+        if self._child.poll() is None and not self._exits_within(timeout):
+            return False
         self._child.wait()
         return True
+
+    def _exits_within(self, timeout: float) -> bool:
+        """Whether the running child exits in time. It is not waited for: Popen.wait would poll every 50 ms."""
+        descriptor = os.pidfd_open(self._child.pid)
+        try:
+            ending = select.poll()
+            ending.register(descriptor, select.POLLIN)
+            return bool(ending.poll(timeout * 1000))
+        finally:
+            os.close(descriptor)
 
     def _completed(self) -> Completed:
         for thread in self._threads:

@@ -15,6 +15,7 @@ from msgspec import Meta, field
 
 from checks.core import strict_toml
 from checks.core.errors import WrongUsage
+from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
 from checks.core.strict_toml import Table, Text
 from checks.guide.catalogue import HostCommands
@@ -57,7 +58,7 @@ class Mutation(Table, frozen=True):
     def digest(self) -> str:
         """Of everything that runs, without comments: with another digest it is another mutation."""
         host = [f"{each.user}\n{each.script}" for each in (*self.breaking, *self.undo)]
-        lines = "\n".join([LIBRARY.read_text(), self.script, *host]).splitlines()
+        lines = lines_of("\n".join([LIBRARY.read_text(), self.script, *host]))
         code = [line for line in lines if not line.lstrip().startswith("#")]
         return hashlib.sha256("\n".join(code).encode()).hexdigest()[:16]
 

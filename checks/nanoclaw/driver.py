@@ -9,6 +9,7 @@ from typing import Any
 
 from checks.core.answers import Unreadable, decoded, understood
 from checks.core.bounded import parsed
+from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import shell
@@ -106,7 +107,7 @@ def drive(ctx: CaseContext, agent: Agent, image: str, question: Question) -> Dri
 
 def returned(text: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The outputs and the end of ``runContainerAgent()``, from what driver.mjs printed. For ``understood``."""
-    result = parsed(text.strip().splitlines()[-1])
+    result = parsed(lines_of(text.strip())[-1])
     outputs, end = result["outputs"], result["end"]
     if not isinstance(outputs, list) or not all(isinstance(each, dict) for each in [*outputs, end]):
         raise TypeError("it is not what runContainerAgent() returns")
@@ -122,7 +123,7 @@ def _failure(done: Completed, got: str) -> Mismatch:
 
 def calls_in(text: str) -> list[Call]:
     """The calls that were recorded. For ``Host.ask``."""
-    return [_call(line) for line in text.splitlines()]
+    return [_call(line) for line in lines_of(text)]
 
 
 def _call(line: str) -> Call:

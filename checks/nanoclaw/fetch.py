@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from checks.core import strict_toml, tools
 from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.core.lines import lines_of
 from checks.core.outcome import run_and_report
 from checks.core.paths import FIXTURES
 from checks.core.progress import Progress
@@ -114,7 +115,7 @@ def _ran_git(*args: str) -> subprocess.CompletedProcess[str]:
 def _git(*args: str) -> str:
     done = _ran_git(*args)
     if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or ["no error message"]
+        lines = lines_of(done.stderr.strip()) or ["no error message"]
         message = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
         raise HostProblem(
             f"git {args[2] if args[0] == '-C' else args[0]} failed: {message}",

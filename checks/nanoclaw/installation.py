@@ -8,6 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
+from checks.core.lines import lines_of
 from checks.core.polling import poll
 from checks.engine.case_context import DOCKER_OF_SERVICE
 from checks.engine.docker import Record, shell
@@ -216,7 +217,7 @@ class Installation:
         except TimedOut as error:
             raise Mismatch(f"{what} to end", f"timed out after {error.timeout:g} s") from error
         found = _STATUS.search(done.stdout)
-        status = dict(line.split(": ", 1) for line in found[2].splitlines() if ": " in line) if found else {}
+        status = dict(line.split(": ", 1) for line in lines_of(found[2]) if ": " in line) if found else {}
         if done.returncode != 0 or status.get("STATUS") != "success":
             got = _tail(f"{done.stdout}\n{done.stderr}")
             raise Mismatch(f"{what} to succeed", f"status {done.returncode}: {got}")
@@ -243,7 +244,7 @@ class Installation:
         printed = done.stdout.strip()
         if self.slowness > 1 and _GAVE_UP in done.stderr:
             done = self._chat(prompt)  # the client's limit is for ordinary hardware; both messages may be answered now
-            printed = "\n".join(dict.fromkeys(done.stdout.strip().splitlines()))
+            printed = "\n".join(dict.fromkeys(lines_of(done.stdout.strip())))
         if printed != answer:
             got = printed or f"no answer ({_tail(done.stderr, 2)})"
             causes = f"{self.reached()}\n{self.causes()}".strip()
@@ -275,12 +276,12 @@ class Installation:
         found = []
         for log, first in ((_MESSAGES, 0), (_ERRORS, self._errors_before)):
             text = self.host.run(shell(_LOG_END, f"{self.project}/{log}", str(first + 1), str(_LOG))).stdout
-            lines = [line.strip()[:_LINE] for line in _COLOURS.sub("", text).splitlines() if line.strip()]
+            lines = [line.strip()[:_LINE] for line in lines_of(_COLOURS.sub("", text)) if line.strip()]
             if log == _ERRORS:
                 lines = [line for line in lines if _CAUSES.search(line)]
             found += [f"{log}: {line}" for line in dict.fromkeys(lines[-4:])]
         agents = self.host.run(shell(_AGENT_LOGS, self.host.facts().engine, self.slug), timeout=30).stdout
-        found += [f"agent: {line[:_LINE]}" for line in agents.splitlines()[-4:]]
+        found += [f"agent: {line[:_LINE]}" for line in lines_of(agents)[-4:]]
         return "\n".join(found)
 
     def agents(self, *, running: bool = True) -> list[str]:
@@ -305,10 +306,10 @@ class Installation:
         """What is there of the installation: directory, unit, host process, containers and image."""
         engine, home = self.host.facts().engine, self.host.facts().home
         script = shell(_LEFT, engine, self.slug, self.directory, f"{home}/.config/systemd/user/{self.unit}.service")
-        return self.host.ask(script, str.splitlines, doing="looking for what is left of nanoclaw")
+        return self.host.ask(script, lines_of, doing="looking for what is left of nanoclaw")
 
 
 def _tail(text: str, lines: int = 6) -> str:
     """The last lines of an output, without colours."""
-    kept = [line.strip()[:_LINE] for line in _COLOURS.sub("", text).splitlines() if line.strip()]
+    kept = [line.strip()[:_LINE] for line in lines_of(_COLOURS.sub("", text)) if line.strip()]
     return ("… " if len(kept) > lines else "") + " / ".join(kept[-lines:])

@@ -30,6 +30,16 @@ ENTRY = "an-image-does-not-build"
 """The troubleshooting entry for an image that does not build."""
 
 _DISKS = "/var/lib/agent-images"
+_BASE = "base.tar"
+# Podman writes large files to TMPDIR, or to /var/tmp, where they stay if it is killed. Without XDG_RUNTIME_DIR, its own
+# state is in TMPDIR as well, and can't be moved.
+_TEMPORARY = '[ -z "${XDG_RUNTIME_DIR:-}" ] || export TMPDIR="$1"'
+_PULL = f"""{_TEMPORARY}
+podman image exists "$2" || podman pull -q "$2"
+"""
+_LOAD = f"""{_TEMPORARY}
+podman load --input "$1/$2" && rm -f -- "$1/$2"
+"""
 
 
 class AgentHandle:
@@ -178,12 +188,12 @@ class AgentProvider:
     def _provide_base(self, ctx: CaseContext) -> str:
         """Provide the base image on the account: a present one, the registry's, or a substitute; its origin."""
         with contextlib.suppress(TimedOut):
-            script = 'podman image exists "$1" || podman pull -q "$1"'
-            if ctx.host.run(shell(script, base.NAME), timeout=300).returncode == 0:
+            if ctx.host.run(shell(_PULL, ctx.directory, base.NAME), timeout=300).returncode == 0:
                 return base.FROM_REGISTRY
         archive = disks.base_archive(self._prepared.run, self._progress)
         with self._progress.step("Loading a substitute for the base image"):
-            ctx.host.run_checked(["podman", "load"], stdin=archive, timeout=300, doing="loading a base image")
+            ctx.host.put(f"{ctx.directory}/{_BASE}", archive)
+            ctx.host.run_checked(shell(_LOAD, ctx.directory, _BASE), timeout=300, doing="loading a base image")
         self._loaded.append(ctx)
         return base.SUBSTITUTE
 

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from checks.core.lines import lines_of
 from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Started
@@ -297,7 +298,7 @@ def _refused(done: Completed) -> bool:
 
 def last_output(done: Completed) -> str:
     """The last lines of a command's stderr, without npm's advertisements and stack frames."""
-    lines = [line[:_WIDTH] for line in done.stderr.strip().splitlines() if not line.startswith(_NOISE)]
+    lines = [line[:_WIDTH] for line in lines_of(done.stderr.strip()) if not line.startswith(_NOISE)]
     return "\n".join(lines[-8:])
 
 

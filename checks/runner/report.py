@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from checks.core.lines import lines_of
 from checks.core.progress import Console, plain_console
 from checks.engine.docker import plain
 from checks.evidence.run import CaseResult, Evidence
@@ -97,7 +98,7 @@ def _got(case: CaseResult) -> str:
     stderr = case.record.commands[-1].stderr.strip() if case.record.commands else ""
     if not stderr or case.record.commands[-1].returncode == 0:
         return case.got
-    reason = stderr.splitlines()[-1]
+    reason = lines_of(stderr)[-1]
     return case.got if reason in case.got else f"{case.got}; stderr: {reason}"
 
 

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from checks.core.answers import fields
 from checks.core.errors import Exit, HostProblem
+from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
 from checks.core.terminal import say
 from checks.engine.case_context import DOCKER_OF_SERVICE, DROP_IN_OF_SERVICE
@@ -239,7 +240,7 @@ def other_docker(properties: str, directory: str) -> str:
 
     Raises HostProblem for properties that can't be read.
     """
-    lines = [line.partition("=") for line in properties.splitlines()]
+    lines = [line.partition("=") for line in lines_of(properties)]
     values = {key: [value for name, _, value in lines if name == key and value] for key, _, _ in lines}
     paths = [
         word.removeprefix("PATH=")

@@ -11,6 +11,7 @@ from typing import Any
 from checks.core.answers import decoded, fields
 from checks.core.bounded import parsed_toml
 from checks.core.errors import HostProblem
+from checks.core.lines import lines_of
 from checks.engine.docker import shell
 from checks.engine.placement import BACKUP_SUFFIX, LARGEST, PART_SUFFIX, File, require_own_home
 from checks.hardening.injection import configuration
@@ -187,7 +188,7 @@ def account_in(answer: str, host: str) -> Account:
 
 
 def _variables(text: str) -> tuple[str, ...]:
-    return tuple(text.splitlines())
+    return tuple(lines_of(text))
 
 
 def require_account(found: Account) -> None:
@@ -229,7 +230,7 @@ def competing_settings(found: Account) -> list[str]:
     for path, data in found.files.items():
         if path in ours or not path.endswith(".conf") or author_of(data) is not Author.USER:
             continue
-        lines = data.decode(errors="replace").lower().splitlines()
+        lines = lines_of(data.decode(errors="replace").lower())
         if keys_set := [key for key in keys if any(line.lstrip("\ufeff \t\"'").startswith(key) for line in lines)]:
             competing.append(f"{path} ({', '.join(keys_set)})")
     named = {each.partition("=")[0] for each in (*found.own, *(found.services or ())) if not each.startswith("XDG_")}

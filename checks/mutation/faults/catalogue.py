@@ -35,7 +35,7 @@ _STARTED = "$ docker"
 _STALL = 8.0  # seconds
 
 _UNREACHABLE = "can't be reached|stopped answering"
-_CLEANED_UP = "everything that the run had made was removed"
+_CLEANED_UP = "directories and mounts on this machine were removed"
 
 
 @dataclass

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
 from checks.nanoclaw.checkout import read
 from checks.nanoclaw.discovery.discover import Found
@@ -62,7 +63,7 @@ def _facts(checkout: Path, version: str) -> set[Found]:
 def _places(version: str) -> Iterator[tuple[Found, str]]:
     """The places of a version, each with the start of its file's hash."""
     file = blob = ""
-    for line in FACTS.read_text().splitlines():
+    for line in lines_of(FACTS.read_text()):
         words = shlex.split(line.replace("@ ", "", 1)) if line and not line.startswith("#") else []
         if line.startswith("@"):
             name, blob, *versions = words

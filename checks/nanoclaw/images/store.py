@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from checks.core.errors import HostProblem
+from checks.core.lines import lines_of
 from checks.hosts import namespace
 from checks.nanoclaw.images.surroundings import Surroundings
 
@@ -139,7 +140,7 @@ class Store:
     def _podman(self, *args: str, doing: str) -> None:
         done = self._run(*self._command(*args))
         if done.returncode != 0:
-            output = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-12:])
+            output = "\n".join(lines_of(done.stderr.strip() or done.stdout.strip())[-12:])
             raise HostProblem(f"On this machine, {doing} failed:\n{output}")
 
     def _command(self, *args: str) -> list[str]:
