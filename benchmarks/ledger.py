@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
+from checks.core.process import Completed, Process
 from checks.hosts.base import Host
 from checks.hosts.prefixed import PrefixedHost
-from checks.hosts.process import Completed, Process
 
 
 class Ledger:

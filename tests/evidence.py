@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from checks.core.process import Completed
 from checks.engine.docker import Record
 from checks.evidence.model import Outcome, Verification
 from checks.evidence.run import CaseResult, Evidence
-from checks.hosts.process import Completed
 from tests.fakes import FACTS
 
 DEBIAN_13 = replace(FACTS, distribution="Debian GNU/Linux 13 (trixie)", version="5.4.2")

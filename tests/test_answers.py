@@ -21,6 +21,7 @@ from checks.core.answers import Unreadable, understood
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
+from checks.core.process import Completed
 from checks.engine import container_state, probe_container
 from checks.engine.flags import Attack
 from checks.engine.leaks import LeakDetector
@@ -30,7 +31,6 @@ from checks.hardening.injection import effect, state
 from checks.hosts import base, preflight
 from checks.hosts.base import Host
 from checks.hosts.local import LocalHost
-from checks.hosts.process import Completed
 from checks.nanoclaw import contract, driver, provider
 from tests.fakes import FACTS
 from tests.test_hardening_inside import HARDENED

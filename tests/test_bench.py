@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checks.core.process import Completed, TimedOut
 from checks.engine.case_context import (
     CaseContext,
     RunScope,
@@ -21,7 +22,6 @@ from checks.engine.case_context import (
 from checks.engine.docker import Docker, Record, build, plain, run
 from checks.engine.expect import Mismatch, expect_run
 from checks.hosts.local import LocalHost
-from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw.contract import Mount, run_databases, run_streams
 from tests.fakes import FACTS, FakeHost
 

@@ -15,13 +15,15 @@ import pytest
 from checks.capacity.wslconfig import file as wslconfig_file
 from checks.capacity.wslconfig.command import WslconfigOptions, wslconfig
 from checks.capacity.wslconfig.validate import validate
-from checks.core import bounded
-from checks.core.errors import Exit, WrongUsage
+from checks.core import bounded, tools
+from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.paths import ROOT
+from checks.core.process import HEAD, TAIL, Completed
 from checks.evidence import store
 from checks.evidence.capacity_model import Capacity
 from checks.evidence.hardening_model import HardeningRun
 from checks.evidence.model import MutationRun, Reproduction, Verification
+from checks.hosts import namespace
 from checks.nanoclaw.contract import END, START, Markers
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -113,6 +115,12 @@ def test_an_agent_that_nests_its_answer_too_deeply_has_said_nothing() -> None:
     assert len(markers.malformed) == 1
 
 
+def test_a_flood_of_markers_is_read_in_one_pass() -> None:
+    began = time.process_time()
+    assert Markers().feed((START + END) * 100_000) == []
+    assert time.process_time() - began < 2
+
+
 @pytest.mark.parametrize("size", [4, 5])
 def test_a_file_of_the_largest_size_is_read(tmp_path: Path, size: int) -> None:
     file = tmp_path / "a"
@@ -171,9 +179,17 @@ def test_toml_of_others_is_parsed_in_one_place() -> None:
     """Only the project's own files are parsed without bounds."""
     own = (
         "checks/core/bounded.py",
-        "checks/core/strict_toml.py",
         "checks/core/version.py",
         "checks/nanoclaw/discovery/",
     )
     users = {str(path.relative_to(ROOT)) for path in modules() if "import tomllib" in path.read_text()}
     assert [user for user in users if not user.startswith(own)] == []
+
+
+@pytest.mark.parametrize("run", [tools.run, partial(namespace.run, own=0, rest=1)])
+def test_a_program_of_this_machine_is_bounded_in_output_and_time(run: Callable[..., Completed]) -> None:
+    done = run(["sh", "-c", "head -c 30000000 /dev/zero; echo last"])
+    assert HEAD < len(done.stdout_bytes) < HEAD + 2 * TAIL
+    assert done.stdout_bytes.endswith(b"last\n")
+    with pytest.raises(HostProblem, match=r"timed out after 0\.5 s"):
+        run(["sh", "-c", "sleep 77.5"], timeout=0.5)

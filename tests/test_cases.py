@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ast
 import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,14 +53,22 @@ def test_a_copy_of_the_template_is_a_case(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_ids_and_labels_are_unique(cases: list[CaseInfo]) -> None:
-    assert len({case.id for case in cases}) == len({case.label for case in cases}) == len(cases)
+    for names in ([case.id for case in cases], [case.label for case in cases]):
+        assert [name for name, count in Counter(names).items() if count > 1] == []
+    functions = [
+        (path.name, node.name)
+        for path in verify.CASES.glob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    ]
+    assert [each for each, count in Counter(functions).items() if count > 1] == [], "the later one replaces the other"
 
 
 def test_every_failure_links_to_an_entry_that_exists(cases: list[CaseInfo]) -> None:
     headings = re.findall(r"^### (.*)$", (ROOT / "docs/TROUBLESHOOTING.md").read_text(), re.MULTILINE)
     anchors = {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     linked = {case.fix for case in cases} | {*running.ENTRIES.values(), service_url.ENTRY, provider.ENTRY}
-    assert linked - anchors == set()
+    assert sorted(linked - anchors) == [], "no such file in fixtures/troubleshooting; name one as fix=, or none"
 
 
 def test_the_guides_own_links_resolve() -> None:

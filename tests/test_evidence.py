@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from checks.core import version
+from checks.core.process import Completed
 from checks.engine.docker import Record
 from checks.evidence import store
 from checks.evidence.model import Outcome, Verification
 from checks.evidence.run import CaseResult, Evidence
-from checks.hosts.process import Completed
 from tests.evidence import DEBIAN_13
 
 RAN = Completed(("docker", "run", "--label", "nanoclaw-verify=abc", "x"), 1, b"\xff" * 3000, b"", 0.5)

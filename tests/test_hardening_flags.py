@@ -53,8 +53,8 @@ def directory(tmp_path: Path) -> Path:
 def test_a_flag_is_one_file(directory: Path) -> None:
     shutil.copy(TEMPLATE, directory / "75-file-size.toml")
     known = flags.load(directory)
-    assert [flag.id for flag in known.flags][-2:] == ["file-size", "seccomp-unconfined"]
-    assert known.recommended()[-1] == "--ulimit=fsize=1073741824"
+    assert "file-size" in [flag.id for flag in known.flags]
+    assert "--ulimit=fsize=1073741824" in known.recommended()
     assert known.attacks["large-file"].tries == "write a file of 2 MiB"
     assert "grep '^Max file size' /proc/1/limits" in known.scripts
     text = security.text([], known)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from checks.core.process import Completed
 from checks.engine import flags
 from checks.engine.flags import Flag
 from checks.evidence.hardening_model import BrowserStart, Smoke
@@ -27,7 +28,6 @@ from checks.hardening.browser import parse as parse_browser
 from checks.hardening.enforcement import AttackComparison, ContainerSpec, Enforcement, Plan, overall
 from checks.hardening.experiments import combinations_of, dropped
 from checks.hardening.results import FlagCombination, FlagResult, FlagVerdict, smallest_failing
-from checks.hosts.process import Completed
 from tests.fakes import FakeHost
 
 KNOWN = flags.load()

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checks.core.errors import HostProblem
+from checks.core.process import TimedOut
 from checks.hosts import base
 from checks.hosts.facts import SCRIPT
 from checks.hosts.facts import parse as parse_facts
 from checks.hosts.local import LocalHost
-from checks.hosts.process import TimedOut
 from tests.fakes import FakeHost
 
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)

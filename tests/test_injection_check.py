@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from checks.core.process import Completed
 from checks.engine.expect import Mismatch
 from checks.hardening.injection import check
 from checks.hardening.injection.settings import Setting
-from checks.hosts.process import Completed
 from checks.nanoclaw import running
 from tests.test_injection import WANTED
 

@@ -255,8 +255,13 @@ def test_root_is_refused(home: Path) -> None:
         require_account(here(uid=0))
 
 
+def test_a_home_that_no_file_can_name_is_refused(home: Path) -> None:
+    with pytest.raises(HostProblem, match="has characters that"):
+        require_account(dataclasses.replace(here(), home="/home/m\udcfcller"))
+
+
 def test_another_users_home_is_refused(home: Path) -> None:
-    with pytest.raises(WrongUsage, match=r"belongs to other not to someone"):
+    with pytest.raises(WrongUsage, match="belongs to other, not to someone"):
         require_account(here(owner="1600 other"))
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from checks.cases import nanoclaw_integration as cases
+from checks.core.process import Completed
 from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
 from checks.engine.expect import Mismatch
-from checks.hosts.process import Completed
 from checks.nanoclaw import driver, running, workspace
 from checks.nanoclaw.agent import of_checkout, stub_agent
 from checks.nanoclaw.contract import AgentProtocol

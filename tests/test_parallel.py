@@ -18,6 +18,7 @@ from checks.capacity.measure import LoadSession, climb
 from checks.capacity.sampling import Samples, parse
 from checks.capacity.wslconfig.plan import plan
 from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.core.process import Completed, TimedOut
 from checks.core.progress import Progress
 from checks.documents import parallel
 from checks.engine import flags
@@ -28,7 +29,6 @@ from checks.engine.prepared_host import PreparedHost
 from checks.evidence import store
 from checks.evidence.capacity_model import Browser, Capacity, CapacityStep, Container, HostLoad, Turn
 from checks.evidence.store import Provenance
-from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw import provider
 from checks.nanoclaw.provider import AgentHandle
 from tests.evidence import DEBIAN_12, DEBIAN_13

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from checks.core import process
 from checks.core.paths import ROOT
-from checks.hosts import process
-from checks.hosts.process import Process, TimedOut
+from checks.core.process import Process, TimedOut
 
 
 def run(script: str, *, stdin: bytes = b"", timeout: float = 10) -> tuple[int, bytes, bytes]:
@@ -88,7 +88,7 @@ def test_an_endless_output_is_counted_and_digested_and_not_kept() -> None:
     """1.5 GB in a process that may have 700 MB: what is kept is the beginning and the end."""
     script = """
 import hashlib, resource
-from checks.hosts.process import HEAD, TAIL, Process
+from checks.core.process import HEAD, TAIL, Process
 resource.setrlimit(resource.RLIMIT_AS, (700 << 20, 700 << 20))
 shown = []
 done = Process(["sh", "-c", "echo first; head -c 1500000000 /dev/zero; echo last"], echo=shown.append).wait(300)

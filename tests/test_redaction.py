@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checks.core import redaction
+from checks.core.process import Kept, Process
 from checks.core.redaction import Redactor, redacted
-from checks.hosts.process import Kept, Process
 
 KEY = "sk-ant-api03-A1b2C3d4E5_f6G7h8-I9j0KkLlMmNnOoPpQqRrSsTtUuVvWwXxYyZz-0123456789AA"
 RAW = KEY.encode()

@@ -6,11 +6,11 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checks.core.process import Completed
 from checks.core.progress import plain_console
 from checks.engine.docker import Record
 from checks.evidence.model import Outcome
 from checks.evidence.run import CaseResult, Evidence
-from checks.hosts.process import Completed
 from checks.runner.report import Report, failure
 from tests.fakes import FACTS
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from checks.core.answers import Unreadable, understood
 from checks.core.errors import HostProblem, WrongUsage
+from checks.core.process import Completed
 from checks.core.run_directories import MARK
 from checks.hosts import base, ssh
 from checks.hosts.facts import parse as parse_facts
 from checks.hosts.preflight import unusable
-from checks.hosts.process import Completed
 from checks.hosts.ssh import SshHost
 
 ARGUMENT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)

@@ -9,13 +9,13 @@ from typing import cast
 import pytest
 
 from checks.core import run_directories
+from checks.core.process import TimedOut
 from checks.core.progress import Progress
 from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
 from checks.engine.expect import Mismatch
 from checks.engine.prepared_host import AS_IS, PreparedHost
 from checks.hosts.guest import Guest
-from checks.hosts.process import TimedOut
 from checks.nanoclaw import provider, service_url
 from checks.nanoclaw.agent import stub_agent
 from checks.nanoclaw.contract import AgentProtocol

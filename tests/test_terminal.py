@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from checks.core import files, terminal
 from checks.core.paths import ROOT
+from checks.core.process import Completed
 from checks.core.progress import Console, Progress, plain_console
 from checks.core.rendering import render_template
 from checks.core.terminal import clean, say
 from checks.engine.docker import Record
 from checks.evidence.run import CaseResult, Evidence
-from checks.hosts.process import Completed
 from checks.runner.report import Report
 from tests.fakes import FACTS
 

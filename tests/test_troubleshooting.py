@@ -10,6 +10,7 @@ import pytest
 
 from checks.core.errors import Exit, WrongUsage
 from checks.core.paths import FIXTURES
+from checks.core.process import Completed
 from checks.core.progress import Progress
 from checks.documents import troubleshooting
 from checks.documents.render import render
@@ -19,7 +20,6 @@ from checks.guide import catalogue, records
 from checks.guide.catalogue import Entry, Section
 from checks.guide.doctor import doctor
 from checks.guide.explain import find_entries
-from checks.hosts.process import Completed
 from checks.runner.plugin import VerificationPlugin
 from checks.runner.report import Report
 
@@ -195,7 +195,9 @@ def test_every_entry_follows_the_plans_template() -> None:
         labels = re.findall(r"^\*\*(Error|Cause|Fix|Prevention):\*\*", part, re.MULTILINE)
         assert [*(["Error"] if "Error" in labels else []), "Cause", "Fix"] == labels[: 3 if "Error" in labels else 2]
         assert len(labels) == len(set(labels))
-        assert len(re.findall(r"^(Not reproduced: |Reproduced on |Seen on [\w-]+ \(Podman)", part, re.MULTILINE)) == 1
+        assert (
+            len(re.findall(r"^(Not reproduced[: .]|Reproduced on |Seen on [\w-]+ \(Podman)", part, re.MULTILINE)) == 1
+        )
 
 
 def test_commands_are_printed_unchanged_with_their_user(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from checks.core.polling import poll
 from checks.runner.verify import all_cases, with_error
 
 ROOT = Path(__file__).parents[1]
@@ -109,9 +110,12 @@ def test_the_list_shows_what_only_would_run(tmp_path: Path) -> None:
 def test_a_machine_that_can_not_be_tested_is_status_3(tmp_path: Path, programs: dict[str, str], reason: str) -> None:
     programs["pgrep"] = "echo 1 nanoclaw-verify-look"  # the real one knows no processes of that made-up account
     programs["id"] = 'if [ "$1" = -u ]; then echo 1500; else exec /usr/bin/id "$@"; fi'
-    status, out, err = result(verify(tmp_path, "--host", "local", programs=programs))
+    junit = tmp_path / "verify.xml"
+    status, out, err = result(verify(tmp_path, "--host", "local", "--junit", str(junit), programs=programs))
     assert status == 3
     assert reason in err
+    errors = ElementTree.parse(junit).getroot().findall(".//error")  # noqa: S314 - our own
+    assert [reason in each.get("message", "") for each in errors] == [True]
     assert "[FAIL]" not in out
     assert "Traceback" not in err
     assert left_behind(tmp_path) == []
@@ -124,10 +128,10 @@ def test_a_signal_ends_the_run_and_leaves_nothing(
     tmp_path: Path, module: Sequence[str], number: signal.Signals
 ) -> None:
     hangs = {"docker": "sleep 50", "podman": "exit 0"}
-    child = verify(tmp_path, "--host", "local", programs=hangs, wait=False, module=module)
-    deadline = time.monotonic() + 20
-    while not left_behind(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    junit = tmp_path / "verify.xml"
+    reported = ["--junit", str(junit)] if module is VERIFY else []
+    child = verify(tmp_path, "--host", "local", *reported, programs=hangs, wait=False, module=module)
+    assert poll(lambda: left_behind(tmp_path), timeout=60, interval=0.05), "no run has begun"
     time.sleep(0.5)
     child.send_signal(number)
     got, _, err = result(child)
@@ -135,6 +139,8 @@ def test_a_signal_ends_the_run_and_leaves_nothing(
     assert "Interrupted" in err
     assert "Traceback" not in err
     assert left_behind(tmp_path) == []
+    if reported:
+        assert 'errors="1"' in junit.read_text()
 
 
 def test_what_a_shell_wants_of_pytest_changes_no_verification(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,13 +15,13 @@ from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.options import EvidenceOption, HostOption, NanoclawOption, TimeoutFactorOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_directory
+from checks.core.process import TimedOut
 from checks.core.progress import Progress, plain_console
 from checks.engine import flags
 from checks.engine.expect import Mismatch
 from checks.evidence import store
 from checks.evidence.capacity_model import Capacity, CapacityStep
 from checks.evidence.store import Provenance
-from checks.hosts.process import TimedOut
 from checks.nanoclaw.provider import agent_session
 from checks.runner import verify
 

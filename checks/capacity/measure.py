@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from checks.capacity.sampling import Sampler, Samples, sampling
 from checks.core.errors import HostProblem
+from checks.core.process import TimedOut
 from checks.core.progress import Progress
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
@@ -17,7 +18,6 @@ from checks.engine.expect import Mismatch
 from checks.engine.prepared_host import PreparedHost
 from checks.evidence.capacity_model import Browser, CapacityStep, Container, Turn
 from checks.hardening.browser import browse
-from checks.hosts.process import TimedOut
 from checks.nanoclaw import contract
 from checks.nanoclaw.provider import AgentHandle
 from checks.nanoclaw.running import ANSWER_TIMEOUT, RunningAgent

@@ -14,11 +14,11 @@ from typing import Literal
 from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
 from checks.core.polling import poll
+from checks.core.process import Process, TimedOut
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import shell
 from checks.evidence.capacity_model import Container, HostLoad
 from checks.hosts.base import Host
-from checks.hosts.process import Process, TimedOut
 
 # $1 is the directory in which `docker run --cidfile` writes each container's id to NAME.cid while it runs.
 _SCRIPT = r"""

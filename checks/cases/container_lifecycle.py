@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from checks.core.process import Completed
 from checks.engine import isolation
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run
 from checks.engine.expect import expect, expect_run, shown
-from checks.hosts.process import Completed
 
 GROUP = "Container lifecycle"
 

@@ -15,11 +15,11 @@ import pytest
 
 from checks.core.lines import lines_of
 from checks.core.polling import poll
+from checks.core.process import Completed
 from checks.engine import container_state, isolation
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Command, Started, shell, start_attached
 from checks.engine.expect import Mismatch, expect, expect_run
-from checks.hosts.process import Completed
 from checks.nanoclaw import session_driver
 from checks.nanoclaw.contract import Mount
 from checks.nanoclaw.running import ZONE

@@ -9,11 +9,11 @@ import secrets
 import pytest
 
 from checks.core.bounded import parsed
+from checks.core.process import Completed
 from checks.engine.case_context import IN_A_SERVICE, CaseContext, marker
 from checks.engine.docker import build, run
 from checks.engine.expect import expect, expect_run
 from checks.hosts.facts import Facts
-from checks.hosts.process import Completed
 
 GROUP = "Image operations"
 

@@ -18,9 +18,9 @@ from checks.cases.nanoclaw_integration import (
 )
 from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
+from checks.core.process import Completed
 from checks.engine.case_context import CaseContext
 from checks.engine.expect import expect
-from checks.hosts.process import Completed
 from checks.nanoclaw import running, workspace
 from checks.nanoclaw.contract import MAX_AGENTS, MAX_OUTPUT
 from checks.nanoclaw.provider import AgentHandle

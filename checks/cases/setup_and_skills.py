@@ -16,10 +16,10 @@ import pytest
 from checks.core.bounded import parsed
 from checks.core.lines import lines_of
 from checks.core.polling import poll
+from checks.core.process import Completed
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Command, InteractiveSession, run
 from checks.engine.expect import expect, expect_run
-from checks.hosts.process import Completed
 
 GROUP = "Set-up and skills"
 

@@ -15,10 +15,10 @@ import tomli_w
 from checks.cases import setup_and_skills
 from checks.cases.image_operations import image
 from checks.core.lines import lines_of
+from checks.core.process import Completed
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import build, run, shell
 from checks.engine.expect import Mismatch, expect, expect_run
-from checks.hosts.process import Completed
 
 GROUP = setup_and_skills.GROUP
 

@@ -266,7 +266,7 @@ def _of_another_account(uid: int) -> bool:
 def leftovers(run_id: str, where: Path) -> list[str]:
     """Leftovers of a run on this machine, a line each, after killed processes have exited; ``where`` is its cache."""
     poll(lambda: not processes_of(run_id), timeout=_KILL_TIMEOUT, interval=0.05)
-    mounts = [line.split()[4] for line in lines_of(_kernels("/proc/self/mountinfo")) if run_id in line]
+    mounts = [line.split(" ")[4] for line in lines_of(_kernels("/proc/self/mountinfo")) if run_id in line]
     return [
         *(f"process {pid}: {' '.join(words(pid))[:80]}" for pid in processes_of(run_id)),
         *(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin
 
 import msgspec
 from msgspec import inspect
 
-from checks.core.bounded import read_text
+from checks.core.bounded import parsed_toml, read_text
 from checks.core.errors import WrongUsage
 from checks.core.log_patterns import Pattern, Unbounded, compiled, pattern
 
@@ -41,8 +40,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def load(path: Path, kind: type[T]) -> T:
     """Read a file into ``kind``. Raises WrongUsage that names the file, the key and the mistake."""
     try:
-        values = tomllib.loads(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
+        values = parsed_toml(read_text(path))
+    except (OSError, ValueError) as error:
         raise WrongUsage(f"{path} can't be read: {error}.") from error
     return convert(values, kind, str(path))
 
@@ -148,7 +147,8 @@ def _in_words(reason: str, info: Any) -> str:
     if hit := re.fullmatch(r"Invalid enum value '?(.*?)'?", reason):
         info = _bare(info)
         choices = info.values if isinstance(info, inspect.LiteralType) else [each.value for each in info.cls]
-        return f"is “{hit[1]}”; it must be one of {', '.join(map(str, choices))}"
+        named = ", ".join(str(each) for each in choices if each)
+        return f"is “{hit[1]}”; it must be one of {named}{'' if all(choices) else ', or be left out'}"
     return reason
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
+from checks.core.process import Completed, Process, TimedOut
 
 _SYSTEM_DIRECTORIES = ("/usr/sbin", "/sbin")
+_TIMEOUT = 3600.0  # seconds; mmdebstrap on a busy machine takes a quarter of that
 _SHOWN = 12  # lines of a failed program's output
 
 
@@ -24,18 +25,18 @@ def run(
     *,
     env: Mapping[str, str] | None = None,
     remedy: str = "Install it with: scripts/install.sh guest",
-) -> subprocess.CompletedProcess[str]:
-    """Run a program without input; ``env`` is added to the environment.
+    timeout: float = _TIMEOUT,
+) -> Completed:
+    """Run a program without input; ``env`` is added to the environment, ``timeout`` is in seconds.
 
-    Raises HostProblem, with the remedy, where it is not installed.
+    Raises HostProblem if it is not installed, with the remedy, and after a timeout.
     """
     try:
-        return subprocess.run(
-            argv, env={**os.environ, "PATH": path(), **(env or {})}, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, errors="replace", check=False,
-        )  # fmt: skip
+        return Process(argv, env={**os.environ, "PATH": path(), **(env or {})}).wait(timeout)
     except FileNotFoundError as error:
         raise HostProblem(f"{argv[0]} is not installed.", remedy) from error
+    except TimedOut as error:
+        raise HostProblem(f"“{error.program}” timed out after {error.timeout:g} s.") from error
 
 
 def run_checked(argv: Sequence[str], *, doing: str, env: Mapping[str, str] | None = None, remedy: str = "") -> str:

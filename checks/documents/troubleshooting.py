@@ -87,7 +87,7 @@ def _reproduced(entry: Entry, several: Sequence[ReproductionRecord]) -> str:
     if symptom_only and entry.reproduce:
         sentences.append(f"Seen on {_joined(symptom_only)}; the fix was not tested: {entry.reproduce.not_fixed}.")
     if not sentences:
-        sentences.append(f"Not reproduced: {entry.not_reproduced or 'no reproduction has run yet'}.")
+        sentences.append(entry.why_not_reproduced)
     return " ".join(sentences)
 
 

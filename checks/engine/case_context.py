@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from checks.core.process import Completed, TimedOut
 from checks.engine import case_files, probe_image
 from checks.engine.docker import Docker, Record, shell
 from checks.engine.expect import Mismatch, expect
@@ -17,7 +18,6 @@ from checks.hosts import base
 from checks.hosts.base import Host
 from checks.hosts.facts import Facts
 from checks.hosts.prefixed import PrefixedHost
-from checks.hosts.process import Completed, TimedOut
 
 # The first argument of each script is the engine's own command: the host's view, without the docker under test.
 _GONE = """

@@ -11,10 +11,10 @@ import posixpath
 import secrets
 
 from checks.core.errors import HostProblem
+from checks.core.process import Completed, TimedOut
 from checks.engine.docker import shell
 from checks.engine.expect import Mismatch
 from checks.hosts.base import Host
-from checks.hosts.process import Completed, TimedOut
 
 LARGEST = 2**20
 """Bytes of a file that are read, unless a caller needs more."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 import pexpect
 
 from checks.core import redaction
+from checks.core.process import Completed, Process, TimedOut
 from checks.engine.expect import Mismatch
 from checks.engine.probe_image import LABEL
 from checks.hosts.base import Host
 from checks.hosts.interactive import MAX_OUTPUT, Child, OutputLimitExceeded, Pipes
-from checks.hosts.process import Completed, Process, TimedOut
 
 _LABELLED = ("run", "create", "build", "network create")
 """The subcommands that make an object, which gets the run's label."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from checks.hosts.process import Completed
+from checks.core.process import Completed
 
 _SHOWN = 600  # characters of a value in a message
 

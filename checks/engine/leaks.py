@@ -160,7 +160,7 @@ def found(output: str) -> Iterator[str]:
                 case "processes" if not line.startswith(f"{pause} ") and not _passing(line):
                     yield f"process {line}"
                 case "mounts":
-                    point = line.split()[4]
+                    point = line.split(" ")[4]
                     if point.startswith((f"{store}/", f"{runtime}/")) and point != f"{store}/{_ONTO_ITSELF}":
                         yield f"mount {point}"
                 case "subordinate ids":

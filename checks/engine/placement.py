@@ -176,10 +176,16 @@ def require_own_home(*, uid: int, user: str, home: str, owner: str, xdg_director
         )
     if not owner:
         raise HostProblem(f"The home {home} of {user} does not exist.", "Set HOME to the user's own home.")
-    if owner.split(maxsplit=1)[0] != str(uid):
+    owner_uid, _, owner_name = owner.partition(" ")
+    if owner_uid != str(uid):
         raise WrongUsage(
-            f"HOME is {home}, which belongs to {owner.split()[1]} not to {user}.",
+            f"HOME is {home}, which belongs to {owner_name}, not to {user}.",
             "Run this as the user that runs nanoclaw, with a HOME of its own (su - USER, or machinectl shell).",
+        )
+    if not home.isprintable():  # nor are surrogates, which stand for bytes that are not UTF-8
+        raise HostProblem(
+            f"The home {home!r} of {user} has characters that Podman's configuration files can't contain.",
+            "Give the user another home (usermod --move-home --home).",
         )
     if xdg_directory and xdg_directory != f"{home}/.config/containers":
         raise WrongUsage(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from checks.core import run_directories
 from checks.core.errors import WrongUsage
 from checks.core.paths import DEFAULT_GUEST, ROOT
+from checks.core.process import Echo
 from checks.core.progress import Progress
 from checks.core.run_directories import Run
 from checks.engine import probe_image
@@ -22,7 +23,6 @@ from checks.hosts.base import Host
 from checks.hosts.guest import Guest
 from checks.hosts.local import LocalHost
 from checks.hosts.preflight import require_usable, why_not_here
-from checks.hosts.process import Echo
 from checks.hosts.recipe import other_version
 from checks.hosts.ssh import SshHost
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 
+from checks.core.process import Completed, Extent, extent
 from checks.engine.docker import Record, plain
 from checks.evidence import store
 from checks.evidence.model import Case, Command, Host, Outcome, Output, Verification
 from checks.evidence.store import Provenance, build
 from checks.hosts.facts import Facts
-from checks.hosts.process import Completed, Extent, extent
 
 _KEPT = 2000  # bytes of an output that the evidence holds in full
 

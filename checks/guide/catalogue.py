@@ -234,6 +234,13 @@ class Entry(Table, frozen=True):
     not_reproduced: str = ""
     """Why no throwaway host can reproduce it."""
 
+    @property
+    def why_not_reproduced(self) -> str:
+        """A sentence for an entry without a record of a reproduction."""
+        if self.not_reproduced:
+            return f"Not reproduced: {self.not_reproduced}."
+        return "Not reproduced yet." if self.reproduce else "Not reproduced."
+
     def __post_init__(self) -> None:
         if "\n" in self.quick_fix or "|" in self.quick_fix:
             raise ValueError("“quick_fix” must be one line without “|”: it is a table cell")

@@ -130,7 +130,7 @@ def _seen(entry: Entry, reproduced: Sequence[str]) -> str:
     observed = dict.fromkeys(str(place) for error in entry.errors for place in error.observed)
     if observed:
         return f"Observed on {', '.join(observed)}; not reproduced."
-    return f"Not reproduced: {entry.not_reproduced or 'no reproduction has run yet'}."
+    return entry.why_not_reproduced
 
 
 def _values(match: Match, reproduced: Sequence[str]) -> dict[str, object]:

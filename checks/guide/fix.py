@@ -13,6 +13,7 @@ import msgspec
 from checks.core.answers import fields
 from checks.core.errors import Exit, HostProblem
 from checks.core.lines import lines_of
+from checks.core.process import TimedOut
 from checks.core.terminal import say
 from checks.engine import placement, probe_container
 from checks.engine.docker import shell
@@ -24,7 +25,6 @@ from checks.guide.explain import plain
 from checks.guide.fix_plan import WRITABLE_BY_USERNS, Action, Left, Plan, candidates, filled, plan, variables
 from checks.guide.snapshot import HostSnapshot
 from checks.hosts.base import Host
-from checks.hosts.process import TimedOut
 
 RECORD = ".local/state/nanoclaw-verify/fixes.json"
 """What was done, below the home: ``--undo`` reads it. It is written before the files that it names."""

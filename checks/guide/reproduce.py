@@ -16,6 +16,7 @@ from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.lines import lines_of
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_directory
+from checks.core.process import Completed, TimedOut
 from checks.core.progress import Progress
 from checks.core.selection import matches, selection
 from checks.core.terminal import say
@@ -29,7 +30,6 @@ from checks.guide.diagnosis import diagnose
 from checks.guide.host_checks import CHECKS
 from checks.guide.records import ReproductionRecord
 from checks.hosts import recipe
-from checks.hosts.process import Completed, TimedOut
 
 _TIMEOUT = 100.0  # seconds on ordinary hardware for one block of commands; installing a package takes longest
 _MAX_OUTPUT = 2000  # characters of an output that the record keeps

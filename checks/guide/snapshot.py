@@ -13,9 +13,9 @@ from checks.core.bounded import parsed_toml
 from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
+from checks.core.process import TimedOut
 from checks.guide import containers_conf
 from checks.hosts.base import Host
-from checks.hosts.process import TimedOut
 from checks.hosts.ssh import SshHost
 
 _SCRIPT = FIXTURES / "doctor" / "snapshot.sh"

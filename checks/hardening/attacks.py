@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from checks.core.lines import lines_of
+from checks.core.process import Completed, TimedOut
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run, shell
 from checks.engine.expect import shown
 from checks.engine.flags import HELPERS, Attack, User
-from checks.hosts.process import Completed, TimedOut
 
 _READING = re.compile(r"^==reading (\d{1,9})\n(.*?)\n==end\n", re.MULTILINE | re.DOTALL)
 _ATTEMPT = re.compile(r"^==attack (\S+)\n(.*?)\n==status (\d{1,9})\n", re.MULTILINE | re.DOTALL)

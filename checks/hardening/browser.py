@@ -12,12 +12,12 @@ from typing import Any
 from checks.core.answers import Unreadable, understood
 from checks.core.bounded import parsed
 from checks.core.lines import lines_of
+from checks.core.process import Completed, TimedOut
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run
 from checks.engine.expect import shown
 from checks.engine.flags import Flag, Hardening, Subject
 from checks.evidence.hardening_model import BrowserRow, BrowserStart
-from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw import contract
 
 NO_SANDBOX = "--no-sandbox"

@@ -12,6 +12,7 @@ from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.options import EvidenceOption, HostOption, NanoclawOption, TimeoutFactorOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_directory
+from checks.core.process import TimedOut
 from checks.core.progress import Progress, plain_console
 from checks.engine import flags
 from checks.engine.expect import Mismatch
@@ -21,7 +22,6 @@ from checks.evidence.hardening_model import HardeningRun
 from checks.evidence.store import Provenance
 from checks.hardening import experiments, report
 from checks.hardening.session import HardeningSession
-from checks.hosts.process import TimedOut
 from checks.nanoclaw.provider import agent_session
 from checks.runner import verify
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from checks.core.errors import Interrupted
+from checks.core.process import TimedOut
 from checks.core.progress import Progress
 from checks.engine import probe_image
 from checks.engine.case_context import CaseContext
@@ -19,7 +20,6 @@ from checks.evidence.hardening_model import BrowserStart, Smoke
 from checks.hardening import attacks, browser
 from checks.hardening.attacks import AttackResult
 from checks.hardening.enforcement import ContainerSpec
-from checks.hosts.process import TimedOut
 from checks.nanoclaw.provider import AgentHandle
 from checks.nanoclaw.running import RunningAgent
 from checks.nanoclaw.smoke import smoke

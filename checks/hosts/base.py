@@ -14,10 +14,10 @@ import pexpect
 from checks.core import redaction
 from checks.core.answers import Unreadable, understood
 from checks.core.errors import HostProblem
+from checks.core.process import HEAD, Completed, Echo, Process, TimedOut
 from checks.hosts import facts
 from checks.hosts.facts import Facts
 from checks.hosts.interactive import Child, OutputLimitExceeded, spawn_interactive
-from checks.hosts.process import HEAD, Completed, Echo, Process, TimedOut
 
 T = TypeVar("T")
 

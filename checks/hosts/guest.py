@@ -20,6 +20,7 @@ from checks.core.bounded import read_json
 from checks.core.errors import HostProblem
 from checks.core.locks import locked
 from checks.core.polling import poll
+from checks.core.process import Completed
 from checks.core.progress import Progress
 from checks.core.run_directories import Run, cache
 from checks.hosts import build, namespace
@@ -27,7 +28,6 @@ from checks.hosts.accelerator import Accelerator, usable
 from checks.hosts.base import Host
 from checks.hosts.facts import Facts
 from checks.hosts.machine import Machine, overlay
-from checks.hosts.process import Completed
 from checks.hosts.recipe import Recipe
 from checks.hosts.ssh import SshHost
 

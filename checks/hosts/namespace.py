@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,12 +13,14 @@ from checks.core import tools
 from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
 from checks.core.polling import poll
+from checks.core.process import Completed, Process, TimedOut
 from checks.hosts.base import account_name
 
 IDS = 65536
 """Subordinate ids of an account, as useradd assigns them; its namespace also has its own id."""
 
 _START_TIMEOUT = 10.0  # seconds
+_TIMEOUT = 3600.0  # seconds; the build of an image on a busy machine takes a quarter of that
 
 
 def programs() -> tuple[str, ...]:
@@ -48,12 +49,12 @@ def require() -> None:
 
 
 def run(
-    argv: Sequence[str], *, own: int, rest: int, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+    argv: Sequence[str], *, own: int, rest: int, env: Mapping[str, str] | None = None, timeout: float = _TIMEOUT
+) -> Completed:
     """Run a command that owns the files of this account, as id ``own``, and of its subordinate ids, from ``rest`` on.
 
-    Root needs no subordinate ids: it uses the ids from 1 on. ``env`` replaces the environment, except PATH. Raises
-    HostProblem if there are no subordinate ids or no namespaces.
+    Root needs no subordinate ids: it uses the ids from 1 on. ``env`` replaces the environment, except PATH; ``timeout``
+    is in seconds. Raises HostProblem if there are no subordinate ids or no namespaces, and after a timeout.
     """
     # Ids can be mapped from outside only: the command waits until this process has mapped them.
     # Without -p, a shell that starts at that moment may see two different ids of its own, and take the unmapped one.
@@ -61,33 +62,32 @@ def run(
         "unshare", "--user", "--mount", "--keep-caps",
         "sh", "-p", "-c", 'read -r _ && exec "$@" </dev/null', "sh",
     ]  # fmt: skip
-    with subprocess.Popen(
-        [*waiting, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        errors="replace", env={**(os.environ if env is None else env), "PATH": tools.path()},
-    ) as process:  # fmt: skip
-        try:
-            _await_namespace(process)
-            for kind in ("uid", "gid"):
-                _map(process.pid, kind, own, rest)
-            out, err = process.communicate("go\n")
-        except BaseException:
-            process.kill()
-            raise
-    return subprocess.CompletedProcess(list(argv), process.returncode, out, err)
+
+    def map_ids(process: Process) -> None:
+        _await_namespace(process)
+        for kind in ("uid", "gid"):
+            _map(process.pid, kind, own, rest)
+
+    environment = {**(os.environ if env is None else env), "PATH": tools.path()}
+    process = Process([*waiting, *argv], shown=argv, stdin=b"go\n", env=environment, prepare=map_ids)
+    try:
+        return process.wait(timeout)
+    except TimedOut as error:
+        raise HostProblem(f"“{error.program}” timed out after {error.timeout:g} s on this machine.") from error
 
 
-def _await_namespace(process: subprocess.Popen[str]) -> None:
+def _await_namespace(process: Process) -> None:
     ours = Path("/proc/self/ns/user").readlink()
 
     def made() -> bool | None:
         with contextlib.suppress(OSError):  # the process has just ended
-            if process.poll() is None:
+            if process.running():
                 return Path(f"/proc/{process.pid}/ns/user").readlink() != ours
         return None
 
     if poll(lambda: made() is not False, timeout=_START_TIMEOUT, interval=0.01) and made():
         return
-    printed = process.stderr.read() if process.stderr and process.poll() is not None else ""
+    printed = "" if process.running() else process.so_far().stderr
     raise HostProblem(
         f"No user namespace could be made: {printed.strip() or 'unshare did not start'}.",
         "Try “unshare --user true” on this machine.",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from checks.core.process import Completed
 from checks.hosts.base import Host
 from checks.hosts.facts import Facts
-from checks.hosts.process import Completed
 
 
 class PrefixedHost(Host):

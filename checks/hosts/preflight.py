@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
+from checks.core.process import TimedOut
 from checks.hosts import recipe
 from checks.hosts.base import Host
 from checks.hosts.facts import pairs
-from checks.hosts.process import TimedOut
 from checks.hosts.ssh import SshHost
 
 _SCRIPT = """

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from checks.core.errors import HostProblem, WrongUsage
 from checks.core.polling import poll
+from checks.core.process import Completed, Process, TimedOut
 from checks.core.run_directories import MARK
 from checks.hosts.base import Host
-from checks.hosts.process import Completed, Process, TimedOut
 
 _DESTINATION = re.compile(
     r"ssh://(?:(?P<user>[\w.+-]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(?P<port>[0-9]{1,5}))?/?"

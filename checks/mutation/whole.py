@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Iterator
 from typing import Self
 
+from checks.core.process import TimedOut
 from checks.core.progress import Progress
 from checks.engine.case_context import DOCKER_OF_SERVICE, CaseContext
 from checks.engine.docker import Record, shell
 from checks.engine.expect import Mismatch
 from checks.engine.prepared_host import PreparedHost
 from checks.guide.catalogue import HostCommands, User
-from checks.hosts.process import TimedOut
 from checks.mutation.catalogue import Mutation
 from checks.mutation.worker import BROKEN, TaskOutcome, run_case
 from checks.nanoclaw.agent import Agent

@@ -130,17 +130,18 @@ class Markers:
         return list(self._complete())
 
     def _complete(self) -> Iterator[Output]:
-        while (start := self._unread.find(START)) >= 0:
+        read = 0
+        while (start := self._unread.find(START, read)) >= 0:
             end = self._unread.find(END, start)
             if end < 0:
-                return
+                break
             inside = self._unread[start + len(START) : end].strip()
-            self._unread = self._unread[end + len(END) :]
-            output = _output(inside)
-            if output:
+            read = end + len(END)
+            if output := _output(inside):
                 yield output
             else:
                 self.malformed.append(inside)
+        self._unread = self._unread[read:]
 
 
 def _output(inside: bytes) -> Output | None:

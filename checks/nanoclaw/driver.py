@@ -11,10 +11,10 @@ from checks.core.answers import Unreadable, decoded, understood
 from checks.core.bounded import parsed
 from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
+from checks.core.process import Completed, TimedOut
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import shell
 from checks.engine.expect import Mismatch, expect
-from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw import contract
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.checkout import read

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from datetime import date
 from pathlib import Path
@@ -16,6 +15,7 @@ from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.lines import lines_of
 from checks.core.outcome import run_and_report
 from checks.core.paths import FIXTURES
+from checks.core.process import Completed
 from checks.core.progress import Progress
 from checks.core.run_directories import cache
 from checks.core.strict_toml import Table, Text
@@ -108,7 +108,7 @@ def _git_allows(ref: str) -> bool:
     return _ran_git("check-ref-format", f"refs/heads/{ref}").returncode == 0
 
 
-def _ran_git(*args: str) -> subprocess.CompletedProcess[str]:
+def _ran_git(*args: str) -> Completed:
     return tools.run(["git", *args], remedy="Install it with: apt-get install git")
 
 

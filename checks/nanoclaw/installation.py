@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 
 from checks.core.lines import lines_of
 from checks.core.polling import poll
+from checks.core.process import Completed, TimedOut
 from checks.engine.case_context import DOCKER_OF_SERVICE
 from checks.engine.docker import Record, shell
 from checks.engine.expect import Mismatch, expect
 from checks.hosts.base import Host
-from checks.hosts.process import Completed, TimedOut
 from checks.nanoclaw.gateway import Gateway
 from checks.nanoclaw.running import ZONE
 from checks.nanoclaw.service import Conversation

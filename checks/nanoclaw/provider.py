@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from checks.core import run_directories
 from checks.core.bounded import parsed
+from checks.core.process import TimedOut
 from checks.core.progress import Progress
 from checks.engine import probe_image
 from checks.engine.case_context import CaseContext
@@ -16,7 +17,6 @@ from checks.engine.docker import build, shell
 from checks.engine.expect import Mismatch
 from checks.engine.prepared_host import PreparedHost, prepared
 from checks.hosts.guest import Guest
-from checks.hosts.process import TimedOut
 from checks.nanoclaw import service_url
 from checks.nanoclaw.agent import Agent, available
 from checks.nanoclaw.contract import AgentProtocol

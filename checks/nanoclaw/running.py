@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 from checks.core.lines import lines_of
 from checks.core.polling import poll
+from checks.core.process import HEAD, Completed
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Started
 from checks.engine.expect import Mismatch, expect
-from checks.hosts.process import HEAD, Completed
 from checks.nanoclaw import contract, workspace
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.contract import AgentProtocol, Markers, Output

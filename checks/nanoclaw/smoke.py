@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from checks.core.entry_point import require_utf8
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.outcome import run_and_report
+from checks.core.process import TimedOut
 from checks.core.progress import Progress
 from checks.core.terminal import say
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
 from checks.engine.expect import Mismatch
 from checks.engine.prepared_host import PreparedHost
-from checks.hosts.process import TimedOut
 from checks.nanoclaw import running
 from checks.nanoclaw.provider import AgentHandle, agent_session
 from checks.nanoclaw.running import Refused, RunningAgent

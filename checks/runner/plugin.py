@@ -13,6 +13,7 @@ import pytest
 from checks.core import redaction
 from checks.core.errors import HostProblem, Problem
 from checks.core.paths import GUIDE
+from checks.core.process import TimedOut
 from checks.core.progress import Progress
 from checks.core.selection import selected
 from checks.engine.case_context import CaseContext, accounts_for, directories_of, remove_containers
@@ -24,7 +25,6 @@ from checks.guide import catalogue
 from checks.guide.explain import find_matches
 from checks.guide.facts import Kind
 from checks.hosts.base import SHARED, Host
-from checks.hosts.process import TimedOut
 from checks.runner.report import Report
 
 if TYPE_CHECKING:
@@ -170,8 +170,7 @@ class VerificationPlugin:
 
     def _scrub(self) -> None:
         """Remove everything from a host that received a secret: an agent may have written it in any form."""
-        assert self._prepared
-        if not self._prepared.run.kept or not redaction.protecting():
+        if not self._prepared or not self._prepared.run.kept or not redaction.protecting():
             return
         for account in self._prepared.accounts:
             run = self._prepared.owner.run

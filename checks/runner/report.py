@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from checks.core.lines import lines_of
+from checks.core.process import Completed
 from checks.core.progress import Console, plain_console
 from checks.engine.docker import plain
 from checks.evidence.run import CaseResult, Evidence
 from checks.hosts.facts import TITLES
-from checks.hosts.process import Completed
 
 TITLE = "Docker→Podman Compatibility Tests"
 

@@ -142,20 +142,9 @@ def session(
     )
     with _reported(options) as junit:
         status = run_pytest(_arguments(options, junit), plugins=[plugin, integration])
+        _require_end(plugin, status)
     for ctx in plugin.kept:
         report.note(how_to_look(ctx))
-    if plugin.problem:
-        raise plugin.problem
-    if plugin.crash:
-        raise plugin.crash
-    if status == pytest.ExitCode.INTERRUPTED and not plugin.broken:
-        raise KeyboardInterrupt
-    if plugin.broken or status not in (
-        pytest.ExitCode.OK,
-        pytest.ExitCode.TESTS_FAILED,
-        pytest.ExitCode.NO_TESTS_COLLECTED,
-    ):
-        raise RuntimeError("\n".join(plugin.broken) or f"pytest exited with {status!r}")
     if options.list:
         rows = [(each.group, each.id, each.label) for each in plugin.listed]
         console.print(tabulate(rows, headers=("Group", "Case", "Label")))
@@ -167,6 +156,24 @@ def session(
         plugin.evidence.write(Path(options.json), private=options.live)
     failed = status == pytest.ExitCode.TESTS_FAILED
     return Exit.CASE_FAILED if failed else Exit.OK, plugin.evidence
+
+
+def _require_end(plugin: VerificationPlugin, status: int) -> None:
+    """Raise what stopped the run, unless every chosen case has run."""
+    if plugin.problem:
+        raise plugin.problem
+    if plugin.crash:
+        raise plugin.crash
+    if status == pytest.ExitCode.INTERRUPTED and not plugin.broken:
+        raise KeyboardInterrupt
+    if status == pytest.ExitCode.USAGE_ERROR and not plugin.broken:
+        raise WrongUsage("The cases can't be collected: see the message of pytest above.")
+    if plugin.broken or status not in (
+        pytest.ExitCode.OK,
+        pytest.ExitCode.TESTS_FAILED,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+    ):
+        raise RuntimeError("\n".join(plugin.broken) or f"pytest exited with {status!r}")
 
 
 def all_cases() -> list[CaseInfo]:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 
 from checks.core.errors import HostProblem
+from checks.core.process import TimedOut
 from checks.engine import container_state
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Docker, Record
@@ -14,7 +15,6 @@ from checks.engine.prepared_host import PreparedHost
 from checks.evidence.hardening_model import CheckResult
 from checks.hardening.injection import state
 from checks.hardening.injection.settings import Setting, Settings, in_force, seen
-from checks.hosts.process import TimedOut
 from checks.nanoclaw import contract, running
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.gateway import Access

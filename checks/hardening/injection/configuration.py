@@ -61,8 +61,10 @@ def author_of(data: bytes) -> Author:
 
 
 def _with_checksum(text: str) -> bytes:
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return text.replace(f"{MARK} sha256:{_NO_CHECKSUM}", f"{MARK} sha256:{digest}", 1).encode()
+    # A home may have any bytes in its name. Nothing is installed for such a one, but it is compared.
+    data = text.encode(errors="surrogateescape")
+    digest = hashlib.sha256(data).hexdigest()
+    return data.replace(f"{MARK} sha256:{_NO_CHECKSUM}".encode(), f"{MARK} sha256:{digest}".encode(), 1)
 
 
 def settings_directory(home: str) -> str:

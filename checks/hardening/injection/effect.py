@@ -11,6 +11,7 @@ from checks.core.answers import Unreadable, understood
 from checks.core.archive import Member, pack
 from checks.core.bounded import parsed
 from checks.core.errors import WrongUsage
+from checks.core.process import TimedOut
 from checks.engine import container_state, probe_container
 from checks.engine.container_state import CAPABILITIES, ContainerState, Mounted
 from checks.engine.placement import File
@@ -19,7 +20,6 @@ from checks.hardening.injection.configuration import settings_directory
 from checks.hardening.injection.settings import CONTROLLERS, Setting, Settings, in_force, seen, size
 from checks.hardening.injection.state import Account
 from checks.hosts.base import Host
-from checks.hosts.process import TimedOut
 
 _Files = Callable[[str], Sequence[File]]
 """Our files, for a given directory of container settings."""

@@ -196,21 +196,8 @@ def require_account(found: Account) -> None:
     require_own_home(
         uid=found.uid, user=found.user, home=found.home, owner=found.owner, xdg_directory=found.xdg_directory
     )
-    if not found.home.isprintable() or not _is_utf8(found.home):
-        raise HostProblem(
-            f"The home {found.home!r} of {found.user} has characters that Podman's configuration files can't contain.",
-            "Give the user another home (usermod --move-home --home).",
-        )
     if not found.version:
         raise HostProblem(f"{found.host} has no podman.", "Install the packages podman and podman-docker.")
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def require_writable(found: Account, doing: str) -> None:

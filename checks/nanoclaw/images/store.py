@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from types import TracebackType
 
 from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
+from checks.core.process import Completed
 from checks.hosts import namespace
 from checks.nanoclaw.images.surroundings import Surroundings
 
@@ -151,7 +151,7 @@ class Store:
             *args,
         ]  # fmt: skip
 
-    def _run(self, *argv: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, *argv: str) -> Completed:
         return namespace.run(argv, own=0, rest=1, env=self._surroundings.environment())
 
 

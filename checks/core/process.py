@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -131,16 +131,18 @@ class TimedOut(LateAnswer):
 
     @property
     def program(self) -> str:
-        """The program and its subcommand, for a message: ``docker stop``."""
+        """The program and its first argument, for a message: ``docker stop``."""
         argv = self.partial.argv
-        return " ".join(argv[argv.index("docker") if "docker" in argv else 0 :][:2])
+        start = next((at for at, word in enumerate(argv) if word in ("docker", "podman")), 0)
+        return " ".join(argv[start : start + 2])
 
 
 class Process:
     """A running child process. It is a session leader: killing it also kills its children.
 
     ``opening`` is a marker on standard output right before the command's own output. The marker and all before it (a
-    login shell's greeting) are dropped, and input is sent only after it.
+    login shell's greeting) are dropped, and input is sent only after it. ``env`` replaces the environment. ``prepare``
+    is called with the process before its input is sent; if it raises, the process is killed.
     """
 
     def __init__(
@@ -151,6 +153,8 @@ class Process:
         stdin: bytes = b"",
         echo: Echo | None = None,
         opening: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        prepare: Callable[[Process], None] | None = None,
     ) -> None:
         self._argv = tuple(redaction.redacted_text(word) for word in (shown if shown is not None else argv))
         self._echo = echo
@@ -161,20 +165,34 @@ class Process:
         if echo:
             echo(f"$ {shlex.join(self._argv)}")
         self._child = subprocess.Popen(
-            list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        )
+            list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            env=env,
+        )  # fmt: skip
         assert self._child.stdin
         assert self._child.stdout
         assert self._child.stderr
         self._out = Kept()
         self._err = Kept()
+        feeding = threading.Thread(target=self._feed, args=(self._child.stdin, stdin), daemon=True)
         self._threads = [
-            threading.Thread(target=self._feed, args=(self._child.stdin, stdin), daemon=True),
             threading.Thread(target=self._collect, args=(self._child.stdout, self._out, ""), daemon=True),
             threading.Thread(target=self._collect, args=(self._child.stderr, self._err, "! "), daemon=True),
         ]
         for thread in self._threads:
             thread.start()
+        if prepare:
+            try:
+                prepare(self)
+            except BaseException:
+                self.kill()
+                raise
+        feeding.start()
+        self._threads.append(feeding)
+
+    @property
+    def pid(self) -> int:
+        """The process id. It is free for other processes after ``wait`` or ``kill``."""
+        return self._child.pid
 
     def wait(self, timeout: float) -> Completed:
         """Wait for the exit. Kills the process and raises TimedOut after ``timeout`` seconds."""
