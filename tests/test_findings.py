@@ -13,7 +13,7 @@ import pytest
 from checks.core import terminal
 from checks.core.errors import Exit, WrongUsage
 from checks.engine.docker import Record
-from checks.evidence import checklist
+from checks.evidence import acceptance, checklist
 from checks.evidence.checklist import Result
 from checks.evidence.hardening_model import CheckResult
 from checks.evidence.run import CaseResult
@@ -90,7 +90,7 @@ def test_notes_and_accepted_findings_do_not_fail(monkeypatch: pytest.MonkeyPatch
 def test_a_file_of_accepted_findings_that_is_not_valid_is_wrong_usage(text: str, tmp_path: Path) -> None:
     (tmp_path / "accepted.toml").write_text(text)
     with pytest.raises(WrongUsage):
-        findings.accepted_ids((), str(tmp_path / "accepted.toml"), ENTRIES, date(2026, 1, 1))
+        acceptance.accepted_ids((), str(tmp_path / "accepted.toml"), ENTRIES, date(2026, 1, 1))
 
 
 def test_an_unknown_id_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

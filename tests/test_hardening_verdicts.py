@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from checks.core.process import Completed
 from checks.engine import flags
 from checks.engine.flags import Flag
+from checks.evidence.checklist import FAILING
 from checks.evidence.hardening_model import BrowserStart, Smoke
-from checks.hardening import experiments
+from checks.hardening import experiments, findings
 from checks.hardening.attacks import (
     AttackAttempt,
     AttackOutcome,
@@ -27,7 +28,7 @@ from checks.hardening.browser import browser_setups, in_words, sandbox_state, wo
 from checks.hardening.browser import parse as parse_browser
 from checks.hardening.enforcement import AttackComparison, ContainerSpec, Enforcement, Plan, overall
 from checks.hardening.experiments import combinations_of, dropped
-from checks.hardening.results import FlagCombination, FlagResult, FlagVerdict, smallest_failing
+from checks.hardening.results import CombinedResult, FlagCombination, FlagResult, FlagVerdict, smallest_failing
 from tests.fakes import FakeHost
 
 KNOWN = flags.load()
@@ -87,6 +88,20 @@ def test_every_flag_is_enforced_if_the_engine_applies_it() -> None:
 @pytest.mark.parametrize("flag", KNOWN.flags, ids=lambda flag: flag.id)
 def test_a_dropped_flag_fails_its_own_row_and_no_other(flag: Flag) -> None:
     assert [row.flag.id for row in rows(dropped(flag)[0]) if not row.ok] == [flag.id]
+
+
+def test_every_result_has_an_id_that_can_be_accepted() -> None:
+    flag = KNOWN.flag("pids-limit")
+    alone = rows(dropped(flag)[0])
+    together = CombinedResult((), alone, smoke=SILENCE)
+    results = [*findings.of_flags(alone), *findings.of_set(together)]
+    assert {each.id for each in results} <= set(findings.known_ids(KNOWN.flags))
+    assert len({each.id for each in results}) == len(results)
+    failing = [each.id for each in results if each.state in FAILING]
+    assert failing == ["pids-limit", "set-pids-limit", "set-agent", "set-browser"]
+    accepted = findings.accepted(results, dict.fromkeys(failing, "no cgroups here"))
+    assert [each.id for each in accepted if each.state == "accepted"] == failing
+    assert not [each for each in accepted if each.state in FAILING]
 
 
 def test_a_protection_that_was_never_there_cannot_be_taken_away() -> None:

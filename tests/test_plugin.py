@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 import pytest
 
+from checks.core.errors import WrongUsage
 from checks.core.paths import GUIDE
 from checks.core.progress import Progress, plain_console
 from checks.core.run_directories import Run
@@ -44,7 +45,7 @@ def test_ends(ctx):
 """
 
 
-def verified(tmp_path: Path, cases: str, *more: str) -> tuple[VerificationPlugin, int]:
+def verified(tmp_path: Path, cases: str, *more: str, accept: Sequence[str] = ()) -> tuple[VerificationPlugin, int]:
     """The plugin after a run of these cases, and the status of pytest."""
 
     @contextlib.contextmanager
@@ -54,7 +55,7 @@ def verified(tmp_path: Path, cases: str, *more: str) -> tuple[VerificationPlugin
 
     file = tmp_path / f"{tmp_path.name}.py"  # a name of its own, as modules have
     file.write_text(cases)
-    plugin = VerificationPlugin(prepared, Report(plain_console(file=io.StringIO())), Progress())
+    plugin = VerificationPlugin(prepared, Report(plain_console(file=io.StringIO())), Progress(), accept=accept)
     settings = str(CASES.parent / "pytest.ini")
     options = ["-c", settings, "--rootdir", str(tmp_path), "-p", "no:cacheprovider", *more]
     return plugin, pytest.main([str(file), *options], plugins=[plugin])
@@ -75,6 +76,32 @@ def test_the_fix_of_a_failure_is_in_its_evidence_and_in_junit(tmp_path: Path) ->
     failed = plugin.evidence.cases[-1]
     assert (failed.fix, failed.entry) == (entry.quick_fix, f"{GUIDE}#{name}")
     assert f'<property name="fix" value="{escape(entry.quick_fix, {chr(34): "&quot;"})}"' in junit.read_text()
+
+
+def test_an_accepted_failure_is_in_the_evidence_and_does_not_fail_the_run(tmp_path: Path) -> None:
+    junit = tmp_path / "junit.xml"
+    plugin, status = verified(tmp_path, FAILING, f"--junitxml={junit}", accept=["knows-better", "knows-no-better"])
+    assert status == pytest.ExitCode.OK
+    assert plugin.evidence
+    assert [(case.outcome, case.accepted, case.got) for case in plugin.evidence.cases] == [
+        ("failed", "--accept", "that"),
+        ("failed", "--accept", "that"),
+    ]
+    assert 'failures="0"' in junit.read_text()
+    assert "Accepted failure: --accept" in junit.read_text()
+
+
+def test_only_what_is_accepted_is(tmp_path: Path) -> None:
+    plugin, status = verified(tmp_path, FAILING, accept=["knows-better"])
+    assert status == pytest.ExitCode.TESTS_FAILED
+    assert plugin.evidence
+    assert [case.failed for case in plugin.evidence.cases] == [False, True]
+
+
+def test_no_case_runs_if_an_accepted_id_is_unknown(tmp_path: Path) -> None:
+    plugin, _ = verified(tmp_path, FAILING, accept=["knows-nothing"])
+    assert isinstance(plugin.problem, WrongUsage)
+    assert not plugin.evidence
 
 
 @pytest.mark.parametrize(

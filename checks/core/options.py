@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 HostOption = Annotated[str, "auto, local, ssh://user@host[:port], or a throwaway host from `invoke hosts`"]
@@ -12,3 +13,7 @@ NanoclawOption = Annotated[
 ]
 TimeoutFactorOption = Annotated[str, "multiply every timeout by this number, for slow machines"]
 EvidenceOption = Annotated[str, "write evidence to this directory"]
+JsonOption = Annotated[str, "write the results to this file, as JSON"]
+JunitOption = Annotated[str, "write a JUnit XML report to this file"]
+AcceptOption = Annotated[Sequence[str], "accept the failure with this id; repeatable"]
+AcceptFileOption = Annotated[str, "accept the failures in this TOML file: [[accept]] with id, reason and until"]

@@ -132,6 +132,7 @@ class Case(Part):
     fix: Annotated[str, Meta(description="Of a failed case: the quick fix of its troubleshooting entry")] = ""
     entry: Annotated[str, Meta(description="Of a failed case: where its troubleshooting entry is")] = ""
     reason: Annotated[str, Meta(description="Why the case was skipped")] = ""
+    accepted: Annotated[str, Meta(description="Of a failed case: why the user accepts the failure")] = ""
 
     def __post_init__(self) -> None:
         failed = self.outcome == "failed"

@@ -36,6 +36,13 @@ class CaseResult:
     """The quick fix of the troubleshooting entry for its failure."""
     entry: str = ""
     """Where that entry is."""
+    accepted: str = ""
+    """Why the user accepts its failure."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it failed, and nobody accepts that."""
+        return self.outcome == "failed" and not self.accepted
 
 
 @dataclass
@@ -85,6 +92,7 @@ def _case(case: CaseResult) -> Case:
         fix=case.fix if failed else "",
         entry=case.entry if failed else "",
         reason=case.reason,
+        accepted=case.accepted,
         commands=[_command(done) for done in case.record.commands],
         observations=case.record.observations,
     )

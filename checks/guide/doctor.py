@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated
 
 from rich.text import Text
 
 from checks.core import run_directories
 from checks.core.errors import Exit, WrongUsage
-from checks.core.options import ProfileOption
+from checks.core.options import AcceptFileOption, AcceptOption, JsonOption, JunitOption, ProfileOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_file
 from checks.core.progress import Console, Progress, plain_console
 from checks.core.terminal import say
 from checks.engine.prepared_host import prepared
 from checks.evidence import checklist
+from checks.evidence.acceptance import accepted_ids
 from checks.evidence.checklist import FAILING, Result
 from checks.guide import catalogue, findings, snapshot
 from checks.guide import fix as fixing
@@ -55,10 +55,10 @@ def doctor(
     fix: Annotated[bool, "fix what this account may fix, after a question; print the commands for the rest"] = False,
     yes: Annotated[bool, "with --fix: do not ask"] = False,
     undo: Annotated[bool, "undo everything that --fix did"] = False,
-    accept: Annotated[Sequence[str], "accept the finding with this id; repeatable"] = (),
-    accept_file: Annotated[str, "accept the findings in this TOML file: [[accept]] with id, reason and until"] = "",
-    json: Annotated[str, "write the results to this file"] = "",
-    junit: Annotated[str, "write a JUnit XML report to this file"] = "",
+    accept: AcceptOption = (),
+    accept_file: AcceptFileOption = "",
+    json: JsonOption = "",
+    junit: JunitOption = "",
 ) -> Exit:
     """Check a host for known problems and fix them (--fix); or find the entry for an error message (--explain).
 
@@ -82,7 +82,7 @@ def doctor(
 def _examine(options: _Options, progress: Progress) -> Exit:
     spec = options.host
     entries = catalogue.load()
-    accepted = findings.accepted_ids(options.accept, options.accept_file, entries, datetime.now(UTC).date())
+    accepted = accepted_ids(options.accept, options.accept_file, entries)
     checklist.require_outputs(options.json, options.junit)
     _require_fixable(options, spec)
     with _host(spec, options.profile, progress) as host:

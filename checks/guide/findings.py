@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
 
-from checks.core import strict_toml
-from checks.core.errors import WrongUsage
 from checks.core.paths import GUIDE
-from checks.core.strict_toml import Table, Text
 from checks.evidence.checklist import Result, State
 from checks.guide.catalogue import Entry
 from checks.guide.diagnosis import Diagnosis
@@ -89,35 +84,6 @@ _CHECKS = {
 _OTHER = _About("degrades", "")
 _LOOKED_UP = _About("blocks", "")
 """An entry that matches an error of Podman's own."""
-
-
-class Acceptance(Table, frozen=True):
-    """A finding that is accepted, in the file of ``--accept-file``."""
-
-    id: Text
-    reason: Text
-    until: date
-    """The last day on which it is accepted."""
-
-
-class _Acceptances(Table, frozen=True):
-    accept: tuple[Acceptance, ...]
-
-
-def accepted_ids(ids: Sequence[str], file: str, known: Mapping[str, Entry], today: date) -> dict[str, str]:
-    """The reasons of the accepted findings, by id. Raises WrongUsage for an unknown id and a file that is not valid."""
-    given = dict.fromkeys(ids, "--accept")
-    if file:
-        given |= {
-            each.id: f"{each.reason} (until {each.until})"
-            for each in strict_toml.load(Path(file), _Acceptances).accept
-            if each.until >= today or each.id not in known
-        }
-    if unknown := [id_ for id_ in given if id_ not in known]:
-        raise WrongUsage(
-            f"“{unknown[0]}” is not the id of a finding.", "The id is the last part of the link that follows a finding."
-        )
-    return given
 
 
 def results(

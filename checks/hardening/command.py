@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from checks.core.errors import Exit, HostProblem, WrongUsage
-from checks.core.options import EvidenceOption, HostOption, NanoclawOption, TimeoutFactorOption
+from checks.core.options import (
+    AcceptFileOption,
+    AcceptOption,
+    EvidenceOption,
+    HostOption,
+    JsonOption,
+    JunitOption,
+    NanoclawOption,
+    TimeoutFactorOption,
+)
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_directory
 from checks.core.process import TimedOut
@@ -17,10 +26,12 @@ from checks.core.progress import Progress, plain_console
 from checks.engine import flags
 from checks.engine.expect import Mismatch
 from checks.engine.flags import Flag
-from checks.evidence import store
+from checks.evidence import checklist, store
+from checks.evidence.acceptance import accepted_ids
+from checks.evidence.checklist import Result
 from checks.evidence.hardening_model import HardeningRun
 from checks.evidence.store import Provenance
-from checks.hardening import experiments, report
+from checks.hardening import experiments, findings, report
 from checks.hardening.session import HardeningSession
 from checks.nanoclaw.provider import agent_session
 from checks.runner import verify
@@ -34,6 +45,10 @@ class HardenHostOptions:
     nanoclaw: NanoclawOption = ""
     evidence: EvidenceOption = ""
     timeout_factor: TimeoutFactorOption = "1"
+    json: JsonOption = ""
+    junit: JunitOption = ""
+    accept: AcceptOption = ()
+    accept_file: AcceptFileOption = ""
 
 
 @dataclass(frozen=True)
@@ -65,8 +80,8 @@ def harden_all(options: HardenHostOptions) -> Exit:
 def harden(options: HardenOptions) -> Exit:
     """Try the hardening flags on agents' containers: each flag alone, then the recommended set (default: both).
 
-    Exit status: 0 every flag is compatible and enforced; 1 at least one is not; 2 wrong usage; 3 the host can't be
-    used.
+    Exit status: 0 every flag is compatible and enforced, or its failure is accepted; 1 at least one is not; 2 wrong
+    usage; 3 the host can't be used.
     """
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
@@ -77,10 +92,17 @@ def _run(options: HardenOptions, progress: Progress) -> Exit:
     chosen = [hardening.flag(each) for each in options.flag] or list(hardening.flags)
     factor = verify.factor_of(options.timeout_factor)
     require_directory("--evidence", options.evidence)
+    checklist.require_outputs(options.json, options.junit)
+    reasons = accepted_ids(options.accept, options.accept_file, findings.known_ids(hardening.flags))
     with agent_session(options.host, None, options.nanoclaw, progress) as (ready, handle):
         if ready.host.facts().engine != "podman":
             raise WrongUsage(f"{ready.host.name} has no Podman.", "The flags are tried on rootless Podman.")
-        return _Run(options, chosen, HardeningSession(ready, handle, hardening, progress, factor)).run()
+        run = _Run(options, chosen, HardeningSession(ready, handle, hardening, progress, factor))
+        run.run()
+        results = findings.accepted(run.results, reasons)
+        plain_console().print(f"\n{checklist.summary(results, ready.host.name)}")
+        checklist.write("invoke harden", ready.host.name, results, json=options.json, junit=options.junit)
+        return Exit.CASE_FAILED if any(each.state in checklist.FAILING for each in results) else Exit.OK
 
 
 class _Run:
@@ -91,9 +113,10 @@ class _Run:
         self._chosen = chosen
         self._session = session
         self._console = plain_console()
+        self.results: list[Result] = []
 
-    def run(self) -> Exit:
-        """Do it, print it, write its evidence."""
+    def run(self) -> None:
+        """Do it, print it, write its evidence; ``results`` has what was found."""
         asked = self._options
         host = self._session.prepared.host
         try:
@@ -107,24 +130,24 @@ class _Run:
             f"Agent: {self._session.handle.agent.name}"
         )
         if asked.remove:
-            return self._remove()
+            self._remove()
+            return
         both = not (asked.each or asked.all or asked.browser or asked.combinations)
-        good = []
         if asked.each or both:
-            good.append(self._do("each", self._each))
+            self._do("each", self._each)
         if asked.browser:
-            good.append(self._do("browser", self._browser))
+            self._do("browser", self._browser)
         if asked.combinations:
-            good.append(self._do("combinations", self._combinations))
+            self._do("combinations", self._combinations)
         if asked.all or both:
-            good.append(self._do("all", self._all))
-        return Exit.OK if all(good) else Exit.CASE_FAILED
+            self._do("all", self._all)
 
-    def _do(self, kind: str, work: Callable[[], tuple[str, Any, bool]]) -> bool:
+    def _do(self, kind: str, work: Callable[[], tuple[str, Any, list[Result]]]) -> None:
         began = time.monotonic()
         prepared = self._session.prepared
         provenance = Provenance(prepared.host.name, prepared.profile, prepared.host.facts())
-        text, results, good = work()
+        text, rows, results = work()
+        self.results += results
         seconds = time.monotonic() - began
         self._console.print(f"\n{text}\n\n({seconds:.0f} s)")
         if self._options.evidence:
@@ -132,18 +155,17 @@ class _Run:
                 "kind": kind,
                 "seconds": round(seconds),
                 "agent": self._session.handle.agent_description,
-                "results": results,
+                "results": rows,
             }
             record = store.build(HardeningRun, {**provenance.values(), **values})
             path = store.save(record, Path(self._options.evidence))
             self._console.print(f"Evidence: {path}")
-        return good
 
-    def _each(self) -> tuple[str, Any, bool]:
+    def _each(self) -> tuple[str, Any, list[Result]]:
         found = experiments.run_individually(self._session, self._chosen)
-        return report.flags_alone(found), [each.row for each in found], all(each.ok for each in found)
+        return report.flags_alone(found), [each.row for each in found], findings.of_flags(found)
 
-    def _all(self) -> tuple[str, Any, bool]:
+    def _all(self) -> tuple[str, Any, list[Result]]:
         wanted = verify.VerifyOptions(
             host=self._options.host,
             only=experiments.SELECTION,
@@ -152,18 +174,18 @@ class _Run:
             hardened=True,
         )
         found = experiments.run_combined(self._session, wanted, self._console)
-        return report.combined(found), found.row, found.ok
+        return report.combined(found), found.row, findings.of_set(found)
 
-    def _browser(self) -> tuple[str, Any, bool]:
+    def _browser(self) -> tuple[str, Any, list[Result]]:
         found = experiments.browse_all(self._session, self._chosen)
-        return report.browsers(found), [each.row for each in found], all(each.ok for each in found)
+        return report.browsers(found), [each.row for each in found], findings.of_browsers(found)
 
-    def _combinations(self) -> tuple[str, Any, bool]:
+    def _combinations(self) -> tuple[str, Any, list[Result]]:
         recommended = [flag for flag in self._chosen if flag.recommended]
         found = experiments.run_combinations(self._session, recommended)
-        return report.combinations(found), [each.row for each in found], all(each.ok for each in found)
+        return report.combinations(found), [each.row for each in found], findings.of_combinations(found)
 
-    def _remove(self) -> Exit:
+    def _remove(self) -> None:
         found = experiments.run_without_each(self._session, self._chosen)
+        self.results += findings.of_removed(found)
         self._console.print(f"\n{report.removed_flags(found)}")
-        return Exit.OK if all(each.detected for each in found) else Exit.CASE_FAILED

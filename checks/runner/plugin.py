@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from checks.engine.case_context import CaseContext, accounts_for, directories_of
 from checks.engine.docker import Record
 from checks.engine.expect import Mismatch, expect
 from checks.engine.leaks import LeakDetector
+from checks.evidence.acceptance import accepted_ids
 from checks.evidence.run import CaseResult, Evidence
 from checks.guide import catalogue
 from checks.guide.explain import find_matches
@@ -99,8 +100,13 @@ class VerificationPlugin:
         keep: bool = False,
         verbose: bool = False,
         flags: Sequence[str] = (),
+        accept: Sequence[str] = (),
+        accept_file: str = "",
     ) -> None:
         self._flags = flags
+        self._accept = accept
+        self._accept_file = accept_file
+        self._accepted: Mapping[str, str] = {}
         self._open = prepared
         self._report = report
         self._progress = progress
@@ -139,6 +145,7 @@ class VerificationPlugin:
         known = [case_info(item) for item in items]
         try:
             chosen = selected(self._only, [each.names for each in known])
+            self._accepted = accepted_ids(self._accept, self._accept_file, {each.id for each in known})
         except Problem as problem:
             self.problem = problem
             chosen = [False] * len(items)
@@ -223,6 +230,10 @@ class VerificationPlugin:
             known = self._catalogue.get(name)
             result.fix, result.entry = known.quick_fix if known else "", f"{GUIDE}#{name}"
             item.user_properties += [("fix", result.fix), ("entry", result.entry)]
+            if reason := self._accepted.get(info.id):
+                result.accepted = reason
+                # For pytest, and for its JUnit XML, the run has not failed.
+                report.outcome, report.longrepr = "skipped", (str(item.path), 0, f"Accepted failure: {reason}")
         if report.outcome == "skipped" and isinstance(report.longrepr, tuple):
             result.reason = report.longrepr[2].removeprefix("Skipped: ")
         self.evidence.cases.append(result)

@@ -54,6 +54,8 @@ class Report:
         line = Text("  ").append(mark, style).append(f" {case.label}")
         if case.outcome == "skipped":
             line.append(f": {case.reason}")
+        if case.accepted:
+            line.append(f" (accepted: {case.accepted})")
         self._console.print(line)
         if case.outcome == "failed":
             for detail in failure(case, verbose=self._verbose):
@@ -64,12 +66,15 @@ class Report:
         cases = evidence.cases
         count = Counter(case.outcome for case in cases)
         others = [f"{count[outcome]} {outcome}" for outcome in ("failed", "skipped") if count[outcome]]
-        failed = [case.label for case in cases if case.outcome == "failed"]
+        failed = [case.label for case in cases if case.failed]
+        accepted = [case.label for case in cases if case.accepted]
         self._print("")
         if evidence.agent:
             self._print(f"Agent: {evidence.agent}")
         if failed:
             self._print(f"Failed: {'; '.join(failed)}")
+        if accepted:
+            self._print(f"Failed, accepted: {'; '.join(accepted)}")
         results = ", ".join([f"{count['passed']}/{len(cases)} passed", *others])
         self._print(f"Results: {results} ({evidence.host})")
 

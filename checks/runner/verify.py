@@ -17,7 +17,15 @@ from tabulate import tabulate
 
 from checks.core import files, redaction, run_directories
 from checks.core.errors import Exit, WrongUsage
-from checks.core.options import HostOption, NanoclawOption, ProfileOption, TimeoutFactorOption
+from checks.core.options import (
+    AcceptFileOption,
+    AcceptOption,
+    HostOption,
+    JunitOption,
+    NanoclawOption,
+    ProfileOption,
+    TimeoutFactorOption,
+)
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_file
 from checks.core.paths import PACKAGES
@@ -60,8 +68,10 @@ class VerifyOptions:
     ] = ()
     last_failed: Annotated[bool, "run the cases that failed in the last run on this host"] = False
     list: Annotated[bool, "print the cases and exit"] = False
-    junit: Annotated[str, "write a JUnit XML report to this file"] = ""
+    junit: JunitOption = ""
     json: Annotated[str, "write the evidence of the run to this file"] = ""
+    accept: AcceptOption = ()
+    accept_file: AcceptFileOption = ""
     timeout_factor: TimeoutFactorOption = "1"
     keep: Annotated[bool, "keep a failed case's containers and directory, and print how to inspect them"] = False
     nanoclaw: NanoclawOption = ""
@@ -74,7 +84,8 @@ class VerifyOptions:
 def verify(options: VerifyOptions) -> Exit:
     """Run every Docker CLI pattern that nanoclaw uses through the podman-docker shim, and print a report.
 
-    Exit status: 0 every case passed; 1 a case failed; 2 wrong usage; 3 the host can't be used.
+    Exit status: 0 every case passed, or its failure is accepted; 1 a case failed; 2 wrong usage; 3 the host can't be
+    used.
     """
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
@@ -102,7 +113,7 @@ def _run(options: VerifyOptions, progress: Progress) -> Exit:
             progress,
         )
         if evidence:
-            checklist.annotate([_result(case) for case in evidence.cases if case.outcome == "failed"])
+            checklist.annotate([_result(case) for case in evidence.cases if case.failed])
         if resolved.instead and not options.list:
             console.print(f"These are the results of {resolved.spec}, not of this machine: {resolved.instead}.")
         return status
@@ -136,6 +147,8 @@ def session(
         keep=options.keep,
         verbose=options.verbose,
         flags=flags.load().recommended() if options.hardened else (),
+        accept=options.accept,
+        accept_file=options.accept_file,
     )
     integration = Integration(
         plugin, available(options.nanoclaw), progress, slow=options.slow, live_key=_live_key(options), provider=provider

@@ -1,0 +1,39 @@
+"""Failures that a user accepts, with a reason and a date: ``--accept`` and ``--accept-file``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from checks.core import strict_toml
+from checks.core.errors import WrongUsage
+from checks.core.strict_toml import Table, Text
+
+
+class Acceptance(Table, frozen=True):
+    """A failure that is accepted, in the file of ``--accept-file``."""
+
+    id: Text
+    reason: Text
+    until: date
+    """The last day on which it is accepted."""
+
+
+class _Acceptances(Table, frozen=True):
+    accept: tuple[Acceptance, ...]
+
+
+def accepted_ids(ids: Sequence[str], file: str, known: Collection[str], today: date | None = None) -> dict[str, str]:
+    """The reasons of the accepted failures, by id. Raises WrongUsage for an unknown id and a file that is not valid."""
+    day = today or datetime.now(UTC).date()
+    given = dict.fromkeys(ids, "--accept")
+    if file:
+        given |= {
+            each.id: f"{each.reason} (until {each.until})"
+            for each in strict_toml.load(Path(file), _Acceptances).accept
+            if each.until >= day or each.id not in known
+        }
+    if unknown := [id_ for id_ in given if id_ not in known]:
+        raise WrongUsage(f"“{unknown[0]}” is not an id that can be accepted.", "See the ids in the JSON of the report.")
+    return given
