@@ -224,29 +224,26 @@ class Condition(Table, frozen=True):
             if not hit:
                 return None
             places.append(hit)
-        if self.path:
-            several = [place for path, place in facts.paths if self.path.search(path)]
-            if not several:
-                return None
-            places.append(several[0])
-        for wanted, found in (
-            (self.error, facts.errors(self.error)),
-            (self.missing, facts.missing if self.missing else {}),
-            (self.exit_status, facts.exit_status if self.exit_status else {}),
-        ):
-            if wanted:
-                several = [place for key, place in found.items() if key in wanted]
-                if not several:
-                    return None
-                places += several
-        if self.unresolved:
-            several = [place for host, place in facts.unresolved.items() if self.unresolved.search(host)]
+        for several in self._of_facts(facts):
             if not several:
                 return None
             places += several
         if self.unless and self.unless.search(line.text):
             return None
         return min(start for start, _ in places), max(end for _, end in places)
+
+    def _of_facts(self, facts: Facts) -> Iterator[list[tuple[int, int]]]:
+        """For each part of the condition that is about facts: the places that meet it."""
+        if self.path:
+            yield [place for path, place in facts.paths if self.path.search(path)][:1]
+        if self.error:
+            yield [place for key, place in facts.errors(self.error).items() if key in self.error]
+        if self.missing:
+            yield [place for key, place in facts.missing.items() if key in self.missing]
+        if self.exit_status:
+            yield [place for key, place in facts.exit_status.items() if key in self.exit_status]
+        if self.unresolved:
+            yield [place for host, place in facts.unresolved.items() if self.unresolved.search(host)]
 
 
 @cache

@@ -60,6 +60,21 @@ def inject(options: InjectOptions) -> Exit:
 
 
 def _do(options: InjectOptions, progress: Progress) -> Exit:
+    _require_consistent(options)
+    if options.check:
+        return _check(options, progress)
+    with _account(options.host or "local") as host:
+        if options.driver:
+            if options.uninstall:
+                return driver.uninstall(host, dry_run=options.dry_run)
+            return driver.install(host, dry_run=options.dry_run, accept_missing=options.accept_missing)
+        if options.install:
+            return install.install(host, dry_run=options.dry_run, accept_missing=options.accept_missing)
+        return install.uninstall(host, dry_run=options.dry_run)
+
+
+def _require_consistent(options: InjectOptions) -> None:
+    """Raise WrongUsage for options that don't go together."""
     asked = [name for name in ("check", "install", "uninstall") if getattr(options, name)]
     if len(asked) != 1:
         raise WrongUsage(f"Ask for one of {_ACTIONS}.", "See invoke --help inject.")
@@ -74,16 +89,6 @@ def _do(options: InjectOptions, progress: Progress) -> Exit:
     if (options.json or options.junit) and not options.check:
         raise WrongUsage("--json and --junit go with --check.")
     checklist.require_outputs(options.json, options.junit)
-    if options.check:
-        return _check(options, progress)
-    with _account(options.host or "local") as host:
-        if options.driver:
-            if options.uninstall:
-                return driver.uninstall(host, dry_run=options.dry_run)
-            return driver.install(host, dry_run=options.dry_run, accept_missing=options.accept_missing)
-        if options.install:
-            return install.install(host, dry_run=options.dry_run, accept_missing=options.accept_missing)
-        return install.uninstall(host, dry_run=options.dry_run)
 
 
 @contextlib.contextmanager

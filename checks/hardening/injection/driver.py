@@ -121,16 +121,9 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
     """Remove it; CASE_FAILED, and nothing removed, if a file of it was edited. Raises HostProblem if that fails."""
     found = _account(host)
     with locked(host):
-        paths = [file.path for file in files(found.home)]
-        # An interrupted install leaves parts, and the files before: an install replaces only files of ours.
-        left_over = [f"{path}{suffix}" for path in paths for suffix in (PART_SUFFIX, BACKUP_SUFFIX)]
-        present = read(host, [*left_over, *paths])
-        ours = [
-            path
-            for path, data in present.items()
-            if data is not None and (path in left_over or author_of(data) is not Author.USER)
-        ]
-        if edited := [f"{path} {why}" for path, why in _foreign(present).items() if path in ours and path in paths]:
+        present = read(host, _places(found.home))
+        ours, edited = _ours(present, found.home)
+        if edited:
             return _refused(found, edited, "removed")
         if not ours:
             say(f"Nothing is installed for {found.user} on {found.host}.")
@@ -149,6 +142,24 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
             again = f"systemctl --user restart {' '.join(sorted(units))}"
             say(f"Until its next start, nanoclaw looks for the removed docker: {again}")
     return Exit.OK
+
+
+def _places(home: str) -> list[str]:
+    """Where files of ours may be. An interrupted install leaves parts, and the files before: all of them are ours."""
+    paths = [file.path for file in files(home)]
+    return [*(f"{path}{suffix}" for path in paths for suffix in (PART_SUFFIX, BACKUP_SUFFIX)), *paths]
+
+
+def _ours(present: Mapping[str, bytes | None], home: str) -> tuple[list[str], list[str]]:
+    """The files to remove, and a sentence for each that was edited."""
+    paths = {file.path for file in files(home)}
+    ours = [
+        path
+        for path, data in present.items()
+        if data is not None and (path not in paths or author_of(data) is not Author.USER)
+    ]
+    edited = [f"{path} {why}" for path, why in _foreign(present).items() if path in ours and path in paths]
+    return ours, edited
 
 
 def _account(host: Host) -> Account:
@@ -242,14 +253,9 @@ def other_docker(properties: str, directory: str) -> str:
     """
     lines = [line.partition("=") for line in lines_of(properties)]
     values = {key: [value for name, _, value in lines if name == key and value] for key, _, _ in lines}
-    paths = [
-        word.removeprefix("PATH=")
-        for each in values.get("Environment", [])
-        for word in _words(each)
-        if word.startswith("PATH=")
-    ]
-    if not paths or paths[-1].split(":")[0] != directory:
-        return f"its PATH is {paths[-1] if paths else 'not set'}"
+    path = _path_of(values.get("Environment", []))
+    if path is None or path.split(":")[0] != directory:
+        return f"its PATH is {path or 'not set'}"
     if files := values.get("EnvironmentFiles"):
         return f"its environment also comes from a file, which may set PATH: {files[0]}"
     unset = [word.partition("=")[0] for each in values.get("UnsetEnvironment", []) for word in _words(each)]
@@ -261,6 +267,12 @@ def other_docker(properties: str, directory: str) -> str:
     if other := [each for each in programs if PurePosixPath(each).name not in _DIRECT]:
         return f"it starts {other[0]}, which may set another PATH"
     return ""
+
+
+def _path_of(environments: Sequence[str]) -> str | None:
+    """The PATH that a unit's lines of Environment= set; the last one counts."""
+    words = [word for each in environments for word in _words(each)]
+    return next((word.removeprefix("PATH=") for word in reversed(words) if word.startswith("PATH=")), None)
 
 
 def _words(environment: str) -> list[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
 
 from checks.nanoclaw.discovery.form import Lines, distinct, form_of, hole, rest
+from checks.nanoclaw.discovery.origins import Origins
 from checks.nanoclaw.discovery.project import Definition, Project
 from checks.nanoclaw.discovery.rules import is_runtime, rules
 from checks.nanoclaw.discovery.shell import SHELLS, commands, programs
@@ -35,6 +36,7 @@ class Finder:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.values = Values(project, lambda call: self._how(call) != "")
+        self._origins = Origins(self.values)
         self._known: dict[Node, str] = {}
         self._asked = 0
 
@@ -112,7 +114,7 @@ class Finder:
         """A command line without marks: its program is any runtime that a caller hands over."""
         bare_words = [self._unmarked(each) for each in words]
         mark = MARK.fullmatch(words[0])
-        known, unknown = self.values.programs(self._expression(int(mark[1]))) if mark else ([], True)
+        known, unknown = self._origins.runtimes(self._expression(int(mark[1]))) if mark else ([], True)
         yield from ((*each.split(), *bare_words[1:]) for each in known)
         if not known and unknown:
             yield tuple(bare_words)
@@ -174,12 +176,17 @@ class Finder:
             return [(_SHELL, each) for each in values.texts(given[0])]
         if how == "each":
             return values.joined(given)
-        if how == "list":
-            first = bare(given[0])
-            command = [each.parts[-1] for each in first.parts if each.kind == "pair" and each.parts[0].text == "cmd"]
-            found = values.of(command[0] if command else first) or values.lines(first)
-            return [(_SHELL, each) if isinstance(each, str) else each for each in found]
-        behind = values.lines(given[1]) if len(given) > 1 and not self._is_options(given[1]) else [()]
+        return self._list_lines(bare(given[0])) if how == "list" else self._program_lines(given)
+
+    def _list_lines(self, first: Node) -> Lines:
+        """The command lines of an array, or of an object that has one as ``cmd``."""
+        command = [each.parts[-1] for each in first.parts if each.kind == "pair" and each.parts[0].text == "cmd"]
+        found = self.values.of(command[0] if command else first) or self.values.lines(first)
+        return [(_SHELL, each) if isinstance(each, str) else each for each in found]
+
+    def _program_lines(self, given: Sequence[Node]) -> Lines:
+        """The command lines of a program and an array of its arguments."""
+        behind = self.values.lines(given[1]) if len(given) > 1 and not self._is_options(given[1]) else [()]
         return [
             (_SHELL, f"{program} {shlex.join(line)}") if " " in program.strip() else (program, *line)
             for program in self._program(given[0])
@@ -196,7 +203,7 @@ class Finder:
         texts = self.values.texts(node)
         if self.values.of(node) or MARK.fullmatch(texts[0]):
             return texts
-        known, unknown = self.values.programs(node)
+        known, unknown = self._origins.runtimes(node)
         return known or (texts if unknown else [])
 
     def _how(self, call: Node) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from checks.nanoclaw.discovery.syntax import (
@@ -173,35 +173,34 @@ class Project:
         return [each for each in found if self._held(of, each)]
 
     def _calls(self, function: Node) -> list[Node]:
-        found = []
-        method = function.kind == "method_definition" or (function.parent and function.parent.kind == "pair")
         own = names_of(function)
-        for name in [*own, *(alias for each in own for alias in sorted(self._aliases.get(each, ())))]:
-            for call in self.calls.get(name, ()):
-                target = callee(call)
-                if target is None or function.contains(call):
-                    continue
-                if parted := member(target):
-                    known = self._held(parted[0], function) if method else function in self.functions(target)
-                elif method:
-                    known = call.kind == "new_expression"
-                elif target.kind != "identifier":
-                    known = False
-                else:
-                    meant = self.functions(target)
-                    known = function in meant or not (meant or self.lookup(name, target)) or self._given(name, target)
-                found += [call] * bool(known)
+        names = [*own, *(alias for each in own for alias in sorted(self._aliases.get(each, ())))]
+        found = [call for name in names for call in self.calls.get(name, ()) if self._may_call(call, name, function)]
+        return [*found, *(call for call in self._calls_by_type(function) if call not in found)]
+
+    def _may_call(self, call: Node, name: str, function: Node) -> bool:
+        """Whether a call by a name of the function may be of that function."""
+        target = callee(call)
+        if target is None or function.contains(call):
+            return False
+        method = function.kind == "method_definition" or (function.parent and function.parent.kind == "pair")
+        if parted := member(target):
+            return self._held(parted[0], function) if method else function in self.functions(target)
+        if method:
+            return call.kind == "new_expression"
+        if target.kind != "identifier":
+            return False
+        meant = self.functions(target)
+        return function in meant or not (meant or self.lookup(name, target)) or self._given(name, target)
+
+    def _calls_by_type(self, function: Node) -> Iterator[Node]:
+        """The calls of what is declared with the type of the variable that holds the function."""
         holder = holder_of(function)
         types = types_of(holder.get("type")) if holder and holder.kind == "variable_declarator" else set()
-        names = {name for each in types for name in self.holders.get(each, ())}
-        found += [
-            call
-            for name in names
-            for call in self.calls.get(name, ())
-            for declared in self.lookup(name, callee(call) or call)[:1]
-            if call not in found and types_of(declared.node.get("type")) & types
-        ]
-        return found
+        for name in {name for each in types for name in self.holders.get(each, ())}:
+            for call in self.calls.get(name, ()):
+                declared = self.lookup(name, callee(call) or call)[:1]
+                yield from (call for each in declared if types_of(each.node.get("type")) & types)
 
     def _given(self, name: str, at: Node) -> bool:
         """Whether a name is a parameter, or a part of one: a function that is handed over."""
@@ -325,18 +324,7 @@ class Project:
         statement = next((each for each in (node, *node.ancestors) if each.kind.endswith("statement")), None)
         source = (statement.get("source") or statement.get("module_name")) if statement else None
         names = node.parts if node.kind != "dotted_name" else [node]
-        around = node.parent.kind if node.parent else ""
-        if (
-            statement is None
-            or not names
-            or (source and source.contains(node))
-            or (not source and node.kind != "aliased_import")
-        ):
-            return
-        if (node.kind == "dotted_name" and around != "import_from_statement") or names[0].kind in {
-            "named_imports",
-            "namespace_import",
-        }:
+        if statement is None or not names or not _imports_names(node, names[0], source):
             return
         module = source.text.strip("'\"").removeprefix("node:") if source else names[0].text
         part = "default" if node.kind == "import_clause" else names[0].text
@@ -348,3 +336,13 @@ class Project:
         if definition.module and isinstance(definition.part, str) and definition.part != definition.name:
             self._aliases[definition.part].add(definition.name)
         self.definitions[definition.name].append(definition)
+
+
+def _imports_names(node: Node, first: Node, source: Node | None) -> bool:
+    """Whether a part of an import names what is imported; ``source`` is the module that it comes from."""
+    if (source and source.contains(node)) or (not source and node.kind != "aliased_import"):
+        return False
+    around = node.parent.kind if node.parent else ""
+    if node.kind == "dotted_name" and around != "import_from_statement":
+        return False
+    return first.kind not in {"named_imports", "namespace_import"}

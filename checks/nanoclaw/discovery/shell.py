@@ -24,19 +24,14 @@ def programs(words: Sequence[str], depth: int = 0) -> Iterator[tuple[str, ...]]:
     if not words:
         return
     program = PurePosixPath(words[0]).name
-    line = ""
+    line: str | None = ""
     if program == "container" and len(words) > 1 and re.match(r"\w", words[1]) and words[1] not in rules().apple:
         return
     if is_runtime(program) or is_hole(program) or has_rest(words[0]) or "⟦" in words[0]:
         yield tuple(words)
     elif program in SHELLS:
-        at = next((at for at, word in enumerate(words) if re.fullmatch(r"-[a-z]*c[a-z]*", word)), len(words))
-        line = " ".join(words[at + 1 : at + 2])
-        if (
-            at == len(words)
-            and program not in {"sg", "su"}
-            and ("-s" in words or all(each.startswith("-") for each in words[1:]))
-        ):
+        line = _of_shell(program, words)
+        if line is None:
             yield (hole(f"{program}.stdin"),)
     elif program == "eval":
         line = " ".join(words[1:])
@@ -45,6 +40,15 @@ def programs(words: Sequence[str], depth: int = 0) -> Iterator[tuple[str, ...]]:
     if line and depth < _DEPTH:
         for _, each in commands(Tree("", "bash", line), depth + 1):
             yield each
+
+
+def _of_shell(program: str, words: Sequence[str]) -> str | None:
+    """The command line that a shell is told with -c, empty if it runs a file; None if it reads its standard input."""
+    at = next((at for at, word in enumerate(words) if re.fullmatch(r"-[a-z]*c[a-z]*", word)), len(words))
+    reads = "-s" in words or all(each.startswith("-") for each in words[1:])
+    if at == len(words) and program not in {"sg", "su"} and reads:
+        return None
+    return " ".join(words[at + 1 : at + 2])
 
 
 def unwrapped(words: Sequence[str]) -> Sequence[str]:

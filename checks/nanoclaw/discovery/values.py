@@ -6,18 +6,18 @@ A parameter is a mark, for the callers to fill in.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from checks.nanoclaw.discovery.form import MAX, Lines, combined, concatenated, distinct, hole, rest
 from checks.nanoclaw.discovery.project import Definition, Project
-from checks.nanoclaw.discovery.rules import among, is_runtime, rules
+from checks.nanoclaw.discovery.rules import among, rules
 from checks.nanoclaw.discovery.syntax import Part, given, operands, returned
 from checks.nanoclaw.discovery.tree import FUNCTIONS, Node, arguments, bare, callee, member
 
 Value = str | tuple[str, ...]
 
-_DEPTH, _ORIGINS = 30, 150
+_DEPTH = 30
 _ESCAPED = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{0*([0-9a-fA-F]{1,5})\}|(.))", re.S)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\n": ""}
 _SAME = {
@@ -50,16 +50,13 @@ class Values:
     parameters: list[Definition] = field(default_factory=list)
     """By number: what the marks stand for."""
     _known: dict[Node, list[Value]] = field(default_factory=dict)
-    _runtimes: dict[Node, tuple[list[str], bool]] = field(default_factory=dict)
-    _leaf: bool = False
-    _cut: bool = False
     _open: set[object] = field(default_factory=set)
 
     def texts(self, node: Node) -> list[str]:
         """What an expression may be as a text; a mark where nothing is known."""
         parameter = self._parameter(node)
         found = [each if isinstance(each, str) else " ".join(each) for each in self.of(node)]
-        return found or [f"⟦{parameter}⟧" if parameter is not None else hole(_name(node))]
+        return found or [f"⟦{parameter}⟧" if parameter is not None else hole(name_of(node))]
 
     def lines(self, node: Node) -> Lines:
         """What an expression may be as an array."""
@@ -68,7 +65,7 @@ class Values:
         if not found and parameter is not None:
             handed = self._changed([(f"--⟦{parameter}⟧",)], bare(node), self.parameters[parameter].scope)
             found = [each for each in handed if isinstance(each, tuple)]
-        return found or [(rest(_name(node)),)]
+        return found or [(rest(name_of(node)),)]
 
     def argument(self, found: Definition, call: Node) -> Node | None:
         """What a call hands over as a parameter."""
@@ -90,70 +87,6 @@ class Values:
     def joined(self, nodes: Iterable[Node]) -> Lines:
         """What the elements of an array may be together."""
         return combined(self._element(each) for each in nodes)
-
-    def programs(self, node: Node) -> tuple[list[str], bool]:
-        """The runtimes that an expression may be, by whatever gives a value to anything of its name, anywhere; and
-        whether it may be something that is not known."""
-        if node not in self._runtimes:
-            found: set[str] = set()
-            seen: set[Node] = set()
-            ahead = [bare(node)]
-            while ahead and not self._cut:
-                self._cut = len(seen) > _ORIGINS
-                each = ahead.pop(0)
-                if each not in seen:
-                    seen.add(each)
-                    texts = {text for text in self.of(each) if isinstance(text, str)}
-                    found |= {text for text in texts if is_runtime(text.partition(" ")[0])}
-                    origins = [] if texts else [bare(other) for other in self._origins(each)]
-                    unknown_here = not (texts or origins)
-                    self._leaf |= unknown_here
-                    ahead += origins
-            known = [*sorted(found), *[hole(_name(node))] * self._cut]
-            self._runtimes[node] = (known, self._leaf)
-            self._leaf = self._cut = False
-        return self._runtimes[node]
-
-    def _origins(self, node: Node) -> Iterator[Node]:
-        """The expressions that an expression takes its value from, whichever object it is a member of."""
-        for each in operands(node):
-            if parted := member(each):
-                declared = self._few(self.project.members.get(parted[1], []))
-                yield from (
-                    value for of in declared if (value := given(of) or (of if of.kind.startswith("short") else None))
-                )
-                yield from (
-                    name for of in declared if of.kind.endswith("_parameter") for name in of.find(["identifier"])[:1]
-                )
-            elif each.kind in {"identifier", "shorthand_property_identifier"}:
-                for found in self.project.lookup(each.text, each):
-                    if found.function:
-                        yield from self._handed(found)
-                    if isinstance(found.part, str) and found.function is None:
-                        yield from (
-                            value for of in self._few(self.project.members.get(found.part, [])) if (value := given(of))
-                        )
-                    elif found.value and not found.each:
-                        yield from operands(found.value)
-            elif each.kind == "call_expression" and (target := callee(each)):
-                yield from (end for function in self.project.functions(target) for end in returned(function))
-            if each != node:
-                yield each
-
-    def _few(self, nodes: list[Node]) -> list[Node]:
-        """The nodes; where they are too many, some of them, and the origin counts as not known."""
-        self._cut |= len(nodes) > _ORIGINS
-        return nodes[:_ORIGINS]
-
-    def _handed(self, found: Definition) -> Iterator[Node]:
-        """What callers hand over as a parameter."""
-        assert found.function
-        for call in self._few(self.project.callers(found.function)):
-            words = arguments(call)
-            if found.part is None and not found.rest and found.index < len(words):
-                yield words[found.index]
-            elif isinstance(found.part, str):
-                yield from (value for of in self._few(self.project.members.get(found.part, [])) if (value := given(of)))
 
     def of(self, node: Node) -> list[Value]:
         """What an expression may be; nothing where that is not known."""
@@ -265,24 +198,23 @@ class Values:
         if isinstance(part, slice):
             return [each[part] for each in whole]
         if whole:
-            return [
-                word
-                for each in whole
-                for word in (each if part is None else each[part : part + 1] if isinstance(part, int) else ())
-            ]
+            return [word for each in whole for word in _words_at(each, part)]
+        ends = [
+            end
+            for each in self._members(of, part)
+            for end in (returned(each) if each.kind == "method_definition" else [given(each) or each])
+        ]
+        return [value for end in ends if end.kind not in FUNCTIONS for value in self.of(end)]
+
+    def _members(self, of: Node, part: Part) -> list[Node]:
+        """The members of that name that an object may have; all of them without a name."""
         holders = self.project.objects(of)
         members = (
             self.project.members.get(part, ())
             if isinstance(part, str)
             else [each for holder in holders for each in holder.find(["pair"])]
         )
-        found = [each for each in members if any(holder.contains(each) for holder in holders)]
-        ends = [
-            end
-            for each in found
-            for end in (returned(each) if each.kind == "method_definition" else [given(each) or each])
-        ]
-        return [value for end in ends if end.kind not in FUNCTIONS for value in self.of(end)]
+        return [each for each in members if any(holder.contains(each) for holder in holders)]
 
     def _called(self, node: Node) -> Iterable[Value]:
         target, words = callee(node), arguments(node)
@@ -298,23 +230,16 @@ class Values:
         return [value for function in functions for end in returned(function) for value in self.of(end)]
 
     def _method(self, of: Node, name: str, words: Sequence[Node]) -> Iterable[Value]:
-        if name == "join":
-            glue, lists = (of, words[:1]) if of.kind == "string" else (words[0] if words else of, [of])
-            between = next((each for each in self.of(glue) if isinstance(each, str)), None)
-            blank = between is not None and between.isspace()
-            return [
-                (" " if between is None else between).join(line)
-                for each in lists
-                for line in (self.lines(each) if blank else self.of(each))
-                if isinstance(line, tuple)
-            ]
-        if name == "split":
-            return [tuple(each.split()) for each in self.of(of) if isinstance(each, str)]
-        if name == "concat":
-            return combined([self.lines(of), *(self.lines(each) for each in words)])
-        if name == "slice":
-            start = int(words[0].text) if words and words[0].text.isdigit() else 0
-            return [each[start:] for each in self.of(of) if isinstance(each, tuple)]
+        match name:
+            case "join":
+                return self._join(of, words)
+            case "split":
+                return [tuple(each.split()) for each in self.of(of) if isinstance(each, str)]
+            case "concat":
+                return combined([self.lines(of), *(self.lines(each) for each in words)])
+            case "slice":
+                start = int(words[0].text) if words and words[0].text.isdigit() else 0
+                return [each[start:] for each in self.of(of) if isinstance(each, tuple)]
         made = [
             value
             for each in words[:1]
@@ -324,46 +249,61 @@ class Values:
         ]
         return [_merged(made)] if made else []
 
+    def _join(self, of: Node, words: Sequence[Node]) -> Iterable[Value]:
+        """``words.join(" ")`` of JavaScript, and ``" ".join(words)`` of Python."""
+        glue, lists = (of, words[:1]) if of.kind == "string" else (words[0] if words else of, [of])
+        between = next((each for each in self.of(glue) if isinstance(each, str)), None)
+        blank = between is not None and between.isspace()
+        return [
+            (" " if between is None else between).join(line)
+            for each in lists
+            for line in (self.lines(each) if blank else self.of(each))
+            if isinstance(line, tuple)
+        ]
+
     def _changed(self, start: Iterable[Value], at: Node, scope: Node) -> list[Value]:
         """What a variable becomes: what is assigned is an alternative, what is added is there in any case."""
-        found, ahead, behind = list(start), Lines(), Lines()
+        made = _Changes(list(start))
         key = (scope, at.text)
         if key in self._open:
-            return found
+            return made.found
         self._open.add(key)
         for use in self.project.uses.get((at.tree, at.text), ()):
-            if not scope.contains(use):
-                continue
-            value, operator, left = given(use), use.get("operator"), use.get("left")
-            if use.kind == "variable_declarator" and (alias := use.get("name")):
-                for other in self.project.uses.get((at.tree, alias.text), ()):
-                    behind += self._added(other, alias.text) if other.kind == "call_expression" else []
-            elif use.kind == "assignment_expression" and value and left and left.kind == "subscript_expression":
-                behind.append(self._one(value))
-            elif use.kind == "assignment_expression" and value:
-                found += self.of(value)
-            elif use.kind == "augmented_assignment_expression" and value and operator and operator.text == "+=":
-                texts = [each for each in found if isinstance(each, str)]
-                found += concatenated([texts, self.texts(value)]) if texts else []
-                behind += [] if texts else self.lines(value)
-            elif use.kind == "call_expression":
-                first = f"{at.text}.unshift(" in use.text
-                (ahead if first else behind).extend(self._added(use, at.text))
+            if scope.contains(use):
+                self._change(made, use, at)
         self._open.discard(key)
-        lines = [each for each in found if isinstance(each, tuple)]
-        before, after = [tuple(word for piece in added for word in piece) for added in (ahead, behind)]
-        return [(*before, *each, *after) for each in lines] if before or after else found
+        lines = [each for each in made.found if isinstance(each, tuple)]
+        before, after = [tuple(word for piece in added for word in piece) for added in (made.ahead, made.behind)]
+        return [(*before, *each, *after) for each in lines] if before or after else made.found
+
+    def _change(self, made: _Changes, use: Node, at: Node) -> None:
+        """What one use of a variable changes."""
+        value, left = given(use), use.get("left")
+        match use.kind:
+            case "variable_declarator":
+                alias = use.get("name")
+                name = alias.text if alias else ""
+                for other in self.project.uses.get((at.tree, name), ()):
+                    made.behind += self._added(other, name) if other.kind == "call_expression" else []
+            case "assignment_expression" if value and left and left.kind == "subscript_expression":
+                made.behind.append(self._one(value))
+            case "assignment_expression" if value:
+                made.found += self.of(value)
+            case "augmented_assignment_expression" if value and (operator := use.get("operator")):
+                if operator.text == "+=":
+                    texts = [each for each in made.found if isinstance(each, str)]
+                    made.found += concatenated([texts, self.texts(value)]) if texts else []
+                    made.behind += [] if texts else self.lines(value)
+            case "call_expression":
+                first = f"{at.text}.unshift(" in use.text
+                (made.ahead if first else made.behind).extend(self._added(use, at.text))
 
     def _added(self, call: Node, name: str) -> Lines:
         """The words that a call adds to the array of a name: as its method, or to what it is handed."""
         target, words = callee(call), arguments(call)
         parted = member(target) if target else None
         if target is None or (parted and parted[0].text == name):
-            if parted is None or parted[1] not in _ADDS:
-                return []
-            whole = parted[1] == "extend"
-            pieces = [_merged(self.lines(each)) if whole else self._one(each) for each in words[_ADDS[parted[1]] :]]
-            return [tuple(word for piece in pieces for word in piece)]
+            return self._added_by_method(parted[1], words) if parted else []
         if self.starts(call) or among(target.text, rules().functions.readers):
             return []
         index = next(at for at, each in enumerate(words) if each.text == name)
@@ -373,11 +313,41 @@ class Values:
         parameters = [
             each for function in functions for each in self.project.parameters(function) if each.index == index
         ]
-        uses = [(use, each) for each in parameters for use in self.project.uses.get((each.node.tree, each.name), ())]
+        return [line for each in parameters for line in self._added_within(each, call)]
+
+    def _added_by_method(self, method: str, words: Sequence[Node]) -> Lines:
+        if method not in _ADDS:
+            return []
+        whole = method == "extend"
+        pieces = [_merged(self.lines(each)) if whole else self._one(each) for each in words[_ADDS[method] :]]
+        return [tuple(word for piece in pieces for word in piece)]
+
+    def _added_within(self, parameter: Definition, call: Node) -> Lines:
+        """What a function that is called adds to its parameter."""
+        uses = self.project.uses.get((parameter.node.tree, parameter.name), ())
+        calls = [use for use in uses if use.kind == "call_expression" and parameter.scope.contains(use) and use != call]
         return [
-            line for use, each in uses if use.kind == "call_expression" and each.scope.contains(use) and use != call
-            and (of := callee(use)) and of.text.startswith(f"{each.name}.") for line in self._added(use, each.name)
-        ]  # fmt: skip
+            line
+            for use in calls
+            if (of := callee(use)) and of.text.startswith(f"{parameter.name}.")
+            for line in self._added(use, parameter.name)
+        ]
+
+
+@dataclass
+class _Changes:
+    """What a variable may be, and what is added to it."""
+
+    found: list[Value]
+    ahead: Lines = field(default_factory=list)
+    behind: Lines = field(default_factory=list)
+
+
+def _words_at(line: tuple[str, ...], part: int | str | None) -> tuple[str, ...]:
+    """The word at an index; all of them where it is not known which."""
+    if part is None:
+        return line
+    return line[part : part + 1] if isinstance(part, int) else ()
 
 
 def _merged(lines: Iterable[Value]) -> tuple[str, ...]:
@@ -391,7 +361,7 @@ def _unescaped(found: re.Match[str]) -> str:
     return chr(int(number, 16)) if number else _ESCAPES.get(found[4], found[4])
 
 
-def _name(node: Node) -> str:
+def name_of(node: Node) -> str:
     """What computes an expression: the function that is called, or its source."""
     node = bare(node)
     target = callee(node) if node.kind == "call_expression" else None
