@@ -54,7 +54,7 @@ def test_a_copy_of_the_template_is_a_case(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_ids_and_labels_are_unique(cases: list[CaseInfo]) -> None:
     for names in ([case.id for case in cases], [case.label for case in cases]):
-        assert [name for name, count in Counter(names).items() if count > 1] == []
+        assert [name for name, count in Counter(names).items() if count > 1] == [], "two cases have this name"
     functions = [
         (path.name, node.name)
         for path in verify.CASES.glob("*.py")

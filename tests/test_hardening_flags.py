@@ -94,6 +94,7 @@ def test_an_incomplete_flag_is_refused_by_file_and_key(directory: Path, table: s
         ("needs = []", 'needs = ["b"]', "“needs” names b, which is not a flag of an earlier file"),
         ("hook = false", "hook = false\nmore = 1", "“more” is not a key here"),
         ('id = "file-size"', 'id = "cpus"', "“id” is “cpus”, the id of 50-cpus.toml too"),
+        ('id = "file-size"', 'id = "size-of-files"', "the name of the file must be a number and the id"),
         ('id = "large-file"', 'id = "chown"', "“id” is “chown”, an attack of 30-cap-drop.toml too"),
         ("hook = false", 'hook = "no"', "“hook” must be true or false, not a text"),
         ("matches = '^Max", "matches = '^(Max", "which is not a regular expression"),

@@ -91,6 +91,24 @@ def test_an_accepted_failure_is_in_the_evidence_and_does_not_fail_the_run(tmp_pa
     assert "Accepted failure: --accept" in junit.read_text()
 
 
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ("", "has no @pytest.mark.case"),
+        ("@pytest.mark.case()", "needs a label"),
+        ('@pytest.mark.case("Ends", entry="of-the-case")', "not “entry”"),
+    ],
+)
+def test_a_wrong_marker_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], marker: str, message: str
+) -> None:
+    _, status = verified(tmp_path, f"import pytest\n\n{marker}\ndef test_ends(ctx):\n    pass\n")
+    assert status == pytest.ExitCode.USAGE_ERROR
+    printed = capsys.readouterr()
+    assert message in printed.out + printed.err
+    assert "test_ends" in printed.out + printed.err
+
+
 def test_only_what_is_accepted_is(tmp_path: Path) -> None:
     plugin, status = verified(tmp_path, FAILING, accept=["knows-better"])
     assert status == pytest.ExitCode.TESTS_FAILED

@@ -159,7 +159,8 @@ def test_a_fix_that_is_not_tested_needs_no_commands(tmp_path: Path) -> None:
 
 
 def test_the_document_is_current() -> None:
-    assert troubleshooting.DOCUMENT.read_text() == troubleshooting.text(ENTRIES, REPRODUCED)
+    current = troubleshooting.DOCUMENT.read_text() == troubleshooting.text(ENTRIES, REPRODUCED)
+    assert current, "run: invoke render troubleshooting"
 
 
 def test_check_reports_a_stale_document(

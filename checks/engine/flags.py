@@ -229,6 +229,8 @@ def load(directory: Path = DIRECTORY) -> Hardening:
         flag = strict_toml.load(file, Flag)
         if flag.id in files:
             raise WrongUsage(f"{file}: “id” is “{flag.id}”, the id of {files[flag.id].name} too.")
+        if file.stem.partition("-")[2] != flag.id:
+            raise WrongUsage(f"{file}: “id” is “{flag.id}”; the name of the file must be a number and the id.")
         if unknown := set(flag.needs) - set(files):
             raise WrongUsage(f"{file}: “needs” names {min(unknown)}, which is not a flag of an earlier file.")
         for attack in flag.attacks:

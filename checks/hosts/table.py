@@ -20,8 +20,13 @@ def installable(host: recipe.Recipe) -> bool:
 
 
 def hosts() -> Exit:
-    """List the known hosts: the version of Podman, whether the host is built, and whether it can run here."""
+    """List the known hosts: the version of Podman, whether the host is built, and whether it can run here.
+
+    Exit status: 0; 2 if the file of a host is not valid.
+    """
     say(table())
+    for name in recipe.known():
+        recipe.load(name)
     return Exit.OK
 
 

@@ -73,10 +73,14 @@ class CaseInfo:
 
 
 def case_info(item: pytest.Item) -> CaseInfo:
-    """The description of a case. Raises UsageError for a case without a label."""
+    """The description of a case. Raises UsageError for a wrong marker."""
     marker = item.get_closest_marker("case")
     if marker is None:
         raise pytest.UsageError(f"{item.nodeid} has no @pytest.mark.case")
+    if len(marker.args) != 1:
+        raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.case needs a label: @pytest.mark.case(“docker run --rm”)")
+    if unknown := sorted(set(marker.kwargs) - {"fix", "against"}):
+        raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.case has “fix” and “against”, not “{unknown[0]}”")
     module = item.getparent(pytest.Module)
     group = str(getattr(module.obj, "GROUP", "")) if module else ""
     fix = marker.kwargs.get("fix", _NO_ENTRY)
