@@ -95,7 +95,7 @@ def test_a_file_of_accepted_findings_that_is_not_valid_is_wrong_usage(text: str,
 
 def test_an_unknown_id_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.doctor(accept=["nonsense"]) is Exit.WRONG_USAGE
-    assert "“nonsense” is not the id of a finding" in capsys.readouterr().err
+    assert "“nonsense” is not an id that can be accepted" in capsys.readouterr().err
 
 
 def test_json_and_junit_have_every_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

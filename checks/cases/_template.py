@@ -29,7 +29,7 @@ def test_workdir(ctx: CaseContext) -> None:
     ctx.write("data/word", word)
 
     # ctx.docker runs the docker under test; `run` and `build` separate its options from the image and its command.
-    # Other commands are words: ctx.docker("cp", source, f"{name}:/tmp/word"). After `run -d`, the container's command
+    # Other commands are words: ctx.docker("cp", source, f"{name}:/word"). After `run -d`, the container's command
     # may not have begun: `agent` in setup_and_skills.py starts one that is ready.
     # ctx.probe is an image with busybox. Containers get a name like nanoclaw's, and a label for cleanup.
     name = ctx.name("workdir")

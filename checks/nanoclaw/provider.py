@@ -31,8 +31,8 @@ ENTRY = "an-image-does-not-build"
 
 _DISKS = "/var/lib/agent-images"
 _BASE = "base.tar"
-# Podman writes large files to TMPDIR, or to /var/tmp, where they stay if it is killed. Without XDG_RUNTIME_DIR, its own
-# state is in TMPDIR as well, and can't be moved.
+# Podman writes large files to TMPDIR, or else to a shared directory, where they stay if it is killed. Without
+# XDG_RUNTIME_DIR, its own state is in TMPDIR as well, and can't be moved.
 _TEMPORARY = '[ -z "${XDG_RUNTIME_DIR:-}" ] || export TMPDIR="$1"'
 _PULL = f"""{_TEMPORARY}
 podman image exists "$2" || podman pull -q "$2"
