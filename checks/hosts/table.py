@@ -22,7 +22,7 @@ def installable(host: recipe.Recipe) -> bool:
 def hosts() -> Exit:
     """List the known hosts: the version of Podman, whether the host is built, and whether it can run here.
 
-    Exit status: 0; 2 if the file of a host is not valid.
+    Exit status: 0 the table was printed; 2 the file of a host is not valid.
     """
     say(table())
     for name in recipe.known():
