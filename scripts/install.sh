@@ -15,6 +15,9 @@ PYTHON="python3 python3-venv"
 GUEST="qemu-system-x86 qemu-utils mmdebstrap openssh-client e2fsprogs podman uidmap util-linux debian-archive-keyring"
 BROWSER="chromium fonts-dejavu-core"
 PODMAN="podman crun uidmap dbus-user-session busybox-static procps"
+# Networks, --init and storage: Podman only recommends these, so they are missing where it was installed without them, as
+# the set guest does. Which of them there are depends on the distribution's version.
+PODMAN_NEEDS="slirp4netns passt netavark aardvark-dns nftables catatonit fuse-overlayfs"
 
 # Not tested: the names are from memory of the distributions, and this script was never run there.
 other_packages() {
@@ -119,6 +122,13 @@ apt_get() {
     exit "$UNUSABLE"
 }
 
+# Print those of these packages that this distribution has.
+known_to_apt() {
+    for package; do
+        [ -z "$(apt-cache show --no-all-versions "$package" 2>/dev/null)" ] || echo "$package"
+    done
+}
+
 # Install QEMU from Debian's backports if the installed one is older. No other package is installed from there.
 install_emulator() {
     case $(qemu-system-x86_64 --version 2>/dev/null) in
@@ -185,7 +195,7 @@ if [ "$manager" != apt-get ]; then
     exit 0
 fi
 
-# shellcheck disable=SC2086 # lists of words
+# shellcheck disable=SC2086,SC2046 # lists of words
 for set; do
     case $set in
         python) install --no-install-recommends $PYTHON ;;
@@ -195,6 +205,7 @@ for set; do
         podman)
             # With recommended packages: the network helper depends on Podman's version.
             install --install-recommends $PODMAN
+            install --no-install-recommends $(known_to_apt $PODMAN_NEEDS)
             install_shim apt-get
             ;;
     esac

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from checks.core.errors import WrongUsage
+from checks.core.errors import Interrupted, WrongUsage
 from checks.core.paths import GUIDE
 from checks.core.progress import Progress, plain_console
 from checks.core.run_directories import Run
@@ -18,7 +18,7 @@ from checks.engine.case_context import RunScope
 from checks.engine.leaks import LeakDetector
 from checks.engine.prepared_host import AS_IS, PreparedHost
 from checks.guide import catalogue
-from checks.runner.plugin import VerificationPlugin
+from checks.runner.plugin import VerificationPlugin, run_pytest
 from checks.runner.report import Report
 from checks.runner.verify import CASES
 from tests.fakes import FakeHost
@@ -140,3 +140,19 @@ def test_what_a_case_left_is_looked_for_unless_it_was_interrupted_and_its_host_i
     plugin, ended = verified(tmp_path, ENDING.format(how=how))
     assert (ended, len(looked)) == (status, looks)
     assert plugin.problem is None
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, Interrupted])
+def test_an_interrupt_that_pytest_caught_is_raised_again(tmp_path: Path, raised: type[KeyboardInterrupt]) -> None:
+    case = tmp_path / "test_interrupted.py"
+    case.write_text(
+        f"from {raised.__module__} import {raised.__name__}\ndef test_ends():\n    raise {raised.__name__}\n"
+    )
+    with pytest.raises(raised):
+        run_pytest([str(case), "-p", "no:cacheprovider"], plugins=[])
+
+
+def test_a_file_that_cannot_be_collected_is_no_interrupt(tmp_path: Path) -> None:
+    case = tmp_path / "test_broken.py"
+    case.write_text("raise ValueError\n")
+    assert run_pytest([str(case), "-p", "no:cacheprovider"], plugins=[]) == pytest.ExitCode.INTERRUPTED

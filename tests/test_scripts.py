@@ -210,6 +210,16 @@ def test_a_docker_that_stays_first_on_path_is_named_with_the_ways_to_change_that
     assert f"mv {path}/docker {path}/docker.not-podman" in done.stderr
 
 
+def test_what_podman_only_recommends_is_installed_where_podman_is_there_without_it(copy: Path) -> None:
+    path = only(copy, "apt-get")
+    program(Path(path) / "dpkg-query", 'case "$*" in *slirp4netns | *passt) exit 1 ;; *) echo ok installed ;; esac')
+    program(Path(path) / "apt-cache", 'case "$*" in *passt) exit 100 ;; *) echo Package ;; esac')
+    program(Path(path) / "docker", "echo podman version 4.3.1")
+    done = run(copy, "COPY/scripts/install.sh podman", PATH=path)
+    assert done.returncode == 0, done.stderr
+    assert (copy.parent / "log").read_text().splitlines()[-1].endswith("install -y --no-install-recommends slirp4netns")
+
+
 def test_a_shim_that_is_there_is_left(copy: Path) -> None:
     path = only(copy, "apt-get")
     program(Path(path) / "dpkg-query", "echo ok installed")

@@ -107,7 +107,7 @@ def test_isolation(ctx: CaseContext) -> None:
     # Nothing of the host that was not requested: processes, network, files, privileges. A plain container, and one with
     # the options of each nanoclaw version.
     secret = secrets.token_hex(8)
-    script = ("-c", isolation.SCRIPT, "sh", ctx.write("secret", secret), isolation.start_listener(ctx))
+    script = ("-c", isolation.SCRIPT, "sh", ctx.write("secret", secret), *isolation.start_listener(ctx))
     commands = [run(ctx.probe, "sh", *script, options=["--rm"]), *nanoclaws(ctx, script)]
     for command, done in zip(commands, ctx.docker.at_once(*commands), strict=True):
         expect_run(done)

@@ -8,7 +8,9 @@ import secrets
 from collections.abc import Collection, Mapping
 
 from checks.core.bounded import parsed
+from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
+from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
 from checks.engine.expect import expect
 
@@ -35,7 +37,7 @@ grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp):' /proc/self/status
 umask
 if [ -n "${2:-}" ]; then
     for address in $(ip route | awk '$1 == "default" { print $3 }'; awk '/^[0-9]/ { print $1 }' /etc/hosts) 10.0.2.2; do
-        printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 "$address" "$2" 2>/dev/null | grep -q '200 OK' &&
+        printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 "$address" "$2" 2>/dev/null | grep -q "$3" &&
             echo "the host's loopback" &
     done | sort -u
 fi
@@ -43,10 +45,11 @@ cd /sys/fs/cgroup && grep -s . memory.max memory.high memory.swap.max cpu.max cp
 true
 """
 """Prints namespaces, privileges and routes; device and inode of each mount point, with the content of the file ``$1``
-below it; and, after “given:”, everything that an engine sets. With the port ``$2`` of ``start_listener``, it also tells
-whether it reaches the host's loopback: at its gateway, at slirp4netns's address of the host, or at an address it has a
-name for."""
+below it; and, after “given:”, everything that an engine sets. With the port ``$2`` and the word ``$3`` of
+``start_listener``, it also tells whether it reaches the host's loopback: at its gateway, at an address it has a name
+for, or at slirp4netns's address of the host."""
 
+_ASK_LOOPBACK = r"printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 2 127.0.0.1 $0"
 _DIRECTORIES = """
 stat -L -c '%d:%i %n' / /home "$HOME" /etc /root /run /tmp /usr /var /var/tmp "/run/user/$(id -u)" 2>/dev/null
 true
@@ -60,14 +63,20 @@ _OF_THE_CLIENT = {
 _CAPABILITIES = 0xA80425FB  # Docker's default set; Podman's is a subset
 
 
-def start_listener(ctx: CaseContext) -> str:
-    """Start a web server on the host's loopback, in an unrelated container, and return its port."""
-    port = str(20000 + secrets.randbelow(12000))
+def start_listener(ctx: CaseContext) -> tuple[str, str]:
+    """Start a web server on the host's loopback, in an unrelated container; its port, and the word that it answers.
+
+    It has answered on the host's loopback: without that, a container that can't reach it proves nothing. Raises
+    HostProblem if it does not answer.
+    """
+    port, word = str(20000 + secrets.randbelow(12000)), secrets.token_hex(8)
     name = ctx.name("loopback")
-    script = f"cd /tmp && echo it > index.html && exec httpd -f -p 127.0.0.1:{port}"
+    script = f"cd /tmp && echo {word} > index.html && exec httpd -f -p 127.0.0.1:{port}"
     ctx.start_unrelated(name, "--network=host", script=script)
-    ctx.await_running(name)
-    return port
+    asked = [ctx.facts.engine, "exec", name, "sh", "-c", _ASK_LOOPBACK, port]
+    if not poll(lambda: word in ctx.host.run(asked).stdout, timeout=15 * ctx.slowness, interval=0.2):
+        raise HostProblem(f"A web server on port {port} of the host's loopback does not answer on the host itself.")
+    return port, word
 
 
 def expect_isolated(ctx: CaseContext, output: str, secret: str) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from checks.core.errors import Exit, Problem
@@ -57,6 +58,7 @@ PARTS = {
 """The cases that a matrix runs, by profile, in parts of about the same duration. Instead of “recommended”, a host
 without systemd has “plain”, and one with cgroup v1 “legacy”."""
 
+_LINE = 4000  # characters of a child's line that are read at once
 _CASE = re.compile(r"  \[(PASS|FAIL|SKIP)\] ")
 
 
@@ -212,7 +214,7 @@ def _run(
     ]  # fmt: skip
     child = children.start(argv)
     assert child.stdout
-    for line in child.stdout:
+    for line in iter(partial(child.stdout.readline, _LINE), ""):
         if case := _CASE.match(line):
             job.counts[case[1]] += 1
         elif line.rstrip().endswith("…"):

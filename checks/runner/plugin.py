@@ -41,13 +41,31 @@ HostFactory = Callable[[], contextlib.AbstractContextManager["PreparedHost"]]
 
 
 def run_pytest(arguments: Sequence[str], plugins: Sequence[object]) -> int:
-    """Run pytest in this process, without PYTEST_ADDOPTS and PYTEST_PLUGINS of the user's shell; its exit status."""
+    """Run pytest in this process, without PYTEST_ADDOPTS and PYTEST_PLUGINS of the user's shell; its exit status.
+
+    Raises the KeyboardInterrupt that stopped it: pytest itself ends with a status that it also has for other reasons.
+    """
     names = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    interruption = _Interruption()
     try:
-        return pytest.main(list(arguments), plugins=list(plugins))
+        status = pytest.main(list(arguments), plugins=[*plugins, interruption])
     finally:
         os.environ.update(before)
+    if interruption.seen:
+        raise interruption.seen
+    return status
+
+
+class _Interruption:
+    """Keeps the KeyboardInterrupt that pytest caught; its own Interrupted means that it could not collect."""
+
+    seen: KeyboardInterrupt | None = None
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        caught = excinfo.value
+        if isinstance(caught, KeyboardInterrupt) and not isinstance(caught, pytest.Session.Interrupted):
+            self.seen = caught
 
 
 @dataclass(frozen=True)

@@ -177,8 +177,6 @@ def _require_end(plugin: VerificationPlugin, status: int) -> None:
         raise plugin.problem
     if plugin.crash:
         raise plugin.crash
-    if status == pytest.ExitCode.INTERRUPTED and not plugin.broken:
-        raise KeyboardInterrupt
     if status == pytest.ExitCode.USAGE_ERROR and not plugin.broken:
         raise WrongUsage("The cases can't be collected: see the message of pytest above.")
     if plugin.broken or status not in (

@@ -8,18 +8,19 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import msgspec
 
+from checks.core import tools
 from checks.core.errors import WrongUsage
-from checks.core.paths import ROOT
+from checks.core.paths import PACKAGES
 from checks.nanoclaw.discovery.discover import Found, discover
 
 SECONDS, MEMORY = 40, 1 << 30
 """Processor time and bytes of memory for a checkout: nanoclaw 2.2.0 takes 5 s and less than 300 MB."""
+_BY_SIGNAL = 128  # an exit status above it is that of a process that a signal ended
 _LARGEST = 1 << 20
 """Bytes of an answer: 30 times that of nanoclaw."""
 
@@ -33,13 +34,12 @@ class _Answer(msgspec.Struct):
 
 def discover_in_child(checkout: Path) -> list[Found]:
     """As ``discover``. Also raises WrongUsage if the sources take too long or too much memory."""
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, str(SECONDS), str(MEMORY), checkout],
-        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, check=False,
-    )  # fmt: skip
-    match -done.returncode:
+    # Its modules come from this project, whatever the working directory has of that name.
+    argv = [sys.executable, "-P", "-m", __name__, str(SECONDS), str(MEMORY), str(checkout)]
+    done = tools.run(argv, env={"PYTHONPATH": str(PACKAGES)})
+    match done.returncode and done.returncode - _BY_SIGNAL:
         case 0:
-            answer = msgspec.json.decode(done.stdout, type=_Answer)
+            answer = msgspec.json.decode(done.stdout_bytes, type=_Answer)
             if answer.wrong:
                 raise WrongUsage(answer.wrong)
             return answer.found
@@ -48,7 +48,7 @@ def discover_in_child(checkout: Path) -> list[Found]:
         case signal.SIGABRT | signal.SIGSEGV | signal.SIGKILL:  # a parser aborts where it gets no memory
             limit = f"with {MEMORY >> 20} MB of memory"
         case _:
-            raise RuntimeError(f"the discovery failed: {done.stderr[-2000:].decode(errors='replace')}")
+            raise RuntimeError(f"the discovery failed: {done.stderr[-2000:]}")
     raise WrongUsage(f"The sources in {checkout} can't be read {limit}.", "Is it nanoclaw's source?")
 
 
