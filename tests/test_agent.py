@@ -1,4 +1,5 @@
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,22 @@ def test_any_version_can_be_written_to_a_report(tmp_path: Path) -> None:
     found = agent.of_checkout(
         checkout(tmp_path / "4", "---NANOCLAW_OUTPUT_START---", version=r'{"version": "1\ud800"}')
     )
-    assert found.name.encode() == f"nanoclaw 1? ({tmp_path / '4'})".encode()
+    assert found.name.encode() == b"nanoclaw 1? (commit unknown)"
+
+
+def test_the_name_has_the_commit_of_a_git_checkout(tmp_path: Path) -> None:
+    directory = checkout(tmp_path / "4", "---NANOCLAW_OUTPUT_START---")
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        return subprocess.check_output(["git", "-C", directory, *identity, *arguments], text=True)
+
+    git("init", "--quiet")
+    git("config", "core.fsmonitor", f"touch {tmp_path}/ran")  # a program that git may run for other commands
+    git("commit", "--quiet", "--allow-empty", "--message=x")
+    (tmp_path / "ran").unlink(missing_ok=True)
+    assert agent.of_checkout(directory).name.endswith(f" (commit {git('rev-parse', 'HEAD')[:12]})")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_checkout_is_looked_for_where_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

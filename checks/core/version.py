@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
-import subprocess
+import re
 import tomllib
+from pathlib import Path
 
+from checks.core import tools
+from checks.core.errors import HostProblem
 from checks.core.paths import ROOT
 
 _TIMEOUT = 5.0  # seconds
@@ -24,12 +27,20 @@ def number() -> str:
 
 @functools.cache
 def commit() -> str:
-    """The commit of this checkout, 12 digits; empty outside a git checkout or where git can't be run."""
-    argv = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
-    if not (ROOT / ".git").exists():  # a copy below another repository is not of that repository's commit
+    """The commit of this checkout, as ``commit_of``."""
+    return commit_of(ROOT)
+
+
+def commit_of(checkout: Path) -> str:
+    """The commit that a git checkout has checked out, 12 digits; empty where git reports none or can't be run.
+
+    Files that differ from it don't count. git runs no program for this, whatever the checkout's own settings are.
+    """
+    if not (checkout / ".git").exists():  # a copy below another repository is not of that repository's commit
         return ""
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        done = tools.run(["git", "-C", str(checkout), "rev-parse", "--verify", "--short=12", "HEAD"], timeout=_TIMEOUT)
+    except HostProblem:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    found = done.stdout.strip()
+    return found if done.returncode == 0 and re.fullmatch("[0-9a-f]{12,40}", found) else ""

@@ -12,6 +12,7 @@ from pathlib import Path
 from checks.core.bounded import parsed
 from checks.core.errors import WrongUsage
 from checks.core.paths import FIXTURES
+from checks.core.version import commit_of
 from checks.nanoclaw.checkout import entries, read
 from checks.nanoclaw.contract import AgentProtocol
 
@@ -115,7 +116,7 @@ def of_checkout(directory: Path) -> Agent:
         )
     return Agent(
         protocol,
-        f"nanoclaw {version} ({directory})",
+        f"nanoclaw {version} (commit {commit_of(directory) or 'unknown'})",
         container,
         source,
         f"nanoclaw-{re.sub(r'[^0-9A-Za-z.]+', '-', version)}",
