@@ -27,7 +27,7 @@ def test_the_design_of_a_checkout_is_read_off_its_sources(tmp_path: Path) -> Non
     one = agent.of_checkout(checkout(tmp_path / "1", "const START = '---NANOCLAW_OUTPUT_START---';"))
     other = agent.of_checkout(checkout(tmp_path / "2", "exec bun run /app/src/index.ts", databases=True))
     assert (one.protocol, other.protocol) == (AgentProtocol.STREAMS, AgentProtocol.DATABASES)
-    assert one.name == f"nanoclaw 9.9 ({tmp_path / '1'})"
+    assert one.name == "nanoclaw 9.9 (commit unknown)"
     assert one.context == tmp_path / "1" / "container"
 
 
