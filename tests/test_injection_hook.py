@@ -1,17 +1,20 @@
-"""The hook: what it makes of a container's configuration, held against Python's JSON; run with this machine's awk."""
+"""The hook: what it makes of a container's configuration, held against an independent reading of the result."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checks.hardening.injection.configuration import Author, author_of, hook, hook_json
+from checks.core.paths import FIXTURES
+from checks.hardening.injection.configuration import HOOK, Author, author_of, files, hook_json, hook_settings
 from checks.hardening.injection.settings import Settings, of_options, recommended
 
 WORDS = [
@@ -49,9 +52,11 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def written(directory: Path, required: Settings) -> Path:
-    path = directory / "harden"
-    path.write_bytes(hook(required))
-    return path
+    for file in files(str(directory), "5", required):
+        path = Path(file.path)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(file.data)
+    return directory / HOOK
 
 
 def run(script: Path, stdin: bytes | str | dict[str, Any]) -> subprocess.CompletedProcess[bytes]:
@@ -126,17 +131,43 @@ def test_another_container_comes_out_as_it_went_in(script: Path, place: str) -> 
 
 
 @pytest.mark.parametrize(
-    "place",
-    [
-        "/workspace", "/workspace/x", "/home/node/.claude", "/home/node/.claude/", "\\/workspace", "//workspace",
-        "/x/../workspace", "/workspace/", "/workspace//", "/./workspace", "/workspace/.", "/x/./..//workspace/y/..",
-        "workspace", "/../workspace", "/home//node/./.claude", "\\u002fworkspace", "/%77orkspace/../workspace",
-    ],
-)  # fmt: skip
+    "place", ["/workspace", "/workspace/x", "/home/node/.claude", "\\/workspace", "\\u002fworkspace"]
+)
 def test_an_agent_is_known_by_any_of_its_mounts(script: Path, place: str) -> None:
     text = json.dumps(config(mounts=[{"destination": "@"}])).replace('"@"', f'"{place}"')
     done = run(script, text)
     assert json.loads(done.stdout)["root"]["readonly"] is True
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/home/node/.claude/", "//workspace", "/x/../workspace", "/workspace/", "/workspace//", "/./workspace",
+        "/workspace/.", "/x/./..//workspace/y/..", "workspace", "/../workspace", "/home//node/./.claude",
+        "/%77orkspace/../workspace",
+    ],
+)  # fmt: skip
+def test_an_agents_mount_that_is_spelled_in_another_way_is_refused(script: Path, place: str) -> None:
+    assert "in its shortest form" in refused(script, config(mounts=[{"destination": place}]))
+    beside = [{"destination": "/workspace"}, {"destination": place.replace("workspace", "data")}]
+    assert "in its shortest form" in refused(script, config(mounts=beside))
+
+
+@pytest.mark.parametrize("source", ["/dev/kvm", "//dev/../dev/sda", "/dev", "/dev/", "/dev/dri/card0"])
+def test_a_device_of_the_host_is_refused(script: Path, source: str) -> None:
+    bind = {"destination": "/x", "type": "bind", "source": source}
+    assert "a device of the host" in refused(script, config(mounts=[{"destination": "/workspace"}, bind]))
+    assert "a device of the host" in refused(script, config(linux={"devices": [{"path": source, "type": "c"}]}))
+
+
+def test_what_nanoclaw_and_podman_mount_of_dev_is_no_device(script: Path) -> None:
+    mounts = [
+        {"destination": "/workspace/group/.env", "type": "bind", "source": "/dev/null"},
+        {"destination": "/dev/shm", "type": "bind", "source": "/home/u/.local/share/containers/x/shm"},
+        {"destination": "/dev/pts", "type": "devpts", "source": "devpts"},
+        {"destination": "/dev/mqueue", "type": "bind", "source": "/dev/mqueue"},
+    ]
+    assert hardened(script, config(mounts=mounts))["mounts"][1:] == mounts
 
 
 def test_a_tighter_limit_is_left(script: Path) -> None:
@@ -197,17 +228,15 @@ def test_a_tmpfs_of_the_users_is_replaced_and_anything_else_refused(script: Path
     assert [each["destination"] for each in hardened(script, config(mounts=[*mounts, mine]))["mounts"]].count(
         "/tmp"
     ) == 1
-    for place in ("/tmp", "/tmp/", "//tmp", "/x/../tmp/.", "tmp"):
+    for place in ("/tmp", "/"):
         stderr = refused(script, config(mounts=[*mounts, {"destination": place, "type": "bind", "source": "/"}]))
-        assert "something else than a tmpfs is mounted at /tmp" in stderr
-    stderr = refused(script, config(mounts=[*mounts, {"destination": "/x/..", "type": "bind", "source": "/"}]))
-    assert "would hide the tmpfs" in stderr
+        assert "would hide the tmpfs" in stderr
 
 
 def test_a_variable_that_is_set_is_replaced(script: Path) -> None:
     before = config()
     before["process"]["env"] = ["CLAUDE_CONFIG_DIR=/elsewhere", "A=b"]
-    assert hardened(script, before)["process"]["env"] == ["CLAUDE_CONFIG_DIR=/home/node/.claude", "A=b"]
+    assert hardened(script, before)["process"]["env"] == ["A=b", "CLAUDE_CONFIG_DIR=/home/node/.claude"]
 
 
 def test_without_a_controller_its_limit_is_left(tmp_path: Path) -> None:
@@ -220,7 +249,7 @@ def test_without_a_controller_its_limit_is_left(tmp_path: Path) -> None:
     [
         "", " ", "null", "[]", '"text"', "{", '{"a":1', '{"a":1}}', '{"a" 1}', '{"a":1,}', "{'a':1}", '{"a":01}',
         '{"a":tru}', '{"a":"\x01"}', '{"a":"\\x"}', '{"a":"\\u12g4"}', '{"a":"b}', '{"a":"b\\"}', '{"a":1}{',
-        '{"a":1,"a":2}', '{"mounts":1} x', '{"a":' + "[" * 200 + "]" * 200 + "}", '{"a":NaN}', '{"a":1.}', '{"a":.5}',
+        '{"a":1,"a":2}', '{"mounts":1} x', '{"a":' + "[" * 99999 + "]" * 99999 + "}", '{"a":1.}', '{"a":.5}',
         "{]", "\x00",
     ],
 )  # fmt: skip
@@ -244,59 +273,37 @@ def test_a_part_that_is_missing_or_null_is_made(script: Path, part: str) -> None
     assert hardened(script, without) == hardened(script, config(**{part: None}))
 
 
-@pytest.mark.parametrize(
-    ("line", "lack"),
-    [
-        ('put(process, "noNewPrivileges"', "noNewPrivileges"),
-        ("put(list, names[i], wanted_set", "capabilities"),
-        ('put(inner(root, "root", "{"), "readonly"', "a read-only root"),
-        ("mount_tmpfs(names[i])\n", "a tmpfs at /tmp"),
-        ('set_variable(inner(process, "env", "["), names[i])', "the variable CLAUDE_CONFIG_DIR"),
-        ('put(part, "limit", create("p", ENVIRON["pids"]))', "the limit of processes"),
-        ('put(part, "limit", create("p", ENVIRON["memory"]))', "the limit of memory"),
-        ('put(part, "quota"', "the limit of processors"),
-        ('if (!limits_swap(part)) put(part, "swap"', "the limit of swap"),
-        ("if (!unified_limits(part, pair[1]", "the limit in pids.max"),
-    ],
-)
-def test_a_result_that_lacks_something_is_refused(tmp_path: Path, line: str, lack: str) -> None:
-    """Its second reading does not believe the first: an edit that is left out stops the container."""
-    text = hook(of_options(WORDS)).decode()
-    assert line in text
-    start = text.index(line)
-    end = text.index("\n", start)
-    script = tmp_path / "harden"
-    script.write_text(text[:start] + "i = i" + text[end:])
-    memory = {"limit": 1 << 30, "swap": -1} if "swap" in lack else {}
-    loose = {"memory": memory, "unified": {"pids.max": "max"}}
-    assert "the result lacks " in (stderr := refused(script, config(linux={"resources": loose})))
-    assert lack in stderr
+@pytest.mark.parametrize("name", ["harden.py", "settings"])
+@pytest.mark.parametrize("how", ["missing", "empty", "broken"])
+def test_a_part_of_the_hook_that_is_missing_or_broken_starts_no_container(tmp_path: Path, name: str, how: str) -> None:
+    script = written(tmp_path, of_options(WORDS))
+    (script.parent / name).unlink()
+    if how != "missing":
+        (script.parent / name).write_text("{" if how == "broken" else "")
+    done = run(script, config())
+    assert done.stdout == b""  # which is no configuration: Podman takes it for an error
+    assert done.returncode != 0 or (name, how) == ("harden.py", "empty")
 
 
-def with_awk(directory: Path, text: str) -> Path:
-    """The hook with an awk of the test's own."""
-    script = directory / "harden"
-    script.write_bytes(
-        hook(of_options(WORDS)).replace(b'PATH="/usr/bin:/bin:$PATH"', f'PATH="{directory}:$PATH"'.encode())
-    )
-    (directory / "awk").write_text(f"#!/bin/sh\n{text}\n")
-    (directory / "awk").chmod(0o755)
-    return script
+def test_without_python_every_container_is_refused_with_the_reason(tmp_path: Path) -> None:
+    script = written(tmp_path, of_options(WORDS))
+    script.write_text(script.read_text().replace("/usr/bin/python3", str(tmp_path / "none")))
+    assert "/none or " in refused(script, config())
 
 
-@pytest.mark.parametrize("awk", ["exit 1", "exit 0", "echo agent", "echo nonsense", "kill -9 $$"])
-def test_an_awk_that_fails_stops_the_container(tmp_path: Path, awk: str) -> None:
-    refused(with_awk(tmp_path, f"cat >/dev/null\n{awk}"), config())
-
-
-@pytest.mark.parametrize("awk", ["echo agent; cat; exit 2", "cat; exit 1", "cat; kill -9 $$", "echo agent; cat; cat"])
-def test_the_environment_of_a_container_is_in_no_refusal(tmp_path: Path, awk: str) -> None:
-    """An awk that dies while it prints has printed a part of the configuration."""
-    before = config()
-    before["process"]["env"].append("ANTHROPIC_API_KEY=sk-secret")
-    script = with_awk(tmp_path, awk)
-    assert "secret" not in refused(script, before)
-    assert "secret" not in (tmp_path / "last-refusal").read_text()
+@pytest.mark.parametrize("name", ["json.py", "os.py", "sitecustomize.py", "usercustomize.py", "harden.pth"])
+def test_no_module_of_the_hooks_directory_or_the_environment_is_run(
+    script: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / name))
+    monkeypatch.chdir(tmp_path)
+    for directory in (tmp_path, script.parent):
+        (directory / name).write_text("import sys; sys.exit(0)\n")
+    try:
+        assert hardened(script, config())["root"]["readonly"] is True
+    finally:
+        (script.parent / name).unlink()
 
 
 SECRET = st.sampled_from(["sk-secret", "SECRET=sk-secret", "/sk-secret", "sk-secret\n", "CAP_sk-secret"])
@@ -333,7 +340,7 @@ def test_a_refusal_quotes_nothing_of_the_configuration(
 
 def test_the_last_refusal_is_the_users_alone(tmp_path: Path) -> None:
     script = written(tmp_path, of_options(WORDS))
-    refusal_file = tmp_path / "last-refusal"
+    refusal_file = script.parent / "last-refusal"
     refusal_file.write_text("of an older hook")
     refusal_file.chmod(0o644)
     refused(script, "{")
@@ -354,37 +361,126 @@ def test_any_json_survives(script: Path, extra: object, key: str, ascii_only: bo
     assert key in config() or json.dumps(after[key]) == json.dumps(extra)
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    junk=st.text(alphabet='{}[]":,\\u0 1truefalsn-.eE+\n', max_size=14), at=st.integers(0, 700), cut=st.integers(0, 6)
+HOOK_MODULE = FIXTURES / "injection" / "harden.py"
+PLACES = st.sampled_from(
+    ["/workspace", "/workspace/group", "/home/node/.claude", "/tmp", "/", "/home", "/proc", "/data", "//workspace",
+     "/x/../workspace", "/tmp/", "/tmp/x", "/home/node", "/workspaces"]
+)  # fmt: skip
+MOUNTS = st.lists(
+    st.fixed_dictionaries(
+        {"destination": PLACES},
+        optional={
+            "type": st.sampled_from(["bind", "tmpfs", "proc"]),
+            "source": st.sampled_from(["tmpfs", "/home/u/x", "/dev/null", "/dev/kvm", "/dev/../dev"]),
+            "options": st.just(["ro"]),
+        },
+    ),
+    max_size=4,
 )
-def test_anything_that_python_does_not_read_is_refused(script: Path, junk: str, at: int, cut: int) -> None:
-    whole = json.dumps(config())
-    text = whole[:at] + junk + whole[at + cut :]
-    if not readable(text):
-        refused(script, text)
+NUMBERS: st.SearchStrategy[object] = st.sampled_from(
+    [None, 0, -1, 1, 64, 256, 257, 50000, 100000, 1 << 30, 1 << 32, 1 << 33, 9e18, True, "5", []]
+)
+WORDS_OF_UNIFIED: st.SearchStrategy[object] = st.sampled_from(
+    ["max", "1", "0", "256", "9999999999", "1 1", "9 1", "1 0", 5, None]
+)
+RESOURCES = st.fixed_dictionaries(
+    {},
+    optional={
+        "pids": st.fixed_dictionaries({}, optional={"limit": NUMBERS}),
+        "memory": st.fixed_dictionaries({}, optional={"limit": NUMBERS, "swap": NUMBERS}),
+        "cpu": st.fixed_dictionaries({}, optional={"quota": NUMBERS, "period": NUMBERS, "burst": NUMBERS}),
+        "unified": st.dictionaries(
+            st.sampled_from(["pids.max", "memory.max", "memory.swap.max", "cpu.max", "cpu.weight", "./pids.max"]),
+            WORDS_OF_UNIFIED,
+            max_size=3,
+        ),
+    },
+)
+CONFIGURATIONS = st.fixed_dictionaries(
+    {"mounts": MOUNTS, "linux": st.fixed_dictionaries({}, optional={"resources": RESOURCES | st.none()})},
+    optional={
+        "process": st.fixed_dictionaries(
+            {},
+            optional={
+                "env": st.lists(st.sampled_from(["A=1", "CLAUDE_CONFIG_DIR=/x", "CLAUDE_CONFIG_DIR", "HOME=/"])),
+                "capabilities": st.dictionaries(
+                    st.sampled_from(["bounding", "effective", "ambient"]), st.lists(st.sampled_from(["CAP_A", "CAP_B"]))
+                ),
+                "noNewPrivileges": st.booleans(),
+            },
+        ),
+        "root": st.fixed_dictionaries({}, optional={"readonly": st.booleans()}),
+        "x": JSON,
+    },
+)
 
 
-def readable(text: str) -> bool:
-    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        if len({key for key, _ in pairs}) < len(pairs):
-            raise ValueError
-        return dict(pairs)
+def is_agent(mounts: Sequence[dict[str, Any]]) -> bool:
+    for mount in mounts:
+        kept: list[str] = []
+        for part in PurePosixPath("/", mount["destination"]).parts[1:]:
+            kept = kept[:-1] if part == ".." else [*kept, part]
+        if kept[:1] == ["workspace"] or kept == ["home", "node", ".claude"]:
+            return True
+    return False
 
-    def constant(_: str) -> object:
-        raise ValueError
 
+def lacks(after: dict[str, Any]) -> list[str]:
+    """What the configuration lacks of WORDS, by the OCI runtime specification."""
+    process, resources = after["process"], after["linux"]["resources"]
+    memory, cpu, unified = resources["memory"], resources["cpu"], resources.get("unified") or {}
+    mounts, places = after["mounts"], [each["destination"] for each in after["mounts"]]
+    at = places.index("/tmp")
+    cpus = [cpu["quota"] / (cpu["period"] or 100000)]
+    if "cpu.max" in unified:
+        quota, period = map(int, unified["cpu.max"].split())
+        cpus.append(quota / period)
+    highest = {"pids.max": 256, "memory.max": 4 << 30, "memory.swap.max": 4 << 30}
+    has = {
+        "no new privileges": process["noNewPrivileges"] is True,
+        "no capability": not any(process["capabilities"].values()),
+        "a read-only root": after["root"]["readonly"] is True,
+        "its variable": [each for each in process["env"] if each.startswith("CLAUDE_CONFIG_DIR=")]
+        == ["CLAUDE_CONFIG_DIR=/home/node/.claude"],
+        "its tmpfs": mounts[at]["type"] == "tmpfs" and {"size=512m", "mode=1777"} <= set(mounts[at]["options"]),
+        "one tmpfs": places.count("/tmp") == 1,
+        "a tmpfs that nothing hides": "/" not in places,
+        "a tmpfs that hides nothing": not any(place.startswith("/tmp/") for place in places[:at]),
+        "no device": not any("/dev/kvm" in str(each) for each in mounts),
+        "a limit of processes": 0 < resources["pids"]["limit"] <= 256,
+        "a limit of memory": 0 < memory["limit"] <= 4 << 30,
+        "a limit of swap": memory["limit"] <= memory["swap"] <= 2 * memory["limit"],
+        "a limit of processors": all(0 <= each <= 2 for each in cpus) and cpu["quota"] > 0 and "burst" not in cpu,
+        "limits in unified": all(0 <= int(unified.get(name, 0)) <= most for name, most in highest.items()),
+        "no path in unified": "./pids.max" not in unified,
+    }
+    return [what for what, there in has.items() if not there]
+
+
+@settings(max_examples=1500, deadline=None)
+@given(before=CONFIGURATIONS)
+def test_any_configuration_is_hardened_or_refused_or_not_an_agents_and_unchanged(before: dict[str, Any]) -> None:
+    spec = importlib.util.spec_from_file_location("harden", HOOK_MODULE)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    data = json.dumps(before).encode()
     try:
-        json.loads(text, object_pairs_hook=once, parse_constant=constant)
-    except ValueError:
-        return False
-    return True
+        after = module.hardened(data, json.loads(hook_settings(of_options(WORDS))))
+    except Exception:
+        return
+    if is_agent(before["mounts"]):
+        assert not lacks(json.loads(after))
+    else:
+        assert after == data
 
 
 def test_the_recommended_set_is_one_that_the_hook_can_set() -> None:
     required = recommended()
     assert required.capabilities == ()
-    assert author_of(hook(required)) is Author.OURS
+    for file in files("/x", "5", required):
+        assert author_of(file.data) is Author.OURS
 
 
 def test_no_capability_is_given_to_a_container_that_did_not_have_it(tmp_path: Path) -> None:

@@ -18,7 +18,17 @@ from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.documents import examples
 from checks.engine import placement
 from checks.hardening.injection import configuration, install, state
-from checks.hardening.injection.configuration import DROP_IN, HOOK, HOOK_JSON, OLD_FILE, REFUSAL, Author, author_of
+from checks.hardening.injection.configuration import (
+    DROP_IN,
+    HOOK,
+    HOOK_JSON,
+    OLD_FILE,
+    PROGRAM,
+    REFUSAL,
+    SETTINGS,
+    Author,
+    author_of,
+)
 from checks.hardening.injection.state import Account, conflicts, problems, read_account, require_account
 from checks.hosts.local import LocalHost
 from tests.injection import here, settings, snapshot, tree, write
@@ -27,7 +37,7 @@ from tests.injection import here, settings, snapshot, tree, write
 def test_it_is_installed_once_and_removed_without_a_trace(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert install.install(LocalHost(), dry_run=False) == Exit.OK
     assert tree(settings(home)) == {
-        "containers.conf.d", DROP_IN, "nanoclaw-hardening", HOOK, HOOK_JSON,
+        "containers.conf.d", DROP_IN, "nanoclaw-hardening", HOOK, HOOK_JSON, PROGRAM, SETTINGS,
     }  # fmt: skip
     assert (settings(home) / HOOK).stat().st_mode & 0o777 == 0o755
     assert problems(here()) == []
@@ -53,7 +63,7 @@ def test_a_dry_run_prints_exactly_what_would_be_written(home: Path, capsys: pyte
     assert tree(home) == before
 
 
-@pytest.mark.parametrize("name", [DROP_IN, HOOK, HOOK_JSON])
+@pytest.mark.parametrize("name", [DROP_IN, HOOK, HOOK_JSON, PROGRAM, SETTINGS])
 def test_a_file_of_the_users_is_never_overwritten(home: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     file = settings(home) / name
     file.parent.mkdir(parents=True)
@@ -68,26 +78,26 @@ def test_a_file_of_the_users_is_never_overwritten(home: Path, name: str, capsys:
 
 def test_a_file_of_ours_that_was_changed_is_the_users(home: Path) -> None:
     install.install(LocalHost(), dry_run=False)
-    file = settings(home) / HOOK
-    file.write_text(file.read_text().replace("pids='256'", "pids='512'"))
+    file = settings(home) / SETTINGS
+    file.write_text(file.read_text().replace('"pids": 256', '"pids": 512'))
     before = tree(home)
     assert install.install(LocalHost(), dry_run=False) == Exit.CASE_FAILED
     assert install.uninstall(LocalHost(), dry_run=False) == Exit.CASE_FAILED
     assert tree(home) == before
-    assert "pids='512'" in file.read_text()
+    assert '"pids": 512' in file.read_text()
     assert any("was edited" in each for each in problems(here()))
 
 
 def test_an_older_file_of_ours_is_brought_up_to_date(home: Path) -> None:
     install.install(LocalHost(), dry_run=False)
     older = configuration.files(str(settings(home)), "5.4.2", here().settings.within(["pids"]))[0]
-    (settings(home) / HOOK).write_bytes(older.data)
+    (settings(home) / SETTINGS).write_bytes(older.data)
     assert any("another version" in each for each in problems(here()))
     assert install.install(LocalHost(), dry_run=False) == Exit.OK
     assert problems(here()) == []
 
 
-@pytest.mark.parametrize("name", [DROP_IN, HOOK, HOOK_JSON])
+@pytest.mark.parametrize("name", [DROP_IN, HOOK, HOOK_JSON, PROGRAM, SETTINGS])
 def test_whatever_is_missing_is_noticed(home: Path, name: str) -> None:
     install.install(LocalHost(), dry_run=False)
     (settings(home) / name).unlink()
@@ -197,7 +207,7 @@ def test_a_settings_file_without_end_is_not_read_to_its_end(home: Path) -> None:
         read_account(LocalHost())
 
 
-@pytest.mark.parametrize("name", [HOOK, HOOK_JSON, DROP_IN])
+@pytest.mark.parametrize("name", [HOOK, HOOK_JSON, PROGRAM, SETTINGS, DROP_IN])
 @pytest.mark.parametrize("suffix", [placement.PART_SUFFIX, placement.BACKUP_SUFFIX])
 @pytest.mark.parametrize("act", ["install", "uninstall"])
 def test_what_a_killed_write_left_is_cleaned(home: Path, name: str, suffix: str, act: str) -> None:
@@ -231,12 +241,12 @@ def test_removed_is_printed_of_what_is_gone(
 def test_a_write_that_fails_leaves_everything_as_it_was(home: Path) -> None:
     """A directory stands where the last of the files belongs: those before it are taken back."""
     older = configuration.files(str(settings(home)), "5.4.2", here().settings.within(["pids"]))
-    write(home, HOOK, older[0].data)
+    write(home, SETTINGS, older[0].data)
     (settings(home) / HOOK_JSON / "x").mkdir(parents=True)
     before = snapshot(home)
     files = here().required
     with pytest.raises(HostProblem, match="writing the configuration"):
-        placement.place(LocalHost(), [files[0], files[2], dataclasses.replace(files[1], path=f"{files[1].path}/x")])
+        placement.place(LocalHost(), [files[0], files[2], dataclasses.replace(files[3], path=f"{files[3].path}/x")])
     assert snapshot(home) == before
 
 
@@ -248,6 +258,17 @@ def test_what_was_installed_under_podman_3_goes_too(home: Path, monkeypatch: pyt
     assert problems(here()) == []
     assert install.uninstall(LocalHost(), dry_run=False) == Exit.OK
     assert tree(home) == {".config"}
+
+
+@pytest.mark.parametrize("python", ["", "3.8", "2.7"])
+def test_without_a_python_for_the_hook_nothing_is_installed(
+    home: Path, monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
+    monkeypatch.setattr(install, "read_account", lambda host: here(python=python))
+    with pytest.raises(HostProblem, match=r"/usr/bin/python3 is .* Nothing was installed"):
+        install.install(LocalHost(), dry_run=False)
+    assert tree(home) <= {".config", ".config/containers"}
+    assert install.uninstall(LocalHost(), dry_run=False) == Exit.OK
 
 
 def test_root_is_refused(home: Path) -> None:

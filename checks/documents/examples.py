@@ -7,12 +7,13 @@ from pathlib import Path
 
 from checks.core.paths import ROOT
 from checks.hardening.injection import configuration, driver
-from checks.hardening.injection.configuration import DROP_IN, HOOK, HOOK_JSON, settings_directory
+from checks.hardening.injection.configuration import settings_directory
 from checks.hardening.injection.settings import command_line, recommended
 
 DIRECTORY = ROOT / "examples" / "injection"
 DRIVER_DIRECTORY = ROOT / "examples" / "session-driver"
 _HOME = "/home/YOU"
+_DROP_INS = "containers.conf.d/"
 
 
 def files() -> Mapping[Path, str]:
@@ -25,11 +26,9 @@ def rendered() -> Mapping[str, str]:
     """The text of each file by its name."""
     required = recommended()
     options = command_line()
-    hook, hook_json, drop_in = configuration.files(settings_directory(_HOME), "5", required)
+    ours = configuration.files(settings_directory(_HOME), "5", required)
     return {
-        DROP_IN.rpartition("/")[2]: drop_in.data.decode(),
-        HOOK: hook.data.decode(),
-        HOOK_JSON: hook_json.data.decode(),
+        **{each.path.partition("/containers/")[2].removeprefix(_DROP_INS): each.data.decode() for each in ours},
         "docker": configuration.wrapper(options),
         "container-runner.patch": configuration.patch(options),
     }

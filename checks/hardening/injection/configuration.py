@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 
 import tomli_w
@@ -28,6 +28,9 @@ OLD_FILE = "containers.conf"
 """Used instead of the drop-in before Podman 4, which reads no drop-ins of a user."""
 
 HOOK, HOOK_JSON, REFUSAL = f"{DIRECTORY}/harden", f"{DIRECTORY}/harden.json", f"{DIRECTORY}/last-refusal"
+PROGRAM, SETTINGS = f"{HOOK}.py", f"{DIRECTORY}/settings"  # not .json: Podman takes every such file for a hook
+PYTHON = "/usr/bin/python3"
+"""What the hook runs with."""
 _TIMEOUT = 60  # seconds; the hook takes a tenth of one, and two where the processor is emulated
 
 _HEAD = f"""\
@@ -83,7 +86,9 @@ def files(directory: str, version: str, settings: Settings) -> list[File]:
     In the order of writing: last the drop-in, which activates the rest.
     """
     return [
-        File(f"{directory}/{HOOK}", hook(settings), 0o755),
+        File(f"{directory}/{SETTINGS}", hook_settings(settings), 0o644),
+        File(f"{directory}/{PROGRAM}", sealed((FIXTURES / "injection" / "harden.py").read_text()), 0o644),
+        File(f"{directory}/{HOOK}", sealed((FIXTURES / "injection" / "harden").read_text()), 0o755),
         File(f"{directory}/{HOOK_JSON}", hook_json(directory), 0o644),
         File(f"{directory}/{drop_in_name(version)}", drop_in(directory), 0o644),
     ]
@@ -113,21 +118,18 @@ def hook_json(directory: str) -> bytes:
     return _with_checksum(json.dumps(what, indent=2) + "\n")
 
 
-def hook(settings: Settings) -> bytes:
-    """The hook, with these settings at its top."""
-    values: Mapping[str, str] = {
-        "capabilities": " ".join(settings.capabilities) or "none",
-        "no_new_privileges": "yes",
-        "read_only": "yes",
-        "tmpfs": " ".join(settings.tmpfs),
-        "environment": " ".join(settings.environment),
-        "pids": str(settings.pids or ""),
-        "memory": str(settings.memory or ""),
-        "cpus": "" if settings.cpus is None else f"{settings.cpus:g}",
+def hook_settings(settings: Settings) -> bytes:
+    """What the hook sets, as JSON."""
+    values = {
+        "made_by": f"{MARK} sha256:{_NO_CHECKSUM}",
+        "capabilities": settings.capabilities,
+        "tmpfs": dict(each.split(":", 1) for each in settings.tmpfs),
+        "environment": dict(each.split("=", 1) for each in settings.environment),
+        "pids": settings.pids,
+        "memory": settings.memory,
+        "cpus": settings.cpus,
     }
-    lines = "".join(f"{name}='{value}'\n" for name, value in values.items())
-    text = (FIXTURES / "injection" / "harden.sh").read_text()
-    return sealed(text.replace("@settings@\n", lines))
+    return _with_checksum(json.dumps(values, indent=2) + "\n")
 
 
 def sealed(text: str) -> bytes:
@@ -143,8 +145,8 @@ def wrapper(options: Sequence[str]) -> str:
 
 def with_lookup(script: str) -> str:
     """A wrapper of docker with the shared look-up of the real docker in its place."""
-    line = ". fixtures/injection/find-docker.sh\n"
-    _, _, lookup = (FIXTURES / "injection" / "find-docker.sh").read_text().partition("\n")
+    line = ". fixtures/find-docker.sh\n"
+    _, _, lookup = (FIXTURES / "find-docker.sh").read_text().partition("\n")
     assert line in script
     return script.replace(line, lookup)
 

@@ -20,6 +20,7 @@ from checks.hardening.injection.state import (
     conflicts,
     read_account,
     require_account,
+    require_python,
     require_writable,
 )
 from checks.hosts.base import Host
@@ -101,6 +102,7 @@ def ensure_installed(host: Host, *, dry_run: bool = False, accept_missing: bool 
         found = read_account(host)
         if why := conflicts(found):
             return Installation(found, why, (), None)
+        require_python(found)
         if (gone := found.settings.missing()) and not accept_missing:
             raise HostProblem(
                 f"On {host.name}, {', '.join(gone.values())} can't be set: the cgroup controllers "

@@ -40,6 +40,7 @@ say own "$(env | grep -E "$about" | sort)"
     say services "$(printf '%s\n' "$services" | grep -E "$about" | sort)"
 # Some Podman does not even tell its version where a file of its configuration is broken: here it reads none.
 say version "$(CONTAINERS_CONF=/dev/null podman --version 2>/dev/null | sed 's/.* //')"
+say python "$("$2" -I -S -c 'import json, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"
 # nanoclaw calls docker, whichever is first on PATH.
 if docker=$(command -v docker 2>/dev/null); then
     say docker "$docker"
@@ -69,6 +70,10 @@ done
 """
 
 
+OLDEST_PYTHON = (3, 9)
+"""The hook is tested from this version on, which Debian 11 has."""
+
+
 @dataclass(frozen=True)
 class Account:
     """An account and its container configuration."""
@@ -87,6 +92,8 @@ class Account:
     """The same in the environment of the account's services; None without a systemd user instance."""
     version: str
     """Podman's."""
+    python: str
+    """The version of the Python that the hook runs with; empty if there is none."""
     docker: str
     """The path of the docker command; empty if there is none."""
     has_shim: bool
@@ -156,7 +163,7 @@ class Account:
 
 def read_account(host: Host) -> Account:
     """Read the state of an account. Raises HostProblem if it does not answer."""
-    argv = shell(_LOOK, str(LARGEST))
+    argv = shell(_LOOK, str(LARGEST), configuration.PYTHON)
     return host.ask(argv, lambda answer: account_in(answer, host.name), doing="reading its container configuration")
 
 
@@ -182,7 +189,7 @@ def account_in(answer: str, host: str) -> Account:
         host=host, uid=int(reported["uid"]), user=reported["user"], home=reported["home"], owner=reported["owner"],
         xdg_directory=reported["elsewhere"], own=_variables(reported["own"]),
         services=_variables(reported["services"]) if "services" in reported else None, version=reported["version"],
-        docker=reported.get("docker", ""), has_shim=bool(reported.get("shim")),
+        python=reported["python"], docker=reported.get("docker", ""), has_shim=bool(reported.get("shim")),
         controllers=tuple(reported.get("controllers", "").split()), locked=locked, files=files,
     )  # fmt: skip
 
@@ -198,6 +205,18 @@ def require_account(found: Account) -> None:
     )
     if not found.version:
         raise HostProblem(f"{found.host} has no podman.", "Install the packages podman and podman-docker.")
+
+
+def require_python(found: Account) -> None:
+    """Raise HostProblem if the hook could not run."""
+    numbers = tuple(int(each) for each in re.findall(r"\d+", found.python)[:2])
+    if numbers < OLDEST_PYTHON:
+        has = f"is Python {found.python}" if found.python else "is missing, or has no module json"
+        raise HostProblem(
+            f"On {found.host}, {configuration.PYTHON} {has}: the hook needs Python "
+            f"{'.'.join(map(str, OLDEST_PYTHON))} or later. Nothing was installed.",
+            "Install the package python3.",
+        )
 
 
 def require_writable(found: Account, doing: str) -> None:
