@@ -79,12 +79,14 @@ def fail(why: str) -> NoReturn:
 
 def configuration() -> dict[str, Any]:
     """The values that the last file has set, by their keys in lower case."""
-    if os.environ.get("CONTAINERS_CONF") == "/dev/null":
+    alone = os.environ.get("CONTAINERS_CONF")
+    if alone == "/dev/null":
         return {}
     home = Path(os.environ.get("XDG_CONFIG_HOME") or f"{os.environ['HOME']}/.config") / "containers"
     values: dict[str, Any] = {}
     override = [Path(path)] if (path := os.environ.get("CONTAINERS_CONF_OVERRIDE")) else []
-    for file in [home / "containers.conf", *sorted((home / "containers.conf.d").glob("*.conf")), *override]:
+    usual = [home / "containers.conf", *sorted((home / "containers.conf.d").glob("*.conf"))]
+    for file in [*([Path(alone)] if alone else usual), *override]:
         if file.exists():
             try:
                 for table in tomllib.loads(file.read_text()).values():

@@ -180,6 +180,65 @@ def test_the_environment_of_services_is_asked_too(home: Path, tmp_path: Path, mo
     assert tree(home) == set()
 
 
+RUNNER = """#!/bin/sh
+while [ "${1#--}" != "$1" ]; do
+    case $1 in --setenv=*) export "${1#--setenv=}" ;; esac
+    shift
+done
+exec "$@"
+"""
+
+
+def unit_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str) -> None:
+    """Let the account have a unit nanoclaw-v2-x.service with that Environment=."""
+    runner, systemctl = tmp_path / "bin" / "systemd-run", tmp_path / "bin" / "systemctl"
+    runner.write_text(RUNNER)
+    listed = "list-unit-files) echo nanoclaw-v2-x.service enabled enabled ;;"
+    shown = f"show) cat <<'EOF'\nEnvironment={environment}\nEOF\n;;"
+    systemctl.write_text(f"#!/bin/sh\nshift\ncase $1 in\n{listed}\n{shown}\n*) exit 1 ;;\nesac\n")
+    runner.chmod(0o755)
+    systemctl.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("variable", "lacking"),
+    [
+        ("PODMAN_USERNS=host", "user namespace"),
+        ("CONTAINERS_CONF={home}/own.conf", "capabilities"),
+        ('"CONTAINERS_CONF_OVERRIDE={home}/own.conf"', "capabilities"),
+        ("XDG_CONFIG_HOME={home}/else", "capabilities"),
+    ],
+)
+def test_a_variable_of_nanoclaws_unit_that_goes_round_the_hook_is_found(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, lacking: str
+) -> None:
+    (tmp_path / "own.conf").write_text("[engine]\nhooks_dir = []\n")
+    unit_of(tmp_path, monkeypatch, f"KEY=sk-secret {variable.format(home=tmp_path)}")
+    with pytest.raises(HostProblem, match=f"as nanoclaw-v2-x.service: not in force: .*{lacking}"):
+        install.install(LocalHost(), dry_run=False)
+    assert tree(home) == {".config"} or tree(home) == set()
+
+
+def test_only_what_podman_reads_of_a_units_environment_is_kept(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit_of(tmp_path, monkeypatch, '"ANTHROPIC_API_KEY=sk-secret" "PODMAN_USERNS=keep id" PATH=/a:/b TZ=UTC')
+    assert here().units["nanoclaw-v2-x.service"].variables == ("PODMAN_USERNS=keep id", "PATH=/a:/b")
+
+
+def test_a_unit_with_another_docker_is_named_and_not_checked(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "docker").write_text("#!/bin/sh\necho Docker version 28.2.2\n")
+    (other / "docker").chmod(0o755)
+    unit_of(tmp_path, monkeypatch, f"PATH={other}:/usr/bin:/bin")
+    assert install.install(LocalHost(), dry_run=False) == Exit.OK
+    printed = capsys.readouterr().out
+    assert f"Not checked as nanoclaw-v2-x.service: {other}/docker is not Podman's shim" in printed
+
+
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_what_the_host_has_no_means_for_must_be_accepted(
     home: Path, monkeypatch: pytest.MonkeyPatch, dry_run: bool, capsys: pytest.CaptureFixture[str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from checks.core.answers import Unreadable, understood
@@ -18,7 +18,7 @@ from checks.engine.placement import File
 from checks.hardening.injection import configuration
 from checks.hardening.injection.configuration import settings_directory
 from checks.hardening.injection.settings import CONTROLLERS, Setting, Settings, in_force, seen, size
-from checks.hardening.injection.state import Account
+from checks.hardening.injection.state import Account, UnitEnvironment
 from checks.hosts.base import Host
 
 _Files = Callable[[str], Sequence[File]]
@@ -41,6 +41,8 @@ class Effect:
     """The configuration that Podman passed to its OCI runtime; None if it did not get that far."""
     error: str
     """What Podman printed if no container ran."""
+    other: str | None = None
+    """The docker that would have been asked, which is not Podman's: its path, or empty for none. None if it is."""
 
     @property
     def known(self) -> ContainerState | None:
@@ -64,6 +66,8 @@ class EffectCheck:
     """Whether no container starts, but one does without the recommended configuration."""
     context: str
     """The environment in which Podman was asked; empty for the account's own."""
+    unchecked: tuple[str, ...] = ()
+    """Units of nanoclaw's that use another docker than Podman's, a clause each."""
 
     @property
     def in_effect(self) -> bool:
@@ -112,15 +116,28 @@ def _check(host: Host, found: Account, required: Settings, files: _Files | None)
         contexts.append((f"through {found.docker}: ", [*without, "NANOCLAW_HARDENING_ENGINE=docker"]))
     if found.services_differ:
         contexts.append(("as a service of the user's systemd: ", _AS_SERVICE))
+    for name, environment in found.units.items():
+        contexts.append((f"as {name}: ", _as_unit(environment)))
+    unchecked = []
     for context, carrier in contexts:
         effect = _effect(host, found, files, carrier)
+        if effect.other is not None:
+            unchecked.append(f"{context}{effect.other or 'no docker on its PATH'}")
+            continue
         breaks = False
         if effect.inside is None:
             breaks = _effect(host, found, lambda _: [], carrier).inside is not None
         verdict = EffectCheck(effect, tuple(effect.lacking(required, found.uid)), breaks, context)
         if not verdict.in_effect:
             return verdict
-    return verdict
+    return replace(verdict, unchecked=tuple(unchecked))
+
+
+def _as_unit(environment: UnitEnvironment) -> Sequence[str]:
+    """A command that runs another one as a unit of nanoclaw's would: with its environment, through its docker."""
+    files = [f"--property=EnvironmentFile=-{path}" for path in environment.files]
+    variables = [f"--setenv={each}" for each in environment.variables]
+    return [*_AS_SERVICE, *files, *variables, "env", "NANOCLAW_HARDENING_ENGINE=docker"]
 
 
 def _effect(host: Host, found: Account, files: _Files | None, carrier: Sequence[str]) -> Effect:
@@ -140,6 +157,8 @@ def _effect(host: Host, found: Account, files: _Files | None, carrier: Sequence[
     if files is not None and "error" in values:  # the user knows the original of a copy
         copy = f"{directory}/config/containers"
         values["error"] = values["error"].replace(copy, settings_directory(found.home))
+    if "other" in values:
+        return Effect(None, None, "", values["other"].strip())
     seen_inside, oci_config = None, None
     reason = probe_container.tail(values["error"])
     if "started" in values:

@@ -77,6 +77,8 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
     if not found.has_shim:
         what = f"{found.docker} is not Podman's shim" if found.docker else "there is no docker on PATH"
         say(f"Not checked through docker, which nanoclaw calls: {what} ({GUIDE}#docker-is-not-the-shim).")
+    for each in verdict.unchecked:
+        say(f"Not checked {each} is not Podman's shim ({GUIDE}#docker-is-not-the-shim).")
     if dry_run and outcome.due:
         say(f"--dry-run: no file was written on {found.host}.")
         return Exit.OK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,11 @@ if docker=$(command -v docker 2>/dev/null); then
     printed=$(CONTAINERS_CONF=/dev/null timeout 15 docker --version 2>/dev/null | head -c 400)
     case $printed in *podman*) say shim yes ;; esac
 fi
+units=$(systemctl --user list-unit-files --no-legend --plain 'nanoclaw*.service' 2>/dev/null | cut -d' ' -f1)
+for unit in $(printf '%s\n' "$units" | head -n 20); do
+    printf 'unit %s\t%s\n' "$(printf %s "$unit" | encoded)" \
+        "$(systemctl --user show -p Environment -p EnvironmentFiles -- "$unit" | head -c "$1" | encoded)"
+done
 services=user.slice/user-$(id -u).slice/user@$(id -u).service
 own=$(sed -n 's/^0:://p' /proc/self/cgroup)
 for group in "$services" "$own"; do
@@ -70,8 +76,19 @@ done
 """
 
 
+_RELEVANT = re.compile(r"(PATH|HOME|(CONTAINERS?|PODMAN|XDG)_[A-Z_]*)=")
 OLDEST_PYTHON = (3, 9)
 """The hook is tested from this version on, which Debian 11 has."""
+
+
+@dataclass(frozen=True)
+class UnitEnvironment:
+    """What a unit of nanoclaw's adds to the environment of the account's services."""
+
+    variables: tuple[str, ...]
+    """Those that Podman or the search for docker reads, ``NAME=VALUE`` each: others may hold a key."""
+    files: tuple[str, ...]
+    """Files with more of them, which systemd reads at each start."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +119,8 @@ class Account:
     """The cgroup controllers that the account may use."""
     locked: str
     """The first path above our files that is not a writable directory; empty if all are."""
+    units: Mapping[str, UnitEnvironment]
+    """The environments of nanoclaw's units, by name."""
     files: Mapping[str, bytes]
     """Every configuration file that Podman reads, and those in our own directory."""
 
@@ -171,9 +190,12 @@ def account_in(answer: str, host: str) -> Account:
     """The account that the output of ``_LOOK`` describes. For ``Host.ask``; raises HostProblem for unusable files."""
     reported: dict[str, str] = {}
     files: dict[str, bytes] = {}
+    units: dict[str, UnitEnvironment] = {}
     for key, value in fields(answer):
         if key.startswith("file "):
             files[os.fsdecode(decoded(key.removeprefix("file ")))] = value
+        elif key.startswith("unit "):
+            units[os.fsdecode(decoded(key.removeprefix("unit ")))] = _environment_of(os.fsdecode(value))
         else:
             reported[key] = os.fsdecode(value)
     if "odd" in reported:
@@ -190,8 +212,21 @@ def account_in(answer: str, host: str) -> Account:
         xdg_directory=reported["elsewhere"], own=_variables(reported["own"]),
         services=_variables(reported["services"]) if "services" in reported else None, version=reported["version"],
         python=reported["python"], docker=reported.get("docker", ""), has_shim=bool(reported.get("shim")),
-        controllers=tuple(reported.get("controllers", "").split()), locked=locked, files=files,
+        controllers=tuple(reported.get("controllers", "").split()), locked=locked, units=units, files=files,
     )  # fmt: skip
+
+
+def _environment_of(shown: str) -> UnitEnvironment:
+    """What ``systemctl show`` prints of a unit's Environment and EnvironmentFiles. Raises ValueError."""
+    values: dict[str, list[str]] = {}
+    for line in lines_of(shown):
+        name, _, value = line.partition("=")
+        values.setdefault(name, []).append(value)
+    variables = [
+        word for value in values.get("Environment", []) for word in shlex.split(value) if _RELEVANT.match(word)
+    ]
+    named = [value.rpartition(" (ignore_errors=")[0] for value in values.get("EnvironmentFiles", [])]
+    return UnitEnvironment(tuple(variables), tuple(filter(None, named)))
 
 
 def _variables(text: str) -> tuple[str, ...]:
