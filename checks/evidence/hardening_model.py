@@ -170,6 +170,16 @@ class CheckResult(Part):
     observed: str
 
 
+class BypassResult(Part):
+    """What a container has that was started in a way that goes round the installed configuration."""
+
+    name: Text
+    lacking: Annotated[list[str], Meta(description="Settings that are not in force")] = msgspec.field(
+        default_factory=list
+    )
+    error: Annotated[str, Meta(description="What Podman printed if it can't start one in that way")] = ""
+
+
 class InjectionCheck(Run, kw_only=True):
     """One run of `invoke inject --check`."""
 
@@ -178,3 +188,6 @@ class InjectionCheck(Run, kw_only=True):
     agent: str
     results: Annotated[list[CheckResult], Meta(min_length=1)]
     missing: Annotated[Mapping[str, str], Meta(description="Limits that the host can't set, and why")]
+    bypasses: Annotated[list[BypassResult], Meta(description="Empty where none was tried")] = msgspec.field(
+        default_factory=list
+    )

@@ -12,8 +12,8 @@ from checks.engine.case_context import CaseContext
 from checks.engine.docker import Docker, Record
 from checks.engine.expect import Mismatch, expect
 from checks.engine.prepared_host import PreparedHost
-from checks.evidence.hardening_model import CheckResult
-from checks.hardening.injection import state
+from checks.evidence.hardening_model import BypassResult, CheckResult
+from checks.hardening.injection import bypasses, state
 from checks.hardening.injection.settings import Setting, Settings, in_force, seen
 from checks.nanoclaw import contract, running
 from checks.nanoclaw.agent import Agent
@@ -47,6 +47,12 @@ def check(prepared: PreparedHost, handle: AgentHandle) -> list[CheckResult]:
     results += _of_agent(ctx, handle.agent, image, question, found.settings, unasked)
     results.append(_of_others(ctx, found.settings))
     return results
+
+
+def bypassed(prepared: PreparedHost) -> list[BypassResult]:
+    """What a container has that goes round the installed configuration, in each way that is known."""
+    ctx = CaseContext(prepared.host, prepared.owner, "bypasses", Record())
+    return list(bypasses.measure(ctx, state.read_account(prepared.host).settings))
 
 
 def missing(prepared: PreparedHost) -> Mapping[Setting, str]:
