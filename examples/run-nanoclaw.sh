@@ -144,7 +144,7 @@ trap - EXIT INT TERM HUP
 # PATH=$HOME/.local/share/nanoclaw-hardening:$PATH
 # export PATH
 #
-# With a fork: examples/injection/container-runner.patch.
+# With a fork: examples/injection/container-runner.patch (1.x) or container-runner-2.patch.
 
 cd "$directory"
 exec node dist/index.js

@@ -341,18 +341,28 @@ def test_the_shipped_examples_are_what_is_installed() -> None:
         assert (examples.DIRECTORY / name).read_text() == text, f"{name} is out of date. Run: invoke render injection"
 
 
-def test_the_patch_of_a_fork_puts_the_options_before_the_image(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("container-runner.patch", "  args.push(CONTAINER_IMAGE);\n\n  return args;\n}\n"),
+        (
+            "container-runner-2.patch",
+            "  args.push(imageTag);\n\n  args.push('-c', 'exec bun run /app/src/index.ts');\n\n",
+        ),
+    ],
+)
+def test_the_patch_of_a_fork_puts_the_options_before_the_image(tmp_path: Path, name: str, end: str) -> None:
     runner = tmp_path / "src" / "container-runner.ts"
     runner.parent.mkdir()
-    body = "  args.push('-e', `TZ=${TIMEZONE}`);\n\n  args.push(CONTAINER_IMAGE);\n\n  return args;\n}\n"
+    body = f"  args.push('-e', `TZ=${{TIMEZONE}}`);\n\n{end}"
     runner.write_text(
         f"import fs from 'fs';\n\nfunction buildContainerArgs() {{\n  const args = ['run'];\n{body}// end\n"
     )
-    patch = examples.DIRECTORY / "container-runner.patch"
+    patch = examples.DIRECTORY / name
     done = subprocess.run(["git", "apply", str(patch)], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     text = runner.read_text()
-    assert text.index("TZ=") < text.index("'--cap-drop=ALL'") < text.index("CONTAINER_IMAGE")
+    assert text.index("TZ=") < text.index("'--cap-drop=ALL'") < text.index(end)
 
 
 @pytest.mark.parametrize("name", ["registries.conf.nanoclaw-before", "containers.conf.nanoclaw-part"])

@@ -13,6 +13,7 @@ import pytest
 from checks.core.paths import ROOT
 from checks.documents.examples import DIRECTORY
 from checks.engine import flags
+from checks.hardening.injection.configuration import PATCHES
 from checks.hardening.injection.settings import recommended
 
 SET = flags.load().recommended()
@@ -25,8 +26,9 @@ def test_the_wrapper_adds_the_recommended_set() -> None:
     assert shlex.split(line[1]) == FULL
 
 
-def test_the_patch_adds_the_recommended_set() -> None:
-    text = (DIRECTORY / "container-runner.patch").read_text()
+@pytest.mark.parametrize("name", PATCHES)
+def test_the_patch_adds_the_recommended_set(name: str) -> None:
+    text = (DIRECTORY / name).read_text()
     assert re.findall(r"^\+    '(.*)',$", text, re.MULTILINE) == FULL
 
 

@@ -30,5 +30,5 @@ def rendered() -> Mapping[str, str]:
     return {
         **{each.path.partition("/containers/")[2].removeprefix(_DROP_INS): each.data.decode() for each in ours},
         "docker": configuration.wrapper(options),
-        "container-runner.patch": configuration.patch(options),
+        **{name: configuration.patch(name, options) for name in configuration.PATCHES},
     }

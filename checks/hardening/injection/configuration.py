@@ -151,9 +151,26 @@ def with_lookup(script: str) -> str:
     return script.replace(line, lookup)
 
 
-def patch(options: Sequence[str]) -> str:
+PATCHES = {
+    "container-runner.patch": ("1.x", "  args.push(CONTAINER_IMAGE);\n\n  return args;\n}"),
+    "container-runner-2.patch": (
+        "2.x", "  args.push(imageTag);\n\n  args.push('-c', 'exec bun run /app/src/index.ts');\n"
+    ),
+}  # fmt: skip
+"""The patch files, with the versions of nanoclaw they are for and four lines of its source."""
+
+
+def patch(name: str, options: Sequence[str]) -> str:
     """A patch with which a fork of nanoclaw passes these options."""
     words = list(options)
-    lines = "".join(f"+    '{word}',\n" for word in words)
+    version, context = PATCHES[name]
+    values = {
+        "@version@": version,
+        "@count@": str(len(words) + 8),
+        "@options@": "\n".join(f"+    '{word}'," for word in words),
+        "@context@": "\n".join(f" {line}" for line in context.split("\n")),
+    }
     text = (FIXTURES / "injection" / "container-runner.patch").read_text()
-    return text.replace("@options@\n", lines).replace("@count@", str(len(words) + 8))
+    for mark, value in values.items():
+        text = text.replace(mark, value)
+    return text
