@@ -1,0 +1,21 @@
+#!/bin/sh
+# tests/acceptance.sh [--host HOST] [--only PATTERN]...
+#
+# The way of a new user, on a throwaway host with an account that nobody has configured: `invoke doctor` finds what is
+# wrong, `--fix --yes` fixes it, `invoke verify` passes, and `--undo` restores each file of the home byte for byte.
+#
+#     --host HOST       a throwaway host with Podman (default: debian-13)
+#     --only PATTERN    verify these cases only, as with invoke verify; repeatable
+#     --help            print this help
+#
+# Exit status: 0 every step ended as it should, 1 one did not, 2 wrong usage, 3 the host can't be used.
+set -eu
+# shellcheck source=scripts/lib.sh
+. "$(dirname -- "$0")/../scripts/lib.sh"
+if wants_help "$@"; then
+    print_help
+    exit 0
+fi
+ensure_venv
+cd "$ROOT"
+exec "$VENV/bin/python" -m tests.acceptance "$@"
