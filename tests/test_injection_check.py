@@ -133,6 +133,6 @@ def test_an_option_more_is_not_nanoclaws_own_invocation() -> None:
 
     own = ["docker", "run", "-i", "--rm", "--name", "nanoclaw-a-1", "-e", "TZ=America/New_York", "--user", "1500:1500",
            "-e", "HOME=/home/node", "image"]  # fmt: skip
-    assert check._unmodified(Streams(own), "image").passed
+    assert check._unmodified(Streams(own), "image", "").passed
     for wrong in ([*own[:2], "--label", "x=y", *own[2:]], [*own[:2], "--read-only", *own[2:]], ["podman", *own[1:]]):
-        assert not check._unmodified(Streams(wrong), "image").passed
+        assert not check._unmodified(Streams(wrong), "image", "").passed

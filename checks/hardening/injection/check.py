@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from checks.core.errors import HostProblem
 from checks.core.process import TimedOut
+from checks.core.progress import Progress
 from checks.engine import container_state
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Docker, Record
 from checks.engine.expect import Mismatch, expect
 from checks.engine.prepared_host import PreparedHost
 from checks.evidence.hardening_model import BypassResult, CheckResult
-from checks.hardening.injection import bypasses, state
+from checks.hardening.injection import attacked, bypasses, effect, state
 from checks.hardening.injection.settings import Setting, Settings, in_force, seen
+from checks.hardening.injection.state import Account
+from checks.hosts.prefixed import PrefixedHost
 from checks.nanoclaw import contract, running
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.gateway import Access
@@ -26,8 +29,11 @@ _NOWHERE = "http://127.0.0.1:9"
 """An address for an agent that can't reach the service: the discard port of its own loopback."""
 
 
-def check(prepared: PreparedHost, handle: AgentHandle) -> list[CheckResult]:
-    """Check the files, run an agent exactly as nanoclaw does, read its container's state, await its answer."""
+def check(prepared: PreparedHost, handle: AgentHandle, progress: Progress) -> list[CheckResult]:
+    """Check the files, run an agent exactly as nanoclaw does, read its container's state, await its answer; attack.
+
+    The agent is started by a service with the environment of nanoclaw's unit, where there is one.
+    """
     found = state.read_account(prepared.host)
     wrong = state.problems(found)
     results = [_result("The configuration is in place", not wrong, " ".join(wrong) or "every file as installed")]
@@ -43,10 +49,24 @@ def check(prepared: PreparedHost, handle: AgentHandle) -> list[CheckResult]:
         unasked = str(failure)
         nowhere = Access({"HTTPS_PROXY": _NOWHERE}, "")
         question = Question("none", "none", Conversation("none", "none"), _NOWHERE, nowhere)
-    ctx.docker = Docker(prepared.host, "", ctx.record)  # from here on: nanoclaw sets no label of ours
-    results += _of_agent(ctx, handle.agent, image, question, found.settings, unasked)
+    service, carrier = _service(found)
+    # From here on as nanoclaw runs docker, which sets no label of ours.
+    ctx.docker = Docker(PrefixedHost(prepared.host, carrier) if carrier else prepared.host, "", ctx.record)
+    with progress.step(f"Asking an agent{service}, and reading its container's state"):
+        results += _of_agent(ctx, handle.agent, image, question, found.settings, unasked, service)
+    results += attacked.attacked(prepared, handle, found.settings, progress)
     results.append(_of_others(ctx, found.settings))
     return results
+
+
+def _service(found: Account) -> tuple[str, Sequence[str]]:
+    """As which service nanoclaw would start an agent, and the command that starts one so."""
+    if found.services is None:
+        return "", ()
+    if found.units:
+        name, environment = next(iter(found.units.items()))
+        return f" as {name} would", [*effect.as_unit(environment)]
+    return " as a service of the user's", effect.AS_SERVICE
 
 
 def bypassed(prepared: PreparedHost) -> list[BypassResult]:
@@ -66,13 +86,13 @@ def _result(name: str, passed: bool, observed: str) -> CheckResult:
 
 
 def _of_agent(
-    ctx: CaseContext, which: Agent, image: str, question: Question, settings: Settings, unasked: str
+    ctx: CaseContext, which: Agent, image: str, question: Question, settings: Settings, unasked: str, service: str
 ) -> Iterator[CheckResult]:
     name = ""
     try:
         with running.started(ctx, which, image, question) as agent:
             name = agent.name
-            yield _unmodified(agent, image)
+            yield _unmodified(agent, image, service)
             yield from _inside(ctx, agent, settings)
             yield _result("The agent answers", False, unasked) if unasked else _answered(agent)
     finally:
@@ -81,7 +101,7 @@ def _of_agent(
                 ctx.host.run([ctx.facts.engine, "rm", "-f", name], timeout=30)
 
 
-def _unmodified(agent: RunningAgent, image: str) -> CheckResult:
+def _unmodified(agent: RunningAgent, image: str, service: str) -> CheckResult:
     """Whether the command is nanoclaw's: no label or option of ours, and the docker of the account's PATH."""
     ctx, sent = agent.ctx, list(agent.client.so_far().argv)
     own = [
@@ -93,7 +113,7 @@ def _unmodified(agent: RunningAgent, image: str) -> CheckResult:
     ]  # fmt: skip
     if not isinstance(agent, StreamsAgent):  # the 2.x command has the gateway's options besides
         own = [word for word in sent if not word.startswith(("--label=nanoclaw-verify", "nanoclaw-verify="))]
-    return _result("The invocation is nanoclaw's own", sent == own, " ".join(sent[:6]) + " …")
+    return _result("The invocation is nanoclaw's own", sent == own, " ".join(sent[:6]) + f" …{service}")
 
 
 def _inside(ctx: CaseContext, agent: RunningAgent, settings: Settings) -> Iterator[CheckResult]:

@@ -121,8 +121,7 @@ def _check(options: InjectOptions, progress: Progress) -> Exit:
         facts = ready.host.facts()
         say(f"Host: {ready.host.name}: {facts.distribution}, Podman {facts.version}, uid {facts.uid}")
         say(f"Agent: {handle.agent.name}\n")
-        with progress.step("Asking an agent, and reading its container's state"):
-            results = proof.check(ready, handle)
+        results = proof.check(ready, handle, progress)
         bypassed = []
         if ready.guest is not None:
             with progress.step("Going round the configuration in every known way"):

@@ -27,7 +27,8 @@ _Files = Callable[[str], Sequence[File]]
 LIMITS = frozenset(setting for setting, _ in CONTROLLERS.values())
 """The settings that a host may be unable to set."""
 
-_AS_SERVICE = ["systemd-run", "--user", "--quiet", "--wait", "--pipe", "--collect"]
+AS_SERVICE = ["systemd-run", "--user", "--quiet", "--wait", "--pipe", "--collect"]
+"""Runs a command as a service of the account's systemd."""
 _OTHER_CAPABILITY = 63  # no capability has this bit: it stands for those without a number here
 
 
@@ -115,9 +116,9 @@ def _check(host: Host, found: Account, required: Settings, files: _Files | None)
     if found.has_shim:
         contexts.append((f"through {found.docker}: ", [*without, "NANOCLAW_HARDENING_ENGINE=docker"]))
     if found.services_differ:
-        contexts.append(("as a service of the user's systemd: ", _AS_SERVICE))
+        contexts.append(("as a service of the user's systemd: ", AS_SERVICE))
     for name, environment in found.units.items():
-        contexts.append((f"as {name}: ", _as_unit(environment)))
+        contexts.append((f"as {name}: ", as_unit(environment)))
     unchecked = []
     for context, carrier in contexts:
         effect = _effect(host, found, files, carrier)
@@ -133,11 +134,11 @@ def _check(host: Host, found: Account, required: Settings, files: _Files | None)
     return replace(verdict, unchecked=tuple(unchecked))
 
 
-def _as_unit(environment: UnitEnvironment) -> Sequence[str]:
+def as_unit(environment: UnitEnvironment) -> Sequence[str]:
     """A command that runs another one as a unit of nanoclaw's would: with its environment, through its docker."""
     files = [f"--property=EnvironmentFile=-{path}" for path in environment.files]
     variables = [f"--setenv={each}" for each in environment.variables]
-    return [*_AS_SERVICE, *files, *variables, "env", "NANOCLAW_HARDENING_ENGINE=docker"]
+    return [*AS_SERVICE, *files, *variables, "env", "NANOCLAW_HARDENING_ENGINE=docker"]
 
 
 def _effect(host: Host, found: Account, files: _Files | None, carrier: Sequence[str]) -> Effect:
