@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from checks.core.errors import Exit, WrongUsage
 from checks.documents import compatibility
-from checks.matrix import differences
+from checks.engine import isolation
+from checks.evidence import store
+from checks.matrix import differences, expectations
 from checks.matrix.compare import compare
 from checks.matrix.differences import Reason, between, reason
 from checks.matrix.expectations import Expectations, ExpectedFailure
@@ -79,6 +82,14 @@ def test_an_explanation_takes_what_it_describes_and_nothing_else(tmp_path: Path)
         assert reason(between(a, b)[0], a, b, known, Expectations()) == why
 
 
+def test_an_explanation_of_a_command_takes_no_other_command(tmp_path: Path) -> None:
+    a, b = stored("a", case("x", out="one")), stored("b", case("x", out="two"))
+    for command, explained in (("^docker run image x$", True), ("^docker start ", False)):
+        text = f'[[difference]]\nfield = "stdout"\ncommand = "{command}"\nbecause = "why"\nentry = "anchor"\n'
+        found = reason(between(a, b)[0], a, b, explanations(tmp_path, text), Expectations())
+        assert (found is not None) == explained
+
+
 def test_a_failure_that_is_expected_explains_its_difference_and_another_one_does_not() -> None:
     expected = Expectations(expected_failure=(GATEWAY,))
     a = stored("docker-engine", case("x"), profile="stock", facts=DOCKER)
@@ -95,6 +106,10 @@ def test_a_failure_that_is_expected_explains_its_difference_and_another_one_does
         (
             '[[difference]]\nfield = "("\nentry = "y"\nbecause = "z"\n',
             "difference 1: “field” is not a regular expression: missing",
+        ),
+        (
+            '[[difference]]\nfield = "x"\ncommand = "("\nentry = "y"\nbecause = "z"\n',
+            "difference 1: “command” is not a regular expression: missing",
         ),
         ('[[difference]]\nfield = "x"\nentry = "y"\nbecause = "z"\nx = 1\n', "“x” is not a key"),
     ],
@@ -132,6 +147,16 @@ def test_the_document_tells_versions_reasons_and_differences() -> None:
     assert "Not explained:" not in output
 
 
+def test_every_difference_between_the_stored_docker_engine_and_debian_13_is_explained(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    a, b = store.find("docker-engine"), store.find("debian-13")
+    found = differences.by_reason(a, b, differences.explanations(), expectations.load())
+    assert [f"{each.case}: {each.field} of {each.command}" for each in found.get(None, [])] == []
+    assert compare("docker-engine", "debian-13") is Exit.OK
+    assert capsys.readouterr().out.endswith(" explained, 0 unexplained.\n")
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -142,3 +167,57 @@ def test_the_document_tells_versions_reasons_and_differences() -> None:
 )
 def test_a_cases_directory_is_the_same_in_every_run(path: str) -> None:
     assert differences.normalized(f"-v {path}:/agent") == "-v <directory>/read-only-file/agent:/agent"
+
+
+def test_a_case_with_a_word_of_ten_letters_in_its_id_keeps_it() -> None:
+    path = "/var/tmp/nanoclaw-verify-0123456789-file-attributes-HRWdwVQS6S/files"
+    assert differences.normalized(f"-v {path}:/files") == "-v <directory>/file-attributes/files:/files"
+
+
+def test_the_random_part_of_an_images_name_is_no_difference() -> None:
+    name = "nanoclaw-verify-<id>-{0}:{0} and nanoclaw-verify-<id>-{1}:{1}"
+    texts = [name.format(f"agent-{part}", f"packages-{part}") for part in ("c9f64d", "abcdef")]
+    assert differences.normalized(texts[0]) == differences.normalized(texts[1])
+    assert differences.normalized("an agent-runner of nanoclaw-agent-v2") == "an agent-runner of nanoclaw-agent-v2"
+
+
+@pytest.mark.parametrize(
+    "age", ["Less than a second", "1 second", "12 seconds", "About a minute", "3 minutes", "4 hours"]
+)
+def test_an_age_is_the_same_in_any_words(age: str) -> None:
+    assert differences.normalized(f"Up {age}") == "Up <time>"
+
+
+def test_the_inode_of_a_file_is_no_difference_and_its_mode_is_one() -> None:
+    line = "./container-{} {} 5 8 2 {} 1795736792"
+    assert len({differences.normalized(line.format("file", "81a0", inode)) for inode in (133147, 16556)}) == 1
+    assert len({differences.normalized(line.format("file", mode, 16556)) for mode in ("81a0", "81a4")}) == 2
+
+
+def test_the_capabilities_of_a_process_are_compared() -> None:
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        texts = [f"{name}:\t{each}" for each in ("00000000a80425fb", "00000000800405fb", "0000000000000000")]
+        assert [differences.normalized(text) for text in texts] == texts
+
+
+def test_what_earlier_runs_recorded_of_prune_is_not_compared() -> None:
+    new, old = case("prune", out="one"), case("prune", out="one")
+    asked = replace(old.record.commands[0], argv=("docker", "info", "--format", "{{.Store.GraphRoot}}"))
+    old.record.commands.insert(0, asked)
+    assert between(stored("a", new), stored("b", old)) == []
+
+
+def test_the_isolation_script_of_earlier_runs_is_compared_with_todays() -> None:
+    new, old, other = case("isolation"), case("isolation"), case("isolation")
+    path = "/var/tmp/nanoclaw-verify-0123456789-isolation-X270KP4aaH/secret"
+    earlier = re.sub(r"if .*?\nfi\n", "", isolation.SCRIPT, flags=re.DOTALL)
+    assert earlier.count("\n") < isolation.SCRIPT.count("\n")
+    for each, script, more in (
+        (new, isolation.SCRIPT, ("31668", "c20ee50be8a1cfe3")),
+        (old, earlier, ()),
+        (other, earlier.replace("umask", ""), ()),
+    ):
+        words = ("docker", "run", "--rm", "image", "sh", "-c", script, "sh", path, *more)
+        each.record.commands[0] = replace(each.record.commands[0], argv=words)
+    assert between(stored("a", new), stored("b", old)) == []
+    assert [each.field for each in between(stored("a", new), stored("b", other))] == ["commands"]

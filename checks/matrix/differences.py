@@ -23,16 +23,33 @@ _BEGINNING = 1800  # characters; a banner and a few ids less than the evidence k
 _BANNER = re.compile(r"^Emulate Docker CLI using podman\..*\n?", re.MULTILINE)
 _REPLACED = (
     (re.compile(r"\x1b\[[0-9;?]*[A-Za-z]"), ""),
-    (re.compile(r"/var/tmp/nanoclaw-verify-[0-9a-f]+-([a-z0-9-]+?)-[A-Za-z0-9]{10}\b"), r"<directory>/\1"),  # noqa: S108 - read
+    # mktemp's suffix ends the name. In file-attributes-HRWdwVQS6S, “attributes” has ten characters too.
+    (re.compile(r"/var/tmp/nanoclaw-verify-[0-9a-f]+-([a-z0-9-]+?)-[A-Za-z0-9]{10}(?![\w-])"), r"<directory>/\1"),  # noqa: S108 - read
     # In evidence of earlier runs: one directory for all cases.
     (re.compile(r"/var/tmp/nanoclaw-verify-[0-9a-f]+-work-\d+"), "<directory>"),  # noqa: S108 - read
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| ?[+-]\d\d:?\d\d)?( [A-Z]{3,4})?"), "<time>"),
     (re.compile(r"\bsha256:[0-9a-f]{12,64}\b"), "<id>"),
-    # Names and secrets of a run: eight hexadecimal digits or more, with a decimal digit among them.
-    (re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{8,64}\b"), "<id>"),
-    (re.compile(r"\b\d+(\.\d+)?(ms|s| seconds?| minutes?)\b"), "<time>"),
+    # Names and secrets of a run: eight hexadecimal digits or more, with a decimal digit among them. A process's
+    # capabilities have sixteen, and must not be replaced.
+    (re.compile(r"(?<!Cap(?:Inh|Prm|Eff|Bnd|Amb):\t)\b(?=[a-f]*\d)[0-9a-f]{8,64}\b"), "<id>"),
+    # The suffix of an image's name and tag that a case makes.
+    (re.compile(r"\b(agent|packages)-[0-9a-f]{6}\b"), r"\1-<id>"),
+    (
+        re.compile(r"\b(\d+(\.\d+)?(ms|s| seconds?| minutes?| hours?)|Less than a second|About an? (minute|hour))\b"),
+        "<time>",
+    ),
+    # The inode number of a file on a bind mount, before its time.
+    (re.compile(r"^(\./(container|host)-\S+( \S+){4}) \d+(?= <id>$)", re.MULTILINE), r"\1 <inode>"),
     (re.compile(r"(?<=host\.docker\.internal )\d{4,5}\b"), "<port>"),
 )
+_COMMAND_REPLACED = (
+    # The isolation script now also tries to reach the host's loopback, at a random port.
+    (re.compile(r'if \[ -n "\$\{2:-\}" \]; then\n.*?\nfi\n', re.DOTALL), ""),
+    (re.compile(r"(?<=/secret) \d{5} <id>$"), ""),
+)
+"""Parts of command lines that the evidence of earlier runs lacks."""
+_NOT_OF_NANOCLAW = {("docker", "info", "--format", "{{.Store.GraphRoot}}")}
+"""Commands in the evidence of earlier runs that a case ran for its own use, and that are no longer recorded."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +75,18 @@ class Reason:
 
 
 class Explanation(Table, frozen=True):
-    """Differences that are known: those of ``cases`` (empty: of all) whose field and sides match."""
+    """Differences that are known: those of ``cases`` (empty: of all) whose field, command and sides match."""
 
     field: Text
     because: Text
     entry: Text
     cases: tuple[Text, ...] = ()
+    command: str = ""
     a: str = ""
     b: str = ""
 
     def __post_init__(self) -> None:
-        for key in ("field", "a", "b"):
+        for key in ("field", "command", "a", "b"):
             try:
                 re.compile(getattr(self, key))
             except re.error as error:
@@ -84,6 +102,7 @@ class Explanation(Table, frozen=True):
         return (
             (not self.cases or difference.case in self.cases)
             and re.fullmatch(self.field, difference.field, re.DOTALL) is not None
+            and re.search(self.command, difference.command, re.DOTALL) is not None
             and re.search(self.a, difference.a, re.DOTALL) is not None
             and re.search(self.b, difference.b, re.DOTALL) is not None
         )
@@ -150,7 +169,7 @@ def _of_case(a: Case, b: Case) -> Iterator[Difference]:
     yield from differ("outcome", _outcome(a), _outcome(b))
     if a.outcome != b.outcome:
         return  # one of them stopped there: its later commands are missing
-    for one, two in zip_longest(a.commands, b.commands):
+    for one, two in zip_longest(_of_nanoclaw(a), _of_nanoclaw(b)):
         asked = _command_line(one)
         if one is None or two is None or asked != _command_line(two):
             yield from differ("commands", asked, _command_line(two))
@@ -168,8 +187,17 @@ def _outcome(case: Case) -> str:
     return f"failed: {normalized(case.got or '')}" if case.outcome == "failed" else case.outcome
 
 
+def _of_nanoclaw(case: Case) -> list[Command]:
+    return [each for each in case.commands if tuple(each.argv) not in _NOT_OF_NANOCLAW]
+
+
 def _command_line(command: Command | None) -> str:
-    return "nothing" if command is None else " ".join(normalized(word) for word in command.argv)
+    if command is None:
+        return "nothing"
+    line = " ".join(normalized(word) for word in command.argv)
+    for pattern, replacement in _COMMAND_REPLACED:
+        line = pattern.sub(replacement, line)
+    return line
 
 
 def _printed(output: Output) -> str:
