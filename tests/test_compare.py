@@ -147,13 +147,15 @@ def test_the_document_tells_versions_reasons_and_differences() -> None:
     assert "Not explained:" not in output
 
 
-def test_every_difference_between_the_stored_docker_engine_and_debian_13_is_explained(
+@pytest.mark.parametrize("host", ["debian-13", "debian-forky", "debian-experimental"])
+def test_every_difference_between_the_stored_docker_engine_and_a_podman_5_or_later_is_explained(
+    host: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    a, b = store.find("docker-engine"), store.find("debian-13")
+    a, b = store.find("docker-engine"), store.find(host)
     found = differences.by_reason(a, b, differences.explanations(), expectations.load())
     assert [f"{each.case}: {each.field} of {each.command}" for each in found.get(None, [])] == []
-    assert compare("docker-engine", "debian-13") is Exit.OK
+    assert compare("docker-engine", host) is Exit.OK
     assert capsys.readouterr().out.endswith(" explained, 0 unexplained.\n")
 
 

@@ -45,14 +45,14 @@ cat >"$units/$name.container" <<EOF
 Image=$image
 ContainerName=$name
 Volume=$mount:/workspace/group
-Exec=sh /workspace/group/script
+Exec=sh -c "sh /workspace/group/script >/workspace/group/printed"
 [Service]
 Type=oneshot
 EOF
 systemctl --user daemon-reload
 systemctl --user cat "$name.service" >/dev/null
 systemctl --user start "$name.service"
-journalctl --user -o cat -u "$name.service" --no-pager
+cat "$mount/printed"
 """
 
 
