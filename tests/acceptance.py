@@ -25,10 +25,12 @@ from checks.hosts.guest import GuestAccount
 _TIMEOUT = 3600  # seconds, for a command
 _SHOWN = 12  # last lines of a command that ended with another status than expected
 
-# Everything in the home but Podman's storage and caches, which no fix is about: kind, mode, name, target or checksum.
+# Everything in the home but Podman's storage and caches, which no fix is about: kind, mode, name, and of what is no
+# directory also the time of its last change, its target or checksum.
 _HOME = r"""
 cd "$HOME" && find . -xdev \( -path ./.local/share/containers -o -path ./.cache \) -prune -o -print0 | sort -z |
-    xargs -0 -n 1 sh -c 'stat -c "%F %a %n %Y" "$1"; [ ! -f "$1" ] || sha256sum "$1"; [ ! -L "$1" ] || readlink "$1"' sh
+    xargs -0 -n 1 sh -c 'stat -c "%F %a %n" "$1"; [ -d "$1" ] || stat -c "%Y %n" "$1"
+        [ ! -f "$1" ] || sha256sum "$1"; [ ! -L "$1" ] || readlink "$1"' sh
 loginctl show-user "$(id -un)" --property=Linger
 """
 
