@@ -14,6 +14,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
 NOT_TESTED = 4  # an exit status of invoke matrix
+WITHOUT_AGENT = ("cgroup-v1", "docker-engine", "wsl2-like")  # nanoclaw's whole app needs systemd and Podman
 NIGHTLY = tomllib.loads(Path("fixtures/nightly.toml").read_text())["run"]
 CODE = ("checks", "benchmarks", "tests", "tasks.py", "noxfile.py")
 
@@ -80,9 +81,15 @@ def nightly(session: nox.Session, run: list[str]) -> None:
 @nox.session(venv_backend="none")
 @nox.parametrize("host", sorted(recipe.stem for recipe in Path("fixtures/hosts").glob("*.toml")))
 def integration(session: nox.Session, host: str) -> None:
-    """Run the verification on a throwaway host, with its expected failures. Run `scripts/install.sh guest` first."""
+    """Run the verification on a throwaway host, with its expected failures. Run `scripts/install.sh guest` first.
+
+    With $NANOCLAW_DIR, also the cases that start an agent, with the agent of that nanoclaw checkout.
+    """
+    checkout = os.environ.pop("NANOCLAW_DIR", "")
     try:
         _invoke(session, "matrix", "--host", host, "--at-once", "2", *session.posargs)
+        if checkout and host not in WITHOUT_AGENT:
+            _invoke(session, "matrix", "--host", host, "--nanoclaw", checkout, *session.posargs)
     except CommandFailed as failed:
         if failed.return_code == NOT_TESTED:
             session.skip(f"{host} was not tested: the package archive of its distribution is unreachable")

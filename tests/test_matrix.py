@@ -5,12 +5,14 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from checks.core.errors import Exit, WrongUsage
 from checks.core.progress import Progress
-from checks.documents import picture
-from checks.evidence.model import Outcome
+from checks.documents import compatibility, picture
+from checks.evidence import store
+from checks.evidence.model import AgentVerification, Outcome
 from checks.matrix import expectations, report
 from checks.matrix.command import JobLog, MatrixOptions, matrix, status
 from checks.matrix.expectations import Expectations, ExpectedFailure, Verdict
@@ -159,3 +161,37 @@ def test_the_picture_shows_the_report_of_the_evidence_and_calls_nobody() -> None
     assert "another end" in words
     assert "Results: 1/2 passed" in words
     assert "url(" not in drawn.replace("url(#", "")
+
+
+def of_agent(agent: str) -> AgentVerification:
+    made = msgspec.to_builtins(stored("debian-13", case("message"), case("killed", "failed")))
+    return store.build(AgentVerification, {**made, "agent": agent})
+
+
+def test_evidence_of_nanoclaws_own_agent_names_its_version_and_commit_and_has_a_file_of_its_own() -> None:
+    made = of_agent("nanoclaw 2.2.0 (commit 58dc63edbbf2); built on node:22-slim")
+    assert made.nanoclaw == ("2.2.0", "58dc63edbbf2")
+    assert (made.directory, made.filename) == ("nanoclaw", "debian-13-2.2.0.json")
+    text = compatibility.text([stored("debian-13", case("stop"))], Expectations(), [], [made])
+    assert "| 2.2.0 (58dc63edbbf2) | Podman 5.4.2 (debian-13) | 1 | Case killed (failed) | none |" in text
+
+
+@pytest.mark.parametrize("agent", ["the project's stub agent, not nanoclaw's own", "nanoclaw 2.2.0 (commit unknown)"])
+def test_evidence_of_another_agent_is_none_of_nanoclaws(agent: str) -> None:
+    with pytest.raises(ValueError, match="must be “nanoclaw VERSION"):
+        of_agent(agent)
+
+
+def test_a_nanoclaw_checkout_is_run_with_the_default_profile_and_the_cases_that_start_its_agent() -> None:
+    jobs = jobs_of(["debian-13", "debian-12"], "/home/u/nanoclaw")
+    assert [(each.host, each.profile, each.nanoclaw) for each in jobs] == [
+        ("debian-13", "recommended", "/home/u/nanoclaw"),
+        ("debian-12", "recommended", "/home/u/nanoclaw"),
+    ]
+
+
+def test_a_checkout_that_is_none_is_refused_before_a_host_is_booted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert matrix(MatrixOptions(nanoclaw=str(tmp_path))) is Exit.WRONG_USAGE
+    assert "is not a nanoclaw checkout" in capsys.readouterr().err

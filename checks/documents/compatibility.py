@@ -14,7 +14,7 @@ from checks.documents import minimum
 from checks.documents.picture import svg
 from checks.engine.prepared_host import profiles
 from checks.evidence import store
-from checks.evidence.model import Case, Verification
+from checks.evidence.model import AgentVerification, Case, Verification
 from checks.hosts import recipe
 from checks.hosts.facts import TITLES
 from checks.matrix import differences, expectations
@@ -28,12 +28,22 @@ REFERENCE = "docker-engine"
 def files() -> Mapping[Path, str]:
     """The document, and the picture of a report."""
     return {
-        DOCUMENT: text(store.committed(Verification), expectations.load(), differences.explanations()),
+        DOCUMENT: text(
+            store.committed(Verification),
+            expectations.load(),
+            differences.explanations(),
+            store.committed(AgentVerification),
+        ),
         PICTURE: svg(store.find(DEFAULT_GUEST)),
     }
 
 
-def text(all_evidence: Sequence[Verification], known: Expectations, why: Sequence[differences.Explanation]) -> str:
+def text(
+    all_evidence: Sequence[Verification],
+    known: Expectations,
+    why: Sequence[differences.Explanation],
+    of_agents: Sequence[AgentVerification] = (),
+) -> str:
     """The document. Hosts are sorted by their engine's version, Docker Engine first."""
     evidence = sorted(all_evidence, key=_order)
     main = [each for each in evidence if each.profile == profiles(recipe.load(each.name))[0]]
@@ -47,6 +57,7 @@ def text(all_evidence: Sequence[Verification], known: Expectations, why: Sequenc
     return render_template(
         "compatibility.md.j2",
         **_support(main),
+        agents=[_agent(each, known) for each in sorted(of_agents, key=_order)],
         hosts=[_host(each) for each in main],
         tables=tables,
         reasons=reasons,
@@ -84,6 +95,21 @@ def _support(main: Sequence[Verification]) -> dict[str, Any]:
             for pin in minimum.pins()
         ],
         "supported": [f"{TITLES[each.host.engine]} {each.host.version}" for each in hosts],
+    }
+
+
+def _agent(each: AgentVerification, known: Expectations) -> dict[str, Any]:
+    """A run with nanoclaw's own agent, as a row."""
+    failed = [case for case in each.cases if case.outcome == "failed"]
+    skipped = [case for case in each.cases if case.outcome == "skipped"]
+    return {
+        "version": each.nanoclaw[0],
+        "commit": each.nanoclaw[1],
+        "engine": f"{TITLES[each.host.engine]} {each.host.version} ({each.name})",
+        "passed": sum(case.outcome == "passed" for case in each.cases),
+        "failed": [f"{case.label} ({known.judge(case, each.host)})" for case in failed],
+        "skipped": [f"{case.label}: {case.reason}" for case in skipped],
+        "tested": each.started[:10],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
@@ -91,6 +92,9 @@ class Run(Part, kw_only=True):
         return f"{stem(self.name)}.json"
 
 
+_NANOCLAW = re.compile(r"nanoclaw (\S+) \(commit ([0-9a-f]{12,40})\)")
+
+
 def stem(host: str) -> str:
     """The host's part of a file name."""
     return host.replace("/", "_")
@@ -159,6 +163,33 @@ class Verification(Run, kw_only=True):
     def case(self, id_: str) -> Case | None:
         """The case with that id, if it ran."""
         return next((case for case in self.cases if case.id == id_), None)
+
+
+# invoke matrix --nanoclaw: evidence/nanoclaw/HOST-VERSION.json
+
+
+class AgentVerification(Verification, kw_only=True):
+    """One run of the cases that start an agent, with the agent of a nanoclaw checkout."""
+
+    directory = "nanoclaw"
+    command = "invoke matrix --nanoclaw"
+
+    def __post_init__(self) -> None:
+        """Check that the agent is nanoclaw's own, of a known version and commit."""
+        if not _NANOCLAW.match(self.agent):
+            raise ValueError(f"the agent must be “nanoclaw VERSION (commit COMMIT)”, and is “{self.agent}”")
+
+    @property
+    def nanoclaw(self) -> tuple[str, str]:
+        """The version and the commit of the checkout."""
+        found = _NANOCLAW.match(self.agent)
+        assert found
+        return found[1], found[2]
+
+    @property
+    def filename(self) -> str:
+        """The file's name."""
+        return f"{stem(self.name)}-{stem(self.nanoclaw[0])}.json"
 
 
 # invoke sabotage: evidence/mutation/HOST.json

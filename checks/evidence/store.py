@@ -20,14 +20,14 @@ from checks.engine.prepared_host import profiles
 from checks.evidence import model
 from checks.evidence.capacity_model import Capacity
 from checks.evidence.hardening_model import AllFlags, BrowserRun, CombinationRun, EachFlag, InjectionCheck
-from checks.evidence.model import MutationRun, Reproduction, Run, Verification
+from checks.evidence.model import AgentVerification, MutationRun, Reproduction, Run, Verification
 from checks.hosts import recipe
 from checks.hosts.facts import Facts
 
 T = TypeVar("T", bound=Run | Reproduction)
 
 KINDS: tuple[Any, ...] = (
-    Verification, MutationRun, EachFlag, AllFlags, BrowserRun, CombinationRun, InjectionCheck,
+    Verification, AgentVerification, MutationRun, EachFlag, AllFlags, BrowserRun, CombinationRun, InjectionCheck,
     Capacity, Reproduction,
 )  # fmt: skip
 """Every kind of evidence file."""
@@ -115,12 +115,12 @@ def find(name: str, directory: Path = EVIDENCE) -> Verification:
     )
 
 
-def join(parts: Sequence[Path], path: Path) -> Verification:
+def join(parts: Sequence[Path], path: Path, kind: type[Verification] = Verification) -> Verification:
     """Write the evidence of parts of a host's cases, run on copies of it, as that of one run.
 
     Raises WrongUsage where the parts can't be loaded or are not of the same host.
     """
-    first, *others = [_decode(part, Verification) for part in parts]
+    first, *others = [_decode(part, kind) for part in parts]
     for other in others:
         if other.host != first.host:
             raise WrongUsage(f"Parts of {first.name}'s cases ran on different hosts.", "Run it again.")
@@ -131,7 +131,7 @@ def join(parts: Sequence[Path], path: Path) -> Verification:
             started=min(first.started, other.started),
         )
     write(path, first)
-    return load(path, Verification)
+    return load(path, kind)
 
 
 def schema() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from checks.hosts import recipe
 from checks.matrix import expectations, report
 from checks.matrix.expectations import Expectations
 from checks.matrix.run import Job, State, jobs_of, run_all
+from checks.nanoclaw import agent
 from checks.runner import verify
 
 _MAX_AT_ONCE = 2  # more guests slow each other down by more than they save
@@ -37,6 +38,7 @@ class MatrixOptions:
     html: Annotated[str, "write the matrix to this file, as an HTML page"] = ""
     evidence: EvidenceOption = "evidence"
     timeout_factor: TimeoutFactorOption = "1"
+    nanoclaw: Annotated[str, "run the cases that start an agent, with that of this nanoclaw checkout"] = ""
 
 
 def matrix(options: MatrixOptions) -> Exit:
@@ -63,7 +65,9 @@ def _matrix(options: MatrixOptions) -> Exit:
     if twice := {host for host in options.host if options.host.count(host) > 1}:
         raise WrongUsage(f"--host {min(twice)} is given twice.")
     known = expectations.load()
-    jobs = jobs_of(options.host or recipe.known())
+    if options.nanoclaw:
+        agent.of_checkout(Path(options.nanoclaw).absolute())
+    jobs = jobs_of(options.host or recipe.known(), options.nanoclaw and str(Path(options.nanoclaw).absolute()))
     with run_directories.new_run() as run:
         _run_jobs(jobs, run, options)
     say(report.summary(jobs, known))

@@ -24,7 +24,7 @@ from checks.core.paths import ROOT
 from checks.core.run_directories import Run
 from checks.engine.prepared_host import profiles
 from checks.evidence import store
-from checks.evidence.model import Verification
+from checks.evidence.model import AgentVerification, Verification
 from checks.hosts import recipe
 from checks.matrix.expectations import Expectations, Verdict
 
@@ -54,6 +54,8 @@ PARTS = {
     ),
     # Only the recommended setting makes these pass; the other cases do not depend on it.
     "stock": (("Writable workspace",),),
+    # With a nanoclaw checkout, those that start its agent; the others do not depend on it.
+    "nanoclaw": (("Nanoclaw integration", "Whole nanoclaw"),),
 }  # fmt: skip
 """The cases that a matrix runs, by profile, in parts of about the same duration. Instead of “recommended”, a host
 without systemd has “plain”, and one with cgroup v1 “legacy”."""
@@ -83,6 +85,8 @@ class Job:
     counts: dict[str, int] = field(default_factory=lambda: {"PASS": 0, "FAIL": 0, "SKIP": 0})
     seconds: float = 0.0
     evidence: Verification | None = None
+    nanoclaw: str = ""
+    """The checkout whose agent runs; empty for the stub agent."""
     message: str = ""
     """Why there is no evidence."""
     began: float = 0.0
@@ -101,9 +105,10 @@ class Job:
         return {case.id: expectations.judge(case, self.evidence.host) for case in self.evidence.cases}
 
 
-def jobs_of(hosts: Sequence[str]) -> list[Job]:
-    """A job for every profile of these hosts. Raises WrongUsage for an unknown host."""
-    return [Job(host, profile) for host in hosts for profile in profiles(recipe.load(host))]
+def jobs_of(hosts: Sequence[str], nanoclaw: str = "") -> list[Job]:
+    """A job for every profile of these hosts; with a nanoclaw checkout, for the default one. Raises WrongUsage."""
+    chosen = [(host, profiles(recipe.load(host))) for host in hosts]
+    return [Job(host, each, nanoclaw=nanoclaw) for host, known in chosen for each in (known[:1] if nanoclaw else known)]
 
 
 def parts_of(host: str, profile: str) -> Sequence[Sequence[str]]:
@@ -159,7 +164,9 @@ def run_all(
 
 
 def _split(job: Job, run: Run, at_once: int) -> Sequence[_Part]:
-    chosen = parts_of(job.host, job.profile) if at_once > 1 else [selection(job.host, job.profile)]
+    chosen = PARTS["nanoclaw"] if job.nanoclaw else parts_of(job.host, job.profile)
+    if at_once == 1:
+        chosen = [[pattern for part in chosen for pattern in part]]
     return [
         _Part(job, patterns, run.directory / f"{job.host}-{job.profile}-{at}.json")
         for at, patterns in enumerate(chosen)
@@ -211,6 +218,7 @@ def _run(
         sys.executable, "-u", "-m", "invoke", "verify", "--host", job.host, "--profile", job.profile,
         "--json", str(part.evidence), *options,
         *(word for pattern in part.patterns for word in ("--only", pattern)),
+        *(["--nanoclaw", job.nanoclaw] if job.nanoclaw else []),
     ]  # fmt: skip
     child = children.start(argv)
     assert child.stdout
@@ -241,11 +249,13 @@ def _conclude(job: Job, parts: Sequence[_Part], directory: Path) -> None:
             job.state = State.NOT_TESTED if part.status == Exit.NOT_TESTED else State.ERROR
             job.message = part.message
             return
+    kind = AgentVerification if job.nanoclaw else Verification
+    directory /= kind.directory
     with opened_directory(directory, make=True):
         pass
     part_file = directory / f".{job.host}-{job.profile}.part"
     try:
-        job.evidence = store.join([part.evidence for part in parts], part_file)
+        job.evidence = store.join([part.evidence for part in parts], part_file, kind)
     except Problem as problem:
         part_file.unlink(missing_ok=True)
         job.state, job.message = State.ERROR, str(problem)
