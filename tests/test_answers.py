@@ -48,7 +48,9 @@ ACCOUNT = "".join(
     f"{key}\t{encoded(value)}\n"
     for key, value in {
         "uid": "1500", "user": "ada", "home": "/home/ada", "owner": "1500 ada", "elsewhere": "", "own": "",
-        "version": "5.4.2", f"file {encoded('/etc/containers/containers.conf')}": "[containers]",
+        "version": "5.4.2", "python": "3.13",
+        f"unit {encoded('nanoclaw-v2-a.service')}": "Environment=A=b 'C=d'\nEnvironmentFiles=/x (ignore_errors=no)\n",
+        f"file {encoded('/etc/containers/containers.conf')}": "[containers]",
     }.items()
 )  # fmt: skip
 LISTED = (

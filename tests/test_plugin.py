@@ -144,15 +144,14 @@ def test_what_a_case_left_is_looked_for_unless_it_was_interrupted_and_its_host_i
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, Interrupted])
 def test_an_interrupt_that_pytest_caught_is_raised_again(tmp_path: Path, raised: type[KeyboardInterrupt]) -> None:
-    case = tmp_path / "test_interrupted.py"
-    case.write_text(
-        f"from {raised.__module__} import {raised.__name__}\ndef test_ends():\n    raise {raised.__name__}\n"
-    )
+    name = raised.__name__
+    case = tmp_path / f"test_{name}.py"
+    case.write_text(f"from {raised.__module__} import {name}\ndef test_ends():\n    raise {name}\n")
     with pytest.raises(raised):
         run_pytest([str(case), "-p", "no:cacheprovider"], plugins=[])
 
 
 def test_a_file_that_cannot_be_collected_is_no_interrupt(tmp_path: Path) -> None:
-    case = tmp_path / "test_broken.py"
+    case = tmp_path / "test_uncollectable.py"
     case.write_text("raise ValueError\n")
     assert run_pytest([str(case), "-p", "no:cacheprovider"], plugins=[]) == pytest.ExitCode.INTERRUPTED

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -127,12 +126,12 @@ def test_a_machine_that_can_not_be_tested_is_status_3(tmp_path: Path, programs: 
 def test_a_signal_ends_the_run_and_leaves_nothing(
     tmp_path: Path, module: Sequence[str], number: signal.Signals
 ) -> None:
-    hangs = {"docker": "sleep 50", "podman": "exit 0"}
+    asked = tmp_path / "asked"
+    hangs = {"docker": f": >'{asked}'; sleep 50", "podman": "exit 0"}
     junit = tmp_path / "verify.xml"
     reported = ["--junit", str(junit)] if module is VERIFY else []
     child = verify(tmp_path, "--host", "local", *reported, programs=hangs, wait=False, module=module)
-    assert poll(lambda: left_behind(tmp_path), timeout=60, interval=0.05), "no run has begun"
-    time.sleep(0.5)
+    assert poll(asked.exists, timeout=60, interval=0.05), "no run has begun"
     child.send_signal(number)
     got, _, err = result(child)
     assert got == 130

@@ -9,16 +9,18 @@ from packaging.version import Version
 from checks.core.rendering import render_template
 from checks.documents.examples import rendered
 from checks.evidence import store
-from checks.evidence.hardening_model import BypassResult, InjectionCheck
+from checks.evidence.hardening_model import BypassResult, CheckResult, InjectionCheck
 from checks.hardening.injection.settings import command_line, recommended
 
 TEMPLATE = "security-injection.md.j2"
+_OF_A_RUN = ("The invocation is nanoclaw's own",)
+"""Checks that observe something else in each run."""
 
 
 def values() -> dict[str, Any]:
     """What the section's template finds under the name ``injection``. Raises WrongUsage for invalid evidence."""
     return {
-        "proven": committed(),
+        "proven": _proven(),
         "bypasses": _bypasses(),
         "drop_in": rendered()["60-nanoclaw-hardening.conf"],
         "recommended": " ".join(command_line()),
@@ -31,13 +33,41 @@ def section() -> str:
     return render_template(TEMPLATE, injection=values())
 
 
+def _proven() -> dict[str, Any]:
+    """A table of the checks: a row each, a column for each host; and what all hosts that ran a check observed alike."""
+    every = committed()
+    by_name = [{result.name: result for result in each.results} for each in every]
+    rows, alike = {}, {}
+    for name in dict.fromkeys(name for results in by_name for name in results):
+        found = [results.get(name) for results in by_name]
+        observed = {each.observed for each in found if each}
+        if len(observed) == 1 and len(every) > 1:
+            alike[name] = observed.pop()
+        silent = name in alike or name in _OF_A_RUN
+        rows[name] = [_checked(name, each, run, silent=silent) for each, run in zip(found, every, strict=True)]
+    return {"hosts": [_column(each) for each in every], "rows": rows, "alike": alike}
+
+
+def _checked(name: str, result: CheckResult | None, run: InjectionCheck, *, silent: bool) -> str:
+    if result is None:
+        why = next((reason for limit, reason in run.missing.items() if limit.lower() == name.lower()), "")
+        return f"can't be set: {why}" if why else "not run"
+    if not result.passed:
+        return f"**failed**: {result.observed}"
+    return "✓" if silent else f"✓ {result.observed}"
+
+
+def _column(each: InjectionCheck) -> str:
+    return f"{each.name} (Podman {each.host.version}, {each.started[:10]})"
+
+
 def _bypasses() -> dict[str, Any]:
     """A table: a row for each way round the configuration, a column for each host where they were tried."""
     tried = [each for each in committed() if each.bypasses]
     by_name = [{way.name: way for way in each.bypasses} for each in tried]
     names = dict.fromkeys(name for ways in by_name for name in ways)
     return {
-        "hosts": [f"{each.name} (Podman {each.host.version})" for each in tried],
+        "hosts": [_column(each) for each in tried],
         "rows": {name: [_cell(ways.get(name)) for ways in by_name] for name in names},
     }
 

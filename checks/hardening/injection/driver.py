@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -18,7 +17,7 @@ from checks.engine.case_context import DOCKER_OF_SERVICE, DROP_IN_OF_SERVICE
 from checks.engine.docker import shell
 from checks.engine.placement import BACKUP_SUFFIX, PART_SUFFIX, File, locked, place, read, take_away
 from checks.hardening.injection.configuration import Author, author_of, sealed, with_lookup
-from checks.hardening.injection.state import Account, read_account, require_account
+from checks.hardening.injection.state import Account, assignments, read_account, require_account
 from checks.hosts.base import Host
 
 DIRECTORY = DOCKER_OF_SERVICE
@@ -258,7 +257,7 @@ def other_docker(properties: str, directory: str) -> str:
         return f"its PATH is {path or 'not set'}"
     if files := values.get("EnvironmentFiles"):
         return f"its environment also comes from a file, which may set PATH: {files[0]}"
-    unset = [word.partition("=")[0] for each in values.get("UnsetEnvironment", []) for word in _words(each)]
+    unset = [word.partition("=")[0] for each in values.get("UnsetEnvironment", []) for word in assignments(each)]
     if "PATH" in unset:
         return "it has UnsetEnvironment=PATH"
     programs = [found[1] for each in values.get("ExecStart", []) if (found := _PROGRAM.search(each))]
@@ -271,13 +270,5 @@ def other_docker(properties: str, directory: str) -> str:
 
 def _path_of(environments: Sequence[str]) -> str | None:
     """The PATH that a unit's lines of Environment= set; the last one counts."""
-    words = [word for each in environments for word in _words(each)]
+    words = [word for each in environments for word in assignments(each)]
     return next((word.removeprefix("PATH=") for word in reversed(words) if word.startswith("PATH=")), None)
-
-
-def _words(environment: str) -> list[str]:
-    """The assignments of a unit, as systemd prints them. Raises HostProblem for another text."""
-    try:
-        return shlex.split(environment)
-    except ValueError as error:
-        raise HostProblem(f"The environment of nanoclaw's unit can't be read: {error}.") from error

@@ -216,14 +216,22 @@ def account_in(answer: str, host: str) -> Account:
     )  # fmt: skip
 
 
+def assignments(environment: str) -> list[str]:
+    """The assignments in a unit's Environment=, as systemd prints them. Raises HostProblem for another text."""
+    try:
+        return shlex.split(environment)
+    except ValueError as error:
+        raise HostProblem(f"The environment of nanoclaw's unit can't be read: {error}.") from error
+
+
 def _environment_of(shown: str) -> UnitEnvironment:
-    """What ``systemctl show`` prints of a unit's Environment and EnvironmentFiles. Raises ValueError."""
+    """What ``systemctl show`` prints of a unit's Environment and EnvironmentFiles. Raises HostProblem."""
     values: dict[str, list[str]] = {}
     for line in lines_of(shown):
         name, _, value = line.partition("=")
         values.setdefault(name, []).append(value)
     variables = [
-        word for value in values.get("Environment", []) for word in shlex.split(value) if _RELEVANT.match(word)
+        word for value in values.get("Environment", []) for word in assignments(value) if _RELEVANT.match(word)
     ]
     named = [value.rpartition(" (ignore_errors=")[0] for value in values.get("EnvironmentFiles", [])]
     return UnitEnvironment(tuple(variables), tuple(filter(None, named)))
