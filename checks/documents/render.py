@@ -18,6 +18,7 @@ DOCUMENTS = {
     "compatibility": "compatibility",
     "injection": "examples",
     "parallel": "parallel",
+    "peers": "peers",
     "schema": "schema",
     "security": "security",
     "troubleshooting": "troubleshooting",
