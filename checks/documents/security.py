@@ -46,7 +46,8 @@ def text(evidence: Sequence[HardeningRun], hardening: Hardening) -> str:
         rows=list(_rows(alone, hardening)),
         broke=list(_broke(alone, hardening)),
         inconclusive=list(_inconclusive(alone, hardening)),
-        browser=list(_browser(browsed)),
+        hosts=[where(each) for each in alone],
+        browser=_browser(browsed),
         chromium=_answer(browsed),
     )
 
@@ -79,37 +80,28 @@ def _lines(options: Sequence[str]) -> Iterator[str]:
 
 
 def _rows(alone: Sequence[EachFlag], hardening: Hardening) -> Iterator[dict[str, Any]]:
-    """A line for each flag; hosts with the same result share one."""
+    """A line for each flag, with a cell for each host."""
     for flag in hardening.flags:
-        same: dict[tuple[str, str, str], list[str]] = {}
-        for each in alone:
-            for row in each.results:
-                if row.id == flag.id:
-                    needed = "; ".join(f"`{_options(hardening, name)}`" for name in row.workarounds)
-                    same.setdefault((_verdict(row), needed, _enforced(row)), []).append(where(each))
-        for (verdict, workarounds, enforced), hosts in (same or {("not measured yet", "", "–"): []}).items():
-            yield {
-                "flag": flag.text,
-                "manual": flag.manual,
-                "purpose": flag.purpose,
-                "verdict": verdict,
-                "workarounds": workarounds,
-                "enforced": enforced,
-                "evidence": hosts,
-            }
+        found = [next((row for row in each.results if row.id == flag.id), None) for each in alone]
+        stopped = dict.fromkeys(
+            attack.id for row in found if row for attack in row.attacks if attack.enforcement == "enforced"
+        )
+        yield {
+            "flag": flag.text,
+            "manual": flag.manual,
+            "purpose": flag.purpose,
+            "attacks": ", ".join(stopped) or "none",
+            "cells": [_cell(row, hardening) for row in found],
+        }
 
 
-def _verdict(row: FlagRow) -> str:
-    return row.verdict if row.ok else f"**{row.verdict}, and not recommended as it is**"
-
-
-def _enforced(row: FlagRow) -> str:
-    if missing := row.error or row.unenforced:
-        return f"**no**: {missing}"
-    if not row.attacks:
-        return "in force; no attack, since it removes a protection"
-    stopped = [each.id for each in row.attacks if each.enforcement == "enforced"]
-    return f"yes: {', '.join(stopped)}" if row.enforcement == "enforced" else f"**no**: {row.enforcement}"
+def _cell(row: FlagRow | None, hardening: Hardening) -> str:
+    if row is None:
+        return "not run"
+    if not row.ok:
+        return f"✗ {row.error or row.unenforced or row.enforcement or row.verdict}"
+    needed = ", ".join(f"`{_options(hardening, name)}`" for name in row.workarounds)
+    return f"✓ with {needed}" if needed else "✓"
 
 
 def _options(hardening: Hardening, workaround: str) -> str:
@@ -152,16 +144,26 @@ def _inconclusive(alone: Sequence[EachFlag], hardening: Hardening) -> Iterator[d
             yield {"attack": id_, "tries": known.tries if known else "", "flag": flag.text, "hosts": hosts}
 
 
-def _browser(evidence: Sequence[BrowserRun]) -> Iterator[dict[str, Any]]:
-    """How Chromium was started, and the result; hosts with the same result share a line."""
-    same: dict[tuple[str, str, str], list[str]] = {}
+def _browser(evidence: Sequence[BrowserRun]) -> dict[str, Any]:
+    """How Chromium was started, and the result: a line for each set of flags, a column for each of its own options."""
+    cells: dict[str, dict[str, dict[str, list[str]]]] = {}
     for each in evidence:
         for browsed in each.results:
             for start in browsed.starts:
-                arguments = f"`{' '.join(start.arguments)}`" if start.arguments else "as it is"
-                same.setdefault((browsed.name, arguments, _result(start)), []).append(where(each))
-    for (what, arguments, result), hosts in same.items():
-        yield {"what": what, "arguments": arguments, "result": result, "evidence": hosts}
+                how = f"`{' '.join(start.arguments)}`" if start.arguments else "as it is"
+                results = cells.setdefault(browsed.name, {}).setdefault(how, {})
+                results.setdefault(_result(start), []).append(each.name)
+    columns = list(dict.fromkeys(how for row in cells.values() for how in row))
+
+    def cell(results: dict[str, list[str]]) -> str:
+        if len(results) == 1:
+            return next(iter(results))
+        return "; ".join(f"{result} ({', '.join(hosts)})" for result, hosts in results.items()) or "not run"
+
+    rows = {what: [cell(row.get(how, {})) for how in columns] for what, row in cells.items()}
+    starts = [start for each in evidence for browsed in each.results for start in browsed.starts]
+    layers = dict.fromkeys((start.sandbox, start.layers) for start in starts if start.rendered and start.layers)
+    return {"hosts": [where(each) for each in evidence], "columns": columns, "rows": rows, "layers": list(layers)}
 
 
 def _answer(evidence: Sequence[BrowserRun]) -> dict[str, Any]:
@@ -184,4 +186,4 @@ def _answer(evidence: Sequence[BrowserRun]) -> dict[str, Any]:
 def _result(start: BrowserStart) -> str:
     if not start.rendered:
         return f"fails: {_quoted(start.failure)}"
-    return f"renders, sandbox {start.sandbox} ({start.layers})"
+    return f"renders, sandbox {start.sandbox}"
