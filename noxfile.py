@@ -14,9 +14,10 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
 NOT_TESTED = 4  # an exit status of invoke matrix
+WITHOUT_SUFFIX = ("fixtures/hardening/docker", "fixtures/injection/harden")  # shell scripts
 WITHOUT_AGENT = ("cgroup-v1", "docker-engine", "wsl2-like")  # nanoclaw's whole app needs systemd and Podman
 NIGHTLY = tomllib.loads(Path("fixtures/nightly.toml").read_text())["run"]
-CODE = ("checks", "benchmarks", "tests", "tasks.py", "noxfile.py")
+CODE = ("checks", "benchmarks", "tests", "tasks.py", "noxfile.py", "fixtures/injection", "fixtures/session-driver")
 
 
 def _install(session: nox.Session) -> None:
@@ -43,7 +44,7 @@ def lint(session: nox.Session) -> None:
     _install(session)
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
-    scripts = session.run("git", "ls-files", "*.sh", ".ci/run", "fixtures/hardening/docker", silent=True, external=True)
+    scripts = session.run("git", "ls-files", "*.sh", ".ci/run", *WITHOUT_SUFFIX, silent=True, external=True)
     session.run("shellcheck", "-x", *str(scripts).split())
 
 

@@ -1,7 +1,7 @@
 """Runs Podman's docker command, and translates what nanoclaw 2.2's session driver asks and reads.
 
 Made by `invoke inject --install --driver`.
-nanoclaw-podman-verify sha256:95f2579f85f0f4f79f66eb09c6c3aff49a68f87163fe98d22870572a2bbbd349
+nanoclaw-podman-verify sha256:917bd4bc62d4e9fa6e1af03ca0f1c047f1d4174b8dfe90fdcc6509e699637fa2
 
     python3 translate.py DOCKER WORD...
 
@@ -123,8 +123,13 @@ def event(line, labels=()):
     if "ContainerExitCode" in podman:
         attributes["exitCode"] = str(podman["ContainerExitCode"])
     docker = {
-        "status": action, "id": identity, "from": image, "Type": podman.get("Type", ""), "Action": action,
-        "Actor": {"ID": identity, "Attributes": attributes}, "scope": "local",
+        "status": action,
+        "id": identity,
+        "from": image,
+        "Type": podman.get("Type", ""),
+        "Action": action,
+        "Actor": {"ID": identity, "Attributes": attributes},
+        "scope": "local",
     }
     docker.update({name: podman[name] for name in ("time", "timeNano") if name in podman})
     return json.dumps(docker, separators=(",", ":")) + "\n"
