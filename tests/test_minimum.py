@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from checks.documents import minimum
 from checks.evidence.model import Outcome, Verification
+from checks.matrix import minimum
 from tests.evidence import DEBIAN_13, case, stored
 
 NANOCLAW = "1.2.0"
@@ -44,7 +44,7 @@ def test_a_version_that_was_not_tested_is_named() -> None:
 
 def test_what_was_skipped_is_not_proved() -> None:
     skipped = podman("5.4.2", streams_passing_user="skipped")
-    assert minimum.support(NANOCLAW, skipped).cell == "– not run: `docker run`"
+    assert minimum.support(NANOCLAW, skipped).cell == "– not tested: `docker run`"
     assert (
         minimum.summary(NANOCLAW, [podman("4.3.1", info="failed"), skipped])
         == "fails on Podman 4.3.1; not tested as a whole on Podman 5.4.2"

@@ -6,23 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from packaging.version import Version
-
 from checks.core.paths import DEFAULT_GUEST, ROOT
 from checks.core.rendering import render_template
-from checks.documents import minimum
 from checks.documents.picture import svg
-from checks.engine.prepared_host import profiles
 from checks.evidence import store
 from checks.evidence.model import AgentVerification, Case, Verification
 from checks.hosts import recipe
-from checks.hosts.facts import TITLES
-from checks.matrix import differences, expectations
-from checks.matrix.expectations import Expectations, ExpectedFailure
+from checks.matrix import differences, expectations, overview
+from checks.matrix.details import MARKS, NOT_TESTED
+from checks.matrix.expectations import Expectations, ExpectedFailure, Verdict
+from checks.matrix.overview import REFERENCE
 
 DOCUMENT = ROOT / "docs" / "COMPATIBILITY.md"
 PICTURE = ROOT / "docs" / "images" / "verify.svg"
-REFERENCE = "docker-engine"
 
 
 def files() -> Mapping[Path, str]:
@@ -45,8 +41,8 @@ def text(
     of_agents: Sequence[AgentVerification] = (),
 ) -> str:
     """The document. Hosts are sorted by their engine's version, Docker Engine first."""
-    evidence = sorted(all_evidence, key=_order)
-    main = [each for each in evidence if each.profile == profiles(recipe.load(each.name))[0]]
+    evidence = sorted(all_evidence, key=overview.order)
+    main = [each for each in evidence if overview.is_main(each)]
     stock = [each for each in evidence if each not in main]
     reasons: list[ExpectedFailure] = []
     tables = [
@@ -56,8 +52,8 @@ def text(
     explained, unexplained = _differences(main, why, known)
     return render_template(
         "compatibility.md.j2",
-        **_support(main),
-        agents=[_agent(each, known) for each in sorted(of_agents, key=_order)],
+        **overview.support(main, {}),
+        agents=[_agent(each, known) for each in sorted(of_agents, key=overview.order)],
         hosts=[_host(each) for each in main],
         tables=tables,
         reasons=reasons,
@@ -69,35 +65,6 @@ def text(
     )
 
 
-def _order(each: Verification) -> tuple[bool, Version, bool, str]:
-    facts = each.host
-    return (facts.engine != "docker", Version(facts.version), not _standard(each), each.name)
-
-
-def _standard(each: Verification) -> bool:
-    """Whether the host has systemd and cgroup v2, so that it differs from others only by its engine's version."""
-    return each.host.init == "systemd" and each.host.cgroups == "v2"
-
-
-def _support(main: Sequence[Verification]) -> dict[str, Any]:
-    """Which nanoclaw works where: a line for each, and a table of Docker Engine and the versions of Podman."""
-    podmans = [each for each in main if each.host.engine == "podman" and _standard(each)]
-    hosts = [*(each for each in main if each.name == REFERENCE), *podmans]
-    return {
-        "nanoclaws": [
-            {
-                "name": pin.name,
-                "description": pin.description,
-                "commit": pin.commit[:12],
-                "summary": minimum.summary(pin.name, podmans),
-                "cells": [minimum.support(pin.name, each).cell for each in hosts],
-            }
-            for pin in minimum.pins()
-        ],
-        "supported": [f"{TITLES[each.host.engine]} {each.host.version}" for each in hosts],
-    }
-
-
 def _agent(each: AgentVerification, known: Expectations) -> dict[str, Any]:
     """A run with nanoclaw's own agent, as a row."""
     failed = [case for case in each.cases if case.outcome == "failed"]
@@ -105,7 +72,7 @@ def _agent(each: AgentVerification, known: Expectations) -> dict[str, Any]:
     return {
         "version": each.nanoclaw[0],
         "commit": each.nanoclaw[1],
-        "engine": f"{TITLES[each.host.engine]} {each.host.version} ({each.name})",
+        "engine": f"{overview.engine(each)} ({each.name})",
         "passed": sum(case.outcome == "passed" for case in each.cases),
         "failed": [f"{case.label} ({known.judge(case, each.host)})" for case in failed],
         "skipped": [f"{case.label}: {case.reason}" for case in skipped],
@@ -118,7 +85,7 @@ def _host(each: Verification) -> dict[str, str]:
     return {
         "name": each.name,
         "description": recipe.load(each.name).description.split(":")[0],
-        "engine": f"{TITLES[facts.engine]} {facts.version}",
+        "engine": overview.engine(each),
         "kernel": facts.kernel,
         "cgroups": facts.cgroups,
         "network": facts.network.split(" ")[0],
@@ -133,16 +100,15 @@ def _table(
     """One table. Cells refer to ``reasons`` by number; new ones are added there."""
 
     def cell(each: Verification, case: Case | None) -> str:
-        if case is None or case.outcome == "skipped":
-            return "–"
-        if case.outcome == "passed":
-            return "✓"
-        reason = known.of(case.id, each.host)
+        if case is None:
+            return NOT_TESTED
+        verdict = known.judge(case, each.host)
+        reason = known.of(case.id, each.host) if verdict is Verdict.EXPECTED_FAILURE else None
         if reason is None:
-            return "✗ (unexpected)"
+            return f"{MARKS[verdict]}{'' if verdict.good else ' (unexpected)'}"
         if reason not in reasons:
             reasons.append(reason)
-        return f"✗ {reasons.index(reason) + 1}"
+        return f"{MARKS[verdict]} {reasons.index(reason) + 1}"
 
     return {
         "title": title,
@@ -170,7 +136,7 @@ def _skipped(evidence: Sequence[Verification]) -> list[dict[str, Any]]:
 
 def _versions(main: Sequence[Verification]) -> list[dict[str, Any]]:
     """The versions of Podman on which each pattern fails and passes, except those that pass on all."""
-    podmans = [each for each in main if each.host.engine == "podman" and _standard(each)]
+    podmans = [each for each in main if each.host.engine == "podman" and overview.is_standard(each)]
     rows = []
     for case, label in _labels(podmans).items():
         by_outcome: dict[str, list[str]] = {"failed": [], "passed": [], "skipped": []}

@@ -38,8 +38,8 @@ class Support:
         if self.failed:
             return f"✗ {'; '.join(self.failed)}"
         if len(self.missing) > _NAMED:
-            return f"– {len(self.missing)} of {self.commands} commands not run"
-        return "✓" if self.works else f"– not run: {', '.join(f'`{_short(each)}`' for each in self.missing)}"
+            return f"– {len(self.missing)} of {self.commands} commands not tested"
+        return "✓" if self.works else f"– not tested: {', '.join(f'`{_short(each)}`' for each in self.missing)}"
 
 
 def _short(command: str) -> str:
