@@ -20,11 +20,14 @@ from checks.core import files, terminal
 from checks.core.paths import ROOT
 from checks.core.process import Completed
 from checks.core.progress import Console, Progress, plain_console
-from checks.core.rendering import render_template
 from checks.core.terminal import clean, say
 from checks.engine.docker import Record
 from checks.evidence.run import CaseResult, Evidence
+from checks.matrix import page as matrix_page
+from checks.matrix.expectations import Expectations
+from checks.matrix.run import Job, State
 from checks.runner.report import Report
+from tests.evidence import case, stored
 from tests.fakes import FACTS
 
 OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -131,10 +134,9 @@ def test_a_file_of_json_can_hold_any_text(tmp_path: Path) -> None:
 
 
 def test_a_rendered_document_is_harmless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = {"kind": "failed", "mark": "✗", "title": HOSTILE}
-    groups = [{"name": HOSTILE, "rows": [{"label": HOSTILE, "cells": [cell]}]}]
-    job = {"host": HOSTILE, "profile": HOSTILE, "engine": HOSTILE}
-    page = render_template("matrix.html.j2", when="", jobs=[job], groups=groups, untested=[], failures=[])
+    run = stored("debian-13", case("a", "failed", got=HOSTILE, out=HOSTILE.encode(errors="replace").decode()))
+    run.cases[0].label = HOSTILE
+    page = matrix_page.page([Job("debian-13", "recommended", State.DONE, evidence=run)], Expectations())
     assert "\\x1b]0;title" in page
     assert obeyed(page) == []
 

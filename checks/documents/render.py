@@ -16,6 +16,7 @@ from checks.core.terminal import say
 
 DOCUMENTS = {
     "compatibility": "compatibility",
+    "evidence": "evidence",
     "injection": "examples",
     "parallel": "parallel",
     "peers": "peers",

@@ -18,7 +18,7 @@ from checks.core.output_paths import require_directory, require_file
 from checks.core.progress import Progress, plain_console
 from checks.core.terminal import say
 from checks.hosts import recipe
-from checks.matrix import expectations, report
+from checks.matrix import expectations, page, report
 from checks.matrix.expectations import Expectations
 from checks.matrix.run import Job, State, jobs_of, run_all
 from checks.nanoclaw import agent
@@ -35,7 +35,7 @@ class MatrixOptions:
     at_once: Annotated[str, "run this many guests at a time: 1, or 2, which splits a host's cases over two guests"] = (
         "1"
     )
-    html: Annotated[str, "write the matrix to this file, as an HTML page"] = ""
+    html: Annotated[str, "write the verdicts and the results to this file, as one HTML page"] = ""
     evidence: EvidenceOption = "evidence"
     timeout_factor: TimeoutFactorOption = "1"
     nanoclaw: Annotated[str, "run the cases that start an agent, with that of this nanoclaw checkout"] = ""
@@ -72,7 +72,7 @@ def _matrix(options: MatrixOptions) -> Exit:
         _run_jobs(jobs, run, options)
     say(report.summary(jobs, known))
     if options.html:
-        files.replace(Path(options.html), report.page(jobs, known).encode())
+        files.replace(Path(options.html), page.page(jobs, known).encode())
     return status(jobs, known)
 
 

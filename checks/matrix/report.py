@@ -1,40 +1,22 @@
-"""The results of a matrix: a live table, the summary, and an HTML page without scripts or other files."""
+"""The results of a matrix on the terminal: a live table, and the summary."""
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from typing import Any
 
 from rich.table import Table
 from tabulate import tabulate
 
 from checks.core.paths import GUIDE
-from checks.core.rendering import render_template
-from checks.evidence.model import Verification
-from checks.hosts.facts import TITLES
 from checks.matrix.expectations import Expectations, Verdict
+from checks.matrix.overview import engine
 from checks.matrix.run import Job, State
-
-_CELLS = {
-    Verdict.PASSED: ("passed", "✓"),
-    Verdict.SKIPPED: ("skipped", "–"),
-    Verdict.EXPECTED_FAILURE: ("expected", "✗"),
-    Verdict.FAILED: ("failed", "✗"),
-    Verdict.UNEXPECTED_PASS: ("unexpected", "!"),
-}
-"""The class and the mark of a cell."""
-_NOT_RUN = {"kind": "none", "mark": "–", "title": "not run on this host"}
 
 
 def clock(seconds: float) -> str:
     """Minutes and seconds."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
-
-
-# On the terminal
 
 
 def live(jobs: Sequence[Job]) -> Table:
@@ -72,7 +54,7 @@ def _row(job: Job, expectations: Expectations) -> tuple[str | int, ...]:
     count = Counter(job.verdicts(expectations).values())
     unexpected = count[Verdict.FAILED] + count[Verdict.UNEXPECTED_PASS]
     return (
-        job.host, job.profile, _engine(job.evidence), count[Verdict.PASSED], count[Verdict.EXPECTED_FAILURE],
+        job.host, job.profile, engine(job.evidence), count[Verdict.PASSED], count[Verdict.EXPECTED_FAILURE],
         unexpected, count[Verdict.SKIPPED], clock(job.seconds), "unexpected" if unexpected else "as expected",
     )  # fmt: skip
 
@@ -91,67 +73,3 @@ def _notes(jobs: Sequence[Job], expectations: Expectations) -> Iterator[str]:
                 yield f"{result}: expected {case.expected}; got {case.got}"
             elif verdict is Verdict.SKIPPED:
                 yield f"{result}: {case.reason}"
-
-
-def _engine(run: Verification) -> str:
-    return f"{TITLES[run.host.engine]} {run.host.version}"
-
-
-# As a page
-
-
-def page(jobs: Sequence[Job], expectations: Expectations) -> str:
-    """The HTML page."""
-    tested = [(job, job.evidence) for job in jobs if job.evidence]
-    groups: dict[str, dict[str, str]] = {}
-    for _, run in tested:
-        for case in run.cases:
-            groups.setdefault(case.group, {}).setdefault(case.id, case.label)
-    return render_template(
-        "matrix.html.j2",
-        when=datetime.now(UTC).strftime("%-d %B %Y, %H:%M UTC"),
-        jobs=[{"host": job.host, "profile": job.profile, "engine": _engine(run)} for job, run in tested],
-        groups=[
-            {
-                "name": name,
-                "rows": [
-                    {"label": label, "cells": [_cell(run, case, expectations) for _, run in tested]}
-                    for case, label in cases.items()
-                ],
-            }
-            for name, cases in groups.items()
-        ],
-        untested=[job for job in jobs if job.evidence is None],
-        failures=[failure for job, run in tested for failure in _failures(job, run, expectations)],
-    )
-
-
-def _cell(run: Verification, id_: str, expectations: Expectations) -> dict[str, str]:
-    case = run.case(id_)
-    if case is None:
-        return _NOT_RUN
-    verdict = expectations.judge(case, run.host)
-    kind, mark = _CELLS[verdict]
-    expected = expectations.of(id_, run.host)
-    reason = expected.because if expected else case.reason or case.got
-    return {"kind": kind, "mark": mark, "title": f"{verdict}: {reason}" if reason else str(verdict)}
-
-
-def _failures(job: Job, run: Verification, expectations: Expectations) -> Iterator[dict[str, Any]]:
-    for case in run.cases:
-        verdict = expectations.judge(case, run.host)
-        if verdict in (Verdict.PASSED, Verdict.SKIPPED):
-            continue
-        kind, mark = _CELLS[verdict]
-        yield {
-            "id": f"{job.host}-{job.profile}-{case.id}",
-            "kind": kind,
-            "mark": mark,
-            "host": job.title,
-            "label": case.label,
-            "verdict": str(verdict),
-            "reason": expectations.of(case.id, run.host),
-            "expected": case.expected or "a failure",
-            "got": case.got or "a pass",
-            "commands": [(shlex.join(command.argv), command) for command in case.commands[-3:]],
-        }
