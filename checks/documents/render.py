@@ -27,11 +27,14 @@ DOCUMENTS = {
     "wslconfig": "wslconfig",
 }
 """Each document, and its module in this package: ``files()`` returns the text of each of its files."""
+PICTURED = "evidence"
+"""The document of which there are pictures."""
 
 
 def render(
     name: Annotated[Sequence[str], f"a document: {', '.join(DOCUMENTS)}; repeatable (default: all)"] = (),
     check: Annotated[bool, "write nothing; exit with status 1 if a document is out of date"] = False,
+    pictures: Annotated[bool, "also take the pictures of docs/evidence.html, with Chromium and playwright"] = False,
 ) -> Exit:
     """Render documents from the evidence and the fixtures: `invoke render [--check] [NAME ...]`.
 
@@ -41,7 +44,12 @@ def render(
     def run() -> Exit:
         if unknown := [each for each in name if each not in DOCUMENTS]:
             raise WrongUsage(f"There is no document “{unknown[0]}”.", f"Known: {', '.join(DOCUMENTS)}.")
-        return max(_deliver(each, check=check) for each in name or DOCUMENTS)
+        if check and pictures:
+            raise WrongUsage("--check writes nothing, so it can't be combined with --pictures.")
+        status = max(_deliver(each, check=check) for each in name or DOCUMENTS)
+        if pictures or (check and PICTURED in (name or DOCUMENTS)):
+            status = max(status, _pictures(check=check))
+        return status
 
     return run_and_report(run, Progress().say)
 
@@ -68,3 +76,15 @@ def _deliver(name: str, *, check: bool) -> Exit:
             say(f"{shown} is out of date. Run: invoke render {name}")
             status = Exit.CASE_FAILED
     return status
+
+
+def _pictures(*, check: bool) -> Exit:
+    pictures = importlib.import_module("checks.documents.pictures")
+    if not check:
+        for path in pictures.take():
+            say(f"Wrote {path.relative_to(ROOT)}.")
+        return Exit.OK
+    reasons = list(pictures.outdated())
+    for reason in reasons:
+        say(f"docs/images is out of date: {reason}. Run: invoke render --pictures")
+    return Exit.CASE_FAILED if reasons else Exit.OK
