@@ -1,6 +1,6 @@
 """The screenshots of the page of evidence, and whether they are up to date.
 
-``invoke render --pictures`` takes them, and records in ``docs/images/pictures.json`` what they show. The record tells
+``invoke render --pictures`` takes them, and records in ``docs/images/pictures.json`` what they show. The record shows
 their age without a browser.
 """
 
