@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from checks.core import version
+from checks.core.errors import Exit
 from checks.documents import evidence, pictures
+from checks.documents.render import render
 from checks.matrix import minimum
 from checks.matrix.details import short
 from checks.matrix.expectations import Expectations
@@ -83,3 +86,23 @@ def test_a_picture_that_was_replaced_is_outdated(tmp_path: Path) -> None:
     for name in pictures.NAMES[1:]:
         shutil.copy(pictures.DIRECTORY / name, tmp_path)
     assert list(pictures.outdated(tmp_path)) == [f"{pictures.NAMES[0]} is not the picture that was taken"]
+
+
+def test_checking_the_documents_names_outdated_pictures(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert render(["evidence"], check=True) is Exit.OK
+    monkeypatch.setattr(pictures, "outdated", lambda: iter(["a reason"]))
+    assert render(["evidence"], check=True) is Exit.CASE_FAILED
+    assert "docs/images is out of date: a reason. Run: invoke render --pictures\n" in capsys.readouterr().out
+    assert render(["parallel"], check=True) is Exit.OK
+    assert render(check=True, pictures=True) is Exit.WRONG_USAGE
+
+
+def test_pictures_without_playwright_say_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
+    monkeypatch.delitem(sys.modules, "checks.documents.screenshots", raising=False)
+    assert render(["parallel"], pictures=True) is Exit.HOST_UNUSABLE
+    assert "The Python package playwright.sync_api is not installed." in capsys.readouterr().err
