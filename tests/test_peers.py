@@ -11,11 +11,12 @@ import tomli_w
 
 from checks.core.errors import WrongUsage
 from checks.core.paths import ROOT
-from checks.documents import minimum, peers
+from checks.documents import peers
 from checks.documents.peers import CATALOGUE, DOCUMENT, PROPERTIES, Defaults
 from checks.evidence import store
 from checks.evidence.model import Verification
 from checks.hardening.injection.settings import command_line
+from checks.matrix import minimum
 
 KNOWN = peers.load()
 
