@@ -81,7 +81,7 @@ class Session:
         uid, gid = self.ctx.uid, self.ctx.facts.gid
         return session_driver.create(
             self.key, folder="family", started=self.ctx.name("v2-family"), zone=ZONE, uid=uid, gid=gid,
-            image=image or self.ctx.probe, limits=limits, network=network, command=script,
+            image=image or self.ctx.agent, limits=limits, network=network, command=script,
             mounts=mounts,
         )  # fmt: skip
 
