@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -172,6 +173,25 @@ def test_a_record_that_is_not_ours_removes_nothing(home: Path, text: str) -> Non
     with pytest.raises(HostProblem, match="Move it away"):
         fix.undo(LocalHost())
     assert record.exists()
+
+
+@pytest.mark.parametrize("part", ["files", "directories", "undo"])
+def test_an_edited_record_names_nothing_outside_and_runs_nothing_of_its_own(home: Path, part: str) -> None:
+    outside = home.parent / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("x")
+    digest = hashlib.sha256(b"x").hexdigest()
+    edited = {
+        "files": {f"{home}/../outside/kept": digest},
+        "directories": [f"{home}/.config/../../outside"],
+        "undo": [f"rm -r {outside}"],
+    }
+    record = home / fix.RECORD
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"files": {}, "directories": [], "undo": [], part: edited[part]}))
+    with pytest.raises(HostProblem, match="Move it away"):
+        fix.undo(LocalHost())
+    assert (outside / "kept").exists()
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,11 @@ def test_a_variable_of_nanoclaws_unit_that_goes_round_the_hook_is_found(
 def test_only_what_podman_reads_of_a_units_environment_is_kept(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unit_of(tmp_path, monkeypatch, '"ANTHROPIC_API_KEY=sk-secret" "PODMAN_USERNS=keep id" PATH=/a:/b TZ=UTC')
+    unit_of(
+        tmp_path,
+        monkeypatch,
+        '"ANTHROPIC_API_KEY=sk-secret" CONTAINER_TOKEN=sk-secret "PODMAN_USERNS=keep id" PATH=/a:/b TZ=UTC',
+    )
     assert here().units["nanoclaw-v2-x.service"].variables == ("PODMAN_USERNS=keep id", "PATH=/a:/b")
 
 

@@ -160,6 +160,13 @@ def test_a_device_of_the_host_is_refused(script: Path, source: str) -> None:
     assert "a device of the host" in refused(script, config(linux={"devices": [{"path": source, "type": "c"}]}))
 
 
+@pytest.mark.parametrize("target", ["/dev/kvm", "/dev", "/", "/dev/../dev/null/../sda"])
+def test_a_device_behind_a_link_or_in_a_directory_is_refused(script: Path, tmp_path: Path, target: str) -> None:
+    (tmp_path / "link").symlink_to(target)
+    bind = {"destination": "/x", "type": "bind", "source": str(tmp_path / "link")}
+    assert "a device of the host" in refused(script, config(mounts=[{"destination": "/workspace"}, bind]))
+
+
 def test_what_nanoclaw_and_podman_mount_of_dev_is_no_device(script: Path) -> None:
     mounts = [
         {"destination": "/workspace/group/.env", "type": "bind", "source": "/dev/null"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from checks.guide import snapshot
 from checks.guide.catalogue import Entry, User, wrap
 from checks.guide.diagnosis import Diagnosis, diagnose
 from checks.guide.explain import plain
-from checks.guide.fix_plan import WRITABLE_BY_USERNS, Action, Left, Plan, candidates, filled, plan, variables
+from checks.guide.fix_plan import ALLOWED, WRITABLE_BY_USERNS, Action, Left, Plan, candidates, filled, plan, variables
 from checks.guide.snapshot import HostSnapshot
 from checks.hosts.base import Host
 
@@ -227,8 +228,14 @@ def _recorded(host: Host, home: str) -> Fixes:
         found = msgspec.json.decode(data, type=Fixes)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HostProblem(f"{record} on {host.name} is not a record of --fix: {error}.", "Move it away.") from error
-    if foreign := [path for path in (*found.files, *found.directories) if not path.startswith(f"{home}/")]:
-        raise HostProblem(f"{record} on {host.name} names {foreign[0]}, which is not below {home}.", "Move it away.")
+    for path in (*found.files, *found.directories):
+        if not path.startswith(f"{home}/") or posixpath.normpath(path) != path:
+            raise HostProblem(f"{record} on {host.name} names {path}, which is not below {home}.", "Move it away.")
+    for command in found.undo:
+        if command not in ALLOWED.values():
+            raise HostProblem(
+                f"{record} on {host.name} has a command that --fix never runs: {command}", "Move it away."
+            )
     return found
 
 

@@ -28,7 +28,7 @@ _SETTINGS = ".config/containers"
 _WRITES_FILES = re.compile(
     r"mkdir -p ~/\.config/containers(/containers\.conf\.d)?|printf '[^']*' >~/\.config/containers/[\w./-]+"
 )
-_ALLOWED = {'loginctl enable-linger "$account"': 'loginctl disable-linger "$account"'}
+ALLOWED = {'loginctl enable-linger "$account"': 'loginctl disable-linger "$account"'}
 """Root commands that systemd may allow to the account itself, with the command that undoes each."""
 
 
@@ -116,8 +116,8 @@ def _planned(
 ) -> Action | Left:
     if not _writes_files(entry):
         first = entry.fix_commands[0].script if entry.fix_commands else ""
-        if first in _ALLOWED and len(entry.fix_commands) == 1 and host.systemd:
-            return Action(entry, command=first, undo=_ALLOWED[first])
+        if first in ALLOWED and len(entry.fix_commands) == 1 and host.systemd:
+            return Action(entry, command=first, undo=ALLOWED[first])
         return Left(entry, steps=entry.fix_commands)
     files = _files(entry, host.first("home"))
     for file in files:

@@ -76,7 +76,10 @@ done
 """
 
 
-_RELEVANT = re.compile(r"(PATH|HOME|(CONTAINERS?|PODMAN|XDG)_[A-Z_]*)=")
+_RELEVANT = re.compile(
+    "(PATH|HOME|TMPDIR|CONTAINERS_(CONF|CONF_OVERRIDE|STORAGE_CONF|REGISTRIES_CONF)|CONTAINER_(HOST|CONNECTION)|"
+    "PODMAN_USERNS|XDG_(CONFIG_HOME|DATA_HOME|RUNTIME_DIR))="
+)
 OLDEST_PYTHON = (3, 9)
 """The hook is tested from this version on, which Debian 11 has."""
 

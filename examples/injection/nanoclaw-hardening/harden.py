@@ -1,6 +1,6 @@
 """Hardens nanoclaw's agents. Made by `invoke inject --install`; `invoke inject --uninstall` takes it away.
 
-nanoclaw-podman-verify sha256:6a52e6907e6008b3e59dc056c598a9422bac417cc61e050778a18ee220ee43f3
+nanoclaw-podman-verify sha256:55fab00e2fbea08831791d19a1fea8a4ce3716ae353d84152540ff5aa363228a
 An OCI precreate hook: Podman hands it every container's config.json (OCI runtime specification) on standard input and
 takes what it prints. A container is an agent's if something is mounted at or below /workspace, or at
 /home/node/.claude: nanoclaw does both for each agent. Any other configuration comes out as it went in. Where it does
@@ -66,8 +66,9 @@ def harden(config, wanted):
     for name, value in wanted["environment"].items():
         variables[:] = [each for each in variables if each.partition("=")[0] != name] + [f"{name}={value}"]
     given = [each["path"] for each in config["linux"].get("devices") or []]
-    given += [each.get("source", "") for each in config["mounts"]]
-    if any(within(normal(each), "/dev") and each not in HARMLESS for each in given):
+    given += [each["source"] for each in config["mounts"] if each.get("source")]
+    real = [os.path.realpath(normal(each)) for each in given]
+    if any((within(each, "/dev") or each == "/") and each not in HARMLESS for each in real):
         raise Refusal("it is given a device of the host")
     limit(resources, wanted)
 
