@@ -104,4 +104,4 @@ def test_the_committed_evidence_is_valid_and_in_the_document() -> None:
     known = injection.committed()
     assert known
     for each in known:
-        assert f"- **{each.name}**" in text
+        assert f"| {each.name} (Podman {each.host.version}, {each.started[:10]}) |" in text

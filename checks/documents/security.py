@@ -90,7 +90,7 @@ def _rows(alone: Sequence[EachFlag], hardening: Hardening) -> Iterator[dict[str,
             "flag": flag.text,
             "manual": flag.manual,
             "purpose": flag.purpose,
-            "attacks": ", ".join(stopped) or "none",
+            "attacks": ", ".join(stopped) or ("none" if any(found) else "not measured yet"),
             "cells": [_cell(row, hardening) for row in found],
         }
 
