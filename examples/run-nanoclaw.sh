@@ -8,6 +8,10 @@
 # nanoclaw's own set-up makes a service instead. Use this script without one, for example where there is no systemd.
 set -eu
 
+[ -n "${HOME:-}" ] || {
+    echo 'Missing: HOME in the environment' >&2
+    exit 3
+}
 directory=${1:-${NANOCLAW_DIR:-$HOME/nanoclaw}}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 translating=$HOME/.local/share/nanoclaw-docker # made by: invoke inject --install --driver
@@ -34,7 +38,10 @@ lacks() {
 warns() { printf 'Note:    %s\n         %s\n' "$1" "$2" >&2; }
 
 # Not in $TMPDIR: before 5.1, Podman refuses directories with long paths.
-probe=$(mktemp -d /var/tmp/nanoclaw-XXXXXXXXXX)
+probe=$(mktemp -d /var/tmp/nanoclaw-XXXXXXXXXX) || {
+    echo 'Missing: a directory /var/tmp that can be written' >&2
+    exit 3
+}
 remove_probe() { rm -rf "$probe" 2>/dev/null || podman unshare rm -rf "$probe"; }
 trap remove_probe EXIT
 trap 'exit 130' INT TERM HUP

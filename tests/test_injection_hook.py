@@ -211,8 +211,9 @@ def test_a_unified_value_does_not_override_a_limit(script: Path, file: str, valu
 
 
 def test_a_unified_key_that_is_a_path_is_refused(script: Path) -> None:
-    unified = {"./pids.max": "max"}
-    assert "has a slash" in refused(script, config(linux={"resources": {"unified": unified}}))
+    for name in ("./pids.max", "pids.max\0", "PIDS.MAX", "pids.max ", "x/../pids.max", "", ".."):
+        refusal = refused(script, config(linux={"resources": {"unified": {name: "max"}}}))
+        assert "is not a file's name" in refusal
     assert "of another kind" in refused(script, config(linux={"resources": {"unified": []}}))
     assert hardened(script, config(linux={"resources": {"unified": None}}))
 

@@ -271,6 +271,27 @@ def test_without_a_python_for_the_hook_nothing_is_installed(
     assert install.uninstall(LocalHost(), dry_run=False) == Exit.OK
 
 
+def test_no_other_account_can_write_what_is_made_whatever_the_umask_is(home: Path) -> None:
+    before = os.umask(0)
+    try:
+        assert install.install(LocalHost(), dry_run=False) == Exit.OK
+    finally:
+        os.umask(before)
+    assert {path: mode for path in home.rglob("*") if (mode := path.stat().st_mode) & 0o022} == {}
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o757, 0o1777])
+@pytest.mark.parametrize("name", [".", ".config", ".config/containers/containers.conf.d"])
+def test_nothing_is_placed_where_another_account_could_replace_it(home: Path, name: str, mode: int) -> None:
+    directory = home / name
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(mode)
+    before = tree(home)
+    with pytest.raises(HostProblem, match="other accounts can write"):
+        install.install(LocalHost(), dry_run=False)
+    assert tree(home) == before
+
+
 def test_root_is_refused(home: Path) -> None:
     with pytest.raises(WrongUsage, match="You are root"):
         require_account(here(uid=0))

@@ -76,18 +76,29 @@ class Session:
         network: Sequence[str] = (),
         image: str = "",
         mounts: Sequence[Mount] = (),
+        ids: tuple[int, int] | None = None,
     ) -> Command:
-        """nanoclaw's ``docker create`` with a script instead of the agent, without a network option by default."""
-        uid, gid = self.ctx.uid, self.ctx.facts.gid
+        """nanoclaw's ``docker create`` with a script instead of the agent, without a network option by default.
+
+        ``ids``: another uid and gid than the account's, which a container with keep-id has anyway.
+        """
+        uid, gid = ids or (self.ctx.uid, self.ctx.facts.gid)
         return session_driver.create(
             self.key, folder="family", started=self.ctx.name("v2-family"), zone=ZONE, uid=uid, gid=gid,
-            image=image or self.ctx.agent, limits=limits, network=network, command=script,
+            image=image or self.ctx.probe, limits=limits, network=network, command=script,
             mounts=mounts,
         )  # fmt: skip
 
-    def created(self, script: str, *, limits: Limits | None = None, network: Sequence[str] = ()) -> None:
+    def created(
+        self,
+        script: str,
+        *,
+        limits: Limits | None = None,
+        network: Sequence[str] = (),
+        ids: tuple[int, int] | None = None,
+    ) -> None:
         """Create its container. Fails the case unless docker does."""
-        expect_run(self.ctx.docker(self.create(script, limits=limits, network=network)))
+        expect_run(self.ctx.docker(self.create(script, limits=limits, network=network, ids=ids)))
 
     @property
     def label_options(self) -> list[str]:
@@ -193,13 +204,14 @@ def test_create_twice(ctx: CaseContext) -> None:
 )
 def test_driver_hardening(ctx: CaseContext) -> None:
     agent = session(ctx)
-    agent.created(f'{container_state.SCRIPT}\necho "$HOME $TZ"')
+    ids = 1234, 4321
+    agent.created(f'{container_state.SCRIPT}\necho "$HOME $TZ"', ids=ids)
     done = start(ctx, agent.name)
     expect_run(done)
     state = _state(done)
     expect(state.capabilities == 0, "no capability in the bounding set", f"CapBnd {state.capabilities:x}")
     expect(state.no_new_privileges, "NoNewPrivs 1", "NoNewPrivs 0")
-    expect((state.uid, state.gid) == (ctx.uid, ctx.facts.gid), "the ids of --user", f"{state.uid}:{state.gid}")
+    expect((state.uid, state.gid) == ids, "the ids of --user", f"{state.uid}:{state.gid}")
     expect(done.stdout.endswith(f"/home/node {ZONE}\n"), "HOME and TZ as given", done.stdout[-100:])
     shared = state.tmpfs.get("/dev/shm")  # noqa: S108 - the container's
     size = shared.size if shared else None

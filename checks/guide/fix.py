@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import posixpath
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Annotated
 
 import msgspec
@@ -19,11 +19,22 @@ from checks.core.terminal import say
 from checks.engine import placement, probe_container
 from checks.engine.docker import shell
 from checks.engine.placement import BACKUP_SUFFIX, PART_SUFFIX, File
-from checks.guide import snapshot
+from checks.guide import catalogue, snapshot
 from checks.guide.catalogue import Entry, User, wrap
 from checks.guide.diagnosis import Diagnosis, diagnose
 from checks.guide.explain import plain
-from checks.guide.fix_plan import ALLOWED, WRITABLE_BY_USERNS, Action, Left, Plan, candidates, filled, plan, variables
+from checks.guide.fix_plan import (
+    ALLOWED,
+    WRITABLE_BY_USERNS,
+    Action,
+    Left,
+    Plan,
+    candidates,
+    filled,
+    plan,
+    variables,
+    writable,
+)
 from checks.guide.snapshot import HostSnapshot
 from checks.hosts.base import Host
 
@@ -221,16 +232,18 @@ def _recorded(host: Host, home: str) -> Fixes:
     """What earlier runs did; an interrupted one may have left only the unfinished record."""
     record = f"{home}/{RECORD}"
     contents = placement.read(host, [record, f"{record}{PART_SUFFIX}"])
-    data = next((each for each in contents.values() if each), None)
+    data = next((each for each in contents.values() if each is not None), None)
     if data is None:
         return _NOTHING
     try:
         found = msgspec.json.decode(data, type=Fixes)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HostProblem(f"{record} on {host.name} is not a record of --fix: {error}.", "Move it away.") from error
+    known = writable(catalogue.load().values(), home)
+    above = {str(directory) for path in (*known, record) for directory in PurePosixPath(path).parents}
     for path in (*found.files, *found.directories):
-        if not path.startswith(f"{home}/") or posixpath.normpath(path) != path:
-            raise HostProblem(f"{record} on {host.name} names {path}, which is not below {home}.", "Move it away.")
+        if path not in (known if path in found.files else above):
+            raise HostProblem(f"{record} on {host.name} names {path}, which --fix never writes.", "Move it away.")
     for command in found.undo:
         if command not in ALLOWED.values():
             raise HostProblem(

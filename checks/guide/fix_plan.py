@@ -11,7 +11,7 @@ import re
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +69,11 @@ def candidates(diagnoses: Sequence[Diagnosis], home: str) -> list[str]:
     """The paths of the files that fixes may write."""
     made = [file.path for each in diagnoses if _writes_files(each.entry) for file in _files(each.entry, home)]
     return list(dict.fromkeys(made))
+
+
+def writable(entries: Iterable[Entry], home: str) -> set[str]:
+    """The paths of all files that any fix may write."""
+    return {file.path for entry in entries if _writes_files(entry) for file in _files(entry, home)}
 
 
 def plan(

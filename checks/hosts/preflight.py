@@ -87,7 +87,7 @@ def _not_the_shim(host: Host, *, podman_fails: bool) -> str:
     if done.returncode != 0:
         return "" if podman_fails else f"“docker --version” fails: {_last_line(done.stderr)}"
     printed = done.stdout.strip() or done.stderr.strip()
-    return f"{path} is not the podman-docker shim: “docker --version” printed {printed!r}"
+    return f"{path} is not the podman-docker shim: “docker --version” printed {printed[:200]!r}"
 
 
 def _info_fails(host: Host) -> str:

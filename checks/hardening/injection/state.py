@@ -49,7 +49,7 @@ if docker=$(command -v docker 2>/dev/null); then
     case $printed in *podman*) say shim yes ;; esac
 fi
 units=$(systemctl --user list-unit-files --no-legend --plain 'nanoclaw*.service' 2>/dev/null | cut -d' ' -f1)
-for unit in $(printf '%s\n' "$units" | head -n 20); do
+for unit in $units; do
     printf 'unit %s\t%s\n' "$(printf %s "$unit" | encoded)" \
         "$(systemctl --user show -p Environment -p EnvironmentFiles -- "$unit" | head -c "$1" | encoded)"
 done
