@@ -31,7 +31,8 @@ from checks.hardening.injection.configuration import (
 )
 from checks.hardening.injection.state import Account, conflicts, problems, read_account, require_account
 from checks.hosts.local import LocalHost
-from tests.injection import here, settings, snapshot, tree, write
+from tests.fakes import FakeHost
+from tests.injection import here, plain, settings, snapshot, tree, write
 
 
 def test_it_is_installed_once_and_removed_without_a_trace(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -290,6 +291,14 @@ def test_nothing_is_placed_where_another_account_could_replace_it(home: Path, na
     with pytest.raises(HostProblem, match="other accounts can write"):
         install.install(LocalHost(), dry_run=False)
     assert tree(home) == before
+
+
+def test_a_podman_that_fails_is_quoted_and_not_called_missing(home: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "programs"
+    directory.mkdir()
+    broken = 'echo "Error: XDG_RUNTIME_DIR must be an absolute path" >&2; exit 125'
+    with pytest.raises(HostProblem, match="fails: Error: XDG_RUNTIME_DIR must be"):
+        require_account(plain(read_account(FakeHost(directory, {"podman": broken})), version=""))
 
 
 def test_root_is_refused(home: Path) -> None:

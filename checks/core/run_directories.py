@@ -227,7 +227,7 @@ def stop(run: Run) -> None:
 def remove(run: Run) -> None:
     """Kill a run's processes on this machine, and remove its directories."""
     stop(run)
-    for directory in (run.scratch, run.directory):
+    for directory in (run.scratch, *_private_of(run.id), run.directory):
         remove_tree(directory)
 
 
@@ -271,7 +271,7 @@ def leftovers(run_id: str, where: Path) -> list[str]:
         *(f"process {pid}: {' '.join(words(pid))[:80]}" for pid in processes_of(run_id)),
         *(
             f"directory {directory}"
-            for directory in (where / "runs" / run_id, *_scratch_of(run_id))
+            for directory in (where / "runs" / run_id, *_scratch_of(run_id), *_private_of(run_id))
             if directory.exists()
         ),
         *(f"mount {mount}" for mount in mounts),
@@ -300,11 +300,22 @@ def _make_scratch(run_id: str, directory: Path) -> Path:
 
 def _scratch_of(run_id: str) -> list[Path]:
     """This account's scratch directories of a run id (a glob pattern)."""
-    return [
-        path
-        for path in sorted(_SHARED.glob(f"{PROGRAM}-{run_id}.*"))
-        if stat.S_ISDIR((it := path.lstat()).st_mode) and it.st_uid == os.geteuid()
-    ]
+    return _own_directories(f"{PROGRAM}-{run_id}.*")
+
+
+def _private_of(run_id: str) -> list[Path]:
+    """This account's private directories of a run id (a glob pattern): those that its cases use on this machine."""
+    return _own_directories(f"{PROGRAM}-{run_id}-*")
+
+
+def _own_directories(pattern: str) -> list[Path]:
+    found = []
+    for path in sorted(_SHARED.glob(pattern)):
+        with contextlib.suppress(FileNotFoundError):  # another run may be removing it
+            seen = path.lstat()
+            if stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.geteuid():
+                found.append(path)
+    return found
 
 
 def _run(run_id: str) -> Run:
@@ -325,11 +336,15 @@ def _all() -> list[Path]:
 
 
 def _orphans() -> Iterator[Run]:
-    """Runs with only a scratch directory left: their cache was removed."""
+    """Runs with only a scratch directory left, because their cache was removed, or with only private directories."""
     for scratch in _scratch_of("[0-9a-f]" * 10):
         owner = scratch / _OWNER
         if owner.is_symlink() and not owner.exists():
             yield Run(scratch.stem.removeprefix(f"{PROGRAM}-"), owner.readlink(), scratch)
+    for run_id in dict.fromkeys(path.name.split("-")[2] for path in _private_of("[0-9a-f]" * 10)):
+        run = _run(run_id)
+        if not run.scratch.exists() and not run.directory.exists():  # a live run has both
+            yield run
 
 
 def _note(directory: Path, host: str, *, kept: bool) -> None:

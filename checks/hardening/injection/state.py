@@ -40,7 +40,11 @@ say own "$(env | grep -E "$about" | sort)"
 ! services=$(systemctl --user show-environment 2>/dev/null) ||
     say services "$(printf '%s\n' "$services" | grep -E "$about" | sort)"
 # Some Podman does not even tell its version where a file of its configuration is broken: here it reads none.
-say version "$(CONTAINERS_CONF=/dev/null podman --version 2>/dev/null | sed 's/.* //')"
+version=$(CONTAINERS_CONF=/dev/null podman --version 2>/dev/null | sed 's/.* //')
+say version "$version"
+if [ -z "$version" ] && command -v podman >/dev/null; then
+    say refusal "$(CONTAINERS_CONF=/dev/null podman --version 2>&1 >/dev/null | tail -n 1 | head -c 300)"
+fi
 say python "$("$2" -I -S -c 'import json, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"
 # nanoclaw calls docker, whichever is first on PATH.
 if docker=$(command -v docker 2>/dev/null); then
@@ -112,6 +116,8 @@ class Account:
     """The same in the environment of the account's services; None without a systemd user instance."""
     version: str
     """Podman's."""
+    refusal: str
+    """Why Podman does not tell its version, in its own words; empty if it does, or is not installed."""
     python: str
     """The version of the Python that the hook runs with; empty if there is none."""
     docker: str
@@ -214,7 +220,7 @@ def account_in(answer: str, host: str) -> Account:
         host=host, uid=int(reported["uid"]), user=reported["user"], home=reported["home"], owner=reported["owner"],
         xdg_directory=reported["elsewhere"], own=_variables(reported["own"]),
         services=_variables(reported["services"]) if "services" in reported else None, version=reported["version"],
-        python=reported["python"], docker=reported.get("docker", ""), has_shim=bool(reported.get("shim")),
+        refusal=reported.get("refusal", ""), python=reported["python"], docker=reported.get("docker", ""), has_shim=bool(reported.get("shim")),
         controllers=tuple(reported.get("controllers", "").split()), locked=locked, units=units, files=files,
     )  # fmt: skip
 
@@ -249,6 +255,8 @@ def require_account(found: Account) -> None:
     require_own_home(
         uid=found.uid, user=found.user, home=found.home, owner=found.owner, xdg_directory=found.xdg_directory
     )
+    if found.refusal:
+        raise HostProblem(f"On {found.host}, “podman --version” fails: {found.refusal}", "See invoke doctor.")
     if not found.version:
         raise HostProblem(f"{found.host} has no podman.", "Install the packages podman and podman-docker.")
 
