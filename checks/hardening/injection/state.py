@@ -220,7 +220,8 @@ def account_in(answer: str, host: str) -> Account:
         host=host, uid=int(reported["uid"]), user=reported["user"], home=reported["home"], owner=reported["owner"],
         xdg_directory=reported["elsewhere"], own=_variables(reported["own"]),
         services=_variables(reported["services"]) if "services" in reported else None, version=reported["version"],
-        refusal=reported.get("refusal", ""), python=reported["python"], docker=reported.get("docker", ""), has_shim=bool(reported.get("shim")),
+        refusal=reported.get("refusal", ""), python=reported["python"],
+        docker=reported.get("docker", ""), has_shim=bool(reported.get("shim")),
         controllers=tuple(reported.get("controllers", "").split()), locked=locked, units=units, files=files,
     )  # fmt: skip
 
