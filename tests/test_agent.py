@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from checks.core.errors import HostProblem, WrongUsage
+from checks.core.paths import ROOT
 from checks.nanoclaw import agent
 from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.fetch import fetch
@@ -103,6 +104,15 @@ def test_the_name_has_the_commit_of_a_git_checkout(tmp_path: Path) -> None:
     (tmp_path / "ran").unlink(missing_ok=True)
     assert agent.of_checkout(directory).name.endswith(f" (commit {git('rev-parse', 'HEAD')[:12]})")
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_repository_that_the_environment_names_is_not_the_checkouts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = checkout(tmp_path / "4", "---NANOCLAW_OUTPUT_START---")
+    (directory / ".git").mkdir()
+    monkeypatch.setenv("GIT_DIR", str(ROOT / ".git"))  # as in a hook of git
+    assert agent.of_checkout(directory).name.endswith(" (commit unknown)")
 
 
 def test_a_checkout_is_looked_for_where_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

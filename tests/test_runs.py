@@ -108,6 +108,15 @@ def test_a_private_directory_of_a_run_goes_with_it_and_is_found_alone() -> None:
     assert not left.exists()
 
 
+def test_a_directory_of_another_name_is_no_run(own_cache: Path) -> None:
+    odd = own_cache / run_directories.PROGRAM / "runs" / "*"
+    odd.mkdir(parents=True)
+    with run_directories.new_run() as run:
+        assert [dead.id for dead, _ in dead_runs() if dead.id == "*"] == []
+        assert run.scratch.is_dir()
+    assert odd.is_dir()
+
+
 def test_what_a_run_leaves_is_told_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(run_directories, "remove", lambda run: None)

@@ -27,6 +27,8 @@ MARK = "NANOCLAW_VERIFY_RUN"
 """A variable in the environment of every process of a run, here and on ssh hosts, which identifies its leftovers."""
 
 _SHARED = Path("/var/tmp")  # noqa: S108 - only mkdtemp makes anything in it
+_ANY_ID = "[0-9a-f]" * 10
+"""A glob pattern for the ids of all runs: whatever else has another name is not a run, and is left alone."""
 _LOCK = "lock"
 """In the run's directory: a file that the run keeps locked."""
 _OWNER = "run"
@@ -332,16 +334,16 @@ def _unlocked() -> Iterator[tuple[Run, dict[str, object]]]:
 
 def _all() -> list[Path]:
     """The directories of all runs, active or not."""
-    return sorted((cache() / "runs").glob("*"))
+    return sorted((cache() / "runs").glob(_ANY_ID))
 
 
 def _orphans() -> Iterator[Run]:
     """Runs with only a scratch directory left, because their cache was removed, or with only private directories."""
-    for scratch in _scratch_of("[0-9a-f]" * 10):
+    for scratch in _scratch_of(_ANY_ID):
         owner = scratch / _OWNER
         if owner.is_symlink() and not owner.exists():
             yield Run(scratch.stem.removeprefix(f"{PROGRAM}-"), owner.readlink(), scratch)
-    for run_id in dict.fromkeys(path.name.split("-")[2] for path in _private_of("[0-9a-f]" * 10)):
+    for run_id in dict.fromkeys(path.name.split("-")[2] for path in _private_of(_ANY_ID)):
         run = _run(run_id)
         if not run.scratch.exists() and not run.directory.exists():  # a live run has both
             yield run

@@ -39,7 +39,7 @@ def commit_of(checkout: Path) -> str:
     if not (checkout / ".git").exists():  # a copy below another repository is not of that repository's commit
         return ""
     try:
-        done = tools.run(["git", "-C", str(checkout), "rev-parse", "--verify", "--short=12", "HEAD"], timeout=_TIMEOUT)
+        done = tools.git("-C", str(checkout), "rev-parse", "--verify", "--short=12", "HEAD", timeout=_TIMEOUT)
     except HostProblem:
         return ""
     found = done.stdout.strip()

@@ -109,7 +109,7 @@ def _git_allows(ref: str) -> bool:
 
 
 def _ran_git(*args: str) -> Completed:
-    return tools.run(["git", *args], remedy="Install it with: apt-get install git")
+    return tools.git(*args)
 
 
 def _git(*args: str) -> str:
