@@ -123,7 +123,8 @@ def _check(host: Host, found: Account, required: Settings, files: _Files | None)
     for context, carrier in contexts:
         effect = _effect(host, found, files, carrier)
         if effect.other is not None:
-            unchecked.append(f"{context}{effect.other or 'no docker on its PATH'}")
+            which = f"{effect.other} is not Podman's shim" if effect.other else "there is no docker on its PATH"
+            unchecked.append(f"{context}{which}")
             continue
         breaks = False
         if effect.inside is None:

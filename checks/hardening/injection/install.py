@@ -78,7 +78,7 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
         what = f"{found.docker} is not Podman's shim" if found.docker else "there is no docker on PATH"
         say(f"Not checked through docker, which nanoclaw calls: {what} ({GUIDE}#docker-is-not-the-shim).")
     for each in verdict.unchecked:
-        say(f"Not checked {each} is not Podman's shim ({GUIDE}#docker-is-not-the-shim).")
+        say(f"Not checked {each} ({GUIDE}#docker-is-not-the-shim).")
     if dry_run and outcome.due:
         say(f"--dry-run: no file was written on {found.host}.")
         return Exit.OK

@@ -1,6 +1,6 @@
 """Hardens nanoclaw's agents. Made by `invoke inject --install`; `invoke inject --uninstall` takes it away.
 
-nanoclaw-podman-verify sha256:51f123184e27194881742ad481578cb8411c2c65d229bdffdac24c31287b3e61
+nanoclaw-podman-verify sha256:54310af6b174a1633c00a96233662be98064a7114045ec34ddfb4ffc3e89f0d8
 An OCI precreate hook: Podman hands it every container's config.json (OCI runtime specification) on standard input and
 takes what it prints. A container is an agent's if something is mounted at or below /workspace, or at
 /home/node/.claude: nanoclaw does both for each agent. Any other configuration comes out as it went in. Where it does
@@ -102,7 +102,7 @@ def limit(resources, wanted):
         part.pop("burst", None)
         highest.update({"cpu.max": cpus, "cpu.max.burst": 0})
     unified = inner(resources, "unified") if resources.get("unified") is not None else {}
-    if not all(re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)+", name) for name in unified):  # but another spelling of one
+    if not all(re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)+", name) for name in unified):
         raise Refusal("a key of “unified” in the configuration is not a file's name")
     for name in [each for each in unified if each in highest]:
         found = re.fullmatch(r'"([0-9]{1,19})( [1-9][0-9]{0,18})?"', json.dumps(unified[name]))
