@@ -95,16 +95,14 @@ def test_a_dead_run_whose_cache_was_removed_is_still_found_and_removed(own_cache
     assert run_directories.processes_of(dead.id) == []
 
 
-def test_a_private_directory_of_a_run_goes_with_it_and_is_found_alone() -> None:
+def test_a_private_directory_of_a_run_is_counted_and_goes_with_it() -> None:
     private: list[Path] = []
     with run_directories.new_run() as run:
         private.append(Path(tempfile.mkdtemp(prefix=f"nanoclaw-verify-{run.id}-e-", dir=run.scratch.parent)))
     assert not private[0].exists()
     left = Path(tempfile.mkdtemp(prefix=f"nanoclaw-verify-{run.id}-case-", dir=run.scratch.parent))
     assert run_directories.leftovers(run.id, run.directory.parents[1]) == [f"directory {left}"]
-    found = [dead for dead, _ in dead_runs() if dead.id == run.id]
-    assert found
-    run_directories.remove(found[0])
+    run_directories.remove(run)
     assert not left.exists()
 
 

@@ -338,15 +338,11 @@ def _all() -> list[Path]:
 
 
 def _orphans() -> Iterator[Run]:
-    """Runs with only a scratch directory left, because their cache was removed, or with only private directories."""
+    """Runs with only a scratch directory left: their cache was removed."""
     for scratch in _scratch_of(_ANY_ID):
         owner = scratch / _OWNER
         if owner.is_symlink() and not owner.exists():
             yield Run(scratch.stem.removeprefix(f"{PROGRAM}-"), owner.readlink(), scratch)
-    for run_id in dict.fromkeys(path.name.split("-")[2] for path in _private_of(_ANY_ID)):
-        run = _run(run_id)
-        if not run.scratch.exists() and not run.directory.exists():  # a live run has both
-            yield run
 
 
 def _note(directory: Path, host: str, *, kept: bool) -> None:
