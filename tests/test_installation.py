@@ -11,7 +11,7 @@ import pytest
 
 from checks.engine.expect import Mismatch
 from checks.nanoclaw.gateway import Gateway
-from checks.nanoclaw.installation import Installation, UnitControl, WrapperControl
+from checks.nanoclaw.installation import Installation, UnitControl, WrapperControl, unusable
 from checks.nanoclaw.service import Service
 from checks.nanoclaw.whole import set_up
 from tests.fakes import FACTS, FakeHost
@@ -173,6 +173,54 @@ def test_the_settings_name_the_gateway(tmp_path: Path, gateway: Gateway) -> None
     assert f"ONECLI_API_KEY={gateway.api_key}\n" in text
     assert Path(made.project, ".env").stat().st_mode & 0o777 == 0o600
     assert Path(made.project, "container/Dockerfile").read_text() == "FROM localhost/agent\n"
+
+
+def test_the_set_up_s_tools_find_no_directory_that_another_account_made(tmp_path: Path, gateway: Gateway) -> None:
+    """tsx runs the code that it finds in ``os.tmpdir()``."""
+    made = installed(tmp_path, gateway, {"pnpm": "echo $TMPDIR >used"})
+    made.write_settings()
+    made.run(["pnpm"], timeout=10)
+    assert Path(made.project, "used").read_text() == f"{made.directory}/temporary\n"
+    assert list(Path(made.directory, "temporary").iterdir()) == []
+    made.control = WrapperControl(made)
+    Path(made.project, "start-nanoclaw.sh").write_text("#!/bin/sh\necho $TMPDIR >started\n")
+    Path(made.project, "start-nanoclaw.sh").chmod(0o755)
+    made.control.start()
+    assert Path(made.project, "started").read_text() == f"{made.directory}/temporary\n"
+
+
+def test_removal_touches_no_file_of_another_nanoclaw(tmp_path: Path, gateway: Gateway) -> None:
+    """The names are fixed: a test may not make them."""
+    made = installed(tmp_path, gateway, {"rm": f"printf '%s\n' \"$@\" >>{tmp_path}/removed"})
+    made.remove()
+    removed = (tmp_path / "removed").read_text().splitlines()
+    assert made.directory in removed
+    assert [path for path in removed if path.startswith("/") and not path.startswith(str(tmp_path))] == [
+        f"/home/test/.config/systemd/user/{made.unit}.service"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("init", "file", "runtime", "reason"),
+    [
+        ("systemd", "", "/run", "services"),
+        ("sh", ".local/bin/ncl", "/run", "ncl is there"),
+        ("sh", ".config/systemd/user/nanoclaw-v2-abc.service", "/run", "abc.service is there"),
+        ("sh", "", "", "XDG_RUNTIME_DIR"),
+        ("sh", "", "/run", ""),
+    ],
+)
+def test_the_set_up_does_not_run_where_it_would_change_the_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, init: str, file: str, runtime: str, reason: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    if file:
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).symlink_to("nowhere")
+    said = unusable(FakeHost(tmp_path, {"id": "echo 1500"}).pretend(replace(FACTS, init=init)))
+    assert reason in said
+    assert bool(said) == bool(reason)
 
 
 def test_removal_leaves_nothing_of_the_installation(tmp_path: Path, gateway: Gateway) -> None:

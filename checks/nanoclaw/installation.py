@@ -45,6 +45,14 @@ for name in $("$1" ps -a --filter "label=nanoclaw-install=$2" --format '{{.Names
 done
 """
 
+# Podman's state is in TMPDIR where there is no XDG_RUNTIME_DIR: another TMPDIR would be another Podman.
+_UNUSABLE = """
+for own in "$HOME"/.local/bin/ncl "$HOME"/.config/systemd/user/*nanoclaw*; do
+    if [ -e "$own" ] || [ -L "$own" ]; then printf '%s is there\n' "$own"; fi
+done
+[ "$(id -u)" -eq 0 ] || [ -n "${XDG_RUNTIME_DIR:-}" ] || echo 'XDG_RUNTIME_DIR is not set'
+"""
+
 _REMOVE_AGENTS = """
 ids=$("$1" ps -aq --filter "label=nanoclaw-install=$2")
 [ -z "$ids" ] || "$1" rm -f -t 0 $ids >/dev/null
@@ -55,7 +63,6 @@ engine=$1 install=$2 project=$3
 image=nanoclaw-agent-v2-$install
 ! "$engine" image inspect "$image" >/dev/null 2>&1 || "$engine" rmi -f "$image" >/dev/null
 case $(readlink "$HOME/.local/bin/ncl") in "$project"/*) rm -f -- "$HOME/.local/bin/ncl" ;; esac
-rm -rf -- /tmp/onecli-proxy-ca.pem /tmp/onecli-combined-ca.pem /tmp/tsx-"$(id -u)" /tmp/node-compile-cache
 """
 
 
@@ -177,11 +184,12 @@ class Installation:
         self.tag = f"localhost/nanoclaw-agent-v2-{self.slug}:latest"
         """The name of the image that nanoclaw builds."""
         self._app_port = app_port
+        self._temporary = f"{directory}/temporary"
         self._errors_before = 0  # bytes of the error log before the last message
         self.control: ServiceControl = UnitControl(self) if host.facts().init == "systemd" else WrapperControl(self)
 
     def write_settings(self) -> None:
-        """Write nanoclaw's .env, and the Dockerfile that takes the place of its own.
+        """Make its directory for temporary files; write its .env, and a Dockerfile in place of its own.
 
         Its own is built on this machine, by another case: on an emulated host it would take half an hour.
         """
@@ -193,11 +201,16 @@ class Installation:
         text = "".join(f"{key}={value}\n" for key, value in settings.items())
         self.host.put(f"{self.project}/.env", text.encode(), mode=0o600)
         self.host.put(f"{self.project}/container/Dockerfile", f"FROM {self.image}\n".encode())
+        self.host.run_checked(["mkdir", "--", self._temporary], doing="making a directory for temporary files")
 
     def run(self, argv: Sequence[str], *, timeout: float) -> Completed:
-        """Run a command in the project's directory, with Node.js and pnpm on PATH."""
+        """Run a command in the project's directory, with Node.js and pnpm on PATH, and with a TMPDIR of its own.
+
+        tsx and Node.js run code that they find in directories of TMPDIR with known names, whoever owns them; and the
+        gateway's certificate has a fixed name there, which the account's own nanoclaw uses, too.
+        """
         path = f"PATH={self.directory}/bin:/usr/local/bin:/usr/bin:/bin"
-        return self.noted(["env", "-C", self.project, path, *argv], timeout=timeout)
+        return self.noted(["env", "-C", self.project, path, f"TMPDIR={self._temporary}", *argv], timeout=timeout)
 
     def noted(self, argv: Sequence[str], *, timeout: float = 20) -> Completed:
         """Run a command of the installation's user, and record it."""
@@ -307,6 +320,16 @@ class Installation:
         engine, home = self.host.facts().engine, self.host.facts().home
         script = shell(_LEFT, engine, self.slug, self.directory, f"{home}/.config/systemd/user/{self.unit}.service")
         return self.host.ask(script, lines_of, doing="looking for what is left of nanoclaw")
+
+
+def unusable(host: Host) -> str:
+    """Why nanoclaw's set-up must not run on an account that is not a throwaway one; empty if it can.
+
+    It exchanges the link ``ncl`` of a nanoclaw that is there, and removes units that it takes for dead.
+    """
+    if host.facts().init == "systemd":
+        return "nanoclaw's set-up would change this account's services"
+    return next(iter(host.ask(shell(_UNUSABLE), lines_of, doing="looking for another nanoclaw")), "")
 
 
 def _tail(text: str, lines: int = 6) -> str:

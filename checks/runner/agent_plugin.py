@@ -10,6 +10,7 @@ from checks.core.progress import Progress
 from checks.engine.case_context import CaseContext
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.contract import AgentProtocol
+from checks.nanoclaw.installation import unusable
 from checks.nanoclaw.provider import AgentHandle, AgentProvider
 from checks.nanoclaw.whole import WholeNanoclaw, whole_nanoclaw
 from checks.runner.plugin import VerificationPlugin
@@ -93,8 +94,8 @@ class Integration:
             yield self._given_whole
             return
         prepared = self._verification.prepared
-        if prepared.guest is None and prepared.host.facts().init == "systemd":
-            pytest.skip("nanoclaw's set-up would change this account's services; use a throwaway host")
+        if prepared.guest is None and (reason := unusable(prepared.host)):
+            pytest.skip(f"{reason}; use a throwaway host")
         handle = AgentHandle(self._available[AgentProtocol.DATABASES], provider)
         with whole_nanoclaw(prepared, handle, self._progress) as whole:
             yield whole
