@@ -70,14 +70,40 @@ venv_stamp() {
 
 venv_is_current() { [ -x "$VENV/bin/python" ] && [ "$(cat "$VENV/stamp" 2>/dev/null)" = "$(venv_stamp)" ]; }
 
+# Whether each package of requirements.txt is there: settings of pip can make it succeed without installing them here.
+venv_is_complete() {
+    "$VENV/bin/python" -P -c '
+import importlib.metadata, re, sys
+for name in re.findall(r"(?m)^[\w.-]+", open(sys.argv[1]).read()):
+    importlib.metadata.version(name)' "$ROOT/requirements.txt"
+}
+
 # Make the virtual environment; rebuild it if the requirements, its path or its Python have changed.
 ensure_venv() {
+    # Locked until the program that is started ends: no other call rebuilds the environment that it runs in. Only the
+    # clone's owner can lock it, and only the owner can rebuild it.
+    if ! (umask 077 && : >>"$VENV.lock") 2>/dev/null; then
+        venv_is_current || make_venv
+        return
+    fi
+    exec 9<"$VENV.lock"
+    flock -s 9
     venv_is_current && return
+    if ! flock -n 9; then
+        say "Another command is making or using the environment in $VENV; waiting …"
+        flock 9
+    fi
+    venv_is_current || make_venv
+    flock -s 9
+}
+
+make_venv() {
     python=$(find_python) || exit $?
     say "Creating a Python environment in $VENV …"
     if ! { "$python" -P -m venv --clear "$VENV" &&
         "$VENV/bin/python" -P -m pip install -qq --disable-pip-version-check \
-            -r "$ROOT/requirements.txt" -c "$ROOT/constraints.txt"; } >&2; then
+            -r "$ROOT/requirements.txt" -c "$ROOT/constraints.txt" &&
+        venv_is_complete; } >&2 9<&-; then
         rm -rf "$VENV"
         say "The Python environment could not be created. Try 'pip download invoke' on this machine."
         exit "$UNUSABLE"

@@ -124,6 +124,33 @@ def test_an_environment_is_renewed_after_its_clone_moved_or_its_python_went(copy
     assert run(moved, "'COPY/.venv/bin/invoke' a").stdout == again.stdout
 
 
+def test_first_calls_at_once_make_one_environment(copy: Path) -> None:
+    python = (
+        (copy.parent / "bin" / "python3").read_text().replace("mkdir -p", 'printf . >>"$1.made"; sleep 1; mkdir -p')
+    )
+    (copy.parent / "bin" / "python3").write_text(python)
+    done = run(copy, "for word in a b c; do COPY/scripts/invoke.sh $word & done; wait")
+    assert sorted(done.stdout.splitlines()) == [f"{copy.parent} {copy}/tasks.py {word}" for word in "abc"]
+    assert (copy / ".venv.made").read_text() == "."
+
+
+def test_an_environment_is_not_rebuilt_while_a_command_runs_in_it(copy: Path) -> None:
+    (copy / "tasks.py").write_text("import sys, time\ntime.sleep(float(sys.argv[1]))\nprint(*sys.argv[1:])\n")
+    script = "COPY/scripts/invoke.sh 0; COPY/scripts/invoke.sh 2 & sleep 0.7; echo '# changed' >>COPY/requirements.txt"
+    done = run(copy, f"{script}; COPY/scripts/invoke.sh 0.1; wait")
+    assert done.stdout == "0\n2\n0.1\n"
+    assert done.stderr.count("waiting …") == 1
+    assert done.stderr.count("Creating") == 2
+
+
+def test_an_environment_without_its_packages_is_not_kept(copy: Path) -> None:
+    (copy / "requirements.txt").write_text("no-such-package~=1.0\n")
+    done = run(copy, "COPY/scripts/invoke.sh a")
+    assert done.returncode == 3
+    assert "no-such-package" in done.stderr
+    assert not (copy / ".venv").exists()
+
+
 @pytest.mark.parametrize("module", ["venv", "ensurepip", "pip", "sysconfig"])
 def test_no_module_of_the_current_directory_is_imported(copy: Path, tmp_path: Path, module: str) -> None:
     # Any account may have put one into a directory that all accounts share.

@@ -52,6 +52,8 @@ def run_and_report(run: Callable[[], Exit], say: Callable[[str], None]) -> Exit:
 def _missing_package(error: Exception) -> HostProblem | None:
     if not isinstance(error, ModuleNotFoundError) or (error.name or "checks").startswith("checks"):
         return None
+    with contextlib.suppress(OSError):  # scripts/lib.sh then makes the environment anew
+        Path(sys.prefix, "stamp").unlink()
     return HostProblem(
         f"The Python package “{error.name}” is not installed in {sys.prefix}.",
         "Run scripts/verify-podman-compat.sh, or: pip install -r requirements.txt -c constraints.txt",
