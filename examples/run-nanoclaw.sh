@@ -52,12 +52,12 @@ trap 'exit 130' INT TERM HUP
 
 if ! command -v podman >/dev/null; then
     lacks "podman" "apt-get install podman podman-docker uidmap"
-elif ! rootless=$(timeout 60 podman info --format '{{.Host.Security.Rootless}}' 2>"$probe/error"); then
+elif ! (ulimit -f 8192 && exec timeout 60 podman info --format '{{.Host.Security.Rootless}}' >"$probe/rootless" 2>"$probe/error"); then
     file=$(named_file "$probe/error")
     lacks "a Podman that works; podman info prints: $(plain <"$probe/error")" \
         "${file:+correct the file $(quoted "$file" | plain), or move it away; }see docs/TROUBLESHOOTING.md#docker-info-fails"
     broken=yes
-elif [ "$rootless" != true ]; then
+elif [ "$(head -c 5 "$probe/rootless")" != true ]; then
     lacks "a rootless Podman" "see docs/TROUBLESHOOTING.md#podman-info-says-rootless-false"
 fi
 

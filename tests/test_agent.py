@@ -43,7 +43,7 @@ def test_only_a_directory_is_taken_for_a_checkout(tmp_path: Path, monkeypatch: p
     for wrong in ("pipe", "file", "nothing", "file/below", "n" * 300):
         monkeypatch.setenv("NANOCLAW_DIR", str(tmp_path / wrong))
         for option in (str(tmp_path / wrong), ""):
-            with pytest.raises(WrongUsage, match="is not a directory, or you can't read it"):
+            with pytest.raises(WrongUsage, match=r"is not a directory, or you can't read it|can't be opened"):
                 agent.find(option)
     assert agent.find(str(tmp_path)) == tmp_path
 

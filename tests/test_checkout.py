@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -149,6 +152,36 @@ def test_a_directory_of_too_many_files_is_refused(directory: Path, monkeypatch: 
     (directory / "container" / "one").touch()
     with pytest.raises(WrongUsage, match="more than 3 files"):
         list(entries(directory / "container", directory))
+
+
+def test_a_large_directory_is_not_read_to_its_end(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan, taken = os.scandir, []
+
+    @contextlib.contextmanager
+    def endless(path: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with scan(directory / "container") as found:
+            first = next(found)
+        yield (taken.append(first) or first for _ in itertools.count())  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(checkout, "MAX", 50)
+    monkeypatch.setattr(os, "scandir", endless)
+    with pytest.raises(WrongUsage, match="more than 50 files"):
+        list(walk(directory))
+    assert len(taken) == 51
+
+
+@pytest.mark.parametrize("kind", ["file", "target of a link"])
+def test_a_name_that_is_not_utf_8_is_refused(directory: Path, kind: str) -> None:
+    odd = os.fsdecode(b"a\xff.ts")
+    source = directory / "container" / "agent-runner" / "src"
+    if kind == "file":
+        (source / odd).touch()
+        with pytest.raises(WrongUsage, match="not UTF-8"):
+            list(discover(directory))
+    else:
+        (source / "link").symlink_to(odd)
+    with pytest.raises(WrongUsage, match="not UTF-8"):
+        agent.of_checkout(directory)
 
 
 def test_links_are_not_followed_in_search_of_docker_commands(directory: Path) -> None:

@@ -121,6 +121,17 @@ def test_fix_writes_and_undo_restores_everything(home: Path, capsys: pytest.Capt
     assert "Nothing to undo" in capsys.readouterr().out
 
 
+def test_a_home_that_is_not_utf_8_is_refused_and_no_other_directory_written(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = home.parent / os.fsdecode(b"h\xff")
+    odd.mkdir()
+    monkeypatch.setenv("HOME", str(odd))
+    assert doctor.doctor(fix=True, yes=True) is Exit.HOST_UNUSABLE
+    assert sorted(path.name for path in home.parent.iterdir() if path.is_dir()) == ["a home", "bin", "cache", odd.name]
+    assert list(odd.iterdir()) == []
+
+
 def test_nothing_is_changed_without_an_answer(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = everything(home)
     assert doctor.doctor(fix=True) is Exit.CASE_FAILED

@@ -1,5 +1,6 @@
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,23 @@ def test_what_can_not_be_written_whole_leaves_what_was_there(tmp_path: Path, mon
         files.replace(tmp_path / "a", b"after")
     assert (tmp_path / "a").read_bytes() == b"before"
     assert names(tmp_path) == ["a"]
+
+
+def test_a_new_file_that_can_not_be_written_whole_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "_write", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        files.create(tmp_path / "a", b"data")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("check", [require_file, require_directory])
+def test_a_name_that_is_too_long_is_wrong_usage(tmp_path: Path, check: Callable[[str, str], None]) -> None:
+    for path in ("a" * 300, f"{'a' * 300}/b"):
+        with pytest.raises(WrongUsage, match="too long"):
+            check("--json", str(tmp_path / path))
 
 
 def test_json_is_written_for_people_too(tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from checks.core import run_directories
+from checks.core import files, run_directories
 from checks.core.errors import HostProblem, Interrupted
 from checks.core.polling import poll
 
 DIES = """
 import os, subprocess, sys
-from checks.core import run_directories
+from checks.core import files, run_directories
 with run_directories.new_run() as run:
     run.record_host("local")
     print(run.id, flush=True)
@@ -53,6 +53,16 @@ def test_a_run_takes_its_directories_with_it() -> None:
     assert not run.directory.exists()
     assert not run.scratch.exists()
     assert run_directories.MARK not in os.environ
+
+
+def test_a_run_that_can_not_begin_leaves_nothing(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "replace_json", full)
+    with pytest.raises(OSError, match="No space left"), run_directories.new_run():
+        pass
+    assert list((run_directories.cache() / "runs").iterdir()) == []
 
 
 def test_a_living_run_is_not_dead() -> None:

@@ -81,6 +81,16 @@ def test_bad_input_is_one_clear_line_and_its_status(tmp_path: Path, args: list[s
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.parametrize(("name", "text"), [("lastfailed", "5"), ("lastfailed", "[" * 9999), ("nodeids", '{"a": 1}')])
+def test_a_damaged_memory_of_failed_cases_is_forgotten(tmp_path: Path, name: str, text: str) -> None:
+    directory = tmp_path / "cache" / "nanoclaw-verify" / "last-failed" / "auto" / "v" / "cache"
+    directory.mkdir(parents=True)
+    (directory / name).write_text(text)
+    status, out, err = result(verify(tmp_path, "--list", "--last-failed"))
+    assert (status, err) == (0, "")
+    assert "Bind mounts" in out
+
+
 def test_the_list_has_every_group_and_needs_no_host(tmp_path: Path) -> None:
     status, out, err = result(verify(tmp_path, "--list"))
     assert (status, err) == (0, "")

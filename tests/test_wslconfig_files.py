@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from checks.capacity.wslconfig import file, render
 from checks.capacity.wslconfig.command import WslconfigOptions, wslconfig
 from checks.capacity.wslconfig.file import Setting, decode, line_end, parse, resolve
 from checks.capacity.wslconfig.plan import Machine, plan
+from checks.core import files
 from checks.core.errors import Exit, WrongUsage
 
 WANTED = plan(2)
@@ -220,6 +222,25 @@ def test_a_path_that_only_windows_can_resolve_is_refused(
     with pytest.raises(WrongUsage) as refused:
         resolve("--output", name)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/x", "a" * 300])
+def test_a_path_that_is_none_is_wrong_usage(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert write(Path(path)) == Exit.WRONG_USAGE
+    assert re.search("can't be (expanded|opened)", capsys.readouterr().err)
+
+
+def test_a_full_disk_is_a_problem_of_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "_write", full)
+    for force in (False, True):
+        assert write(tmp_path / "a", force=force) == Exit.HOST_UNUSABLE
+        assert "No space left" in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_and_a_missing_directory_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,9 +34,14 @@ def replace(path: Path, data: bytes, *, private: bool = False) -> None:
 
 
 def create(path: Path, data: bytes) -> None:
-    """Create a file. Raises OSError: FileExistsError also for a link."""
+    """Create a file. Raises OSError, with nothing created: FileExistsError also for a link."""
     with opened_directory(path.parent) as directory:
-        _write(os.open(path.name, _CREATE, 0o644, dir_fd=directory), data)
+        descriptor = os.open(path.name, _CREATE, 0o644, dir_fd=directory)
+        try:
+            _write(descriptor, data)
+        except BaseException:
+            os.unlink(path.name, dir_fd=directory)
+            raise
 
 
 def _opened_device(target: Target) -> int:

@@ -15,8 +15,12 @@ def require_parent_directory(option: str, path: str) -> None:
     """Raise WrongUsage unless the parent directory of an option's path exists; an empty path is skipped."""
     if path == "-":
         raise WrongUsage(f"{option} - is not supported: output goes to a file only.", "Name a file.")
-    if path and not (directory := Path(path).absolute().parent).is_dir():
-        raise WrongUsage(f"{option}: the directory {directory} does not exist.")
+    if not path:
+        return
+    directory = Path(path).absolute().parent
+    with _own_paths_only(option):
+        if not directory.is_dir():
+            raise WrongUsage(f"{option}: the directory {directory} does not exist.")
 
 
 def require_directory(option: str, path: str) -> None:
@@ -25,11 +29,12 @@ def require_directory(option: str, path: str) -> None:
     if not path:
         return
     directory = Path(path).absolute()
-    if directory.exists() and not directory.is_dir():
-        raise WrongUsage(f"{option}: {directory} is not a directory.")
-    written = directory if directory.exists() else directory.parent
-    with _own_paths_only(option), opened_directory(written):
-        pass
+    with _own_paths_only(option):
+        if directory.exists() and not directory.is_dir():
+            raise WrongUsage(f"{option}: {directory} is not a directory.")
+        written = directory if directory.exists() else directory.parent
+        with opened_directory(written):
+            pass
     if not os.access(written, os.W_OK | os.X_OK):
         raise WrongUsage(f"{option}: {written} is not writable.")
 
@@ -40,13 +45,14 @@ def require_file(option: str, path: str) -> None:
     if not path:
         return
     file = Path(path).absolute()
-    if file.is_dir():
-        raise WrongUsage(f"{option}: {file} is a directory; name a file in it.")
-    with _own_paths_only(option), opened_target(file) as target:
-        # A file is replaced by a rename, which needs a writable directory; a device or pipe is written to.
-        written = target.path if target.device else target.path.parent
-        if not os.access(written, os.W_OK):
-            raise WrongUsage(f"{option}: {written} is not writable.")
+    with _own_paths_only(option):
+        if file.is_dir():
+            raise WrongUsage(f"{option}: {file} is a directory; name a file in it.")
+        with opened_target(file) as target:
+            # A file is replaced by a rename, which needs a writable directory; a device or pipe is written to.
+            written = target.path if target.device else target.path.parent
+            if not os.access(written, os.W_OK):
+                raise WrongUsage(f"{option}: {written} is not writable.")
 
 
 @contextlib.contextmanager

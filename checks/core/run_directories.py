@@ -129,16 +129,18 @@ def new_run() -> Iterator[Run]:
     """
     run_id = secrets.token_hex(5)
     directory = cache() / "runs" / run_id
-    with _signals_raise():
+    with _signals_raise(), contextlib.ExitStack() as unless_made:
         directory.mkdir(parents=True)
+        unless_made.callback(shutil.rmtree, directory, ignore_errors=True)
         with locks.opened(directory / _LOCK) as lock:
             locks.take(lock)
             _note(directory, "", kept=False)
             run = Run(run_id, directory, _make_scratch(run_id, directory))
-            run.sockets.mkdir(mode=0o700)
-            os.environ[MARK] = run.id
+            unless_made.pop_all()
             ending: BaseException | None = None
             try:
+                run.sockets.mkdir(mode=0o700)
+                os.environ[MARK] = run.id
                 yield run
             except BaseException as error:
                 ending = error

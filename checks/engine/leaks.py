@@ -41,7 +41,9 @@ engine=$2 store=$3 mark=$4 uid=$(id -u)
 runtime=${XDG_RUNTIME_DIR:-/run/user/$uid}
 [ -d "$runtime" ] || runtime=/tmp/podman-run-$uid # Podman's own directory if the account has no session
 pause=self
-[ ! -f "$runtime/libpod/tmp/pause.pid" ] || read -r pause <"$runtime/libpod/tmp/pause.pid"
+if [ -O "$runtime/libpod/tmp/pause.pid" ]; then # in /tmp, any account can make it
+    pause=$(head -c 20 "$runtime/libpod/tmp/pause.pid" | grep -x '[0-9]\{1,\}') || pause=self
+fi
 printf '%s\n' "$pause" "$runtime" "$store"
 echo "= processes"
 pgrep -a -u "$uid" --ns "$$" --nslist pid '' # processes of containers go with their containers

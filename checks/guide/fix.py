@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -215,7 +216,7 @@ def _ids(made: Plan) -> set[str]:
 
 def _account(host: Host) -> dict[str, str]:
     values = host.ask(shell(_ASK), fields, doing="reading the account")
-    return {key: value.decode(errors="replace") for key, value in values}
+    return {key: os.fsdecode(value) for key, value in values}
 
 
 def _require_home(host: Host) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from checks.core.bounded import parsed
 from checks.core.errors import WrongUsage
-from checks.core.paths import FIXTURES
+from checks.core.paths import FIXTURES, expanded
 from checks.core.version import commit_of
 from checks.nanoclaw.checkout import entries, read
 from checks.nanoclaw.contract import AgentProtocol
@@ -69,10 +69,7 @@ def find(option: str) -> Path | None:
     """
     asked = option or os.environ.get("NANOCLAW_DIR", "")
     if asked:
-        try:
-            directory = Path(asked).expanduser().absolute()
-        except RuntimeError as error:
-            raise WrongUsage(f"{asked} can't be expanded: {error}", "Write the path without ~.") from error
+        directory = expanded(asked).absolute()
         if not os.access(directory / ".", os.R_OK | os.X_OK):
             raise WrongUsage(
                 f"The nanoclaw checkout {directory} is not a directory, or you can't read it.",

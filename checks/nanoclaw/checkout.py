@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -36,20 +37,18 @@ def entries(directory: Path, root: Path, *, skip: Callable[[Path], bool] | None 
     ``skip`` tells, for a path below the directory, whether to leave it out, with everything below it.
 
     Raises WrongUsage where a link leads out of the checkout, where something is neither a file, a directory nor a link,
-    and where there is more of it than LARGEST or MAX allow.
+    where there is more of it than LARGEST or MAX allow, and where a name is not UTF-8.
     """
     start = _inside(directory, root)
     room = LARGEST
-    for count, path in enumerate(walk(start, skip), 1):
-        if count > MAX:
-            raise WrongUsage(f"{directory} has more than {MAX} files: it is not an agent's source.")
+    for path in walk(start, skip):
         name, seen = str(path.relative_to(start)), path.lstat()
         if stat.S_ISLNK(seen.st_mode):
             target = str(path.readlink())
             if target.startswith("/"):
                 raise WrongUsage(f"{path} is a link to {target}, outside of the checkout.", "Remove the link.")
             _inside(path, root)
-            yield Entry(name, seen.st_mode, target=target)
+            yield Entry(name, seen.st_mode, target=_readable(target, path))
         elif stat.S_ISREG(seen.st_mode):
             data = _read(path, room)
             room -= len(data)
@@ -77,8 +76,11 @@ def _inside(path: Path, root: Path) -> Path:
 
 
 def walk(directory: Path, skip: Callable[[Path], bool] | None = None) -> Iterator[Path]:
-    """Everything below a directory, sorted, parents first; links are not followed. Any depth. ``skip`` as above."""
-    below = [directory]
+    """Everything below a directory, sorted, parents first; links are not followed. Any depth. ``skip`` as above.
+
+    Raises WrongUsage where there are more than MAX entries, and where a name is not UTF-8.
+    """
+    below, room = [directory], MAX
     while below:
         path = below.pop()
         if path != directory:
@@ -86,8 +88,21 @@ def walk(directory: Path, skip: Callable[[Path], bool] | None = None) -> Iterato
                 continue
             yield path
         if path == directory or (path.is_dir() and not path.is_symlink()):
-            with os.scandir(path) as found:
-                below += sorted((Path(child.path) for child in found), reverse=True)
+            with os.scandir(path) as found:  # never all of it: it may have millions of entries
+                names = [_readable(child.name, path) for child in itertools.islice(found, room + 1)]
+            room -= len(names)
+            if room < 0:
+                raise WrongUsage(f"{directory} has more than {MAX} files: it is not nanoclaw's source.")
+            below += [path / name for name in sorted(names, reverse=True)]
+
+
+def _readable(name: str, where: Path) -> str:
+    """A name in a checkout. Raises WrongUsage if it is not UTF-8: no output and no digest can contain it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise WrongUsage(f"{where} has a name that is not UTF-8: {name!r}.", "Rename the file.") from None
+    return name
 
 
 def _read(path: Path, largest: int) -> bytes:

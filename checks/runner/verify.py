@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from typing import Annotated
 from urllib.parse import quote
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 from tabulate import tabulate
 
-from checks.core import files, redaction, run_directories
+from checks.core import bounded, files, redaction, run_directories
 from checks.core.errors import Exit, WrongUsage
 from checks.core.options import (
     AcceptFileOption,
@@ -216,11 +218,25 @@ def how_to_look(ctx: CaseContext) -> str:
     )
 
 
+def _memory(host: str) -> Path:
+    """The directory where pytest remembers the failed cases of a host; made anew if pytest could not read it."""
+    directory = run_directories.cache() / "last-failed" / quote(host, safe="")
+    for name, kind in (("lastfailed", dict[str, bool]), ("nodeids", list[str])):
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                msgspec.json.decode(bounded.read(directory / "v" / "cache" / name), type=kind)
+            except (OSError, ValueError, RecursionError) as error:
+                if isinstance(error, FileNotFoundError):
+                    raise
+                shutil.rmtree(directory)
+    return directory
+
+
 def _arguments(options: VerifyOptions, junit: str = "") -> list[str]:
     return [
         *map(str, _modules()),
         "-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(CASES.parent.parent),
-        "-o", f"cache_dir={run_directories.cache() / 'last-failed' / quote(options.host, safe='')}",
+        "-o", f"cache_dir={_memory(options.host)}",
         *(["--last-failed"] if options.last_failed else []),
         *(["--collect-only"] if options.list else []),
         *([f"--junitxml={junit}"] if junit else []),

@@ -7,6 +7,7 @@ value. Quotes protect spaces and “#”. A backslash escapes a character, and a
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from typing import Literal
 from checks.capacity.wslconfig.catalogue import catalogue
 from checks.core import files
 from checks.core.bounded import TooLarge, read
-from checks.core.errors import WrongUsage
+from checks.core.errors import HostProblem, Problem, WrongUsage
+from checks.core.paths import expanded
 
 MOUNTS = Path("/mnt")
 """Where WSL mounts Windows' drives by default, each by its letter."""
@@ -25,6 +27,7 @@ MOUNTS = Path("/mnt")
 _DRIVE = re.compile(r"([A-Za-z]):[\\/](.*)")
 _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _MAX_SIZE = 2**16  # bytes; a real file has a few hundred
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _REMEDY = "WSL reads the file as UTF-8: save it as UTF-8."
 
 _NAME = r"[A-Za-z][A-Za-z0-9]*"
@@ -117,7 +120,7 @@ def resolve(option: str, name: str) -> Path:
             f"{option} is “{name}”, which only Windows can resolve.",
             f"Pass the file's path on this machine; in WSL {MOUNTS}/c/Users/YOU/.wslconfig.",
         )
-    return Path(name).expanduser()
+    return expanded(name)
 
 
 def line_end(path: Path) -> str:
@@ -149,7 +152,7 @@ def _names(directory: Path) -> list[str]:
 
 
 def create(path: Path, data: bytes) -> None:
-    """Create a file. Raises WrongUsage if it exists or can't be written."""
+    """Create a file. Raises WrongUsage if it exists or can't be written, HostProblem if the disk is full or fails."""
     try:
         files.create(path, data)
     except FileExistsError as error:
@@ -158,15 +161,20 @@ def create(path: Path, data: bytes) -> None:
             "--update changes memory, swap and processors and keeps the rest; --force overwrites the file.",
         ) from error
     except OSError as error:
-        raise WrongUsage(f"{path} can't be written: {error.strerror}.") from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> Problem:
+    problem = HostProblem if error.errno in _OF_THE_DISK else WrongUsage
+    return problem(f"{path} can't be written: {error.strerror}.")
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Write a file atomically, whether it exists or not. Raises WrongUsage if it can't be written."""
+    """Write a file atomically, whether it exists or not. Raises as ``create``."""
     try:
         files.replace(path, data)
     except OSError as error:
-        raise WrongUsage(f"{path} can't be written: {error.strerror}.") from error
+        raise _unwritable(path, error) from error
 
 
 @dataclass(frozen=True)
