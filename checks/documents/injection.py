@@ -62,17 +62,21 @@ def _column(each: InjectionCheck) -> str:
 
 
 def _bypasses() -> dict[str, Any]:
-    """A table: a row for each way round the configuration, a column for each host where they were tried."""
+    """A table: rows for each way round the configuration, one for the hosts where it had the same result."""
     tried = [each for each in committed() if each.bypasses]
-    by_name = [{way.name: way for way in each.bypasses} for each in tried]
-    names = dict.fromkeys(name for ways in by_name for name in ways)
-    return {
-        "hosts": [_column(each) for each in tried],
-        "rows": {name: [_cell(ways.get(name)) for ways in by_name] for name in names},
-    }
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for name in dict.fromkeys(way.name for each in tried for way in each.bypasses):
+        for each in tried:
+            result = _result(next((way for way in each.bypasses if way.name == name), None))
+            hosts.setdefault((name, result), []).append(each.name)
+    rows = [
+        (name, result, "all" if len(names) == len(tried) else ", ".join(names))
+        for (name, result), names in hosts.items()
+    ]
+    return {"hosts": [_column(each) for each in tried], "rows": rows}
 
 
-def _cell(way: BypassResult | None) -> str:
+def _result(way: BypassResult | None) -> str:
     if way is None or way.error:
         return "–"
     return f"not in force: {', '.join(way.lacking)}" if way.lacking else "everything in force"

@@ -36,6 +36,7 @@ own --url "unix://$directory/s"
 kill $! 2>/dev/null
 """
 _QUADLET = """
+[ -x /usr/lib/systemd/user-generators/podman-user-generator ] || { echo "this Podman has no Quadlet" >&2; exit 1; }
 units=$HOME/.config/containers/systemd
 mkdir -p "$units"
 trap 'rm -f "$units/$name.container"; rmdir "$units" 2>/dev/null; systemctl --user daemon-reload' EXIT
