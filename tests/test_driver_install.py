@@ -40,6 +40,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalHost:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setattr(driver, "require_account", lambda found: None)
+    monkeypatch.setattr(driver, "require_home", lambda found: None)
     monkeypatch.setattr(driver, "_TRY", driver._TRY.replace("PATH=$1:", f"PATH=$1:{tmp_path / 'bin'}:"))
     return LocalHost()
 
@@ -96,6 +97,20 @@ def test_one_that_does_not_work_is_not_left(
     program(tmp_path / "bin" / "docker", docker)
     with pytest.raises(HostProblem, match=rf"does not work on .*{why}.*Nothing was installed"):
         driver.install(host, dry_run=dry_run)
+    assert installed(tmp_path) == {}
+
+
+def test_it_is_removed_after_podman_was_removed(
+    host: LocalHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_: object) -> None:
+        raise HostProblem("no podman")
+
+    assert driver.install(host, dry_run=False) == Exit.OK
+    monkeypatch.setattr(driver, "require_account", gone)
+    for name in ("podman", "docker"):
+        program(tmp_path / "bin" / name, "exit 127")
+    assert driver.uninstall(host, dry_run=False) == Exit.OK
     assert installed(tmp_path) == {}
 
 

@@ -51,6 +51,15 @@ def test_it_is_installed_once_and_removed_without_a_trace(home: Path, capsys: py
     assert install.uninstall(LocalHost(), dry_run=False) == Exit.OK
 
 
+def test_it_is_removed_after_podman_was_removed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert install.install(LocalHost(), dry_run=False) == Exit.OK
+    monkeypatch.setattr(install, "read_account", lambda host: plain(read_account(host), version=""))
+    with pytest.raises(HostProblem, match="has no podman"):
+        install.install(LocalHost(), dry_run=False)
+    assert install.uninstall(LocalHost(), dry_run=False) == Exit.OK
+    assert tree(home) == {".config"}
+
+
 def test_a_dry_run_prints_exactly_what_would_be_written(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert install.install(LocalHost(), dry_run=True) == Exit.OK
     printed = capsys.readouterr().out

@@ -17,7 +17,7 @@ from checks.engine.case_context import DOCKER_OF_SERVICE, DROP_IN_OF_SERVICE
 from checks.engine.docker import shell
 from checks.engine.placement import BACKUP_SUFFIX, PART_SUFFIX, File, locked, place, read, take_away
 from checks.hardening.injection.configuration import Author, author_of, sealed, with_lookup
-from checks.hardening.injection.state import Account, assignments, read_account, require_account
+from checks.hardening.injection.state import Account, assignments, read_account, require_account, require_home
 from checks.hosts.base import Host
 
 DIRECTORY = DOCKER_OF_SERVICE
@@ -75,7 +75,8 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
     CASE_FAILED, and nothing written, if files of the user conflict. Raises HostProblem, with the previous files
     restored, if it does not work; and without ``accept_missing``, if no systemd of the account gives it to nanoclaw.
     """
-    found = _account(host)
+    found = read_account(host)
+    require_account(found)
     with locked(host):
         wanted = files(found.home)
         present = read(host, [file.path for file in wanted])
@@ -118,7 +119,8 @@ def _in_force(found: Account, units: Mapping[str, str] | None) -> str:
 
 def uninstall(host: Host, *, dry_run: bool) -> Exit:
     """Remove it; CASE_FAILED, and nothing removed, if a file of it was edited. Raises HostProblem if that fails."""
-    found = _account(host)
+    found = read_account(host)
+    require_home(found)
     with locked(host):
         present = read(host, _places(found.home))
         ours, edited = _ours(present, found.home)
@@ -159,12 +161,6 @@ def _ours(present: Mapping[str, bytes | None], home: str) -> tuple[list[str], li
     ]
     edited = [f"{path} {why}" for path, why in _foreign(present).items() if path in ours and path in paths]
     return ours, edited
-
-
-def _account(host: Host) -> Account:
-    found = read_account(host)
-    require_account(found)
-    return found
 
 
 def _foreign(present: Mapping[str, bytes | None]) -> Mapping[str, str]:

@@ -20,6 +20,7 @@ from checks.hardening.injection.state import (
     conflicts,
     read_account,
     require_account,
+    require_home,
     require_python,
     require_writable,
 )
@@ -179,7 +180,7 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
 
     Raises HostProblem if one can't be removed; those removed before are printed.
     """
-    require_account(read_account(host))
+    require_home(read_account(host))
     with locked(host):
         found = read_account(host)
         if found.edited:

@@ -251,11 +251,16 @@ def _variables(text: str) -> tuple[str, ...]:
     return tuple(lines_of(text))
 
 
-def require_account(found: Account) -> None:
-    """Raise WrongUsage or HostProblem if nothing can be installed for this account at all."""
+def require_home(found: Account) -> None:
+    """Raise WrongUsage or HostProblem if no file of this account may be changed. Podman may be gone by then."""
     require_own_home(
         uid=found.uid, user=found.user, home=found.home, owner=found.owner, xdg_directory=found.xdg_directory
     )
+
+
+def require_account(found: Account) -> None:
+    """Raise WrongUsage or HostProblem if nothing can be installed for this account at all."""
+    require_home(found)
     if found.refusal:
         raise HostProblem(f"On {found.host}, “podman --version” fails: {found.refusal}", "See invoke doctor.")
     if not found.version:
