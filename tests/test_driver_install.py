@@ -100,6 +100,17 @@ def test_one_that_does_not_work_is_not_left(
     assert installed(tmp_path) == {}
 
 
+def test_what_it_is_tried_in_has_the_name_by_which_a_killed_run_is_cleaned_up(
+    host: LocalHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NANOCLAW_VERIFY_RUN", "0123456789")
+    program(tmp_path / "bin" / "docker", f"ls -d /var/tmp/nanoclaw* >>{tmp_path}/seen\n{DOCKER}")
+    assert driver.install(host, dry_run=False) == Exit.OK
+    seen = [line for line in (tmp_path / "seen").read_text().splitlines() if "0123456789" in line]
+    assert {line.rpartition("-")[0] for line in seen} == {"/var/tmp/nanoclaw-verify-0123456789-e"}
+    assert not list(Path("/var/tmp").glob("nanoclaw-verify-0123456789-*"))
+
+
 def test_it_is_removed_after_podman_was_removed(
     host: LocalHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

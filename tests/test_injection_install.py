@@ -302,6 +302,53 @@ def test_nothing_is_placed_where_another_account_could_replace_it(home: Path, na
     assert tree(home) == before
 
 
+@pytest.mark.parametrize(
+    ("group", "accounts", "refused"),
+    [
+        ("own:x:{gid}:", "", False),
+        ("own:x:{gid}:other", "", True),
+        ("own:x:{gid}:", "other:x:1:{gid}::/:/bin/sh", True),
+        ("", "", True),
+    ],
+)
+def test_a_group_that_others_are_in_can_not_replace_it(
+    home: Path, tmp_path: Path, group: str, accounts: str, refused: bool
+) -> None:
+    directory = home / ".config"
+    directory.mkdir()
+    directory.chmod(0o775)
+    gid = directory.stat().st_gid
+    answers = f"case $1 in group) echo '{group.format(gid=gid)}' ;; *) echo '{accounts.format(gid=gid)}' ;; esac"
+    getent = tmp_path / "bin" / "getent"
+    getent.write_text(f"#!/bin/sh\n{answers if group else 'exit 2'}\n")
+    getent.chmod(0o755)
+    if refused:
+        with pytest.raises(HostProblem, match="other accounts can write"):
+            install.install(LocalHost(), dry_run=False)
+        assert tree(home) == {".config"}
+    else:
+        assert install.install(LocalHost(), dry_run=False) == Exit.OK
+
+
+def test_no_link_leads_through_a_directory_that_others_can_write(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "shared" / "config").mkdir(parents=True)
+    (tmp_path / "shared").chmod(0o777)
+    (home / ".config").symlink_to(tmp_path / "shared" / "config")
+    with pytest.raises(HostProblem, match=r"other accounts can write .*/shared: "):
+        install.install(LocalHost(), dry_run=False)
+    assert tree(tmp_path / "shared") == {"config"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make directories of another account")
+def test_no_link_leads_through_a_directory_of_another_account(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "theirs" / "config").mkdir(parents=True)
+    os.chown(tmp_path / "theirs", 4242, 4242)
+    (home / ".config").symlink_to(tmp_path / "theirs" / "config")
+    with pytest.raises(HostProblem, match="belongs to another account"):
+        install.install(LocalHost(), dry_run=False)
+    assert tree(tmp_path / "theirs") == {"config"}
+
+
 def test_a_podman_that_fails_is_quoted_and_not_called_missing(home: Path, tmp_path: Path) -> None:
     directory = tmp_path / "programs"
     directory.mkdir()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -13,6 +12,7 @@ from checks.core.errors import Exit, HostProblem
 from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
 from checks.core.terminal import say
+from checks.engine import probe_container
 from checks.engine.case_context import DOCKER_OF_SERVICE, DROP_IN_OF_SERVICE
 from checks.engine.docker import shell
 from checks.engine.placement import BACKUP_SUFFIX, PART_SUFFIX, File, locked, place, read, take_away
@@ -182,17 +182,12 @@ def _refused(found: Account, why: Sequence[str], what: str) -> Exit:
 
 def _try_elsewhere(host: Host, wanted: Sequence[File]) -> None:
     """Try it in a directory that is removed again. Raises HostProblem if it does not work."""
-    name = f"nanoclaw-docker-{secrets.token_hex(8)}"
-    directory = host.make_private_directory(name)
-    try:
+    with probe_container.directory_on(host) as directory:
         inside = [file for file in wanted if PurePosixPath(file.path).parent.name == PurePosixPath(DIRECTORY).name]
         place(
             host, [File(f"{directory}/{PurePosixPath(file.path).name}", file.data, file.mode) for file in inside]
         ).keep()
         _require_effect(host, directory)
-    finally:
-        if not host.remove_private_directories(name):
-            say(f"Not removed from {host.name}: {directory}")
 
 
 def _require_effect(host: Host, directory: str) -> None:
