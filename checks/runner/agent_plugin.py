@@ -15,6 +15,9 @@ from checks.nanoclaw.provider import AgentHandle, AgentProvider
 from checks.nanoclaw.whole import WholeNanoclaw, whole_nanoclaw
 from checks.runner.plugin import VerificationPlugin
 
+_OF = {"streams_handle": AgentProtocol.STREAMS, "databases_handle": AgentProtocol.DATABASES}
+"""The protocol of each fixture's agent."""
+
 
 class Integration:
     """The plugin of one session, used with ``VerificationPlugin``."""
@@ -58,7 +61,7 @@ class Integration:
     @pytest.fixture
     def streams_handle(self, provider: AgentProvider) -> AgentHandle:
         """An agent of nanoclaw 1.x."""
-        return self._handle(AgentProtocol.STREAMS, provider)
+        return AgentHandle(self._available[AgentProtocol.STREAMS], provider)
 
     @pytest.fixture
     def databases_handle(self, provider: AgentProvider) -> AgentHandle:
@@ -67,23 +70,23 @@ class Integration:
             pytest.skip(
                 "nanoclaw 2.x passes a real key only through its credential gateway, which --live does not have"
             )
-        return self._handle(AgentProtocol.DATABASES, provider)
+        return AgentHandle(self._available[AgentProtocol.DATABASES], provider)
 
     @pytest.fixture
-    def checkout_handle(self, provider: AgentProvider) -> AgentHandle:
+    def checkout_handle(self, streams_handle: AgentHandle) -> AgentHandle:
         """The agent of a nanoclaw 1.x checkout, whose own code can be run, too."""
-        handle = self._handle(AgentProtocol.STREAMS, provider)
-        if handle.agent.checkout is None:
+        if streams_handle.agent.checkout is None:
             pytest.skip("needs a nanoclaw checkout: --nanoclaw DIR")
-        return handle
+        return streams_handle
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Leave out the cases of a whole nanoclaw 2.x if there is no checkout of it."""
+        """Leave out the cases that the available nanoclaw can't have: they are not listed, not skipped."""
+        absent = {name for name, protocol in _OF.items() if protocol not in self._available}
         agent = self._available.get(AgentProtocol.DATABASES)
-        if agent and agent.checkout and not self._live_key:
-            return
-        dropped = [item for item in items if "whole" in getattr(item, "fixturenames", ())]
+        if not (agent and agent.checkout) or self._live_key:
+            absent.add("whole")
+        dropped = [item for item in items if absent.intersection(getattr(item, "fixturenames", ()))]
         items[:] = [item for item in items if item not in dropped]
         config.hook.pytest_deselected(items=dropped)
 
@@ -110,9 +113,3 @@ class Integration:
     def streams_or_databases_handle(self, provider: AgentProvider) -> AgentHandle:
         """Any available agent."""
         return AgentHandle(next(iter(self._available.values())), provider)
-
-    def _handle(self, protocol: AgentProtocol, provider: AgentProvider) -> AgentHandle:
-        if protocol not in self._available:
-            other = next(iter(self._available.values()))
-            pytest.skip(f"{other.name} speaks the {other.protocol.version} protocol")
-        return AgentHandle(self._available[protocol], provider)
