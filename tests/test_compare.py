@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,16 @@ def test_a_command_that_only_one_of_them_ran_is_a_difference() -> None:
     left, right = case("x"), case("x")
     right.record.commands.append(replace(right.record.commands[0], argv=("docker", "stop")))
     assert [each.field for each in between(stored("a", left), stored("b", right))] == ["commands"]
+
+
+def test_a_hostile_command_line_is_compared_in_time() -> None:
+    left, right = case("x"), case("x")
+    for each, end in ((left, "a"), (right, "b")):
+        word = 'if [ -n "${2:-}" ]; then\n' * 100_000 + end
+        each.record.commands[0] = replace(each.record.commands[0], argv=("docker", word))
+    began = time.process_time()
+    between(stored("a", left), stored("b", right))
+    assert time.process_time() - began < 5
 
 
 def test_a_figure_that_was_measured_is_no_difference() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from checks.core import owned_paths
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.documents import examples
 from checks.engine import placement
@@ -328,6 +329,28 @@ def test_a_group_that_others_are_in_can_not_replace_it(
         assert tree(home) == {".config"}
     else:
         assert install.install(LocalHost(), dry_run=False) == Exit.OK
+
+
+@pytest.mark.parametrize("name", [HOOK, PROGRAM, "nanoclaw-hardening"])
+def test_an_installation_that_others_can_change_is_not_in_force(
+    home: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install.install(LocalHost(), dry_run=False)
+    (settings(home) / name).chmod(0o777)
+    capsys.readouterr()
+    with pytest.raises(HostProblem, match=r"other accounts can write .*chmod go-w"):
+        install.install(LocalHost(), dry_run=False)
+    assert "In force" not in capsys.readouterr().out
+
+
+def test_nobody_is_an_account_where_its_uid_is_mapped(home: Path, tmp_path: Path) -> None:
+    if os.geteuid() != 0 or owned_paths.unmapped() != -1:
+        pytest.skip("needs root, and all uids")
+    (tmp_path / "nobody" / "config").mkdir(parents=True)
+    os.chown(tmp_path / "nobody", 65534, 65534)
+    (home / ".config").symlink_to(tmp_path / "nobody" / "config")
+    with pytest.raises(HostProblem, match="belongs to another account"):
+        install.install(LocalHost(), dry_run=False)
 
 
 def test_no_link_leads_through_a_directory_that_others_can_write(home: Path, tmp_path: Path) -> None:

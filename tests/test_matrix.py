@@ -65,6 +65,13 @@ def test_since_is_the_first_version_on_which_it_holds() -> None:
     assert not expected(since="5.4.3").applies(host)
 
 
+def test_rhels_own_version_of_podman_is_compared_by_its_numbers() -> None:
+    host = stored("rhel9", facts=replace(DEBIAN_13, version="4.9.4-rhel")).host
+    assert expected(below="4.10").applies(host)
+    assert expected(since="4.9.4").applies(host)
+    assert not expected(since="4.9.5").applies(host)
+
+
 def test_every_committed_expectation_names_cases_that_exist(cases: list[CaseInfo]) -> None:
     named = {name for known in expectations.load().expected_failure for name in known.cases}
     assert named <= {each.id for each in cases}

@@ -1,4 +1,4 @@
-"""What files on a bind mount are like on both sides: times, modes, links, names; and a source that is replaced."""
+"""Files on bind mounts, as both sides see them; a source that is replaced; and many mounts, one inside another."""
 
 from __future__ import annotations
 
@@ -99,3 +99,43 @@ def test_replaced_source(ctx: CaseContext) -> None:
     expect(got == "written\n", "the container to write into the directory that it was started with", got)
     done = ctx.docker(run(ctx.probe, "cat", "/data/word", options=["--rm", "-v", f"{source}:/data"]))
     expect_run(done, stdout=new)
+
+
+_NESTED = {
+    "/data/inner/deep": True, "/data": True, "/data/inner": False, "/data/inner/deep/last": False,
+    **{f"/more-{number}": number % 2 == 0 for number in range(8)},
+}  # fmt: skip
+"""Mounts in no order, each inside the one above it, and whether the container may write it."""
+
+_WRITE_ALL = """
+for mount; do
+    read -r word <"$mount/word"
+    if (echo "$word" >"$mount/written") 2>/dev/null; then state=written; else state=refused; fi
+    echo "$mount $word $state"
+done
+"""
+
+
+@pytest.mark.case("A dozen mounts, one inside another", fix=_MAPPING)
+def test_nested_mounts(ctx: CaseContext) -> None:
+    # nanoclaw mounts files and directories inside an agent's workspace, some of them read-only.
+    sources = {target: f"mount{target.replace('/', '-')}" for target in _NESTED}
+    words = {target: secrets.token_hex(8) for target in _NESTED}
+    for target, source in sources.items():
+        ctx.write(f"{source}/word", f"{words[target]}\n")
+    for target in _NESTED:  # the engine can't make a directory for it in a read-only mount
+        above, _, name = target.rpartition("/")
+        if above in sources:
+            ctx.make(f"{sources[above]}/{name}")
+    options = ["--rm"]
+    for target, writable in _NESTED.items():
+        options += ["-v", f"{ctx.directory}/{sources[target]}:{target}{'' if writable else ':ro'}"]
+    done = ctx.docker(run(ctx.probe, *shell(_WRITE_ALL, *_NESTED), options=options))
+    state = {True: "written", False: "refused"}
+    expect_run(
+        done, stdout="".join(f"{target} {words[target]} {state[writable]}\n" for target, writable in _NESTED.items())
+    )
+    for target, writable in _NESTED.items():
+        got = ctx.host.run(["cat", f"{ctx.directory}/{sources[target]}/written"]).stdout
+        wanted = f"{words[target]}\n" if writable else ""
+        expect(got == wanted, f"the source of {target} on the host to have {wanted or 'no new file'}", got)

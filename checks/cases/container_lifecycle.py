@@ -82,7 +82,8 @@ def test_stdin(ctx: CaseContext) -> None:
     done = ctx.docker(run(ctx.probe, "cat", options=["-i", "--rm", "--name", name]), stdin=text.encode())
     expect_run(done, stdout=text)
     ctx.expect_gone(name)
-    data = b"a\r\nb\rc\0d\x04\x1b[1me\xff"  # what a terminal or a decoder in between would change
+    # What a terminal or a decoder in between would change, and the keys that detach a client.
+    data = b"a\r\nb\rc\0d\x04\x1b[1me\x10\x11f\xff"
     done = ctx.docker(run(ctx.probe, "cat", options=["-i", "--rm"]), stdin=data)
     expect(done.returncode == 0 and done.stdout_bytes == data, f"{data!r} to arrive unchanged", repr(done.stdout_bytes))
 
@@ -99,6 +100,10 @@ def test_stdin_large(ctx: CaseContext) -> None:
         f"all {len(data)} bytes to arrive unchanged, by their SHA-256",
         done.stdout,
     )
+    # And back at the same time: neither direction may wait for the end of the other.
+    done = ctx.docker(run(ctx.probe, "cat", options=["-i", "--rm"]), stdin=data, timeout=30)
+    same = done.returncode == 0 and done.stdout_bytes == data
+    expect(same, f"all {len(data)} bytes back, unchanged", f"{len(done.stdout_bytes)} bytes")
 
 
 @pytest.mark.case("docker run without -i leaves stdin alone", fix="the-container-does-not-start")

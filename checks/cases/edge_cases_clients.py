@@ -1,4 +1,4 @@
-"""Practical problems of docker's client: SIGTERM, floods of output, names in use, twenty containers at once."""
+"""Practical problems of docker's client: signals, silence, floods of output, names in use, many containers at once."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from checks.engine.expect import expect, expect_run
 GROUP = edge_cases.GROUP
 
 _START = "the-container-does-not-start"
+_SILENCE = 62  # seconds; more than the usual limits of what closes idle connections
+_STATUSES = (2, 3, 77, 100, 124, 126, 129, 130, 139, 143, 200, 255)
 _MANY = 20
 _MANY_TIMEOUT = 90.0  # seconds on ordinary hardware until all of them run
 
@@ -48,6 +50,42 @@ def test_client_sigterm(ctx: CaseContext) -> None:
         said = re.fullmatch("(got TERM\n){1,2}end\n", rest) is not None
         expect(said, "the container's own words on SIGTERM, “got TERM” and “end”", rest)
         ctx.record.observe("status", session.status())
+    ctx.expect_gone(name)
+
+
+@pytest.mark.case("SIGINT and SIGHUP to the client of docker run", fix="a-killed-client-leaves-its-container")
+def test_client_signals(ctx: CaseContext) -> None:
+    # Ctrl-C in a terminal, and its end, reach all processes of nanoclaw.
+    signals = ("INT", "HUP")
+    names = [ctx.name(f"signal-{signal.lower()}") for signal in signals]
+    pidfiles = [f"{ctx.directory}/client-{signal}.pid" for signal in signals]
+    script = 'trap "echo got $1; exit 42" "$1"; echo ready; while :; do sleep 600 & wait $!; done'
+    with contextlib.ExitStack() as stack:
+        sessions = []
+        for signal, name, pidfile in zip(signals, names, pidfiles, strict=True):
+            command = run(ctx.probe, *shell(script, signal), options=["--rm", "--name", name])
+            sessions.append(stack.enter_context(ctx.docker.interactive(command, pidfile=pidfile)))
+        for signal, session, pidfile in zip(signals, sessions, pidfiles, strict=True):
+            session.expect("ready\n")
+            sent = ctx.host.run(shell('kill -s "$1" "$(cat "$2")"', signal, pidfile))
+            expect(sent.returncode == 0, "a running client", sent.stderr)
+            rest = session.read_rest()
+            expect(rest.startswith(f"got {signal}\n"), f"the container's own words on SIG{signal}", rest)
+    for name in names:
+        ctx.expect_gone(name)
+
+
+@pytest.mark.case("Container that is silent for a minute, while others end", fix=_START)
+def test_silent(ctx: CaseContext) -> None:
+    # An agent that thinks, or waits for its next message, says nothing for minutes.
+    name, word = ctx.name("silent"), secrets.token_hex(8)
+    script = 'echo "$1"; sleep "$2"; echo "$1 again"; echo "$1 too" >&2; exit 42'
+    command = run(ctx.probe, *shell(script, word, str(_SILENCE)), options=["--rm", "--name", name])
+    with ctx.docker.started(command, timeout=_SILENCE + 60) as client:
+        others = (run(ctx.probe, "sh", "-c", f"exit {status}", options=["--rm"]) for status in _STATUSES)
+        got = [done.returncode for done in ctx.docker.at_once(*others)]
+        expect(got == [*_STATUSES], f"their own exit statuses: {_STATUSES}", got)
+        expect_run(client.end(), status=42, stdout=f"{word}\n{word} again\n", stderr_has=f"{word} too\n")
     ctx.expect_gone(name)
 
 

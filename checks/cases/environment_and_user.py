@@ -37,6 +37,7 @@ VALUES = {
 def test_environment(ctx: CaseContext) -> None:
     values = {**VALUES, "NONCE": secrets.token_hex(8)}
     flags = [part for key, value in values.items() for part in ("-e", f"{key}={value}")]
+    flags[:0] = ["-e", "NONCE=the last one counts"]
     leak = secrets.token_hex(8)
     own = dict.fromkeys(("NOT_PASSED", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"), leak)
     done = ctx.docker(run(ctx.probe, "cat", "/proc/self/environ", options=["--rm", *flags]), env=own)

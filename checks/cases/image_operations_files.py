@@ -1,7 +1,8 @@
-"""What a build takes from its context, and what its image has from the Dockerfile."""
+"""What a build takes from its context, what its image has from the Dockerfile, and two builds at once."""
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from checks.cases import image_operations
 from checks.cases.image_operations import build_image, image
 from checks.engine.case_context import CaseContext
-from checks.engine.docker import run, shell
+from checks.engine.docker import build, run, shell
 from checks.engine.expect import expect, expect_run
 
 GROUP = image_operations.GROUP
@@ -33,6 +34,9 @@ readlink link; readlink broken
 find . -name '*.log' -o -name '*.txt'
 stat -c '%n %u %g' /owned
 cat /made
+ls -d /gone 2>/dev/null
+cat /replaced
+stat -c '%n %a %s' /kept
 """
 
 _DOCKERFILE = """
@@ -46,6 +50,8 @@ ENV VALUE=environment
 COPY . /context/
 COPY --chown=1000:100 program /owned
 COPY --from=first /made /made
+RUN mkdir /gone /replaced && echo old >/gone/file && echo old >/replaced/file && echo old >/kept
+RUN rm -r /gone /replaced && echo new >/replaced && echo new >/kept && chmod 4750 /kept
 WORKDIR /context/sub
 USER 1000
 ENTRYPOINT ["sh", "/context/report", "entry"]
@@ -71,7 +77,34 @@ program
 ./sub/kept.log
 /owned 1000 100
 {word}
+new
+/kept 4750 4
 """
     expect_run(own, stdout=wanted)
     expect_run(replaced, stdout=wanted.replace("from cmd", "other"))  # arguments replace CMD, not ENTRYPOINT
     expect(first.returncode != 0, "no file of the first stage that was not copied", first.stdout)
+
+
+_STEP = 10  # seconds that a build takes at least
+
+
+@pytest.mark.case("Two builds at once, and a container meanwhile", fix="an-image-does-not-build")
+def test_builds_at_once(ctx: CaseContext) -> None:
+    # An update builds the image while agents run; two installations may do so at the same time.
+    words = {name: secrets.token_hex(8) for name in ("first", "second")}
+    with contextlib.ExitStack() as stack:
+        builds = []
+        for name, word in words.items():
+            ctx.write(f"{name}/copied", word)
+            step = f"RUN sleep {_STEP} && cat /copied /copied >/made\n"
+            ctx.write(f"{name}/Dockerfile", f"FROM {ctx.probe}\nCOPY copied /copied\n{step}")
+            command = build(f"{ctx.directory}/{name}", options=["-t", image(ctx, name)])
+            builds.append(stack.enter_context(ctx.docker.started(command, timeout=_STEP + 90)))
+        expect_run(ctx.docker(run(ctx.probe, "echo", "meanwhile", options=["--rm"])), stdout="meanwhile\n")
+        running = [each.running() for each in builds]
+        expect(all(running), "a container to run while both images are built", f"builds still running: {sum(running)}")
+        for each in builds:
+            expect_run(each.end())
+    made = ctx.docker.at_once(*(run(image(ctx, name), "cat", "/made", options=["--rm"]) for name in words))
+    for done, word in zip(made, words.values(), strict=True):
+        expect_run(done, stdout=word * 2)

@@ -13,6 +13,7 @@ from pathlib import Path
 from checks.core import redaction
 from checks.core.errors import Exit, HostProblem, LateAnswer, Problem, ReaderGone, WrongUsage
 from checks.core.lines import lines_of
+from checks.core.paths import ROOT
 from checks.core.run_directories import cache
 
 
@@ -52,8 +53,9 @@ def run_and_report(run: Callable[[], Exit], say: Callable[[str], None]) -> Exit:
 def _missing_package(error: Exception) -> HostProblem | None:
     if not isinstance(error, ModuleNotFoundError) or (error.name or "checks").startswith("checks"):
         return None
-    with contextlib.suppress(OSError):  # scripts/lib.sh then makes the environment anew
-        Path(sys.prefix, "stamp").unlink()
+    if Path(sys.prefix) == ROOT / ".venv":
+        with contextlib.suppress(OSError):  # scripts/lib.sh then makes it anew
+            (ROOT / ".venv" / "stamp").unlink()
     return HostProblem(
         f"The Python package “{error.name}” is not installed in {sys.prefix}.",
         "Run scripts/verify-podman-compat.sh, or: pip install -r requirements.txt -c constraints.txt",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import grp
 import os
 import pwd
@@ -16,9 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from checks.core.lines import lines_of
+
 _MAX_LINKS = 40
 """Links in a path, as many as Linux follows."""
 
+_OVERFLOW = 65534
+"""The uid that the kernel shows for such an owner. Elsewhere it is that of an account, nobody."""
 _ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -92,6 +97,14 @@ def opened_directory(path: Path, *, make: bool = False) -> Iterator[int]:
         yield directory
     finally:
         os.close(directory)
+
+
+@functools.cache
+def unmapped() -> int:
+    """The uid of files whose owner is nobody of this user namespace; -1 where every uid is somebody."""
+    lines = [line.split() for line in lines_of(Path("/proc/self/uid_map").read_text())]
+    mapped = any(int(first) <= _OVERFLOW < int(first) + int(count) for first, _, count in lines)
+    return -1 if mapped else _OVERFLOW
 
 
 def others_can_write(seen: os.stat_result) -> bool:

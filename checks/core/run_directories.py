@@ -34,7 +34,6 @@ _LOCK = "lock"
 _OWNER = "run"
 """In the scratch directory: a link to the run's directory in the cache."""
 _OWN_CACHE = "Set XDG_CACHE_HOME to a directory of your own."
-_UNMAPPED = 65534  # the owner of what belongs to nobody of this user namespace
 _KILL_TIMEOUT = 5.0  # seconds; a killed process takes a moment to go
 
 
@@ -60,7 +59,7 @@ def cache() -> Path:
         # Who can write a directory can replace what is in it, but for one with the sticky bit (/tmp).
         if owned_paths.others_can_write(seen) and not (each != directory and seen.st_mode & stat.S_ISVTX):
             raise HostProblem(f"Other accounts can write {each}, where the cache is.", f"chmod go-w {each}")
-        if seen.st_uid not in (0, os.geteuid(), _UNMAPPED):
+        if seen.st_uid not in (0, os.geteuid(), owned_paths.unmapped()):
             raise HostProblem(
                 f"{each}, where the cache is, belongs to another account (uid {seen.st_uid}).", _OWN_CACHE
             )

@@ -7,6 +7,8 @@ import re
 import tomllib
 from pathlib import Path
 
+from packaging.version import Version
+
 from checks.core import tools
 from checks.core.errors import HostProblem
 from checks.core.paths import ROOT
@@ -29,6 +31,12 @@ def number() -> str:
 def commit() -> str:
     """The commit of this checkout, as ``commit_of``."""
     return commit_of(ROOT)
+
+
+def comparable(text: str) -> Version:
+    """The version of another program by its numbers; of RHEL's Podman, “4.9.4-rhel”, 4.9.4. Zero without numbers."""
+    numbers = re.match(r"\d{1,9}(\.\d{1,9}){0,3}", text, re.ASCII)
+    return Version(numbers[0] if numbers else "0")
 
 
 def commit_of(checkout: Path) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from packaging.version import Version
-
 from checks.core.rendering import render_template
+from checks.core.version import comparable
 from checks.documents.examples import rendered
 from checks.evidence import store
 from checks.evidence.hardening_model import BypassResult, CheckResult, InjectionCheck
@@ -84,4 +83,4 @@ def _result(way: BypassResult | None) -> str:
 
 def committed() -> list[InjectionCheck]:
     """All evidence of `invoke inject --check`, the oldest Podman first. Raises WrongUsage for an invalid file."""
-    return sorted(store.committed(InjectionCheck), key=lambda each: Version(each.host.version))
+    return sorted(store.committed(InjectionCheck), key=lambda each: comparable(each.host.version))

@@ -128,6 +128,11 @@ def place(host: Host, files: Sequence[File]) -> WrittenFiles:
     return WrittenFiles(host, files, made)
 
 
+def require_unshared(host: Host, paths: Sequence[str]) -> None:
+    """Raise HostProblem if another account could change or replace one of these files, or what is made there."""
+    _files(host, "check", (), paths, doing="looking for who else can write")
+
+
 def directories_above(paths: Sequence[str]) -> list[str]:
     """Every directory above these paths, the outer ones first."""
     return outer_first({str(directory) for path in paths for directory in PurePosixPath(path).parents})

@@ -114,7 +114,7 @@ def prepared(
         return
     if spec.startswith("ssh://"):
         with (
-            contextlib.closing(SshHost.parse(spec, sockets=run.sockets)) as host,
+            contextlib.closing(SshHost.of_run(spec, run)) as host,
             _as_is(host, profile, run, progress, echo=echo) as ready,
         ):
             yield ready

@@ -150,7 +150,7 @@ def _host(spec: str, profile: str, progress: Progress) -> Iterator[Host]:
         if spec in ("auto", "local"):
             yield LocalHost()
         elif spec.startswith("ssh://"):
-            with contextlib.closing(SshHost.parse(spec, sockets=run.sockets)) as host:
+            with contextlib.closing(SshHost.of_run(spec, run)) as host:
                 yield host
         else:
             with prepared(spec, profile or None, run, progress) as ready:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from packaging.version import Version
-
 from checks.core.paths import EVIDENCE
+from checks.core.version import comparable
 from checks.evidence import store
 from checks.evidence.model import Reproduction
 from checks.guide.catalogue import Commands, Entry, Place
@@ -50,7 +49,7 @@ def load(entries: Mapping[str, Entry], directory: Path | None = None) -> Mapping
     for record in store.committed(ReproductionRecord, directory):
         if record.entry in entries and record.commands == commands_of(entries[record.entry]):
             found.setdefault(record.entry, []).append(record)
-    return {id_: sorted(records, key=lambda each: Version(each.podman)) for id_, records in found.items()}
+    return {id_: sorted(records, key=lambda each: comparable(each.podman)) for id_, records in found.items()}
 
 
 def message(error_line: str) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from checks.core.errors import HostProblem, WrongUsage
 from checks.core.polling import poll
 from checks.core.process import Completed, Process, TimedOut
-from checks.core.run_directories import MARK
+from checks.core.run_directories import MARK, Run
 from checks.hosts.base import Host
 
 _DESTINATION = re.compile(
@@ -70,6 +70,13 @@ class SshHost(Host):
         destination = f"{found['user']}@" if found["user"] else ""
         destination += found["host"].strip("[]")
         return cls(destination, sockets=sockets, port=port, name=url)
+
+    @classmethod
+    def of_run(cls, url: str, run: Run) -> SshHost:
+        """The same for a run, which records the host: what the run leaves there is then found later."""
+        host = cls.parse(url, sockets=run.sockets)
+        run.record_host(url)
+        return host
 
     def wrap_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         # sshd passes one string to the account's login shell. All shells read this one alike: plain words, and ASCII in

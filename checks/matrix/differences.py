@@ -20,6 +20,8 @@ FILE = FIXTURES / "differences.toml"
 _MEASURED = re.compile(r"seconds|share|bytes|forked|lost")
 """Observations that are measurements, which differ between any two runs."""
 _BEGINNING = 1800  # characters; a banner and a few ids less than the evidence keeps
+_LARGEST = 16_384
+"""Characters of a word or a text that are compared: the evidence of a case has fewer, a file may have any number."""
 _BANNER = re.compile(r"^Emulate Docker CLI using podman\..*\n?", re.MULTILINE)
 _REPLACED = (
     (re.compile(r"\x1b\[[0-9;?]*[A-Za-z]"), ""),
@@ -42,12 +44,9 @@ _REPLACED = (
     (re.compile(r"^(\./(container|host)-\S+( \S+){4}) \d+(?= <id>$)", re.MULTILINE), r"\1 <inode>"),
     (re.compile(r"(?<=host\.docker\.internal )\d{4,5}\b"), "<port>"),
 )
-_COMMAND_REPLACED = (
-    # The isolation script now also tries to reach the host's loopback, at a random port.
-    (re.compile(r'if \[ -n "\$\{2:-\}" \]; then\n.*?\nfi\n', re.DOTALL), ""),
-    (re.compile(r"(?<=/secret) \d{5} <id>$"), ""),
-)
-"""Parts of command lines that the evidence of earlier runs lacks."""
+_LOOPBACK = 'if [ -n "${2:-}" ]; then\n'
+_LAST_WORDS = re.compile(r"(?<=/secret) \d{5} <id>$")
+"""Parts of command lines that evidence of earlier runs lacks: the isolation script tries the host's loopback."""
 _NOT_OF_NANOCLAW = {("docker", "info", "--format", "{{.Store.GraphRoot}}")}
 """Commands in the evidence of earlier runs that a case ran for its own use, and that are no longer recorded."""
 
@@ -152,8 +151,11 @@ def by_reason(
 
 
 def normalized(text: str) -> str:
-    """A text without the shim's banner, a run's ids, names, times and directories, and white space at line ends."""
-    text = _BANNER.sub("", text)
+    """A text without the shim's banner, a run's ids, names, times and directories, and white space at line ends.
+
+    What is longer than _LARGEST is cut there.
+    """
+    text = _BANNER.sub("", text[:_LARGEST])
     for pattern, replacement in _REPLACED:
         text = pattern.sub(replacement, text)
     return "\n".join(line.rstrip() for line in text.replace("\r\n", "\n").split("\n")).strip("\n")
@@ -194,10 +196,13 @@ def _of_nanoclaw(case: Case) -> list[Command]:
 def _command_line(command: Command | None) -> str:
     if command is None:
         return "nothing"
-    line = " ".join(normalized(word) for word in command.argv)
-    for pattern, replacement in _COMMAND_REPLACED:
-        line = pattern.sub(replacement, line)
-    return line
+    line = " ".join(_word(word) for word in command.argv)
+    return _LAST_WORDS.sub("", line)
+
+
+def _word(word: str) -> str:
+    before, found, rest = normalized(word).partition(_LOOPBACK)
+    return before + rest.partition("\nfi\n")[2] if found else before
 
 
 def _printed(output: Output) -> str:

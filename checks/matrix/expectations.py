@@ -12,6 +12,7 @@ from packaging.version import InvalidVersion, Version
 from checks.core import strict_toml
 from checks.core.paths import FIXTURES
 from checks.core.strict_toml import Table, Text
+from checks.core.version import comparable
 from checks.evidence.model import Case, Host
 
 FILE = FIXTURES / "expectations.toml"
@@ -45,7 +46,7 @@ class ExpectedFailure(Table, frozen=True):
 
     def applies(self, host: Host) -> bool:
         """Whether it applies to that host."""
-        version = Version(host.version or "0")
+        version = comparable(host.version)
         return (
             self.host in (None, host.name)
             and all(getattr(self, key) in (None, getattr(host, key)) for key in _FACTS)

@@ -11,6 +11,7 @@ from typing import Any
 
 from packaging.version import Version
 
+from checks.core.version import comparable
 from checks.engine.prepared_host import profiles
 from checks.evidence.model import Verification
 from checks.guide.catalogue import Entry
@@ -80,7 +81,7 @@ def overview(
 def order(run: Verification) -> tuple[bool, Version, bool, str]:
     """The sort key of a run: Docker Engine first, then by the engine's version."""
     facts = run.host
-    return (facts.engine != "docker", Version(facts.version), not is_standard(run), run.name)
+    return (facts.engine != "docker", comparable(facts.version), not is_standard(run), run.name)
 
 
 def is_main(run: Verification) -> bool:

@@ -113,6 +113,7 @@ def _run(options: VerifyOptions, progress: Progress) -> Exit:
             ),
             console,
             progress,
+            scratch=run.sockets,
         )
         if evidence:
             checklist.annotate([_result(case) for case in evidence.cases if case.failed])
@@ -134,10 +135,12 @@ def session(
     progress: Progress,
     *,
     provider: AgentProvider | None = None,
+    scratch: Path | None = None,
 ) -> tuple[Exit, Evidence | None]:
     """Run the cases on the host that ``opened`` prepares, and print the report; the evidence is None if no case ran.
 
-    ``provider``: images and service that agents on that host already use. Raises the Problem that stopped the run.
+    ``provider``: images and service that agents on that host already use. ``scratch``: a directory that is removed with
+    the run. Raises the Problem that stopped the run.
     """
     report = Report(console, verbose=options.verbose)
     plugin = VerificationPlugin(
@@ -155,7 +158,7 @@ def session(
     integration = Integration(
         plugin, available(options.nanoclaw), progress, slow=options.slow, live_key=_live_key(options), provider=provider
     )
-    with _reported(options) as junit:
+    with _reported(options, scratch) as junit:
         status = run_pytest(_arguments(options, junit), plugins=[plugin, integration])
         _require_end(plugin, status)
     for ctx in plugin.kept:
@@ -244,7 +247,7 @@ def _arguments(options: VerifyOptions, junit: str = "") -> list[str]:
 
 
 @contextlib.contextmanager
-def _reported(options: VerifyOptions) -> Iterator[str]:
+def _reported(options: VerifyOptions, scratch: Path | None) -> Iterator[str]:
     """A private file for pytest's JUnit XML, which is then cleaned and moved to its destination.
 
     pytest escapes what XML can't contain, but not secrets or characters that control a terminal.
@@ -252,7 +255,7 @@ def _reported(options: VerifyOptions) -> Iterator[str]:
     if not options.junit:
         yield ""
         return
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(dir=scratch) as directory:
         file = Path(directory) / "junit.xml"
         try:
             yield str(file)

@@ -98,7 +98,7 @@ def _account(spec: str) -> Iterator[Host]:
             run.record_host("local")
             yield LocalHost()
     elif spec.startswith("ssh://"):
-        with run_directories.new_run() as run, contextlib.closing(SshHost.parse(spec, sockets=run.sockets)) as host:
+        with run_directories.new_run() as run, contextlib.closing(SshHost.of_run(spec, run)) as host:
             yield host
     elif spec in recipe.known():
         raise WrongUsage(

@@ -15,7 +15,7 @@ from checks.core.terminal import say
 from checks.engine import probe_container
 from checks.engine.case_context import DOCKER_OF_SERVICE, DROP_IN_OF_SERVICE
 from checks.engine.docker import shell
-from checks.engine.placement import BACKUP_SUFFIX, PART_SUFFIX, File, locked, place, read, take_away
+from checks.engine.placement import BACKUP_SUFFIX, PART_SUFFIX, File, locked, place, read, require_unshared, take_away
 from checks.hardening.injection.configuration import Author, author_of, sealed, with_lookup
 from checks.hardening.injection.state import Account, assignments, read_account, require_account, require_home
 from checks.hosts.base import Host
@@ -82,6 +82,7 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
         present = read(host, [file.path for file in wanted])
         if why := [f"{path} {reason}" for path, reason in _foreign(present).items()]:
             return _refused(found, why, "installed")
+        require_unshared(host, [file.path for file in wanted])
         due = [file for file in wanted if present[file.path] != file.data]
         _try_elsewhere(host, wanted)
         if dry_run:

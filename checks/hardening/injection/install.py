@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from checks.core.errors import Exit, HostProblem
 from checks.core.paths import GUIDE
 from checks.core.terminal import say
-from checks.engine.placement import File, locked, place, take_away
+from checks.engine.placement import File, locked, place, require_unshared, take_away
 from checks.hardening.injection import effect
 from checks.hardening.injection.configuration import DROP_IN, HOOK, REFUSAL, settings_directory
 from checks.hardening.injection.effect import EffectCheck
@@ -112,6 +112,7 @@ def ensure_installed(host: Host, *, dry_run: bool = False, accept_missing: bool 
                 f"{', '.join(f'“{name}”' for name in gone)} are not delegated to its users. Nothing was installed.",
                 "To install the rest: invoke inject --install --accept-missing",
             )
+        require_unshared(host, [file.path for file in found.required])
         due = [file for file in found.required if found.files.get(file.path) != file.data]
         if not due:
             verdict = effect.check_installed(host, found, found.settings)
