@@ -30,6 +30,21 @@ def test_the_picture_shows_every_package_in_the_order_of_imports() -> None:
     assert re.findall(r"^(\w+) {2}", picture, re.MULTILINE) == contract["layers"]
 
 
+def test_no_pattern_reads_on_from_every_beginning_without_an_end() -> None:
+    """``.*?`` over all lines of a text is quadratic where many beginnings have no end: see core.lines.blocks_of."""
+    bounded = {"checks/nanoclaw/discovery/files.py", "checks/documents/picture.py"}  # a child with limits; its own SVG
+    used = [
+        f"{name}:{node.lineno}"
+        for path in (ROOT / "checks").rglob("*.py")
+        if (name := str(path.relative_to(ROOT))) not in bounded
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and any(isinstance(each, ast.Attribute) and each.attr in ("S", "DOTALL") for each in ast.walk(node))
+        and any(isinstance(each, ast.Constant) and re.search(r"\.[*+]\??", str(each.value)) for each in node.args)
+    ]
+    assert not used
+
+
 def test_lines_end_only_where_a_program_ends_them() -> None:
     # str.splitlines also breaks at characters that a name may contain. A pasted log may have any line ends.
     pasted = ROOT / "checks" / "guide" / "log_text.py"

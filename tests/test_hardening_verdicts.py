@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Collection
 from pathlib import Path
 
@@ -375,3 +376,11 @@ def test_the_readings_run_in_a_posix_shell() -> None:
     assert found["stat -c %a /tmp"] == "1777"
     assert len(found["status CapBnd"]) == 16
     assert " - " in found["mounted /"]
+
+
+@pytest.mark.parametrize("line", ["==reading 1", "==attack x", "==end", "==status 1"])
+def test_a_flood_of_beginnings_or_ends_is_read_once(line: str) -> None:
+    flood = f"{line}\n" * 300_000
+    began = time.process_time()
+    parse(Completed(("docker",), 0, flood.encode(), b"", 1.0), ["true"], [], [])
+    assert time.process_time() - began < 5

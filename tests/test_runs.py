@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import grp
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -275,13 +276,21 @@ def test_a_cache_below_a_directory_that_others_can_write_is_refused(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another account")
-def test_a_process_of_another_account_that_bears_a_runs_mark_is_not_the_runs() -> None:
+def test_a_process_of_another_account_that_bears_a_runs_mark_is_not_the_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another account has subordinate ids, too, which no account's name stands for."""
+    (tmp_path / "subuid").write_text(f"somebody:3000000:65536\n{pwd.getpwuid(0).pw_name}:4000000:65536\n")
+    monkeypatch.setattr(run_directories, "_SUBORDINATE", tmp_path / "subuid")
+    run_directories._subordinate_ids.cache_clear()
     environment = {**os.environ, run_directories.MARK: "run1"}
-    planted = subprocess.Popen(["sleep", "60"], env=environment, user=65534)
-    own = subprocess.Popen(["sleep", "60"], env=environment)
+    planted = [subprocess.Popen(["sleep", "60"], env=environment, user=uid) for uid in (65534, 3000001)]
+    own = [subprocess.Popen(["sleep", "60"], env=environment, user=uid) for uid in (0, 4000001)]
+    wanted = sorted(process.pid for process in own)
     try:
-        assert poll(lambda: run_directories.processes_of("run1") == [own.pid], timeout=5, interval=0.05)
+        assert poll(lambda: sorted(run_directories.processes_of("run1")) == wanted, timeout=5, interval=0.05)
     finally:
-        for process in (planted, own):
+        run_directories._subordinate_ids.cache_clear()
+        for process in (*planted, *own):
             process.kill()
             process.wait()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -17,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from checks.core import files, locks, owned_paths
-from checks.core.bounded import read_json
+from checks.core.bounded import read_json, read_text
 from checks.core.errors import HostProblem, Interrupted
 from checks.core.lines import lines_of
 from checks.core.polling import poll
@@ -34,6 +36,7 @@ _LOCK = "lock"
 _OWNER = "run"
 """In the scratch directory: a link to the run's directory in the cache."""
 _OWN_CACHE = "Set XDG_CACHE_HOME to a directory of your own."
+_SUBORDINATE = Path("/etc/subuid")
 _KILL_TIMEOUT = 5.0  # seconds; a killed process takes a moment to go
 
 
@@ -256,14 +259,23 @@ def processes_of(run_id: str) -> list[int]:
 
 
 def _of_another_account(uid: int) -> bool:
-    """Whether a process's uid is another account's, which can give it any variable. Subordinate ids are no accounts."""
-    if uid == os.geteuid():
-        return False
-    try:
-        pwd.getpwuid(uid)
-    except KeyError:
-        return False
-    return True
+    """Whether a process's uid is neither this account's nor one of its subordinate ids: others give it any variable."""
+    return uid != os.geteuid() and not any(uid in each for each in _subordinate_ids())
+
+
+@functools.cache
+def _subordinate_ids() -> tuple[range, ...]:
+    names = {str(os.geteuid())}
+    with contextlib.suppress(KeyError):
+        names.add(pwd.getpwuid(os.geteuid()).pw_name)
+    found = []
+    with contextlib.suppress(OSError, ValueError):
+        for line in lines_of(read_text(_SUBORDINATE)):
+            name, _, ids = line.partition(":")
+            if name in names and re.fullmatch(r"\d{1,10}:\d{1,10}", ids, re.ASCII):
+                first, _, count = ids.partition(":")
+                found.append(range(int(first), int(first) + int(count)))
+    return tuple(found)
 
 
 def leftovers(run_id: str, where: Path) -> list[str]:

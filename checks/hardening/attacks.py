@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from checks.core.lines import lines_of
+from checks.core.lines import blocks_of, lines_of
 from checks.core.process import Completed, TimedOut
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run, shell
 from checks.engine.expect import shown
 from checks.engine.flags import HELPERS, Attack, User
 
-_READING = re.compile(r"^==reading (\d{1,9})\n(.*?)\n==end\n", re.MULTILINE | re.DOTALL)
-_ATTEMPT = re.compile(r"^==attack (\S+)\n(.*?)\n==status (\d{1,9})\n", re.MULTILINE | re.DOTALL)
+_READING, _READ = re.compile(r"==reading (\d{1,9})"), re.compile("==end")
+_ATTEMPT, _TRIED = re.compile(r"==attack (\S+)"), re.compile(r"==status (\d{1,9})")
 
 
 class AttackOutcome(StrEnum):
@@ -87,7 +87,8 @@ def parse(done: Completed, scripts: Sequence[str], attacks: Sequence[Attack], op
         outputs = parse_readings(before, scripts)
     except ValueError as problem:
         error = f"status {done.returncode}: {error or problem}"
-    printed = {name: (int(status), output) for name, output, status in _ATTEMPT.findall(begun + rest)}
+    tried = blocks_of(begun + rest, _ATTEMPT, _TRIED)
+    printed = {attack[1]: (int(status[1]), output) for attack, output, status in tried}
     why = error if outputs is None else f"the container ended before, with status {done.returncode}: {error}"
     attempts = {
         attack.id: result(attack, *printed[attack.id])
@@ -117,7 +118,8 @@ def reading_script(scripts: Sequence[str]) -> str:
 
 def parse_readings(text: str, scripts: Sequence[str]) -> dict[str, str]:
     """What each script printed. Raises ValueError for incomplete output."""
-    outputs = {scripts[int(at)]: output.strip() for at, output in _READING.findall(text) if int(at) < len(scripts)}
+    readings = ((int(reading[1]), output) for reading, output, _ in blocks_of(text, _READING, _READ))
+    outputs = {scripts[at]: output.strip() for at, output in readings if at < len(scripts)}
     if len(outputs) != len(scripts):
         raise ValueError(f"the container did not report its state: {shown(text)}")
     return outputs

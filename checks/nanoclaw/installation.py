@@ -8,7 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from checks.core.lines import lines_of
+from checks.core.lines import blocks_of, lines_of
 from checks.core.polling import poll
 from checks.core.process import Completed, TimedOut
 from checks.engine.case_context import DOCKER_OF_SERVICE
@@ -31,7 +31,7 @@ _LOG = 65536  # bytes that are read of the end of a log
 _LINE = 300  # characters of a log's line in a message
 _RUNNING = "NanoClaw running"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_STATUS = re.compile(r"^=== NANOCLAW SETUP: (\w+) ===\n(.*?)^=== END ===$", re.MULTILINE | re.DOTALL)
+_STATUS, _STATUS_END = re.compile(r"=== NANOCLAW SETUP: \w+ ==="), re.compile("=== END ===")
 _MESSAGES, _ERRORS = "logs/nanoclaw.log", "logs/nanoclaw.error.log"
 _CAUSES = re.compile(r"Fatal error|stderrTail|wakeContainer failed|Error: |FATAL|readonly database", re.IGNORECASE)
 """Lines of the error log that explain why no answer comes."""
@@ -229,8 +229,8 @@ class Installation:
             done = self.run(["pnpm", "exec", "tsx", "setup/index.ts", "--step", name, *options], timeout=timeout)
         except TimedOut as error:
             raise Mismatch(f"{what} to end", f"timed out after {error.timeout:g} s") from error
-        found = _STATUS.search(done.stdout)
-        status = dict(line.split(": ", 1) for line in lines_of(found[2]) if ": " in line) if found else {}
+        _, reported, _ = next(blocks_of(done.stdout, _STATUS, _STATUS_END), ("", "", ""))
+        status = dict(line.split(": ", 1) for line in lines_of(reported) if ": " in line)
         if done.returncode != 0 or status.get("STATUS") != "success":
             got = _tail(f"{done.stdout}\n{done.stderr}")
             raise Mismatch(f"{what} to succeed", f"status {done.returncode}: {got}")
