@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import os
+import struct
 import subprocess
 import threading
 import time
@@ -350,6 +351,21 @@ def test_nobody_is_an_account_where_its_uid_is_mapped(home: Path, tmp_path: Path
     os.chown(tmp_path / "nobody", 65534, 65534)
     (home / ".config").symlink_to(tmp_path / "nobody" / "config")
     with pytest.raises(HostProblem, match="belongs to another account"):
+        install.install(LocalHost(), dry_run=False)
+
+
+def test_an_acl_that_lets_another_account_write_is_seen(home: Path) -> None:
+    directory = home / ".config"
+    directory.mkdir()
+    # Of the owner, of uid 4242, of the group; the mask; of others. See acl(5).
+    entries = ((1, 7, -1), (2, 7, 4242), (4, 5, -1), (0x10, 7, -1), (0x20, 5, -1))
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *each) for each in entries)
+    try:
+        os.setxattr(directory, "system.posix_acl_access", acl)
+    except OSError:
+        pytest.skip("needs a file system with ACLs")
+    assert owned_paths.others_can_write(directory.stat(), directory)
+    with pytest.raises(HostProblem, match="other accounts can write"):
         install.install(LocalHost(), dry_run=False)
 
 

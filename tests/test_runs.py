@@ -137,8 +137,22 @@ def test_what_a_run_leaves_is_told_when_it_ends(monkeypatch: pytest.MonkeyPatch)
     run_directories.remove(run)
 
 
+def test_a_mount_of_another_account_with_the_runs_id_in_its_name_is_not_the_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with run_directories.new_run() as run:
+        mounts = (f"/tmp/planted-{run.id}", f"{run.scratch}/own")
+        lines = "".join(f"1 2 0:3 / {mount} rw - fuse x rw\n" for mount in mounts)
+        monkeypatch.setattr(run_directories, "_kernels", lambda _: lines)
+        left = run_directories.leftovers(run.id, run_directories.cache())
+        assert [each for each in left if each.startswith("mount")] == [f"mount {run.scratch}/own"]
+        monkeypatch.undo()
+
+
 def test_mounts_and_processes_may_have_names_in_any_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    foreign = b"36 35 98:0 / /media/M\xfcll rw - ext4 /dev/x rw\n37 35 98:0 / /mnt/RUN\xff rw - ext4 /dev/x rw\n"
+    foreign = (
+        b"36 35 98:0 / /media/M\xfcll rw - ext4 /dev/x rw\n37 35 98:0 / /nowhere/runs/RUN/\xff rw - ext4 /dev/x rw\n"
+    )
     read_text = Path.read_text
 
     def with_foreign(path: Path, *arguments: Any, **options: Any) -> str:
@@ -147,7 +161,7 @@ def test_mounts_and_processes_may_have_names_in_any_encoding(monkeypatch: pytest
         return foreign.decode(errors=options.get("errors", "strict"))
 
     monkeypatch.setattr(Path, "read_text", with_foreign)
-    assert run_directories.leftovers("RUN", Path("/nowhere")) == ["mount /mnt/RUN\ufffd"]
+    assert run_directories.leftovers("RUN", Path("/nowhere")) == ["mount /nowhere/runs/RUN/\ufffd"]
     with subprocess.Popen([b"sh", b"-c", b"sleep 60; true", b"\xff"]) as child:
         found = poll(lambda: run_directories.words(child.pid), timeout=20, interval=0.05)
         child.kill()

@@ -162,8 +162,15 @@ def test_residue_is_listed_without_the_state_that_podman_lacks(account: Path) ->
 
 @pytest.mark.parametrize("filters", [["--filter", "status=dead"], ["--filter=status=dead"], ["-f", "status=dead"]])
 def test_nothing_is_dead(account: Path, filters: list[str]) -> None:
-    assert docker(account, "ps", "-a", *filters, "--format", "{{.Names}}") == ""
-    assert not (account / "bin" / "asked").exists()
+    assert docker(account, "ps", "-a", *filters, "--format", "{{.Names}}", status=7) == ""
+    assert asked(account) == ["ps -a --format {{.Names}}"]  # a docker that fails says so
+
+
+def test_words_of_the_container_are_no_options(account: Path) -> None:
+    words = ["create", "--rm", "--name", "x", "--network", "n", "image", "--network", "evil", "--add-host=a:b"]
+    docker(account, *words, status=7)
+    assert not [line for line in asked(account) if "network=evil" in line]
+    assert [line for line in asked(account) if "network=n" in line]
 
 
 def test_sessions_are_listed_with_docker_s_states_and_labels(account: Path) -> None:

@@ -162,6 +162,11 @@ def test_a_port_that_is_none_is_refused(port: str) -> None:
         SshHost.parse(f"ssh://ada@host:{port}", sockets=Path("/run/s"))
 
 
+def test_a_name_that_no_file_can_have_is_refused() -> None:
+    with pytest.raises(WrongUsage, match="more than 200 characters"):
+        SshHost.parse(f"ssh://ada@{'a' * 280}", sockets=Path("/run/s"))
+
+
 def test_a_status_of_255_without_a_connection_is_the_hosts_problem(tmp_path: Path) -> None:
     gone = Completed(("true",), 255, b"", b"ssh: connect to host h port 22: Connection refused\n", 0.1)
     with pytest.raises(HostProblem, match="Connection refused"):

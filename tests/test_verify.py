@@ -81,6 +81,16 @@ def test_bad_input_is_one_clear_line_and_its_status(tmp_path: Path, args: list[s
     assert left_behind(tmp_path) == []
 
 
+def test_a_link_in_place_of_the_memory_of_failed_cases_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "v" / "cache").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "v" / "cache" / "lastfailed").write_text("5")
+    link = tmp_path / "cache" / "nanoclaw-verify" / "last-failed" / "auto"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "elsewhere")
+    assert result(verify(tmp_path, "--list"))[0] == 0
+    assert (tmp_path / "elsewhere" / "v" / "cache" / "lastfailed").read_text() == "5"
+
+
 @pytest.mark.parametrize(("name", "text"), [("lastfailed", "5"), ("lastfailed", "[" * 9999), ("nodeids", '{"a": 1}')])
 def test_a_damaged_memory_of_failed_cases_is_forgotten(tmp_path: Path, name: str, text: str) -> None:
     directory = tmp_path / "cache" / "nanoclaw-verify" / "last-failed" / "auto" / "v" / "cache"

@@ -61,7 +61,7 @@ def opened_target(path: Path) -> Iterator[Target]:
             device = seen is not None and not stat.S_ISREG(seen.st_mode) and not link
             if link and around.st_dev == Path("/proc").stat().st_dev:  # it leads to what this process has opened
                 device = not stat.S_ISREG(os.stat(path.name, dir_fd=directory).st_mode)
-            shared = others_can_write(around) or around.st_uid not in (os.geteuid(), 0)
+            shared = others_can_write(around, directory) or around.st_uid not in (os.geteuid(), 0)
             if device or not link or shared:
                 yield Target(directory, path.name, path, seen, device)
                 return
@@ -107,9 +107,19 @@ def unmapped() -> int:
     return -1 if mapped else _OVERFLOW
 
 
-def others_can_write(seen: os.stat_result) -> bool:
-    """Whether more than its owner can write what has this status: everyone, or a group that has other members."""
-    return bool(seen.st_mode & 0o002) or bool(seen.st_mode & 0o020 and not _own_group(seen))
+def others_can_write(seen: os.stat_result, where: Path | int) -> bool:
+    """Whether more than its owner can write a directory: everyone, a group that has other members, or an ACL's.
+
+    With an ACL, the mode's bits of the group are what the ACL may grant to anyone.
+    """
+    return bool(seen.st_mode & 0o002) or bool(seen.st_mode & 0o020 and (_has_acl(where) or not _own_group(seen)))
+
+
+def _has_acl(where: Path | int) -> bool:
+    try:
+        return "system.posix_acl_access" in os.listxattr(where)
+    except OSError as error:
+        return error.errno != errno.ENOTSUP
 
 
 def _entered(name: str, at: int, *, make: bool) -> int:

@@ -60,7 +60,7 @@ def cache() -> Path:
     for each in (directory, *directory.resolve().parents):
         seen = each.stat()
         # Who can write a directory can replace what is in it, but for one with the sticky bit (/tmp).
-        if owned_paths.others_can_write(seen) and not (each != directory and seen.st_mode & stat.S_ISVTX):
+        if owned_paths.others_can_write(seen, each) and not (each != directory and seen.st_mode & stat.S_ISVTX):
             raise HostProblem(f"Other accounts can write {each}, where the cache is.", f"chmod go-w {each}")
         if seen.st_uid not in (0, os.geteuid(), owned_paths.unmapped()):
             raise HostProblem(
@@ -281,14 +281,13 @@ def _subordinate_ids() -> tuple[range, ...]:
 def leftovers(run_id: str, where: Path) -> list[str]:
     """Leftovers of a run on this machine, a line each, after killed processes have exited; ``where`` is its cache."""
     poll(lambda: not processes_of(run_id), timeout=_KILL_TIMEOUT, interval=0.05)
-    mounts = [line.split(" ")[4] for line in lines_of(_kernels("/proc/self/mountinfo")) if run_id in line]
+    own = (where / "runs" / run_id, *_scratch_of(run_id), *_private_of(run_id))
+    mounts = [Path(line.split(" ")[4]) for line in lines_of(_kernels("/proc/self/mountinfo")) if run_id in line]
+    # Any account can mount with FUSE, under any name, where it can write.
+    mounts = [mount for mount in mounts if any(mount.is_relative_to(each) for each in own)]
     return [
         *(f"process {pid}: {' '.join(words(pid))[:80]}" for pid in processes_of(run_id)),
-        *(
-            f"directory {directory}"
-            for directory in (where / "runs" / run_id, *_scratch_of(run_id), *_private_of(run_id))
-            if directory.exists()
-        ),
+        *(f"directory {directory}" for directory in own if directory.exists()),
         *(f"mount {mount}" for mount in mounts),
     ]
 

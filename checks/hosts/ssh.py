@@ -34,6 +34,7 @@ _MAX_PRINTED = 1 << 16  # characters that are read of what ssh prints until then
 _LISTENING = 'grep -q -i "^ *[0-9]*: [0-9A-F]*:$1 [0-9A-F]*:0000 0A " /proc/net/tcp'
 """Succeeds if a TCP socket listens on this port (hexadecimal)."""
 _CHUNK = 500  # bytes: csh refuses longer words
+_LONGEST = 200  # characters of ssh://user@host:port: it is part of a file name
 _SOCKET = 108 - 1 - 17  # bytes of a control socket's path: ssh binds it under a longer name first
 
 
@@ -64,6 +65,8 @@ class SshHost(Host):
         found = _DESTINATION.fullmatch(url)
         if found is None or found["host"].startswith("-") or (found["user"] or "").startswith("-"):
             raise WrongUsage(f"“{url}” is not a valid ssh host.", "Write ssh://user@host or ssh://user@host:port.")
+        if len(url) > _LONGEST:
+            raise WrongUsage(f"“{url[:40]}…” has more than {_LONGEST} characters.", "Give it a name in ~/.ssh/config.")
         port = int(found["port"]) if found["port"] else None
         if port is not None and not 0 < port < 1 << 16:
             raise WrongUsage(f"“{url}”: {port} is not a TCP port.", "A port is a number from 1 to 65535.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -225,13 +224,15 @@ def _memory(host: str) -> Path:
     """The directory where pytest remembers the failed cases of a host; made anew if pytest could not read it."""
     directory = run_directories.cache() / "last-failed" / quote(host, safe="")
     for name, kind in (("lastfailed", dict[str, bool]), ("nodeids", list[str])):
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                msgspec.json.decode(bounded.read(directory / "v" / "cache" / name), type=kind)
-            except (OSError, ValueError, RecursionError) as error:
-                if isinstance(error, FileNotFoundError):
-                    raise
-                shutil.rmtree(directory)
+        try:
+            msgspec.json.decode(bounded.read(directory / "v" / "cache" / name), type=kind)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, RecursionError):
+            if directory.is_symlink():
+                directory.unlink()
+            else:
+                run_directories.remove_tree(directory)
     return directory
 
 
