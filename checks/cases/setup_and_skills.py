@@ -194,11 +194,16 @@ class Agents:
         """A label of the agents of this case alone: the account may have others."""
         self.name = f"nanoclaw-v2-{self.tag}-{ctx.name('agent')}"
         self.other, self.ended = ctx.name("other"), f"nanoclaw-v2-{self.tag}-ended"
+        self.second = f"nanoclaw-v2-{self.tag}-second"
         ctx.start_unrelated(self.other, f"--label={self.key}-longer=one")
+
+    def start_second(self) -> None:
+        """Start a second running agent."""
+        self.ctx.start_unrelated(self.second, *self.options)
 
     @property
     def options(self) -> Sequence[str]:
-        """The options of the running agent."""
+        """The options of a running agent."""
         return ("--label", f"{self.key}=one")
 
     def leave(self) -> None:
@@ -234,9 +239,10 @@ def test_ids_to_stop(ctx: CaseContext) -> None:
     # The update of nanoclaw waits until the same list is empty.
     agents = Agents(ctx)
     agents.leave()
+    agents.start_second()
     with agent(ctx, agents.name, *agents.options, ended=5) as client:
         for label in (f"{agents.key}=one", agents.key):
-            agents.expect_listed(agents.listed("-q", "--filter", f"label={label}"), agents.name)
+            agents.expect_listed(agents.listed("-q", "--filter", f"label={label}"), agents.name, agents.second)
         ids = agents.listed("--filter", f"label={agents.key}", "-q")
         expect_run(ctx.docker("stop", *ids, timeout=30))
         rest = client.read_rest()
@@ -264,12 +270,15 @@ def test_columns_to_stop(ctx: CaseContext) -> None:
 @pytest.mark.case("docker ps -q, then kill by id", fix=_LISTS)
 def test_ids_to_kill(ctx: CaseContext) -> None:
     agents = Agents(ctx)
+    agents.start_second()
     with agent(ctx, agents.name, ended=137) as client:
         ids = agents.listed("-q", "--filter", f"name=nanoclaw-v2-{agents.tag}")
-        agents.expect_listed(ids, agents.name)
+        agents.expect_listed(ids, agents.name, agents.second)
         expect_run(ctx.docker("kill", *ids))
         rest = client.read_rest()
         expect(rest == "", "SIGKILL, which the agent can't handle", rest)
+        got = agents.listed("-q", "--filter", f"name=nanoclaw-v2-{agents.tag}")
+        expect(got == [], "an empty list after all agents were killed", got)
         agents.expect_other_runs()
 
 
