@@ -76,9 +76,11 @@ def test_exec(ctx: CaseContext) -> None:
         done = ctx.docker("exec", name, "env")
         expect_run(done)
         expect(f"WORD={word}" in lines_of(done.stdout), f"the agent's variable WORD={word}", done.stdout)
-        script = f"cat /tmp/own {_STATE}/by-agent; echo aside >&2; id -u > {_STATE}/uid; grep -c {word} /proc/1/cmdline"
+        script = (
+            f"cat /tmp/own {_STATE}/by-agent; echo aside >&2; id -u > {_STATE}/uid; grep -c {word} /proc/1/cmdline; pwd"
+        )
         done = ctx.docker("exec", name, "sh", "-c", f"{script}; exit 3")
-        expect_run(done, status=3, stdout=f"own {word}\nmade\n1\n", stderr_has="aside\n")
+        expect_run(done, status=3, stdout=f"own {word}\nmade\n1\n/\n", stderr_has="aside\n")
         expect("made" not in done.stderr, "stdout and stderr to be separate", done.stderr)
         got, wanted = ctx.owner_of("state/uid"), ctx.owner_of("state/by-agent")
         expect(got == wanted, f"a file that it writes to belong to the agent's user, {wanted}", got)

@@ -30,6 +30,7 @@ _CHECKS = {
     "docker-command-not-found": _About("blocks", "`docker` is on PATH"),
     "docker-is-not-the-shim": _About("blocks", "`docker` is Podman's shim", ["docker"]),
     "newuidmap-is-missing": _About("blocks", "newuidmap and newgidmap are installed"),
+    "unprivileged-user-namespaces-are-refused": _About("blocks", "the kernel allows user namespaces"),
     "there-are-not-enough-ids-for-an-image": _About("blocks", "the account has subordinate ids"),
     "podman-6-refuses-cgroup-v1": _About("blocks", "this Podman supports the cgroup version", ["version"]),
     "cgroups-in-hybrid-mode-are-not-supported": _About("blocks", "cgroups are not in hybrid mode"),

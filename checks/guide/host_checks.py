@@ -81,6 +81,13 @@ def _newuidmap_missing(host: HostSnapshot) -> str:
     return f"{' and '.join(missing)} not found" if missing and not host.root else ""
 
 
+@check("unprivileged-user-namespaces-are-refused", "max_user_namespaces=0", "unprivileged_userns_clone=0")
+def _user_namespaces_refused(host: HostSnapshot) -> str:
+    limits = ("user.max_user_namespaces", "kernel.unprivileged_userns_clone")
+    refusing = [limit for limit in limits if host.first(limit.partition(".")[2]) == "0"]
+    return f"{' and '.join(refusing)} is 0" if refusing else ""
+
+
 @check("there-are-not-enough-ids-for-an-image", "subuid=", "subgid=", "subuid=\nsubgid=")
 def _subordinate_ids_missing(host: HostSnapshot) -> str:
     missing = [f"/etc/{name}" for name in ("subuid", "subgid") if not host.first(name)]
