@@ -1,7 +1,7 @@
 """Runs Podman's docker command, and translates what nanoclaw 2.2's session driver asks and reads.
 
 Made by `invoke inject --install --driver`.
-nanoclaw-podman-verify sha256:917bd4bc62d4e9fa6e1af03ca0f1c047f1d4174b8dfe90fdcc6509e699637fa2
+nanoclaw-podman-verify sha256:0782fa6409341300db368a2c7c27a47089f0b946e184a3e731e002ca020622d9
 
     python3 translate.py DOCKER WORD...
 
@@ -22,6 +22,8 @@ EVENT = "{{json .}}"
 CONTAINERS = "{{range .Containers}}{{.Name}} {{end}}"
 ARCHITECTURE = re.compile(r"\{\{ ?\.(Server|Client)\.Arch ?\}\}")
 FIELD = re.compile(r'\{\{ ?\.(?:(Names)|(State)|Label "([^"]+)") ?\}\}')
+ALONE = {"--init", "--interactive", "--privileged", "--read-only", "--rm", "--tty", "-i", "-it", "-t", "-ti"}
+"""The options of docker create that take no value."""
 DEAD = "status=dead"
 GATEWAY = "host.docker.internal"
 """The alias that nanoclaw gives its credential gateway in the network of agents without egress."""
@@ -29,7 +31,9 @@ GATEWAY = "host.docker.internal"
 
 def main(docker, words):
     """Translate the command, or run it as it is. Returns the exit status."""
-    options = _options(words)
+    if not words:
+        return replaced(docker, words)
+    options = _options(_before_image(words) if words[0] == "create" else words)
     if words[0] == "events" and options.get("--format") == EVENT:
         return events(docker, words)
     if words[0] == "ps":
@@ -42,6 +46,14 @@ def main(docker, words):
     if words[0] == "version" and ARCHITECTURE.fullmatch(options.get("--format", "")):
         return version(docker, words)
     return replaced(docker, words)
+
+
+def _before_image(words):
+    """The words of docker create before the image: those behind it are the container's."""
+    end = 1
+    while end < len(words) and words[end].startswith("-"):
+        end += 1 if words[end] in ALONE or "=" in words[end] else 2
+    return words[:end]
 
 
 def _options(words):
@@ -140,8 +152,8 @@ def ps(docker, words, form):
     kept = list(_without_dead(words))
     dead = len(kept) < len(words)
     others = any(value.startswith("status=") for value in _filters(kept))
-    if dead and not others:
-        return 0
+    if dead and not others:  # none is; but a docker that fails says so
+        return _status(subprocess.run([docker, *kept], stdout=subprocess.DEVNULL, check=False).returncode)
     fields = FIELD.finditer(form)
     if not any(each[2] or each[3] for each in fields) or "{" in FIELD.sub("", form):
         return replaced(docker, kept)
@@ -202,7 +214,8 @@ def create(docker, words, name):
 
     Podman gives each container an entry of that name for the host in /etc/hosts, which would hide the alias.
     """
-    pairs = zip(words, [*words[1:], ""])  # noqa: B905 - strict= needs Python 3.10
+    options = _before_image(words)
+    pairs = zip(options, [*options[1:], ""])  # noqa: B905 - strict= needs Python 3.10
     known = any(word.startswith("--add-host") and GATEWAY in word + after for word, after in pairs)
     address = "" if known else _gateway(docker, name)
     return replaced(docker, [words[0], f"--add-host={GATEWAY}:{address}", *words[1:]] if address else words)
