@@ -27,6 +27,8 @@ from checks.evidence import store
 from checks.evidence.model import AgentVerification, Verification
 from checks.hosts import recipe
 from checks.matrix.expectations import Expectations, Verdict
+from checks.nanoclaw.agent import of_checkout
+from checks.nanoclaw.contract import AgentProtocol
 
 PARTS = {
     "recommended": (
@@ -55,10 +57,11 @@ PARTS = {
     # Only the recommended setting makes these pass; the other cases do not depend on it.
     "stock": (("Writable workspace",),),
     # With a nanoclaw checkout, those that start its agent; the others do not depend on it.
-    "nanoclaw": (("Nanoclaw integration", "Whole nanoclaw"),),
+    AgentProtocol.STREAMS: (("Nanoclaw integration",),),
+    AgentProtocol.DATABASES: (("Nanoclaw integration", "Whole nanoclaw"),),
 }  # fmt: skip
 """The cases that a matrix runs, by profile, in parts of about the same duration. Instead of “recommended”, a host
-without systemd has “plain”, and one with cgroup v1 “legacy”."""
+without systemd has “plain”, and one with cgroup v1 “legacy”; a nanoclaw checkout has its protocol."""
 
 _LINE = 4000  # characters of a child's line that are read at once
 _CASE = re.compile(r"  \[(PASS|FAIL|SKIP)\] ")
@@ -164,7 +167,8 @@ def run_all(
 
 
 def _split(job: Job, run: Run, at_once: int) -> Sequence[_Part]:
-    chosen = PARTS["nanoclaw"] if job.nanoclaw else parts_of(job.host, job.profile)
+    agent = of_checkout(Path(job.nanoclaw)) if job.nanoclaw else None
+    chosen = PARTS[agent.protocol] if agent else parts_of(job.host, job.profile)
     if at_once == 1:
         chosen = [[pattern for part in chosen for pattern in part]]
     return [
