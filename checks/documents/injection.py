@@ -9,6 +9,7 @@ from checks.core.version import comparable
 from checks.documents.examples import rendered
 from checks.evidence import store
 from checks.evidence.hardening_model import BypassResult, CheckResult, InjectionCheck
+from checks.hardening.injection.reach import NETWORKS, SERVICES
 from checks.hardening.injection.settings import command_line, recommended
 
 TEMPLATE = "security-injection.md.j2"
@@ -21,6 +22,7 @@ def values() -> dict[str, Any]:
     return {
         "proven": _proven(),
         "bypasses": _bypasses(),
+        "reach": _reach(),
         "drop_in": rendered()["60-nanoclaw-hardening.conf"],
         "recommended": " ".join(command_line()),
         "left_out": " ".join(word for word in command_line()[1:] if word not in recommended().options),
@@ -57,7 +59,8 @@ def _checked(name: str, result: CheckResult | None, run: InjectionCheck, *, sile
 
 
 def _column(each: InjectionCheck) -> str:
-    return f"{each.name} (Podman {each.host.version}, {each.started[:10]})"
+    agent = "" if "nanoclaw's own" in each.agent else f", {each.agent.partition(' (')[0]}"
+    return f"{each.name} (Podman {each.host.version}{agent}, {each.started[:10]})"
 
 
 def _bypasses() -> dict[str, Any]:
@@ -73,6 +76,30 @@ def _bypasses() -> dict[str, Any]:
         for (name, result), names in hosts.items()
     ]
     return {"hosts": [_column(each) for each in tried], "rows": rows}
+
+
+def _reach() -> dict[str, Any]:
+    """A row for each service, with the hosts where a container reached it, by network."""
+    asked = [each for each in committed() if each.reach]
+    answers = {(each.name, found.network): found for each in asked for found in each.reach}
+    rows = {
+        what: [
+            ", ".join(
+                each.name for each in asked if (found := answers.get((each.name, network))) and service in found.reached
+            )
+            or "none"
+            for network in NETWORKS
+        ]
+        for service, what in SERVICES.items()
+    }
+    return {
+        "hosts": [f"{_column(each)} with {each.host.network}" for each in asked],
+        "networks": list(NETWORKS),
+        "rows": rows,
+        "errors": {
+            f"{name}, {network} network": found.error for (name, network), found in answers.items() if found.error
+        },
+    }
 
 
 def _result(way: BypassResult | None) -> str:

@@ -180,6 +180,14 @@ class BypassResult(Part):
     error: Annotated[str, Meta(description="What Podman printed if it can't start one in that way")] = ""
 
 
+class Reach(Part):
+    """What a container reached, on one network."""
+
+    network: Text
+    reached: Annotated[list[str], Meta(description="The services that answered")] = msgspec.field(default_factory=list)
+    error: Annotated[str, Meta(description="Why no container could ask")] = ""
+
+
 class InjectionCheck(Run, kw_only=True):
     """One run of `invoke inject --check`."""
 
@@ -189,5 +197,8 @@ class InjectionCheck(Run, kw_only=True):
     results: Annotated[list[CheckResult], Meta(min_length=1)]
     missing: Annotated[Mapping[str, str], Meta(description="Limits that the host can't set, and why")]
     bypasses: Annotated[list[BypassResult], Meta(description="Empty where none was tried")] = msgspec.field(
+        default_factory=list
+    )
+    reach: Annotated[list[Reach], Meta(description="Empty where it was not asked")] = msgspec.field(
         default_factory=list
     )

@@ -13,8 +13,8 @@ from checks.engine.case_context import CaseContext
 from checks.engine.docker import Docker, Record
 from checks.engine.expect import Mismatch, expect
 from checks.engine.prepared_host import PreparedHost
-from checks.evidence.hardening_model import BypassResult, CheckResult
-from checks.hardening.injection import attacked, bypasses, effect, state
+from checks.evidence.hardening_model import BypassResult, CheckResult, Reach
+from checks.hardening.injection import attacked, bypasses, effect, reach, state
 from checks.hardening.injection.settings import Setting, Settings, in_force, seen
 from checks.hardening.injection.state import Account
 from checks.hosts.prefixed import PrefixedHost
@@ -73,6 +73,13 @@ def bypassed(prepared: PreparedHost) -> list[BypassResult]:
     """What a container has that goes round the installed configuration, in each way that is known."""
     ctx = CaseContext(prepared.host, prepared.owner, "bypasses", Record())
     return list(bypasses.measure(ctx, state.read_account(prepared.host).settings))
+
+
+def reached(prepared: PreparedHost) -> list[Reach]:
+    """What an agent's container reaches of the host and its networks, on a throwaway host."""
+    assert prepared.guest
+    ctx = CaseContext(prepared.host, prepared.owner, "reach", Record())
+    return list(reach.measure(ctx, prepared.guest.root))
 
 
 def missing(prepared: PreparedHost) -> Mapping[Setting, str]:

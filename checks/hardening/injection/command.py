@@ -19,6 +19,7 @@ from checks.evidence.hardening_model import InjectionCheck
 from checks.evidence.store import Provenance
 from checks.hardening.injection import check as proof
 from checks.hardening.injection import driver, install
+from checks.hardening.injection.reach import SERVICES
 from checks.hardening.injection.state import Account, read_account, require_account
 from checks.hosts import recipe
 from checks.hosts.base import Host
@@ -122,10 +123,12 @@ def _check(options: InjectOptions, progress: Progress) -> Exit:
         say(f"Host: {ready.host.name}: {facts.distribution}, Podman {facts.version}, uid {facts.uid}")
         say(f"Agent: {handle.agent.name}\n")
         results = proof.check(ready, handle, progress)
-        bypassed = []
+        bypassed, reached = [], []
         if ready.guest is not None:
             with progress.step("Going round the configuration in every known way"):
                 bypassed = proof.bypassed(ready)
+            with progress.step("Asking what a container reaches"):
+                reached = proof.reached(ready)
         evidence = store.build(
             InjectionCheck,
             {
@@ -134,6 +137,7 @@ def _check(options: InjectOptions, progress: Progress) -> Exit:
                 "results": results,
                 "missing": proof.missing(ready),
                 "bypasses": bypassed,
+                "reach": reached,
             },
         )
     status = _report(evidence, accept_missing=options.accept_missing)
@@ -163,10 +167,15 @@ def _report(evidence: InjectionCheck, *, accept_missing: bool) -> Exit:
     for way in evidence.bypasses:
         lacking = f"not in force: {', '.join(way.lacking)}" if way.lacking else "everything is in force"
         say(f"  {way.name}: {way.error or lacking}")
+    if evidence.reach:
+        say("\nReached from a container (docs/SECURITY.md):")
+    for network in evidence.reach:
+        found = ", ".join(SERVICES[each] for each in network.reached) or "nothing of the host and its network"
+        say(f"  on the {network.network} network: {network.error or found}")
     number = len(evidence.results)
     passed = sum(result.passed for result in evidence.results)
     say(f"\n{passed} of {number} checks passed; {len(evidence.missing)} limits can't be set on this host.")
-    if evidence.name in recipe.known() and "nanoclaw's own" in evidence.agent:
+    if evidence.name in recipe.known():
         store.save(evidence)
     if evidence.missing and not accept_missing:
         say("A missing limit fails this check; --accept-missing accepts it.")
