@@ -98,3 +98,38 @@ def test_without_another_docker_it_says_so(path: str) -> None:
     )
     assert done.returncode == 127
     assert "no docker on PATH besides this one" in done.stderr
+
+
+LIMITS = ["--cpus=2", "--memory=4g", "--pids-limit=256"]
+
+
+@pytest.fixture
+def limited(tmp_path: Path, path: str) -> str:
+    (tmp_path / "first" / "docker").write_text(wrapper(LIMITS))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("theirs", "counts"),
+    [
+        (["--pids-limit", "2048"], ["--pids-limit", "256"]), (["--pids-limit=100"], ["--pids-limit=100"]),
+        (["--pids-limit=-1"], ["--pids-limit=256"]), (["--pids-limit=0"], ["--pids-limit=256"]),
+        (["--memory", "8g"], ["--memory", "4g"]), (["--memory=3500m"], ["--memory=3500m"]),
+        (["-m", "1.5G"], ["-m", "1.5G"]), (["-m", "9999999999"], ["-m", "4g"]),
+        (["--memory=5000000k"], ["--memory=4g"]),
+        (["--cpus", "1.75"], ["--cpus", "1.75"]), (["--cpus=2.001"], ["--cpus=2"]), (["--cpus=0.5"], ["--cpus=0.5"]),
+        (["--cpus=x"], ["--cpus=2"]), (["--memory=08g"], ["--memory=4g"]), (["--memory="], ["--memory=4g"]),
+        (["--memory=99999999999999g"], ["--memory=4g"]),
+    ],
+)  # fmt: skip
+def test_the_stricter_of_two_limits_counts(limited: str, theirs: list[str], counts: list[str]) -> None:
+    """It is the last of its kind, which is what Podman takes."""
+    words = ["--rm", "-e", "--memory=9g", "--name", "nanoclaw-a-1"]
+    after = ["image", "--memory=9g", "-c", "--cpus", "9"]
+    assert docker(limited, "run", *words, *theirs, *after) == ["run", *LIMITS, *words, *counts, *after]
+
+
+def test_a_limit_without_a_value_is_left_to_docker(limited: str) -> None:
+    assert docker(limited, "run", "--name", "nanoclaw-a-1", "--cpus") == [
+        "run", *LIMITS, "--name", "nanoclaw-a-1", "--cpus"
+    ]  # fmt: skip

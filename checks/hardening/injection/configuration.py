@@ -140,7 +140,7 @@ def sealed(text: str) -> bytes:
 def wrapper(options: Sequence[str]) -> str:
     """A ``docker`` for the front of PATH that adds these options to nanoclaw's own."""
     words = " ".join(f"'{word}'" for word in options)
-    return with_lookup((FIXTURES / "injection" / "docker.sh").read_text()).replace("@options@", words)
+    return with_lookup((FIXTURES / "wrap-docker.sh").read_text()).replace("@options@", words)
 
 
 def with_lookup(script: str) -> str:
