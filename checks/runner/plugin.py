@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -124,7 +124,9 @@ class VerificationPlugin:
         flags: Sequence[str] = (),
         accept: Sequence[str] = (),
         accept_file: str = "",
+        again: Collection[str] | None = None,
     ) -> None:
+        """``again``: the ids of the cases to run, of those that ``only`` selects; None for all."""
         self._flags = flags
         self._accept = accept
         self._accept_file = accept_file
@@ -133,6 +135,8 @@ class VerificationPlugin:
         self._report = report
         self._progress = progress
         self._only = only
+        self._again = again
+        self._ids: set[str] = set()
         self._factor = factor
         self._keep = keep
         self._verbose = verbose
@@ -153,6 +157,9 @@ class VerificationPlugin:
             " why its containers can't get hardening flags",
         )
 
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        self._ids.add(case_info(item).id)  # also those that this nanoclaw can't have may be accepted
+
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             self.broken.append(report.longreprtext)
@@ -167,7 +174,9 @@ class VerificationPlugin:
         known = [case_info(item) for item in items]
         try:
             chosen = selected(self._only, [each.names for each in known])
-            self._accepted = accepted_ids(self._accept, self._accept_file, {each.id for each in known})
+            self._accepted = accepted_ids(self._accept, self._accept_file, self._ids)
+            if self._again is not None:
+                chosen = [each.id in self._again and wanted for each, wanted in zip(known, chosen, strict=True)]
         except Problem as problem:
             self.problem = problem
             chosen = [False] * len(items)

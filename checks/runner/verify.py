@@ -9,14 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote
 from xml.etree import ElementTree
 
-import msgspec
 import pytest
 from tabulate import tabulate
 
-from checks.core import bounded, files, redaction, run_directories
+from checks.core import files, redaction, run_directories
 from checks.core.errors import Exit, WrongUsage
 from checks.core.options import (
     AcceptFileOption,
@@ -43,6 +41,7 @@ from checks.guide.advice import advised
 from checks.hosts.preflight import require_known
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.provider import AgentProvider
+from checks.runner import last_failed
 from checks.runner.agent_plugin import Integration
 from checks.runner.plugin import CaseInfo, HostFactory, VerificationPlugin, run_pytest
 from checks.runner.report import Report
@@ -67,7 +66,7 @@ class VerifyOptions:
     only: Annotated[
         Sequence[str], "run cases whose id, label or group contains this text; '!PATTERN' excludes; repeatable"
     ] = ()
-    last_failed: Annotated[bool, "run the cases that failed in the last run on this host"] = False
+    last_failed: Annotated[bool, "run the cases that failed when they last ran on this host"] = False
     list: Annotated[bool, "print the cases and exit"] = False
     junit: JunitOption = ""
     json: Annotated[str, "write the evidence of the run to this file"] = ""
@@ -153,6 +152,7 @@ def session(
         flags=flags.load().recommended() if options.hardened else (),
         accept=options.accept,
         accept_file=options.accept_file,
+        again=last_failed.read(options.host) if options.last_failed else None,
     )
     integration = Integration(
         plugin, available(options.nanoclaw), progress, slow=options.slow, live_key=_live_key(options), provider=provider
@@ -167,7 +167,10 @@ def session(
         console.print(tabulate(rows, headers=("Group", "Case", "Label")))
         return Exit.OK, None
     if plugin.evidence is None:
+        if options.last_failed:
+            raise WrongUsage(f"No such case failed when it last ran on {options.host}.", "Omit --last-failed.")
         raise WrongUsage("No case to run.")
+    last_failed.note(options.host, plugin.evidence)
     report.end(plugin.evidence)
     if options.json:
         plugin.evidence.write(Path(options.json), private=options.live)
@@ -194,8 +197,7 @@ def _require_end(plugin: VerificationPlugin, status: int) -> None:
 def all_cases() -> list[CaseInfo]:
     """All cases, in the report's order. Needs no host."""
     plugin = VerificationPlugin(contextlib.nullcontext, Report(), Progress())  # type: ignore[arg-type]
-    arguments = [*_arguments(VerifyOptions(list=True)), "-p", "no:cacheprovider"]
-    if run_pytest(arguments, plugins=[plugin]) != pytest.ExitCode.OK:
+    if run_pytest(_arguments(VerifyOptions(list=True)), plugins=[plugin]) != pytest.ExitCode.OK:
         raise plugin.crash or RuntimeError("\n".join(plugin.broken))
     return plugin.listed
 
@@ -220,28 +222,11 @@ def how_to_look(ctx: CaseContext) -> str:
     )
 
 
-def _memory(host: str) -> Path:
-    """The directory where pytest remembers the failed cases of a host; made anew if pytest could not read it."""
-    directory = run_directories.cache() / "last-failed" / quote(host, safe="")
-    for name, kind in (("lastfailed", dict[str, bool]), ("nodeids", list[str])):
-        try:
-            msgspec.json.decode(bounded.read(directory / "v" / "cache" / name), type=kind)
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, RecursionError):
-            if directory.is_symlink():
-                directory.unlink()
-            else:
-                run_directories.remove_tree(directory)
-    return directory
-
-
 def _arguments(options: VerifyOptions, junit: str = "") -> list[str]:
     return [
         *map(str, _modules()),
         "-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(CASES.parent.parent),
-        "-o", f"cache_dir={_memory(options.host)}",
-        *(["--last-failed"] if options.last_failed else []),
+        "-p", "no:cacheprovider",
         *(["--collect-only"] if options.list else []),
         *([f"--junitxml={junit}"] if junit else []),
     ]  # fmt: skip
