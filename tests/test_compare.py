@@ -62,6 +62,17 @@ def test_a_hostile_command_line_is_compared_in_time() -> None:
     assert time.process_time() - began < 5
 
 
+@pytest.mark.parametrize("name", ["a" * 300 + ".json", "~nosuchuser/x.json"])
+def test_a_path_that_is_none_is_wrong_usage(name: str) -> None:
+    assert compare(name, "debian-13") == Exit.WRONG_USAGE
+
+
+def test_a_case_that_was_skipped_did_not_run_on_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, "debian-13", case("a"), case("b", "skipped"))
+    assert compare(str(path), str(path)) == Exit.OK
+    assert "1 cases ran on both." in capsys.readouterr().out
+
+
 def test_a_figure_that_was_measured_is_no_difference() -> None:
     assert between(stored("a", case("x", stop_seconds=1.5)), stored("b", case("x", stop_seconds=2.5))) == []
 

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -56,6 +57,21 @@ def test_the_pinned_commit_is_cloned_once(upstream: Path, tmp_path: Path, monkey
     (directory / "mine").touch()
     assert fetch.fetch() == directory
     assert (directory / "mine").exists()
+
+
+@pytest.mark.parametrize("there", ["nothing", "another commit"])
+def test_a_directory_that_is_not_that_clone_is_not_printed_for_it(
+    upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    pin(tmp_path, monkeypatch, git(upstream, "rev-parse", "v1"))
+    directory = fetch.fetch()
+    if there == "nothing":
+        shutil.rmtree(directory)
+        directory.mkdir()
+    else:
+        git(directory, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "another")
+    with pytest.raises(HostProblem, match=r"is no clone of 1.0"):
+        fetch.fetch()
 
 
 def test_a_pinned_commit_is_brought_whatever_branches_and_tags_are_now(

@@ -150,3 +150,20 @@ def test_a_failed_case_is_a_finding_with_its_fix() -> None:
     )
     made = verify._result(case)
     assert (made.state, made.title, made.observed, made.fix) == ("blocks", "docker run", "expected a; got b", "do it")
+
+
+def test_the_files_of_an_earlier_run_are_not_those_of_one_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    json_file, junit = tmp_path / "a.json", tmp_path / "a.xml"
+    for file in (json_file, junit):
+        file.write_text("an earlier success")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert doctor.doctor(host="ssh://nobody@127.0.0.1:9", json=str(json_file), junit=str(junit)) is Exit.HOST_UNUSABLE
+    assert json.loads(json_file.read_text())["summary"] == {"blocks": 1}
+    assert '<failure type="blocks" message="it did not' in junit.read_text()
+
+
+def test_a_device_gets_the_results_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    checklist.begin("invoke doctor", "local", json="/dev/stdout", junit="")
+    assert capfd.readouterr().out == ""

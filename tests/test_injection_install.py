@@ -19,6 +19,7 @@ from checks.core import owned_paths
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.documents import examples
 from checks.engine import placement
+from checks.engine.docker import shell
 from checks.hardening.injection import configuration, install, state
 from checks.hardening.injection.configuration import (
     DROP_IN,
@@ -60,6 +61,29 @@ def test_it_is_removed_after_podman_was_removed(home: Path, monkeypatch: pytest.
         install.install(LocalHost(), dry_run=False)
     assert install.uninstall(LocalHost(), dry_run=False) == Exit.OK
     assert tree(home) == {".config"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
+@pytest.mark.parametrize(("name", "mode"), [(DROP_IN, 0), ("containers.conf.d", 0o311), ("nanoclaw-hardening", 0o311)])
+def test_what_can_not_be_read_is_not_taken_for_nothing(home: Path, name: str, mode: int) -> None:
+    install.install(LocalHost(), dry_run=False)
+    before, was = tree(home), (settings(home) / name).stat().st_mode
+    (settings(home) / name).chmod(mode)
+    try:
+        with pytest.raises(HostProblem, match="can't be read"):
+            install.uninstall(LocalHost(), dry_run=False)
+    finally:
+        (settings(home) / name).chmod(was)
+    assert tree(home) == before
+
+
+def test_what_the_account_can_not_read_is_a_problem_of_the_host(home: Path) -> None:
+    """Root can read everything: the shell's answer is made up."""
+    settings(home).mkdir(parents=True)
+    script = state._LOOK.replace('[ -r "$directory" ]', "false", 1)
+    answer = LocalHost().run(shell(script, str(placement.LARGEST), configuration.PYTHON)).stdout
+    with pytest.raises(HostProblem, match="can't be read by this account"):
+        state.account_in(answer, "local")
 
 
 def test_a_dry_run_prints_exactly_what_would_be_written(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,6 +59,10 @@ def test_an_unknown_document_is_wrong_usage(capsys: pytest.CaptureFixture[str]) 
         (["clean", "render", "--check", "parallel"], ["clean", "render", "--check", "--name", "parallel"]),
         (["render", "--name", "a"], ["render", "--name", "a"]),
         (["verify", "--host", "x"], ["verify", "--host", "x"]),
+        (
+            ["verify", "--list", "--only", "render", "--host", "x"],
+            ["verify", "--list", "--only", "render", "--host", "x"],
+        ),
         ([], []),
     ],
 )

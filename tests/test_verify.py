@@ -191,3 +191,9 @@ def test_the_report_of_a_run_that_was_interrupted_has_an_error(before: bytes) ->
     assert suite.get("errors") == "1"
     assert suite.get("tests") == ("3" if b"</testsuites>" in before else "1")
     assert suite.findall("testcase")[-1][0].get("message", "").startswith("The run did not reach its end: interrupted")
+
+
+def test_the_json_of_an_earlier_run_is_not_that_of_one_that_failed(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"cases": "passed"}')
+    assert result(verify(tmp_path, "--host", "ssh://nobody@127.0.0.1:9", "--json", "a.json"))[0] == 3
+    assert "did not reach its end" in (tmp_path / "a.json").read_text()

@@ -145,6 +145,16 @@ def test_an_update_of_an_unreadable_file_is_refused(
     assert "WSL reads the file as UTF-8: save it as UTF-8." in capsys.readouterr().err
 
 
+def test_an_update_of_a_value_that_has_the_next_line_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / ".wslconfig"
+    path.write_text("[wsl2]\nmemory=4GB\\\nguiApplications=false\n")
+    assert write(path, update=True) == Exit.WRONG_USAGE
+    assert "line 2: the backslash" in capsys.readouterr().err
+    assert "guiApplications=false" in path.read_text()
+
+
 def test_an_update_needs_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "none"
     assert write(path, update=True) == Exit.WRONG_USAGE

@@ -37,6 +37,7 @@ cat /made
 ls -d /gone 2>/dev/null
 cat /replaced
 stat -c '%n %a %s' /kept
+cat /files
 """
 
 _DOCKERFILE = """
@@ -52,6 +53,7 @@ COPY --chown=1000:100 program /owned
 COPY --from=first /made /made
 RUN mkdir /gone /replaced && echo old >/gone/file && echo old >/replaced/file && echo old >/kept
 RUN rm -r /gone /replaced && echo new >/replaced && echo new >/kept && chmod 4750 /kept
+RUN [ "$(ulimit -n)" = unlimited ] || [ "$(ulimit -n)" -ge 1024 ] && echo many >/files
 WORKDIR /context/sub
 USER 1000
 ENTRYPOINT ["sh", "/context/report", "entry"]
@@ -79,6 +81,7 @@ program
 {word}
 new
 /kept 4750 4
+many
 """
     expect_run(own, stdout=wanted)
     expect_run(replaced, stdout=wanted.replace("from cmd", "other"))  # arguments replace CMD, not ENTRYPOINT
@@ -102,6 +105,9 @@ def test_builds_at_once(ctx: CaseContext) -> None:
             builds.append(stack.enter_context(ctx.docker.started(command, timeout=_STEP + 90)))
         expect_run(ctx.docker(run(ctx.probe, "echo", "meanwhile", options=["--rm"])), stdout="meanwhile\n")
         running = [each.running() for each in builds]
+        for each in builds:
+            if not each.running():
+                expect_run(each.end())
         expect(all(running), "a container to run while both images are built", f"builds still running: {sum(running)}")
         for each in builds:
             expect_run(each.end())

@@ -34,10 +34,11 @@ T = TypeVar("T")
 def with_option_names(words: Sequence[str]) -> list[str]:
     """The words of a command line, with ``render A B`` spelled ``render --name A --name B``.
 
-    Invoke has no option that takes several words. All words after ``render`` are options or names of documents.
+    Invoke has no option that takes several words. All words after the task are options or names of documents.
     """
     words = list(words)
-    start = words.index("render") + 1 if "render" in words else len(words)
+    # Elsewhere it is the value of another task's option. While a command line is completed, invoke's own name is first.
+    start = next((at + 1 for at, word in enumerate(words[:2]) if word == "render"), len(words))
     named = words[:start]
     for word in words[start:]:
         if not word.startswith("-") and named[-1] != "--name":

@@ -33,6 +33,11 @@ def replace(path: Path, data: bytes, *, private: bool = False) -> None:
             _replace(target, data, private=private)
 
 
+def is_replaced(name: str) -> bool:
+    """Whether a new content takes the place of the old one; a device or a pipe gets both, one after the other."""
+    return bool(name) and (Path(name).is_file() or not Path(name).exists())
+
+
 def create(path: Path, data: bytes) -> None:
     """Create a file. Raises OSError, with nothing created: FileExistsError also for a link."""
     with opened_directory(path.parent) as directory:

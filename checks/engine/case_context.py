@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from checks.core.errors import HostProblem
 from checks.core.process import Completed, TimedOut
 from checks.engine import case_files, probe_image
 from checks.engine.docker import Docker, Record, shell
@@ -217,7 +218,13 @@ class CaseContext:
     def engine(self, *args: str) -> str:
         """The output of the engine's own command: the host's view, without the docker under test."""
         engine = self.facts.engine
-        return self.host.ask([engine, *args], str.strip, doing=f"“{engine} {args[0]}”")
+        try:
+            return self.host.ask([engine, *args], str.strip, doing=f"“{engine} {args[0]}”")
+        except HostProblem:
+            # The run has made the image: the docker under test has removed it.
+            if self.host.run([engine, "image", "inspect", self.probe]).returncode != 0:
+                raise Mismatch(f"the image {self.probe} to stay", "it is gone") from None
+            raise
 
     @property
     def files_of_root(self) -> str:

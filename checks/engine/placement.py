@@ -40,15 +40,18 @@ cat >/dev/null
 rm -f "$lock"
 """
 
+READABLE = "Give the account the right to read it; as root: chown it to the account."
 LARGEST = 1 << 18
 """Bytes that are read of one file: fifty times what the longest of Podman's own configuration has."""
 
-# A line for each file: its content, or - without one. What is neither a file nor a link to one is “odd”.
+# A line for each file: its content, - without one, or “unreadable”. What is no file, nor a link to one, is “odd”.
 _READ = r"""
 most=$1
 shift
 for file; do
-    if [ -f "$file" ]; then
+    if [ -f "$file" ] && [ ! -r "$file" ]; then
+        echo unreadable
+    elif [ -f "$file" ]; then
         head -c "$most" "$file" | base64 | tr -d '\n'
         echo
     elif [ -e "$file" ] || [ -L "$file" ]; then
@@ -165,6 +168,8 @@ def _contents(answer: str, paths: Sequence[str]) -> dict[str, bytes | None]:
     for path, line in zip(paths, lines_of(answer), strict=True):
         if line == "odd":
             raise HostProblem(f"{path} is not a file.", "Move it away.")
+        if line == "unreadable":
+            raise HostProblem(f"{path} can't be read by its account.", READABLE)
         found[path] = None if line == "-" else decoded(line)
     return found
 

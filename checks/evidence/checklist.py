@@ -69,16 +69,27 @@ def summary(results: Sequence[Result], host: str) -> str:
     return f"Summary: {', '.join(parts) or 'nothing was checked'} ({host})"
 
 
-def require_outputs(json: str, junit: str) -> None:
-    """Raise WrongUsage unless the files of ``--json`` and ``--junit`` can be written."""
+def begin(command: str, host: str, *, json: str, junit: str) -> None:
+    """Let the files of ``--json`` and ``--junit`` say that the run did not reach its end, until ``write`` is called.
+
+    Nobody takes the files of an earlier run for those of one that failed. Raises WrongUsage if one can't be written.
+    """
     require_file("--json", json)
     require_file("--junit", junit)
     if json and junit and Path(json).resolve() == Path(junit).resolve():
         raise WrongUsage("--json and --junit name the same file.", "Name two files.")
+    unfinished = Result(id="run", title="The run reaches its end", state="blocks", observed="it did not")
+    json, junit = (path if files.is_replaced(path) else "" for path in (json, junit))
+    _write(command, host, [unfinished], json, junit)
 
 
 def write(command: str, host: str, results: Sequence[Result], *, json: str = "", junit: str = "") -> None:
     """Write the files that were asked for, and annotate the run of GitHub Actions that this is part of, if any."""
+    _write(command, host, results, json, junit)
+    annotate(results)
+
+
+def _write(command: str, host: str, results: Sequence[Result], json: str, junit: str) -> None:
     if json:
         project = msgspec.convert(store.project(), Project)
         made = Checklist(
@@ -88,7 +99,6 @@ def write(command: str, host: str, results: Sequence[Result], *, json: str = "",
         files.replace_json(Path(json), msgspec.to_builtins(made))
     if junit:
         files.replace(Path(junit), _junit(command, host, results))
-    annotate(results)
 
 
 def annotate(results: Sequence[Result]) -> None:

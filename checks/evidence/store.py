@@ -15,7 +15,7 @@ import msgspec
 from checks.core import bounded, files, version
 from checks.core.errors import WrongUsage
 from checks.core.owned_paths import opened_directory
-from checks.core.paths import EVIDENCE
+from checks.core.paths import EVIDENCE, expanded
 from checks.engine.prepared_host import profiles
 from checks.evidence import model
 from checks.evidence.capacity_model import Capacity
@@ -103,7 +103,7 @@ def find(name: str, directory: Path = EVIDENCE) -> Verification:
 
     Raises WrongUsage where there is none, or where it can't be loaded.
     """
-    candidates = [Path(name)] if name.endswith(".json") else [directory / f"{name}.json"]
+    candidates = [expanded(name)] if name.endswith(".json") else [directory / f"{name}.json"]
     if name in recipe.known():
         candidates = [directory / f"{name}-{profile}.json" for profile in profiles(recipe.load(name))]
     for path in candidates:

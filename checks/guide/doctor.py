@@ -83,7 +83,7 @@ def _examine(options: _Options, progress: Progress) -> Exit:
     spec = options.host
     entries = catalogue.load()
     accepted = accepted_ids(options.accept, options.accept_file, entries)
-    checklist.require_outputs(options.json, options.junit)
+    checklist.begin("invoke doctor", spec, json=options.json, junit=options.junit)
     _require_fixable(options, spec)
     with _host(spec, options.profile, progress) as host:
         if options.undo:

@@ -30,7 +30,7 @@ def _compare(a: Verification, b: Verification) -> Exit:
     explained = differences.by_reason(a, b, differences.explanations(), expectations.load())
     unexplained = explained.pop(None, [])
     number = sum(len(found) for found in explained.values())
-    both = sum(b.case(case.id) is not None for case in a.cases)
+    both = len(differences.ran(a) & differences.ran(b))
     say(f"A: {_title(a)}\nB: {_title(b)}\n{both} cases ran on both.")
     if alone := differences.only_on_one(a, b):
         say(f"Not compared, since they ran on one host only: {', '.join(alone)}.")

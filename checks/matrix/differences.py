@@ -121,10 +121,14 @@ def between(a: Verification, b: Verification) -> list[Difference]:
     return [each for case in a.cases if (other := b.case(case.id)) for each in _of_case(case, other)]
 
 
+def ran(run: Verification) -> set[str]:
+    """The cases that were not skipped."""
+    return {case.id for case in run.cases if case.outcome != "skipped"}
+
+
 def only_on_one(a: Verification, b: Verification) -> list[str]:
     """The cases that ran on one of the two alone."""
-    ran = [{case.id for case in each.cases if case.outcome != "skipped"} for each in (a, b)]
-    return sorted(ran[0] ^ ran[1])
+    return sorted(ran(a) ^ ran(b))
 
 
 def reason(

@@ -67,7 +67,7 @@ def nanoclaw(
 
 
 def fetch(ref: str = "") -> Path:
-    """Clone nanoclaw at ``ref`` and return the directory; an existing clone is kept.
+    """Clone nanoclaw at ``ref`` and return the directory; an existing clone is kept, if it is of that commit.
 
     ``ref`` is the name of a pin, by default the pinned one, or a tag or branch. Raises WrongUsage where it can't be any
     of these, HostProblem where git or the network fails.
@@ -76,10 +76,15 @@ def fetch(ref: str = "") -> Path:
     wanted = ref or pins.default
     checkouts = cache() / "nanoclaw"
     directory = checkouts / _directory_name(wanted)
+    pinned = next((each for each in pins.pin if each.name == wanted), None)
     if directory.is_dir():
+        commit = _commit(directory)
+        if not commit or (pinned and commit != pinned.commit):
+            raise HostProblem(
+                f"{directory} is not a clone of {wanted}: its commit is {commit or 'none'}.", "Remove it."
+            )
         return directory
     checkouts.mkdir(exist_ok=True)
-    pinned = next((each for each in pins.pin if each.name == wanted), None)
     with tempfile.TemporaryDirectory(prefix=".", dir=checkouts) as temporary:  # no ref begins with a dot
         clone = Path(temporary) / "clone"
         if pinned:
@@ -94,6 +99,14 @@ def fetch(ref: str = "") -> Path:
             if not directory.is_dir():  # another run may have cloned it at the same time
                 raise
     return directory
+
+
+def _commit(clone: Path) -> str:
+    """What a clone has checked out; empty if it is none. Without .git of its own it would be another clone's."""
+    if not (clone / ".git").is_dir():
+        return ""
+    there = _ran_git("-C", str(clone), "rev-parse", "--verify", "HEAD")
+    return there.stdout.strip() if there.returncode == 0 else ""
 
 
 def _directory_name(ref: str) -> str:

@@ -93,6 +93,8 @@ def verify(options: VerifyOptions) -> Exit:
 
 def _run(options: VerifyOptions, progress: Progress) -> Exit:
     _check(options)
+    if files.is_replaced(options.json) and not options.list:  # nobody takes that of an earlier run for this one's
+        files.replace_json(Path(options.json), {"error": "the run did not reach its end"}, private=options.live)
     with advised(local=options.host in ("auto", "local")):
         resolved = Resolved(options.host) if options.list else resolve(options.host, progress)
     with advised(local=resolved.spec == "local"), run_directories.new_run() as run:

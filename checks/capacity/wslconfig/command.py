@@ -158,6 +158,12 @@ def _update(path: Path, needed: Plan) -> None:
     source = file.load(path)
     if not source.complete:
         raise WrongUsage(f"{path} can't be updated:", " ".join(remark.message for remark in source.remarks))
+    for line in file.parse(source.text):
+        if isinstance(line, file.Setting) and line.joined and line.key.lower() in needed.settings():
+            raise WrongUsage(
+                f"{path}, line {line.line}: the backslash at its end makes the next line a part of {line.key}'s value.",
+                "Remove the backslash.",
+            )
     line_end = "\r\n" if "\r\n" in source.text else file.line_end(path) if "\n" not in source.text else "\n"
     text = render.updated(source.text, needed, line_end)
     if text == source.text:

@@ -27,6 +27,7 @@ from checks.hosts.local import LocalHost
 from checks.hosts.ssh import SshHost
 from checks.nanoclaw.provider import agent_session
 
+_CHECK = "invoke inject --check"
 _ACTIONS = "--check, --install or --uninstall"
 
 
@@ -89,7 +90,7 @@ def _require_consistent(options: InjectOptions) -> None:
         raise WrongUsage("--nanoclaw goes with --check, which runs an agent.")
     if (options.json or options.junit) and not options.check:
         raise WrongUsage("--json and --junit go with --check.")
-    checklist.require_outputs(options.json, options.junit)
+    checklist.begin(_CHECK, options.host or "auto", json=options.json, junit=options.junit)
 
 
 @contextlib.contextmanager
@@ -118,6 +119,11 @@ def _check(options: InjectOptions, progress: Progress) -> Exit:
         elif not _read_installable(ready.host).installed:
             say(f"The recommended configuration is not installed on {ready.host.name}.")
             say("Install it: invoke inject --install")
+            absent = Result(
+                id="installed", title="The configuration is installed", state="degrades", observed="it is not",
+                fix="invoke inject --install",
+            )  # fmt: skip
+            checklist.write(_CHECK, ready.host.name, [absent], json=options.json, junit=options.junit)
             return Exit.CASE_FAILED
         facts = ready.host.facts()
         say(f"Host: {ready.host.name}: {facts.distribution}, Podman {facts.version}, uid {facts.uid}")
@@ -142,7 +148,7 @@ def _check(options: InjectOptions, progress: Progress) -> Exit:
         )
     status = _report(evidence, accept_missing=options.accept_missing)
     found = list(_results(evidence, accept_missing=options.accept_missing))
-    checklist.write("invoke inject --check", evidence.name, found, json=options.json, junit=options.junit)
+    checklist.write(_CHECK, evidence.name, found, json=options.json, junit=options.junit)
     return status
 
 

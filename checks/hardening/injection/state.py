@@ -14,7 +14,7 @@ from checks.core.bounded import parsed_toml
 from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
 from checks.engine.docker import shell
-from checks.engine.placement import BACKUP_SUFFIX, LARGEST, PART_SUFFIX, File, require_own_home
+from checks.engine.placement import BACKUP_SUFFIX, LARGEST, PART_SUFFIX, READABLE, File, require_own_home
 from checks.hardening.injection import configuration
 from checks.hardening.injection.configuration import (
     DROP_IN,
@@ -67,6 +67,9 @@ for name in nanoclaw-hardening containers.conf.d .; do
     while [ ! -e "$directory" ]; do directory=$(dirname "$directory"); done
     { [ -d "$directory" ] && [ -w "$directory" ] && [ -x "$directory" ]; } || say "locked $name" "${directory%/.}"
 done
+for directory in "$settings" "$settings/containers.conf.d" "$settings/nanoclaw-hardening"; do
+    [ ! -d "$directory" ] || [ -r "$directory" ] || say unreadable "$directory"
+done
 for file in /usr/share/containers/containers.conf /etc/containers/containers.conf \
     /etc/containers/containers.conf.d/*.conf "$settings/containers.conf" "$settings"/containers.conf.d/*.conf \
     "$settings"/*.nanoclaw-* "$settings"/containers.conf.d/*.nanoclaw-* "$settings"/nanoclaw-hardening/*; do
@@ -75,6 +78,7 @@ for file in /usr/share/containers/containers.conf /etc/containers/containers.con
         printf 'file %s\t%s\n' "$(printf %s "$file" | encoded)" \
             "$([ ! -f "$file" ] || head -c "$(($1 + 1))" "$file" 2>/dev/null | encoded)"
         if [ -p "$file" ] || [ -S "$file" ]; then say odd "$file"; fi
+        [ ! -f "$file" ] || [ -r "$file" ] || say unreadable "$file"
     fi
 done
 """
@@ -209,6 +213,8 @@ def account_in(answer: str, host: str) -> Account:
             reported[key] = os.fsdecode(value)
     if "odd" in reported:
         raise HostProblem(f"On {host}, {reported['odd']} is a pipe or a socket: Podman can't read it.", "Remove it.")
+    if "unreadable" in reported:
+        raise HostProblem(f"On {host}, {reported['unreadable']} can't be read by this account.", READABLE)
     for path, data in files.items():
         if len(data) > LARGEST:
             raise HostProblem(f"On {host}, {path} has more than {LARGEST} bytes.", "Shorten or remove it.")
