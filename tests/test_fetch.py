@@ -70,7 +70,7 @@ def test_a_directory_that_is_not_that_clone_is_not_printed_for_it(
         directory.mkdir()
     else:
         git(directory, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "another")
-    with pytest.raises(HostProblem, match=r"is no clone of 1.0"):
+    with pytest.raises(HostProblem, match=r"is not a clone of 1\.0"):
         fetch.fetch()
 
 
