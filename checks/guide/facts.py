@@ -50,6 +50,7 @@ class _Errno(Table, frozen=True):
 class _Wordings(Table, frozen=True):
     missing: tuple[Text, ...]
     unresolved: tuple[Text, ...]
+    unlocated: tuple[Text, ...]
 
 
 @dataclass(frozen=True)
@@ -136,22 +137,25 @@ class Facts:
     @cached_property
     def missing(self) -> dict[str, tuple[int, int]]:
         """The programs that were not found, with their places."""
-        if not self._has(_wordings().missing):
-            return {}
-        found: dict[str, tuple[int, int]] = {}
-        for at, program in _overlapping(_alternatives(_wordings().missing, self._loose), self._text):
-            found.setdefault(program.rpartition("/")[2].removesuffix(".exe").strip("."), at)
-        return found
+        named = self._named_by(_wordings().missing)
+        return {program.rpartition("/")[2].removesuffix(".exe").strip("."): at for program, at in named}
 
     @cached_property
     def unresolved(self) -> dict[str, tuple[int, int]]:
         """The host names without an address, with their places; “?” if the message names none."""
-        if not self._has(_wordings().unresolved):
-            return {}
-        found: dict[str, tuple[int, int]] = {}
-        for at, host in _overlapping(_alternatives(_wordings().unresolved, self._loose), self._text):
-            found.setdefault(host.strip(".") or "?", at)
-        return found
+        return {host.strip(".") or "?": at for host, at in self._named_by(_wordings().unresolved)}
+
+    @cached_property
+    def unlocated(self) -> dict[str, tuple[int, int]]:
+        """The packages that a package manager does not know, with their places."""
+        return {package.strip("."): at for package, at in self._named_by(_wordings().unlocated)}
+
+    def _named_by(self, templates: Sequence[str]) -> list[tuple[str, tuple[int, int]]]:
+        """The names in messages of this form with their places, the last first."""
+        if not self._has(templates):
+            return []
+        found = _overlapping(_alternatives(templates, self._loose), self._text)
+        return [(name, at) for at, name in reversed([*found])]
 
     def _has(self, templates: Sequence[str]) -> bool:
         return self._loose or any(part in self._text for part in _fixed_parts(templates))
@@ -193,12 +197,14 @@ class Condition(Table, frozen=True):
     """One of these programs was not found."""
     unresolved: re.Pattern[str] | None = None
     """A pattern for the host name that has no address; “?” stands for a name that the message omits."""
+    unlocated: tuple[Text, ...] = ()
+    """A package manager does not know one of these packages."""
     exit_status: tuple[Annotated[int, msgspec.Meta(ge=0, le=255)], ...] = ()
     """One of these exit statuses."""
 
     def __post_init__(self) -> None:
-        if not (self.text or self.error or self.missing or self.unresolved):
-            raise ValueError("“text”, “error”, “missing” or “unresolved” is missing")
+        if not (self.text or self.error or self.missing or self.unresolved or self.unlocated):
+            raise ValueError("“text”, “error”, “missing”, “unresolved” or “unlocated” is missing")
         if unknown := set(self.error) - set(_errnos().texts):
             raise ValueError(f"“error” is “{min(unknown)}”, which is not in {DIRECTORY / 'errnos.toml'}")
         if self.path and not self.error and not self.text:
@@ -210,6 +216,8 @@ class Condition(Table, frozen=True):
         groups: list[Sequence[str]] = [each.literals for each in self.text]
         if self.missing:
             groups += [self.missing, _fixed_parts(_wordings().missing)]
+        if self.unlocated:
+            groups += [self.unlocated, _fixed_parts(_wordings().unlocated)]
         if self.error:
             groups.append(_error_literals(self.error))
         if self.unresolved:
@@ -240,6 +248,8 @@ class Condition(Table, frozen=True):
             yield [place for key, place in facts.errors(self.error).items() if key in self.error]
         if self.missing:
             yield [place for key, place in facts.missing.items() if key in self.missing]
+        if self.unlocated:
+            yield [place for key, place in facts.unlocated.items() if key in self.unlocated]
         if self.exit_status:
             yield [place for key, place in facts.exit_status.items() if key in self.exit_status]
         if self.unresolved:
