@@ -62,8 +62,8 @@ def messages(text: str | bytes) -> list[str]:
             ),
         ),
         (
-            "[wsl2]\nsparseVhd=true\n",
-            "2: “sparseVhd” belongs in [experimental], not in [wsl2]: WSL ignores it here. Move it.",
+            "[wsl2]\nautoMemoryReclaim=gradual\n",
+            "2: “autoMemoryReclaim” belongs in [experimental], not in [wsl2]: WSL ignores it here. Move it.",
         ),
         (
             "# mine\nmemory=8GB\n",
@@ -191,7 +191,7 @@ def test_a_problem_is_reported_with_line_and_remedy(
     "line",
     [
         "memory=8GB", "memory=512MB", "memory = 8G # so much", "MEMORY=8GB", "memory=17179869184", "swap=0", "swap=0GB",
-        'memory="8GB"', "processors=0x10", "processors=010", "debugConsole=TRUE", "debugConsole=0",
+        'memory="8GB"', "processors=0x10", "debugConsole=TRUE", "debugConsole=0",
         "networkingMode=Mirrored", "kernel=C:\\\\Temp\\\\myCustomKernel", 'kernel="C:\\\\a b\\\\c # d"',
         "kernel=\\\\\\\\server\\\\share\\\\kernel", "kernelCommandLine = a=b", "kernelCommandLine=a \\\n b",
         "macAddress=00-11-22-aA-44-55", "gpuSupport=false", "[general]\ninstanceIdleTimeout=-1",
@@ -310,3 +310,20 @@ def test_a_key_of_wsl_2_0_is_in_its_documented_section(section: str, name: str) 
     (key,) = catalogue().named(name)
     assert (key.section, key.source) == (section, "page")
     assert "WSL 2.0.0" in key.since
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("[wsl2]\nprocessors=010\n", 2, "octal number: 8. Write processors=10 or processors=8"),
+        ("# limits\r[wsl2]\rmemory=8GB\r", 1, "a carriage return stands alone"),
+        ("[wsl2]\nmemory=8GB # half\rprocessors=4\nswap=2GB\n", 2, "a carriage return stands alone"),
+        ("[wsl2]\nswap=4096\n", 2, "Write swap=4096MB"),
+        ("[wsl2]\nmemory=8\n", 2, "Write memory=8GB"),
+        ("[wsl2]\nsparseVhd=true\n", 2, "creates no sparse disks for now, because data may be lost; delete the line"),
+    ],
+)
+def test_what_a_blind_sample_found(text: str, line: int, said: str) -> None:
+    (found,) = validate(decode(text.encode()))
+    assert (found.line, found.harmless) == (line, False)
+    assert said in found.message

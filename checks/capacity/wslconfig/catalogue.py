@@ -28,6 +28,9 @@ _MAC = re.compile(r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}")
 _ABSOLUTE = re.compile(r"(?:[A-Za-z]:|\\)[\\/]")
 
 _SMALLER_UNIT = {"T": "GB", "G": "MB", "M": "KB", "K": "B"}
+_OCTAL = re.compile(r"[+-]?0[0-7]+")
+_MOST_GB = 256
+"""A number without a unit that is larger was meant in megabytes."""
 _MAX_LENGTH = 4000  # characters: Python's limit for numbers, and more than Windows' limit for paths
 _MIB = 1 << 20
 
@@ -178,7 +181,8 @@ def _size(key: Key, value: str) -> str:
     if amount:
         if amount[2] or int(amount[1]) >= _MIB or not int(amount[1]):
             return ""
-        return f"“{value}” means {value} bytes, because it has no unit. Write {key.name}={value}GB."
+        unit = "GB" if int(amount[1]) <= _MOST_GB else "MB"
+        return f"“{value}” means {value} bytes, because it has no unit. Write {key.name}={value}{unit}."
     if _PERCENT.fullmatch(value):
         remedy = f"Write the amount, e.g. {key.name}=8GB"
         return f"“{value}” is a percentage, but WSL needs an amount. {remedy}, or delete the line to use WSL's default."
@@ -197,6 +201,11 @@ def _corrected(amount: str, unit: str) -> str:
 
 
 def _number(key: Key, value: str) -> str:
+    if _OCTAL.fullmatch(value):
+        return (
+            f"“{value}” begins with 0, so WSL reads it as an octal number: {int(value, 8)}. "
+            f"Write {key.name}={value.lstrip('+-0')} or {key.name}={int(value, 8)}."
+        )
     if _NUMBER.fullmatch(value) and abs(int(value, 0) if value.lstrip("+-")[:1] != "0" else 0) < 1 << 31:
         return ""
     return f"“{value}” is not a whole number. Write only digits, e.g. {key.name}=4."

@@ -21,6 +21,12 @@ _ALMOST = re.compile(
 """A name that is meant to be .wslconfig, or is one of its common misspellings."""
 
 
+_ALONE = (
+    "a carriage return stands alone, as the line end of an old Mac. WSL ends a comment only at a line feed: it skips the "
+    "lines that follow in between. Save the file with the line ends of Windows (CRLF) or Linux (LF)."
+)
+
+
 @dataclass(frozen=True)
 class Diagnostic:
     """A problem or a note about a line."""
@@ -35,9 +41,17 @@ class Diagnostic:
 def validate(source: ConfigText) -> list[Diagnostic]:
     """All diagnostics of a file, by line."""
     found = [Diagnostic(1, remark.message, remark.harmless) for remark in source.remarks]
-    if source.readable:
+    if source.readable and (line := _carriage_return(source.text)):
+        found.append(Diagnostic(line, _ALONE))  # what WSL makes of the rest depends on where they stand
+    elif source.readable:
         found += Checker(catalogue()).check(source.text)
     return sorted(found, key=lambda each: each.line)
+
+
+def _carriage_return(text: str) -> int:
+    """The first line with a carriage return that no line feed follows; 0 if there is none."""
+    found = re.search(r"\r(?!\n)", text)
+    return text.count("\n", 0, found.start()) + 1 if found else 0
 
 
 def misnamed(name: str) -> list[Diagnostic]:
@@ -118,7 +132,7 @@ class Checker:
         section = self._section or ""
         key = self._known.find(section, setting.key)
         if key is None:
-            self._report(setting.line, self._unknown(section, setting.key))
+            self._report(setting.line, self._unknown(section, setting.key, setting.value))
             return
         if (key.section, key.name) in self._set:
             self._report(
@@ -140,14 +154,16 @@ class Checker:
         else:
             self.effective[key.name] = Effective(key, setting)
 
-    def _unknown(self, section: str, name: str) -> str:
+    def _unknown(self, section: str, name: str, value: str) -> str:
         if reason := self._known.why_removed(name):
             return f"WSL no longer supports “{name}”: {reason}. Delete the line."
         elsewhere = self._known.named(name)
         if elsewhere:
             key = elsewhere[0]
             where = f"not in [{section}]" if section else "not before the first section"
-            return f"“{key.name}” belongs in [{key.section}], {where}: WSL ignores it here. Move it."
+            remark = key.remarks.get(effects.normal(value))
+            remedy = f"Don't move it: {remark.text}." if remark else "Move it."
+            return f"“{key.name}” belongs in [{key.section}], {where}: WSL ignores it here. {remedy}"
         if not section:
             return f"“{name}” is before the first section: WSL ignores it. Move it below its section header."
         near = nearest(name, [key.name for key in self._known.all_keys if key.section == section])
