@@ -101,6 +101,44 @@ def test_replaced_source(ctx: CaseContext) -> None:
     expect_run(done, stdout=new)
 
 
+_FIRST = """
+cd /data || exit
+cat grows; cat shrinks; echo first >>grows; echo short >shrinks
+echo new >part && mv -f part replaced
+rm message && rm -r directory && mkdir made && echo kept >made/file
+"""
+_HOST = """
+cd -- "$1" || exit
+cat grows shrinks replaced made/file; ls
+echo host >>grows; : >shrinks; rm made/file; echo "$2" >message
+"""
+_SECOND = """
+cd /data || exit
+cat grows shrinks replaced message; ls; ls made
+rm message replaced
+"""
+
+
+@pytest.mark.case("One directory mounted by two containers in turn", fix=_MAPPING)
+def test_mounted_again(ctx: CaseContext) -> None:
+    # Every agent of a group has the same directories. Each takes its messages by deleting them.
+    word, directory = secrets.token_hex(8), ctx.make("data")
+    long = f"{'long ' * 500}\n"
+    for name, text in {"grows": "begun\n", "shrinks": long, "replaced": "old\n", "message": "m\n"}.items():
+        ctx.write(f"data/{name}", text)
+    ctx.write("data/directory/file", "x")
+    options = ["--rm", "-v", f"{directory}:/data"]
+    first = ctx.docker(run(ctx.probe, *shell(_FIRST), options=options))
+    expect_run(first, stdout=f"begun\n{long}")
+    seen = ctx.host.run(shell(_HOST, directory, word)).stdout
+    wanted = "begun\nfirst\nshort\nnew\nkept\ngrows\nmade\nreplaced\nshrinks\n"
+    expect(seen == wanted, "the host to see what the first container left", seen)
+    second = ctx.docker(run(ctx.probe, *shell(_SECOND), options=options))
+    expect_run(second, stdout=f"begun\nfirst\nhost\nnew\n{word}\ngrows\nmade\nmessage\nreplaced\nshrinks\n")
+    left = sorted(ctx.host.run(["ls", directory]).stdout.split())
+    expect(left == ["grows", "made", "shrinks"], "no file on the host that the second container deleted", left)
+
+
 _NESTED = {
     "/data/inner/deep": True, "/data": True, "/data/inner": False, "/data/inner/deep/last": False,
     **{f"/more-{number}": number % 2 == 0 for number in range(8)},

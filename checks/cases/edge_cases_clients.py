@@ -9,14 +9,17 @@ import secrets
 import pytest
 
 from checks.cases import edge_cases
+from checks.cases.container_lifecycle import expect_stopped
+from checks.cases.edge_cases import GRACE, STOP_TIMEOUT
 from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
-from checks.engine.docker import run, shell
+from checks.engine.docker import Command, run, shell
 from checks.engine.expect import expect, expect_run
 
 GROUP = edge_cases.GROUP
 
 _START = "the-container-does-not-start"
+_DEAF = 'trap "" TERM; echo ready; while :; do sleep 1; done'
 _SILENCE = 62  # seconds; more than the usual limits of what closes idle connections
 _STATUSES = (2, 3, 77, 100, 124, 126, 129, 130, 139, 143, 200, 255)
 _MANY = 20
@@ -71,6 +74,39 @@ def test_client_signals(ctx: CaseContext) -> None:
             expect(sent.returncode == 0, "a running client", sent.stderr)
             rest = session.read_rest()
             expect(rest.startswith(f"got {signal}\n"), f"the container's own words on SIG{signal}", rest)
+    for name in names:
+        ctx.expect_gone(name)
+
+
+@pytest.mark.case("Two containers that ignore SIGTERM stopped at once", fix="docker-stop-is-slow")
+def test_stops_at_once(ctx: CaseContext) -> None:
+    # nanoclaw stops agents that hang at the same time, and starts others meanwhile. Each stop waits for ten seconds.
+    names = [ctx.name(f"deaf{number}") for number in (1, 2)]
+    with contextlib.ExitStack() as stack:
+        sessions = [
+            stack.enter_context(
+                ctx.docker.interactive(run(ctx.probe, *shell(_DEAF), options=["-i", "--rm", "--name", name]))
+            )
+            for name in names
+        ]
+        for session in sessions:
+            session.expect("ready\n")
+        stops = [stack.enter_context(ctx.docker.started(Command("stop", (), (name,)), timeout=30)) for name in names]
+        listed, other = ctx.docker.at_once(
+            Command("ps", ("--format", "{{.Names}}"), ()), run(ctx.probe, "echo", "meanwhile", options=["--rm"])
+        )
+        waiting = sum(stop.running() for stop in stops)
+        expect(waiting == 2, "docker ps and docker run to end while both stops wait", f"{waiting} of them wait")
+        expect_run(listed)
+        expect_run(other, stdout="meanwhile\n")
+        # The grace period is real time. The rest of the work takes longer on an emulated processor.
+        bound = GRACE + (STOP_TIMEOUT - GRACE) * ctx.host.slowness
+        for stop, name in zip(stops, names, strict=True):
+            done = stop.end()
+            expect_stopped(ctx, done, name)
+            expect(done.seconds < bound, f"both stops to end within {bound:g} s", f"{done.seconds:.1f} s")
+        for session in sessions:
+            session.read_rest()
     for name in names:
         ctx.expect_gone(name)
 

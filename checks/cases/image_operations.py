@@ -59,12 +59,14 @@ def test_build(ctx: CaseContext) -> None:
 
 @pytest.mark.case("docker build again under the same tag", fix="an-image-does-not-build")
 def test_build_again(ctx: CaseContext) -> None:
+    # The two files differ by their content alone: an update may change one character, and git sets no times.
     tag, nonce = image(ctx, "again"), secrets.token_hex(8)
-    ctx.write("Dockerfile", f"FROM {ctx.probe}\nCOPY copied.txt /copied.txt\n")
-    for word in ("what the first build copies", nonce):
-        ctx.write("copied.txt", word)
+    ctx.write("Dockerfile", f"FROM {ctx.probe}\nCOPY src /src\n")
+    for word in (secrets.token_hex(8), nonce):
+        file = ctx.write("src/deep/copied.txt", word)
+        ctx.host.run_checked(["touch", "-d", "2001-02-03", file], doing="setting a time")
         build_image(ctx, tag)
-    got = content(ctx, tag, "/copied.txt")
+    got = content(ctx, tag, "/src/deep/copied.txt")
     expect(got == nonce, f"the tag to be the image just built, with {nonce}", got)
 
 

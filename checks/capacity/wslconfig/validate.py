@@ -22,8 +22,8 @@ _ALMOST = re.compile(
 
 
 _ALONE = (
-    "a carriage return stands alone, as the line end of an old Mac. WSL ends a comment only at a line feed: it skips the "
-    "lines that follow in between. Save the file with the line ends of Windows (CRLF) or Linux (LF)."
+    "a carriage return stands alone, as the line end of an old Mac. WSL ends a comment only at a line feed: it skips "
+    "the lines that follow in between. Save the file with the line ends of Windows (CRLF) or Linux (LF)."
 )
 
 
