@@ -93,7 +93,7 @@ def _reach() -> dict[str, Any]:
         for service, what in SERVICES.items()
     }
     return {
-        "hosts": [f"{_column(each)} with {each.host.network}" for each in asked],
+        "hosts": [f"{_column(each)} with {each.host.network.split()[0]}" for each in asked],
         "networks": list(NETWORKS),
         "rows": rows,
         "errors": {
