@@ -47,16 +47,16 @@ ip -n nanoclaw-reach address add {_MACHINE}/24 dev reach1
 ip -n nanoclaw-reach link set reach1 up
 own=$(ip -4 route get 192.0.2.1 | sed -n 's/.* src \\([0-9.]*\\).*/\\1/p')
 serve() {{
-    mkdir -p "{_DIRECTORY}/$1"
-    echo "$word $1" >"{_DIRECTORY}/$1/index.html"
-    address=$2
+    name=$1 address=$2
     shift 2
+    mkdir -p "{_DIRECTORY}/$name"
+    echo "$word $name" >"{_DIRECTORY}/$name/index.html"
     "$@" busybox httpd -p "$address:$port" -h "{_DIRECTORY}/$name"
 }}
-name=loopback; serve loopback 127.0.0.1 env
-name=host; serve host "$own" env
-name=metadata; serve metadata {_METADATA} env
-name=network; serve network {_MACHINE} ip netns exec nanoclaw-reach
+serve loopback 127.0.0.1 env
+serve host "$own" env
+serve metadata {_METADATA} env
+serve network {_MACHINE} ip netns exec nanoclaw-reach
 echo "$own"
 """
 
