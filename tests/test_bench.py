@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from dataclasses import replace
@@ -48,6 +49,19 @@ def test_cleaning_up_removes_what_the_run_made_and_only_that(tmp_path: Path) -> 
     assert (tmp_path / "containers").read_text() == "theirs nanoclaw-verify=run2\nforeign other=1\n"
     assert (tmp_path / "images").read_text() == "image2 -\n"
     assert not directory.exists()
+
+
+@pytest.mark.parametrize("podman", ["exit 125", "[ $1 = images ] && exit 125; exit 0", ""])
+def test_an_engine_that_does_not_answer_has_removed_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, podman: str
+) -> None:
+    if not podman:
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))  # no podman at all
+        for name in ("sh", "env", "id", "rm", "grep", "sort", "xargs", "mktemp", "ls", "find", "stat"):
+            (tmp_path / name).symlink_to(str(shutil.which(name, path="/usr/bin:/bin")))
+        monkeypatch.setenv("PATH", str(tmp_path))
+    host = FakeHost(tmp_path, {"podman": podman} if podman else {}).pretend()
+    assert not remove_objects(host, "run1")
 
 
 @pytest.mark.parametrize("file", ["containers.json", "volatile-containers.json"])

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from checks.cli.tasks import TASKS
+from checks.core.errors import Exit
+from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
 
 OWN = (sys.executable, str(ROOT / "tasks.py"))
@@ -64,6 +66,17 @@ def test_what_was_mistyped_is_one_line_and_2(program: Sequence[str], typed: Sequ
     assert done.stderr.startswith("Wrong usage: ")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "-").exists()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread"), OSError(24, "x")], ids=str)
+def test_a_machine_without_memory_processes_or_descriptors_is_3(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run() -> Exit:
+        raise error
+
+    assert run_and_report(run, print) is Exit.HOST_UNUSABLE
+    assert "can’t be used" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

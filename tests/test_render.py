@@ -47,6 +47,14 @@ def test_without_a_name_every_document_is_rendered(files: Mapping[Path, str]) ->
     assert all(path.exists() for path in files)
 
 
+def test_a_script_that_can_not_be_run_is_out_of_date(tmp_path: Path) -> None:
+    path, text = tmp_path / "a", "#!/bin/sh\n"
+    path.write_text(text)
+    assert not render._is_current(path, text)
+    path.chmod(0o755)
+    assert render._is_current(path, text)
+
+
 def test_an_unknown_document_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert render.render(["nope"]) is Exit.WRONG_USAGE
     assert "There is no document “nope”. Known: compatibility, " in capsys.readouterr().err

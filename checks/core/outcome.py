@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import tempfile
@@ -20,6 +21,10 @@ from checks.core.run_directories import cache
 def headline(problem: Problem) -> str:
     """The line that reports a problem."""
     return f"{'Wrong usage' if isinstance(problem, WrongUsage) else 'The host can’t be used'}: {problem}"
+
+
+_SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT)
+_NO_THREAD = "can't start new thread"
 
 
 def run_and_report(run: Callable[[], Exit], say: Callable[[str], None]) -> Exit:
@@ -41,13 +46,22 @@ def run_and_report(run: Callable[[], Exit], say: Callable[[str], None]) -> Exit:
     except KeyboardInterrupt as interrupt:
         line, status = f"{'; '.join(['Interrupted', *_notes(interrupt)])}.", Exit.INTERRUPTED
     except Exception as error:
-        if missing := _missing_package(error):
+        if lacking(error):
+            line, status = f"The host can’t be used: {str(error) or type(error).__name__}", Exit.HOST_UNUSABLE
+        elif missing := _missing_package(error):
             line, status = headline(missing), missing.exit
         else:
             line, status = _fault(error), Exit.OWN_FAULT
     with contextlib.suppress(OSError, ReaderGone):
         say(line)
     return status
+
+
+def lacking(error: BaseException) -> bool:
+    """Whether an error says that this machine lacks memory, processes, descriptors or space for the program itself."""
+    if isinstance(error, OSError):
+        return error.errno in _SCARCE
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and str(error) == _NO_THREAD)
 
 
 def _missing_package(error: Exception) -> HostProblem | None:

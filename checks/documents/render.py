@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -70,12 +71,18 @@ def _deliver(name: str, *, check: bool) -> Exit:
             if text.startswith("#!"):
                 path.chmod(0o755)
             say(f"Wrote {shown}.")
-        elif path.is_file() and path.read_bytes() == text.encode():
+        elif _is_current(path, text):
             say(f"{shown} is up to date.")
         else:
             say(f"{shown} is out of date. Run: invoke render {name}")
             status = Exit.CASE_FAILED
     return status
+
+
+def _is_current(path: Path, text: str) -> bool:
+    """Whether a file has the text, and can be run if it is a script."""
+    runs = not text.startswith("#!") or os.access(path, os.X_OK)
+    return path.is_file() and path.read_bytes() == text.encode() and runs
 
 
 def _pictures(*, check: bool) -> Exit:

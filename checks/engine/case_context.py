@@ -73,12 +73,10 @@ for caches in "$shared"/buildah-cache*; do # newer versions have the uid in its 
         [ ! -e "$cached/$marker" ] || podman unshare rm -rf -- "$cached"
     done
 done
-left=$(
-    "$engine" ps -aq --filter "label=$label"
-    "$engine" images -q --filter "label=$label"
-    "$engine" network ls -q --filter "label=$label"
-)
-[ -z "$left" ]
+# An engine that does not answer has removed nothing. Old versions know no filter for networks.
+containers=$("$engine" ps -aq --filter "label=$label") || exit
+images=$("$engine" images -q --filter "label=$label") || exit
+[ -z "$containers$images$("$engine" network ls -q --filter "label=$label")" ]
 """
 
 

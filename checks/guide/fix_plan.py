@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
 from checks.engine.placement import File
 from checks.guide.catalogue import Entry, Step, User
@@ -191,6 +192,11 @@ def _files(entry: Entry, home: str) -> list[File]:
         (Path(directory) / _SETTINGS / "containers.conf.d").mkdir(parents=True)
         script = "\n".join(step.script for step in entry.fix_commands)
         environment = {"HOME": directory, "PATH": os.defpath}
-        subprocess.run(["sh", "-ec", script], env=environment, check=True, stdin=subprocess.DEVNULL, timeout=20)
+        try:
+            subprocess.run(["sh", "-ec", script], env=environment, check=True, stdin=subprocess.DEVNULL, timeout=20)
+        except subprocess.SubprocessError as error:
+            raise HostProblem(
+                f"The files of a fix can't be made in {directory}: {error}.", "Is the disk full?"
+            ) from error
         made = sorted(path for path in Path(directory).rglob("*") if path.is_file())
         return [File(f"{home}/{path.relative_to(directory)}", path.read_bytes(), 0o644) for path in made]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Annotated
 
 from checks.core import run_directories
@@ -56,7 +57,9 @@ def _remove_runs(progress: Progress) -> list[str]:
             progress.say(f"Run {run.id} left objects on {where}; the next “invoke verify --host {where}” removes them.")
             continue
         run_directories.stop(run)
-        if where == "local" and not remove_objects(LocalHost(), run.id):
+        # A run whose host is not known may have used the engine of this machine, if there is one.
+        local = where == "local" or (not where and (shutil.which("podman") or shutil.which("docker")))
+        if local and not remove_objects(LocalHost(), run.id):
             left.append(f"containers, images or directories of run {run.id}")
             continue
         run_directories.remove(run)

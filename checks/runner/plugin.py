@@ -12,6 +12,7 @@ import pytest
 
 from checks.core import redaction
 from checks.core.errors import HostProblem, Problem
+from checks.core.outcome import lacking
 from checks.core.paths import GUIDE
 from checks.core.process import TimedOut
 from checks.core.progress import Progress
@@ -238,6 +239,8 @@ class VerificationPlugin:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         error = call.excinfo.value if call.excinfo else None
+        if error and lacking(error):  # of the program itself, not of the case
+            error = HostProblem(f"This machine lacks something: {error or type(error).__name__}.", "See ulimit -a.")
         if isinstance(error, Problem):  # the host failed, not the case
             self.problem = error
             item.session.shouldstop = str(error)
