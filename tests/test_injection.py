@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -104,4 +105,6 @@ def test_the_committed_evidence_is_valid_and_in_the_document() -> None:
     known = injection.committed()
     assert known
     for each in known:
-        assert f"| {each.name} (Podman {each.host.version}, {each.started[:10]}) |" in text
+        assert re.search(
+            rf"\| {each.name} \(Podman {re.escape(each.host.version)}[^|]*, {each.started[:10]}\) \|", text
+        )
