@@ -19,7 +19,7 @@ from checks.engine.expect import expect, expect_run
 GROUP = edge_cases.GROUP
 
 _START = "the-container-does-not-start"
-_DEAF = 'trap "" TERM; echo ready; while :; do sleep 1; done'
+_DEAF = 'trap "echo asked" TERM; echo ready; while :; do sleep 1; done'
 _SILENCE = 62  # seconds; more than the usual limits of what closes idle connections
 _STATUSES = (2, 3, 77, 100, 124, 126, 129, 130, 139, 143, 200, 255)
 _MANY = 20
@@ -92,6 +92,8 @@ def test_stops_at_once(ctx: CaseContext) -> None:
         for session in sessions:
             session.expect("ready\n")
         stops = [stack.enter_context(ctx.docker.started(Command("stop", (), (name,)), timeout=30)) for name in names]
+        for session in sessions:
+            session.expect("asked\n")
         listed, other = ctx.docker.at_once(
             Command("ps", ("--format", "{{.Names}}"), ()), run(ctx.probe, "echo", "meanwhile", options=["--rm"])
         )

@@ -102,7 +102,9 @@ def drive(ctx: CaseContext, agent: Agent, image: str, question: Question) -> Dri
     except Unreadable:
         raise _failure(done, f"node exited with status {done.returncode}") from None
     doing = "reading what docker was called with"
-    return Driven(outputs, end, ctx.host.ask(shell(_CALLS, f"{ctx.directory}/record"), calls_in, doing=doing))
+    calls = ctx.host.ask(shell(_CALLS, f"{ctx.directory}/record"), calls_in, doing=doing)
+    ctx.record.commands += [Completed(("docker", *each.argv), each.status, b"", b"", each.seconds) for each in calls]
+    return Driven(outputs, end, calls)
 
 
 def returned(text: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
