@@ -12,6 +12,7 @@ from checks.core import locks, run_directories
 from checks.core.errors import Exit
 from checks.core.paths import ROOT
 from checks.core.progress import Progress
+from checks.engine import prepared_host
 from checks.runner import cleanup
 from checks.runner.cleanup import clean
 
@@ -50,6 +51,18 @@ def test_a_run_whose_objects_stay_is_not_called_removed_and_stays_known(
     assert "Removed" not in output
     assert f"Not removed: containers, images or directories of run {run.id}." in output
     assert [each.id for each, _ in run_directories.kept_runs()] == [run.id]
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_the_next_run_forgets_a_dead_one_only_when_its_objects_are_gone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], gone: bool
+) -> None:
+    run = kept("local")
+    run.record_host("local")  # no longer kept: dead
+    monkeypatch.setattr(prepared_host, "remove_objects", lambda host, run: gone)
+    prepared_host.sweep(Progress())
+    assert [each.id for each, _ in run_directories.dead_runs()] == ([] if gone else [run.id])
+    assert (f"Left run {run.id}" in capsys.readouterr().err) is not gone
 
 
 def test_a_directory_that_stays_is_not_called_removed(

@@ -193,6 +193,8 @@ def sweep(progress: Progress) -> None:
             continue
         with progress.step(f"Removing leftovers of run {dead.id}, which ended without cleanup"):
             run_directories.stop(dead)
-            if where == "local":
-                remove_objects(LocalHost(), dead.id)
-            run_directories.remove(dead)
+            gone = where != "local" or remove_objects(LocalHost(), dead.id)
+            if gone:
+                run_directories.remove(dead)
+        if not gone:  # its record stays, and the next run tries again
+            progress.say(f"Left run {dead.id}: its containers and images can't be removed now. See: invoke clean")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from checks.guide.catalogue import Entry
 from checks.guide.explain import find_entries
-from checks.guide.host_checks import CHECKS, last_line, podman_failure
+from checks.guide.host_checks import CHECKS
+from checks.guide.podman_errors import last_line, podman_failure
 from checks.guide.snapshot import HostSnapshot
 
 

@@ -20,7 +20,7 @@ from checks.core.lines import lines_of
 from checks.engine.placement import File
 from checks.guide.catalogue import Entry, Step, User
 from checks.guide.diagnosis import Diagnosis, diagnose
-from checks.guide.host_checks import malformed
+from checks.guide.podman_errors import malformed
 from checks.guide.snapshot import HostSnapshot
 
 WRITABLE_BY_USERNS = "permission-denied-in-the-workspace"

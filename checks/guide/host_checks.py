@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from checks.core.lines import lines_of
 from checks.guide import containers_conf
+from checks.guide.podman_errors import last_line, podman_failure
 from checks.guide.snapshot import HostSnapshot
 
 _MIN_FREE_KB = 1_000_000  # an agent's image needs three times as much to build, and no agent starts with less
@@ -366,21 +366,6 @@ def _restart_off(host: HostSnapshot) -> str:
     return "`podman-restart.service` is not enabled" if off else ""
 
 
-def podman_failure(host: HostSnapshot) -> str:
-    """What Podman printed if it could not even print its version, with the files that it can't read; empty if not."""
-    error = host.text("podman_error")
-    if not error or host.podman:
-        return ""
-    unnamed = [path for path in malformed(host) if path not in error]
-    named = f" (not valid TOML: {', '.join(unnamed)})" if unnamed else ""
-    return f"podman --version: {last_line(error)}{named}"
-
-
-def malformed(host: HostSnapshot) -> Sequence[str]:
-    """The account's settings files that are not valid TOML."""
-    return [path for path in host.lines("conf") if containers_conf.fault(host.text(f"conf:{path}"))]
-
-
 def _cgroup_v2(host: HostSnapshot) -> bool:
     return host.first("cgroups") == "v2"
 
@@ -397,8 +382,3 @@ def _older(host: HostSnapshot, minimum: tuple[int, int], feature: str) -> str:
     if not (0, 0) < host.version < minimum:
         return ""
     return f"Podman {host.short_version} does not support {feature}; {minimum[0]}.{minimum[1]} does"
-
-
-def last_line(text: str) -> str:
-    """The last line of what a program printed."""
-    return lines_of(text.strip() or "no output")[-1]

@@ -57,8 +57,8 @@ def _remove_runs(progress: Progress) -> list[str]:
             progress.say(f"Run {run.id} left objects on {where}; the next “invoke verify --host {where}” removes them.")
             continue
         run_directories.stop(run)
-        # A run whose host is not known may have used the engine of this machine, if there is one.
-        local = where == "local" or (not where and (shutil.which("podman") or shutil.which("docker")))
+        # A run whose host is not known may have used this machine's Podman, if there is one.
+        local = where == "local" or (not where and shutil.which("podman"))
         if local and not remove_objects(LocalHost(), run.id):
             left.append(f"containers, images or directories of run {run.id}")
             continue
