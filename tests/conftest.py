@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from checks.core.paths import ROOT
 from checks.runner.plugin import CaseInfo
 from checks.runner.verify import all_cases
 from tests import injection
@@ -31,6 +32,15 @@ _BLOCKED = 20  # seconds
 def cases() -> list[CaseInfo]:
     """All cases, as ``invoke verify --list`` knows them."""
     return all_cases()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_checkout() -> Iterator[None]:
+    """Fail the run if its tests leave a file in the checkout's top directory."""
+    before = set(ROOT.iterdir())
+    yield
+    left = [path.name for path in set(ROOT.iterdir()) - before if not path.name.startswith(".")]
+    assert not left, f"the tests made {left} in the checkout"
 
 
 @pytest.fixture

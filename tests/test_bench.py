@@ -16,12 +16,12 @@ from checks.engine.case_context import (
     CaseContext,
     RunScope,
     accounts_for,
-    directories_of,
     remove_containers,
     remove_objects,
 )
 from checks.engine.docker import Docker, Record, build, plain, run
 from checks.engine.expect import Mismatch, expect_run
+from checks.hosts.base import directories_of
 from checks.hosts.local import LocalHost
 from checks.nanoclaw.contract import Mount, run_databases, run_streams
 from tests.fakes import FACTS, FakeHost

@@ -65,6 +65,14 @@ def test_the_next_run_forgets_a_dead_one_only_when_its_objects_are_gone(
     assert (f"Left run {run.id}" in capsys.readouterr().err) is not gone
 
 
+def test_the_record_of_a_run_whose_objects_stay_is_all_that_is_left_of_it() -> None:
+    with run_directories.new_run() as run:
+        run.record_host("local")
+        run.unfinished = True
+    assert [(each.id, host) for each, host in run_directories.dead_runs()] == [(run.id, "local")]
+    assert not run.scratch.exists()
+
+
 def test_a_directory_that_stays_is_not_called_removed(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,9 +19,9 @@ from checks.core import redaction
 from checks.core.errors import HostProblem, WrongUsage
 from checks.core.progress import Progress, plain_console
 from checks.core.run_directories import Run
-from checks.engine.case_context import RunScope, directories_of
+from checks.engine.case_context import RunScope
 from checks.engine.prepared_host import AS_IS, PreparedHost
-from checks.hosts.base import SHARED
+from checks.hosts.base import SHARED, directories_of
 from checks.runner import verify
 from checks.runner.verify import CASES, VerifyOptions, session
 from tests.fakes import FakeHost

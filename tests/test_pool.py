@@ -9,9 +9,9 @@ import pytest
 
 from checks.core.errors import HostProblem
 from checks.core.run_directories import Run
-from checks.engine.case_context import RunScope, directories_of
+from checks.engine.case_context import RunScope
 from checks.engine.prepared_host import PreparedHost
-from checks.hosts.base import SHARED
+from checks.hosts.base import SHARED, directories_of
 from checks.hosts.ssh import SshHost
 from checks.mutation import catalogue
 from checks.mutation.catalogue import NO_FAULT

@@ -14,9 +14,11 @@ import pytest
 from checks.core import run_directories
 from checks.core.errors import HostProblem
 from checks.core.paths import FIXTURES, ROOT
-from checks.engine.case_context import CaseContext, RunScope, directories_of, marker, remove_objects
+from checks.engine import probe_container, probe_image
+from checks.engine.case_context import CaseContext, RunScope, marker, remove_objects
 from checks.engine.docker import Record
 from checks.hosts import base
+from checks.hosts.base import directories_of
 from checks.hosts.local import LocalHost
 from checks.mutation.catalogue import load
 from checks.mutation.wrapped import upload
@@ -73,6 +75,23 @@ def test_what_a_run_makes_in_a_shared_directory_is_new_and_its_accounts_alone(sh
         assert path.parent == shared, purpose
         assert path not in known, purpose
         assert private(path), purpose
+
+
+def test_the_build_context_of_the_probe_image_is_in_a_directory_of_the_run(shared: Path, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    podman = f'echo "$TMPDIR" >>{seen}; for each; do last=$each; done; [ "$1" != build ] || echo "$last" >>{seen}'
+    account = FakeHost(tmp_path, {"podman": podman}).pretend(replace(FACTS, uid=os.geteuid()))
+    probe_image.make([account], "run1")
+    used = {Path(line) for line in seen.read_text().split()}
+    assert used
+    assert all(str(path).startswith(f"{shared}/{directories_of('run1')}-") for path in used)
+    assert list(shared.iterdir()) == []
+
+
+def test_a_directory_of_a_probe_that_stays_on_another_host_is_an_error(shared: Path, account: FakeHost) -> None:
+    account.remove_private_directories = lambda name: False  # type: ignore[method-assign]
+    with pytest.raises(HostProblem, match="could not be removed"), probe_container.directory_on(account):
+        pass
 
 
 def test_no_name_is_made_twice(shared: Path) -> None:

@@ -94,6 +94,8 @@ class Run:
     directory: Path
     scratch: Path
     kept: bool = False
+    unfinished: bool = False
+    """Whether objects of it on its host could not be removed: its record stays, and the next run there tries again."""
 
     @property
     def sockets(self) -> Path:
@@ -156,7 +158,8 @@ def new_run() -> Iterator[Run]:
 
 def _check_removed(run: Run, ending: BaseException | None) -> None:
     """Check that a run is removed. Raises HostProblem, or adds a note to the error that ended the run."""
-    if left := leftovers(run.id, cache()):
+    record = f"directory {run.directory}" if run.unfinished else ""
+    if left := [each for each in leftovers(run.id, cache()) if each != record]:
         problem = HostProblem(f"Run {run.id} could not remove: {'; '.join(left)}.", "Remove it by hand.")
         if ending is None or isinstance(ending, KeyboardInterrupt):
             raise problem
@@ -231,9 +234,9 @@ def stop(run: Run) -> None:
 
 
 def remove(run: Run) -> None:
-    """Kill a run's processes on this machine, and remove its directories."""
+    """Kill a run's processes on this machine, and remove its directories; the record of an unfinished run stays."""
     stop(run)
-    for directory in (run.scratch, *_private_of(run.id), run.directory):
+    for directory in (run.scratch, *_private_of(run.id), *([] if run.unfinished else [run.directory])):
         remove_tree(directory)
 
 

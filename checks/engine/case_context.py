@@ -16,7 +16,7 @@ from checks.engine.docker import Docker, Record, shell
 from checks.engine.expect import Mismatch, expect
 from checks.engine.leaks import LeakDetector
 from checks.hosts import base
-from checks.hosts.base import Host
+from checks.hosts.base import Host, directories_of
 from checks.hosts.facts import Facts
 from checks.hosts.prefixed import PrefixedHost
 
@@ -300,11 +300,6 @@ def remove_objects(account: Host, run: str) -> bool:
         return account.run(script, timeout=60).returncode == 0 and gone
     except (TimedOut, HostProblem):  # an engine that does not answer has removed nothing
         return False
-
-
-def directories_of(run: str) -> str:
-    """The prefix of the names of a run's private directories, on any account."""
-    return f"nanoclaw-verify-{run}"
 
 
 def marker(run: str) -> str:

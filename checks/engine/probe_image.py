@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from checks.core.paths import FIXTURES
-from checks.hosts.base import Host
+from checks.hosts.base import Host, directories_of
 
 LABEL = "nanoclaw-verify"
 """The label of every container and image of a run; its value is the run's id."""
@@ -35,8 +35,16 @@ def make(accounts: Sequence[Host], owner: str = PREPARED) -> None:
 
 def _make(account: Host, owner: str, context: bytes) -> None:
     script = (FIXTURES / "probe" / "make.sh").read_text()
-    argv = ["sh", "-c", script, "make.sh", account.facts().engine, repository(owner), f"{LABEL}={owner}", _FALLBACK]
-    account.run_checked(argv, stdin=context, timeout=120, doing="building and starting the probe image")
+    name = f"{directories_of(owner)}-probe"  # a run that is killed meanwhile is known by it
+    directory = account.make_private_directory(name)
+    argv = [
+        "env", f"TMPDIR={directory}", "sh", "-c", script, "make.sh",
+        account.facts().engine, repository(owner), f"{LABEL}={owner}", _FALLBACK,
+    ]  # fmt: skip
+    try:
+        account.run_checked(argv, stdin=context, timeout=120, doing="building and starting the probe image")
+    finally:
+        account.remove_private_directories(name)
 
 
 def _context() -> bytes:

@@ -83,8 +83,8 @@ def _examine(options: _Options, progress: Progress) -> Exit:
     spec = options.host
     entries = catalogue.load()
     accepted = accepted_ids(options.accept, options.accept_file, entries)
-    checklist.begin("invoke doctor", spec, json=options.json, junit=options.junit)
     _require_fixable(options, spec)
+    checklist.begin("invoke doctor", spec, json=options.json, junit=options.junit)
     with _host(spec, options.profile, progress) as host:
         if options.undo:
             return fixing.undo(host)

@@ -92,8 +92,8 @@ def _run(options: HardenOptions, progress: Progress) -> Exit:
     chosen = [hardening.flag(each) for each in options.flag] or list(hardening.flags)
     factor = verify.factor_of(options.timeout_factor)
     require_directory("--evidence", options.evidence)
-    checklist.begin("invoke harden", options.host, json=options.json, junit=options.junit)
     reasons = accepted_ids(options.accept, options.accept_file, findings.known_ids(hardening.flags))
+    checklist.begin("invoke harden", options.host, json=options.json, junit=options.junit)
     with agent_session(options.host, None, options.nanoclaw, progress) as (ready, handle):
         if ready.host.facts().engine != "podman":
             raise WrongUsage(f"{ready.host.name} has no Podman.", "The flags are tried on rootless Podman.")

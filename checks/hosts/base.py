@@ -51,6 +51,11 @@ exit "$status"
 """
 
 
+def directories_of(run: str) -> str:
+    """The prefix of the names of a run's private directories, on any account."""
+    return f"nanoclaw-verify-{run}"
+
+
 class Host(ABC):
     """One account on one machine.
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from checks.core.archive import Member, pack
-from checks.engine.case_context import directories_of
-from checks.hosts.base import Host
+from checks.hosts.base import Host, directories_of
 from checks.hosts.facts import Facts
 from checks.hosts.prefixed import PrefixedHost
 from checks.mutation.catalogue import LIBRARY, Mutation

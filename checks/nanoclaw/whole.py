@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from checks.core.paths import ROOT
 from checks.core.progress import Progress
-from checks.engine.case_context import CaseContext, directories_of
+from checks.engine.case_context import CaseContext
 from checks.engine.expect import Mismatch, expect
 from checks.engine.prepared_host import PreparedHost
-from checks.hosts.base import Host
+from checks.hosts.base import Host, directories_of
 from checks.hosts.guest import Guest
 from checks.nanoclaw.gateway import Gateway
 from checks.nanoclaw.images import kit

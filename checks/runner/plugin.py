@@ -17,7 +17,7 @@ from checks.core.paths import GUIDE
 from checks.core.process import TimedOut
 from checks.core.progress import Progress
 from checks.core.selection import selected
-from checks.engine.case_context import CaseContext, accounts_for, directories_of, remove_containers
+from checks.engine.case_context import CaseContext, accounts_for, remove_containers
 from checks.engine.docker import Record
 from checks.engine.expect import Mismatch, expect
 from checks.engine.leaks import LeakDetector
@@ -26,7 +26,7 @@ from checks.evidence.run import CaseResult, Evidence
 from checks.guide import catalogue
 from checks.guide.explain import find_matches
 from checks.guide.facts import Kind
-from checks.hosts.base import SHARED, Host
+from checks.hosts.base import SHARED, Host, directories_of
 from checks.runner.report import Report
 
 if TYPE_CHECKING:
