@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any, TypeVar
+
+from packaging.version import Version
 
 from checks.core.rendering import render_template
 from checks.core.version import comparable
@@ -12,6 +16,7 @@ from checks.evidence.hardening_model import BypassResult, CheckResult, Injection
 from checks.hardening.injection.reach import NETWORKS, SERVICES
 from checks.hardening.injection.settings import command_line, recommended
 
+T = TypeVar("T")
 TEMPLATE = "security-injection.md.j2"
 _OF_A_RUN = ("The invocation is nanoclaw's own",)
 """Checks that observe something else in each run."""
@@ -35,18 +40,33 @@ def section() -> str:
 
 
 def _proven() -> dict[str, Any]:
-    """A table of the checks: a row each, a column for each host; and what all hosts that ran a check observed alike."""
+    """A table of the checks: a row each, a column for each host; and what all runs of a check observed alike."""
     every = committed()
-    by_name = [{result.name: result for result in each.results} for each in every]
+    by_name = [(each, {result.name: result for result in each.results}) for each in every]
     rows, alike = {}, {}
-    for name in dict.fromkeys(name for results in by_name for name in results):
-        found = [results.get(name) for results in by_name]
-        observed = {each.observed for each in found if each}
+    for name in dict.fromkeys(name for _, results in by_name for name in results):
+        observed = {results[name].observed for _, results in by_name if name in results}
         if len(observed) == 1 and len(every) > 1:
             alike[name] = observed.pop()
         silent = name in alike or name in _OF_A_RUN
-        rows[name] = [_checked(name, each, run, silent=silent) for each, run in zip(found, every, strict=True)]
-    return {"hosts": [_column(each) for each in every], "rows": rows, "alike": alike}
+        rows[name] = [
+            _cell({run.nanoclaw: _checked(name, found.get(name), run, silent=silent) for run, found in runs})
+            for runs in _by_host(by_name)
+        ]
+    hosts = [_column([run for run, _ in runs]) for runs in _by_host(by_name)]
+    return {"hosts": hosts, "rows": rows, "alike": alike}
+
+
+def _by_host(runs: Sequence[tuple[InjectionCheck, T]]) -> list[list[tuple[InjectionCheck, T]]]:
+    """The runs of each host together: one for each nanoclaw."""
+    return [list(group) for _, group in groupby(runs, key=lambda each: each[0].name)]
+
+
+def _cell(texts: Mapping[str, str]) -> str:
+    """What the checks with each nanoclaw gave; once if all gave the same."""
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"{nanoclaw}: {text}" for nanoclaw, text in texts.items())
 
 
 def _checked(name: str, result: CheckResult | None, run: InjectionCheck, *, silent: bool) -> str:
@@ -58,9 +78,15 @@ def _checked(name: str, result: CheckResult | None, run: InjectionCheck, *, sile
     return "✓" if silent else f"✓ {result.observed}"
 
 
-def _column(each: InjectionCheck) -> str:
-    agent = "" if "nanoclaw's own" in each.agent else f", {each.agent.partition(' (')[0]}"
-    return f"{each.name} (Podman {each.host.version}{agent}, {each.started[:10]})"
+def _column(runs: Sequence[InjectionCheck]) -> str:
+    """A host, with the nanoclaws that ran there and the day of the oldest run."""
+    first = runs[0]
+    agents = " and ".join(each.nanoclaw for each in runs)
+    return f"{first.name} (Podman {first.host.version}, nanoclaw {agents}, {min(each.started for each in runs)[:10]})"
+
+
+def _columns(runs: Sequence[InjectionCheck]) -> list[str]:
+    return [_column([run for run, _ in group]) for group in _by_host([(run, None) for run in runs])]
 
 
 def _bypasses() -> dict[str, Any]:
@@ -70,35 +96,32 @@ def _bypasses() -> dict[str, Any]:
     for name in dict.fromkeys(way.name for each in tried for way in each.bypasses):
         for each in tried:
             result = _result(next((way for way in each.bypasses if way.name == name), None))
-            hosts.setdefault((name, result), []).append(each.name)
+            names = hosts.setdefault((name, result), [])
+            if each.name not in names:
+                names.append(each.name)
+    columns = _columns(tried)
     rows = [
-        (name, result, "all" if len(names) == len(tried) else ", ".join(names))
+        (name, result, "all" if len(names) == len(columns) else ", ".join(names))
         for (name, result), names in hosts.items()
     ]
-    return {"hosts": [_column(each) for each in tried], "rows": rows}
+    return {"hosts": columns, "rows": rows}
 
 
 def _reach() -> dict[str, Any]:
     """A row for each service, with the hosts where a container reached it, by network."""
     asked = [each for each in committed() if each.reach]
-    answers = {(each.name, found.network): found for each in asked for found in each.reach}
-    rows = {
-        what: [
-            ", ".join(
-                each.name for each in asked if (found := answers.get((each.name, network))) and service in found.reached
-            )
-            or "none"
-            for network in NETWORKS
-        ]
-        for service, what in SERVICES.items()
-    }
+    answers = [(each.name, found) for each in asked for found in each.reach]
+
+    def names(network: str, service: str) -> str:
+        found = [name for name, each in answers if each.network == network and service in each.reached]
+        return ", ".join(dict.fromkeys(found)) or "none"
+
+    helpers = {each.name: each.host.network.split()[0] for each in asked}
     return {
-        "hosts": [f"{_column(each)} with {each.host.network.split()[0]}" for each in asked],
+        "hosts": [f"{column} with {helpers[column.split()[0]]}" for column in _columns(asked)],
         "networks": list(NETWORKS),
-        "rows": rows,
-        "errors": {
-            f"{name}, {network} network": found.error for (name, network), found in answers.items() if found.error
-        },
+        "rows": {what: [names(network, service) for network in NETWORKS] for service, what in SERVICES.items()},
+        "errors": {f"{name}, {each.network} network": each.error for name, each in answers if each.error},
     }
 
 
@@ -110,4 +133,8 @@ def _result(way: BypassResult | None) -> str:
 
 def committed() -> list[InjectionCheck]:
     """All evidence of `invoke inject --check`, the oldest Podman first. Raises WrongUsage for an invalid file."""
-    return sorted(store.committed(InjectionCheck), key=lambda each: comparable(each.host.version))
+
+    def order(each: InjectionCheck) -> tuple[Version, str, Version]:
+        return comparable(each.host.version), each.name, comparable(each.nanoclaw)
+
+    return sorted(store.committed(InjectionCheck), key=order)

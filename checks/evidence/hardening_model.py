@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from checks.evidence.model import Count, Outcome, Part, Run, Seconds, Text, stem
+from checks.evidence.model import Count, Outcome, Part, Run, Seconds, Text, nanoclaw_of, stem
 
 # invoke harden: evidence/hardening/HOST-KIND.json
 
@@ -159,7 +159,7 @@ class CombinationRun(HardeningRun, kw_only=True, tag="combinations"):
     results: Annotated[list[FlagCombination], Meta(min_length=1)]
 
 
-# invoke inject --check: evidence/injection/check/HOST.json
+# invoke inject --check: evidence/injection/check/HOST-NANOCLAW.json
 
 
 class CheckResult(Part):
@@ -202,3 +202,14 @@ class InjectionCheck(Run, kw_only=True):
     reach: Annotated[list[Reach], Meta(description="Empty where it was not asked")] = msgspec.field(
         default_factory=list
     )
+
+    @property
+    def nanoclaw(self) -> str:
+        """The version of the nanoclaw whose agent was checked; ``stub`` for the stub agent."""
+        found = nanoclaw_of(self.agent)
+        return found[0] if found else "stub"
+
+    @property
+    def filename(self) -> str:
+        """The file's name."""
+        return f"{stem(self.name)}-{stem(self.nanoclaw)}.json"

@@ -95,6 +95,12 @@ class Run(Part, kw_only=True):
 _NANOCLAW = re.compile(r"nanoclaw (\S+) \(commit ([0-9a-f]{12,40})\)")
 
 
+def nanoclaw_of(agent: str) -> tuple[str, str] | None:
+    """The version and the commit of the nanoclaw whose agent that is; None if it isn't one of nanoclaw's own."""
+    found = _NANOCLAW.match(agent)
+    return (found[1], found[2]) if found else None
+
+
 def stem(host: str) -> str:
     """The host's part of a file name."""
     return host.replace("/", "_")
@@ -176,15 +182,15 @@ class AgentVerification(Verification, kw_only=True):
 
     def __post_init__(self) -> None:
         """Check that the agent is nanoclaw's own, of a known version and commit."""
-        if not _NANOCLAW.match(self.agent):
+        if not nanoclaw_of(self.agent):
             raise ValueError(f"the agent must be “nanoclaw VERSION (commit COMMIT)”, and is “{self.agent}”")
 
     @property
     def nanoclaw(self) -> tuple[str, str]:
         """The version and the commit of the checkout."""
-        found = _NANOCLAW.match(self.agent)
+        found = nanoclaw_of(self.agent)
         assert found
-        return found[1], found[2]
+        return found
 
     @property
     def filename(self) -> str:
