@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from checks.core.process import Completed
+from checks.core.progress import Progress
 from checks.engine.expect import Mismatch
+from checks.evidence.hardening_model import BrowserStart
+from checks.hardening import browser
 from checks.hardening.injection import check
 from checks.hardening.injection.settings import Setting
 from checks.nanoclaw import running
@@ -136,3 +139,26 @@ def test_an_option_more_is_not_nanoclaws_own_invocation() -> None:
     assert check._unmodified(Streams(own), "image", "").passed
     for wrong in ([*own[:2], "--label", "x=y", *own[2:]], [*own[:2], "--read-only", *own[2:]], ["podman", *own[1:]]):
         assert not check._unmodified(Streams(wrong), "image", "").passed
+
+
+@pytest.mark.parametrize(
+    ("found", "sandbox", "passed"),
+    [("/usr/bin/chromium\n", "on", [True]), ("/usr/bin/chromium\n", "off", [False]), ("none\n", "", [])],
+)
+def test_chromium_is_tried_where_the_image_has_it_and_must_have_its_sandbox(
+    monkeypatch: pytest.MonkeyPatch, found: str, sandbox: str, passed: list[bool]
+) -> None:
+    said = Completed((), 0, found.encode(), b"", 1)
+    context = SimpleNamespace(docker=lambda command, timeout: said, make=lambda name: f"/x/{name}")
+    mounted: list[str] = []
+
+    def browse(ctx: Any, image: str, options: list[str]) -> list[BrowserStart]:
+        mounted.extend(options)
+        return [BrowserStart(options=options, arguments=[], rendered=True, sandbox=sandbox, seconds=1)]
+
+    monkeypatch.setattr(check, "CaseContext", lambda *_: context)
+    monkeypatch.setattr(browser, "browse", browse)
+    prepared: Any = SimpleNamespace(host=None, owner=None)
+    handle: Any = SimpleNamespace(image=lambda ctx: "image")
+    assert [each.passed for each in check._browsed(prepared, handle, Progress())] == passed
+    assert mounted == (["-v", "/x/group:/workspace/group"] if passed else [])

@@ -10,10 +10,11 @@ from checks.core.process import TimedOut
 from checks.core.progress import Progress
 from checks.engine import container_state
 from checks.engine.case_context import CaseContext
-from checks.engine.docker import Docker, Record
+from checks.engine.docker import Docker, Record, run
 from checks.engine.expect import Mismatch, expect
 from checks.engine.prepared_host import PreparedHost
 from checks.evidence.hardening_model import BypassResult, CheckResult, Reach
+from checks.hardening import browser
 from checks.hardening.injection import attacked, bypasses, effect, reach, state
 from checks.hardening.injection.settings import Setting, Settings, in_force, seen
 from checks.hardening.injection.state import Account
@@ -55,6 +56,7 @@ def check(prepared: PreparedHost, handle: AgentHandle, progress: Progress) -> li
     with progress.step(f"Asking an agent{service}, and reading its container's state"):
         results += _of_agent(ctx, handle.agent, image, question, found.settings, unasked, service)
     results += attacked.attacked(prepared, handle, found.settings, progress)
+    results += _browsed(prepared, handle, progress)
     results.append(_of_others(ctx, found.settings))
     return results
 
@@ -146,6 +148,18 @@ def _answered(agent: RunningAgent) -> CheckResult:
     except (Mismatch, TimedOut) as failure:
         return _result("The agent answers", False, str(failure))
     return _result("The agent answers", True, "with the service's exact reply")
+
+
+def _browsed(prepared: PreparedHost, handle: AgentHandle, progress: Progress) -> Iterator[CheckResult]:
+    """Whether Chromium works in a container that its mount makes an agent's, if the agent's image has it."""
+    ctx = CaseContext(prepared.host, prepared.owner, "browser", Record())
+    image = handle.image(ctx)
+    looking = ["-c", "command -v chromium || echo none"]
+    if ctx.docker(run(image, *looking, options=["--rm", "--entrypoint", "sh"]), timeout=40).stdout == "none\n":
+        return
+    with progress.step("Starting Chromium in an agent's container"):
+        start = browser.browse(ctx, image, ["-v", f"{ctx.make('group')}:/workspace/group"])[0]
+    yield _result("Chromium works, with its sandbox", browser.works(start), browser.in_words(start))
 
 
 def _of_others(ctx: CaseContext, settings: Settings) -> CheckResult:
