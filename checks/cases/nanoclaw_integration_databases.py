@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +32,8 @@ GROUP = nanoclaw_integration.GROUP
 _MAPPING = "permission-denied-in-the-workspace"
 _ANSWER = "the-agent-does-not-answer"
 
-_PROGRAMS = FIXTURES / "databases"
+_DATABASES = FIXTURES / "databases"
+_EVENTS = FIXTURES / "events"
 _SHIM = 200  # bytes of a message of the shim, at most
 _ROUNDS = 100
 _STEP_TIMEOUT = 15.0  # seconds on ordinary hardware; the first has the start of the agent
@@ -169,10 +171,9 @@ def test_databases_that_hangs(ctx: CaseContext, databases_handle: AgentHandle) -
     expect_no_new_helpers(ctx, helpers)
 
 
-def on_host(ctx: CaseContext, session: str, *words: str, timeout: float = 30) -> Completed:
-    """Run the part of nanoclaw's host on the two databases of a session."""
-    program = ["python3", "-I", "-", session, *words]
-    return ctx.host.run(program, stdin=(_PROGRAMS / "host.py").read_bytes(), timeout=timeout)
+def on_host(ctx: CaseContext, programs: Path, *words: str, timeout: float = 30) -> Completed:
+    """Run the part of nanoclaw's host on the files of a session."""
+    return ctx.host.run(["python3", "-I", "-", *words], stdin=(programs / "host.py").read_bytes(), timeout=timeout)
 
 
 @pytest.mark.case("Databases that the host and an agent write at once", fix=_MAPPING)
@@ -180,12 +181,12 @@ def test_databases_of_both_sides(ctx: CaseContext, databases_handle: AgentHandle
     if ctx.host.run(["python3", "-I", "-c", "import sqlite3"]).returncode != 0:
         pytest.skip("needs python3 on the host")
     image, question = databases_handle.image(ctx), databases_handle.question(ctx)
-    source = (_PROGRAMS / "agent.ts").read_text()
+    source = (_DATABASES / "agent.ts").read_text()
     place = workspace.for_databases(ctx, databases_handle.agent, prompt=question.prompt, source=source)
     session = place.path(place.exchange)
     with running.databases(ctx, place, image, question) as agent:
         limit = _STEP_TIMEOUT * ctx.slowness
-        used = on_host(ctx, session, "use", str(_ROUNDS), str(limit), timeout=60 + 5 * limit)
+        used = on_host(ctx, _DATABASES, session, "use", str(_ROUNDS), str(limit), timeout=60 + 5 * limit)
         steps = "messages and replies\nlock of the host\nlock of the agent\nunfinished transaction\n"
         if used.stdout != steps:
             last = lines_of(used.stdout.strip() or used.stderr.strip())[-1:]
@@ -193,6 +194,24 @@ def test_databases_of_both_sides(ctx: CaseContext, databases_handle: AgentHandle
         ctx.engine("kill", agent.name)
         agent.ended("its end by SIGKILL")
     ctx.expect_gone(agent.name)
-    checked = on_host(ctx, session, "check")
+    checked = on_host(ctx, _DATABASES, session, "check")
     wanted = f"{_ROUNDS + 2} replies\n"  # and those to the first message, and after its lock
     expect(checked.stdout == wanted, f"a whole database with {wanted}", checked.stdout or checked.stderr)
+
+
+@pytest.mark.case("File events and Unix sockets across an agent's mount", fix=_MAPPING)
+def test_databases_events_and_sockets(ctx: CaseContext, databases_handle: AgentHandle) -> None:
+    if ctx.host.run(["python3", "-I", "-c", "import ctypes"]).returncode != 0:
+        pytest.skip("needs python3 on the host")
+    image, question = databases_handle.image(ctx), databases_handle.question(ctx)
+    source = (_EVENTS / "agent.ts").read_text()
+    place = workspace.for_databases(ctx, databases_handle.agent, prompt=question.prompt, source=source)
+    with running.databases(ctx, place, image, question) as agent:
+        limit = _STEP_TIMEOUT * ctx.slowness
+        talked = on_host(ctx, _EVENTS, place.path(place.exchange), str(limit), timeout=5 * limit)
+        steps = "events of both sides\nsocket of the agent\nsocket of the host\n"
+        if talked.stdout != steps:
+            last = lines_of(talked.stdout.strip() or talked.stderr.strip())[-1:]
+            raise agent.failure(steps.strip().replace("\n", ", "), " ".join(last), agent.client.so_far())
+        agent.close()
+    ctx.expect_gone(agent.name)
