@@ -121,11 +121,11 @@ def _verified(ready: PreparedHost, only: Sequence[str], host: str) -> Pass:
     ledger, quiet = Ledger(), plain_console(file=io.StringIO())
     timed = replace(ready, host=Timed(ready.host, ledger))
     began = time.monotonic()
-    _, evidence = session(
+    evidence = session(
         VerifyOptions(host=host, only=only), lambda: contextlib.nullcontext(timed), quiet, Progress(quiet)
     )  # fmt: skip
     wall = time.monotonic() - began
-    if evidence is None or any(case.outcome == "failed" for case in evidence.cases):
+    if any(case.outcome == "failed" for case in evidence.cases):
         raise HostProblem(f"On {ready.host.name} a case of the benchmark failed.", "Run invoke verify first.")
     return Pass(wall, evidence, ledger.idle())
 

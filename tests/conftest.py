@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from checks.core.paths import ROOT
+from checks.runner.collection import all_cases
 from checks.runner.plugin import CaseInfo
-from checks.runner.verify import all_cases
 from tests import injection
 
 # Many examples start processes: on a busy machine that takes as long as it takes. In CI, the same commit gets the same

@@ -11,7 +11,7 @@ import pytest
 
 from checks.cases.image_operations import version_line
 from checks.nanoclaw import provider, running, service_url
-from checks.runner import verify
+from checks.runner import collection
 from checks.runner.plugin import CaseInfo
 from tests.fakes import FACTS
 
@@ -44,11 +44,11 @@ def test_groups_come_in_the_plans_order(cases: list[CaseInfo]) -> None:
 
 def test_a_copy_of_the_template_is_a_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = tmp_path / "cases"
-    shutil.copytree(verify.CASES, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(verify.CASES.parent / "pytest.ini", tmp_path)
+    shutil.copytree(collection.CASES, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(collection.CASES.parent / "pytest.ini", tmp_path)
     shutil.copy(copy / "_template.py", copy / "workdir.py")
-    monkeypatch.setattr(verify, "CASES", copy)
-    added = verify.all_cases()[-1]
+    monkeypatch.setattr(collection, "CASES", copy)
+    added = collection.all_cases()[-1]
     assert (added.id, added.group, added.label) == ("workdir", "Edge cases", "docker run --workdir")
 
 
@@ -57,7 +57,7 @@ def test_ids_and_labels_are_unique(cases: list[CaseInfo]) -> None:
         assert [name for name, count in Counter(names).items() if count > 1] == [], "two cases have this name"
     functions = [
         (path.name, node.name)
-        for path in verify.CASES.glob("*.py")
+        for path in collection.CASES.glob("*.py")
         for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.FunctionDef)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from checks.engine.docker import Record
 from checks.evidence import acceptance, checklist
 from checks.evidence.checklist import Result
 from checks.evidence.hardening_model import CheckResult
+from checks.evidence.model import Outcome
 from checks.evidence.run import CaseResult
 from checks.guide import catalogue, doctor, findings, snapshot
 from checks.guide.diagnosis import diagnose
@@ -152,6 +154,15 @@ def test_a_failed_case_is_a_finding_with_its_fix() -> None:
     assert (made.state, made.title, made.observed, made.fix) == ("blocks", "docker run", "expected a; got b", "do it")
 
 
+@pytest.mark.parametrize(
+    ("outcome", "accepted", "state"),
+    [("passed", "", "fine"), ("skipped", "", "not tested"), ("failed", "known", "accepted")],
+)
+def test_every_outcome_of_a_case_has_its_state(outcome: Outcome, accepted: str, state: str) -> None:
+    made = verify._result(CaseResult("run", "Group", "docker run", outcome, 1.5, Record(), accepted=accepted))
+    assert (made.state, made.accepted, made.seconds) == (state, accepted, 1.5)
+
+
 def test_the_files_of_an_earlier_run_are_not_those_of_one_that_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,10 +171,23 @@ def test_the_files_of_an_earlier_run_are_not_those_of_one_that_failed(
         file.write_text("an earlier success")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert doctor.doctor(host="ssh://nobody@127.0.0.1:9", json=str(json_file), junit=str(junit)) is Exit.HOST_UNUSABLE
-    assert json.loads(json_file.read_text())["summary"] == {"blocks": 1}
-    assert '<failure type="blocks" message="it did not' in junit.read_text()
+    assert json.loads(json_file.read_text())["summary"] == {"errors": 1}
+    assert '<error message="The run did not reach its end: ssh://nobody@127.0.0.1:9 can' in junit.read_text()
 
 
 def test_a_device_gets_the_results_alone(capfd: pytest.CaptureFixture[str]) -> None:
-    checklist.begin("invoke doctor", "local", json="/dev/stdout", junit="")
-    assert capfd.readouterr().out == ""
+    with checklist.reported("invoke doctor", "local", json="/dev/stdout"):
+        assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("red \x1b[31m\0")])
+def test_the_report_of_a_run_that_was_interrupted_has_an_error(tmp_path: Path, error: BaseException) -> None:
+    junit = tmp_path / "a.xml"
+    with pytest.raises(type(error)), checklist.reported("invoke verify", "local", junit=str(junit), private=True):
+        raise error
+    suite = ElementTree.parse(junit).getroot()[0]  # noqa: S314 - our own
+    assert {name: suite.attrib[name] for name in ("tests", "errors", "failures")} == {
+        "tests": "1", "errors": "1", "failures": "0"
+    }  # fmt: skip
+    assert [each.get("message", "")[:31] for each in suite.iter("error")] == ["The run did not reach its end: "]
+    assert stat.S_IMODE(junit.stat().st_mode) == 0o600

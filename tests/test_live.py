@@ -22,8 +22,9 @@ from checks.core.run_directories import Run
 from checks.engine.case_context import RunScope
 from checks.engine.prepared_host import AS_IS, PreparedHost
 from checks.hosts.base import SHARED, directories_of
-from checks.runner import verify
-from checks.runner.verify import CASES, VerifyOptions, session
+from checks.runner import collection, verify
+from checks.runner.collection import CASES
+from checks.runner.verify import VerifyOptions, session
 from tests.fakes import FakeHost
 
 KEY = "sk-ant-api03-A1b2C3d4E5_f6G7h8-I9j0KkLlMmNnOoPpQqRrSsTtUuVvWwXxYyZz-0123456789AA"
@@ -73,8 +74,8 @@ def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     name = f"echoes_{tmp_path.name}"  # a name of its own, as modules have
     (tmp_path / "compat" / f"{name}.py").write_text(CASE)
     shutil.copy(CASES.parent / "pytest.ini", tmp_path)
-    monkeypatch.setattr(verify, "CASES", tmp_path / "compat")
-    monkeypatch.setattr(verify, "ORDER", (name,))
+    monkeypatch.setattr(collection, "CASES", tmp_path / "compat")
+    monkeypatch.setattr(collection, "ORDER", (name,))
     yield
     redaction.forget()
     for left in Path(SHARED).glob(f"{directories_of(RUN)}*"):
@@ -92,8 +93,8 @@ def verified(tmp_path: Path, *, live: bool, keep: bool) -> str:
     options = VerifyOptions(
         live=live, keep=keep, verbose=True, host="fake", json=str(tmp_path / "a.json"), junit=str(tmp_path / "a.xml")
     )
-    status, _ = session(options, lambda: contextlib.nullcontext(prepared), screen, Progress(screen))
-    assert status == 1
+    evidence = session(options, lambda: contextlib.nullcontext(prepared), screen, Progress(screen))
+    assert {case.outcome for case in evidence.cases} == {"failed"}
     return shown.getvalue()
 
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from checks.core.polling import poll
-from checks.runner.verify import all_cases, with_error
+from checks.runner.collection import all_cases
 
 ROOT = Path(__file__).parents[1]
 SHIM = 'case "$1" in --version) echo podman version 5.4.2 ;; *) exit 125 ;; esac'
@@ -175,22 +175,6 @@ def test_what_a_shell_wants_of_pytest_changes_no_verification(monkeypatch: pytes
     monkeypatch.setenv("PYTEST_PLUGINS", "no_such_plugin")
     assert [case.id for case in all_cases()] == everything
     assert os.environ["PYTEST_ADDOPTS"] == "-k test_version --no-such-option"
-
-
-@pytest.mark.parametrize(
-    "before",
-    [
-        b"",
-        b"<testsuites><testsuite",
-        b'<testsuites><testsuite name="pytest" errors="0" tests="2"><testcase name="a"/></testsuite></testsuites>',
-    ],
-    ids=["no report", "half a report", "two cases"],
-)
-def test_the_report_of_a_run_that_was_interrupted_has_an_error(before: bytes) -> None:
-    suite = ElementTree.fromstring(with_error(before, "interrupted \x1b[31m\0"))[0]  # noqa: S314 - our own
-    assert suite.get("errors") == "1"
-    assert suite.get("tests") == ("3" if b"</testsuites>" in before else "1")
-    assert suite.findall("testcase")[-1][0].get("message", "").startswith("The run did not reach its end: interrupted")
 
 
 def test_the_json_of_an_earlier_run_is_not_that_of_one_that_failed(tmp_path: Path) -> None:

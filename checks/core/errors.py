@@ -49,6 +49,12 @@ class WrongUsage(Problem):
     exit = Exit.WRONG_USAGE
 
 
+class OwnFault(Problem):
+    """A bug in this project that ended another process of the run, in the line that it printed."""
+
+    exit = Exit.OWN_FAULT
+
+
 class Interrupted(KeyboardInterrupt):
     """A signal ended the run."""
 

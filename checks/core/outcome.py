@@ -12,15 +12,34 @@ from collections.abc import Callable
 from pathlib import Path
 
 from checks.core import redaction
-from checks.core.errors import Exit, HostProblem, LateAnswer, Problem, ReaderGone, WrongUsage
+from checks.core.errors import (
+    Exit,
+    HostProblem,
+    LateAnswer,
+    NotTested,
+    OwnFault,
+    Problem,
+    ReaderGone,
+    WrongUsage,
+)
 from checks.core.lines import lines_of
 from checks.core.paths import ROOT
 from checks.core.run_directories import cache
 
+_BEGINNINGS = {Exit.WRONG_USAGE: "Wrong usage: ", Exit.OWN_FAULT: ""}
+_OF_THE_HOST = "The host can’t be used: "
+_KINDS: tuple[type[Problem], ...] = (WrongUsage, HostProblem, NotTested, OwnFault)
+
 
 def headline(problem: Problem) -> str:
     """The line that reports a problem."""
-    return f"{'Wrong usage' if isinstance(problem, WrongUsage) else 'The host can’t be used'}: {problem}"
+    return f"{_BEGINNINGS.get(problem.exit, _OF_THE_HOST)}{problem}"
+
+
+def reported(status: int, line: str) -> Problem:
+    """The problem that another process of this program has reported with that status and line."""
+    kind = next((kind for kind in _KINDS if kind.exit == status), HostProblem)
+    return kind(line.removeprefix(_BEGINNINGS.get(kind.exit, _OF_THE_HOST)))
 
 
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT)

@@ -15,8 +15,8 @@ from checks.mutation import catalogue
 from checks.mutation.catalogue import Mutation
 from checks.mutation.faults.catalogue import FAULTS
 from checks.mutation.verdict import MutationStatus, recorded, score
+from checks.runner.collection import all_cases
 from checks.runner.plugin import CaseInfo
-from checks.runner.verify import all_cases
 
 DOCUMENT = ROOT / "docs" / "TRUST.md"
 _MESSAGE = 120  # characters of a failure that the table quotes

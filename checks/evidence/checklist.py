@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -18,14 +19,15 @@ from checks.core.output_paths import require_file
 from checks.evidence import store
 from checks.evidence.model import Part, Project, Text, Time
 
-State = Literal["blocks", "degrades", "note", "fine", "not tested", "accepted"]
-"""The result of a check. ``blocks``: no agent works. ``degrades``: something fails or is weaker."""
+State = Literal["error", "blocks", "degrades", "note", "fine", "not tested", "accepted"]
+"""The result of a check. ``error``: the run did not reach its end. ``blocks``: no agent works. ``degrades``: something
+fails or is weaker."""
 
 FAILING: frozenset[State] = frozenset({"blocks", "degrades"})
 
 _COUNTED: dict[State, str] = {
-    "blocks": "blocks", "degrades": "degrades", "note": "notes", "accepted": "accepted", "fine": "fine",
-    "not tested": "not tested",
+    "error": "errors", "blocks": "blocks", "degrades": "degrades", "note": "notes", "accepted": "accepted",
+    "fine": "fine", "not tested": "not tested",
 }  # fmt: skip
 
 
@@ -42,6 +44,7 @@ class Result(Part, kw_only=True):
     """The troubleshooting entry."""
     accepted: str = ""
     """The reason for which the finding is accepted."""
+    seconds: float | None = None
 
 
 class Checklist(Part, kw_only=True):
@@ -69,36 +72,51 @@ def summary(results: Sequence[Result], host: str) -> str:
     return f"Summary: {', '.join(parts) or 'nothing was checked'} ({host})"
 
 
-def begin(command: str, host: str, *, json: str, junit: str) -> None:
+@contextlib.contextmanager
+def reported(command: str, host: str, *, json: str = "", junit: str = "", private: bool = False) -> Iterator[None]:
     """Let the files of ``--json`` and ``--junit`` say that the run did not reach its end, until ``write`` is called.
 
-    Nobody takes the files of an earlier run for those of one that failed. Raises WrongUsage if one can't be written.
+    They also say what ended the block with an error. So nobody takes the files of an earlier run for those of one that
+    failed. Raises WrongUsage if one can't be written.
     """
     require_file("--json", json)
     require_file("--junit", junit)
     if json and junit and Path(json).resolve() == Path(junit).resolve():
         raise WrongUsage("--json and --junit name the same file.", "Name two files.")
-    unfinished = Result(id="run", title="The run reaches its end", state="blocks", observed="it did not")
-    json, junit = (path if files.is_replaced(path) else "" for path in (json, junit))
-    _write(command, host, [unfinished], json, junit)
+
+    def unfinished(why: str) -> None:
+        observed = f"The run did not reach its end: {why}"
+        result = Result(id="run", title="The run reaches its end", state="error", observed=observed)
+        files_alone = (path if files.is_replaced(path) else "" for path in (json, junit))
+        write_files(command, host, [result], *files_alone, private=private)
+
+    unfinished("it is under way, or was killed")
+    try:
+        yield
+    except BaseException as error:
+        unfinished(str(error) or type(error).__name__)
+        raise
 
 
 def write(command: str, host: str, results: Sequence[Result], *, json: str = "", junit: str = "") -> None:
     """Write the files that were asked for, and annotate the run of GitHub Actions that this is part of, if any."""
-    _write(command, host, results, json, junit)
+    write_files(command, host, results, json, junit)
     annotate(results)
 
 
-def _write(command: str, host: str, results: Sequence[Result], json: str, junit: str) -> None:
+def write_files(
+    command: str, host: str, results: Sequence[Result], json: str = "", junit: str = "", *, private: bool = False
+) -> None:
+    """Write the files that were asked for; ``private``: only their owner can read them."""
     if json:
         project = msgspec.convert(store.project(), Project)
         made = Checklist(
             version=1, command=command, host=host, finished=datetime.now(UTC).isoformat(timespec="seconds"),
             project=project, summary=counts(results), results=list(results),
         )  # fmt: skip
-        files.replace_json(Path(json), msgspec.to_builtins(made))
+        files.replace_json(Path(json), msgspec.to_builtins(made), private=private)
     if junit:
-        files.replace(Path(junit), _junit(command, host, results))
+        files.replace(Path(junit), _junit(command, host, results), private=private)
 
 
 def annotate(results: Sequence[Result]) -> None:
@@ -114,14 +132,17 @@ def annotate(results: Sequence[Result]) -> None:
 
 def _junit(command: str, host: str, results: Sequence[Result]) -> bytes:
     failing = sum(each.state in FAILING for each in results)
+    errors = sum(each.state == "error" for each in results)
     skipped = sum(each.state == "not tested" for each in results)
     suites = ElementTree.Element("testsuites")
     suite = ElementTree.SubElement(
         suites, "testsuite", name=command, hostname=terminal.clean(host), tests=str(len(results)),
-        failures=str(failing), errors="0", skipped=str(skipped),
+        failures=str(failing), errors=str(errors), skipped=str(skipped),
     )  # fmt: skip
     for each in results:
         case = ElementTree.SubElement(suite, "testcase", classname=command, name=terminal.clean(each.title))
+        if each.seconds is not None:
+            case.set("time", f"{each.seconds:.3f}")
         properties = ElementTree.SubElement(case, "properties")
         for name in ("id", "state", "fix", "link", "accepted"):
             if value := getattr(each, name):
@@ -129,6 +150,8 @@ def _junit(command: str, host: str, results: Sequence[Result]) -> bytes:
         text = terminal.clean(each.observed)
         if each.state in FAILING:
             ElementTree.SubElement(case, "failure", type=each.state, message=text).text = terminal.clean(each.fix)
+        elif each.state == "error":
+            ElementTree.SubElement(case, "error", message=text)
         elif each.state == "not tested":
             ElementTree.SubElement(case, "skipped", message=text)
     ElementTree.indent(suites)

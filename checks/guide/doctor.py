@@ -84,8 +84,10 @@ def _examine(options: _Options, progress: Progress) -> Exit:
     entries = catalogue.load()
     accepted = accepted_ids(options.accept, options.accept_file, entries)
     _require_fixable(options, spec)
-    checklist.begin("invoke doctor", spec, json=options.json, junit=options.junit)
-    with _host(spec, options.profile, progress) as host:
+    with (
+        checklist.reported("invoke doctor", spec, json=options.json, junit=options.junit),
+        _host(spec, options.profile, progress) as host,
+    ):
         if options.undo:
             return fixing.undo(host)
         taken, diagnoses = _inspected(host, entries, progress)

@@ -93,8 +93,10 @@ def _run(options: HardenOptions, progress: Progress) -> Exit:
     factor = verify.factor_of(options.timeout_factor)
     require_directory("--evidence", options.evidence)
     reasons = accepted_ids(options.accept, options.accept_file, findings.known_ids(hardening.flags))
-    checklist.begin("invoke harden", options.host, json=options.json, junit=options.junit)
-    with agent_session(options.host, None, options.nanoclaw, progress) as (ready, handle):
+    with (
+        checklist.reported("invoke harden", options.host, json=options.json, junit=options.junit),
+        agent_session(options.host, None, options.nanoclaw, progress) as (ready, handle),
+    ):
         if ready.host.facts().engine != "podman":
             raise WrongUsage(f"{ready.host.name} has no Podman.", "The flags are tried on rootless Podman.")
         run = _Run(options, chosen, HardeningSession(ready, handle, hardening, progress, factor))

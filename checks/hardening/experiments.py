@@ -125,7 +125,7 @@ def run_combined(session: HardeningSession, options: VerifyOptions, console: Con
         result.smokes.append((None, found.smoke))
         found.flags.append(result)
     console.print("\nThe verification, with these flags on every docker run:")
-    _, found.verified = verify.session(
+    found.verified = verify.session(
         options,
         lambda: contextlib.nullcontext(session.prepared),
         console,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,9 +17,9 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+from checks.core.children import Children
 from checks.core.errors import Exit, Problem
 from checks.core.owned_paths import opened_directory
-from checks.core.paths import ROOT
 from checks.core.run_directories import Run
 from checks.engine.prepared_host import profiles
 from checks.evidence import store
@@ -148,8 +147,8 @@ def run_all(
 
     A job that writes no evidence gets the state ERROR or NOT_TESTED. An interrupt ends all jobs.
     """
-    options = ["--timeout-factor", factor, *(["--sharing"] if at_once > 1 else [])]
-    with contextlib.closing(_Children()) as children, ThreadPoolExecutor(at_once) as pool:
+    options = ["--at-once", "1", "--timeout-factor", factor, *(["--sharing"] if at_once > 1 else [])]
+    with contextlib.closing(Children()) as children, ThreadPoolExecutor(at_once) as pool:
         started = [
             pool.submit(_run, part, parts, directory, options, children, changed)
             for job in jobs
@@ -177,54 +176,23 @@ def _split(job: Job, run: Run, at_once: int) -> Sequence[_Part]:
     ]
 
 
-class _Children:
-    """The running processes, which end together."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: list[subprocess.Popen[str]] = []
-        self.closed = False
-
-    def start(self, argv: Sequence[str]) -> subprocess.Popen[str]:
-        with self._lock:
-            if self.closed:
-                raise KeyboardInterrupt
-            child = subprocess.Popen(
-                argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                errors="replace",
-            )  # fmt: skip
-            self._running.append(child)
-            return child
-
-    def close(self) -> None:
-        """Terminate all, which makes them clean up, and wait for them."""
-        with self._lock:
-            self.closed = True
-            for child in self._running:
-                if child.poll() is None:
-                    child.terminate()
-        for child in self._running:
-            child.wait()
-
-
 def _run(
     part: _Part,
     parts: Sequence[_Part],
     directory: Path,
     options: Sequence[str],
-    children: _Children,
+    children: Children,
     changed: Callable[[], None],
 ) -> None:
     job = part.job
     if job.state is State.WAITING:
         job.state, job.began = State.RUNNING, time.monotonic()
-    argv = [
-        sys.executable, "-u", "-m", "invoke", "verify", "--host", job.host, "--profile", job.profile,
-        "--json", str(part.evidence), *options,
+    words = [
+        "invoke", "verify", "--host", job.host, "--profile", job.profile, "--json", str(part.evidence), *options,
         *(word for pattern in part.patterns for word in ("--only", pattern)),
         *(["--nanoclaw", job.nanoclaw] if job.nanoclaw else []),
     ]  # fmt: skip
-    child = children.start(argv)
+    child = children.start(*words, stderr=subprocess.STDOUT)
     assert child.stdout
     for line in iter(partial(child.stdout.readline, _LINE), ""):
         if case := _CASE.match(line):

@@ -40,8 +40,8 @@ from checks.mutation.wrapped import upload
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.contract import IMAGE_UID, AgentProtocol
 from checks.nanoclaw.provider import AgentProvider
+from checks.runner.collection import all_cases
 from checks.runner.plugin import CaseInfo
-from checks.runner.verify import all_cases
 
 AGENT = {
     "streams_handle": AgentProtocol.STREAMS,

@@ -31,9 +31,9 @@ from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.provider import AgentProvider
 from checks.nanoclaw.whole import WholeNanoclaw
 from checks.runner.agent_plugin import Integration
+from checks.runner.collection import CASES
 from checks.runner.plugin import CRASHED, VerificationPlugin, run_pytest
 from checks.runner.report import Report
-from checks.runner.verify import CASES
 
 FAILED, PASSED, SKIPPED, BROKEN, UNUSABLE = "failed", "passed", "skipped", "broken", "unusable"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checks.core import redaction
-from checks.core.errors import HostProblem, Problem
+from checks.core.errors import HostProblem, Problem, WrongUsage
 from checks.core.outcome import lacking
 from checks.core.paths import GUIDE
 from checks.core.process import TimedOut
@@ -263,12 +263,10 @@ class VerificationPlugin:
             name = (error.fix if isinstance(error, Mismatch) else "") or self._entry_for(result) or info.fix
             known = self._catalogue.get(name)
             result.fix, result.entry = known.quick_fix if known else "", f"{GUIDE}#{name}"
-            item.user_properties += [("fix", result.fix), ("entry", result.entry)]
             if reason := self._accepted.get(info.id):
                 result.accepted = reason
-                # For pytest, and for its JUnit XML, the run has not failed.
-                report.outcome, report.longrepr = "skipped", (str(item.path), 0, f"Accepted failure: {reason}")
-        if report.outcome == "skipped" and isinstance(report.longrepr, tuple):
+                report.outcome, report.longrepr = "skipped", (str(item.path), 0, reason)  # the run has not failed
+        if result.outcome == "skipped" and isinstance(report.longrepr, tuple):
             result.reason = report.longrepr[2].removeprefix("Skipped: ")
         self.evidence.cases.append(result)
 
@@ -282,6 +280,11 @@ class VerificationPlugin:
         texts = [failed.got, *(done.stderr for done in last if done.returncode != 0)]
         matches = (match for text in texts for match in find_matches(text, self._catalogue))
         return next((match.entry.id for match in matches if match.kind is not Kind.WARNING), "")
+
+    @property
+    def accepted(self) -> Mapping[str, str]:
+        """The reasons for which failures are accepted, by the ids of the cases; after the collection."""
+        return self._accepted
 
     @property
     def prepared(self) -> PreparedHost:
@@ -364,6 +367,22 @@ class VerificationPlugin:
             )
             self._watches[uid].begin()
         return self._watches[uid]
+
+
+def require_end(plugin: VerificationPlugin, status: int) -> None:
+    """Raise what stopped a run of ``run_pytest``, unless every chosen case has run."""
+    if plugin.problem:
+        raise plugin.problem
+    if plugin.crash:
+        raise plugin.crash
+    if status == pytest.ExitCode.USAGE_ERROR and not plugin.broken:
+        raise WrongUsage("The cases can't be collected: see the message of pytest above.")
+    if plugin.broken or status not in (
+        pytest.ExitCode.OK,
+        pytest.ExitCode.TESTS_FAILED,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+    ):
+        raise RuntimeError("\n".join(plugin.broken) or f"pytest exited with {status!r}")
 
 
 def _explained(error: BaseException | None, report: pytest.TestReport) -> tuple[str, str]:

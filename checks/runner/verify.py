@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
-from xml.etree import ElementTree
 
-import pytest
 from tabulate import tabulate
 
 from checks.core import files, redaction, run_directories
@@ -27,33 +24,24 @@ from checks.core.options import (
 )
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_file
-from checks.core.paths import PACKAGES
 from checks.core.progress import Console, Progress, plain_console
-from checks.core.terminal import clean
 from checks.engine import flags
 from checks.engine.case_context import CaseContext
-from checks.engine.prepared_host import Resolved, prepared, resolve
+from checks.engine.prepared_host import prepared, resolve
 from checks.engine.probe_image import LABEL
 from checks.evidence import checklist
-from checks.evidence.checklist import Result
+from checks.evidence.checklist import Result, State
 from checks.evidence.run import CaseResult, Evidence
 from checks.guide.advice import advised
+from checks.hosts import recipe
 from checks.hosts.preflight import require_known
 from checks.nanoclaw.agent import available
 from checks.nanoclaw.provider import AgentProvider
-from checks.runner import last_failed
+from checks.runner import at_once, collection, last_failed
 from checks.runner.agent_plugin import Integration
-from checks.runner.plugin import CaseInfo, HostFactory, VerificationPlugin, run_pytest
+from checks.runner.plugin import HostFactory, VerificationPlugin, require_end, run_pytest
 from checks.runner.report import Report
-
-CASES = PACKAGES / "checks" / "cases"
-ORDER = (
-    "image_operations", "image_operations_files", "container_lifecycle", "bind_mounts", "bind_mounts_files",
-    "environment_and_user", "resource_limits", "nanoclaw_integration", "nanoclaw_integration_databases", "edge_cases",
-    "edge_cases_clients", "driver_2_2", "driver_2_2_networks", "driver_2_2_images", "setup_and_skills",
-    "setup_and_skills_images",
-)  # fmt: skip
-"""The modules of the report's groups, in order. Other modules in checks/cases/ follow, sorted by name."""
+from checks.runner.share import Share
 
 
 @dataclass(frozen=True)
@@ -78,6 +66,7 @@ class VerifyOptions:
     slow: Annotated[bool, "also run the cases that take very long on an emulated host"] = False
     live: Annotated[bool, "let the agent call the real service, with the key in $ANTHROPIC_API_KEY"] = False
     sharing: Annotated[bool, "limit this guest to one CPU, because another guest runs at the same time"] = False
+    at_once: Annotated[str, "run this many cases at a time, 1 to 4 (default: 2 where it is faster)"] = ""
     hardened: Annotated[bool, "add the recommended hardening flags to every docker run (docs/SECURITY.md)"] = False
 
 
@@ -93,17 +82,39 @@ def verify(options: VerifyOptions) -> Exit:
 
 def _run(options: VerifyOptions, progress: Progress) -> Exit:
     _check(options)
-    if files.is_replaced(options.json) and not options.list:  # nobody takes that of an earlier run for this one's
+    if options.list:
+        rows = [(each.group, each.id, each.label) for each in _chosen(options).listed]
+        plain_console().print(tabulate(rows, headers=("Group", "Case", "Label")))
+        return Exit.OK
+    if files.is_replaced(options.json):  # nobody takes that of an earlier run for this one's
         files.replace_json(Path(options.json), {"error": "the run did not reach its end"}, private=options.live)
-    with advised(local=options.host in ("auto", "local")):
-        resolved = Resolved(options.host) if options.list else resolve(options.host, progress)
-    with advised(local=resolved.spec == "local"), run_directories.new_run() as run:
-        console = plain_console()
-        echo = (lambda line: console.print(f"    {line}")) if options.verbose else None
-        status, evidence = session(
+    with (
+        checklist.reported("invoke verify", options.host, junit=options.junit, private=options.live),
+        advised(local=options.host in ("auto", "local")),
+    ):
+        resolved = resolve(options.host, progress)
+        with advised(local=resolved.spec == "local"):
+            evidence = _verified(options, resolved.spec, progress)
+        checklist.annotate([_result(case) for case in evidence.cases])
+    if resolved.instead:
+        plain_console().print(f"These are the results of {resolved.spec}, not of this machine: {resolved.instead}.")
+    return Exit.CASE_FAILED if any(case.failed for case in evidence.cases) else Exit.OK
+
+
+def _verified(options: VerifyOptions, spec: str, progress: Progress) -> Evidence:
+    """Run the cases that were asked for, one or several at a time."""
+    if options.at_once != "1" and not _one_by_one(options):
+        chosen = _chosen(options)
+        number = int(options.at_once) if options.at_once else at_once.default(chosen.listed, spec)
+        if number > 1 and chosen.listed:
+            return _at_once(options, spec, chosen, number, progress)
+    console = plain_console()
+    echo = (lambda line: console.print(f"    {line}")) if options.verbose else None
+    with run_directories.new_run() as run:
+        return session(
             options,
             lambda: prepared(
-                resolved.spec,
+                spec,
                 options.profile or None,
                 run,
                 progress,
@@ -113,37 +124,48 @@ def _run(options: VerifyOptions, progress: Progress) -> Exit:
             ),
             console,
             progress,
-            scratch=run.sockets,
         )
-        if evidence:
-            checklist.annotate([_result(case) for case in evidence.cases if case.failed])
-        if resolved.instead and not options.list:
-            console.print(f"These are the results of {resolved.spec}, not of this machine: {resolved.instead}.")
-        return status
 
 
-def _result(case: CaseResult) -> Result:
-    """A failed case as a finding."""
-    observed = f"expected {case.expected}; got {case.got}"
-    return Result(id=case.id, title=case.label, state="blocks", observed=observed, fix=case.fix, link=case.entry)
+def _one_by_one(options: VerifyOptions) -> str:
+    """The option for which cases run one after another; empty if there is none."""
+    return next((f"--{name}" for name in ("verbose", "keep", "live", "sharing") if getattr(options, name)), "")
 
 
-def session(
-    options: VerifyOptions,
-    opened: HostFactory,
-    console: Console,
-    progress: Progress,
-    *,
-    provider: AgentProvider | None = None,
-    scratch: Path | None = None,
-) -> tuple[Exit, Evidence | None]:
-    """Run the cases on the host that ``opened`` prepares, and print the report; the evidence is None if no case ran.
+def _at_once(
+    options: VerifyOptions, spec: str, chosen: VerificationPlugin, number: int, progress: Progress
+) -> Evidence:
+    share = Share(
+        host=spec, profile=options.profile, factor=factor_of(options.timeout_factor), hardened=options.hardened,
+        nanoclaw=options.nanoclaw, slow=options.slow, sharing=spec in recipe.known(),
+    )  # fmt: skip
+    report = Report(plain_console())
 
-    ``provider``: images and service that agents on that host already use. ``scratch``: a directory that is removed with
-    the run. Raises the Problem that stopped the run.
-    """
-    report = Report(console, verbose=options.verbose)
-    plugin = VerificationPlugin(
+    def begun(evidence: Evidence) -> None:
+        report.begin()
+        report.host(evidence)
+
+    def ended(case: CaseResult) -> None:
+        if case.outcome == "failed":
+            case.accepted = chosen.accepted.get(case.id, "")
+        report.case(case)
+
+    with run_directories.new_run():
+        evidence = at_once.Shares(share, chosen.listed, number, progress).run(begun, ended)
+    _conclude(options, evidence, report)
+    return evidence
+
+
+def _chosen(options: VerifyOptions) -> VerificationPlugin:
+    """The plugin after it has collected the cases that were asked for. Needs no host."""
+    plugin = _plugin(options, contextlib.nullcontext, Report(), Progress())  # type: ignore[arg-type]
+    integration = Integration(plugin, available(options.nanoclaw), Progress(), live_key=_live_key(options))
+    require_end(plugin, run_pytest(collection.arguments(list_only=True), plugins=[plugin, integration]))
+    return plugin
+
+
+def _plugin(options: VerifyOptions, opened: HostFactory, report: Report, progress: Progress) -> VerificationPlugin:
+    return VerificationPlugin(
         opened,
         report,
         progress,
@@ -156,57 +178,58 @@ def session(
         accept_file=options.accept_file,
         again=last_failed.read(options.host) if options.last_failed else None,
     )
+
+
+def _result(case: CaseResult) -> Result:
+    """A case as a finding."""
+    states: dict[str, State] = {"passed": "fine", "skipped": "not tested"}
+    if case.outcome != "failed":
+        return Result(
+            id=case.id, title=case.label, state=states[case.outcome], observed=case.reason, seconds=case.seconds
+        )
+    return Result(
+        id=case.id, title=case.label, state="accepted" if case.accepted else "blocks",
+        observed=f"expected {case.expected}; got {case.got}", fix=case.fix, link=case.entry, accepted=case.accepted,
+        seconds=case.seconds,
+    )  # fmt: skip
+
+
+def session(
+    options: VerifyOptions,
+    opened: HostFactory,
+    console: Console,
+    progress: Progress,
+    *,
+    provider: AgentProvider | None = None,
+) -> Evidence:
+    """Run the cases on the host that ``opened`` prepares, one after another, and print the report.
+
+    ``provider``: images and service that agents on that host already use. Raises the Problem that stopped the run, and
+    WrongUsage if there is no case to run.
+    """
+    report = Report(console, verbose=options.verbose)
+    plugin = _plugin(options, opened, report, progress)
     integration = Integration(
         plugin, available(options.nanoclaw), progress, slow=options.slow, live_key=_live_key(options), provider=provider
     )
-    with _reported(options, scratch) as junit:
-        status = run_pytest(_arguments(options, junit), plugins=[plugin, integration])
-        _require_end(plugin, status)
+    require_end(plugin, run_pytest(collection.arguments(), plugins=[plugin, integration]))
     for ctx in plugin.kept:
         report.note(how_to_look(ctx))
-    if options.list:
-        rows = [(each.group, each.id, each.label) for each in plugin.listed]
-        console.print(tabulate(rows, headers=("Group", "Case", "Label")))
-        return Exit.OK, None
     if plugin.evidence is None:
         if options.last_failed:
             raise WrongUsage(f"No such case failed when it last ran on {options.host}.", "Omit --last-failed.")
         raise WrongUsage("No case to run.")
-    last_failed.note(options.host, plugin.evidence)
-    report.end(plugin.evidence)
+    _conclude(options, plugin.evidence, report)
+    return plugin.evidence
+
+
+def _conclude(options: VerifyOptions, evidence: Evidence, report: Report) -> None:
+    last_failed.note(options.host, evidence)
+    report.end(evidence)
+    results = [_result(case) for case in evidence.cases]
+    checklist.write_files("invoke verify", evidence.host, results, junit=options.junit, private=options.live)
     if options.json:
-        plugin.evidence.write(Path(options.json), private=options.live)
-    failed = status == pytest.ExitCode.TESTS_FAILED
-    return Exit.CASE_FAILED if failed else Exit.OK, plugin.evidence
-
-
-def _require_end(plugin: VerificationPlugin, status: int) -> None:
-    """Raise what stopped the run, unless every chosen case has run."""
-    if plugin.problem:
-        raise plugin.problem
-    if plugin.crash:
-        raise plugin.crash
-    if status == pytest.ExitCode.USAGE_ERROR and not plugin.broken:
-        raise WrongUsage("The cases can't be collected: see the message of pytest above.")
-    if plugin.broken or status not in (
-        pytest.ExitCode.OK,
-        pytest.ExitCode.TESTS_FAILED,
-        pytest.ExitCode.NO_TESTS_COLLECTED,
-    ):
-        raise RuntimeError("\n".join(plugin.broken) or f"pytest exited with {status!r}")
-
-
-def all_cases() -> list[CaseInfo]:
-    """All cases, in the report's order. Needs no host."""
-    plugin = VerificationPlugin(contextlib.nullcontext, Report(), Progress())  # type: ignore[arg-type]
-    if run_pytest(_arguments(VerifyOptions(list=True)), plugins=[plugin]) != pytest.ExitCode.OK:
-        raise plugin.crash or RuntimeError("\n".join(plugin.broken))
-    return plugin.listed
-
-
-def _modules() -> list[Path]:
-    others = sorted(path.stem for path in CASES.glob("[!_]*.py") if path.stem not in ORDER)
-    return [CASES / f"{name}.py" for name in (*ORDER, *others)]
+        evidence.write(Path(options.json), private=options.live)
 
 
 def how_to_look(ctx: CaseContext) -> str:
@@ -224,59 +247,16 @@ def how_to_look(ctx: CaseContext) -> str:
     )
 
 
-def _arguments(options: VerifyOptions, junit: str = "") -> list[str]:
-    return [
-        *map(str, _modules()),
-        "-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(CASES.parent.parent),
-        "-p", "no:cacheprovider",
-        *(["--collect-only"] if options.list else []),
-        *([f"--junitxml={junit}"] if junit else []),
-    ]  # fmt: skip
-
-
-@contextlib.contextmanager
-def _reported(options: VerifyOptions, scratch: Path | None) -> Iterator[str]:
-    """A private file for pytest's JUnit XML, which is then cleaned and moved to its destination.
-
-    pytest escapes what XML can't contain, but not secrets or characters that control a terminal.
-    """
-    if not options.junit:
-        yield ""
-        return
-    with tempfile.TemporaryDirectory(dir=scratch) as directory:
-        file = Path(directory) / "junit.xml"
-        try:
-            yield str(file)
-        except BaseException as error:
-            file.write_bytes(
-                with_error(file.read_bytes() if file.exists() else b"", str(error) or type(error).__name__)
-            )
-            raise
-        finally:
-            if file.exists():
-                files.replace(Path(options.junit), clean(file.read_text()).encode(), private=options.live)
-
-
-def with_error(junit: bytes, why: str) -> bytes:
-    """A JUnit XML report of a run that did not reach its end: with an error, so that nobody takes it for a success."""
-    try:
-        root = ElementTree.fromstring(junit)  # noqa: S314 - pytest's own
-    except ElementTree.ParseError:  # none yet, or half of it
-        root = ElementTree.fromstring("<testsuites><testsuite name='pytest'/></testsuites>")  # noqa: S314 - our own
-    suite = root if root.tag == "testsuite" else next(iter(root))
-    for count in ("errors", "tests"):
-        suite.set(count, str(int(suite.get(count, "0")) + 1))
-    case = ElementTree.SubElement(suite, "testcase", classname="invoke", name="verify", time="0")
-    ElementTree.SubElement(case, "error", message=clean(f"The run did not reach its end: {why}"))
-    return ElementTree.tostring(root)
-
-
 def _check(options: VerifyOptions) -> None:
     require_known(options.host)
     factor_of(options.timeout_factor)
     _live_key(options)
     require_file("--json", options.json)
     require_file("--junit", options.junit)
+    if options.at_once and options.at_once not in [str(n) for n in range(1, at_once.MOST + 1)]:
+        raise WrongUsage(f"--at-once is {options.at_once}; it must be a number from 1 to {at_once.MOST}.")
+    if options.at_once not in ("", "1") and (one := _one_by_one(options)):
+        raise WrongUsage(f"--at-once {options.at_once} can't be combined with {one}.")
     if options.list and (options.json or options.junit):
         raise WrongUsage("--list runs no case: --json and --junit would be empty.")
     if options.json and options.junit and Path(options.json).resolve() == Path(options.junit).resolve():

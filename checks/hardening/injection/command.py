@@ -90,7 +90,6 @@ def _require_consistent(options: InjectOptions) -> None:
         raise WrongUsage("--nanoclaw goes with --check, which runs an agent.")
     if (options.json or options.junit) and not options.check:
         raise WrongUsage("--json and --junit go with --check.")
-    checklist.begin(_CHECK, options.host or "auto", json=options.json, junit=options.junit)
 
 
 @contextlib.contextmanager
@@ -113,6 +112,11 @@ def _account(spec: str) -> Iterator[Host]:
 
 def _check(options: InjectOptions, progress: Progress) -> Exit:
     spec = options.host or "auto"
+    with checklist.reported(_CHECK, spec, json=options.json, junit=options.junit):
+        return _checked(options, spec, progress)
+
+
+def _checked(options: InjectOptions, spec: str, progress: Progress) -> Exit:
     with agent_session(spec, _plain(spec), options.nanoclaw, progress) as (ready, handle):
         if ready.guest is not None:
             _install_there(ready.host)

@@ -1,0 +1,168 @@
+"""Several cases at a time on one host: each process of ``share`` has a run, or a copy of a throwaway host, of its own.
+
+The results come in the order of the report, whichever ended first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from checks.core.bounded import read_text
+from checks.core.children import Children
+from checks.core.errors import Exit
+from checks.core.lines import lines_of
+from checks.core.outcome import reported
+from checks.core.progress import Progress
+from checks.evidence.run import CaseResult, Evidence
+from checks.hosts import recipe
+from checks.runner.plugin import CaseInfo
+from checks.runner.share import Done, Ended, Message, Ready, Said, Share
+
+T = TypeVar("T")
+
+MOST = 4
+"""Processes at a time."""
+_FEW = 12
+"""Below this number of cases, a second process costs more than it saves."""
+_SPARE = 2048  # MB of memory for everything else on this machine
+
+
+def default(cases: Sequence[CaseInfo], host: str) -> int:
+    """How many cases run at a time if nothing else is asked for: 2 where that is faster, and there is memory for it."""
+    if len(cases) < _FEW or (os.cpu_count() or 1) < 2:
+        return 1
+    needed = 2 * recipe.load(host).memory + _SPARE if host in recipe.known() else _SPARE
+    return 2 if _available_memory() >= needed else 1
+
+
+def _available_memory() -> int:
+    """Of this machine, in MB."""
+    with contextlib.suppress(OSError, ValueError):
+        found = (line.split() for line in lines_of(read_text(Path("/proc/meminfo"))))
+        return next(int(words[1]) // 1024 for words in found if words[0] == "MemAvailable:")
+    return 0
+
+
+class Shares:
+    """Processes that share a verification's cases, and what they have told so far.
+
+    The first process runs the cases with an agent, one after another: the others need no agent's image. All cases of
+    a whole nanoclaw are one batch, because it is installed once.
+    """
+
+    def __init__(self, share: Share, cases: Sequence[CaseInfo], number: int, progress: Progress) -> None:
+        self._share = share
+        self._cases = cases
+        self._number = number
+        self._progress = progress
+        self._changed = threading.Condition()
+        self._of_agents, self._others = _batches(cases)
+        self._results: dict[str, CaseResult] = {}
+        self._ended: list[Ended] = []
+        self._host: Ready | None = None
+
+    def run(self, begun: Callable[[Evidence], None], ended: Callable[[CaseResult], None]) -> Evidence:
+        """Run the cases; ``begun`` is called once the host is known, ``ended`` for each case in its order.
+
+        Raises the Problem that stopped a process; then the others are stopped, too.
+        """
+        with contextlib.closing(Children()) as children:
+            threads = [
+                threading.Thread(target=self._serve, args=(children, at), daemon=True) for at in range(self._number)
+            ]
+            for thread in threads:
+                thread.start()
+            ready = self._await(lambda: self._host)
+            evidence = Evidence(ready.host, ready.profile, ready.facts)
+            begun(evidence)
+            for case in self._cases:
+                with self._progress.step(case.label) if self._progress.live else contextlib.nullcontext():
+                    result = self._await(lambda case=case: self._results.get(case.id))  # type: ignore[misc]
+                evidence.cases.append(result)
+                ended(result)
+            for thread in threads:  # they clean up
+                thread.join()
+            self._require_end()
+            evidence.agent = next((each.agent for each in self._ended if each.agent), "")
+            return evidence
+
+    def _await(self, seen: Callable[[], T | None]) -> T:
+        with self._changed:
+            while (found := seen()) is None:
+                self._require_end()
+                self._changed.wait()
+            return found
+
+    def _require_end(self) -> None:
+        """Raise what stopped a process."""
+        for each in self._ended:
+            if each.status != Exit.OK:
+                raise reported(each.status, each.line)
+
+    def _serve(self, children: Children, at: int) -> None:
+        """Start a process, give it batches, and note what it tells."""
+        ended: Ended | None = None
+        with contextlib.suppress(KeyboardInterrupt):  # the run is over
+            child = children.start("checks.runner.share", stdin=subprocess.PIPE)
+            assert child.stdin
+            assert child.stdout
+            left: set[str] = set()
+
+            def tell(value: object) -> None:
+                with contextlib.suppress(OSError):  # it has ended, and its last message says why
+                    child.stdin.write(f"{msgspec.json.encode(value).decode()}\n")  # type: ignore[union-attr]
+                    child.stdin.flush()  # type: ignore[union-attr]
+
+            tell(self._share)
+            for line in child.stdout:
+                message = msgspec.json.decode(line, type=Message)
+                match message:
+                    case Said(said) if at == 0:
+                        self._progress.say(said)
+                    case Ready():
+                        self._note(lambda message=message: setattr(self, "_host", self._host or message))  # type: ignore[misc]
+                    case Done(result):
+                        left.discard(result.id)
+                        self._note(lambda result=result: self._results.update({result.id: result}))  # type: ignore[misc]
+                    case Ended():
+                        ended = message
+                if not left and isinstance(message, Ready | Done):
+                    if batch := self._next(first=at == 0):
+                        left.update(batch)
+                        tell(batch)
+                    else:
+                        with contextlib.suppress(OSError):
+                            child.stdin.close()
+            status = child.wait()
+            ended = ended or Ended(Exit.OWN_FAULT, f"A process of this run ended with status {status}.")
+        self._note(lambda: self._ended.append(ended or Ended(Exit.INTERRUPTED)))
+
+    def _note(self, noted: Callable[[], object]) -> None:
+        with self._changed:
+            noted()
+            self._changed.notify_all()
+
+    def _next(self, *, first: bool) -> Sequence[str]:
+        """The next batch for a process; empty if there is none."""
+        with self._changed:
+            for batches in (self._of_agents, self._others) if first else (self._others,):
+                if batches:
+                    return batches.popleft()
+            return ()
+
+
+def _batches(cases: Sequence[CaseInfo]) -> tuple[deque[Sequence[str]], deque[Sequence[str]]]:
+    """The batches with an agent, and the others."""
+    whole = [case.id for case in cases if "whole" in case.asks]
+    of_agents = [[case.id] for case in cases if "provider" in case.asks and case.id not in whole]
+    others = [[case.id] for case in cases if "provider" not in case.asks]
+    return deque([*of_agents, *([whole] if whole else [])]), deque(others)
