@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import reduce
@@ -113,25 +113,6 @@ def find(name: str, directory: Path = EVIDENCE) -> Verification:
         f"There is no evidence of “{name}”.",
         "invoke matrix writes it for the hosts in fixtures; invoke verify --json FILE for any host.",
     )
-
-
-def join(parts: Sequence[Path], path: Path, kind: type[Verification] = Verification) -> Verification:
-    """Write the evidence of parts of a host's cases, run on copies of it, as that of one run.
-
-    Raises WrongUsage where the parts can't be loaded or are not of the same host.
-    """
-    first, *others = [_decode(part, kind) for part in parts]
-    for other in others:
-        if other.host != first.host:
-            raise WrongUsage(f"Parts of {first.name}'s cases ran on different hosts.", "Run it again.")
-        first = msgspec.structs.replace(
-            first,
-            cases=[*first.cases, *other.cases],
-            agent=other.agent or first.agent,
-            started=min(first.started, other.started),
-        )
-    write(path, first)
-    return load(path, kind)
 
 
 def schema() -> dict[str, Any]:

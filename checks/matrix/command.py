@@ -32,9 +32,7 @@ class MatrixOptions:
     """The options of ``invoke matrix``."""
 
     host: Annotated[Sequence[str], "a throwaway host; repeatable (default: all, see invoke hosts)"] = ()
-    at_once: Annotated[str, "run this many guests at a time: 1, or 2, which splits a host's cases over two guests"] = (
-        "1"
-    )
+    at_once: Annotated[str, "run this many cases of a host at a time, on as many copies of it: 1 or 2"] = "1"
     html: Annotated[str, "write the verdicts and the results to this file, as one HTML page"] = ""
     evidence: EvidenceOption = "evidence"
     timeout_factor: TimeoutFactorOption = "1"

@@ -1,17 +1,12 @@
-"""Runs verifications on several hosts, one or two at a time, each in a process of its own.
-
-With two at a time, a host's cases are split over two copies of it: an emulated guest uses little more than one CPU.
-"""
+"""Runs verifications on several hosts, one after another, each in a process of its own."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -19,7 +14,6 @@ from pathlib import Path
 
 from checks.core.children import Children
 from checks.core.errors import Exit, Problem
-from checks.core.owned_paths import opened_directory
 from checks.core.run_directories import Run
 from checks.engine.prepared_host import profiles
 from checks.evidence import store
@@ -29,38 +23,32 @@ from checks.matrix.expectations import Expectations, Verdict
 from checks.nanoclaw.agent import of_checkout
 from checks.nanoclaw.contract import AgentProtocol
 
-PARTS = {
+CASES = {
     "recommended": (
-        (
-            "Image operations", "Container lifecycle", "Bind mounts", "Environment and user", "Resource limits",
-            "streams-passing-user", "databases-passing-user", "databases-follow-up",
-        ),
-        ("Edge cases", "Nanoclaw 2.2 driver", "Set-up and skills"),
+        "Image operations", "Container lifecycle", "Bind mounts", "Environment and user", "Resource limits",
+        "streams-passing-user", "databases-passing-user", "databases-follow-up", "Edge cases", "Nanoclaw 2.2 driver",
+        "Set-up and skills",
     ),
     # Hosts without systemd run only the cases that depend on the init system or on cgroups.
     "plain": (
-        (
-            "build-again", "docker info", "docker run -i --rm", "docker run --name", "as they come", "docker stop",
-            "docker ps --filter", "Bind mounts",
-        ),
-        ("Resource limits", "streams-passing-user", "simultaneous", "Container timeout", "killed-client", "orphan"),
+        "build-again", "docker info", "docker run -i --rm", "docker run --name", "as they come", "docker stop",
+        "docker ps --filter", "Bind mounts", "Resource limits", "streams-passing-user", "simultaneous",
+        "Container timeout", "killed-client", "orphan",
     ),
     # The same without the agent, which does not depend on the cgroup version.
     "legacy": (
-        (
-            "build-again", "docker info", "docker run -i --rm", "docker run --name", "as they come", "docker stop",
-            "docker ps --filter",
-        ),
-        ("Bind mounts", "Resource limits", "simultaneous", "Container timeout", "killed-client", "orphan"),
+        "build-again", "docker info", "docker run -i --rm", "docker run --name", "as they come", "docker stop",
+        "docker ps --filter", "Bind mounts", "Resource limits", "simultaneous", "Container timeout", "killed-client",
+        "orphan",
     ),
     # Only the recommended setting makes these pass; the other cases do not depend on it.
-    "stock": (("Writable workspace",),),
+    "stock": ("Writable workspace",),
     # With a nanoclaw checkout, those that start its agent; the others do not depend on it.
-    AgentProtocol.STREAMS: (("Nanoclaw integration",),),
-    AgentProtocol.DATABASES: (("Nanoclaw integration", "Whole nanoclaw"),),
+    AgentProtocol.STREAMS: ("Nanoclaw integration",),
+    AgentProtocol.DATABASES: ("Nanoclaw integration", "Whole nanoclaw"),
 }  # fmt: skip
-"""The cases that a matrix runs, by profile, in parts of about the same duration. Instead of “recommended”, a host
-without systemd has “plain”, and one with cgroup v1 “legacy”; a nanoclaw checkout has its protocol."""
+"""Patterns of the cases that a matrix runs, by profile. Instead of “recommended”, a host without systemd has “plain”,
+and one with cgroup v1 “legacy”; a nanoclaw checkout has its protocol."""
 
 _LINE = 4000  # characters of a child's line that are read at once
 _CASE = re.compile(r"  \[(PASS|FAIL|SKIP)\] ")
@@ -92,8 +80,6 @@ class Job:
     message: str = ""
     """Why there is no evidence."""
     began: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    """Held while a part of the job ends."""
 
     @property
     def title(self) -> str:
@@ -113,31 +99,14 @@ def jobs_of(hosts: Sequence[str], nanoclaw: str = "") -> list[Job]:
     return [Job(host, each, nanoclaw=nanoclaw) for host, known in chosen for each in (known[:1] if nanoclaw else known)]
 
 
-def parts_of(host: str, profile: str) -> Sequence[Sequence[str]]:
-    """Patterns of the cases that run, in parts. A host's first profile runs all that ``PARTS`` has for such a host."""
+def selection(host: str, profile: str) -> Sequence[str]:
+    """Patterns of the cases that run. A host's first profile runs all that ``CASES`` has for such a host."""
     what = recipe.load(host)
     if profile != profiles(what)[0]:
-        return PARTS[profile]
+        return CASES[profile]
     if what.init == "plain":
-        return PARTS["legacy" if what.cgroups == "v1" else "plain"]
-    return PARTS["recommended"]
-
-
-def selection(host: str, profile: str) -> Sequence[str]:
-    """Patterns of the cases that run, in all parts."""
-    return [pattern for part in parts_of(host, profile) for pattern in part]
-
-
-@dataclass
-class _Part:
-    """Some of a job's cases, which run on a separate copy of the host."""
-
-    job: Job
-    patterns: Sequence[str]
-    evidence: Path
-    """The file that its evidence is written to."""
-    status: int | None = None
-    message: str = ""
+        return CASES["legacy" if what.cgroups == "v1" else "plain"]
+    return CASES["recommended"]
 
 
 def run_all(
@@ -145,54 +114,27 @@ def run_all(
 ) -> None:
     """Run the jobs and write their evidence to ``directory``; ``changed`` is called whenever a job makes progress.
 
-    A job that writes no evidence gets the state ERROR or NOT_TESTED. An interrupt ends all jobs.
+    A job that writes no evidence gets the state ERROR or NOT_TESTED. An interrupt ends the running job.
     """
-    options = ["--at-once", "1", "--timeout-factor", factor, *(["--sharing"] if at_once > 1 else [])]
-    with contextlib.closing(Children()) as children, ThreadPoolExecutor(at_once) as pool:
-        started = [
-            pool.submit(_run, part, parts, directory, options, children, changed)
-            for job in jobs
-            for parts in [_split(job, run, at_once)]
-            for part in parts
-        ]
-        try:
-            for each in started:
-                each.result()
-        except BaseException:
-            for each in started:
-                each.cancel()
-            children.close()
-            raise
+    with contextlib.closing(Children()) as children:
+        for job in jobs:
+            _run(job, run.directory / f"{job.host}-{job.profile}.json", at_once, factor, children, changed)
+            if job.state is State.RUNNING:
+                _conclude(job, run.directory / f"{job.host}-{job.profile}.json", directory)
+            changed()
 
 
-def _split(job: Job, run: Run, at_once: int) -> Sequence[_Part]:
+def _run(job: Job, evidence: Path, at_once: int, factor: str, children: Children, changed: Callable[[], None]) -> None:
+    job.state, job.began = State.RUNNING, time.monotonic()
     agent = of_checkout(Path(job.nanoclaw)) if job.nanoclaw else None
-    chosen = PARTS[agent.protocol] if agent else parts_of(job.host, job.profile)
-    if at_once == 1:
-        chosen = [[pattern for part in chosen for pattern in part]]
-    return [
-        _Part(job, patterns, run.directory / f"{job.host}-{job.profile}-{at}.json")
-        for at, patterns in enumerate(chosen)
-    ]
-
-
-def _run(
-    part: _Part,
-    parts: Sequence[_Part],
-    directory: Path,
-    options: Sequence[str],
-    children: Children,
-    changed: Callable[[], None],
-) -> None:
-    job = part.job
-    if job.state is State.WAITING:
-        job.state, job.began = State.RUNNING, time.monotonic()
-    words = [
-        "invoke", "verify", "--host", job.host, "--profile", job.profile, "--json", str(part.evidence), *options,
-        *(word for pattern in part.patterns for word in ("--only", pattern)),
+    patterns = CASES[agent.protocol] if agent else selection(job.host, job.profile)
+    child = children.start(
+        "invoke", "verify", "--host", job.host, "--profile", job.profile, "--json", str(evidence),
+        "--at-once", str(at_once), "--timeout-factor", factor,
+        *(word for pattern in patterns for word in ("--only", pattern)),
         *(["--nanoclaw", job.nanoclaw] if job.nanoclaw else []),
-    ]  # fmt: skip
-    child = children.start(*words, stderr=subprocess.STDOUT)
+        stderr=subprocess.STDOUT,
+    )  # fmt: skip
     assert child.stdout
     for line in iter(partial(child.stdout.readline, _LINE), ""):
         if case := _CASE.match(line):
@@ -200,37 +142,22 @@ def _run(
         elif line.rstrip().endswith("…"):
             job.phase = line.rstrip(" …\n")
         elif not line.startswith(" ") and line.strip():
-            part.message = line.strip()
+            job.message = line.strip()
         job.seconds = time.monotonic() - job.began
         changed()
     status = child.wait()
-    if children.closed:
-        return  # it was terminated
-    with job.lock:
-        part.status = status
-        job.seconds = time.monotonic() - job.began
-        if all(each.status is not None for each in parts):
-            job.phase = ""
-            _conclude(job, parts, directory)
-    changed()
+    job.seconds, job.phase = time.monotonic() - job.began, ""
+    if status not in (Exit.OK, Exit.CASE_FAILED):
+        job.state = State.NOT_TESTED if status == Exit.NOT_TESTED else State.ERROR
 
 
-def _conclude(job: Job, parts: Sequence[_Part], directory: Path) -> None:
-    for part in parts:
-        if part.status not in (Exit.OK, Exit.CASE_FAILED):
-            job.state = State.NOT_TESTED if part.status == Exit.NOT_TESTED else State.ERROR
-            job.message = part.message
-            return
+def _conclude(job: Job, written: Path, directory: Path) -> None:
+    """Load a job's evidence, and move it to its directory."""
     kind = AgentVerification if job.nanoclaw else Verification
-    directory /= kind.directory
-    with opened_directory(directory, make=True):
-        pass
-    part_file = directory / f".{job.host}-{job.profile}.part"
     try:
-        job.evidence = store.join([part.evidence for part in parts], part_file, kind)
+        job.evidence = store.load(written, kind)
     except Problem as problem:
-        part_file.unlink(missing_ok=True)
         job.state, job.message = State.ERROR, str(problem)
         return
-    job.state = State.DONE
-    part_file.replace(directory / job.evidence.filename)
+    job.state, job.message = State.DONE, ""
+    store.save(job.evidence, directory / kind.directory)

@@ -55,8 +55,8 @@ def _available_memory() -> int:
 class Shares:
     """Processes that share a verification's cases, and what they have told so far.
 
-    The first process runs the cases with an agent, one after another: the others need no agent's image. All cases of
-    a whole nanoclaw are one batch, because it is installed once.
+    Where an agent's image is built, the first process runs all cases with an agent: the others need no image. All cases
+    of a whole nanoclaw are one batch, because it is installed once.
     """
 
     def __init__(self, share: Share, cases: Sequence[CaseInfo], number: int, progress: Progress) -> None:
@@ -129,10 +129,10 @@ class Shares:
                     case Said(said) if at == 0:
                         self._progress.say(said)
                     case Ready():
-                        self._note(lambda message=message: setattr(self, "_host", self._host or message))  # type: ignore[misc]
+                        self._take_host(message)
                     case Done(result):
                         left.discard(result.id)
-                        self._note(lambda result=result: self._results.update({result.id: result}))  # type: ignore[misc]
+                        self._take_result(result)
                     case Ended():
                         ended = message
                 if not left and isinstance(message, Ready | Done):
@@ -144,17 +144,27 @@ class Shares:
                             child.stdin.close()
             status = child.wait()
             ended = ended or Ended(Exit.OWN_FAULT, f"A process of this run ended with status {status}.")
-        self._note(lambda: self._ended.append(ended or Ended(Exit.INTERRUPTED)))
-
-    def _note(self, noted: Callable[[], object]) -> None:
         with self._changed:
-            noted()
+            self._ended.append(ended or Ended(Exit.INTERRUPTED))
+            self._changed.notify_all()
+
+    def _take_host(self, ready: Ready) -> None:
+        with self._changed:
+            if self._host and self._host != ready:
+                self._ended.append(Ended(Exit.HOST_UNUSABLE, f"The copies of {ready.host} differ."))
+            self._host = self._host or ready
+            self._changed.notify_all()
+
+    def _take_result(self, result: CaseResult) -> None:
+        with self._changed:
+            self._results[result.id] = result
             self._changed.notify_all()
 
     def _next(self, *, first: bool) -> Sequence[str]:
         """The next batch for a process; empty if there is none."""
         with self._changed:
-            for batches in (self._of_agents, self._others) if first else (self._others,):
+            of_agents = first or self._share.sharing  # the guests have the image on a disk
+            for batches in (self._of_agents, self._others) if of_agents else (self._others,):
                 if batches:
                     return batches.popleft()
             return ()

@@ -1,0 +1,178 @@
+"""Several cases at a time: who runs what, in which order it is reported, and what stops the run."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checks.core.children import Children
+from checks.core.errors import Exit, HostProblem, OwnFault, Problem, WrongUsage
+from checks.core.progress import Progress
+from checks.evidence.run import CaseResult, Evidence
+from checks.runner import at_once
+from checks.runner.at_once import Shares
+from checks.runner.plugin import CaseInfo
+from checks.runner.share import Share
+from tests.test_verify import SHIM, left_behind, result, verify
+
+# A process of the protocol whose cases take as long as their ids say, in tenths of a second.
+PROCESS = """
+import msgspec, os, sys, time
+from checks.engine.docker import Record
+from checks.evidence.run import CaseResult
+from checks.runner.share import Done, Ended, Ready, Said, Share
+from tests.fakes import FACTS
+
+def send(message):
+    print(msgspec.json.encode(message).decode(), flush=True)
+
+share = msgspec.json.decode(sys.stdin.readline(), type=Share)
+send(Said("preparing"))
+if share.profile == "fails":
+    send(Ended(3, "The host can’t be used: no space.", ""))
+    sys.exit()
+send(Ready("host", "as-is", FACTS))
+for line in sys.stdin:
+    for case in msgspec.json.decode(line, type=list[str]):
+        if case == "dies":
+            os._exit(9)
+        time.sleep(int(case[-1]) / 10)
+        send(Done(CaseResult(case, "Group", case, "passed", float(os.getpid()), Record())))
+send(Ended(0, "", "agent"))
+"""
+
+
+def share(**different: Any) -> Share:
+    values: dict[str, Any] = {
+        "host": "local", "profile": "", "factor": 1.0, "hardened": False, "nanoclaw": "", "slow": False,
+        "sharing": False,
+    } | different  # fmt: skip
+    return Share(**values)
+
+
+def case(name: str, *asks: str) -> CaseInfo:
+    return CaseInfo(name, "Group", name, "", asks=frozenset(asks))
+
+
+@pytest.fixture
+def _processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = subprocess.Popen
+
+    def popen(argv: list[str], **how: Any) -> subprocess.Popen[str]:
+        assert argv[1:] == ["-u", "-m", "checks.runner.share"]
+        return started([sys.executable, "-c", PROCESS], **how)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+
+
+def run(cases: list[CaseInfo], **different: Any) -> tuple[Evidence, list[CaseResult]]:
+    """The evidence, and the results in the order in which they were reported."""
+    told: list[CaseResult] = []
+    evidence = Shares(share(**different), cases, 2, Progress()).run(lambda _: None, told.append)
+    return evidence, told
+
+
+@pytest.mark.usefixtures("_processes", "alarm")
+def test_results_come_in_the_reports_order_whichever_ended_first() -> None:
+    names = ["slow-9", "quick-0", "other-1", "last-0"]
+    evidence, told = run([case(name) for name in names])
+    assert [each.id for each in told] == [each.id for each in evidence.cases] == names
+    assert (evidence.host, evidence.agent) == ("host", "agent")
+    assert len({each.seconds for each in told[:2]}) == 2, "both processes worked"
+    assert {each.seconds for each in told[1:]} == {told[1].seconds}, "the free one took what was left"
+
+
+@pytest.mark.usefixtures("_processes", "alarm")
+@pytest.mark.parametrize(("sharing", "processes"), [(False, 1), (True, 2)])
+def test_cases_with_an_agent_are_in_one_process_where_its_image_is_built(sharing: bool, processes: int) -> None:
+    _, told = run([case(f"agent{n}-9", "provider") for n in range(4)], sharing=sharing)
+    assert len({each.seconds for each in told}) == processes
+
+
+@pytest.mark.usefixtures("_processes", "alarm")
+def test_the_cases_of_a_whole_nanoclaw_are_in_one_process() -> None:
+    _, told = run([case(f"whole{n}-2", "provider", "whole") for n in range(4)], sharing=True)
+    assert len({each.seconds for each in told}) == 1
+
+
+@pytest.mark.usefixtures("_processes", "alarm")
+@pytest.mark.parametrize(
+    ("cases", "profile", "problem", "text"),
+    [
+        (["a-1", "b-1"], "fails", HostProblem, "^no space.$"),
+        (["a-0", "dies", "b-1"], "", OwnFault, "ended with status 9"),
+    ],
+)
+def test_what_stops_one_process_stops_the_run(
+    cases: list[str], profile: str, problem: type[Problem], text: str
+) -> None:
+    with pytest.raises(problem, match=text):
+        run([case(name) for name in cases], profile=profile)
+
+
+def test_closed_children_start_no_other() -> None:
+    children = Children()
+    children.close()
+    with pytest.raises(KeyboardInterrupt):
+        children.start("checks.runner.share")
+
+
+@pytest.mark.parametrize(
+    ("cases", "processors", "memory", "number"),
+    [(101, 8, 9000, 2), (3, 8, 9000, 1), (101, 1, 9000, 1), (101, 2, 500, 1)],
+)
+def test_two_at_a_time_is_the_default_where_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, cases: int, processors: int, memory: int, number: int
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: processors)
+    monkeypatch.setattr(at_once, "_available_memory", lambda: memory)
+    assert at_once.default([case("a")] * cases, "local") == number
+
+
+def test_this_machine_has_memory() -> None:
+    assert at_once._available_memory() > 0
+
+
+def test_two_processes_report_what_one_does(tmp_path: Path) -> None:
+    programs = {
+        "docker": SHIM,
+        "podman": "exit 0",
+        "pgrep": "echo 1 nanoclaw-verify-look",
+        "id": 'if [ "$1" = -u ]; then echo 1500; else exec /usr/bin/id "$@"; fi',
+    }
+    found = []
+    for number in ("1", "2"):
+        (tmp_path / number).mkdir()
+        wanted = ["--only", "docker --version", "--only", "docker image inspect"]
+        options = ["--host", "local", *wanted, "--at-once", number, "--json", "a.json", "--junit", "a.xml"]
+        status, out, err = result(verify(tmp_path / number, *options, programs=programs))
+        assert status == Exit.CASE_FAILED, err
+        cases = json.loads((tmp_path / number / "a.json").read_text())["cases"]
+        found.append(
+            (
+                re.sub(r"nanoclaw-verify-[0-9a-f]+", "RUN", out),
+                [(each["id"], each["outcome"], each.get("got")) for each in cases],
+            )
+        )
+        assert left_behind(tmp_path / number) == []
+        assert (tmp_path / number / "a.xml").read_text().count("<testcase") == len(cases)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (["--at-once", "5"], "--at-once is 5; it must be a number from 1 to 4."),
+        (["--at-once", "2", "--verbose"], "--at-once 2 can't be combined with --verbose."),
+    ],
+)
+def test_what_makes_no_sense_is_wrong_usage(tmp_path: Path, more: list[str], line: str) -> None:
+    status, _, err = result(verify(tmp_path, *more))
+    assert status == WrongUsage.exit
+    assert line in err
