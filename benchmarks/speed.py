@@ -3,6 +3,7 @@
 python -m benchmarks.speed                     # on debian-13
 python -m benchmarks.speed --host local        # on this machine's own Podman, as a plain user
 python -m benchmarks.speed --cold --second debian-12
+python -m benchmarks.speed --at-once           # all cases, 1, 2 and 4 at a time
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tabulate import tabulate
 
@@ -32,6 +34,8 @@ from checks.core.paths import DEFAULT_GUEST, ROOT
 from checks.core.progress import Progress, plain_console
 from checks.core.terminal import say
 from checks.engine.prepared_host import PreparedHost, prepared
+from checks.evidence import store
+from checks.evidence.model import Verification
 from checks.evidence.run import Evidence
 from checks.runner.verify import VerifyOptions, session
 
@@ -78,13 +82,18 @@ def main() -> int:
     parser.add_argument("--host", default=DEFAULT_GUEST, help=f"as for invoke verify (default: {DEFAULT_GUEST})")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default: 3)")
     parser.add_argument("--cold", action="store_true", help="also build the host anew, in a cache of its own")
+    parser.add_argument("--at-once", action="store_true", help="instead: all cases, 1, 2 and 4 at a time")
+    parser.add_argument("--only", action="append", default=[], help="with --at-once: these cases, as for invoke verify")
     parser.add_argument("--second", default="", help="also start this throwaway host at the same time")
     asked = parser.parse_args()
     progress = Progress()
 
     def measure() -> Exit:
-        rows = [*_against_floor(asked.host, asked.rounds, progress)]
-        if asked.host not in ("local", "auto") and not asked.host.startswith("ssh://"):
+        if asked.at_once:
+            rows = [*_at_once(asked.host, asked.only, asked.rounds, progress)]
+        else:
+            rows = [*_against_floor(asked.host, asked.rounds, progress)]
+        if not asked.at_once and asked.host not in ("local", "auto") and not asked.host.startswith("ssh://"):
             rows += _starts(asked.host, asked.second, cold=asked.cold, progress=progress)
         say(tabulate([row.cells for row in rows], headers=("What", "Figure", "Goal", ""), disable_numparse=True))
         return Exit.OK
@@ -115,6 +124,60 @@ def _against_floor(host: str, rounds: int, progress: Progress) -> Iterator[FlagR
     yield FlagResult("own time per case", f"{own:.1f} ms", f"under {OWN_GOAL:.0f} ms", own < OWN_GOAL)
     together = statistics.median(one.wall / apart for one, apart in zip(whole, halves, strict=True))
     yield FlagResult(f"verify of {cases} cases / of its two halves, one after the other", f"{together:.2f}")
+
+
+def _at_once(host: str, only: Sequence[str], rounds: int, progress: Progress) -> Iterator[FlagResult]:
+    """All cases, with several at a time, against the same docker commands one after another.
+
+    What the commands would take is the sum of their own times in the round's verification of one case at a time: most
+    can't be run again as they stand, with their files and input. The preparation of the host is not counted.
+    """
+    numbers = (1, 2, 4)
+    ratios: dict[int, list[float]] = {number: [] for number in numbers}
+    walls: dict[int, list[float]] = {number: [] for number in numbers}
+    cases = commands = 0
+    for at in range(rounds):
+        plain = 0.0
+        for number in numbers:
+            with progress.step(f"Round {at + 1} of {rounds}, {number} at a time"):
+                wall, evidence = _whole(host, only, number)
+            if number == 1:
+                done = [command for case in evidence.cases for command in case.commands]
+                plain, cases, commands = sum(each.seconds for each in done), len(evidence.cases), len(done)
+            ratios[number].append(wall / plain)
+            walls[number].append(wall)
+    for number in numbers:
+        ratio = statistics.median(ratios[number])
+        what = f"verify of {cases} cases, {number} at a time / its {commands} docker commands one after another"
+        goal = {2: 0.8}.get(number)
+        seconds = f"{ratio:.2f} ({statistics.median(walls[number]):.0f} s)"
+        if goal is None:
+            yield FlagResult(what, seconds)
+        else:
+            yield FlagResult(what, seconds, f"at most {goal:.2f}", ratio <= goal)
+
+
+def _whole(host: str, only: Sequence[str], number: int) -> tuple[float, Verification]:
+    """Seconds from the report's first line to its last, and the evidence."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = f"{directory}/evidence.json"
+        argv = [
+            sys.executable, "-u", "-m", "invoke", "verify", "--host", host, "--at-once", str(number), "--json", file,
+            *(word for pattern in only for word in ("--only", pattern)),
+        ]  # fmt: skip
+        with subprocess.Popen(
+            argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as child:
+            assert child.stdout
+            began = ended = 0.0
+            for line in child.stdout:
+                began = began or time.monotonic()
+                if line.startswith("Results:"):
+                    ended = time.monotonic()
+            _, stderr = child.communicate()
+        if not ended:
+            raise HostProblem(f"On {host} the cases did not run: {stderr.strip()[-300:]}")
+        return ended - began, store.load(Path(file), Verification)
 
 
 def _verified(ready: PreparedHost, only: Sequence[str], host: str) -> Pass:
