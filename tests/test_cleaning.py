@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from checks.core import locks, run_directories
 from checks.core.errors import Exit
 from checks.core.paths import ROOT
 from checks.core.progress import Progress
-from checks.engine import prepared_host
-from checks.runner import cleanup
+from checks.engine import dead_runs, prepared_host
+from checks.hosts.base import Host
 from checks.runner.cleanup import clean
 
 
@@ -45,7 +46,7 @@ def test_a_run_whose_objects_stay_is_not_called_removed_and_stays_known(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = kept("local")
-    monkeypatch.setattr(cleanup, "remove_objects", lambda host, run: False)
+    monkeypatch.setattr(dead_runs, "remove_objects", lambda host, run: False)
     assert clean(cache=False) == Exit.HOST_UNUSABLE
     output = capsys.readouterr().err
     assert "Removed" not in output
@@ -59,10 +60,43 @@ def test_the_next_run_forgets_a_dead_one_only_when_its_objects_are_gone(
 ) -> None:
     run = kept("local")
     run.record_host("local")  # no longer kept: dead
-    monkeypatch.setattr(prepared_host, "remove_objects", lambda host, run: gone)
+    monkeypatch.setattr(dead_runs, "remove_objects", lambda host, run: gone)
     prepared_host.sweep(Progress())
     assert [each.id for each, _ in run_directories.dead_runs()] == ([] if gone else [run.id])
-    assert (f"Left run {run.id}" in capsys.readouterr().err) is not gone
+    assert (f"Not removed: containers, images or directories of run {run.id}" in capsys.readouterr().err) is not gone
+
+
+def test_a_run_whose_host_is_not_known_is_removed_from_this_machine_by_the_next_run(
+    monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
+    run = kept("local")
+    shutil.rmtree(run.directory)  # the cache, by hand
+    asked: list[str] = []
+
+    def remove(host: Host, run: str) -> bool:
+        asked.append(run)
+        return True
+
+    monkeypatch.setattr(dead_runs, "remove_objects", remove)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert [each.id for each, _ in run_directories.dead_runs()] == [run.id]
+    prepared_host.sweep(Progress())
+    assert asked == [run.id]
+    assert run_directories.dead_runs() == []
+
+
+@pytest.mark.parametrize("now", ["podman /other/store", "docker /home/u/store"])
+def test_a_run_is_not_removed_by_another_engine_or_from_another_store(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], now: str
+) -> None:
+    run = kept("local")
+    run.record_host("local", "podman /home/u/store")
+    monkeypatch.setattr(dead_runs, "store_of", lambda host: now)
+    monkeypatch.setattr(dead_runs, "remove_objects", lambda host, run: True)  # it lists nothing
+    assert clean(cache=False) == Exit.HOST_UNUSABLE
+    assert f"in the store of podman /home/u/store; now it is {now}" in capsys.readouterr().err
+    monkeypatch.setattr(dead_runs, "store_of", lambda host: "podman /home/u/store")
+    assert clean(cache=False) == Exit.OK
 
 
 def test_the_record_of_a_run_whose_objects_stay_is_all_that_is_left_of_it() -> None:

@@ -139,6 +139,16 @@ def test_a_ref_that_is_no_name_of_a_branch_or_tag_is_refused(
     assert str(tmp_path) not in capsys.readouterr().out
 
 
+def test_a_git_that_fails_is_not_a_wrong_ref(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".gitconfig").write_text("[core\nbroken\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert fetch.nanoclaw("fetch", "1.2.0") is Exit.HOST_UNUSABLE
+    assert "git check-ref-format failed: fatal: bad config line 1" in capsys.readouterr().err
+
+
 def test_refs_that_differ_in_a_slash_have_directories_of_their_own(
     upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,6 +169,29 @@ def test_a_signal_ends_the_run_and_leaves_nothing(
         assert 'errors="1"' in junit.read_text()
 
 
+def test_what_a_parent_has_done_to_signals_changes_no_exit_status(tmp_path: Path) -> None:
+    program = f"""
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})
+os.execv(sys.executable, [sys.executable, "-m", *{VERIFY!r}, "--host", "local", "--at-once", "1"])
+"""
+    (tmp_path / "bin").mkdir()
+    programs = {
+        "docker": SHIM,
+        "podman": "echo broken >&2; exit 125",
+        "id": 'if [ "$1" = -u ]; then echo 1500; else exec /usr/bin/id "$@"; fi',
+    }
+    for name, script in programs.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, "“podman info” fails: broken" in done.stderr) == (3, True), done.stderr
+
+
 def test_what_a_shell_wants_of_pytest_changes_no_verification(monkeypatch: pytest.MonkeyPatch) -> None:
     everything = [case.id for case in all_cases()]
     monkeypatch.setenv("PYTEST_ADDOPTS", "-k test_version --no-such-option")

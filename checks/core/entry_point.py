@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from typing import NoReturn, TextIO
 
@@ -87,10 +89,15 @@ def require_utf8(words: Sequence[str]) -> None:
 
 
 def prepare() -> None:
-    """Make the standard streams safe: open, able to encode every character, with errors handled by ``_Output``.
+    """Make signals and the standard streams safe, whatever the parent has left.
 
-    Streams that were replaced, for example by pytest, are left alone.
+    With an ignored SIGCHLD, the exit status of every command would be taken for 0; a blocked signal could not interrupt
+    the run. Both are inherited. Streams get open, able to encode every character, with errors handled by ``_Output``;
+    those that were replaced, for example by pytest, are left alone.
     """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for descriptor, name in enumerate(_NAMES):
         try:
             os.fstat(descriptor)

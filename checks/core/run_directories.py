@@ -105,11 +105,11 @@ class Run:
     def keep(self, host: str) -> None:
         """Keep everything of this run until ``invoke clean``."""
         self.kept = True
-        _note(self.directory, host, kept=True)
+        _note(self.directory, host, store_of(self), kept=True)
 
-    def record_host(self, host: str) -> None:
-        """Record the host before the run makes objects on it."""
-        _note(self.directory, host, kept=False)
+    def record_host(self, host: str, store: str = "") -> None:
+        """Record the host, and the store of its engine, before the run makes objects there."""
+        _note(self.directory, host, store, kept=False)
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def new_run() -> Iterator[Run]:
         unless_made.callback(shutil.rmtree, directory, ignore_errors=True)
         with locks.opened(directory / _LOCK) as lock:
             locks.take(lock)
-            _note(directory, "", kept=False)
+            _note(directory, "", "", kept=False)
             run = Run(run_id, directory, _make_scratch(run_id, directory))
             unless_made.pop_all()
             ending: BaseException | None = None
@@ -360,8 +360,13 @@ def _orphans() -> Iterator[Run]:
             yield Run(scratch.stem.removeprefix(f"{PROGRAM}-"), owner.readlink(), scratch)
 
 
-def _note(directory: Path, host: str, *, kept: bool) -> None:
-    files.replace_json(directory / "run.json", {"pid": os.getpid(), "host": host, "kept": kept})
+def store_of(run: Run) -> str:
+    """The engine and the store that a run has recorded; empty if it has not."""
+    return str(_read(run.directory).get("store", ""))
+
+
+def _note(directory: Path, host: str, store: str, *, kept: bool) -> None:
+    files.replace_json(directory / "run.json", {"pid": os.getpid(), "host": host, "store": store, "kept": kept})
 
 
 def _read(directory: Path) -> dict[str, object]:

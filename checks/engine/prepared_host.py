@@ -17,6 +17,7 @@ from checks.core.progress import Progress
 from checks.core.run_directories import Run
 from checks.engine import probe_image
 from checks.engine.case_context import DOCKER_OF_SERVICE, DROP_IN_OF_SERVICE, RunScope, remove_objects
+from checks.engine.dead_runs import removed_from, removed_here, store_of
 from checks.engine.leaks import LeakDetector
 from checks.hosts import guest, recipe
 from checks.hosts.base import Host
@@ -133,9 +134,9 @@ def _as_is(
     with progress.step(f"Checking {host.name}"):
         require_usable(host)
     for dead, where in run_directories.dead_runs():
-        if where == host.name and remove_objects(host, dead.id):
+        if where == host.name and not removed_from(host, dead):
             run_directories.remove(dead)
-    run.record_host(host.name)
+    run.record_host(host.name, store_of(host))
     watch = LeakDetector(host, run.id, exclusive=False)
     watch.begin()
     try:
@@ -196,8 +197,8 @@ def sweep(progress: Progress) -> None:
             continue
         with progress.step(f"Removing leftovers of run {dead.id}, which ended without cleanup"):
             run_directories.stop(dead)
-            gone = where != "local" or remove_objects(LocalHost(), dead.id)
-            if gone:
+            left = removed_here(dead, where)
+            if not left:
                 run_directories.remove(dead)
-        if not gone:  # its record stays, and the next run tries again
-            progress.say(f"Left run {dead.id}: its containers and images can't be removed now. See: invoke clean")
+        if left:  # its record stays, and the next run tries again
+            progress.say(f"Not removed: {left}. See: invoke clean")

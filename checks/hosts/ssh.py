@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from checks.core import tools
 from checks.core.errors import HostProblem, WrongUsage
 from checks.core.polling import poll
 from checks.core.process import Completed, Process, TimedOut
@@ -176,9 +178,27 @@ class SshHost(Host):
 
     def _options(self) -> list[str]:
         return [
-            *(["-p", str(self.port)] if self.port else []), *self.options, "-o", "BatchMode=yes",
+            *(["-p", str(self.port)] if self.port else []), *self.options, *_over_the_users(), "-o", "BatchMode=yes",
             "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=8",
         ]  # fmt: skip
+
+
+@functools.cache
+def _over_the_users() -> Sequence[str]:
+    """Options over those of ~/.ssh/config with which ssh would not run our command, or not give it our input.
+
+    Older clients know only the first.
+    """
+    try:
+        client = tools.run(
+            ["ssh", "-V"], timeout=_CONNECT_TIMEOUT, remedy="Install it with: apt-get install openssh-client"
+        )
+    except HostProblem:  # whoever runs it next reports that
+        return ()
+    known = re.match(r"OpenSSH_(\d{1,4})\.(\d{1,4})", client.stderr)
+    newer = known is not None and (int(known[1]), int(known[2])) >= (8, 7)
+    names = ["RemoteCommand=none", *(["SessionType=default", "ForkAfterAuthentication=no", "StdinNull=no"] * newer)]
+    return [word for name in names for word in ("-o", name)]
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -118,7 +119,10 @@ def _directory_name(ref: str) -> str:
 
 
 def _git_allows(ref: str) -> bool:
-    return _ran_git("check-ref-format", f"refs/heads/{ref}").returncode == 0
+    checked = _ran_git("check-ref-format", f"refs/heads/{ref}")
+    if checked.returncode not in (0, 1):
+        raise _failed(("check-ref-format",), checked)
+    return checked.returncode == 0
 
 
 def _ran_git(*args: str) -> Completed:
@@ -128,11 +132,15 @@ def _ran_git(*args: str) -> Completed:
 def _git(*args: str) -> str:
     done = _ran_git(*args)
     if done.returncode != 0:
-        lines = lines_of(done.stderr.strip()) or ["no error message"]
-        message = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
-        raise HostProblem(
-            f"git {args[2] if args[0] == '-C' else args[0]} failed: {message}",
-            "Without a network, clone nanoclaw elsewhere and name it with --nanoclaw DIR; "
-            "or leave it out to use the project's stub agent.",
-        )
+        raise _failed(args, done)
     return done.stdout
+
+
+def _failed(args: Sequence[str], done: Completed) -> HostProblem:
+    lines = lines_of(done.stderr.strip()) or ["no error message"]
+    message = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
+    return HostProblem(
+        f"git {args[2] if args[0] == '-C' else args[0]} failed: {message}",
+        "Without a network, clone nanoclaw elsewhere and name it with --nanoclaw DIR; "
+        "or leave it out to use the project's stub agent.",
+    )

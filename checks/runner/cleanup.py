@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Annotated
 
 from checks.core import run_directories
 from checks.core.errors import Exit
 from checks.core.progress import Progress
-from checks.engine.case_context import remove_objects
-from checks.hosts.local import LocalHost
+from checks.engine.dead_runs import removed_here
 
 
 def clean(cache: Annotated[bool, "also remove the built throwaway hosts and agent images"] = False) -> Exit:
@@ -53,14 +51,14 @@ def _remove_runs(progress: Progress) -> list[str]:
     left: list[str] = []
     for run, where in (*run_directories.kept_runs(), *run_directories.dead_runs()):
         if where.startswith("ssh://"):
-            run.record_host(where)  # no longer kept: the next run there takes its objects along
+            run.record_host(
+                where, run_directories.store_of(run)
+            )  # no longer kept: the next run there takes its objects along
             progress.say(f"Run {run.id} left objects on {where}; the next “invoke verify --host {where}” removes them.")
             continue
         run_directories.stop(run)
-        # A run whose host is not known may have used this machine's Podman, if there is one.
-        local = where == "local" or (not where and shutil.which("podman"))
-        if local and not remove_objects(LocalHost(), run.id):
-            left.append(f"containers, images or directories of run {run.id}")
+        if objects := removed_here(run, where):
+            left.append(objects)
             continue
         run_directories.remove(run)
         if still := run_directories.leftovers(run.id, run_directories.cache()):

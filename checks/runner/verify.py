@@ -88,11 +88,9 @@ def _run(options: VerifyOptions, progress: Progress) -> Exit:
         return Exit.OK
     if files.is_replaced(options.json):  # nobody takes that of an earlier run for this one's
         files.replace_json(Path(options.json), {"error": "the run did not reach its end"}, private=options.live)
-    with (
-        checklist.reported("invoke verify", options.host, junit=options.junit, private=options.live),
-        advised(local=options.host in ("auto", "local")),
-    ):
-        resolved = resolve(options.host, progress)
+    with checklist.reported("invoke verify", options.host, junit=options.junit, private=options.live):
+        with advised(local=options.host in ("auto", "local")):
+            resolved = resolve(options.host, progress)
         with advised(local=resolved.spec == "local"):
             evidence = _verified(options, resolved.spec, progress)
         checklist.annotate([_result(case) for case in evidence.cases])
