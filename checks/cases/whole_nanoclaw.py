@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 
 import pytest
 
@@ -11,12 +12,14 @@ from checks.engine.case_context import CaseContext
 from checks.engine.docker import shell
 from checks.engine.expect import expect
 from checks.nanoclaw.installation import DESTINATION, Installation
+from checks.nanoclaw.lockdown import OUTSIDE, Lockdown
 from checks.nanoclaw.running import addressed
 from checks.nanoclaw.whole import WholeNanoclaw
 
 GROUP = "Whole nanoclaw"
 
 _ANSWER = "the-agent-does-not-answer"
+_LOCKDOWN = "agents-without-egress-do-not-reach-their-gateway"
 _NOT_REPLACED = "an-agent-that-outlived-nanoclaw-is-not-replaced"
 _RESTART_TIMEOUT = 60.0  # seconds on ordinary hardware; systemd restarts the unit after 5
 _SESSION_TIMEOUT = 30.0  # seconds on ordinary hardware; logind stops an account's manager 10 after its last session
@@ -108,6 +111,39 @@ def test_whole_adopted(ctx: CaseContext, whole: WholeNanoclaw) -> None:
         installation.control.start()
         installation.await_start(before)
         raise
+
+
+def restart_with(installation: Installation, further: Mapping[str, str] | None = None) -> None:
+    """Start nanoclaw and its agents anew, with further settings in its .env."""
+    before = installation.starts()
+    installation.control.stop()
+    installation.remove_agents()
+    installation.write_env(further)
+    installation.control.start()
+    installation.await_start(before)
+
+
+@pytest.mark.case("A message in the egress lockdown, no way out for the agent", fix=_LOCKDOWN)
+def test_whole_lockdown(ctx: CaseContext, whole_with_lockdown: WholeNanoclaw) -> None:
+    whole = whole_with_lockdown
+    installation = whole.ready(ctx)
+    lockdown = Lockdown(ctx, installation.image, whole.proxy_port)
+    with lockdown.opened():
+        before = lockdown.look_without([OUTSIDE])
+        host = before.reached[OUTSIDE]
+        expect(host.said == "witness" and before.defaults > 0, "the host to answer without the lockdown", host.said)
+        try:
+            restart_with(installation, lockdown.settings)
+            expect_answered(ctx, whole, installation)
+            expect_one_agent(installation)
+            [agent] = installation.agents()
+            own = ctx.host.ask(["hostname", "-I"], str.split, doing="asking for the host's addresses")
+            seen = lockdown.look(agent, [OUTSIDE, host.address, *own[:4]])
+            expect(seen.defaults == 0, "no default route for the agent", f"{seen.defaults}")
+            reached = [name for name, answer in seen.reached.items() if answer.said == "witness"]
+            expect(not reached, "no address of the host in the agent's reach", reached)
+        finally:
+            restart_with(installation)
 
 
 @pytest.mark.case("A message after the end of the login session", fix=_ANSWER)

@@ -188,18 +188,23 @@ class Installation:
         self._errors_before = 0  # bytes of the error log before the last message
         self.control: ServiceControl = UnitControl(self) if host.facts().init == "systemd" else WrapperControl(self)
 
+    def write_env(self, further: Mapping[str, str] | None = None) -> None:
+        """Write its .env, with further settings."""
+        settings = {
+            "ONECLI_URL": f"http://127.0.0.1:{self._app_port}",
+            "ONECLI_API_KEY": self.gateway.api_key,
+            "TZ": ZONE,
+            **(further or {}),
+        }
+        text = "".join(f"{key}={value}\n" for key, value in settings.items())
+        self.host.put(f"{self.project}/.env", text.encode(), mode=0o600)
+
     def write_settings(self) -> None:
         """Make its directory for temporary files; write its .env, and a Dockerfile in place of its own.
 
         Its own is built on this machine, by another case: on an emulated host it would take half an hour.
         """
-        settings = {
-            "ONECLI_URL": f"http://127.0.0.1:{self._app_port}",
-            "ONECLI_API_KEY": self.gateway.api_key,
-            "TZ": ZONE,
-        }
-        text = "".join(f"{key}={value}\n" for key, value in settings.items())
-        self.host.put(f"{self.project}/.env", text.encode(), mode=0o600)
+        self.write_env()
         self.host.put(f"{self.project}/container/Dockerfile", f"FROM {self.image}\n".encode())
         self.host.run_checked(["mkdir", "--", self._temporary], doing="making a directory for temporary files")
 

@@ -76,6 +76,12 @@ class WholeNanoclaw:
             self.guest.root.forward_port(self._gateway.app_port, at=APP_PORT)
             self._gateway.published = self.guest.root.forward_port(self._gateway.proxy_port, at=PROXY_PORT)
 
+    @property
+    def proxy_port(self) -> int:
+        """The port of the gateway's proxy, on the loopback of the host."""
+        assert self._gateway
+        return self._gateway.published or self._gateway.proxy_port
+
     def let_agents_reach_the_gateway(self) -> None:
         """Install the drop-in on a throwaway host."""
         if self.guest:

@@ -8,6 +8,7 @@ import pytest
 
 from checks.core.progress import Progress
 from checks.engine.case_context import CaseContext
+from checks.nanoclaw import lockdown
 from checks.nanoclaw.agent import Agent
 from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.installation import unusable
@@ -86,6 +87,8 @@ class Integration:
         agent = self._available.get(AgentProtocol.DATABASES)
         if not (agent and agent.checkout) or self._live_key:
             absent.add("whole")
+        if not (agent and agent.checkout and (agent.checkout / lockdown.SOURCE).is_file()):
+            absent.add("whole_with_lockdown")
         dropped = [item for item in items if absent.intersection(getattr(item, "fixturenames", ()))]
         items[:] = [item for item in items if item not in dropped]
         config.hook.pytest_deselected(items=dropped)
@@ -108,6 +111,11 @@ class Integration:
         """The whole nanoclaw, which runs on after a case."""
         yield whole_nanoclaw
         ctx.leave_objects()
+
+    @pytest.fixture
+    def whole_with_lockdown(self, whole: WholeNanoclaw) -> WholeNanoclaw:
+        """The whole nanoclaw, of a version that has an egress lockdown."""
+        return whole
 
     @pytest.fixture
     def streams_or_databases_handle(self, provider: AgentProvider) -> AgentHandle:
