@@ -108,6 +108,15 @@ def test_what_failed_last_is_listed_and_nothing_else(tmp_path: Path, more: list[
     assert [line.split("  ")[-1] for line in out.splitlines()[2:]] == listed
 
 
+@pytest.mark.parametrize("columns", ["0", "00", "²", "-1", ""])
+def test_a_screen_of_no_columns_shows_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("POSIXLY_CORRECT", "1")
+    status, out, err = result(verify(tmp_path, "--list"))
+    assert (status, err) == (0, "")
+    assert "docker run with stdin piping" in out
+
+
 def test_the_list_has_every_group_and_needs_no_host(tmp_path: Path) -> None:
     status, out, err = result(verify(tmp_path, "--list"))
     assert (status, err) == (0, "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -18,6 +19,12 @@ from checks.core import terminal
 from checks.core.errors import Exit, ReaderGone, WrongUsage
 from checks.core.outcome import run_and_report
 
+_OF_THE_SHELL = (
+    "POSIXLY_CORRECT", "QUOTING_STYLE", "TIME_STYLE", "BLOCK_SIZE", "BLOCKSIZE", "LS_BLOCK_SIZE", "DU_BLOCK_SIZE",
+    "DF_BLOCK_SIZE", "TAR_OPTIONS", "GREP_OPTIONS", "XZ_OPT", "XZ_DEFAULTS", "GZIP", "CDPATH", "SYSTEMD_COLORS",
+    "SYSTEMD_URLIFY", "SYSTEMD_PAGER",
+)  # fmt: skip
+"""Variables that change what the system's programs print or take: our scripts read their output."""
 _NAMES = ("stdin", "stdout", "stderr")
 _failures: dict[int, OSError] = {}
 """The write error of each standard stream, by descriptor. Later output is discarded."""
@@ -89,12 +96,17 @@ def require_utf8(words: Sequence[str]) -> None:
 
 
 def prepare() -> None:
-    """Make signals and the standard streams safe, whatever the parent has left.
+    """Make signals, the environment and the standard streams safe, whatever the parent has left.
 
     With an ignored SIGCHLD, the exit status of every command would be taken for 0; a blocked signal could not interrupt
-    the run. Both are inherited. Streams get open, able to encode every character, with errors handled by ``_Output``;
-    those that were replaced, for example by pytest, are left alone.
+    the run. Both are inherited. On a screen of 0 columns, Rich prints nothing. Streams get open, able to encode every
+    character, with errors handled by ``_Output``; those that were replaced, for example by pytest, are left alone.
     """
+    for name in _OF_THE_SHELL:
+        os.environ.pop(name, None)
+    for name in ("COLUMNS", "LINES"):
+        if not re.fullmatch("[1-9][0-9]{0,4}", os.environ.get(name, "1"), re.ASCII):
+            del os.environ[name]
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())

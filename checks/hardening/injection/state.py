@@ -52,7 +52,7 @@ if docker=$(command -v docker 2>/dev/null); then
     printed=$(CONTAINERS_CONF=/dev/null timeout 15 docker --version 2>/dev/null | head -c 400)
     case $printed in *podman*) say shim yes ;; esac
 fi
-units=$(systemctl --user list-unit-files --no-legend --plain 'nanoclaw*.service' 2>/dev/null | cut -d' ' -f1)
+units=$(systemctl --user --no-legend --plain list-unit-files 'nanoclaw*.service' 2>/dev/null | cut -d' ' -f1)
 for unit in $units; do
     printf 'unit %s\t%s\n' "$(printf %s "$unit" | encoded)" \
         "$(systemctl --user show -p Environment -p EnvironmentFiles -- "$unit" | head -c "$1" | encoded)"
