@@ -13,6 +13,7 @@ import pytest
 
 from checks.core.children import Children
 from checks.core.errors import Exit, HostProblem, OwnFault, Problem, WrongUsage
+from checks.core.polling import poll
 from checks.core.progress import Progress
 from checks.evidence.run import CaseResult, Evidence
 from checks.runner import at_once
@@ -176,3 +177,20 @@ def test_what_makes_no_sense_is_wrong_usage(tmp_path: Path, more: list[str], lin
     status, _, err = result(verify(tmp_path, *more))
     assert status == WrongUsage.exit
     assert line in err
+
+
+def test_a_share_that_nobody_reads_ends_after_its_case_and_cleans_up(tmp_path: Path) -> None:
+    slow = tmp_path / "asked"
+    programs = {
+        "docker": f": >'{slow}'; sleep 2; {SHIM}",
+        "podman": "exit 0",
+        "pgrep": "echo 1 nanoclaw-verify-look",
+        "id": 'if [ "$1" = -u ]; then echo 1500; else exec /usr/bin/id "$@"; fi',
+    }
+    child = verify(
+        tmp_path, "--host", "local", "--only", "docker --version", "--at-once", "2", programs=programs, wait=False
+    )
+    assert poll(slow.exists, timeout=60, interval=0.05), "no run has begun"
+    child.kill()
+    child.communicate(timeout=60)
+    assert poll(lambda: len(left_behind(tmp_path)) == 1, timeout=60, interval=0.2), "only the parent's record is left"

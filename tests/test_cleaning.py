@@ -14,8 +14,10 @@ from checks.core.errors import Exit
 from checks.core.paths import ROOT
 from checks.core.progress import Progress
 from checks.engine import dead_runs, prepared_host
+from checks.engine.leaks import LeakDetector
 from checks.hosts.base import Host
 from checks.runner.cleanup import clean
+from tests.fakes import FakeHost
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +107,22 @@ def test_the_record_of_a_run_whose_objects_stay_is_all_that_is_left_of_it() -> N
         run.unfinished = True
     assert [(each.id, host) for each, host in run_directories.dead_runs()] == [(run.id, "local")]
     assert not run.scratch.exists()
+
+
+def test_a_cleanup_that_does_not_reach_its_end_leaves_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(host: Host, run: str) -> bool:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(prepared_host, "remove_objects", interrupted)
+    monkeypatch.setattr(prepared_host, "require_usable", lambda host: None)
+    monkeypatch.setattr(prepared_host, "LocalHost", lambda: FakeHost(tmp_path, {"podman": "exit 0"}).pretend())
+    monkeypatch.setattr(LeakDetector, "begin", lambda self: None)
+    with pytest.raises(BrokenPipeError), run_directories.new_run() as run:  # noqa: SIM117 - the run ends last
+        with prepared_host.prepared("local", None, run, Progress()):
+            pass
+    assert [each.id for each, _ in run_directories.dead_runs()] == [run.id]
 
 
 def test_a_directory_that_stays_is_not_called_removed(

@@ -147,6 +147,7 @@ def _as_is(
     finally:
         host.echo = None
         if not run.kept:
+            run.unfinished = True  # until they were seen to be gone, whatever interrupts this
             with progress.step("Cleaning up"):
                 clean = remove_objects(host, run.id)
                 run.unfinished = not clean

@@ -153,7 +153,9 @@ def main() -> None:
     os.dup2(2, 1)
 
     def send(message: Message) -> None:
-        answers.write(msgspec.json.encode(message) + b"\n")
+        # Where nobody reads any more, the input ends, too: the cleanup is still to be done.
+        with contextlib.suppress(OSError):
+            answers.write(msgspec.json.encode(message) + b"\n")
 
     said: list[str] = []
     agents: list[str] = []
@@ -164,8 +166,7 @@ def main() -> None:
         return Exit.OK
 
     status = run_and_report(work, said.append)
-    with contextlib.suppress(OSError):  # nobody waits for it
-        send(Ended(status, "".join(said), "".join(agents)))
+    send(Ended(status, "".join(said), "".join(agents)))
 
 
 def _batches(lines: IO[bytes]) -> Iterator[Sequence[str]]:
