@@ -174,7 +174,7 @@ class SshHost(Host):
     def _client(self) -> list[str]:
         shared = ["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", f"ControlPath={self._socket}"]
         alone = ["-o", "ControlMaster=no", "-o", "ControlPath=none"]
-        return ["ssh", *self._options(), "-o", "LogLevel=ERROR", *(shared if self._socket else alone)]
+        return ["ssh", *self._options(), *_command_mode(), "-o", "LogLevel=ERROR", *(shared if self._socket else alone)]
 
     def _options(self) -> list[str]:
         return [
@@ -183,22 +183,27 @@ class SshHost(Host):
         ]  # fmt: skip
 
 
-@functools.cache
 def _over_the_users() -> Sequence[str]:
-    """Options over those of ~/.ssh/config with which ssh would not run our command, or not give it our input.
+    """Options over those of ~/.ssh/config with which ssh would not run our command, or not give it our input."""
+    newer = ["-o", "ForkAfterAuthentication=no", "-o", "StdinNull=no"] if _knows_session_types() else []
+    return ["-o", "RemoteCommand=none", *newer]
 
-    Older clients know only the first.
-    """
+
+def _command_mode() -> Sequence[str]:
+    """Further options for a command, as opposed to a forwarding."""
+    return ["-o", "SessionType=default"] if _knows_session_types() else []
+
+
+@functools.cache
+def _knows_session_types() -> bool:
+    """Whether this machine's ssh has SessionType, ForkAfterAuthentication and StdinNull, which are as old."""
+    remedy = "Install it with: apt-get install openssh-client"
     try:
-        client = tools.run(
-            ["ssh", "-V"], timeout=_CONNECT_TIMEOUT, remedy="Install it with: apt-get install openssh-client"
-        )
+        client = tools.run(["ssh", "-V"], timeout=_CONNECT_TIMEOUT, remedy=remedy)
     except HostProblem:  # whoever runs it next reports that
-        return ()
+        return False
     known = re.match(r"OpenSSH_(\d{1,4})\.(\d{1,4})", client.stderr)
-    newer = known is not None and (int(known[1]), int(known[2])) >= (8, 7)
-    names = ["RemoteCommand=none", *(["SessionType=default", "ForkAfterAuthentication=no", "StdinNull=no"] * newer)]
-    return [word for name in names for word in ("-o", name)]
+    return known is not None and (int(known[1]), int(known[2])) >= (8, 7)
 
 
 @contextlib.contextmanager

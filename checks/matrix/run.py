@@ -139,9 +139,11 @@ def _run(job: Job, evidence: Path, at_once: int, factor: str, children: Children
     for line in iter(partial(child.stdout.readline, _LINE), ""):
         if case := _CASE.match(line):
             job.counts[case[1]] += 1
+        elif line.startswith(" "):
+            pass  # the details of a failed case
         elif line.rstrip().endswith("…"):
             job.phase = line.rstrip(" …\n")
-        elif not line.startswith(" ") and line.strip():
+        elif line.strip():
             job.message = line.strip()
         job.seconds = time.monotonic() - job.began
         changed()
