@@ -119,7 +119,10 @@ def limited(tmp_path: Path, path: str) -> str:
         (["--memory=5000000k"], ["--memory=4g"]),
         (["--cpus", "1.75"], ["--cpus", "1.75"]), (["--cpus=2.001"], ["--cpus=2"]), (["--cpus=0.5"], ["--cpus=0.5"]),
         (["--cpus=x"], ["--cpus=2"]), (["--memory=08g"], ["--memory=4g"]), (["--memory="], ["--memory=4g"]),
-        (["--memory=99999999999999g"], ["--memory=4g"]),
+        (["--memory=99999999999999g"], ["--memory=4g"]), (["-m9g"], ["-m4g"]), (["-dm", "9g"], ["-dm", "4g"]),
+        (["-itm9g"], ["-itm4g"]), (["-d", "--memory", "99g"], ["-d", "--memory", "4g"]),
+        (["--no-healthcheck", "--memory", "99g"], ["--no-healthcheck", "--memory", "4g"]),
+        (["--detach", "--pids-limit", "-1"], ["--detach", "--pids-limit", "256"]), (["-vx:/m9g"], ["-vx:/m9g"]),
     ],
 )  # fmt: skip
 def test_the_stricter_of_two_limits_counts(limited: str, theirs: list[str], counts: list[str]) -> None:
@@ -133,3 +136,37 @@ def test_a_limit_without_a_value_is_left_to_docker(limited: str) -> None:
     assert docker(limited, "run", "--name", "nanoclaw-a-1", "--cpus") == [
         "run", *LIMITS, "--name", "nanoclaw-a-1", "--cpus"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--new-option", "--name", "nanoclaw-a-1", "i"], ["run", "--name=ncl-a", "--new-option", "x", "i"],
+        ["create", "-Z", "--name", "nanoclaw-a-1", "i"], ["run", "-dZ", "x", "--name", "nanoclaw-a-1", "i"],
+        ["--log-level", "error", "run", "--name", "nanoclaw-a-1", "i"], ["-D", "run", "--name=nanoclaw-a-1", "i"],
+        ["run", "--", "--name=nanoclaw-a"],
+    ],
+)  # fmt: skip
+def test_an_agents_command_that_is_not_understood_is_refused(limited: str, words: list[str]) -> None:
+    done = subprocess.run(
+        ["docker", *words], env={"PATH": limited}, capture_output=True, text=True, check=False,
+        executable=f"{limited.partition(':')[0]}/docker",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "an agent was not started: the option" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--rm", "i", "--name", "nanoclaw-a-1"], ["run", "-e", "--name=nanoclaw-a", "i"],
+        ["run", "--new-option", "i"], ["-D", "ps"], ["--log-level", "error", "run", "i"],
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_an_agents_command_is_passed_on(limited: str, words: list[str]) -> None:
+    assert docker(limited, *words) == words
+
+
+def test_the_long_name_of_run_is_run(limited: str) -> None:
+    words = ["--name", "nanoclaw-a-1", "--memory=9g", "i"]
+    assert docker(limited, "container", "run", *words) == ["run", *LIMITS, *words[:2], "--memory=4g", "i"]

@@ -270,3 +270,33 @@ def test_without_a_real_docker_it_says_so(account: Path) -> None:
         check=False, timeout=20,
     )  # fmt: skip
     assert (done.returncode, "no docker on PATH besides this one" in done.stderr) == (127, True)
+
+
+@pytest.fixture(scope="session")
+def latin_1(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The variables of a locale with another encoding, made here."""
+    if not shutil.which("localedef") or not Path("/usr/share/i18n/charmaps/ISO-8859-1.gz").exists():
+        pytest.skip("this machine can't make a locale")
+    directory = tmp_path_factory.mktemp("locale")
+    made = ["localedef", "-i", "de_DE", "-f", "ISO-8859-1", f"{directory}/de_DE.ISO-8859-1"]
+    subprocess.run(made, check=False, capture_output=True)
+    return {"LOCPATH": str(directory), "LC_ALL": "de_DE.ISO-8859-1"}
+
+
+@pytest.mark.parametrize("name", ["Größe".encode(), "日本".encode(), b"not UTF-8: \xff"])
+def test_names_come_as_they_are_whatever_the_locale_is(account: Path, latin_1: dict[str, str], name: bytes) -> None:
+    listed = json.dumps([{"Names": ["NAME"], "State": "running", "Labels": {"ncl.group": "NAME"}}]).encode()
+    (account / "bin" / "listed").write_bytes(listed.replace(b"NAME", name))
+    event = json.dumps({**DIED, "Name": "NAME", "Attributes": {"a": "b"}}).encode()
+    (account / "bin" / "events").write_bytes(event.replace(b"NAME", name) + b"\n" + name + b"\n")
+    for words, printed in (
+        (["ps", "--format", '{{.Names}} {{.Label "ncl.group"}}'], name + b" " + name + b"\n"),
+        (["events", "--filter", "label=a=b", "--format", "{{json .}}"], b'"name":"' + name + b'"'),
+        (["events", "--filter", "label=a=b", "--format", "{{json .}}"], b"\n" + name + b"\n"),
+    ):
+        done = subprocess.run(
+            [f"{account}/{driver.DIRECTORY}/docker", *words], env={**path_of(account), **latin_1}, capture_output=True,
+            check=False, timeout=30,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert printed in done.stdout

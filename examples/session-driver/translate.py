@@ -1,9 +1,9 @@
 """Runs Podman's docker command, and translates what nanoclaw 2.2's session driver asks and reads.
 
 Made by `invoke inject --install --driver`.
-nanoclaw-podman-verify sha256:0782fa6409341300db368a2c7c27a47089f0b946e184a3e731e002ca020622d9
+nanoclaw-podman-verify sha256:9b6016a81d6c6d837049740fbd7900c34984746166f70a4bcef3b7d89243ce7b
 
-    python3 translate.py DOCKER WORD...
+    python3 -X utf8 translate.py DOCKER WORD...
 
 Standard library only, Python 3.8 and later. A command that needs no translation replaces this process.
 """
@@ -110,7 +110,7 @@ def events(docker, words):
     )
     try:
         for line in process.stdout:
-            sys.stdout.write(event(line.decode(errors="replace"), labels))
+            sys.stdout.write(event(line.decode(errors="surrogateescape"), labels))
             sys.stdout.flush()
     except BrokenPipeError:
         process.terminate()
@@ -144,7 +144,7 @@ def event(line, labels=()):
         "scope": "local",
     }
     docker.update({name: podman[name] for name in ("time", "timeNano") if name in podman})
-    return json.dumps(docker, separators=(",", ":")) + "\n"
+    return json.dumps(docker, separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
 def ps(docker, words, form):
@@ -159,7 +159,7 @@ def ps(docker, words, form):
         return replaced(docker, kept)
     asked = [{form: "json", f"--format={form}": "--format=json"}.get(word, word) for word in kept]
     done = subprocess.run([docker, *asked], stdout=subprocess.PIPE, check=False)
-    found = parsed(done.stdout or "[]")
+    found = parsed(done.stdout.decode(errors="surrogateescape") or "[]")
     if done.returncode != 0 or not isinstance(found, list) or not all(map(_is_container, found)):
         return replaced(docker, kept)
     for each in found:
@@ -205,7 +205,7 @@ def network(docker, name):
         [docker, "ps", "--filter", f"network={name}", "--format", "{{.Names}}"], stdout=subprocess.PIPE, check=False
     )
     if listed.returncode == 0:
-        print("".join(f"{each} " for each in listed.stdout.decode(errors="replace").split()))
+        print("".join(f"{each} " for each in listed.stdout.decode(errors="surrogateescape").split()))
     return _status(listed.returncode)
 
 
@@ -238,7 +238,7 @@ def _gateway(docker, name):
 def _printed(*command):
     """What a command prints; its errors are not shown."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-    return done.stdout.decode(errors="replace") if done.returncode == 0 else ""
+    return done.stdout.decode(errors="surrogateescape") if done.returncode == 0 else ""
 
 
 def version(docker, words):
@@ -247,7 +247,7 @@ def version(docker, words):
     done = subprocess.run([docker, *asked], stdout=subprocess.PIPE, check=False)
     if done.returncode != 0:
         return replaced(docker, words)  # Docker has the field
-    print(done.stdout.decode(errors="replace").strip().rpartition("/")[2])
+    print(done.stdout.decode(errors="surrogateescape").strip().rpartition("/")[2])
     return 0
 
 
