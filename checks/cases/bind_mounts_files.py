@@ -105,7 +105,7 @@ _FIRST = """
 cd /data || exit
 cat grows; cat shrinks; echo first >>grows; echo short >shrinks
 echo new >part && mv -f part replaced
-rm message && rm -r directory && mkdir made && echo kept >made/file
+rm message && rm -r directory && mkdir -m 777 made && echo kept >made/file
 """
 _HOST = """
 cd -- "$1" || exit

@@ -59,12 +59,12 @@ def test_build(ctx: CaseContext) -> None:
 
 @pytest.mark.case("docker build again under the same tag", fix="an-image-does-not-build")
 def test_build_again(ctx: CaseContext) -> None:
-    # The two files differ by their content alone: an update may change one character, and git sets no times.
+    # The two files differ by content and time alone: an update may change one character. BuildKit compares sizes and times.
     tag, nonce = image(ctx, "again"), secrets.token_hex(8)
     ctx.write("Dockerfile", f"FROM {ctx.probe}\nCOPY src /src\n")
-    for word in (secrets.token_hex(8), nonce):
+    for day, word in (("2001-02-04", secrets.token_hex(8)), ("2001-02-03", nonce)):
         file = ctx.write("src/deep/copied.txt", word)
-        ctx.host.run_checked(["touch", "-d", "2001-02-03", file], doing="setting a time")
+        ctx.host.run_checked(["touch", "-d", day, file], doing="setting a time")
         build_image(ctx, tag)
     got = content(ctx, tag, "/src/deep/copied.txt")
     expect(got == nonce, f"the tag to be the image just built, with {nonce}", got)
