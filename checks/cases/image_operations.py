@@ -59,7 +59,7 @@ def test_build(ctx: CaseContext) -> None:
 
 @pytest.mark.case("docker build again under the same tag", fix="an-image-does-not-build")
 def test_build_again(ctx: CaseContext) -> None:
-    # The two files differ by content and time alone: an update may change one character. BuildKit compares sizes and times.
+    # The files differ by content and time alone: an update may change one character. BuildKit compares sizes and times.
     tag, nonce = image(ctx, "again"), secrets.token_hex(8)
     ctx.write("Dockerfile", f"FROM {ctx.probe}\nCOPY src /src\n")
     for day, word in (("2001-02-04", secrets.token_hex(8)), ("2001-02-03", nonce)):
