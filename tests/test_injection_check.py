@@ -19,7 +19,7 @@ from tests.test_injection import WANTED
 
 PLAIN = """\
 ==status
-Seccomp:\t2
+Seccomp:\t0
 CapBnd:\t00000000800405fb
 NoNewPrivs:\t0
 ==mounts

@@ -107,6 +107,17 @@ def test_a_shared_directory_in_which_anyone_can_replace_anything_is_refused(shar
     assert list(shared.iterdir()) == []
 
 
+def test_no_run_begins_where_anyone_could_replace_its_sockets(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shared.chmod(0o777)
+    with pytest.raises(HostProblem, match="no sticky bit"), run_directories.new_run():
+        pass
+    assert list(shared.iterdir()) == []
+    assert list((run_directories.cache() / "runs").iterdir()) == []
+
+
 def test_a_run_has_a_scratch_directory_that_nobody_could_have_made(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -308,7 +308,13 @@ def words(pid: int) -> list[str]:
 
 
 def _make_scratch(run_id: str, directory: Path) -> Path:
-    """Make a run's scratch directory with an unpredictable name; a link in it points to ``directory``."""
+    """Make a run's scratch directory with an unpredictable name; a link in it points to ``directory``.
+
+    Raises HostProblem where any account could replace it.
+    """
+    mode = _SHARED.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise HostProblem(f"{_SHARED} has no sticky bit: any account can replace files in it.", f"chmod +t {_SHARED}")
     scratch = Path(tempfile.mkdtemp(prefix=f"{PROGRAM}-{run_id}.", dir=_SHARED))
     (scratch / _OWNER).symlink_to(directory)
     scratch.chmod(0o711)  # other users may pass, but neither list nor write

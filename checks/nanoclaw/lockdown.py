@@ -22,9 +22,10 @@ from checks.engine.expect import Mismatch, expect, expect_run
 
 SOURCE = "src/egress-lockdown.ts"
 """The file that only a nanoclaw with a lockdown has."""
-OUTSIDE = "host.containers.internal"
-"""Podman's name for the host in every container."""
+OF_THE_HOST = ("host.containers.internal", "169.254.1.2")
+"""Podman's name for the host in every container, and pasta's address for it."""
 
+_WITNESS = "witness"
 _PROGRAMS = FIXTURES / "lockdown"
 _LIFE = 1800.0  # seconds until the host's part ends by itself
 _START_TIMEOUT = 30.0  # seconds on ordinary hardware
@@ -43,6 +44,11 @@ class Look(msgspec.Struct, frozen=True):
     defaults: int
     """Default routes."""
     reached: Mapping[str, Answer]
+
+    @property
+    def found(self) -> list[str]:
+        """The names and addresses at which the host's witness answers."""
+        return [name for name, answer in self.reached.items() if answer.said == _WITNESS]
 
 
 class Lockdown:

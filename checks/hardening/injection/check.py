@@ -174,6 +174,8 @@ def _of_others(ctx: CaseContext, settings: Settings) -> CheckResult:
     except (Mismatch, ValueError, TimedOut) as failure:
         return _result(what, False, str(failure))
     touched = [
-        each for each in settings.required() if each is not Setting.USER and in_force(each, settings, now, ctx.uid)
+        each
+        for each in settings.required()
+        if each not in (Setting.USER, Setting.SYSTEM_CALLS) and in_force(each, settings, now, ctx.uid)
     ]
     return _result(what, not touched, ", ".join(touched) or "a writable root, capabilities and limits unchanged")

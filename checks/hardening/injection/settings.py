@@ -25,6 +25,8 @@ class Setting(StrEnum):
     MEMORY = "memory"
     CPUS = "cpus"
     USER = "user namespace"
+    SYSTEM_CALLS = "filter of system calls"
+    """Podman's own, which a configuration can turn off; the hook does not set it."""
 
 
 CONTROLLERS = {
@@ -172,8 +174,11 @@ def in_force(setting: Setting, required: Settings, inside: ContainerState, uid: 
             return any(
                 first <= uid < first + count and outside == 0 and count == 1 for first, outside, count in inside.uid_map
             )
+        case Setting.SYSTEM_CALLS:
+            return inside.seccomp == _FILTERED
 
 
+_FILTERED = 2  # SECCOMP_MODE_FILTER
 _SYS_CHROOT = 1 << 18
 _TMP = "/tmp"  # noqa: S108 - the container's
 
@@ -213,6 +218,8 @@ def seen(setting: Setting, inside: ContainerState) -> str:
         case Setting.USER:
             ranges = "; ".join(" ".join(map(str, each)) for each in inside.uid_map)
             return f"uid_map {ranges}"
+        case Setting.SYSTEM_CALLS:
+            return f"Seccomp {inside.seccomp}"
 
 
 def _limit(value: float | None, file: str, inside: ContainerState) -> str:
