@@ -132,7 +132,7 @@ def test_whole_lockdown(ctx: CaseContext, whole_with_lockdown: WholeNanoclaw) ->
         own = ctx.host.ask(["hostname", "-I"], str.split, doing="asking for the host's addresses")
         places = [*OF_THE_HOST, *own[:4]]
         before = lockdown.look_without(places)
-        expect(before.found and before.defaults > 0, "the host to answer without the lockdown", before.reached)
+        expect(bool(before.found) and before.defaults > 0, "the host to answer without the lockdown", before.reached)
         try:
             restart_with(installation, lockdown.settings)
             expect_answered(ctx, whole, installation)
