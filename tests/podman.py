@@ -49,14 +49,19 @@ def main(argv: list[str]) -> None:
     if command == "unshare":
         os.execvp(rest[0], rest)  # noqa: S606
     config = configuration()
-    state = Path(options["--root"])
+    state = Path(options.get("--root") or f"{os.environ['CONTAINERS_STORAGE_CONF']}.storage")
     state.mkdir(exist_ok=True)
     container, configured = state / "container.json", state / "config.json"
-    if command == "create":
+    if command in ("create", "run"):
+        config |= {key[2:]: value for key, _, value in (word.partition("=") for word in rest) if key == "--userns"}
+        if "--hooks-dir" in options:
+            config["hooks_dir"] = [options["--hooks-dir"]]
         mounts = [value.split(":")[1] for name, value in itertools.pairwise(rest) if name == "-v"]
         container.write_text(json.dumps(mounts))
-    elif command == "start":
+    if command in ("start", "run"):
         before = plain(json.loads(container.read_text()), str(config.get("userns", "")))
+        if config.get("seccomp_profile") == "unconfined":
+            del before["linux"]["seccomp"]
         after = hooked(before, config.get("hooks_dir", []))
         configured.write_text(json.dumps(after))
         if fault() == "no-runtime" or (fault() == "no-hardened" and after != before):
@@ -110,6 +115,7 @@ def plain(mounts: list[str], userns: str) -> dict[str, Any]:
         "mounts": [{"destination": place, "type": "bind"} for place in mounts],
         "linux": {
             "resources": {"pids": {"limit": 2048}},
+            "seccomp": {"defaultAction": "SCMP_ACT_ERRNO"},
             "uidMappings": [dict(zip(("containerID", "hostID", "size"), each, strict=True)) for each in keep],
         },
     }  # fmt: skip
@@ -138,7 +144,8 @@ def seen(config: dict[str, Any]) -> str:
     options = (tmp or {}).get("options", [])
     size = next((each for each in options if each.startswith("size=")), "")
     lines = [
-        "==status", "Seccomp:\t2", f"CapBnd:\t{len(process['capabilities']['bounding']):016x}",
+        "==status", f"Seccomp:\t{2 * ('seccomp' in config['linux'])}",
+        f"CapBnd:\t{len(process['capabilities']['bounding']):016x}",
         f"NoNewPrivs:\t{int(bool(process.get('noNewPrivileges')))}",
         "==mounts", f"1 0 0:1 / / {'ro' if config['root'].get('readonly') else 'rw'} - overlay overlay rw",
         *([f"2 1 0:2 / /tmp rw - tmpfs tmpfs rw,{size}"] if tmp else []),

@@ -33,6 +33,9 @@ NOT_APPLIED = {
     "another user is kept": (
         "containers.conf.d/99-local.conf", "[containers]\nuserns = 'keep-id:uid=1000,gid=1000'\n", "user namespace",
     ),
+    "no filter of system calls": (
+        "containers.conf.d/99-local.conf", "[containers]\nseccomp_profile = 'unconfined'\n", "filter of system calls",
+    ),
     "keys of another case": ("containers.conf.d/zz.conf", "[Engine]\nHOOKS_DIR = []\n", "read-only root"),
     "no table": ("containers.conf", "engine = 'x'\n", "reading system config"),
     "no TOML": ("containers.conf", "[engine\n", "reading system config"),
@@ -127,6 +130,26 @@ def test_a_docker_that_reads_another_configuration_is_not_in_force(home: Path, t
     assert not list(settings(home).rglob("*.conf"))
 
 
+@pytest.mark.parametrize(
+    ("subcommand", "changed", "lacking"),
+    [
+        ("run", '--hooks-dir /tmp "$@"', "capabilities"),
+        ("run", 'run --userns=host "$@"', "user namespace"),
+    ],
+)
+def test_a_docker_that_adds_options_to_a_subcommand_is_not_in_force(
+    home: Path, subcommand: str, changed: str, lacking: str
+) -> None:
+    first = "shift\n" if changed.startswith("run") else ""
+    replace_docker(
+        home,
+        f'podman="${{0%/*}}/podman"\n[ "$1" = {subcommand} ] || exec "$podman" "$@"\n{first}exec "$podman" {changed}',
+    )
+    with pytest.raises(HostProblem, match=rf"through .*/docker {subcommand}: not in force: .*{lacking}"):
+        install.install(LocalHost(), dry_run=False)
+    assert not list(settings(home).rglob("*.conf"))
+
+
 def test_another_docker_is_not_claimed_to_be_hardened(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     replace_docker(home, 'echo "Docker version 26.1.5"')
     assert install.install(LocalHost(), dry_run=False) == Exit.OK
@@ -195,7 +218,8 @@ def unit_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str) -
     runner.write_text(RUNNER)
     listed = "list-unit-files) echo nanoclaw-v2-x.service enabled enabled ;;"
     shown = f"show) cat <<'EOF'\nEnvironment={environment}\nEOF\n;;"
-    systemctl.write_text(f"#!/bin/sh\nshift\ncase $1 in\n{listed}\n{shown}\n*) exit 1 ;;\nesac\n")
+    options = 'while [ "${1#--}" != "$1" ]; do shift; done'
+    systemctl.write_text(f"#!/bin/sh\n{options}\ncase $1 in\n{listed}\n{shown}\n*) exit 1 ;;\nesac\n")
     runner.chmod(0o755)
     systemctl.chmod(0o755)
 

@@ -29,6 +29,9 @@ LIMITS = frozenset(setting for setting, _ in CONTROLLERS.values())
 
 AS_SERVICE = ["systemd-run", "--user", "--quiet", "--wait", "--pipe", "--collect"]
 """Runs a command as a service of the account's systemd."""
+_FORM = "NANOCLAW_HARDENING_FORM"
+_FORMS = ("run", "create")
+"""The subcommands with which nanoclaw 1.x and 2.2 start agents: a docker may add options to one of them."""
 _OTHER_CAPABILITY = 63  # no capability has this bit: it stands for those without a number here
 
 
@@ -114,11 +117,14 @@ def _check(host: Host, found: Account, required: Settings, files: _Files | None)
     if found.own:
         contexts.append((f"without {', '.join(names)} of this environment: ", without))
     if found.has_shim:
-        contexts.append((f"through {found.docker}: ", [*without, "NANOCLAW_HARDENING_ENGINE=docker"]))
+        docker = [*without, "NANOCLAW_HARDENING_ENGINE=docker"]
+        contexts.append((f"through {found.docker}: ", docker))
+        contexts += [(f"through {found.docker} {form}: ", [*docker, f"{_FORM}={form}"]) for form in _FORMS]
     if found.services_differ:
         contexts.append(("as a service of the user's systemd: ", AS_SERVICE))
     for name, environment in found.units.items():
         contexts.append((f"as {name}: ", as_unit(environment)))
+        contexts += [(f"as {name}, docker {form}: ", [*as_unit(environment), f"{_FORM}={form}"]) for form in _FORMS]
     unchecked = []
     for context, carrier in contexts:
         effect = _effect(host, found, files, carrier)
@@ -129,6 +135,9 @@ def _check(host: Host, found: Account, required: Settings, files: _Files | None)
         breaks = False
         if effect.inside is None:
             breaks = _effect(host, found, lambda _: [], carrier).inside is not None
+            if not breaks and carrier and carrier[-1].startswith(_FORM):  # the other forms tell
+                unchecked.append(f"{context}no container starts: {effect.error}")
+                continue
         verdict = EffectCheck(effect, tuple(effect.lacking(required, found.uid)), breaks, context)
         if not verdict.in_effect:
             return verdict

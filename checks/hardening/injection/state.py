@@ -295,9 +295,9 @@ def require_writable(found: Account, doing: str) -> None:
 
 
 def competing_settings(found: Account) -> list[str]:
-    """Everything else that sets what our drop-in sets: files with the same keys, and environment variables."""
+    """Everything else that sets what is required: files with these keys, and environment variables."""
     ours = {file.path for file in found.required}
-    keys = ("userns", "hooks_dir")
+    keys = ("userns", "hooks_dir", "seccomp_profile")
     competing = []
     for path, data in found.files.items():
         if path in ours or not path.endswith(".conf") or author_of(data) is not Author.USER:
