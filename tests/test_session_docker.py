@@ -207,6 +207,7 @@ ATTACHED = [
 ]
 
 
+@pytest.mark.parametrize("subcommand", ["create", "run"])
 @pytest.mark.parametrize(
     ("containers", "words", "added"),
     [
@@ -226,12 +227,12 @@ ATTACHED = [
     ],
 )
 def test_an_agent_without_egress_reaches_the_gateway_by_its_alias(
-    account: Path, containers: object, words: list[str], added: list[str]
+    account: Path, containers: object, words: list[str], added: list[str], subcommand: str
 ) -> None:
     (account / "bin" / "attached").write_text(json.dumps(containers))
     command = ["--rm", *words, "image", "curl", "host.docker.internal"]
-    docker(account, "create", *command, status=7)
-    assert asked(account)[-1] == " ".join(["create", *added, *command])
+    docker(account, subcommand, *command, status=7)
+    assert asked(account)[-1] == " ".join([subcommand, *added, *command])
 
 
 def test_the_architecture_is_that_of_the_engine(account: Path) -> None:

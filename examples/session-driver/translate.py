@@ -1,7 +1,7 @@
 """Runs Podman's docker command, and translates what nanoclaw 2.2's session driver asks and reads.
 
 Made by `invoke inject --install --driver`.
-nanoclaw-podman-verify sha256:9b6016a81d6c6d837049740fbd7900c34984746166f70a4bcef3b7d89243ce7b
+nanoclaw-podman-verify sha256:c134731184b6f133dde911b7d07cd1e430cf099315223c149fc2cda0585e6362
 
     python3 -X utf8 translate.py DOCKER WORD...
 
@@ -22,8 +22,23 @@ EVENT = "{{json .}}"
 CONTAINERS = "{{range .Containers}}{{.Name}} {{end}}"
 ARCHITECTURE = re.compile(r"\{\{ ?\.(Server|Client)\.Arch ?\}\}")
 FIELD = re.compile(r'\{\{ ?\.(?:(Names)|(State)|Label "([^"]+)") ?\}\}')
-ALONE = {"--init", "--interactive", "--privileged", "--read-only", "--rm", "--tty", "-i", "-it", "-t", "-ti"}
-"""The options of docker create that take no value."""
+STARTS = ("create", "run")
+"""The commands that start agents: run at the tag 2.2.0, create since it has a driver."""
+ALONE = {
+    "--detach",
+    "--init",
+    "--interactive",
+    "--privileged",
+    "--read-only",
+    "--rm",
+    "--tty",
+    "-d",
+    "-i",
+    "-it",
+    "-t",
+    "-ti",
+}
+"""Their options that take no value."""
 DEAD = "status=dead"
 GATEWAY = "host.docker.internal"
 """The alias that nanoclaw gives its credential gateway in the network of agents without egress."""
@@ -33,7 +48,7 @@ def main(docker, words):
     """Translate the command, or run it as it is. Returns the exit status."""
     if not words:
         return replaced(docker, words)
-    options = _options(_before_image(words) if words[0] == "create" else words)
+    options = _options(_before_image(words) if words[0] in STARTS else words)
     if words[0] == "events" and options.get("--format") == EVENT:
         return events(docker, words)
     if words[0] == "ps":
@@ -41,15 +56,15 @@ def main(docker, words):
     if words[:2] == ["network", "inspect"] and options.get("--format") == CONTAINERS and len(words) == 5:
         name = next(word for word in words[2:] if word not in ("--format", CONTAINERS))
         return network(docker, name)
-    if words[0] == "create" and "--network" in options:
-        return create(docker, words, options["--network"])
+    if words[0] in STARTS and "--network" in options:
+        return start(docker, words, options["--network"])
     if words[0] == "version" and ARCHITECTURE.fullmatch(options.get("--format", "")):
         return version(docker, words)
     return replaced(docker, words)
 
 
 def _before_image(words):
-    """The words of docker create before the image: those behind it are the container's."""
+    """The words of docker create or run before the image: those behind it are the container's."""
     end = 1
     while end < len(words) and words[end].startswith("-"):
         end += 1 if words[end] in ALONE or "=" in words[end] else 2
@@ -209,8 +224,8 @@ def network(docker, name):
     return _status(listed.returncode)
 
 
-def create(docker, words, name):
-    """Run docker create; with the address of the network's gateway, if a container there has the gateway's alias.
+def start(docker, words, name):
+    """Run docker create or run; with the address of the network's gateway, if a container there has the gateway's alias.
 
     Podman gives each container an entry of that name for the host in /etc/hosts, which would hide the alias.
     """
