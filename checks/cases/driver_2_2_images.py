@@ -41,8 +41,9 @@ def test_tag(ctx: CaseContext) -> None:
     expect_run(ctx.docker("tag", pulled, local))
     done = ctx.docker(run(local, "sh", "-c", 'echo "$WORD"', options=["--rm"]))
     expect_run(done, stdout=f"{word}\n")
+    expect_run(ctx.docker("rmi", local))
     done = ctx.docker(run(pulled, "sh", "-c", 'echo "$WORD"', options=["--rm"]))
-    expect_run(done, stdout=f"{word}\n")
+    expect_run(done, stdout=f"{word}\n")  # the other name stays
 
 
 @pytest.mark.case("docker image inspect --format", fix=_IMAGE)

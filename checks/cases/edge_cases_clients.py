@@ -38,6 +38,40 @@ wait
 """
 
 
+# Runs a command as Node.js does: with sockets as its standard streams, which no program can open by their names.
+_ON_SOCKETS = """
+import shutil, socket, subprocess, sys, threading
+pairs = [socket.socketpair() for _ in range(3)]
+child = subprocess.Popen(sys.argv[1:], **dict(zip(("stdin", "stdout", "stderr"), [theirs for _, theirs in pairs])))
+for _, theirs in pairs:
+    theirs.close()
+(stdin, _), *outputs = pairs
+stdin.sendall(sys.stdin.buffer.read())
+stdin.shutdown(socket.SHUT_WR)
+copies = [
+    threading.Thread(target=shutil.copyfileobj, args=(ours.makefile("rb"), stream.buffer))
+    for (ours, _), stream in zip(outputs, (sys.stdout, sys.stderr))
+]
+for copy in copies:
+    copy.start()
+for copy in copies:
+    copy.join()
+status = child.wait()
+sys.exit(status if status >= 0 else 128 - status)
+"""
+
+
+@pytest.mark.case("docker run with sockets as its standard streams", fix=_START)
+def test_sockets_as_streams(ctx: CaseContext) -> None:
+    if ctx.host.run(["python3", "-I", "-c", "import socket"]).returncode != 0:
+        pytest.skip("needs python3 on the host")
+    word = secrets.token_hex(8)
+    command = run(ctx.probe, "sh", "-c", "cat; echo to stderr >&2; exit 3", options=["-i", "--rm"])
+    done = ctx.docker(command, stdin=f"{word}\n".encode(), within=["python3", "-I", "-c", _ON_SOCKETS])
+    expect_run(done, status=3, stdout=f"{word}\n", stderr_has="to stderr\n")
+    expect_run(ctx.docker("ps", "-q", within=["python3", "-I", "-c", _ON_SOCKETS]))
+
+
 @pytest.mark.case("SIGTERM to the client of docker run", fix="a-killed-client-leaves-its-container")
 def test_client_sigterm(ctx: CaseContext) -> None:
     # systemd sends it to all processes of nanoclaw's service: the client passes it on, and waits for the container.

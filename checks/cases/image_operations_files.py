@@ -23,7 +23,8 @@ mkdir -p sub/deep && echo kept >sub/kept.log && echo left out >sub/other.log && 
 echo program >program && chmod 755 program && echo private >private && chmod 640 private
 ln -s program link && ln -s /nowhere broken
 TZ=UTC touch -d '2001-02-03 04:05:06' program private
-printf '%s\\n' secret.txt '**/*.log' '!sub/kept.log' >.dockerignore
+mkdir -p runner/modules/deep runner/dist && echo left out | tee runner/modules/deep/a.txt >runner/dist/b.txt
+printf '%s\\n' secret.txt '**/*.log' '!sub/kept.log' runner/modules runner/dist/ >.dockerignore
 """
 
 _REPORT = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import signal
 from collections.abc import Collection, Mapping
 
 from checks.core.bounded import parsed
@@ -18,7 +19,11 @@ _GIVEN = "given:\n"
 
 SCRIPT = """
 for space in pid net mnt ipc uts; do readlink /proc/self/ns/$space; done
-grep -E '^(CapBnd|Seccomp):' /proc/self/status
+grep -E '^(CapBnd|Seccomp|SigBlk|SigIgn):' /proc/self/status
+ls /proc/$$/fd | sed 's/^/open /'
+for stream in stdout stderr; do (: >"/dev/$stream") 2>/dev/null && echo "opens $stream"; done
+awk '$1 == "127.0.0.1" { for (at = 2; at <= NF; at++) if ($at == "localhost") print "knows localhost" }' /etc/hosts
+sed -n 's/^nameserver /asks /p' /etc/resolv.conf
 awk '$2 == "00000000" { print "routed" }' /proc/net/route
 for mount in $(cut -d' ' -f5 /proc/self/mountinfo); do
     stat -c 'at %d:%i' "$mount" 2>/dev/null
@@ -47,10 +52,10 @@ fi
 cd /sys/fs/cgroup && grep -s . memory.max memory.high memory.swap.max cpu.max cpu.weight cpuset.cpus pids.max io.max
 true
 """
-"""Prints namespaces, privileges and routes; device and inode of each mount point, with the content of the file ``$1``
-below it; and, after “given:”, everything that an engine sets. With the port ``$2`` and the word ``$3`` of
-``start_listener``, it also tells whether it reaches the host's loopback: at its gateway, at an address it has a name
-for, or at slirp4netns's address of the host."""
+"""Prints namespaces, privileges, signals, open files, names and routes; device and inode of each mount point, with the
+content of the file ``$1`` below it; and, after “given:”, everything that an engine sets. With the port ``$2`` and the
+word ``$3`` of ``start_listener``, it also tells whether it reaches the host's loopback: at its gateway, at an address
+that has a name, or at slirp4netns's address of the host."""
 
 _ASK_LOOPBACK = r"printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 2 127.0.0.1 $0"
 _DIRECTORIES = """
@@ -58,6 +63,10 @@ stat -L -c '%d:%i %n' / /home "$HOME" /etc /root /run /tmp /usr /var /var/tmp "/
 true
 """
 _NAMESPACES = ("pid", "net", "mnt", "ipc", "uts")
+_SIGNALS = (
+    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGALRM, signal.SIGTERM, signal.SIGCHLD,
+)  # fmt: skip
+"""Those that programs rely on. An --init blocks the ones of a terminal for the program that it starts."""
 _OF_THE_CLIENT = {
     ("Config", key)
     for key in ("Annotations", "CreateCommand", "AttachStdin", "AttachStdout", "AttachStderr", "OpenStdin", "StdinOnce")
@@ -95,11 +104,27 @@ def expect_isolated(ctx: CaseContext, output: str, secret: str) -> None:
     beyond = int(bounding[1], 16) & ~_CAPABILITIES if bounding else -1
     expect(beyond == 0, "no capability beyond Docker's default set", bounding[0] if bounding else "")
     expect(re.search(r"Seccomp:\s*2\n", output) is not None, "a filter of system calls (Seccomp: 2)", output)
+    _expect_usable(output)
     expect("routed" in output, "a network with a way out", "no default route")
     directories = dict(line.split(" ", 1) for line in lines_of(ctx.host.run(["sh", "-c", _DIRECTORIES]).stdout))
     seen = [directories[each] for each in re.findall(r"^at (\d+:\d+)$", output, re.MULTILINE) if each in directories]
     expect(not seen, "the host's own directories to be out of reach", f"mounted inside: {', '.join(seen)}")
     expect(secret not in output, "a host file that was not mounted to be out of reach", "its content")
+
+
+def _expect_usable(output: str) -> None:
+    """Fail unless a program has the signals, streams and names that it relies on, and no file of the engine's."""
+    said = lines_of(output.partition(_GIVEN)[0])
+    masks = [int(line.split()[1], 16) for line in said if line.startswith(("SigBlk:", "SigIgn:"))]
+    lost = [each.name for each in _SIGNALS if any(mask >> (each - 1) & 1 for mask in masks)]
+    expect(len(masks) == 2 and not lost, "no signal that is blocked or ignored", lost)
+    opened = sorted(line.split()[1] for line in said if line.startswith("open "))
+    expect(opened == ["0", "1", "2"], "no open file but stdin, stdout and stderr", opened)
+    streams = [line for line in said if line.startswith("opens ")]
+    expect(streams == ["opens stdout", "opens stderr"], "/dev/stdout and /dev/stderr to be writable", streams)
+    expect("knows localhost" in said, "localhost to be 127.0.0.1 in /etc/hosts", "it is not")
+    own = [line for line in said if line.startswith(("asks 127.", "asks ::1"))]
+    expect(not own, "no name server at the container's own loopback, where none is", own)
 
 
 def expect_same_settings(ctx: CaseContext, output: str, reference: str) -> None:

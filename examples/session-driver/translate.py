@@ -1,7 +1,7 @@
 """Runs Podman's docker command, and translates what nanoclaw 2.2's session driver asks and reads.
 
 Made by `invoke inject --install --driver`.
-nanoclaw-podman-verify sha256:c134731184b6f133dde911b7d07cd1e430cf099315223c149fc2cda0585e6362
+nanoclaw-podman-verify sha256:c0c2760f4fe5d27bcf88d265cfa408177fd5877fe5705627a0e126e707db8c8c
 
     python3 -X utf8 translate.py DOCKER WORD...
 
@@ -225,7 +225,7 @@ def network(docker, name):
 
 
 def start(docker, words, name):
-    """Run docker create or run; with the address of the network's gateway, if a container there has the gateway's alias.
+    """Run docker create or run, with the address of the gateway if a container of the network has its alias.
 
     Podman gives each container an entry of that name for the host in /etc/hosts, which would hide the alias.
     """
