@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from checks.core.errors import Exit, WrongUsage
 from checks.guide import catalogue, log_text
-from checks.guide.explain import find_entries
+from checks.guide.explain import explain, find_entries
 
 DIRECTORY = Path(__file__).parent / "explain_texts"
 ENTRIES = catalogue.load()
@@ -39,3 +40,37 @@ def test_the_right_entries_exist() -> None:
 def test_a_log_that_powershell_wrote_is_read() -> None:
     data = "\ufeffwsl: Unknown key 'wsl2.pageReporting' in C:\\Users\\me\\.wslconfig:4\r\n".encode("utf-16-le")
     assert [each.id for each in find_entries(log_text.decode(data), ENTRIES)] == ["a-line-of-wslconfig-has-no-effect"]
+
+
+WITH_AN_ERROR = (
+    "Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet msg.\nError: something unknown\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [(WITH_AN_ERROR, []), (WITH_AN_ERROR.split("\n", maxsplit=1)[0], ["a note"])]
+)
+def test_a_harmless_note_does_not_explain_an_unknown_error(text: str, found: list[str]) -> None:
+    assert len(find_entries(text, ENTRIES)) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "status"),
+    [
+        ("a log.txt", b"Error: short-name resolution enforced but cannot prompt without a TTY", Exit.OK),
+        ("utf16", "Error: short-name resolution enforced but cannot prompt without a TTY".encode("utf-16"), Exit.OK),
+        ("empty", b"", Exit.CASE_FAILED),
+    ],
+)
+def test_the_path_of_a_file_stands_for_its_text(tmp_path: Path, name: str, content: bytes, status: Exit) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    try:
+        assert explain(str(file)) is status
+    except WrongUsage:
+        assert not content
+
+
+@pytest.mark.parametrize("text", ["/no/such/file", "a\0b", "/tmp", "x" * 5000])
+def test_what_is_no_file_is_a_text(text: str) -> None:
+    assert explain(text) is Exit.CASE_FAILED

@@ -50,7 +50,7 @@ def doctor(
     host: Annotated[str, "local (default), ssh://user@host[:port], or a throwaway host (invoke hosts)"] = "",
     profile: ProfileOption = "",
     explain: Annotated[
-        str | bool | None, "an error message to explain; without a value, a log on standard input"
+        str | bool | None, "an error message to explain, or a file with a log; without a value, a log on standard input"
     ] = None,
     fix: Annotated[bool, "fix what this account may fix, after a question; print the commands for the rest"] = False,
     yes: Annotated[bool, "with --fix: do not ask"] = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +19,10 @@ from checks.guide.facts import Kind
 from checks.guide.log_text import LogText
 
 _LINK = re.compile(r"\[([^]]+)\]\(#[^)]*\)")
+_ERROR_WORDS = ("error: ", "fatal: ", "permission denied", "no such file")
+_ERROR = re.compile("|".join(map(re.escape, _ERROR_WORDS)), re.I)
 _MAX_END = 4 * 2**20  # bytes to read of each end of a long log
+_MAX_PATH = 1000  # characters
 _MAX_QUOTED = 160  # characters of a match to print
 
 
@@ -29,11 +32,18 @@ def find_matches(text: str, entries: Mapping[str, Entry]) -> Sequence[Match]:
     facts = FactsOfLines()
     found = [match for entry in entries.values() if (match := entry.find(log, facts))]
     found += own_messages.find(log, entries, {match.entry.id for match in found})
+    if all(match.kind is Kind.WARNING for match in found) and _has_error(log, {match.line.number for match in found}):
+        return ()  # a harmless warning does not explain it
     causes = {match.line.number for match in found if match.kind is Kind.CAUSE}
     return sorted(
         (match for match in found if match.kind is not Kind.GENERIC or match.line.number not in causes),
         key=lambda match: match.rank,
     )
+
+
+def _has_error(log: LogText, apart_from: Set[int]) -> bool:
+    """Whether a line reports an error, apart from some lines."""
+    return any(line.number not in apart_from and _ERROR.search(line.text) for line in log.possible(_ERROR_WORDS))
 
 
 def find_entries(text: str, entries: Mapping[str, Entry]) -> Sequence[Entry]:
@@ -47,8 +57,8 @@ def explain(text: str | bool, json_file: str = "") -> Exit:
     ``json_file``: a file for the entries as JSON.
     """
     if text is False or text == "":
-        raise WrongUsage("--explain needs an error text: --explain 'TEXT', or --explain alone to read a log.")
-    text = _read_stdin() if text is True or text == "-" else str(text)
+        raise WrongUsage("--explain needs an error text or a file: --explain 'TEXT', or --explain alone to read a log.")
+    text = _read_stdin() if text is True or text == "-" else _read_file(str(text)) or str(text)
     if not text.strip():
         raise WrongUsage("The text to explain is empty.")
     entries = catalogue.load()
@@ -79,6 +89,20 @@ def _read_stdin() -> str:
         say(f"The log is long. Searched {read}; skipped {skipped / 2**20:.1f} MB between them.", error=True)
         say("To search the rest, filter the log: grep -i error LOG | invoke doctor --explain", error=True)
     return text
+
+
+def _read_file(text: str) -> str:
+    """The log in a file, if the text is the path of one; else empty. Raises WrongUsage if it can't be read."""
+    path = Path(text)
+    try:
+        if len(text) > _MAX_PATH or not path.is_file():
+            return ""
+        with path.open("rb") as stream:
+            return read_log(stream)[0] or " "
+    except ValueError:  # a NUL
+        return ""
+    except OSError as error:
+        raise WrongUsage(f"--explain: {text} can't be read: {error.strerror}.") from error
 
 
 def read_log(stream: BinaryIO) -> tuple[str, int]:

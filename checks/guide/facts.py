@@ -29,7 +29,7 @@ _NUMBERS = re.compile(
     r"(?:\[errno -?(\d{1,3})\]|os error (\d{1,3})\)|errno[:= ]{1,2}-?(\d{1,3})\b|error=(\d{1,3}),)", re.I
 )
 _NAMES = re.compile(r"\bE[A-Z]{3,12}\b")
-_EXIT_STATUS = re.compile(r"exit(?:ed)?(?: \(?(?:with )?)?(?:error )?(?:code|status)?[ :=]{1,2}(\d{1,3})\b", re.I)
+_EXIT_STATUS = re.compile(r"exit(?:ed)?(?: \(?(?:with )?)?(?:error )?(?:code|status)?['\x22 :=]{1,4}(\d{1,3})\b", re.I)
 
 
 class Kind(StrEnum):
