@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,15 @@ def test_the_record_of_a_run_whose_objects_stay_is_all_that_is_left_of_it() -> N
         run.unfinished = True
     assert [(each.id, host) for each, host in run_directories.dead_runs()] == [(run.id, "local")]
     assert not run.scratch.exists()
+
+
+@pytest.mark.parametrize(("age", "dead"), [(3600, True), (0, False)])
+def test_a_run_that_was_killed_before_it_had_a_lock_is_removed(own_cache: Path, age: int, dead: bool) -> None:
+    directory = own_cache / "runs" / "0123456789"
+    directory.mkdir(parents=True)
+    os.utime(directory, (time.time() - age,) * 2)
+    assert clean(cache=False) == Exit.OK
+    assert directory.exists() is not dead
 
 
 def test_a_cleanup_that_does_not_reach_its_end_leaves_the_record(

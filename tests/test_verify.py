@@ -183,6 +183,7 @@ def test_what_a_parent_has_done_to_signals_changes_no_exit_status(tmp_path: Path
 import os, signal, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})
+os.umask(0o777)
 os.execv(sys.executable, [sys.executable, "-m", *{VERIFY!r}, "--host", "local", "--at-once", "1"])
 """
     (tmp_path / "bin").mkdir()

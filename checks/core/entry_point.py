@@ -102,6 +102,8 @@ def prepare() -> None:
     the run. Both are inherited. On a screen of 0 columns, Rich prints nothing. Streams get open, able to encode every
     character, with errors handled by ``_Output``; those that were replaced, for example by pytest, are left alone.
     """
+    umask = os.umask(0o022)  # others write none of our files, and we can use them all
+    os.umask((umask | 0o022) & 0o077)
     for name in _OF_THE_SHELL:
         os.environ.pop(name, None)
     for name in ("COLUMNS", "LINES"):

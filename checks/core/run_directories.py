@@ -13,6 +13,7 @@ import signal
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ _OWNER = "run"
 """In the scratch directory: a link to the run's directory in the cache."""
 _OWN_CACHE = "Set XDG_CACHE_HOME to a directory of your own."
 _SUBORDINATE = Path("/etc/subuid")
+_RECORD = "run.json"
+_BEGINNING = 10.0  # seconds in which a run takes its lock
 _KILL_TIMEOUT = 5.0  # seconds; a killed process takes a moment to go
 
 
@@ -207,7 +210,8 @@ def locked_runs() -> list[LockedRun]:
                 holders = tuple(pid for pid in locks.holders(lock) if _of_this_account(pid))
             why = "" if holders else f"no process of this account holds its lock, {directory / _LOCK}, but it is taken"
         except OSError as error:
-            if not directory.exists():  # the run has just ended
+            # The run is beginning or ending, or was killed before it had a lock: see _unlocked.
+            if not (directory / _RECORD).exists():
                 continue
             holders, why = (), f"its lock, {directory / _LOCK}, can't be opened: {error.strerror}"
         found.append(LockedRun(directory.name, str(_read(directory).get("host", "")), holders, why))
@@ -348,9 +352,19 @@ def _run(run_id: str) -> Run:
 
 def _unlocked() -> Iterator[tuple[Run, dict[str, object]]]:
     for directory in _all():
+        if _never_locked(directory):
+            yield _run(directory.name), {}
         with contextlib.suppress(OSError), locks.opened(directory / _LOCK, create=False) as lock:
-            if locks.taken(lock) and ((note := _read(directory)) or not any(directory.glob("run.json"))):
+            if locks.taken(lock) and ((note := _read(directory)) or not any(directory.glob(_RECORD))):
                 yield _run(directory.name), note
+
+
+def _never_locked(directory: Path) -> bool:
+    """Whether a run was killed before it had a lock, and not just now."""
+    with contextlib.suppress(OSError):
+        made = (directory / _LOCK).exists() or (directory / _RECORD).exists()
+        return not made and time.time() - directory.stat().st_mtime > _BEGINNING
+    return False
 
 
 def _all() -> list[Path]:
@@ -372,12 +386,12 @@ def store_of(run: Run) -> str:
 
 
 def _note(directory: Path, host: str, store: str, *, kept: bool) -> None:
-    files.replace_json(directory / "run.json", {"pid": os.getpid(), "host": host, "store": store, "kept": kept})
+    files.replace_json(directory / _RECORD, {"pid": os.getpid(), "host": host, "store": store, "kept": kept})
 
 
 def _read(directory: Path) -> dict[str, object]:
     try:
-        note = read_json(directory / "run.json")
+        note = read_json(directory / _RECORD)
     except (OSError, ValueError):
         return {}
     return note if isinstance(note, dict) else {}
