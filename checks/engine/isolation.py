@@ -22,7 +22,7 @@ for space in pid net mnt ipc uts; do readlink /proc/self/ns/$space; done
 grep -E '^(CapBnd|Seccomp|SigBlk|SigIgn):' /proc/self/status
 ls /proc/$$/fd | sed 's/^/open /'
 for stream in stdout stderr; do (: >"/dev/$stream") 2>/dev/null && echo "opens $stream"; done
-awk '$1 == "127.0.0.1" { for (at = 2; at <= NF; at++) if ($at == "localhost") print "knows localhost" }' /etc/hosts
+grep -q -E '^127[.]0[.]0[.]1[[:space:]](.*[[:space:]])?localhost([[:space:]]|$)' /etc/hosts && echo "knows localhost"
 sed -n 's/^nameserver /asks /p' /etc/resolv.conf
 awk '$2 == "00000000" { print "routed" }' /proc/net/route
 for mount in $(cut -d' ' -f5 /proc/self/mountinfo); do

@@ -228,6 +228,8 @@ class Entry(Table, frozen=True):
     """Facts of a line that only this problem's messages have, in any wording. See ``facts.Condition``."""
     warning: bool = False
     """Whether the patterns match a warning that often accompanies a more specific error, which is listed first."""
+    harmless: bool = False
+    """Whether the patterns match what never causes a failure: it explains no text with another error."""
     prevention: str = ""
     links: tuple[Link, ...] = ()
     reproduce: Reproduction | None = None

@@ -32,7 +32,7 @@ def find_matches(text: str, entries: Mapping[str, Entry]) -> Sequence[Match]:
     facts = FactsOfLines()
     found = [match for entry in entries.values() if (match := entry.find(log, facts))]
     found += own_messages.find(log, entries, {match.entry.id for match in found})
-    if all(match.kind is Kind.WARNING for match in found) and _has_error(log, {match.line.number for match in found}):
+    if all(match.entry.harmless for match in found) and _has_error(log, {match.line.number for match in found}):
         return ()  # a harmless warning does not explain it
     causes = {match.line.number for match in found if match.kind is Kind.CAUSE}
     return sorted(
