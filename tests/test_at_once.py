@@ -41,6 +41,8 @@ if share.profile == "fails":
 send(Ready("host", "as-is", FACTS))
 for line in sys.stdin:
     for case in msgspec.json.decode(line, type=list[str]):
+        if case == "babbles":
+            print("no JSON", flush=True)
         if case == "dies":
             os._exit(9)
         time.sleep(int(case[-1]) / 10)
@@ -108,6 +110,7 @@ def test_the_cases_of_a_whole_nanoclaw_are_in_one_process() -> None:
     [
         (["a-1", "b-1"], "fails", HostProblem, "^no space.$"),
         (["a-0", "dies", "b-1"], "", OwnFault, "ended with status 9"),
+        (["a-0", "babbles", "b-1"], "", OwnFault, "could not be understood"),
     ],
 )
 def test_what_stops_one_process_stops_the_run(

@@ -22,10 +22,11 @@ _ID = 12
 """Characters of a container's id in reports."""
 # Files that an engine or a session keeps: the directory of build caches (emptied with the images); a directory that
 # Podman 3.0 leaves for each container until the next boot; crun's compiled seccomp filters, one for each set of
-# capabilities; the files and the network namespace that netavark and its DNS server keep with the networks; the
-# message bus that systemd starts on demand. And the store's bind mount onto itself.
+# capabilities; the lock of a storage driver's mounts; the files and the network namespace that netavark and its DNS
+# server keep with the networks; the message bus that systemd starts on demand. And the store's bind mount onto itself.
 _LASTING = re.compile(
     r"(?:/var)?/tmp/buildah-cache(-\d+)?|/run/user/\d+/(libpod/tmp/socket/|crun/\.cache/seccomp/|dbus-1).*"
+    r"|/run/user/\d+/containers/(vfs|overlay)-layers(/mountpoints\.lock)?"
     r"|.*/networks/(ipam\.db|netavark\.lock|aardvark\.lock|aardvark-dns|rootless-netns)"
 )
 _PASSING = ("sshd", "(sd-pam)", "pgrep ", "/lib/systemd/", "/usr/lib/systemd/", "/usr/bin/dbus-daemon ")

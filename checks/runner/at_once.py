@@ -109,44 +109,50 @@ class Shares:
                 raise reported(each.status, each.line)
 
     def _serve(self, children: Children, at: int) -> None:
-        """Start a process, give it batches, and note what it tells."""
+        """Note how a process ended, whatever happens: ``run`` waits for that."""
+        ended = Ended(Exit.OWN_FAULT, "What a process of this run told could not be understood.")
+        try:
+            with contextlib.suppress(KeyboardInterrupt):  # the run is over
+                ended = self._told(children.start("checks.runner.share", stdin=subprocess.PIPE), first=at == 0)
+        finally:
+            with self._changed:
+                self._ended.append(ended)
+                self._changed.notify_all()
+
+    def _told(self, child: subprocess.Popen[str], *, first: bool) -> Ended:
+        """Give a process batches, and take what it tells; how it ended."""
+        assert child.stdin
+        assert child.stdout
         ended: Ended | None = None
-        with contextlib.suppress(KeyboardInterrupt):  # the run is over
-            child = children.start("checks.runner.share", stdin=subprocess.PIPE)
-            assert child.stdin
-            assert child.stdout
-            left: set[str] = set()
+        left: set[str] = set()
 
-            def tell(value: object) -> None:
-                with contextlib.suppress(OSError):  # it has ended, and its last message says why
-                    child.stdin.write(f"{msgspec.json.encode(value).decode()}\n")  # type: ignore[union-attr]
-                    child.stdin.flush()  # type: ignore[union-attr]
+        def tell(value: object) -> None:
+            with contextlib.suppress(OSError):  # it has ended, and its last message says why
+                child.stdin.write(f"{msgspec.json.encode(value).decode()}\n")  # type: ignore[union-attr]
+                child.stdin.flush()  # type: ignore[union-attr]
 
-            tell(self._share)
-            for line in child.stdout:
-                message = msgspec.json.decode(line, type=Message)
-                match message:
-                    case Said(said) if at == 0:
-                        self._progress.say(said)
-                    case Ready():
-                        self._take_host(message)
-                    case Done(result):
-                        left.discard(result.id)
-                        self._take_result(result)
-                    case Ended():
-                        ended = message
-                if not left and isinstance(message, Ready | Done):
-                    if batch := self._next(first=at == 0):
-                        left.update(batch)
-                        tell(batch)
-                    else:
-                        with contextlib.suppress(OSError):
-                            child.stdin.close()
-            status = child.wait()
-            ended = ended or Ended(Exit.OWN_FAULT, f"A process of this run ended with status {status}.")
-        with self._changed:
-            self._ended.append(ended or Ended(Exit.INTERRUPTED))
-            self._changed.notify_all()
+        tell(self._share)
+        for line in child.stdout:
+            message = msgspec.json.decode(line, type=Message)
+            match message:
+                case Said(said) if first:
+                    self._progress.say(said)
+                case Ready():
+                    self._take_host(message)
+                case Done(result):
+                    left.discard(result.id)
+                    self._take_result(result)
+                case Ended():
+                    ended = message
+            if not left and isinstance(message, Ready | Done):
+                if batch := self._next(first=first):
+                    left.update(batch)
+                    tell(batch)
+                else:
+                    with contextlib.suppress(OSError):
+                        child.stdin.close()
+        status = child.wait()
+        return ended or Ended(Exit.OWN_FAULT, f"A process of this run ended with status {status}.")
 
     def _take_host(self, ready: Ready) -> None:
         with self._changed:
