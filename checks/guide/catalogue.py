@@ -202,10 +202,13 @@ class Match:
         return self.line.text[self.start : self.end]
 
     @property
-    def rank(self) -> tuple[int, int, int, tuple[int, int, str]]:
-        """The sort key: causes before warnings, the first line first, and in a line the longest (most specific)."""
+    def rank(self) -> tuple[int, bool, int, int, tuple[int, int, str]]:
+        """The sort key: causes before warnings, the first line first, and in a line the longest (most specific).
+
+        What only all lines together say comes after what one of them says.
+        """
         line = 0 if self.kind is Kind.WARNING else self.line.number  # the shim's own warning precedes every other
-        return (list(Kind).index(self.kind), line, self.start - self.end, self.entry.rank)
+        return (list(Kind).index(self.kind), self.line.whole, line, self.start - self.end, self.entry.rank)
 
 
 class Entry(Table, frozen=True):

@@ -145,6 +145,8 @@ class Line:
     text: str
     joined: bool = False
     """Whether it was broken into lines: a space may be missing or in a wrong place."""
+    whole: bool = False
+    """Whether it is all lines of the text, read as one message."""
 
     @cached_property
     def lowered(self) -> str:
@@ -276,6 +278,12 @@ def _pieces(raw: str) -> list[str]:
     return [" ".join(piece.split()) for piece in raw.split("\n")]
 
 
+_BEGINS = re.compile(
+    r"(ERRO|WARN|INFO|DEBU|FATA)\[\d|(error|fatal|warning|npm \w{3,5}!?):? |time=|\d{4}-\d\d-\d\d|[$#>] ", re.IGNORECASE
+)
+"""The beginning of a message of its own: the line before was not broken by a terminal."""
+
+
 def _joined(source: Sequence[str], lines: Sequence[str]) -> Iterator[Line]:
     """The messages that a terminal may have broken: lines as wide as the widest, with what follows; and all lines."""
     if len(source) < 2:
@@ -283,7 +291,7 @@ def _joined(source: Sequence[str], lines: Sequence[str]) -> Iterator[Line]:
     width = max(len(line) for line in source)
     start: int | None = None
     for at, line in enumerate(source):
-        full = len(line) >= width - 1 and at + 1 < len(source)
+        full = len(line) >= width - 1 and at + 1 < len(source) and not _BEGINS.match(source[at + 1])
         if full and start is None:
             start = at
         if not full and start is not None:
@@ -292,4 +300,4 @@ def _joined(source: Sequence[str], lines: Sequence[str]) -> Iterator[Line]:
             start = None
     kept = [line.strip() for line in lines if not _noise(line.strip())]
     if len(kept) > 1:
-        yield Line(1, " ".join(kept).strip())
+        yield Line(1, " ".join(kept).strip(), whole=True)
