@@ -27,7 +27,7 @@ _ID = 12
 _LASTING = re.compile(
     r"(?:/var)?/tmp/buildah-cache(-\d+)?|/run/user/\d+/(libpod/tmp/socket/|crun/\.cache/seccomp/|dbus-1).*"
     r"|/run/user/\d+/containers/(vfs|overlay)-layers(/mountpoints\.lock)?"
-    r"|.*/networks/(ipam\.db|netavark\.lock|aardvark\.lock|aardvark-dns|rootless-netns)"
+    r"|.*/networks/(ipam\.db|netavark\.lock|aardvark\.lock|aardvark-dns|rootless-netns)|.*/libpod/tmp/rootless-netns\.lock"
 )
 _PASSING = ("sshd", "(sd-pam)", "pgrep ", "/lib/systemd/", "/usr/lib/systemd/", "/usr/bin/dbus-daemon ")
 """The first words of processes that serve the connection and the account's session."""
