@@ -15,6 +15,9 @@ from checks.core.lines import lines_of
 from checks.engine.docker import shell
 from checks.engine.expect import shown
 
+CLOSED_ADDRESS = "127.169.254.169"
+"""Nothing may be sent to this address of the loopback where the rules of checks/hardening/injection/network.py hold."""
+
 SCRIPT = r"""
 say() { printf '==%s\n' "$1"; }
 say status; cat /proc/1/status # the first process: that of "exec" may have other privileges
@@ -27,10 +30,28 @@ for file in pids.max memory.max memory.swap.max cpu.max; do
     say "$file"
     cat "/sys/fs/cgroup$own/$file" 2>/dev/null || cat "/sys/fs/cgroup/$file" 2>/dev/null
 done
+say network
+if command -v bash >/dev/null; then
+    LC_ALL=C bash -c 'exec 3>/dev/udp/127.169.254.169/9; echo >&3' 2>&1
+else
+    python3 -I -S -c 'import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b"", ("127.169.254.169", 9))' 2>&1
+fi
 say end
 """
 
-_SECTIONS = ("status", "mounts", "uid_map", "ids", "tmp", "pids.max", "memory.max", "memory.swap.max", "cpu.max", "end")
+_SECTIONS = (
+    "status",
+    "mounts",
+    "uid_map",
+    "ids",
+    "tmp",
+    "pids.max",
+    "memory.max",
+    "memory.swap.max",
+    "cpu.max",
+    "network",
+    "end",
+)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 CAPABILITIES = {"CHOWN": 0, "SETGID": 6, "SETUID": 7, "NET_RAW": 13, "SYS_CHROOT": 18, "SYS_ADMIN": 21, "MKNOD": 27}
@@ -79,6 +100,8 @@ class ContainerState:
     """The tmpfs mounts, by mount point."""
     endless_swap: bool = False
     """Whether swap is unlimited."""
+    closed: bool = False
+    """Whether the rules are loaded that close the host and its networks."""
 
     def capability(self, name: str) -> bool:
         """Whether the bounding set has this capability, one of CAPABILITIES."""
@@ -119,6 +142,7 @@ def _parse(text: str) -> ContainerState:
             gid=gid,
             tmpfs={point: mounted for point, mounted in mounts.items() if mounted.type == "tmpfs"},
             endless_swap=sections["memory.swap.max"].strip() == "max",
+            closed="Operation not permitted" in sections["network"],
         )
     except KeyError as missing:
         raise ValueError(f"the container's output lacks {missing}: {shown(text)}") from missing

@@ -23,11 +23,13 @@ _ID = 12
 # Files that an engine or a session keeps: the directory of build caches (emptied with the images); a directory that
 # Podman 3.0 leaves for each container until the next boot; crun's compiled seccomp filters, one for each set of
 # capabilities; the lock of a storage driver's mounts; the files and the network namespace that netavark and its DNS
-# server keep with the networks; the message bus that systemd starts on demand. And the store's bind mount onto itself.
+# server keep with the networks, its lock and that of CNI before it; the directory of network namespaces, without one;
+# the message bus that systemd starts on demand. And the store's bind mount onto itself.
 _LASTING = re.compile(
     r"(?:/var)?/tmp/buildah-cache(-\d+)?|/run/user/\d+/(libpod/tmp/socket/|crun/\.cache/seccomp/|dbus-1).*"
     r"|/run/user/\d+/containers/(vfs|overlay)-layers(/mountpoints\.lock)?"
-    r"|.*/networks/(ipam\.db|netavark\.lock|aardvark\.lock|aardvark-dns|rootless-netns)|.*/libpod/tmp/rootless-netns\.lock"
+    r"|.*/networks/(ipam\.db|netavark\.lock|aardvark\.lock|aardvark-dns|rootless-netns)|.*/libpod/tmp/(cni|rootless-netns)\.lock"
+    r"|(/run/user/\d+|/tmp/podman-run-\d+)/netns"
 )
 _PASSING = ("sshd", "(sd-pam)", "pgrep ", "/lib/systemd/", "/usr/lib/systemd/", "/usr/bin/dbus-daemon ")
 """The first words of processes that serve the connection and the account's session."""
