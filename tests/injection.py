@@ -31,7 +31,14 @@ def make_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def plain(found: Account, **more: object) -> Account:
     ours = {path: data for path, data in found.files.items() if path.startswith(found.home)}
-    usual = {"uid": 1500, "user": "someone", "owner": "1500 someone", "version": "5.4.2", "services": None}
+    usual = {
+        "uid": 1500,
+        "user": "someone",
+        "owner": "1500 someone",
+        "version": "5.4.2",
+        "services": None,
+        "network_programs": "",
+    }
     values = {**usual, "controllers": ("cpu", "memory", "pids"), "files": ours, **more}
     return dataclasses.replace(found, **values)  # type: ignore[arg-type]
 

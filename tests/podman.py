@@ -143,6 +143,7 @@ def seen(config: dict[str, Any]) -> str:
     tmp = next((each for each in config["mounts"] if each["destination"] == "/tmp"), None)
     options = (tmp or {}).get("options", [])
     size = next((each for each in options if each.startswith("size=")), "")
+    closed = "hooks" in config and fault() != "open-network"
     lines = [
         "==status", f"Seccomp:\t{2 * ('seccomp' in config['linux'])}",
         f"CapBnd:\t{len(process['capabilities']['bounding']):016x}",
@@ -153,7 +154,8 @@ def seen(config: dict[str, Any]) -> str:
         "==ids", str(UID), str(UID), "==tmp", next((each[5:] for each in options if each.startswith("mode=")), "755"),
         "==pids.max", str(limits.get("pids", {}).get("limit", "max")),
         "==memory.max", str(limits.get("memory", {}).get("limit", "max")), "==memory.swap.max", "max",
-        "==cpu.max", f"{cpu['quota']} {cpu['period']}" if cpu else "max 100000", "==end",
+        "==cpu.max", f"{cpu['quota']} {cpu['period']}" if cpu else "max 100000",
+        "==network", "write error: Operation not permitted" if closed else "", "==end",
     ]  # fmt: skip
     return "".join(f"{line}\n" for line in lines)
 

@@ -31,6 +31,7 @@ Seccomp:\t2
 4294967296
 ==cpu.max
 200000 100000
+==network
 ==end
 """
 

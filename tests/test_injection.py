@@ -18,15 +18,17 @@ from checks.hardening.injection.command import InjectOptions, inject
 from checks.hardening.injection.settings import Setting, in_force, of_options, seen
 from tests.evidence import DEBIAN_13
 
-WANTED = of_options([
+OPTIONS = [
     "--read-only", "--tmpfs", "/tmp:rw,size=512m,mode=1777", "--cap-drop=ALL", "--security-opt=no-new-privileges",
     "--cpus=2", "--memory=4g", "--pids-limit=256",
-])  # fmt: skip
+]  # fmt: skip
+WANTED = dataclasses.replace(of_options(OPTIONS), open_ports=())
 
 HARDENED = ContainerState(
     capabilities=0, no_new_privileges=True, seccomp=2, root=Mounted("overlay", True, None),
     tmp=Mounted("tmpfs", False, 512 << 20), tmp_mode="1777", pids=256, memory=4 << 30, cpus=2.0, unread=(),
     uid_map=((0, 1, 1500), (1500, 0, 1), (1501, 1501, 64036)), uid=1500, gid=1500,
+    closed=True,
 )  # fmt: skip
 
 
@@ -52,6 +54,7 @@ def test_a_hardened_container_has_all_of_it() -> None:
         (Setting.MEMORY, {"memory": 8 << 30}),
         (Setting.CPUS, {"cpus": None}),
         (Setting.CPUS, {"cpus": 4.0}),
+        (Setting.NETWORK, {"closed": False}),
         (Setting.USER, {"uid_map": ((0, 1500, 1), (1, 100000, 65536))}),
         (Setting.USER, {"uid_map": ((0, 0, 1), (1, 1, 65536))}),
     ],

@@ -40,6 +40,7 @@ max
 max
 ==cpu.max
 max 100000
+==network
 ==end
 """
 
@@ -67,6 +68,8 @@ NoNewPrivs:\t1
 4294967296
 ==cpu.max
 200000 100000
+==network
+sh: write error: Operation not permitted
 ==end
 """
 

@@ -122,7 +122,7 @@ def test_any_configuration_is_hardened_or_refused_or_not_an_agents_and_unchanged
     spec.loader.exec_module(module)
     data = json.dumps(before).encode()
     try:
-        after = module.hardened(data, json.loads(hook_settings(of_options(WORDS))))
+        after = module.hardened(data, json.loads(hook_settings("/home/me", of_options(WORDS))))
     except Exception:
         return
     if is_agent(before["mounts"]):

@@ -34,7 +34,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
 def measured(tmp_path: Path, root: FakeHost, podman: str) -> list[Reach]:
     (tmp_path / "account").mkdir()
     account = FakeHost(tmp_path / "account", {"podman": f"word=word LOG={tmp_path}/log\n{podman}"}).pretend()
-    return list(reach.measure(CaseContext(account, RunScope("run1", "run1"), "reach", Record()), root))
+    ctx = CaseContext(account, RunScope("run1", "run1"), "reach", Record())
+    return list(reach.measure(ctx, root, [reach.DEFAULT, reach.INTERNAL]))
 
 
 def test_what_answers_on_each_network_is_told(tmp_path: Path, root: FakeHost) -> None:

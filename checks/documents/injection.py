@@ -13,7 +13,7 @@ from checks.core.version import comparable
 from checks.documents.examples import rendered
 from checks.evidence import store
 from checks.evidence.hardening_model import BypassResult, CheckResult, InjectionCheck
-from checks.hardening.injection.reach import NETWORKS, SERVICES
+from checks.hardening.injection.reach import NETWORKS, SERVICES, TITLES
 from checks.hardening.injection.settings import command_line, recommended
 
 T = TypeVar("T")
@@ -119,7 +119,7 @@ def _reach() -> dict[str, Any]:
     helpers = {each.name: each.host.network.split()[0] for each in asked}
     return {
         "hosts": [f"{column} with {helpers[column.split()[0]]}" for column in _columns(asked)],
-        "networks": list(NETWORKS),
+        "networks": list(TITLES.values()),
         "rows": {what: [names(network, service) for network in NETWORKS] for service, what in SERVICES.items()},
         "errors": {f"{name}, {each.network} network": each.error for name, each in answers if each.error},
     }

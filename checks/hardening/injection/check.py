@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from checks.core.errors import HostProblem
 from checks.core.process import TimedOut
@@ -15,9 +17,10 @@ from checks.engine.expect import Mismatch, expect
 from checks.engine.prepared_host import PreparedHost
 from checks.evidence.hardening_model import BypassResult, CheckResult, Reach
 from checks.hardening import browser
-from checks.hardening.injection import attacked, bypasses, effect, reach, state
+from checks.hardening.injection import attacked, bypasses, effect, install, reach, state
 from checks.hardening.injection.settings import Setting, Settings, in_force, seen
 from checks.hardening.injection.state import Account
+from checks.hosts.base import Host
 from checks.hosts.prefixed import PrefixedHost
 from checks.nanoclaw import contract, running
 from checks.nanoclaw.agent import Agent
@@ -26,6 +29,7 @@ from checks.nanoclaw.provider import AgentHandle
 from checks.nanoclaw.running import Question, RunningAgent, StreamsAgent
 from checks.nanoclaw.service import Conversation
 
+_ANSWERS = "The agent answers"
 _NOWHERE = "http://127.0.0.1:9"
 """An address for an agent that can't reach the service: the discard port of its own loopback."""
 
@@ -53,7 +57,10 @@ def check(prepared: PreparedHost, handle: AgentHandle, progress: Progress) -> li
     service, carrier = _service(found)
     # From here on as nanoclaw runs docker, which sets no label of ours.
     ctx.docker = Docker(PrefixedHost(prepared.host, carrier) if carrier else prepared.host, "", ctx.record)
-    with progress.step(f"Asking an agent{service}, and reading its container's state"):
+    with (
+        progress.step(f"Asking an agent{service}, and reading its container's state"),
+        _reachable(prepared.host, question, lambda found: found),
+    ):
         results += _of_agent(ctx, handle.agent, image, question, found.settings, unasked, service)
     results += attacked.attacked(prepared, handle, found.settings, progress)
     results += _browsed(prepared, handle, progress)
@@ -77,11 +84,58 @@ def bypassed(prepared: PreparedHost) -> list[BypassResult]:
     return list(bypasses.measure(ctx, state.read_account(prepared.host).settings))
 
 
-def reached(prepared: PreparedHost) -> list[Reach]:
-    """What an agent's container reaches of the host and its networks, on a throwaway host."""
+def reached(prepared: PreparedHost, networks: Sequence[str] = (reach.DEFAULT, reach.INTERNAL)) -> list[Reach]:
+    """What a container reaches of the host and its networks, on a throwaway host."""
     assert prepared.guest
     ctx = CaseContext(prepared.host, prepared.owner, "reach", Record())
-    return list(reach.measure(ctx, prepared.guest.root))
+    return list(reach.measure(ctx, prepared.guest.root, networks))
+
+
+def closed(
+    prepared: PreparedHost, handle: AgentHandle, before: Sequence[Reach]
+) -> tuple[list[CheckResult], list[Reach]]:
+    """Close the network of a throwaway host's agents; whether an agent still answers, and what it then reaches.
+
+    ``before`` is what a container reached without that.
+    """
+    ctx = CaseContext(prepared.host, prepared.owner, "closed", Record())
+    image, question = handle.image(ctx), handle.question(ctx)
+    with _reachable(prepared.host, question, lambda found: replace(found, open_ports=())):
+        found = state.read_account(prepared.host)
+        results = list(_of_agent(ctx, handle.agent, image, question, found.settings, "", ""))
+    network = Setting.NETWORK.capitalize()
+    told = [
+        _result(each.name if each.name == network else f"{network}: {each.name}", each.passed, each.observed)
+        for each in results
+        if each.name in (network, _ANSWERS) or not each.passed
+    ]
+    after = reached(prepared, [reach.CLOSED])
+    answered = [reach.SERVICES[name] for each in after for name in each.reached]
+    observed = [each.error for each in after if each.error] or answered or ["nothing answered"]
+    if not any(each.reached for each in before):
+        observed = ["nothing answered before, either"]
+    out = _result(f"{network}: nothing of the host is reached", observed == ["nothing answered"], ", ".join(observed))
+    return [*told, out], after
+
+
+@contextlib.contextmanager
+def _reachable(host: Host, question: Question, egress: install.Egress) -> Iterator[None]:
+    """Open the port of the service that answers, for agents whose network is closed, and close it again."""
+    before = state.read_account(host)
+    after = egress(before)
+    if after.open_ports is None:
+        yield
+        return
+    addresses = [question.url, *(question.gateway.environment.values() if question.gateway else ())]
+    ports = {int(port) for each in addresses for port in re.findall(r"://[^/ ]{1,300}:([0-9]{1,5})\b", each)}
+    opened = tuple(sorted({*after.open_ports, *ports}))
+    install.ensure_installed(host, accept_missing=True, egress=lambda found: replace(found, open_ports=opened))
+    try:
+        yield
+    finally:
+        install.ensure_installed(
+            host, accept_missing=True, egress=lambda found: replace(found, open_ports=after.open_ports)
+        )
 
 
 def missing(prepared: PreparedHost) -> Mapping[Setting, str]:
@@ -103,7 +157,7 @@ def _of_agent(
             name = agent.name
             yield _unmodified(agent, image, service)
             yield from _inside(ctx, agent, settings)
-            yield _result("The agent answers", False, unasked) if unasked else _answered(agent)
+            yield _result(_ANSWERS, False, unasked) if unasked else _answered(agent)
     finally:
         if name:
             with contextlib.suppress(HostProblem):
@@ -146,8 +200,8 @@ def _answered(agent: RunningAgent) -> CheckResult:
         running.expect_answer(agent)
         agent.close()
     except (Mismatch, TimedOut) as failure:
-        return _result("The agent answers", False, str(failure))
-    return _result("The agent answers", True, "with the service's exact reply")
+        return _result(_ANSWERS, False, str(failure))
+    return _result(_ANSWERS, True, "with the service's exact reply")
 
 
 def _browsed(prepared: PreparedHost, handle: AgentHandle, progress: Progress) -> Iterator[CheckResult]:

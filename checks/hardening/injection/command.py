@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from checks.core import run_directories
@@ -19,7 +20,7 @@ from checks.evidence.hardening_model import InjectionCheck
 from checks.evidence.store import Provenance
 from checks.hardening.injection import check as proof
 from checks.hardening.injection import driver, install
-from checks.hardening.injection.reach import SERVICES
+from checks.hardening.injection.reach import SERVICES, TITLES
 from checks.hardening.injection.state import Account, read_account, require_account
 from checks.hosts import recipe
 from checks.hosts.base import Host
@@ -41,6 +42,11 @@ class InjectOptions:
     driver: Annotated[
         bool, "with --install or --uninstall: the docker for nanoclaw 2.2 on Podman, instead of the hardening"
     ] = False
+    egress: Annotated[
+        str,
+        "with --install: close the host and its networks to agents but for these TCP ports, such as 10255; closed: "
+        "without an exception; open: open them again",
+    ] = ""
     dry_run: Annotated[bool, "with --install or --uninstall: print the changes without making them"] = False
     accept_missing: Annotated[bool, "with --install or --check: accept limits that can't be set on this host"] = False
     host: Annotated[str, "local, ssh://user@host[:port], or with --check a throwaway host (invoke hosts)"] = ""
@@ -71,7 +77,9 @@ def _do(options: InjectOptions, progress: Progress) -> Exit:
                 return driver.uninstall(host, dry_run=options.dry_run)
             return driver.install(host, dry_run=options.dry_run, accept_missing=options.accept_missing)
         if options.install:
-            return install.install(host, dry_run=options.dry_run, accept_missing=options.accept_missing)
+            return install.install(
+                host, dry_run=options.dry_run, accept_missing=options.accept_missing, egress=_egress(options.egress)
+            )
         return install.uninstall(host, dry_run=options.dry_run)
 
 
@@ -84,12 +92,29 @@ def _require_consistent(options: InjectOptions) -> None:
         raise WrongUsage("--dry-run goes with --install or --uninstall.")
     if options.driver and options.check:
         raise WrongUsage("--driver goes with --install or --uninstall.")
+    if options.egress and (options.driver or not options.install):
+        raise WrongUsage("--egress goes with --install.")
+    _egress(options.egress)
     if options.accept_missing and not (options.install or options.check):
         raise WrongUsage("--accept-missing goes with --install or --check.")
     if options.nanoclaw and not options.check:
         raise WrongUsage("--nanoclaw goes with --check, which runs an agent.")
     if (options.json or options.junit) and not options.check:
         raise WrongUsage("--json and --junit go with --check.")
+
+
+def _egress(text: str) -> install.Egress:
+    """What ``--egress`` asks for. Raises WrongUsage."""
+    if not text:
+        return lambda found: found
+    if text == "open":
+        return lambda found: replace(found, open_ports=None)
+    words = [] if text == "closed" else text.split(",")
+    if not all(re.fullmatch(r"[0-9]{1,5}", word) and 0 < int(word) < 1 << 16 for word in words):
+        raise WrongUsage(
+            f"“{text[:100]}” is not a list of TCP ports.", "For example: --egress 10255; or --egress closed, or open."
+        )
+    return lambda found: replace(found, open_ports=tuple(map(int, words)))
 
 
 @contextlib.contextmanager
@@ -139,6 +164,9 @@ def _checked(options: InjectOptions, spec: str, progress: Progress) -> Exit:
                 bypassed = proof.bypassed(ready)
             with progress.step("Asking what a container reaches"):
                 reached = proof.reached(ready)
+            with progress.step("Closing the network, and asking again"):
+                asked, closed = proof.closed(ready, handle, reached)
+            results, reached = [*results, *asked], [*reached, *closed]
         evidence = store.build(
             InjectionCheck,
             {
@@ -180,8 +208,8 @@ def _report(evidence: InjectionCheck, *, accept_missing: bool) -> Exit:
     if evidence.reach:
         say("\nReached from a container (docs/SECURITY.md):")
     for network in evidence.reach:
-        found = ", ".join(SERVICES[each] for each in network.reached) or "nothing of the host and its network"
-        say(f"  on the {network.network} network: {network.error or found}")
+        answered = ", ".join(SERVICES[each] for each in network.reached) or "nothing of the host and its network"
+        say(f"  on the {TITLES[network.network]}: {network.error or answered}")
     number = len(evidence.results)
     passed = sum(result.passed for result in evidence.results)
     say(f"\n{passed} of {number} checks passed; {len(evidence.missing)} limits can't be set on this host.")

@@ -7,11 +7,15 @@ import json
 import re
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 import tomli_w
 
+from checks.core.answers import understood
+from checks.core.bounded import parsed
 from checks.core.paths import FIXTURES
 from checks.engine.placement import File
+from checks.hardening.injection import network
 from checks.hardening.injection.settings import Settings
 
 MARK = "nanoclaw-podman-verify"
@@ -31,6 +35,7 @@ HOOK, HOOK_JSON, REFUSAL = f"{DIRECTORY}/harden", f"{DIRECTORY}/harden.json", f"
 PROGRAM, SETTINGS = f"{HOOK}.py", f"{DIRECTORY}/settings"  # not .json: Podman takes every such file for a hook
 PYTHON = "/usr/bin/python3"
 """What the hook runs with."""
+HOOK_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TIMEOUT = 60  # seconds; the hook takes a tenth of one, and two where the processor is emulated
 
 _HEAD = f"""\
@@ -75,6 +80,11 @@ def settings_directory(home: str) -> str:
     return f"{home}/.config/containers"
 
 
+def settings_file(home: str) -> str:
+    """The path of what the hook sets."""
+    return f"{settings_directory(home)}/{SETTINGS}"
+
+
 def drop_in_name(version: str) -> str:
     """The file that names the hook's directory, for that version of Podman."""
     return OLD_FILE if version.startswith(("1.", "2.", "3.")) else DROP_IN
@@ -86,7 +96,7 @@ def files(directory: str, version: str, settings: Settings) -> list[File]:
     In the order of writing: last the drop-in, which activates the rest.
     """
     return [
-        File(f"{directory}/{SETTINGS}", hook_settings(settings), 0o644),
+        File(f"{directory}/{SETTINGS}", hook_settings(directory, settings), 0o644),
         File(f"{directory}/{PROGRAM}", sealed((FIXTURES / "injection" / "harden.py").read_text()), 0o644),
         File(f"{directory}/{HOOK}", sealed((FIXTURES / "injection" / "harden").read_text()), 0o755),
         File(f"{directory}/{HOOK_JSON}", hook_json(directory), 0o644),
@@ -107,20 +117,22 @@ def hook_json(directory: str) -> bytes:
     fails, and with it the container. Podman prints a failed hook's arguments, not its output: the last one names the
     file with the reason. The hook is called for every container, and decides by the mounts which one is an agent's.
     """
-    args = ["sh", f"{directory}/{HOOK}", "nanoclaw hardening:", f"its reason is in {directory}/{REFUSAL}"]
-    env = ["PATH=/usr/local/bin:/usr/bin:/bin", f"MADE_BY={MARK} sha256:{_NO_CHECKSUM}"]
-    what = {
-        "version": "1.0.0",
-        "hook": {"path": "/bin/sh", "args": args, "env": env, "timeout": _TIMEOUT},
-        "when": {"always": True},
-        "stages": ["precreate"],
-    }
+    arguments = ["nanoclaw hardening:", f"its reason is in {directory}/{REFUSAL}"]
+    hook = _hook(directory, *arguments)
+    hook["env"].append(f"MADE_BY={MARK} sha256:{_NO_CHECKSUM}")
+    what = {"version": "1.0.0", "hook": hook, "when": {"always": True}, "stages": ["precreate"]}
     return _with_checksum(json.dumps(what, indent=2) + "\n")
 
 
-def hook_settings(settings: Settings) -> bytes:
+def _hook(directory: str, *arguments: str) -> dict[str, Any]:
+    """A call of our program, as the OCI runtime specification has it."""
+    args = ["sh", f"{directory}/{HOOK}", *arguments]
+    return {"path": "/bin/sh", "args": args, "env": [f"PATH={HOOK_PATH}"], "timeout": _TIMEOUT}
+
+
+def hook_settings(directory: str, settings: Settings) -> bytes:
     """What the hook sets, as JSON."""
-    values = {
+    values: dict[str, Any] = {
         "made_by": f"{MARK} sha256:{_NO_CHECKSUM}",
         "capabilities": settings.capabilities,
         "tmpfs": dict(each.split(":", 1) for each in settings.tmpfs),
@@ -129,7 +141,18 @@ def hook_settings(settings: Settings) -> bytes:
         "memory": settings.memory,
         "cpus": settings.cpus,
     }
+    if (ports := settings.open_ports) is not None:
+        closing = {"ports": ports, "rules": network.rules(ports), "hook": _hook(directory, "close")}
+        values["network"] = closing
     return _with_checksum(json.dumps(values, indent=2) + "\n")
+
+
+def open_ports(data: bytes) -> tuple[int, ...] | None:
+    """The ports that stay open by installed settings of ours; None if these do not close the network."""
+    if author_of(data) is not Author.OURS:
+        return None
+    closing = understood(parsed, data.decode()).get("network")
+    return tuple(closing["ports"]) if closing else None
 
 
 def sealed(text: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -21,10 +21,14 @@ from checks.hardening.injection.state import (
     read_account,
     require_account,
     require_home,
+    require_network_programs,
     require_python,
     require_writable,
 )
 from checks.hosts.base import Host
+
+Egress = Callable[[Account], Account]
+"""Sets whether the network of an account's agents is to be closed."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,12 @@ class Installation:
         return missing
 
 
-def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
-    """Install, and report it.
+def install(host: Host, *, dry_run: bool, accept_missing: bool = False, egress: Egress = lambda found: found) -> Exit:
+    """Install, and report it. ``egress`` sets whether the network is closed to agents.
 
     CASE_FAILED, and nothing written, if files of the user conflict. Raises what ``ensure_installed`` raises.
     """
-    outcome = ensure_installed(host, dry_run=dry_run, accept_missing=accept_missing)
+    outcome = ensure_installed(host, dry_run=dry_run, accept_missing=accept_missing, egress=egress)
     found, verdict = outcome.found, outcome.verdict
     if verdict is None:
         return _cannot(found, outcome.conflicts, "installed")
@@ -93,7 +97,9 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
     return Exit.OK
 
 
-def ensure_installed(host: Host, *, dry_run: bool = False, accept_missing: bool = False) -> Installation:
+def ensure_installed(
+    host: Host, *, dry_run: bool = False, accept_missing: bool = False, egress: Egress = lambda found: found
+) -> Installation:
     """Write the missing files unless files of the user conflict, and ask Podman what it then applies.
 
     Podman is asked before, with a copy of the configuration, and after; with ``dry_run`` only before. If it does not
@@ -102,10 +108,11 @@ def ensure_installed(host: Host, *, dry_run: bool = False, accept_missing: bool 
     """
     require_account(read_account(host))
     with locked(host):
-        found = read_account(host)
+        found = egress(read_account(host))
         if why := conflicts(found):
             return Installation(found, why, (), None)
         require_python(found)
+        require_network_programs(found)
         if (gone := found.settings.missing()) and not accept_missing:
             raise HostProblem(
                 f"On {host.name}, {', '.join(gone.values())} can't be set: the cgroup controllers "

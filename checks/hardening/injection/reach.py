@@ -27,8 +27,13 @@ SERVICES = {
 }
 """The words that the services answer with, and what they stand for."""
 
-NETWORKS = {"default": (), "internal": ("--internal",)}
-"""The networks that are tried, each with the options of ``network create``; the default one is not created."""
+DEFAULT, INTERNAL, CLOSED = "default", "internal", "closed"
+NETWORKS = {DEFAULT: (), INTERNAL: ("--internal",), CLOSED: ()}
+"""The networks that are tried, each with the options of ``network create``; the default one is not created.
+
+The last one is what ``--egress closed`` makes of it, for an agent.
+"""
+TITLES = {DEFAULT: "default network", INTERNAL: "internal network", CLOSED: "default network with --egress closed"}
 
 _TIMEOUT = 60.0  # seconds
 _DIRECTORY = "/run/nanoclaw-reach"
@@ -79,13 +84,16 @@ wait
 """
 
 
-def measure(ctx: CaseContext, root: Host) -> Iterator[Reach]:
-    """Ask from a container on each network. ``root`` is root on the same throwaway host. Raises HostProblem."""
+def measure(ctx: CaseContext, root: Host, networks: Sequence[str]) -> Iterator[Reach]:
+    """Ask from a container on each of these NETWORKS; on the closed one, a mount makes it an agent's.
+
+    ``root`` is root on the same throwaway host. Raises HostProblem.
+    """
     word, port = secrets.token_hex(8), str(20000 + secrets.randbelow(12000))
     try:
         own = root.ask(shell(_START, word, port), lambda text: lines_of(text)[-1], doing="starting services to reach")
-        for name, options in NETWORKS.items():
-            with _network(ctx, name, options) as network:
+        for name in networks:
+            with _network(ctx, name, NETWORKS[name]) as network:
                 yield _asked(ctx, name, network, [word, port, own])
     finally:
         root.run(shell(_STOP), timeout=_TIMEOUT)
@@ -110,6 +118,8 @@ def _network(ctx: CaseContext, name: str, options: Sequence[str]) -> Iterator[st
 
 def _asked(ctx: CaseContext, name: str, network: str, arguments: Sequence[str]) -> Reach:
     options = [f"--network={network}"] if network else []
+    if name == CLOSED:
+        options += ["-v", f"{ctx.make('closed')}:/workspace/group"]
     argv = [ctx.facts.engine, "run", "--rm", *options, ctx.probe, *shell(f"{_ASK}\necho asked", *arguments)]
     try:
         done = ctx.host.run(argv, timeout=_TIMEOUT)

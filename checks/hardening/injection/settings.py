@@ -27,6 +27,8 @@ class Setting(StrEnum):
     USER = "user namespace"
     SYSTEM_CALLS = "filter of system calls"
     """Podman's own, which a configuration can turn off; the hook does not set it."""
+    NETWORK = "closed network"
+    """Only if it is asked for."""
 
 
 CONTROLLERS = {
@@ -52,6 +54,8 @@ class Settings:
     memory: int | None
     """Bytes."""
     cpus: float | None
+    open_ports: tuple[int, ...] | None = None
+    """The TCP ports that stay open on a closed network; None: the network is not closed."""
 
     def within(self, controllers: Collection[str]) -> Settings:
         """The same, without the limits that need other cgroup controllers than these."""
@@ -67,7 +71,8 @@ class Settings:
 
     def required(self) -> list[Setting]:
         """The settings that have a value."""
-        return [each for each in Setting if each not in self.missing().values()]
+        absent = {*self.missing().values(), *([Setting.NETWORK] if self.open_ports is None else [])}
+        return [each for each in Setting if each not in absent]
 
     def missing(self) -> dict[str, Setting]:
         """The settings without a value, by the controller that they need."""
@@ -176,6 +181,8 @@ def in_force(setting: Setting, required: Settings, inside: ContainerState, uid: 
             )
         case Setting.SYSTEM_CALLS:
             return inside.seccomp == _FILTERED
+        case Setting.NETWORK:
+            return inside.closed
 
 
 _FILTERED = 2  # SECCOMP_MODE_FILTER
@@ -220,6 +227,8 @@ def seen(setting: Setting, inside: ContainerState) -> str:
             return f"uid_map {ranges}"
         case Setting.SYSTEM_CALLS:
             return f"Seccomp {inside.seccomp}"
+        case Setting.NETWORK:
+            return "packets to the host's networks are refused" if inside.closed else "nothing is refused"
 
 
 def _limit(value: float | None, file: str, inside: ContainerState) -> str:

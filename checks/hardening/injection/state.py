@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from checks.core.answers import decoded, fields
@@ -22,6 +22,7 @@ from checks.hardening.injection.configuration import (
     Author,
     author_of,
     settings_directory,
+    settings_file,
 )
 from checks.hardening.injection.settings import Settings, recommended
 from checks.hosts.base import Host
@@ -46,6 +47,9 @@ if [ -z "$version" ] && command -v podman >/dev/null; then
     say refusal "$(CONTAINERS_CONF=/dev/null podman --version 2>&1 >/dev/null | tail -n 1 | head -c 300)"
 fi
 say python "$("$2" -I -S -c 'import json, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"
+for program in nft nsenter; do
+    PATH=$3 command -v "$program" >/dev/null || say lacking "$program"
+done
 # nanoclaw calls docker, whichever is first on PATH.
 if docker=$(command -v docker 2>/dev/null); then
     say docker "$docker"
@@ -136,11 +140,15 @@ class Account:
     """The environments of nanoclaw's units, by name."""
     files: Mapping[str, bytes]
     """Every configuration file that Podman reads, and those in our own directory."""
+    open_ports: tuple[int, ...] | None
+    """The TCP ports that stay open where agents' network is closed; None where it is not."""
+    network_programs: str
+    """Those that can't be found of the programs that close it."""
 
     @property
     def settings(self) -> Settings:
-        """The part of the recommended set that can be set here."""
-        return recommended().within(self.controllers)
+        """The part of the recommended set that can be set here, and the closed network if there is one."""
+        return replace(recommended().within(self.controllers), open_ports=self.open_ports)
 
     @property
     def required(self) -> list[File]:
@@ -195,7 +203,7 @@ class Account:
 
 def read_account(host: Host) -> Account:
     """Read the state of an account. Raises HostProblem if it does not answer."""
-    argv = shell(_LOOK, str(LARGEST), configuration.PYTHON)
+    argv = shell(_LOOK, str(LARGEST), configuration.PYTHON, configuration.HOOK_PATH)
     return host.ask(argv, lambda answer: account_in(answer, host.name), doing="reading its container configuration")
 
 
@@ -229,6 +237,8 @@ def account_in(answer: str, host: str) -> Account:
         refusal=reported.get("refusal", ""), python=reported["python"],
         docker=reported.get("docker", ""), has_shim=bool(reported.get("shim")),
         controllers=tuple(reported.get("controllers", "").split()), locked=locked, units=units, files=files,
+        open_ports=configuration.open_ports(files.get(settings_file(reported["home"]), b"")),
+        network_programs=reported.get("lacking", ""),
     )  # fmt: skip
 
 
@@ -282,6 +292,16 @@ def require_python(found: Account) -> None:
             f"On {found.host}, {configuration.PYTHON} {has}: the hook needs Python "
             f"{'.'.join(map(str, OLDEST_PYTHON))} or later. Nothing was installed.",
             "Install the package python3.",
+        )
+
+
+def require_network_programs(found: Account) -> None:
+    """Raise HostProblem if the network is to be closed, and what closes it is missing."""
+    if found.open_ports is not None and found.network_programs:
+        package = "nftables" if found.network_programs == "nft" else "util-linux"
+        raise HostProblem(
+            f"On {found.host}, {found.network_programs} is missing, which closes the network. Nothing was installed.",
+            f"Install the package {package}.",
         )
 
 

@@ -1,12 +1,15 @@
 """Hardens nanoclaw's agents. Made by `invoke inject --install`; `invoke inject --uninstall` takes it away.
 
-nanoclaw-podman-verify sha256:54310af6b174a1633c00a96233662be98064a7114045ec34ddfb4ffc3e89f0d8
+nanoclaw-podman-verify sha256:fa76311cdf77a71e265c635a59e5cc3401269e151c55e1c47bef5f6c02277b59
 An OCI precreate hook: Podman hands it every container's config.json (OCI runtime specification) on standard input and
 takes what it prints. A container is an agent's if something is mounted at or below /workspace, or at
 /home/node/.claude: nanoclaw does both for each agent. Any other configuration comes out as it went in. Where it does
 not understand one, or finds in an agent's what would undo a setting, its status is 1, and Podman starts nothing. The
 reason goes to Podman's standard error and to the file last-refusal beside this one; it quotes nothing of the
 configuration, which holds the container's environment.
+
+With the word “close” it is a createRuntime hook, added where the settings limit the network. It gets the container's
+state, and loads rules into its network namespace.
 """
 
 import contextlib
@@ -71,6 +74,8 @@ def harden(config, wanted):
     if any((within(each, "/dev") or each == "/") and each not in HARMLESS for each in real):
         raise Refusal("it is given a device of the host")
     limit(resources, wanted)
+    if wanted.get("network"):
+        inner(inner(config, "hooks"), "createRuntime", list).append(wanted["network"]["hook"])
 
 
 def mount_tmpfs(mounts, place, options):
@@ -122,10 +127,35 @@ def hardened(data, wanted):
     return json.dumps(config, allow_nan=False).encode()
 
 
-def main(here):
+def lines(path):
+    with contextlib.suppress(FileNotFoundError), open(path) as file:
+        return file.readlines()
+    return []
+
+
+def close(pid, rules):
+    """Load the rules, for the host's addresses and the networks of its interfaces as they are now."""
+    own = set(re.findall(r"-- ([0-9.]+)\n +/32 host LOCAL", "".join(lines("/proc/net/fib_trie"))))
+    for words in map(str.split, lines("/proc/net/route")[1:]):
+        target, gateway, mask = (int(words[at], 16).to_bytes(4, sys.byteorder) for at in (1, 2, 7))
+        if not any(gateway) and mask[0] == 255:  # a shorter mask is a VPN's for the whole internet
+            own.add(f"{'.'.join(map(str, target))}/{bin(int.from_bytes(mask, 'big')).count('1')}")
+    six = map(str.split, lines("/proc/net/if_inet6"))
+    own6 = {f"{':'.join(re.findall('....', words[0]))}/{int(words[2], 16)}" for words in six}
+    for mark, networks in (("@own@", own), ("@own6@", own6)):
+        rules = rules.replace(mark, "".join(f"{each}, " for each in sorted(networks)))
+    if os.spawnvp(os.P_WAIT, "nsenter", ["nsenter", f"--net=/proc/{pid}/ns/net", "nft", rules]):  # noqa: S606
+        raise Refusal("its network can't be closed: nft does not take the rules")
+
+
+def main(here, closing):
     try:
         with open(f"{here}/settings", "rb") as settings:
-            sys.stdout.buffer.write(hardened(sys.stdin.buffer.read(), json.load(settings)))
+            wanted = json.load(settings)
+        if closing:
+            close(json.load(sys.stdin)["pid"], wanted["network"]["rules"])
+        else:
+            sys.stdout.buffer.write(hardened(sys.stdin.buffer.read(), wanted))
         return 0
     except Exception as error:  # the text of another one may quote the configuration
         why = error if isinstance(error, Refusal) else f"the hook does not understand it ({type(error).__name__})"
@@ -142,4 +172,4 @@ def main(here):
 
 
 if __name__ == "__main__":
-    sys.exit(main(os.path.dirname(os.path.abspath(__file__))))
+    sys.exit(main(os.path.dirname(os.path.abspath(__file__)), sys.argv[1:] == ["close"]))
