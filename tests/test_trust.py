@@ -23,6 +23,7 @@ from checks.mutation.catalogue import Mutation
 from checks.mutation.command import SabotageOptions, incomplete, not_run, report, suits
 from checks.mutation.verdict import MutationStatus, Trial, judge, results, score, status
 from checks.mutation.worker import BROKEN, FAILED, PASSED, SKIPPED, UNUSABLE, TaskOutcome, outcome_of
+from checks.runner.collection import all_cases
 from checks.runner.plugin import CRASHED, CaseInfo
 from tests.evidence import DEBIAN_13
 
@@ -64,7 +65,7 @@ def run(directory: Path, *trials: Trial) -> MutationRun:
         (TaskOutcome(BROKEN, CRASHED, "Traceback … refused"), GOOD, FAULT, MutationStatus.BROKEN, Exit.CASE_FAILED),
         (TaskOutcome(UNUSABLE, got="connection refused"), GOOD, FAULT, MutationStatus.HOST, Exit.HOST_UNUSABLE),
         (CAUGHT, TaskOutcome(FAILED, "x", "y"), FAULT, MutationStatus.FAILS_ANYWAY, Exit.CASE_FAILED),
-        (CAUGHT, TaskOutcome(SKIPPED, got="no such account"), FAULT, MutationStatus.NOT_RUN, Exit.OK),
+        (CAUGHT, TaskOutcome(SKIPPED, got="no such account"), FAULT, MutationStatus.NOT_RUN, Exit.NOT_TESTED),
         (GOOD, GOOD, EVEN, MutationStatus.TOLERATED, Exit.OK),
         (CAUGHT, GOOD, EVEN, MutationStatus.REJECTED, Exit.CASE_FAILED),
     ],
@@ -169,3 +170,9 @@ def test_wrong_usage_is_one_clear_line(args: list[str], line: str) -> None:
     assert done.returncode == Exit.WRONG_USAGE
     assert line in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_every_case_of_a_whole_nanoclaw_is_run_as_one() -> None:
+    whole = [case for case in all_cases() if case.id.startswith("whole-")]
+    assert len(whole) > 5
+    assert {"whole" in case.asks for case in whole} == {True}

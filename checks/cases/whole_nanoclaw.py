@@ -124,8 +124,8 @@ def restart_with(installation: Installation, further: Mapping[str, str] | None =
 
 
 @pytest.mark.case("A message in the egress lockdown, no way out for the agent", fix=_LOCKDOWN)
-def test_whole_lockdown(ctx: CaseContext, whole_with_lockdown: WholeNanoclaw) -> None:
-    whole = whole_with_lockdown
+@pytest.mark.usefixtures("egress_lockdown")
+def test_whole_lockdown(ctx: CaseContext, whole: WholeNanoclaw) -> None:
     installation = whole.ready(ctx)
     lockdown = Lockdown(ctx, installation.image, whole.proxy_port)
     with lockdown.opened():

@@ -73,7 +73,8 @@ class SabotageOptions:
 def sabotage(options: SabotageOptions) -> Exit:
     """Run the cases against a docker command with one injected fault at a time, and print which cases detect it.
 
-    Exit status: 0 every fault was detected; 1 at least one was missed; 2 wrong usage; 3 the host can't be used.
+    Exit status: 0 every fault was detected; 1 at least one was missed; 2 wrong usage; 3 the host can't be used; 4 no
+    fault was tried.
     """
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)

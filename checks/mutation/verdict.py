@@ -120,8 +120,10 @@ def score(trials: Sequence[Trial]) -> str:
 
 
 def status(trials: Sequence[Trial]) -> Exit:
-    """The exit status of all trials: an unusable host weighs less than a missed mutation."""
+    """The exit status of all trials: an unusable host weighs less than a missed mutation; NOT_TESTED if none ran."""
     bad = [trial.verdict for trial in trials if not trial.verdict.good]
     if any(verdict is not MutationStatus.HOST for verdict in bad):
         return Exit.CASE_FAILED
-    return Exit.HOST_UNUSABLE if bad else Exit.OK
+    if bad:
+        return Exit.HOST_UNUSABLE
+    return Exit.OK if any(trial.verdict.ran for trial in trials) else Exit.NOT_TESTED

@@ -88,7 +88,7 @@ class Integration:
         if not (agent and agent.checkout) or self._live_key:
             absent.add("whole")
         if not (agent and agent.checkout and (agent.checkout / lockdown.SOURCE).is_file()):
-            absent.add("whole_with_lockdown")
+            absent.add("egress_lockdown")
         dropped = [item for item in items if absent.intersection(getattr(item, "fixturenames", ()))]
         items[:] = [item for item in items if item not in dropped]
         config.hook.pytest_deselected(items=dropped)
@@ -113,9 +113,8 @@ class Integration:
         ctx.leave_objects()
 
     @pytest.fixture
-    def whole_with_lockdown(self, whole: WholeNanoclaw) -> WholeNanoclaw:
-        """The whole nanoclaw, of a version that has an egress lockdown."""
-        return whole
+    def egress_lockdown(self) -> None:
+        """Asks for a nanoclaw of a version that has an egress lockdown."""
 
     @pytest.fixture
     def streams_or_databases_handle(self, provider: AgentProvider) -> AgentHandle:
