@@ -65,8 +65,9 @@ serve network {_MACHINE} ip netns exec nanoclaw-reach
 echo "$own"
 """
 
+# Anchored, so that it does not end this shell, whose command line has the words, too.
 _STOP = f"""
-pkill -f "busybox httpd -p .* -h {_DIRECTORY}/"
+pkill -f "^busybox httpd -p .* -h {_DIRECTORY}/"
 ip netns del nanoclaw-reach
 ip link del reach0 2>/dev/null
 ip address del {_METADATA}/32 dev lo
