@@ -28,7 +28,8 @@ _FACTOR = 2.0  # of time limits: nanoclaw, its database and the agent share a gu
 
 # The drop-in is for every unit whose name begins with nanoclaw-v2-. It comes after that of the recommended profile.
 _DROP_IN = ".config/systemd/user/nanoclaw-v2-.service.d/90-mutation.conf"
-_SETTING = "[Service]\nEnvironment=PATH={wrapper}:%h/{docker}:/usr/local/bin:/usr/bin:/bin:%h/.local/bin\n"
+# The driver's docker is first and calls the wrapper: it looks for the next docker from the beginning of PATH.
+_SETTING = "[Service]\nEnvironment=PATH=%h/{docker}:{wrapper}:/usr/local/bin:/usr/bin:/bin:%h/.local/bin\n"
 
 
 class WholeTrials:
