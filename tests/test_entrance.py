@@ -39,7 +39,7 @@ def run(tmp_path: Path, argv: Sequence[str | bytes], **settings: str | None) -> 
         if value is not None:
             environment[key] = value
     return subprocess.run(
-        argv, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+        argv, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180,
         check=False,
     )  # fmt: skip
 

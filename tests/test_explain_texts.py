@@ -17,9 +17,16 @@ ENTRIES = catalogue.load()
 
 def read(path: Path) -> list[tuple[str, str, str]]:
     """The source, the right entries and the text of each line."""
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
-    rows = [line.split("\t") for line in lines]
-    return [(source, wanted, json.loads(f'"{text}"')) for source, wanted, text in rows]
+    rows = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.startswith("#"):
+            try:
+                source, wanted, text = line.split("\t")
+                rows.append((source, wanted, json.loads(f'"{text}"')))
+            except ValueError as error:
+                error.add_note(f"{path}:{number}: expected a source, an entry, and a text with JSON's escapes")
+                raise
+    return rows
 
 
 TEXTS = [(path.stem, *row) for path in sorted(DIRECTORY.glob("*.tsv")) for row in read(path)]

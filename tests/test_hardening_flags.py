@@ -52,7 +52,8 @@ def directory(tmp_path: Path) -> Path:
 
 
 def test_a_flag_is_one_file(directory: Path) -> None:
-    shutil.copy(TEMPLATE, directory / "75-file-size.toml")
+    text = TEMPLATE.read_text().replace("recommended = false ", "recommended = true ")
+    (directory / "75-file-size.toml").write_text(text)
     known = flags.load(directory)
     assert "file-size" in [flag.id for flag in known.flags]
     assert "--ulimit=fsize=1073741824" in known.recommended()
@@ -76,7 +77,7 @@ REQUIRED = {
 @pytest.mark.parametrize(("table", "key"), [(table, key) for table, keys in REQUIRED.items() for key in keys])
 def test_an_incomplete_flag_is_refused_by_file_and_key(directory: Path, table: str, key: str) -> None:
     file = directory / "75-file-size.toml"
-    values = tomllib.loads(TEMPLATE.read_text())
+    values = {**tomllib.loads(TEMPLATE.read_text()), "recommended": True}
     values["workaround"] = [{"id": "a", "for": "agent", "options": ["-a"], "because": "b"}]
     file.write_text(tomli_w.dumps(values))
     flags.load(directory)

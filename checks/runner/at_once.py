@@ -112,7 +112,7 @@ class Shares:
         """Note how a process ended, whatever happens: ``run`` waits for that."""
         ended = Ended(Exit.OWN_FAULT, "What a process of this run told could not be understood.")
         try:
-            with contextlib.suppress(KeyboardInterrupt):  # the run is over
+            with contextlib.suppress(KeyboardInterrupt, msgspec.DecodeError):  # the run is over; or see above
                 ended = self._told(children.start("checks.runner.share", stdin=subprocess.PIPE), first=at == 0)
         finally:
             with self._changed:
