@@ -115,6 +115,10 @@ def messages(text: str | bytes) -> list[str]:
                 "Write one such as kernel=C:\\\\Users\\\\YOU\\\\file."
             ),
         ),
+        (
+            "[wsl2]\nkernel=C:\\\\Users\\\\$USER\\\\kernel\n",
+            "2: “$USER” is not replaced: WSL reads kernel as it stands. Write the path without variables.",
+        ),
         ("[wsl2]\nprocessors=4 cores\n", "2: “4 cores” is not a whole number. Write only digits, e.g. processors=4."),
         (
             "[wsl2]\nlocalhostForwarding=yes\n",

@@ -22,6 +22,8 @@ CATALOGUE = FIXTURES / "wslconfig.toml"
 
 _SIZE = re.compile(r"(\d+)(B|KB?|MB?|GB?|TB?)?")
 _ALMOST_SIZE = re.compile(r"(\d+(?:[.,]\d+)?)\s*([KMGT])i?(?:B|bytes?)?", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$(env:\w{1,64}|(USER(NAME|PROFILE)?|HOME)\b|\{\w{1,64}\})", re.IGNORECASE)
+"""A variable of a shell: a name may have a dollar sign, too."""
 _PERCENT = re.compile(r"\d+(?:[.,]\d+)?\s*%")
 _NUMBER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\d*)")
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}")
@@ -225,6 +227,8 @@ def _choice(key: Key, value: str) -> str:
 
 
 def _path(key: Key, value: str) -> str:
+    if found := _VARIABLE.search(value):
+        return f"“{found[0]}” is not replaced: WSL reads {key.name} as it stands. Write the path without variables."
     if not value or _ABSOLUTE.match(value):
         return ""
     return f"“{value}” is not an absolute Windows path. Write one such as {key.name}=C:\\\\Users\\\\YOU\\\\file."
