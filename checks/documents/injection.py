@@ -111,12 +111,16 @@ def _reach() -> dict[str, Any]:
     """A row for each service, with the hosts where a container reached it, by network."""
     asked = [each for each in committed() if each.reach]
     answers = [(each.name, found) for each in asked for found in each.reach]
+    helpers = {each.name: each.host.network.split()[0] for each in asked}
 
     def names(network: str, service: str) -> str:
+        asked_there = dict.fromkeys(name for name, each in answers if each.network == network)
+        if not asked_there:
+            return "not measured"
         found = [name for name, each in answers if each.network == network and service in each.reached]
-        return ", ".join(dict.fromkeys(found)) or "none"
+        where = "" if len(asked_there) == len(helpers) else f" (asked on {', '.join(asked_there)})"
+        return f"{', '.join(dict.fromkeys(found)) or 'none'}{where}"
 
-    helpers = {each.name: each.host.network.split()[0] for each in asked}
     return {
         "hosts": [f"{column} with {helpers[column.split()[0]]}" for column in _columns(asked)],
         "networks": list(TITLES.values()),

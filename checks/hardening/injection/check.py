@@ -100,6 +100,7 @@ def closed(
     """
     ctx = CaseContext(prepared.host, prepared.owner, "closed", Record())
     image, question = handle.image(ctx), handle.question(ctx)
+    ctx.docker = Docker(prepared.host, "", ctx.record)  # sets no label of ours
     with _reachable(prepared.host, question, lambda found: replace(found, open_ports=())):
         found = state.read_account(prepared.host)
         results = list(_of_agent(ctx, handle.agent, image, question, found.settings, "", ""))
