@@ -17,7 +17,8 @@ from checks.engine.case_context import DOCKER_OF_SERVICE, DROP_IN_OF_SERVICE
 from checks.engine.docker import shell
 from checks.engine.placement import BACKUP_SUFFIX, PART_SUFFIX, File, locked, place, read, require_unshared, take_away
 from checks.hardening.injection.configuration import Author, author_of, sealed, with_lookup
-from checks.hardening.injection.state import Account, assignments, read_account, require_account, require_home
+from checks.hardening.injection.state import Account, read_account, require_account, require_home
+from checks.hardening.injection.units import assignments
 from checks.hosts.base import Host
 
 DIRECTORY = DOCKER_OF_SERVICE

@@ -18,7 +18,8 @@ from checks.engine.placement import File
 from checks.hardening.injection import configuration
 from checks.hardening.injection.configuration import settings_directory
 from checks.hardening.injection.settings import CONTROLLERS, Setting, Settings, in_force, seen, size
-from checks.hardening.injection.state import Account, UnitEnvironment
+from checks.hardening.injection.state import Account
+from checks.hardening.injection.units import UnitEnvironment
 from checks.hosts.base import Host
 
 _Files = Callable[[str], Sequence[File]]

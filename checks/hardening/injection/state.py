@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +24,7 @@ from checks.hardening.injection.configuration import (
     settings_file,
 )
 from checks.hardening.injection.settings import Settings, recommended
+from checks.hardening.injection.units import UnitEnvironment, environment_of
 from checks.hosts.base import Host
 
 _LOOK = r"""
@@ -88,22 +88,8 @@ done
 """
 
 
-_RELEVANT = re.compile(
-    "(PATH|HOME|TMPDIR|CONTAINERS_(CONF|CONF_OVERRIDE|STORAGE_CONF|REGISTRIES_CONF)|CONTAINER_(HOST|CONNECTION)|"
-    "PODMAN_USERNS|XDG_(CONFIG_HOME|DATA_HOME|RUNTIME_DIR))="
-)
 OLDEST_PYTHON = (3, 9)
 """The hook is tested from this version on, which Debian 11 has."""
-
-
-@dataclass(frozen=True)
-class UnitEnvironment:
-    """What a unit of nanoclaw's adds to the environment of the account's services."""
-
-    variables: tuple[str, ...]
-    """Those that Podman or the search for docker reads, ``NAME=VALUE`` each: others may hold a key."""
-    files: tuple[str, ...]
-    """Files with more of them, which systemd reads at each start."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +202,7 @@ def account_in(answer: str, host: str) -> Account:
         if key.startswith("file "):
             files[os.fsdecode(decoded(key.removeprefix("file ")))] = value
         elif key.startswith("unit "):
-            units[os.fsdecode(decoded(key.removeprefix("unit ")))] = _environment_of(os.fsdecode(value))
+            units[os.fsdecode(decoded(key.removeprefix("unit ")))] = environment_of(os.fsdecode(value))
         else:
             reported[key] = os.fsdecode(value)
     if "odd" in reported:
@@ -240,27 +226,6 @@ def account_in(answer: str, host: str) -> Account:
         open_ports=configuration.open_ports(files.get(settings_file(reported["home"]), b"")),
         network_programs=reported.get("lacking", ""),
     )  # fmt: skip
-
-
-def assignments(environment: str) -> list[str]:
-    """The assignments in a unit's Environment=, as systemd prints them. Raises HostProblem for another text."""
-    try:
-        return shlex.split(environment)
-    except ValueError as error:
-        raise HostProblem(f"The environment of nanoclaw's unit can't be read: {error}.") from error
-
-
-def _environment_of(shown: str) -> UnitEnvironment:
-    """What ``systemctl show`` prints of a unit's Environment and EnvironmentFiles. Raises HostProblem."""
-    values: dict[str, list[str]] = {}
-    for line in lines_of(shown):
-        name, _, value = line.partition("=")
-        values.setdefault(name, []).append(value)
-    variables = [
-        word for value in values.get("Environment", []) for word in assignments(value) if _RELEVANT.match(word)
-    ]
-    named = [value.rpartition(" (ignore_errors=")[0] for value in values.get("EnvironmentFiles", [])]
-    return UnitEnvironment(tuple(variables), tuple(filter(None, named)))
 
 
 def _variables(text: str) -> tuple[str, ...]:
