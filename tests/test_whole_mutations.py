@@ -103,7 +103,7 @@ def test_the_service_calls_the_docker_with_the_fault(tmp_path: Path, monkeypatch
     monkeypatch.setattr(trials, "without_fault", lambda _: seen.append(trials.drop_in.read_text()))
     trials.outcome(mutation(failure="x", script="exit 1"), CASE)
     assert seen == [
-        "[Service]\nEnvironment=PATH=/wrappers/m:%h/.local/share/nanoclaw-docker:/usr/local/bin:/usr/bin:/bin:%h/.local/bin\n"
+        "[Service]\nEnvironment=PATH=%h/.local/share/nanoclaw-docker:/wrappers/m:/usr/local/bin:/usr/bin:/bin:%h/.local/bin\n"
     ]
 
 
