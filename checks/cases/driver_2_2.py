@@ -6,33 +6,28 @@ them by their labels, and learns about their end from docker's events.
 
 from __future__ import annotations
 
-import contextlib
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
 
 from checks.core.lines import lines_of
-from checks.core.polling import poll
 from checks.core.process import Completed
 from checks.engine import container_state, isolation
 from checks.engine.case_context import CaseContext
-from checks.engine.docker import Command, Started, shell, start_attached
+from checks.engine.docker import Command, start_attached
 from checks.engine.expect import Mismatch, expect, expect_run
 from checks.nanoclaw import session_driver
 from checks.nanoclaw.contract import Mount
 from checks.nanoclaw.running import ZONE
-from checks.nanoclaw.session_driver import Limits, Notice, Phase, SessionKey
+from checks.nanoclaw.session_driver import Limits, Phase, SessionKey
 
 GROUP = "Nanoclaw 2.2 driver"
 
 _STARTS = "the-container-does-not-start"
 
-_EVENTS_TIMEOUT = 10.0  # seconds on ordinary hardware for an event to be reported; typically 0.1
-_SENTINELS = 5
-
-_READY = "echo ready; trap 'exit 5' TERM; sleep 600 & wait"
+READY = "echo ready; trap 'exit 5' TERM; sleep 600 & wait"
 
 # The main process replaces its shell, so that it does not wait for anything. A process that lost its parent and exits
 # stays a zombie, unless the container's first process is an init.
@@ -159,7 +154,7 @@ def test_driver_isolation(ctx: CaseContext) -> None:
 def test_start_live(ctx: CaseContext) -> None:
     # nanoclaw reads the agent's stderr while it works. It stops it, and then removes it, which --rm has done by then.
     agent, word = session(ctx), secrets.token_hex(4)
-    agent.created(f"echo booting {word} >&2; {_READY}")
+    agent.created(f"echo booting {word} >&2; {READY}")
     with ctx.docker.interactive(start_attached(agent.name)) as client:
         client.expect(f"booting {word}\n")
         ctx.await_running(agent.name)
@@ -265,7 +260,7 @@ def test_init(ctx: CaseContext) -> None:
 @pytest.mark.case("docker inspect --format with .State", fix="docker-ps-shows-the-wrong-containers")
 def test_inspect_state(ctx: CaseContext) -> None:
     agent, left = session(ctx), session(ctx, "left")
-    agent.created(_READY)
+    agent.created(READY)
     expect_run(ctx.docker(*session_driver.status(agent.name)), stdout="created|0\n")
     with ctx.docker.interactive(start_attached(agent.name)) as client:
         client.expect("ready\n")
@@ -287,7 +282,7 @@ def test_adoption(ctx: CaseContext) -> None:
     ctx.start_unrelated(older, installed)
     ctx.start_unrelated(helper, installed, f"--label={session_driver.ROLE}=proxy")
     ctx.leave_unrelated(ended.name, *ended.label_options)
-    running.created(_READY)
+    running.created(READY)
     waiting.created("true")
     with ctx.docker.interactive(start_attached(running.name)) as client:
         client.expect("ready\n")
@@ -335,62 +330,3 @@ def test_residue(ctx: CaseContext) -> None:
         "the listed containers removed, and no others", left,
     )  # fmt: skip
     expect(lines(ctx.docker(*session_driver.residue(running.key.install))) == [], "nothing left to remove", "more")
-
-
-@contextlib.contextmanager
-def watched(ctx: CaseContext, install: str) -> Iterator[Started]:
-    """``docker events`` in the background, ended by SIGTERM like nanoclaw's own."""
-    pidfile = f"{ctx.directory}/events.pid"
-    with ctx.docker.started(session_driver.events(install), timeout=300, pidfile=pidfile) as watching:
-        try:
-            yield watching
-        finally:
-            ctx.host.run(shell('kill -TERM "$(cat "$1")"', pidfile))
-            bound = _EVENTS_TIMEOUT * ctx.slowness
-            ended = poll(lambda: not watching.running(), timeout=bound, interval=0.2)
-            if not ended:
-                ctx.host.run(shell('kill -KILL "$(cat "$1")"', pidfile))
-        expect(ended, f"“docker events” to end within {bound:g} s of SIGTERM", "it runs on")
-
-
-@pytest.mark.case("docker events reports the end of an agent", fix="docker-events-has-other-fields-than-dockers")
-def test_events(ctx: CaseContext) -> None:
-    # An adopted agent has no attached client. Without this event nanoclaw never notices its end.
-    agent, killed = session(ctx), session(ctx, "killed")
-    killed = Session(ctx, SessionKey(agent.key.install, killed.key.group, killed.key.session))
-    foreign = session(ctx, "foreign")
-    with watched(ctx, agent.key.install) as watching:
-        _await_events(ctx, agent.key.install, lambda: watching.so_far().stdout)
-        for each in (agent, killed, foreign):
-            each.created("exit 3" if each is not killed else _READY)
-        expect_run(start(ctx, foreign.name), status=3)
-        expect_run(start(ctx, agent.name), status=3)
-        with ctx.docker.interactive(start_attached(killed.name)) as client:
-            client.expect("ready\n")
-            expect_run(ctx.docker("rm", "--force", killed.name, timeout=30))
-            client.read_rest()
-
-        def seen() -> list[tuple[SessionKey, Notice]]:
-            return session_driver.notices(watching.so_far().stdout, agent.key.install)
-
-        def both_ended() -> bool:
-            return {agent.key, killed.key} <= {key for key, notice in seen() if notice is Notice.TERMINAL}
-
-        reported = poll(both_ended, timeout=_EVENTS_TIMEOUT * ctx.slowness, interval=0.3)
-        output = watching.so_far()
-        expect(output.returncode == -1, "“docker events” to go on", f"exit status {output.returncode}: {output.stderr}")
-        last = lines_of(output.stdout.strip())[-1:] or [output.stderr]
-        expect(reported, "events with Action “die” and the agents' labels in Actor.Attributes", f"lastly {last[0]}")
-        strange = {key.session for key, _ in seen()} & {foreign.key.session}
-        expect(not strange, "no events of another installation", strange)
-
-
-def _await_events(ctx: CaseContext, install: str, output: Callable[[], str]) -> None:
-    """Wait until ``docker events`` reports: it does not print when it is ready. Fails the case if it never does."""
-    for _ in range(_SENTINELS):
-        sentinel = session(ctx, "sentinel", install)
-        sentinel.created("true")
-        expect_run(ctx.docker("rm", "--force", sentinel.name, timeout=30))
-        if poll(lambda: output().strip(), timeout=2 * ctx.slowness, interval=0.3):
-            return
-    raise Mismatch("“docker events” to report a container that is created", "no output")

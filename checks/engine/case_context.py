@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -277,6 +278,11 @@ class CaseContext:
         expect(
             left.returncode == 0, f"nothing left of container {name}: no container, no client, no conmon", left.stdout
         )
+
+    def processes_with(self, word: str) -> list[str]:
+        """The ids of the processes on the host that have this word on their command line."""
+        found = self.host.run(["sh", "-c", "grep -lszxF -f - /proc/[0-9]*/cmdline"], stdin=word.encode())
+        return re.findall(r"^/proc/([0-9]{1,10})/", found.stdout, re.MULTILINE)
 
     def await_running(self, name: str) -> None:
         """Wait until a container of exactly that name runs; fail after 15 s on ordinary hardware."""
