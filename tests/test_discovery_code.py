@@ -41,6 +41,27 @@ def test_commands_are_found_in_typescript(tmp_path: Path, source: str, forms: li
 
 
 @pytest.mark.parametrize(
+    ("method", "calls", "forms"),
+    [
+        ("add(...given: string[]) { this.words.push(...given); return this; }",
+         "new R().add('run', '-d').add('--shm-size=1g').add('img').go();", ["docker run --shm-size -d"]),
+        ("one(given: string) { this.words.push(given); }",
+         "const r = new R(); r.one('run'); r.one('--init'); const s = new R(); s.one('stop'); s.one('-t'); s.go();",
+         ["docker run --init", "docker stop -t"]),
+        ("now(...given: string[]) { spawn('docker', given); }",
+         "const r = new R(); r.now('info'); r.now('ps', '-a');", ["docker info", "docker ps -a"]),
+    ],
+    ids=("chained", "of-a-variable", "not-gathered"),
+)  # fmt: skip
+def test_what_several_calls_add_to_an_object_is_one_command(
+    tmp_path: Path, method: str, calls: str, forms: list[str]
+) -> None:
+    go = "go() { spawn('docker', this.words); }" if "words" in method else ""
+    text = f"class R {{ private words: string[] = []; {method} {go} }} {calls}"
+    assert found(tmp_path, "src/a.ts", text) == forms
+
+
+@pytest.mark.parametrize(
     ("source", "forms"),
     [
         ("spawn('docker run --rm --gpus=all IMAGE', { shell: true })", ["docker run --gpus --rm"]),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
 
-from checks.nanoclaw.discovery.form import Lines, distinct, form_of, hole, rest
+from checks.nanoclaw.discovery.form import Lines, combined, distinct, form_of, hole, rest
 from checks.nanoclaw.discovery.origins import Origins
 from checks.nanoclaw.discovery.project import Definition, Project
 from checks.nanoclaw.discovery.rules import is_runtime, rules
@@ -85,12 +85,17 @@ class Finder:
         functions = {each.function for each in marked if each.function and each.function not in through}
         inner = max(functions, key=lambda each: each.at, default=None)
         callers = self.project.callers(inner) if inner and len(through) < _CALLERS and self._asked < _MAX else []
-        for caller in callers:
-            for filled in self._filled(line, inner, caller) if inner else ():
-                yield from self._resolved(filled, caller, (*through, *filter(None, [inner])))
+        gathers = any(self.values.parameters[each].function == inner for each in self._gathered(line))
+        for calls in _by_object(callers) if gathers else [[each] for each in callers]:
+            for filled in self._filled(line, inner, calls) if inner else ():
+                yield from self._resolved(filled, calls[0], (*through, *filter(None, [inner])))
         if not callers:
             for words in found:
                 yield from (Started(at.tree.file, at.line, each) for each in self._named(words))
+
+    def _gathered(self, line: tuple[str, ...]) -> set[int]:
+        """The marks in a command line for which several calls of an object come together."""
+        return {int(mark) for word in line for mark in MARK.findall(word)} & self.values.gathered
 
     def _open(self, words: tuple[str, ...]) -> list[str]:
         """The marks in a command line that decide what is asked for; the program alone doesn't."""
@@ -134,22 +139,23 @@ class Finder:
             or found.node
         )
 
-    def _filled(self, line: tuple[str, ...], function: Node, call: Node) -> Lines:
-        """A command line with the arguments of a call in place of the function's parameters."""
+    def _filled(self, line: tuple[str, ...], function: Node, calls: Sequence[Node]) -> Lines:
+        """A command line with the arguments of a call, or of all calls of an object, for the function's parameters."""
         lines: Lines = [()]
         for word in line:
             mark = MARK.fullmatch(word)
             found = self.values.parameters[int(mark[1])] if mark else None
-            if found and found.function == function and word.startswith("--"):
-                pieces = self._argument(found, call)
+            if found and mark and found.function == function and int(mark[1]) in self.values.gathered:
+                pieces = combined(self._argument(found, call) for call in calls)
+            elif found and found.function == function and word.startswith("--"):
+                pieces = self._argument(found, calls[0])
             else:
                 texts = [word]
                 for number in dict.fromkeys(MARK.findall(word)):
                     each = self.values.parameters[int(number)]
                     if each.function == function:
-                        texts = [
-                            text.replace(f"⟦{number}⟧", value) for text in texts for value in self._texts(each, call)
-                        ]
+                        given = self._texts(each, calls[0])
+                        texts = [text.replace(f"⟦{number}⟧", value) for text in texts for value in given]
                 pieces = [(text,) for text in texts]
             lines = distinct((*before, *piece) for before in lines for piece in pieces)
         return lines
@@ -268,6 +274,18 @@ class Finder:
         return (
             self._origin(found.value, depth + 1) if plain and found.value and found.value.kind not in FUNCTIONS else ""
         )
+
+
+def _by_object(calls: Sequence[Node]) -> list[list[Node]]:
+    """Calls of methods, those of one object together in their order: of a variable, or one behind the other."""
+    found: dict[tuple[object, ...], list[Node]] = {}
+    for call in sorted(calls, key=lambda each: each.at[1]):
+        of = call
+        while of.kind == "call_expression" and (target := callee(of)) and (parted := member(target)):
+            of = bare(parted[0])
+        key = (of.tree, of.text) if of.kind == "identifier" else (of,)
+        found.setdefault(key, []).append(call)
+    return list(found.values())
 
 
 @cache

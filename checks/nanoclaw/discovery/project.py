@@ -20,6 +20,7 @@ from checks.nanoclaw.discovery.syntax import (
     names_of,
     operands,
     owners_of,
+    returned,
     scope_of,
     types_of,
 )
@@ -215,6 +216,8 @@ class Project:
         made = callee(of) if of.kind in {"call_expression", "new_expression"} else of
         parted = member(made) if made else None
         name = parted[1] if parted else (made or of).text
+        if parted and of.kind == "call_expression" and name in _fluent(around):
+            return self._held(parted[0], method)
         return name in owners or any(name in self.holders.get(owner, ()) for owner in owners)
 
     def _namespace(self, of: Node, name: str) -> list[Definition]:
@@ -346,3 +349,9 @@ def _imports_names(node: Node, first: Node, source: Node | None) -> bool:
     if node.kind == "dotted_name" and around != "import_from_statement":
         return False
     return first.kind not in {"named_imports", "namespace_import"}
+
+
+def _fluent(around: Node | None) -> set[str]:
+    """The methods of a class that return the object itself."""
+    methods = around.find(["method_definition"]) if around else []
+    return {name for each in methods if any(end.kind == "this" for end in returned(each)) for name in names_of(each)}

@@ -49,6 +49,8 @@ class Values:
     """Whether a call starts a program. It adds nothing to an array that it is handed."""
     parameters: list[Definition] = field(default_factory=list)
     """By number: what the marks stand for."""
+    gathered: set[int] = field(default_factory=set)
+    """The numbers of those that are added to an array of their object, where several calls come together."""
     _known: dict[Node, list[Value]] = field(default_factory=dict)
     _open: set[object] = field(default_factory=set)
 
@@ -296,7 +298,10 @@ class Values:
                     made.behind += [] if texts else self.lines(value)
             case "call_expression":
                 first = f"{at.text}.unshift(" in use.text
-                (made.ahead if first else made.behind).extend(self._added(use, at.text))
+                added = self._added(use, at.text)
+                (made.ahead if first else made.behind).extend(added)
+                if at.kind == "member_expression":
+                    self.gathered |= {int(mark[1]) for line in added for word in line for mark in MARK.finditer(word)}
 
     def _added(self, call: Node, name: str) -> Lines:
         """The words that a call adds to the array of a name: as its method, or to what it is handed."""
