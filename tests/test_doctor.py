@@ -102,6 +102,7 @@ def test_a_harmless_difference_is_not_diagnosed(lines: list[str]) -> None:
         (["[containers]", 'userns = "keep-id"', "[containers]", "pids_limit = 10"], "is not valid TOML: "),
         (["\ufeff[containers]", 'userns = "keep-id"'], "begins with a byte order mark"),
     ],
+    ids=["C06", "C07", "C34", "C08"],
 )
 def test_a_file_of_settings_that_podman_cannot_read_is_named(lines: list[str], observation: str) -> None:
     host = taken(changed(*(f"{CONF}={line}" for line in lines)))
@@ -123,6 +124,7 @@ def test_a_file_of_settings_that_podman_cannot_read_is_named(lines: list[str], o
             "2 has “network_cmd_options” in [network]; it belongs in [engine]",
         ),
     ],
+    ids=["C18", "runtime", "any-case", "network"],
 )
 def test_a_key_in_another_section_is_named_with_its_line(lines: list[str], observation: str) -> None:
     host = taken(changed(*(f"{CONF}={line}" for line in lines)))
