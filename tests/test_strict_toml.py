@@ -46,7 +46,7 @@ GOOD = {"uid": 1}
         ({"title": ""}, ": “title” must be a text that is not empty."),
         ({"title": "\n"}, ": “title” must be a text that is not empty."),
         ({"title": 3}, ": “title” must be a text, not a whole number."),
-        ({"titel": "a"}, ": “titel” is not a key here."),
+        ({"titel": "a"}, ": “titel” is not a key here; “title” is missing."),
         ({"names": []}, ": “names” must be a list that is not empty."),
         ({"names": ["a", 3]}, ", names 2: must be a text, not a whole number."),
         ({"accounts": {"a": GOOD, "b": {"uid": "x"}}}, ", accounts, b: “uid” must be a whole number, not a text."),
@@ -66,6 +66,23 @@ def test_a_mistake_is_reported_by_file_and_key(values: dict[str, Any], message: 
     required = {} if "titel" in values else {"title": "a"}
     with pytest.raises(WrongUsage, match=re.escape(f"example.toml{message}")):
         strict_toml.convert({**required, **values}, Example, "example.toml")
+
+
+def test_all_mistakes_of_a_file_are_reported_at_once() -> None:
+    account = {"uid": 0, "colour": "pink", "matches": ["a.b", "abcd", "("]}
+    values = {"titel": "a", "names": [], "accounts": {"a": {}}, "known": [account, 3, {"uid": 7}]}
+    with pytest.raises(WrongUsage) as problem:
+        strict_toml.convert(values, Example, "example.toml")
+    mistakes = re.sub(r"has [^;]*(which [^:;]*)[^;]*", r"\1", str(problem.value)).split("; ", 1)
+    assert mistakes == [
+        "example.toml: “titel” is not a key here",
+        (
+            "“title” is missing; “names” must be a list that is not empty; accounts, a: “uid” is missing; "
+            "known 1: “uid” must be >= 1; known 1: “colour” is “pink”; it must be one of red, blue; "
+            "known 1, matches 1: which can't be used; known 1, matches 3: which is not a regular expression; "
+            "known 2: must be a table, not a whole number; known 3: “uid” can't be 7."
+        ),
+    ]
 
 
 def test_a_missing_key_is_reported() -> None:

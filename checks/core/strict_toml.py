@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import inspect
@@ -27,7 +27,6 @@ _KINDS = {
     "array": "a list",
     "object": "a table",
 }
-_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +37,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def load(path: Path, kind: type[T]) -> T:
-    """Read a file into ``kind``. Raises WrongUsage that names the file, the key and the mistake."""
+    """Read a file into ``kind``. Raises WrongUsage that names the file, and the key of each mistake."""
     try:
         values = parsed_toml(read_text(path))
     except (OSError, ValueError) as error:
@@ -47,12 +46,13 @@ def load(path: Path, kind: type[T]) -> T:
 
 
 def convert(values: dict[str, Any], kind: type[T], source: str) -> T:
-    """Convert a table into ``kind``. ``source`` names the table in the WrongUsage raised for a mistake."""
+    """Convert a table into ``kind``. ``source`` names the table in the WrongUsage raised with all its mistakes."""
     values = _stripped(values)
     try:
         return msgspec.convert(values, kind, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise WrongUsage(f"{source}{_explanation(str(error), values, kind)}.") from error
+        first, *others = _mistakes(values, kind)
+        raise WrongUsage("; ".join([f"{source}{first}", *(each.lstrip(",: ") for each in others)]) + ".") from error
 
 
 def _stripped(value: Any) -> Any:
@@ -81,45 +81,47 @@ def _decode(kind: Any, value: Any) -> Any:
     return made
 
 
-def _explanation(message: str, values: Any, kind: Any) -> str:
-    """Put an error of msgspec into words: the table, the key and what is wrong."""
-    reason, _, path = message.partition(" - at `$")
-    places: list[str] = []
-    node, info = values, inspect.type_info(kind)
-    step: Any = 0
-    for hit in _STEP.finditer(path.rstrip("`")):
-        step = int(hit[2]) if (hit[2] or "").isdigit() else hit[1] or _wrong_key(node, values, kind)
-        places.append(f"{places.pop()} {step + 1}" if isinstance(step, int) else step)
-        with contextlib.suppress(KeyError, IndexError, TypeError):
-            node = node[step]
-        info = _type_within(info, step)
-    key = "" if isinstance(step, int) or reason.startswith(("Object", "“")) else places.pop()
-    reason = _in_words(reason, info)
-    return "".join(f", {each}" for each in places) + (f": “{key}” {reason}" if key else f": {reason}")
+def _mistakes(value: Any, kind: Any, places: tuple[str | int, ...] = ()) -> list[str]:
+    """Every mistake of a value and of what is in it; ``places`` are the keys and the numbers that lead to it."""
+    plain = _plain(kind)
+    found: list[str] = []
+    inner: list[tuple[str | int, Any, Any]] = []
+    if isinstance(value, dict) and isinstance(plain, type) and issubclass(plain, msgspec.Struct):
+        fields = {each.encode_name: each for each in msgspec.structs.fields(plain)}
+        found += [_placed(places, f"“{key}” is not a key here") for key in value if key not in fields]
+        found += [
+            _placed(places, f"“{key}” is missing") for key, each in fields.items() if each.required and key not in value
+        ]
+        inner = [(key, value[key], each.type) for key, each in fields.items() if key in value]
+    elif isinstance(value, dict) and get_origin(plain) is dict:
+        inner = [(key, each, get_args(plain)[1]) for key, each in value.items()]
+    elif isinstance(value, list) and get_origin(plain) in (tuple, list):
+        inner = [(number, each, get_args(plain)[0]) for number, each in enumerate(value, 1)]
+    found += [mistake for step, each, of in inner for mistake in _mistakes(each, of, (*places, step))]
+    if not found:
+        try:
+            msgspec.convert(value, kind, dec_hook=_decode)
+        except msgspec.ValidationError as error:
+            reason = str(error).partition(" - at `$")[0]
+            return [_placed(places, _in_words(reason, inspect.type_info(kind)))]
+    return found
 
 
-def _wrong_key(node: dict[str, Any], values: Any, kind: Any) -> str:
-    """Find the key of a table that msgspec's path has only as ``[...]``: the first that is wrong by itself."""
-    entries = dict(node)
-    try:
-        for key, value in entries.items():
-            node.clear()
-            node[key] = value
-            try:
-                msgspec.convert(values, kind, dec_hook=_decode)
-            except msgspec.ValidationError:
-                return key
-    finally:
-        node.clear()
-        node.update(entries)
-    return "?"
+def _plain(kind: Any) -> Any:
+    """The type without its metadata and without None."""
+    if get_origin(kind) is Annotated:
+        return _plain(get_args(kind)[0])
+    others = [each for each in get_args(kind) if each is not NoneType] if isinstance(kind, UnionType) else []
+    return _plain(others[0]) if len(others) == 1 else kind
 
 
-def _type_within(info: Any, step: Any) -> Any:
-    info = _bare(info)
-    if isinstance(info, inspect.StructType):
-        return next((field.type for field in info.fields if field.encode_name == step), None)
-    return getattr(info, "item_type", None) or getattr(info, "value_type", None)
+def _placed(places: tuple[str | int, ...], reason: str) -> str:
+    """A mistake with the table and the key that have it."""
+    tables: list[str] = []
+    for each in places:
+        tables.append(f"{tables.pop()} {each}" if isinstance(each, int) else each)
+    key = tables.pop() if tables and isinstance(places[-1], str) and not reason.startswith("“") else ""
+    return "".join(f", {each}" for each in tables) + (f": “{key}” {reason}" if key else f": {reason}")
 
 
 def _bare(info: Any) -> Any:
@@ -132,10 +134,6 @@ def _bare(info: Any) -> Any:
 
 
 def _in_words(reason: str, info: Any) -> str:
-    if hit := re.fullmatch(r"Object missing required field `(.+)`", reason):
-        return f"“{hit[1]}” is missing"
-    if hit := re.fullmatch(r"Object contains unknown field `(.+)`", reason):
-        return f"“{hit[1]}” is not a key here"
     if hit := re.fullmatch(r"Expected `(\w+)` of length >= 1", reason):
         return f"must be {_KINDS[hit[1]]} that is not empty"
     if hit := re.fullmatch(r"Expected `str` matching regex '(.+)'", reason):
