@@ -4,6 +4,8 @@
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 VENV=$ROOT/.venv
 
+umask 022 # whoever can write the environment can run code in it
+
 # Python's own variables can make it exit with status 1 before the project's code runs, or import something else.
 for name in $(env | sed -n 's/^\(PYTHON[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
 # The project's files are UTF-8, independent of the locale.
@@ -68,7 +70,10 @@ venv_stamp() {
     printf '%s\n' "$requirements" "$VENV" "$(readlink -f -- "$VENV/bin/python")"
 }
 
-venv_is_current() { [ -x "$VENV/bin/python" ] && [ "$(cat "$VENV/stamp" 2>/dev/null)" = "$(venv_stamp)" ]; }
+venv_is_current() {
+    [ -x "$VENV/bin/python" ] && [ "$(cat "$VENV/stamp" 2>/dev/null)" = "$(venv_stamp)" ] &&
+        [ -z "$(find "$VENV" ! -type l -perm /022 -print -quit 2>&1)" ]
+}
 
 # Whether each package of requirements.txt is there: settings of pip can make it succeed without installing them here.
 venv_is_complete() {
@@ -100,7 +105,7 @@ ensure_venv() {
 make_venv() {
     python=$(find_python) || exit $?
     say "Creating a Python environment in $VENV …"
-    if ! { "$python" -P -m venv --clear "$VENV" &&
+    if ! { rm -rf -- "$VENV" && "$python" -P -m venv "$VENV" &&
         "$VENV/bin/python" -P -m pip install -qq --disable-pip-version-check \
             -r "$ROOT/requirements.txt" -c "$ROOT/constraints.txt" &&
         venv_is_complete; } >&2 9<&-; then

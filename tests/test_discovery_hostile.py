@@ -72,6 +72,45 @@ def test_a_checkout_that_takes_too_much_memory_is_refused(tmp_path: Path, monkey
     assert largest_child() <= max(before, 400 << 20)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "execFile('docker', [a[²], 'x'])",
+        "const a = ['docker', 'run']; spawn('docker', a[" + "9" * 5000 + "])",
+        "const a = ['docker']; spawn('docker', a.slice(" + "9" * 5000 + "))",
+        "execFile('docker', ['⟦99999999999⟧', '--⟦٣⟧', `run ⟦5⟧`, '\\u27e65\\u27e7'])",
+    ],
+    ids=["superscript", "long-index", "long-slice", "marks"],
+)
+def test_a_source_with_odd_numbers_is_no_bug_of_this_project(tmp_path: Path, text: str) -> None:
+    write(tmp_path, **{"src/a.ts": text})
+    discover(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.plist", "<key>Program</key><array>"), ("a.service", "{")],
+)
+def test_a_unit_or_a_property_list_is_read_in_one_pass(tmp_path: Path, name: str, text: str) -> None:
+    head = "[Service]\nExecStart=" if name.endswith("service") else ""
+    write(tmp_path, **{name: head + text * (400_000 // len(text))})
+    began = time.process_time()
+    discover(tmp_path)
+    assert time.process_time() - began < 5
+
+
+def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
+    write(tmp_path, **{"a.sh": "a?" * 200_000})
+    arguments = [sys.executable, "-m", "invoke", "patterns", "--nanoclaw", str(tmp_path)]
+    with subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.DEVNULL) as started:
+        reader = children(started.pid, until=0.3)
+        started.kill()
+    deadline = time.monotonic() + 10
+    while runs(reader) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not runs(reader)
+
+
 def test_ctrl_c_ends_it_while_a_parser_runs(tmp_path: Path) -> None:
     write(tmp_path, **{"a.sh": "a?" * 200_000})
     arguments = [sys.executable, "-m", "invoke", "patterns", "--nanoclaw", str(tmp_path)]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +35,20 @@ def planned(*lines: str, **present: bytes) -> fix_plan.Plan:
 def test_the_file_is_the_one_that_the_entrys_own_commands_write() -> None:
     [action] = planned("conf=").actions
     assert action.files == [File(f"/home/me/{DROP_IN}", b'[containers]\nuserns = "keep-id"\n', 0o644)]
+
+
+def test_a_file_that_another_process_puts_beside_it_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = subprocess.run
+
+    def made_by_two(argv: list[str], *, env: dict[str, str], **options: Any) -> None:
+        make(argv, env=env, **options)
+        planted = Path(env["HOME"]) / ".ssh" / "authorized_keys"
+        planted.parent.mkdir()
+        planted.write_text("a key\n")
+
+    monkeypatch.setattr("checks.guide.fix_plan.subprocess.run", made_by_two)
+    [action] = planned("conf=").actions
+    assert [file.path for file in action.files] == [f"/home/me/{DROP_IN}"]
 
 
 @pytest.mark.parametrize(

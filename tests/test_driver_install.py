@@ -156,6 +156,16 @@ def test_a_unit_that_finds_another_docker_first_is_named_and_nothing_is_left(
     assert installed(tmp_path) == {}
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_unit_that_may_set_its_path_elsewhere_is_named_before_anything_is_written(
+    host: LocalHost, tmp_path: Path, dry_run: bool
+) -> None:
+    unit(tmp_path, "PATH={ours}:/usr/bin", "EnvironmentFiles=/home/me/nanoclaw/.env (ignore_errors=no)")
+    with pytest.raises(HostProblem, match=r"its environment also comes from a file"):
+        driver.install(host, dry_run=dry_run)
+    assert installed(tmp_path) == {}
+
+
 def test_in_force_names_the_units_that_were_seen_to_have_it(
     host: LocalHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

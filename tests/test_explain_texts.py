@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,16 @@ def test_the_path_of_a_file_stands_for_its_text(tmp_path: Path, name: str, conte
         assert not content
 
 
-@pytest.mark.parametrize("text", ["/no/such/file", "a\0b", "/tmp", "x" * 5000])
+def test_a_pipe_is_read_and_another_kind_of_file_is_refused(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["sh", "-c", 'echo "sh: 1: docker: not found" >"$1"', "sh", pipe]):
+        assert explain(str(pipe)) is Exit.OK
+    for other in (tmp_path, Path("/dev/zero")):
+        with pytest.raises(WrongUsage, match="neither a file nor a pipe"):
+            explain(str(other))
+
+
+@pytest.mark.parametrize("text", ["/no/such/file", "a\0b", "x" * 5000])
 def test_what_is_no_file_is_a_text(text: str) -> None:
     assert explain(text) is Exit.CASE_FAILED

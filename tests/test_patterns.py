@@ -106,8 +106,13 @@ def test_every_pattern_of_the_catalogue_is_bounded() -> None:
             log_patterns.pattern(text)
 
 
-@pytest.mark.parametrize("text", ["touch: /workspace/" * 58_000, ("touch: /workspace/" * 200 + "\n") * 300])
-def test_a_megabyte_of_one_message_is_explained_quickly(text: str) -> None:
+MESSAGES = ("touch: /workspace/", "^[]", "\\x1b]", "\x1b]", "#033]#", "\\e[\\e]", "\x1bP", "\\u001b]")
+
+
+@pytest.mark.parametrize("line", ["{}", "{}\n"], ids=["one-line", "lines"])
+@pytest.mark.parametrize("message", MESSAGES, ids=ascii)
+def test_a_megabyte_of_one_message_is_explained_quickly(message: str, line: str) -> None:
+    text = line.format(message * 200) * (5_000 // len(message))
     began = time.process_time()
     find_entries(text, ENTRIES)
     assert time.process_time() - began < TIMEOUT

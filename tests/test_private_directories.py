@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import stat
@@ -16,7 +17,7 @@ from checks.core.errors import HostProblem
 from checks.core.paths import FIXTURES, ROOT
 from checks.engine import probe_container, probe_image
 from checks.engine.case_context import CaseContext, RunScope, marker, remove_objects
-from checks.engine.docker import Record
+from checks.engine.docker import Record, build
 from checks.hosts import base
 from checks.hosts.base import directories_of
 from checks.hosts.local import LocalHost
@@ -181,6 +182,43 @@ def test_a_build_cache_goes_with_its_run_and_a_link_that_bears_its_name_leads_no
     assert remove_objects(account, "run1")
     assert not cached.exists()
     assert kept.is_dir()
+
+
+def test_a_command_about_images_has_a_directory_of_its_own_for_what_it_writes(shared: Path, tmp_path: Path) -> None:
+    # Without it Podman's builds use /var/tmp/buildah-cache, whoever has made that, and leave layers there if killed.
+    account = FakeHost(tmp_path, {"docker": 'printf %s "${TMPDIR-}"'})
+    account.pretend(replace(FACTS, run_root="/run/user/1500/containers"))
+    ctx = CaseContext(account, RunScope("run1", "run1"), "case", Record())
+    used = Path(ctx.docker(build("/context")).stdout)
+    assert used.parent == shared
+    assert private(used)
+    assert ctx.docker("load").stdout == str(used)
+    assert ctx.docker("info").stdout == os.environ.get("TMPDIR", "")
+    assert remove_objects(account, "run1")
+    assert not used.exists()
+
+
+@pytest.mark.parametrize("name", ["buildah-cache", f"buildah-cache-{os.geteuid()}"])
+def test_a_build_cache_of_another_account_is_not_used(shared: Path, tmp_path: Path, name: str) -> None:
+    account = FakeHost(tmp_path, {"docker": "true"}).pretend(replace(FACTS, run_root="/tmp/podman-run-1500"))
+    ctx = CaseContext(account, RunScope("run1", "run1"), "case", Record())
+    assert ctx.docker(build("/context")).returncode == 0
+    (shared / name).symlink_to(tmp_path)
+    with pytest.raises(HostProblem, match=f"{name} is not this account's own"):
+        ctx.docker(build("/context"))
+
+
+def test_temporary_files_are_made_where_no_other_account_can_write() -> None:
+    """TMPDIR may be a directory without the sticky bit. The only exception is made exclusively and not read again."""
+    made = [
+        (str(path.relative_to(ROOT)), node)
+        for path in sorted((ROOT / "checks").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("tempfile.")
+    ]
+    assert made
+    anywhere = [name for name, call in made if "dir" not in {each.arg for each in call.keywords}]
+    assert anywhere == ["checks/core/outcome.py"]
 
 
 SHARED_PATH = re.compile(r"(?<![\w$}])/(?:var/tmp|tmp|dev/shm)\b")

@@ -124,6 +124,15 @@ def test_an_environment_is_renewed_after_its_clone_moved_or_its_python_went(copy
     assert run(moved, "'COPY/.venv/bin/invoke' a").stdout == again.stdout
 
 
+def test_an_environment_that_others_can_write_is_not_used(copy: Path) -> None:
+    assert run(copy, "umask 0; COPY/scripts/invoke.sh a").returncode == 0
+    assert [each for each in (copy / ".venv").rglob("*") if each.lstat().st_mode & 0o22 and not each.is_symlink()] == []
+    (copy / ".venv" / "bin" / "python").chmod(0o775)
+    again = run(copy, "COPY/scripts/invoke.sh a")
+    assert (again.returncode, again.stderr.count("Creating a Python environment")) == (0, 1)
+    assert run(copy, "COPY/scripts/invoke.sh a").stderr == ""
+
+
 def test_first_calls_at_once_make_one_environment(copy: Path) -> None:
     python = (
         (copy.parent / "bin" / "python3").read_text().replace("mkdir -p", 'printf . >>"$1.made"; sleep 1; mkdir -p')

@@ -331,3 +331,9 @@ def test_what_a_blind_sample_found(text: str, line: int, said: str) -> None:
     (found,) = validate(decode(text.encode()))
     assert (found.line, found.harmless) == (line, False)
     assert said in found.message
+
+
+@pytest.mark.parametrize("value", ["４GB", "٣GB", "3٣MB"])
+def test_a_size_in_digits_that_wsl_does_not_read_is_reported(value: str) -> None:
+    (found,) = validate(decode(f"[wsl2]\nmemory={value}\n".encode()))
+    assert (found.line, found.harmless) == (2, False)

@@ -81,6 +81,14 @@ images=$("$engine" images -q --filter "label=$label") || exit
 """
 
 
+# Newer versions have the uid in the name.
+_FOREIGN_CACHES = """
+for caches in "$1/buildah-cache" "$1/buildah-cache-$(id -u)"; do
+    [ -e "$caches" ] || [ -L "$caches" ] || continue
+    [ -O "$caches" ] && [ ! -L "$caches" ] || echo "$caches"
+done
+"""
+
 DOCKER_OF_SERVICE = ".local/share/nanoclaw-docker"
 """The directory, below the home, of the docker that `invoke inject --install --driver` puts first for nanoclaw 2.2."""
 DROP_IN_OF_SERVICE = ".config/systemd/user/nanoclaw-v2-.service.d/60-nanoclaw-docker.conf"
@@ -129,7 +137,9 @@ class CaseContext:
     ) -> None:
         self._watch = watch
         self.host = host
-        self._docker = partial(Docker, owner=owner.run, record=record, factor=factor, flags=flags)
+        self._docker = partial(
+            Docker, owner=owner.run, record=record, factor=factor, flags=flags, temporary=self._temporary
+        )
         self.docker = self._docker(host)
         self.record = record
         self.slowness = host.slowness * factor
@@ -139,7 +149,7 @@ class CaseContext:
         self.agent = f"{probe_image.repository(owner.images)}:agent"
         self._owner = owner
         self.case = case
-        self._directory = ""
+        self._directory = self._temporary_directory = ""
         self._unrelated: list[str] = []
 
     def use_docker_of_service(self) -> None:
@@ -168,6 +178,23 @@ class CaseContext:
         if not self._directory:
             self._directory = self.host.make_private_directory(f"{directories_of(self.run)}-{self.case}")
         return self._directory
+
+    def _temporary(self) -> str:
+        """The case's TMPDIR, on the host, for commands about images; empty where Podman can't have another one.
+
+        Raises HostProblem if it would use another account's files then.
+        """
+        if not self.facts.has_runtime_directory:
+            foreign = self.host.run(shell(_FOREIGN_CACHES, base.SHARED)).stdout.strip()
+            if foreign and self.facts.engine == "podman":
+                raise HostProblem(
+                    f"On {self.host.name}, {foreign} is not this account's own, and Podman's builds would use it.",
+                    "Remove it, as root; or log in with a session, which sets XDG_RUNTIME_DIR.",
+                )
+        elif not self._temporary_directory:
+            name = f"{directories_of(self.run)}-{self.case}-images"
+            self._temporary_directory = self.host.make_private_directory(name)
+        return self._temporary_directory
 
     @property
     def made_directory(self) -> str:

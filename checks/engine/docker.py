@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pexpect
@@ -20,6 +20,8 @@ _LABELLED = ("run", "create", "build", "network create")
 """The subcommands that make an object, which gets the run's label."""
 _FLAGGED = ("run", "create")
 """The subcommands that take the options of a container."""
+_LARGE = ("build", "commit", "load", "pull", "push", "save")
+"""The subcommands that write layers to TMPDIR."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +87,26 @@ class Docker:
     Calling it runs a command to its end: a ``Command``, or the words of a subcommand that makes no object. A
     ``Command`` that makes an object gets a label with the run's id after its own options, so that its first words are
     nanoclaw's. Without an ``owner`` commands run unchanged, and the caller cleans up. ``flags`` are options for every
-    ``run`` and ``create``, placed before its own: if both set the same limit, its own counts.
+    ``run`` and ``create``, placed before its own: if both set the same limit, its own counts. ``temporary`` gives the
+    directory for what commands about images write meanwhile, empty for the default one.
     """
 
     def __init__(
-        self, host: Host, owner: str, record: Record, *, factor: float = 1.0, flags: Sequence[str] = ()
+        self,
+        host: Host,
+        owner: str,
+        record: Record,
+        *,
+        factor: float = 1.0,
+        flags: Sequence[str] = (),
+        temporary: Callable[[], str] = str,
     ) -> None:
         self._host = host
         self._owner = owner
         self._record = record
         self._factor = factor
         self.flags = flags
+        self._temporary = temporary
 
     def argv(self, first: Command | str, *words: str) -> list[str]:
         """The complete command line."""
@@ -123,12 +134,18 @@ class Docker:
         """
         argv = [*(within or []), *self.argv(first, *words)]
         try:
-            done = self._host.run(argv, stdin=stdin, env=env, timeout=timeout * self._factor)
+            settings = {**(env or {}), **self._environment(first)}
+            done = self._host.run(argv, stdin=stdin, env=settings, timeout=timeout * self._factor)
         except TimedOut as error:
             self._record.commands.append(error.partial)
             raise
         self._record.commands.append(done)
         return done
+
+    def _environment(self, first: Command | str) -> Mapping[str, str]:
+        """Podman writes layers and the caches of builds to TMPDIR, or else where they stay if it is killed."""
+        large = (first if isinstance(first, str) else first.subcommand) in _LARGE
+        return {"TMPDIR": directory} if large and (directory := self._temporary()) else {}
 
     @contextlib.contextmanager
     def started(
@@ -139,7 +156,7 @@ class Docker:
         On a remote host, only the connection is: with ``pidfile``, as for ``interactive``, a case can end the client.
         """
         argv = _noting(pidfile, self.argv(command))
-        process = self._host.start(argv, stdin=stdin, timeout=timeout * self._factor)
+        process = self._host.start(argv, stdin=stdin, env=self._environment(command), timeout=timeout * self._factor)
         started = Started(self._host, process, self._record, timeout * self._factor)
         try:
             yield started

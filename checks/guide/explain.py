@@ -95,8 +95,10 @@ def _read_file(text: str) -> str:
     """The log in a file, if the text is the path of one; else empty. Raises WrongUsage if it can't be read."""
     path = Path(text)
     try:
-        if len(text) > _MAX_PATH or not path.is_file():
+        if len(text) > _MAX_PATH or not path.exists():
             return ""
+        if not (path.is_file() or path.is_fifo()):
+            raise WrongUsage(f"--explain: {text} is neither a file nor a pipe.", "Name a file, or paste the text.")
         with path.open("rb") as stream:
             return read_log(stream)[0] or " "
     except ValueError:  # a NUL

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from checks.core import run_directories
 from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
 from checks.engine.placement import File
@@ -27,7 +28,7 @@ WRITABLE_BY_USERNS = "permission-denied-in-the-workspace"
 
 _SETTINGS = ".config/containers"
 _WRITES_FILES = re.compile(
-    r"mkdir -p ~/\.config/containers(/containers\.conf\.d)?|printf '[^']*' >~/\.config/containers/[\w./-]+"
+    r"mkdir -p ~/\.config/containers(/containers\.conf\.d)?|printf '[^']*' >~/(?P<file>\.config/containers/[\w./-]+)"
 )
 ALLOWED = {'loginctl enable-linger "$account"': 'loginctl disable-linger "$account"'}
 """Root commands that systemd may allow to the account itself, with the command that undoes each."""
@@ -188,7 +189,7 @@ def _writes_files(entry: Entry) -> bool:
 
 def _files(entry: Entry, home: str) -> list[File]:
     """The files that its commands write, for that home: made by these commands in an empty home."""
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(dir=run_directories.cache()) as directory:
         (Path(directory) / _SETTINGS / "containers.conf.d").mkdir(parents=True)
         script = "\n".join(step.script for step in entry.fix_commands)
         environment = {"HOME": directory, "PATH": os.defpath}
@@ -198,5 +199,6 @@ def _files(entry: Entry, home: str) -> list[File]:
             raise HostProblem(
                 f"The files of a fix can't be made in {directory}: {error}.", "Is the disk full?"
             ) from error
-        made = sorted(path for path in Path(directory).rglob("*") if path.is_file())
-        return [File(f"{home}/{path.relative_to(directory)}", path.read_bytes(), 0o644) for path in made]
+        lines = [_WRITES_FILES.fullmatch(line) for step in entry.fix_commands for line in step.run]
+        names = sorted({line["file"] for line in lines if line and line["file"]})
+        return [File(f"{home}/{name}", (Path(directory) / name).read_bytes(), 0o644) for name in names]

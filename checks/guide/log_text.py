@@ -28,7 +28,8 @@ _BOMS = (
 # Control sequences of a terminal: also as written by JSON, `cat -v` and rsyslog.
 _ESCAPE = r"(?:\x1b|\^\[|#033|\\x1b|\\e|\\033|\\u001[bB])"
 _SEQUENCES = re.compile(
-    rf"{_ESCAPE}\][^\x07\x1b\n]{{0,2000}}?(?:\x07|\^G|\\u0007|\\a|{_ESCAPE}(?:\\\\|\\))"  # OSC: links, titles
+    rf"{_ESCAPE}\](?:[^\x07\x1b\n^#\\]|(?!{_ESCAPE})[\^#\\]){{0,2000}}?"
+    rf"(?:\x07|\^G|\\u0007|\\a|{_ESCAPE}(?:\\\\|\\))"  # OSC: links, titles
     # CSI: colours, erasing; a carriage return beside it, as written by JSON, belongs to the erasing
     rf"|(?:\\{{1,8}}r)?(?:{_ESCAPE}\[|\x9b)[0-?]{{0,40}}[ -/]{{0,4}}[@-~](?:\\{{1,8}}r(?!'?: ))?"
     rf"|\x1b[PX^_][^\x1b\n]{{0,2000}}\x1b\\|\x1b[ -/]{{0,4}}[0-~]"

@@ -62,15 +62,22 @@ class Facts:
     rootless: bool
     store: str = ""
     """Podman's graph root; empty if it is the default."""
+    run_root: str = ""
+    """Podman's directory of temporary state."""
 
     @property
     def graph_root(self) -> str:
         """Podman's directory of images and containers."""
         return self.store or f"{self.home}/.local/share/containers/storage"
 
+    @property
+    def has_runtime_directory(self) -> bool:
+        """Whether Podman's state is in /run. Else it is in TMPDIR, which must not change then."""
+        return self.run_root.startswith("/run/")
+
     def as_json(self) -> dict[str, str | int | bool]:
         """The facts for evidence, without the account's directories."""
-        return {key: value for key, value in asdict(self).items() if key not in ("home", "store")}
+        return {key: value for key, value in asdict(self).items() if key not in ("home", "store", "run_root")}
 
 
 def parse(text: str) -> Facts:
@@ -115,6 +122,7 @@ def _of_podman(info: dict[str, Any]) -> dict[str, Any]:
         "storage": info.get("store", {}).get("graphDriverName", ""),
         "rootless": rootless,
         "store": info.get("store", {}).get("graphRoot", ""),
+        "run_root": info.get("store", {}).get("runRoot", ""),
     }
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from checks.core import run_directories
 from checks.core.archive import Member, pack
 from checks.core.bounded import parsed
 from checks.engine.case_context import CaseContext
@@ -243,7 +244,7 @@ def answers(database: bytes) -> tuple[list[str], int]:
     something that runs its own SQL.
     """
     deadline = time.monotonic() + _QUERY_TIMEOUT
-    with tempfile.NamedTemporaryFile(suffix=".db") as copy:
+    with tempfile.NamedTemporaryFile(suffix=".db", dir=run_directories.cache()) as copy:
         copy.write(database)
         copy.flush()
         connection = sqlite3.connect(f"file:{copy.name}?mode=ro&immutable=1", uri=True)

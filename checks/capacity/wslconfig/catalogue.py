@@ -20,12 +20,12 @@ from checks.core.strict_toml import Table, Text
 
 CATALOGUE = FIXTURES / "wslconfig.toml"
 
-_SIZE = re.compile(r"(\d+)(B|KB?|MB?|GB?|TB?)?")
-_ALMOST_SIZE = re.compile(r"(\d+(?:[.,]\d+)?)\s*([KMGT])i?(?:B|bytes?)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]+)(B|KB?|MB?|GB?|TB?)?")
+_ALMOST_SIZE = re.compile(r"([0-9]+(?:[.,][0-9]+)?)\s*([KMGT])i?(?:B|bytes?)?", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$(env:\w{1,64}|(USER(NAME|PROFILE)?|HOME)\b|\{\w{1,64}\})", re.IGNORECASE)
 """A variable of a shell: a name may have a dollar sign, too."""
-_PERCENT = re.compile(r"\d+(?:[.,]\d+)?\s*%")
-_NUMBER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\d*)")
+_PERCENT = re.compile(r"[0-9]+(?:[.,][0-9]+)?\s*%")
+_NUMBER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}")
 _ABSOLUTE = re.compile(r"(?:[A-Za-z]:|\\)[\\/]")
 
@@ -252,7 +252,7 @@ def _ports(key: Key, value: str) -> str:
 
 
 def _is_port(text: str) -> bool:
-    return bool(re.fullmatch(r"\s*\d{1,5}", text)) and 0 < int(text) < 1 << 16
+    return bool(re.fullmatch(r"\s*[0-9]{1,5}", text)) and 0 < int(text) < 1 << 16
 
 
 def _mac(key: Key, value: str) -> str:

@@ -89,7 +89,8 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
         if dry_run:
             for file in due:
                 say(f"==> {file.path} (mode {file.mode:o})\n{file.data.decode()}", end="")
-            _units(host, accept_missing=accept_missing)
+            units = _units(host, accept_missing=accept_missing)
+            _require_units(found, units or {}, placed=False)
             say(f"--dry-run: no file was written on {found.host}.")
             return Exit.OK
         written = place(host, due)
@@ -228,25 +229,26 @@ def _units(host: Host, *, accept_missing: bool) -> Mapping[str, str] | None:
     )
 
 
-def _require_units(found: Account, units: Mapping[str, str]) -> None:
-    """Raise HostProblem unless each unit of nanoclaw finds our docker first."""
+def _require_units(found: Account, units: Mapping[str, str], *, placed: bool = True) -> None:
+    """Raise HostProblem unless each unit of nanoclaw finds our docker first, or will as soon as it is ``placed``."""
     for unit, properties in units.items():
-        if why := other_docker(properties, f"{found.home}/{DIRECTORY}"):
+        if why := other_docker(properties, f"{found.home}/{DIRECTORY}", placed=placed):
             raise HostProblem(
                 f"{unit} on {found.host} may find another docker first: {why}. Nothing was installed.",
                 f"Look for what sets it: systemctl --user cat {unit}",
             )
 
 
-def other_docker(properties: str, directory: str) -> str:
+def other_docker(properties: str, directory: str, *, placed: bool = True) -> str:
     """Why a unit may find a docker other than that of the directory, by its properties; empty if it will not.
 
+    Before our drop-in is ``placed``, its PATH is left out of account.
     Raises HostProblem for properties that can't be read.
     """
     lines = [line.partition("=") for line in lines_of(properties)]
     values = {key: [value for name, _, value in lines if name == key and value] for key, _, _ in lines}
     path = _path_of(values.get("Environment", []))
-    if path is None or path.split(":")[0] != directory:
+    if placed and (path is None or path.split(":")[0] != directory):
         return f"its PATH is {path or 'not set'}"
     if files := values.get("EnvironmentFiles"):
         return f"its environment also comes from a file, which may set PATH: {files[0]}"

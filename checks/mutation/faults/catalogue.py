@@ -222,7 +222,7 @@ def state_cut_short(host: str) -> Iterator[RunOutcome]:
 
 @fault("The cache's disk is full", Exit.HOST_UNUSABLE, message="needs .* of free disk")
 def cache_full(host: str) -> Iterator[RunOutcome]:
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory(dir=run_directories.cache()) as cache:
         small = 'mount -t tmpfs -o size=64m tmpfs "$1" && shift && exec "$@"'
         namespace = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
         settings = {"XDG_CACHE_HOME": cache}
@@ -232,7 +232,7 @@ def cache_full(host: str) -> Iterator[RunOutcome]:
 
 @fault("The host's recipe is edited during the run", Exit.OK, message="1/1 passed")
 def recipe_edited(host: str) -> Iterator[RunOutcome]:
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(dir=run_directories.cache()) as directory:
         project = Path(directory) / "project"
         shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "evidence", "__pycache__"))
         edited = project / RECIPES.relative_to(ROOT) / f"{host}.toml"

@@ -5,6 +5,7 @@ The parsers are native code: while one runs, no Python code runs, so only the ke
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -53,6 +54,8 @@ def discover_in_child(checkout: Path) -> list[Found]:
 
 
 def _main(seconds: str, memory: str, checkout: str) -> None:
+    libc = ctypes.CDLL(None)
+    libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: whoever waits for the answer may be killed
     limits = {resource.RLIMIT_CPU: int(seconds), resource.RLIMIT_AS: int(memory), resource.RLIMIT_CORE: 0}
     for kind, amount in limits.items():
         _, most = resource.getrlimit(kind)

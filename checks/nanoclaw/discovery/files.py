@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from checks.core.bounded import parsed
 from checks.core.errors import WrongUsage
 from checks.nanoclaw.checkout import read, walk
+from checks.nanoclaw.discovery.form import NO_MARKS
 from checks.nanoclaw.discovery.rules import among, named_runtime, rules
 from checks.nanoclaw.discovery.shell import unwrapped
 from checks.nanoclaw.discovery.tree import Tree
@@ -38,6 +39,10 @@ _FENCED = {
 _INERT = {"css", "diff", "html", "json", "jsonc", "markdown", "md", "sql", "text", "toml", "txt", "yaml", "yml"}
 _IMPORTED = re.compile(r"['\"`](\.{1,2}/[\w@./-]+)['\"`]")
 _RUN = re.compile(r"(?<![\w@./-])((?:[\w@.-]+/)+[\w@.-]+)")
+_TEMPLATE = re.compile(r"\$?\{{1,3}(\w{1,100})[^}]{0,200}\}{1,3}")
+_PROGRAM = re.compile(
+    r"<key>Program(?:Arguments)?</key>\s{0,200}(?:<array>)?(.{0,4000}?)(?:</array>|\n\s{0,200}<key>)", re.S
+)
 _UNIT = re.compile(r"^\s*Exec\w+\s*=\s*[-@:+!]*(.*)$", re.M)
 _INSTRUCTION = re.compile(r"^\s*(?:RUN|CMD|ENTRYPOINT)\b((?:\\\n|[^\n])*)", re.M | re.I)
 _MAKE = re.compile(r"^(\w+)\s*[:?+]?=\s*(.*)$")
@@ -60,7 +65,7 @@ def sources(checkout: Path) -> Iterator[Tree]:
             raise WrongUsage(f"The sources of {checkout} are larger than {TOTAL} bytes, the limit.")
         utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = data.decode("utf-16" if utf_16 else "utf-8", errors="replace").replace("\r\n", "\n")
-        text = text.replace("\0", " ")  # may be part of a string, but ends a parser's text
+        text = text.translate(NO_MARKS).replace("\0", " ")  # may be part of a string, but ends a parser's text
         if not kind and (asked := _SHEBANG.match(text)):
             kind = _INTERPRETERS.get(asked[1].rstrip("3"), "")
         for piece in _READERS.get(kind, _code if kind in CODE else _unread)(Tree(name, kind, text)):
@@ -181,10 +186,8 @@ def _dockerfile(tree: Tree) -> Iterator[Tree]:
 def _unit(tree: Tree) -> Iterator[Tree]:
     """The commands of a unit of systemd, or of a property list of launchd."""
     for found in _UNIT.finditer(tree.text):
-        yield _piece(tree, re.sub(r"\$?\{+(\w+)[^}]*\}+", r"\1", found[1]), found.start(1), "bash")
-    for found in re.finditer(
-        r"<key>Program(?:Arguments)?</key>\s*(?:<array>)?(.*?)(?:</array>|\n\s*<key>)", tree.text, re.S
-    ):
+        yield _piece(tree, _TEMPLATE.sub(r"\1", found[1]), found.start(1), "bash")
+    for found in _PROGRAM.finditer(tree.text):
         words = re.findall(r"<string>(.*?)</string>", found[1], re.S)
         yield _piece(tree, shlex.join(words), found.start(1), "bash")
 

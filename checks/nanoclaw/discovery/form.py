@@ -22,6 +22,9 @@ _FLAGS = re.compile(r"-[adfilqtP]{2,}")
 _WHOLE = re.compile(rf"(?:{_HOLE}[\w.@*+]*{_HOLE})+")
 _RESTS = re.compile(rf"{_REST}[\w.@*+]*")
 
+NO_MARKS = str.maketrans("⟦⟧", "[]")
+"""Takes what marks a parameter from the text of a source."""
+
 
 def hole(name: str, *, loose: bool = False) -> str:
     """The mark for a word, or a part of one, that is only known at run time. A shell may split a loose one."""

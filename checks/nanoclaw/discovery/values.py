@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from checks.nanoclaw.discovery.form import MAX, Lines, combined, concatenated, distinct, hole, rest
+from checks.nanoclaw.discovery.form import MAX, NO_MARKS, Lines, combined, concatenated, distinct, hole, rest
 from checks.nanoclaw.discovery.project import Definition, Project
 from checks.nanoclaw.discovery.rules import among, rules
 from checks.nanoclaw.discovery.syntax import Part, given, operands, returned
@@ -36,7 +36,7 @@ _SAME = {
 }
 """Functions whose result has the words of their object or argument, or fewer."""
 _ADDS = {"push": 0, "append": 0, "extend": 0, "add": 0, "unshift": 0, "splice": 2}
-MARK = re.compile(r"(?:--)?⟦(\d+)⟧")
+MARK = re.compile(r"(?:--)?⟦([0-9]+)⟧")
 """A parameter: with two dashes where it is any number of words."""
 
 
@@ -121,7 +121,7 @@ class Values:
                 return self._changed(start, node, node.tree.root)
             case "subscript_expression":
                 of, index = node.get("object"), node.get("index")
-                return self._part(of, int(index.text) if index.text.isdigit() else None) if of and index else []
+                return self._part(of, _index(index)) if of and index else []
             case "call_expression":
                 return self._called(node)
         return []
@@ -240,7 +240,7 @@ class Values:
             case "concat":
                 return combined([self.lines(of), *(self.lines(each) for each in words)])
             case "slice":
-                start = int(words[0].text) if words and words[0].text.isdigit() else 0
+                start = (_index(words[0]) if words else None) or 0
                 return [each[start:] for each in self.of(of) if isinstance(each, tuple)]
         made = [
             value
@@ -363,7 +363,12 @@ def _merged(lines: Iterable[Value]) -> tuple[str, ...]:
 def _unescaped(found: re.Match[str]) -> str:
     """The character of an escape sequence."""
     number = found[1] or found[2] or found[3]
-    return chr(int(number, 16)) if number else _ESCAPES.get(found[4], found[4])
+    return (chr(int(number, 16)) if number else _ESCAPES.get(found[4], found[4])).translate(NO_MARKS)
+
+
+def _index(node: Node) -> int | None:
+    """The number that an expression is."""
+    return int(node.text) if re.fullmatch("[0-9]{1,6}", node.text) else None
 
 
 def name_of(node: Node) -> str:
