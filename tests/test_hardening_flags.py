@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomli_w
@@ -20,6 +23,7 @@ from checks.runner.plugin import CaseInfo
 from tests.fakes import FakeHost
 
 TEMPLATE = FIXTURES / "hardening" / "flag-template.toml"
+KNOWN = flags.load()  # a wrong file of a flag is reported once
 
 
 def test_the_plans_flags_are_there() -> None:
@@ -32,8 +36,33 @@ def test_the_plans_flags_are_there() -> None:
     assert not flags.load().flag("seccomp-unconfined").recommended
 
 
+def test_the_scripts_of_the_flags_and_of_the_entries_are_valid_shell() -> None:
+    scripts = [
+        (path.name, each if isinstance(each, str) else "\n".join(each))
+        for path in [*(FIXTURES / "hardening" / "flags").glob("*.toml"), *(FIXTURES / "troubleshooting").glob("*.toml")]
+        for table in tables(tomllib.loads(path.read_text()))
+        for key, each in table.items()
+        if key in ("script", "run") and table.get("user") != "windows"
+    ]
+    assert len(scripts) > 100
+    wrong = [
+        f"{name}: {done.stderr}"
+        for name, text in scripts
+        if (done := subprocess.run(["sh", "-n"], input=text, text=True, capture_output=True, check=False)).stderr
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def tables(value: Any) -> Iterator[dict[str, Any]]:
+    """A table and all tables in it."""
+    if isinstance(value, dict):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from tables(each)
+
+
 def test_a_flag_brings_what_it_needs() -> None:
-    known = flags.load()
+    known = KNOWN
     assert known.options(known.flag("tmpfs")) == ["--read-only", "--tmpfs", "/tmp:rw,size=512m,mode=1777"]
 
 

@@ -38,6 +38,8 @@ def test_debian_13_has_both_kinds_of_account() -> None:
         ({"accounts": {"root": 0}}, "must map names to uids"),
         ({"accounts": {"Bad Name": 1000}}, "must map names to uids"),
         ({"accounts": {"a": 1000, "b": 1000}}, "have the same uid"),
+        ({"accounts": {"nanoclaw": 1500}}, "one with uid 1000"),
+        ({"accounts": {"user": 1000}}, "and another one"),
         ({"memory": 12}, "“memory” must be >= 1024"),
         ({"podman": None}, "one of “podman” and “docker”"),
         ({"docker": "26.1.5"}, "one of “podman” and “docker”"),

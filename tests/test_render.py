@@ -9,7 +9,7 @@ import pytest
 
 from checks.cli.program import with_option_names
 from checks.cli.tasks import TASKS
-from checks.core.errors import Exit
+from checks.core.errors import Exit, WrongUsage
 from checks.core.paths import ROOT
 from checks.documents import render
 
@@ -53,6 +53,23 @@ def test_a_script_that_can_not_be_run_is_out_of_date(tmp_path: Path) -> None:
     assert not render._is_current(path, text)
     path.chmod(0o755)
     assert render._is_current(path, text)
+
+
+def test_a_mistake_in_the_sources_of_a_document_does_not_keep_the_others_from_being_rendered(
+    files: Mapping[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = render.files_of
+
+    def files_of(name: str) -> Mapping[Path, str]:
+        if name == "wrong":
+            raise WrongUsage("a.toml: “x” is missing.")
+        return found(name)
+
+    monkeypatch.setattr(render, "DOCUMENTS", {"wrong": "", "pair": ""})
+    monkeypatch.setattr(render, "files_of", files_of)
+    assert render.render() == Exit.WRONG_USAGE
+    assert all(path.exists() for path in files)
+    assert "a.toml: “x” is missing." in capsys.readouterr().err
 
 
 def test_an_unknown_document_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from checks.evidence.model import MutationRun
 from checks.evidence.run import CaseResult
 from checks.evidence.store import Provenance
 from checks.mutation.catalogue import Mutation
-from checks.mutation.command import SabotageOptions, incomplete, not_run, report, suits
+from checks.mutation.command import SabotageOptions, incomplete, not_run, report, sabotage, suits
 from checks.mutation.verdict import MutationStatus, Trial, judge, results, score, status
 from checks.mutation.worker import BROKEN, FAILED, PASSED, SKIPPED, UNUSABLE, TaskOutcome, outcome_of
 from checks.runner.collection import all_cases
@@ -145,14 +145,22 @@ def test_without_evidence_the_document_claims_nothing(cases: list[CaseInfo]) -> 
 def test_what_has_not_run_yet_is_listed(tmp_path: Path, cases: list[CaseInfo]) -> None:
     evidence = run(tmp_path, pair(CAUGHT))
     case = [each for each in cases if each.id == "read-only"]
-    assert list(incomplete([evidence], "debian-13", [FAULT], case)) == []
-    changed = replace(FAULT, script="go again")
-    assert list(incomplete([evidence], "debian-13", [changed], case)) == ["read-only under ro-dropped: not run yet"]
-    assert list(incomplete([], "debian-13", [FAULT], case)) == ["There is no evidence of a run on debian-13."]
-    assert list(incomplete([evidence], "debian-13", [EVEN], case)) == [
+
+    def lines(runs: list[MutationRun], mutation: Mutation) -> list[str]:
+        return [line for _, line in incomplete(runs, "debian-13", [mutation], case)]
+
+    assert lines([evidence], FAULT) == []
+    assert lines([evidence], replace(FAULT, script="go again")) == ["read-only under ro-dropped: not run yet"]
+    assert lines([], FAULT) == ["There is no evidence of a run on debian-13."]
+    assert lines([evidence], EVEN) == [
         "read-only: no mutation in fixtures/sabotage names this case",
         "read-only under notice: not run yet",
     ]
+
+
+@pytest.mark.parametrize(("only", "status"), [(["build"], 0), (["whole-setup"], 1), (["no-such-case"], 2)])
+def test_one_case_can_be_asked_about(only: list[str], status: int) -> None:
+    assert sabotage(SabotageOptions(check_complete=True, only=only)) == status
 
 
 @pytest.mark.parametrize(

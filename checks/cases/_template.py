@@ -2,7 +2,7 @@
 
 A new case needs nothing else: `invoke verify --only NAME` runs it, and `scripts/test.sh` passes without a host. To show
 that the case can fail, add a mutation to fixtures/sabotage/: a docker with the fault that the case must detect.
-`invoke sabotage --check-complete` lists cases without one.
+`invoke sabotage --check-complete --only CASE` says whether a case has one.
 """
 
 from __future__ import annotations

@@ -81,11 +81,22 @@ def _decode(kind: Any, value: Any) -> Any:
     return made
 
 
-def _mistakes(value: Any, kind: Any, places: tuple[str | int, ...] = ()) -> list[str]:
-    """Every mistake of a value and of what is in it; ``places`` are the keys and the numbers that lead to it."""
+class _Item(str):
+    """An item of a list: its number, and its name if it has one."""
+
+    __slots__ = ()
+
+
+def _name(item: Any) -> str:
+    name = item.get("name") if isinstance(item, dict) else None
+    return f" ({name})" if isinstance(name, str) and name else ""
+
+
+def _mistakes(value: Any, kind: Any, places: tuple[str, ...] = ()) -> list[str]:
+    """Every mistake of a value and of what is in it; ``places`` are the keys and the items that lead to it."""
     plain = _plain(kind)
     found: list[str] = []
-    inner: list[tuple[str | int, Any, Any]] = []
+    inner: list[tuple[str, Any, Any]] = []
     if isinstance(value, dict) and isinstance(plain, type) and issubclass(plain, msgspec.Struct):
         fields = {each.encode_name: each for each in msgspec.structs.fields(plain)}
         found += [_placed(places, f"“{key}” is not a key here") for key in value if key not in fields]
@@ -96,7 +107,7 @@ def _mistakes(value: Any, kind: Any, places: tuple[str | int, ...] = ()) -> list
     elif isinstance(value, dict) and get_origin(plain) is dict:
         inner = [(key, each, get_args(plain)[1]) for key, each in value.items()]
     elif isinstance(value, list) and get_origin(plain) in (tuple, list):
-        inner = [(number, each, get_args(plain)[0]) for number, each in enumerate(value, 1)]
+        inner = [(_Item(f"{number}{_name(each)}"), each, get_args(plain)[0]) for number, each in enumerate(value, 1)]
     found += [mistake for step, each, of in inner for mistake in _mistakes(each, of, (*places, step))]
     if not found:
         try:
@@ -115,12 +126,12 @@ def _plain(kind: Any) -> Any:
     return _plain(others[0]) if len(others) == 1 else kind
 
 
-def _placed(places: tuple[str | int, ...], reason: str) -> str:
+def _placed(places: tuple[str, ...], reason: str) -> str:
     """A mistake with the table and the key that have it."""
     tables: list[str] = []
     for each in places:
-        tables.append(f"{tables.pop()} {each}" if isinstance(each, int) else each)
-    key = tables.pop() if tables and isinstance(places[-1], str) and not reason.startswith("“") else ""
+        tables.append(f"{tables.pop()} {each}" if isinstance(each, _Item) else each)
+    key = tables.pop() if tables and not isinstance(places[-1], _Item) and not reason.startswith("“") else ""
     return "".join(f", {each}" for each in tables) + (f": “{key}” {reason}" if key else f": {reason}")
 
 

@@ -42,12 +42,21 @@ def render(
     Exit status: 0 written, or up to date; 1 out of date (--check); 2 wrong usage.
     """
 
+    problems: list[WrongUsage] = []
+
     def run() -> Exit:
         if unknown := [each for each in name if each not in DOCUMENTS]:
             raise WrongUsage(f"There is no document “{unknown[0]}”.", f"Known: {', '.join(DOCUMENTS)}.")
         if check and pictures:
             raise WrongUsage("--check writes nothing, so it can't be combined with --pictures.")
-        status = max(_deliver(each, check=check) for each in name or DOCUMENTS)
+        status = Exit.OK
+        for each in name or DOCUMENTS:
+            try:
+                status = max(status, _deliver(each, check=check))
+            except WrongUsage as problem:  # of its sources: the other documents are rendered first
+                problems.append(problem)
+        if problems:
+            raise WrongUsage("\n".join(map(str, problems)))
         if pictures or (check and PICTURED in (name or DOCUMENTS)):
             status = max(status, _pictures(check=check))
         return status

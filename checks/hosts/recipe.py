@@ -102,6 +102,8 @@ class RecipeFile(Table, frozen=True, kw_only=True):
         named = all(_ACCOUNT.fullmatch(name) and 1000 <= uid < 60000 for name, uid in self.uids.items())
         if not self.uids or not named:
             yield "“accounts” must map names to uids from 1000 to 59999"
+        if 1000 not in self.uids.values() or len(self.uids) < 2:
+            yield "“accounts” must have one with uid 1000, as in agents' images, and another one, which is first"
         if len(set(self.uids.values())) < len(self.uids):
             yield "two “accounts” have the same uid"
 

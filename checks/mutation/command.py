@@ -91,9 +91,11 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
     known = catalogue.load()
     for wrong in catalogue.unknown_cases(known, list(cases)):
         raise WrongUsage(wrong)
-    if options.check_complete:
-        return _check_complete(options.host, known, list(cases.values()))
     listing = "invoke sabotage --list"
+    if options.check_complete:
+        if not {*options.only} <= {*cases}:
+            raise WrongUsage("With --check-complete, --only takes names of cases.", "List them: invoke verify --list")
+        return _check_complete(options.host, known, list(cases.values()), options.only)
     chosen = selected(options.only, [each.names for each in known], kind="mutation", listing=listing)
     wanted = part_of(options.part, list(cases))
     mutations = [
@@ -132,9 +134,10 @@ def part_of(part: str, cases: Sequence[str]) -> Collection[str]:
     return set(cases[number - 1 :: parts])
 
 
-def _check_complete(host: str, mutations: Sequence[Mutation], cases: Sequence[CaseInfo]) -> Exit:
-    """Print what evidence/mutation lacks for today's cases and mutations. CASE_FAILED if it lacks something."""
-    missing = list(incomplete(store.committed(MutationRun), host, mutations, cases))
+def _check_complete(host: str, mutations: Sequence[Mutation], cases: Sequence[CaseInfo], only: Sequence[str]) -> Exit:
+    """Print what evidence/mutation lacks for today's cases, or for some. CASE_FAILED if it lacks something."""
+    all_missing = incomplete(store.committed(MutationRun), host, mutations, cases)
+    missing = [line for case, line in all_missing if not only or case in only]
     for line in missing:
         say(line)
     if not missing:
@@ -146,19 +149,19 @@ def _check_complete(host: str, mutations: Sequence[Mutation], cases: Sequence[Ca
 
 def incomplete(
     runs: Sequence[MutationRun], host: str, mutations: Sequence[Mutation], cases: Sequence[CaseInfo]
-) -> Iterator[str]:
-    """A line for each case without a mutation, and for each mutation that has not run in its present form."""
+) -> Iterator[tuple[str, str]]:
+    """A case and a line for each without a mutation, and for each mutation that has not run in its present form."""
     detecting = {case for each in mutations if not each.equivalent for case in each.cases}
     for case in cases:
         if case.id not in detecting:
-            yield f"{case.id}: no mutation in fixtures/sabotage names this case"
+            yield case.id, f"{case.id}: no mutation in fixtures/sabotage names this case"
     run = next((each for each in runs if each.name == host), None)
     if run is None:
-        yield f"There is no evidence of a run on {host}."
+        yield "", f"There is no evidence of a run on {host}."
         return
     for trial in recorded(run, mutations, cases):
         if trial.verdict is MutationStatus.NOT_RUN_YET:
-            yield f"{trial.case} under {trial.mutation.name}: {trial.verdict}"
+            yield trial.case, f"{trial.case} under {trial.mutation.name}: {trial.verdict}"
 
 
 def _trials(

@@ -159,7 +159,12 @@ class VerificationPlugin:
         )
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        self._ids.add(case_info(item).id)  # also those that this nanoclaw can't have may be accepted
+        try:
+            info = case_info(item)
+        except pytest.UsageError as error:
+            self.broken.append(f"{item.path}: {error}")
+            raise
+        self._ids.add(info.id)  # also those that this nanoclaw can't have may be accepted
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
