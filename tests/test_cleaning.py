@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from checks.engine import dead_runs, prepared_host
 from checks.engine.leaks import LeakDetector
 from checks.hosts.base import Host
 from checks.runner.cleanup import clean
-from tests.fakes import FakeHost
+from tests.fakes import FACTS, FakeHost
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +101,22 @@ def test_a_run_is_not_removed_by_another_engine_or_from_another_store(
     assert f"in the store of podman /home/u/store; now it is {now}" in capsys.readouterr().err
     monkeypatch.setattr(dead_runs, "store_of", lambda host: "podman /home/u/store")
     assert clean(cache=False) == Exit.OK
+
+
+@pytest.mark.parametrize(
+    ("name", "machine", "found"),
+    [("ssh://me@host", "m1", True), ("ssh://host.example", "m1", True), ("ssh://host.example", "m2", False),
+     ("ssh://me@host", "", True), ("ssh://host.example", "", False)],
+)  # fmt: skip
+def test_a_dead_run_is_found_again_under_another_name_of_its_host(
+    tmp_path: Path, name: str, machine: str, found: bool
+) -> None:
+    account = FakeHost(tmp_path).pretend(replace(FACTS, machine="m1"))
+    run = kept("ssh://me@host")
+    run.record_host("ssh://me@host", dead_runs.store_of(account))
+    account.name = name
+    account.pretend(replace(FACTS, machine=machine))
+    assert [each.id for each in dead_runs.left_on(account)] == [run.id] * found
 
 
 def test_the_record_of_a_run_whose_objects_stay_is_all_that_is_left_of_it() -> None:

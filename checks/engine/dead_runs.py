@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 
 from checks.core import run_directories
 from checks.core.errors import HostProblem
@@ -14,9 +15,17 @@ from checks.hosts.local import LocalHost
 
 
 def store_of(account: Host) -> str:
-    """The engine of an account and its store, for a run's record."""
+    """The engine of an account and its store, for a run's record. The same whatever name the host was given."""
     facts = account.facts()
-    return f"{facts.engine} {facts.graph_root}"
+    return f"{facts.engine} {facts.graph_root}{facts.machine and f' of machine {facts.machine}'}"
+
+
+def left_on(account: Host) -> Iterator[Run]:
+    """The dead runs that used an account, under this name of its host or another one."""
+    identified = account.facts().machine != ""
+    for run, where in run_directories.dead_runs():
+        if where == account.name or (identified and run_directories.store_of(run) == store_of(account)):
+            yield run
 
 
 def removed_from(account: Host, run: Run) -> str:
@@ -29,7 +38,7 @@ def removed_from(account: Host, run: Run) -> str:
         now, then = store_of(account), run_directories.store_of(run)
     except (TimedOut, HostProblem):
         return what
-    if then and now != then:
+    if then and not now.startswith(then):  # older versions did not record the machine
         return f"{what}, in the store of {then}; now it is {now}"
     return "" if remove_objects(account, run.id) else what
 

@@ -17,7 +17,7 @@ from checks.core.progress import Progress
 from checks.core.run_directories import Run
 from checks.engine import probe_image
 from checks.engine.case_context import DOCKER_OF_SERVICE, DROP_IN_OF_SERVICE, RunScope, remove_objects
-from checks.engine.dead_runs import removed_from, removed_here, store_of
+from checks.engine.dead_runs import left_on, removed_from, removed_here, store_of
 from checks.engine.leaks import LeakDetector
 from checks.hosts import guest, recipe
 from checks.hosts.base import Host
@@ -133,8 +133,8 @@ def _as_is(
         raise WrongUsage(f"{host.name} has no profiles.", "--profile is for throwaway hosts (invoke hosts).")
     with progress.step(f"Checking {host.name}"):
         require_usable(host)
-    for dead, where in run_directories.dead_runs():
-        if where == host.name and not removed_from(host, dead):
+    for dead in left_on(host):
+        if not removed_from(host, dead):
             run_directories.remove(dead)
     run.record_host(host.name, store_of(host))
     watch = LeakDetector(host, run.id, exclusive=False)

@@ -16,6 +16,7 @@ printf 'kernel=%s\\n' "$(uname -r)"
 printf 'uid=%s\\n' "$(id -u)"
 printf 'gid=%s\\n' "$(id -g)"
 printf 'home=%s\\n' "$HOME"
+printf 'machine=%s\\n' "$(head -c 64 /etc/machine-id 2>/dev/null)"
 printf 'docker=%s\\n' "$(command -v docker)"
 printf 'cpus=%s\\n' "$(nproc)"
 . /etc/os-release && printf 'distribution=%s\\n' "$PRETTY_NAME"
@@ -64,6 +65,8 @@ class Facts:
     """Podman's graph root; empty if it is the default."""
     run_root: str = ""
     """Podman's directory of temporary state."""
+    machine: str = ""
+    """The machine's id, see machine-id(5); empty without one."""
 
     @property
     def graph_root(self) -> str:
@@ -76,8 +79,10 @@ class Facts:
         return self.run_root.startswith("/run/")
 
     def as_json(self) -> dict[str, str | int | bool]:
-        """The facts for evidence, without the account's directories."""
-        return {key: value for key, value in asdict(self).items() if key not in ("home", "store", "run_root")}
+        """The facts for evidence, without what identifies the machine and the account."""
+        return {
+            key: value for key, value in asdict(self).items() if key not in ("home", "store", "run_root", "machine")
+        }
 
 
 def parse(text: str) -> Facts:
@@ -94,6 +99,7 @@ def parse(text: str) -> Facts:
         "uid": int(found["uid"]),
         "gid": int(found["gid"]),
         "home": found.get("home", ""),
+        "machine": found.get("machine", ""),
         "cpus": int(found.get("cpus") or 0),
         "cgroups": found.get("cgroups", ""),
         "init": found.get("init", ""),
