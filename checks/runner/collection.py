@@ -37,7 +37,7 @@ def all_cases() -> list[CaseInfo]:
     """All cases, in the report's order. Needs no host."""
     plugin = VerificationPlugin(contextlib.nullcontext, Report(), Progress())  # type: ignore[arg-type]
     if run_pytest(arguments(list_only=True), plugins=[plugin]) != pytest.ExitCode.OK:
-        raise plugin.crash or RuntimeError("\n".join(plugin.broken))
+        raise plugin.crash or RuntimeError("\n".join(plugin.broken) or "a case is wrong: pytest has printed which")
     return plugin.listed
 
 

@@ -93,13 +93,13 @@ class CaseInfo:
 
 def case_info(item: pytest.Item) -> CaseInfo:
     """The description of a case. Raises UsageError for a wrong marker."""
-    marker = item.get_closest_marker("case")
+    marker, where = item.get_closest_marker("case"), f"{item.path.name}::{item.name}"
     if marker is None:
-        raise pytest.UsageError(f"{item.nodeid} has no @pytest.mark.case")
+        raise pytest.UsageError(f"{where} has no @pytest.mark.case")
     if len(marker.args) != 1:
-        raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.case needs a label: @pytest.mark.case(“docker run --rm”)")
+        raise pytest.UsageError(f"{where}: @pytest.mark.case needs a label: @pytest.mark.case(“docker run --rm”)")
     if unknown := sorted(set(marker.kwargs) - {"fix", "against"}):
-        raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.case has “fix” and “against”, not “{unknown[0]}”")
+        raise pytest.UsageError(f"{where}: @pytest.mark.case has “fix” and “against”, not “{unknown[0]}”")
     module = item.getparent(pytest.Module)
     group = str(getattr(module.obj, "GROUP", "")) if module else ""
     fix = marker.kwargs.get("fix", _NO_ENTRY)
@@ -159,12 +159,7 @@ class VerificationPlugin:
         )
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        try:
-            info = case_info(item)
-        except pytest.UsageError as error:
-            self.broken.append(f"{item.path}: {error}")
-            raise
-        self._ids.add(info.id)  # also those that this nanoclaw can't have may be accepted
+        self._ids.add(case_info(item).id)  # also those that this nanoclaw can't have may be accepted
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
