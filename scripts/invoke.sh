@@ -4,4 +4,4 @@ set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname -- "$0")/lib.sh"
 ensure_venv
-exec "$VENV/bin/python" "$ROOT/tasks.py" "$@"
+exec_python "$ROOT/tasks.py" "$@"

@@ -123,3 +123,12 @@ END
     ln -s invoke "$VENV/bin/inv"
     venv_stamp >"$VENV/stamp"
 }
+
+# Run a program of the environment in place of this shell. A Ctrl-C waits until the program can take it: while Python itself
+# starts, it would exit with status 1.
+exec_python() {
+    if env --block-signal=INT true 2>/dev/null; then
+        exec env --block-signal=INT "$VENV/bin/python" "$@"
+    fi
+    exec "$VENV/bin/python" "$@"
+}

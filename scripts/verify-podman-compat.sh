@@ -16,7 +16,7 @@ TAKES_INSTALL=yes
 if wants_help "$@"; then
     print_help
     venv_is_current || exit 0 # --help creates no environment
-    exec "$VENV/bin/python" "$ROOT/tasks.py" --help verify
+    exec_python "$ROOT/tasks.py" --help verify
 fi
 if [ -n "$WANTS_INSTALL" ]; then
     "$ROOT/scripts/install.sh" python guest
@@ -24,4 +24,4 @@ if [ -n "$WANTS_INSTALL" ]; then
     [ "$(id -u)" = 0 ] || "$ROOT/scripts/install.sh" podman
 fi
 ensure_venv
-exec "$VENV/bin/python" "$ROOT/tasks.py" verify "$@"
+exec_python "$ROOT/tasks.py" verify "$@"

@@ -245,6 +245,20 @@ def test_ctrl_c_while_it_starts_is_130(program: Sequence[str], after: float, tmp
     assert child.returncode in (130, -signal.SIGINT, 0) or (child.returncode == 1 and program == PLAIN and not err), err
 
 
+@pytest.mark.parametrize("after", [0.01, 0.03, 0.06])
+def test_ctrl_c_waits_until_python_has_started(after: float) -> None:
+    """As scripts/lib.sh starts it: Python itself would exit with status 1. Before it is blocked the signal kills."""
+    assert "exec env --block-signal=INT" in (ROOT / "scripts" / "lib.sh").read_text()
+    child = subprocess.Popen(
+        ["env", "--block-signal=INT", *OWN, "verify", "--list"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(after)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate()
+    assert (child.returncode, err.count("\n")) in ((130, 1), (-signal.SIGINT, 0)), err
+
+
 def test_a_bug_in_a_task_or_in_its_module_is_70(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__"))

@@ -52,8 +52,8 @@ class _Output(io.FileIO):
 @contextlib.contextmanager
 def entering() -> Iterator[None]:
     """Prepare the process; if the block raises anything, report it in one line and exit."""
-    prepare()
     try:
+        prepare()
         terminal.guard()
         yield
     except SystemExit:
@@ -111,7 +111,6 @@ def prepare() -> None:
             del os.environ[name]
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for descriptor, name in enumerate(_NAMES):
         try:
             os.fstat(descriptor)
@@ -125,6 +124,8 @@ def prepare() -> None:
         if stream is getattr(sys, original):
             setattr(sys, name, _safe(stream))
             setattr(sys, original, getattr(sys, name))
+    if threading.current_thread() is threading.main_thread():  # last: a Ctrl-C that waited is reported on these streams
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _safe(stream: TextIO) -> TextIO:
