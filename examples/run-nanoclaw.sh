@@ -38,6 +38,10 @@ lacks() {
 warns() { printf 'Note:    %s\n         %s\n' "$1" "$2" >&2; }
 
 # Not in $TMPDIR: before 5.1, Podman refuses directories with long paths.
+[ -z "$(find /var/tmp -prune -perm -0002 ! -perm -1000)" ] || {
+    echo 'Missing: the sticky bit of /var/tmp: any account can replace files in it; as root: chmod +t /var/tmp' >&2
+    exit 3
+}
 probe=$(mktemp -d /var/tmp/nanoclaw-XXXXXXXXXX) || {
     echo 'Missing: a directory /var/tmp that can be written' >&2
     exit 3

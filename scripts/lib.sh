@@ -72,8 +72,11 @@ venv_stamp() {
 
 venv_is_current() {
     [ -x "$VENV/bin/python" ] && [ "$(cat "$VENV/stamp" 2>/dev/null)" = "$(venv_stamp)" ] &&
-        [ -z "$(find "$VENV" ! -type l -perm /022 -print -quit 2>&1)" ]
+        { [ -e "$VENV/modes-are-not-kept" ] || venv_is_private; }
 }
+
+# Whether no other account can write it.
+venv_is_private() { [ -z "$(find "$VENV" ! -type l -perm /022 -print -quit 2>&1)" ]; }
 
 # Whether each package of requirements.txt is there: settings of pip can make it succeed without installing them here.
 venv_is_complete() {
@@ -121,6 +124,11 @@ exec "$(dirname -- "$(readlink -f -- "$0")")/../../scripts/invoke.sh" "$@"
 END
     chmod +x "$VENV/bin/invoke"
     ln -s invoke "$VENV/bin/inv"
+    chmod -R go-w "$VENV" # an ACL of the directory can decide instead of the umask
+    if ! venv_is_private; then
+        say "Other accounts can write $VENV: its file system keeps no modes. On WSL, clone into the home of Linux."
+        : >"$VENV/modes-are-not-kept"
+    fi
     venv_stamp >"$VENV/stamp"
 }
 

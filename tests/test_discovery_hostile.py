@@ -79,8 +79,10 @@ def test_a_checkout_that_takes_too_much_memory_is_refused(tmp_path: Path, monkey
         "const a = ['docker', 'run']; spawn('docker', a[" + "9" * 5000 + "])",
         "const a = ['docker']; spawn('docker', a.slice(" + "9" * 5000 + "))",
         "execFile('docker', ['⟦99999999999⟧', '--⟦٣⟧', `run ⟦5⟧`, '\\u27e65\\u27e7'])",
+        "exec('docker run \\ud83d\\ude00')",
+        "exec(`docker run ${x} \\ud83d`)",
     ],
-    ids=["superscript", "long-index", "long-slice", "marks"],
+    ids=["superscript", "long-index", "long-slice", "marks", "emoji", "half"],
 )
 def test_a_source_with_odd_numbers_is_no_bug_of_this_project(tmp_path: Path, text: str) -> None:
     write(tmp_path, **{"src/a.ts": text})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import time
 import tomllib
@@ -132,6 +133,9 @@ class Stdin:
     def isatty(self) -> bool:
         return False
 
+    def seekable(self) -> bool:
+        return False
+
     def read(self, size: int) -> bytes:
         self.read_in_one = max(self.read_in_one, size)
         if piece := self._first.read(size):
@@ -165,3 +169,15 @@ def test_a_short_log_is_searched_without_a_warning(
     monkeypatch.setattr("sys.stdin", Stdin(b"", 5_000_000, b"ENOSPC: no space left on device, write\n"))
     assert explain.explain("-") is Exit.OK
     assert capsys.readouterr().err == ""
+
+
+def test_of_a_long_file_the_middle_is_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as stream:
+        stream.truncate(50 << 30)
+        stream.seek(0, os.SEEK_END)
+        stream.write(b"\nEACCES: permission denied, mkdir '/home/node/x'\n")
+    began = time.process_time()
+    assert explain.explain(str(log)) is Exit.OK
+    assert time.process_time() - began < 3 * TIMEOUT
+    assert "The log is long. Searched the first 4 MB and the last 4 MB; skipped 51192.0 MB" in capsys.readouterr().err

@@ -201,11 +201,40 @@ def test_a_command_about_images_has_a_directory_of_its_own_for_what_it_writes(sh
 @pytest.mark.parametrize("name", ["buildah-cache", f"buildah-cache-{os.geteuid()}"])
 def test_a_build_cache_of_another_account_is_not_used(shared: Path, tmp_path: Path, name: str) -> None:
     account = FakeHost(tmp_path, {"docker": "true"}).pretend(replace(FACTS, run_root="/tmp/podman-run-1500"))
-    ctx = CaseContext(account, RunScope("run1", "run1"), "case", Record())
-    assert ctx.docker(build("/context")).returncode == 0
     (shared / name).symlink_to(tmp_path)
     with pytest.raises(HostProblem, match=f"{name} is not this account's own"):
-        ctx.docker(build("/context"))
+        CaseContext(account, RunScope("run1", "run1"), "case", Record()).docker(build("/context"))
+
+
+def test_a_build_cache_can_not_be_put_in_place_after_the_look(shared: Path, tmp_path: Path) -> None:
+    account = FakeHost(tmp_path, {"docker": "true", "podman": "true"})
+    account.pretend(replace(FACTS, run_root="/tmp/podman-run-1500"))
+    assert CaseContext(account, RunScope("run1", "run1"), "case", Record()).docker(build("/context")).returncode == 0
+    made = sorted(shared.iterdir())
+    assert [path.name for path in made] == ["buildah-cache", f"buildah-cache-{os.geteuid()}"]
+    assert all(map(private, made))
+    assert remove_objects(account, "run1")
+    assert not list(shared.iterdir())
+
+
+def test_the_engines_own_commands_have_the_same_directory(shared: Path, tmp_path: Path) -> None:
+    account = FakeHost(tmp_path, {"podman": 'printf %s "${TMPDIR-}"'})
+    account.pretend(replace(FACTS, run_root="/run/user/1500/containers"))
+    ctx = CaseContext(account, RunScope("run1", "run1"), "case", Record())
+    assert Path(ctx.engine("save", "an-image")).parent == shared
+    assert ctx.engine("ps") == os.environ.get("TMPDIR", "")
+
+
+def test_no_step_calls_the_engine_for_images_without_that_directory() -> None:
+    large = {"build", "load", "save", "pull", "commit"}
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sorted((ROOT / "checks").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.List) and len(node.elts) > 1
+        if isinstance(node.elts[1], ast.Constant) and node.elts[1].value in large
+    ]
+    assert not found, "use ctx.docker or ctx.engine_command"
 
 
 def test_temporary_files_are_made_where_no_other_account_can_write() -> None:

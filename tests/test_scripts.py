@@ -133,6 +133,16 @@ def test_an_environment_that_others_can_write_is_not_used(copy: Path) -> None:
     assert run(copy, "COPY/scripts/invoke.sh a").stderr == ""
 
 
+def test_a_file_system_without_modes_is_named_once_and_keeps_the_environment(copy: Path) -> None:
+    program(copy.parent / "bin" / "chmod", 'case "$*" in *go-w*) ;; *) exec /bin/chmod "$@" ;; esac')
+    python = copy.parent / "bin" / "python3"
+    python.write_text(python.read_text().replace('chmod +x "$1/bin/python"', 'chmod 777 "$1/bin/python"'))
+    first, again = run(copy, "COPY/scripts/invoke.sh a"), run(copy, "COPY/scripts/invoke.sh a")
+    assert (first.returncode, again.returncode) == (0, 0)
+    assert "Other accounts can write" in first.stderr
+    assert again.stderr == ""
+
+
 def test_first_calls_at_once_make_one_environment(copy: Path) -> None:
     python = (
         (copy.parent / "bin" / "python3").read_text().replace("mkdir -p", 'printf . >>"$1.made"; sleep 1; mkdir -p')

@@ -127,8 +127,8 @@ def private_images(ctx: CaseContext) -> Images:
         pytest.skip("docker uses the account's own images in spite of XDG_DATA_HOME, and the case would delete them")
     archive = f"{ctx.directory}/probe.tar"
     ctx.engine("save", "-o", archive, ctx.probe)
-    variables = [f"{name}={value}" for name, value in environment.items()]
-    ctx.host.run_checked(["env", *variables, ctx.facts.engine, "load", "-i", archive], doing="copying the probe image")
+    loading = ctx.engine_command("load", "-i", archive, settings=environment)
+    ctx.host.run_checked(loading, doing="copying the probe image")
     return Images(ctx, environment)
 
 

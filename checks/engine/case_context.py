@@ -6,7 +6,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -73,6 +73,7 @@ for caches in "$shared"/buildah-cache*; do # newer versions have the uid in its 
     for cached in "$caches"/*; do
         [ ! -e "$cached/$marker" ] || podman unshare rm -rf -- "$cached"
     done
+    rmdir -- "$caches" 2>/dev/null
 done
 # An engine that does not answer has removed nothing. Old versions know no filter for networks.
 containers=$("$engine" ps -aq --filter "label=$label") || exit
@@ -81,11 +82,11 @@ images=$("$engine" images -q --filter "label=$label") || exit
 """
 
 
-# Newer versions have the uid in the name.
-_FOREIGN_CACHES = """
+# Newer versions have the uid in the name. Once the directory is this account's, the sticky bit keeps others from it.
+_OWN_CACHES = """
 for caches in "$1/buildah-cache" "$1/buildah-cache-$(id -u)"; do
-    [ -e "$caches" ] || [ -L "$caches" ] || continue
-    [ -O "$caches" ] && [ ! -L "$caches" ] || echo "$caches"
+    mkdir -m 700 -- "$caches" 2>/dev/null && continue
+    [ -d "$caches" ] && [ -O "$caches" ] && [ ! -L "$caches" ] || echo "$caches"
 done
 """
 
@@ -150,6 +151,7 @@ class CaseContext:
         self._owner = owner
         self.case = case
         self._directory = self._temporary_directory = ""
+        self._caches_are_own = False
         self._unrelated: list[str] = []
 
     def use_docker_of_service(self) -> None:
@@ -185,8 +187,10 @@ class CaseContext:
         Raises HostProblem if it would use another account's files then.
         """
         if not self.facts.has_runtime_directory:
-            foreign = self.host.run(shell(_FOREIGN_CACHES, base.SHARED)).stdout.strip()
-            if foreign and self.facts.engine == "podman":
+            own = self.facts.engine != "podman" or self._caches_are_own
+            foreign = "" if own else self.host.run(shell(_OWN_CACHES, base.SHARED)).stdout.strip()
+            self._caches_are_own = not foreign
+            if foreign:
                 raise HostProblem(
                     f"On {self.host.name}, {foreign} is not this account's own, and Podman's builds would use it.",
                     "Remove it, as root; or log in with a session, which sets XDG_RUNTIME_DIR.",
@@ -245,12 +249,18 @@ class CaseContext:
         """The output of the engine's own command: the host's view, without the docker under test."""
         engine = self.facts.engine
         try:
-            return self.host.ask([engine, *args], str.strip, doing=f"“{engine} {args[0]}”")
+            return self.host.ask(self.engine_command(*args), str.strip, doing=f"“{engine} {args[0]}”")
         except HostProblem:
             # The run has made the image: the docker under test has removed it.
             if self.host.run([engine, "image", "inspect", self.probe]).returncode != 0:
                 raise Mismatch(f"the image {self.probe} to stay", "it is gone") from None
             raise
+
+    def engine_command(self, *args: str, settings: Mapping[str, str] | None = None) -> list[str]:
+        """The command line of the engine's own command, with a TMPDIR of the case's if it writes layers."""
+        variables = {**(settings or {}), **self.docker.environment(args[0])}
+        return [*(["env", *(f"{name}={value}" for name, value in variables.items())] if variables else []),
+                self.facts.engine, *args]  # fmt: skip
 
     @property
     def files_of_root(self) -> str:

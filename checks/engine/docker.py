@@ -134,7 +134,7 @@ class Docker:
         """
         argv = [*(within or []), *self.argv(first, *words)]
         try:
-            settings = {**(env or {}), **self._environment(first)}
+            settings = {**(env or {}), **self.environment(first)}
             done = self._host.run(argv, stdin=stdin, env=settings, timeout=timeout * self._factor)
         except TimedOut as error:
             self._record.commands.append(error.partial)
@@ -142,8 +142,8 @@ class Docker:
         self._record.commands.append(done)
         return done
 
-    def _environment(self, first: Command | str) -> Mapping[str, str]:
-        """Podman writes layers and the caches of builds to TMPDIR, or else where they stay if it is killed."""
+    def environment(self, first: Command | str) -> Mapping[str, str]:
+        """The variables for a command: layers and caches that Podman writes to TMPDIR go with the run."""
         large = (first if isinstance(first, str) else first.subcommand) in _LARGE
         return {"TMPDIR": directory} if large and (directory := self._temporary()) else {}
 
@@ -156,7 +156,7 @@ class Docker:
         On a remote host, only the connection is: with ``pidfile``, as for ``interactive``, a case can end the client.
         """
         argv = _noting(pidfile, self.argv(command))
-        process = self._host.start(argv, stdin=stdin, env=self._environment(command), timeout=timeout * self._factor)
+        process = self._host.start(argv, stdin=stdin, env=self.environment(command), timeout=timeout * self._factor)
         started = Started(self._host, process, self._record, timeout * self._factor)
         try:
             yield started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence, Set
@@ -83,7 +84,11 @@ def _read_stdin() -> str:
     """Standard input; of a long log only the beginning and the end, with a warning."""
     if sys.stdin.isatty():
         say("Paste the text, then press Ctrl-D on an empty line.", error=True)
-    text, skipped = read_log(sys.stdin.buffer)
+    return _both_ends(sys.stdin.buffer)
+
+
+def _both_ends(stream: BinaryIO) -> str:
+    text, skipped = read_log(stream)
     if skipped:
         read = f"the first {_MAX_END // 2**20} MB and the last {_MAX_END // 2**20} MB"
         say(f"The log is long. Searched {read}; skipped {skipped / 2**20:.1f} MB between them.", error=True)
@@ -100,7 +105,7 @@ def _read_file(text: str) -> str:
         if not (path.is_file() or path.is_fifo()):
             raise WrongUsage(f"--explain: {text} is neither a file nor a pipe.", "Name a file, or paste the text.")
         with path.open("rb") as stream:
-            return read_log(stream)[0] or " "
+            return _both_ends(stream) or " "
     except ValueError:  # a NUL
         return ""
     except OSError as error:
@@ -122,6 +127,9 @@ def _ends(stream: BinaryIO) -> tuple[bytes, bytes, int]:
     while len(head) < _MAX_END and (piece := stream.read(_MAX_END - len(head))):
         head += piece
     tail, skipped = bytearray(), 0
+    if stream.seekable() and (left := stream.seek(0, os.SEEK_END) - len(head)) >= 0:
+        skipped = max(0, left - _MAX_END)
+        stream.seek(len(head) + skipped)
     while piece := stream.read(2**20):
         tail += piece
         excess = max(0, len(tail) - _MAX_END)

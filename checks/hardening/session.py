@@ -90,9 +90,9 @@ class HardeningSession:
         ctx = self.context("prepare")
         self._attack_image = f"{probe_image.repository(self.prepared.run.id)}:attackers"
         with self.progress.step("Building the attackers' image"):
+            label = f"{probe_image.LABEL}={self.prepared.run.id}"
             ctx.host.run_checked(
-                [ctx.facts.engine, "build", "-q", "--label", f"{probe_image.LABEL}={self.prepared.run.id}",
-                 "-t", self._attack_image, "-"],
+                ctx.engine_command("build", "-q", "--label", label, "-t", self._attack_image, "-"),
                 stdin=_ATTACK_IMAGE.format(base=ctx.probe).encode(), timeout=60, doing="building the attackers' image",
             )  # fmt: skip
         if not agent:

@@ -48,7 +48,8 @@ class Tree:
     @cached_property
     def root(self) -> Node:
         """Its root."""
-        return Node(self, SgRoot(self.text, self.language).root())
+        text = self.text.encode(errors="replace").decode()  # the parser takes no surrogates, which JSON may bring
+        return Node(self, SgRoot(text, self.language).root())
 
 
 class Node:

@@ -363,7 +363,8 @@ def _merged(lines: Iterable[Value]) -> tuple[str, ...]:
 def _unescaped(found: re.Match[str]) -> str:
     """The character of an escape sequence."""
     number = found[1] or found[2] or found[3]
-    return (chr(int(number, 16)) if number else _ESCAPES.get(found[4], found[4])).translate(NO_MARKS)
+    character = chr(int(number, 16)) if number else _ESCAPES.get(found[4], found[4])
+    return character.encode(errors="replace").decode().translate(NO_MARKS)  # not a half of a pair
 
 
 def _index(node: Node) -> int | None:
