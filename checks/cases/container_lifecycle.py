@@ -94,12 +94,8 @@ def test_stdin_large(ctx: CaseContext) -> None:
     assert len(data) > 1_000_000
     done = ctx.docker(run(ctx.probe, "sha256sum", options=["-i", "--rm"]), stdin=data, timeout=30)
     expect_run(done)
-    got = done.stdout.split()[:1]
-    expect(
-        got == [hashlib.sha256(data).hexdigest()],
-        f"all {len(data)} bytes to arrive unchanged, by their SHA-256",
-        done.stdout,
-    )
+    got, wanted = done.stdout.split()[:1], hashlib.sha256(data).hexdigest()
+    expect(got == [wanted], f"all {len(data)} bytes to arrive unchanged, by their SHA-256", done.stdout)
     # And back at the same time: neither direction may wait for the end of the other.
     done = ctx.docker(run(ctx.probe, "cat", options=["-i", "--rm"]), stdin=data, timeout=30)
     same = done.returncode == 0 and done.stdout_bytes == data
@@ -147,6 +143,12 @@ def test_interactive(ctx: CaseContext) -> None:
         expect(rest == "end of input\n", "“end of input” after EOF, and nothing else", rest)
         expect(session.status() == 0, "exit status 0", session.status())
     ctx.expect_gone(name)
+    last = run(ctx.probe, "sh", "-c", "read -r line; echo last $line; exit 6", options=["-i", "--rm"])
+    with ctx.docker.interactive(last) as session:  # the client ends with the container, though its stdin stays open
+        session.send_line(word)
+        session.expect(f"last {word}\n")
+        session.read_rest()
+        expect(session.status() == 6, "the container's own exit status, 6", session.status())
 
 
 @pytest.mark.case("docker run -it sees a terminal, -i does not", fix="the-container-does-not-start")

@@ -7,6 +7,7 @@ scripts/ and .claude/skills/ of https://github.com/nanocoai/nanoclaw, versions 1
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -85,6 +86,9 @@ def test_exec(ctx: CaseContext) -> None:
         got, wanted = ctx.owner_of("state/uid"), ctx.owner_of("state/by-agent")
         expect(got == wanted, f"a file that it writes to belong to the agent's user, {wanted}", got)
         expect_run(ctx.docker("exec", name, "cat", "/no/such/file"), status=1)
+        text = secrets.token_bytes(500_000).hex().encode()
+        done = ctx.docker("exec", "-i", name, "sha256sum", stdin=text, timeout=30)
+        expect_run(done, stdout=f"{hashlib.sha256(text).hexdigest()}  -\n")
         done = ctx.docker("exec", name[:-4], "true")  # a prefix of a name must not match
         expect(done.returncode not in (0, 124, 137), "a failure without that container", f"status {done.returncode}")
 
