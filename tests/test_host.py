@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from checks.core.errors import HostProblem
 from checks.core.process import TimedOut
-from checks.hosts import base
+from checks.hosts import base, facts, guest
 from checks.hosts.facts import SCRIPT
 from checks.hosts.facts import parse as parse_facts
 from checks.hosts.local import LocalHost
@@ -150,3 +150,11 @@ def test_an_engine_that_prints_without_end_is_read_to_a_bound(tmp_path: Path) ->
     done = host.run(["sh", "-c", script, "sh", "sh", "-c", SCRIPT], timeout=60)
     assert done.returncode == 0
     assert len(done.stdout) < 2 << 20
+
+
+def test_facts_that_lack_some_are_not_those_of_this_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest's saved state has its facts: with other questions it is another state."""
+    before = facts.facts_digest()
+    monkeypatch.setattr(facts, "SCRIPT", f"{facts.SCRIPT}printf 'more=1'\n")
+    assert facts.facts_digest() != before
+    assert before in guest._FACTS

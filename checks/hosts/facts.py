@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass
+import hashlib
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import msgspec
@@ -147,3 +148,9 @@ def _of_docker(info: dict[str, Any]) -> dict[str, Any]:
 def first_line(text: str) -> str:
     """The first line of a version text."""
     return text.strip().split("\n", 1)[0]
+
+
+def facts_digest() -> str:
+    """What identifies the facts that this version asks for: those that another version has saved lack some."""
+    asked = [SCRIPT, *(each.name for each in fields(Facts))]
+    return hashlib.sha256("\n".join(asked).encode()).hexdigest()[:16]

@@ -26,7 +26,7 @@ from checks.core.run_directories import Run, cache
 from checks.hosts import build, namespace
 from checks.hosts.accelerator import Accelerator, usable
 from checks.hosts.base import Host
-from checks.hosts.facts import Facts
+from checks.hosts.facts import Facts, facts_digest
 from checks.hosts.machine import Machine, overlay
 from checks.hosts.recipe import Recipe
 from checks.hosts.ssh import SshHost
@@ -49,7 +49,7 @@ done
 mountpoint -q "$2" || mount -o ro,noatime "LABEL=$1" "$2" || exit
 echo "LABEL=$1 $2 ext4 ro,noatime,nofail 0 0" >>/etc/fstab # for the next boot
 """
-_FACTS = "facts.json"
+_FACTS = f"facts-{facts_digest()}.json"
 
 
 class GuestAccount(SshHost):
@@ -246,7 +246,7 @@ def _ready(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress) -> tu
                     work.rename(boot)
             accelerator = usable(boot / build.KERNEL)
             ready = directory / f"ready-{accelerator.label}-{_qemu_version()}"
-            if not cache_manifest.is_complete(ready):
+            if not (cache_manifest.is_complete(ready) and (ready / _FACTS).exists()):
                 _report_if_incomplete(ready, progress)
                 _prepare(recipe, boot, accelerator, ready, run, prepare, progress)
         except OSError as error:
