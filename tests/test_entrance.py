@@ -250,7 +250,7 @@ def test_ctrl_c_waits_until_python_has_started(after: float) -> None:
     """As scripts/lib.sh starts it: Python itself would exit with status 1. Before it is blocked the signal kills."""
     assert "exec env --block-signal=INT" in (ROOT / "scripts" / "lib.sh").read_text()
     child = subprocess.Popen(
-        ["env", "--block-signal=INT", *OWN, "verify", "--list"],
+        ["env", "--default-signal=INT", "--block-signal=INT", *OWN, "verify", "--list"],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     time.sleep(after)
