@@ -26,6 +26,14 @@ from tests.fakes import FakeHost
 AGENT = stub_agent()[AgentProtocol.STREAMS]
 
 
+@pytest.fixture(autouse=True)
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Builds make no directory in /var/tmp."""
+    path = tmp_path / "shared"
+    path.mkdir(mode=0o700)
+    monkeypatch.setattr("checks.hosts.base.SHARED", str(path))
+
+
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[run_directories.Run]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

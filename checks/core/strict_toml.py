@@ -51,7 +51,7 @@ def convert(values: dict[str, Any], kind: type[T], source: str) -> T:
     try:
         return msgspec.convert(values, kind, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        first, *others = _mistakes(values, kind)
+        first, *others = _mistakes(values, kind) or [f": {error}"]
         raise WrongUsage("; ".join([f"{source}{first}", *(each.lstrip(",: ") for each in others)]) + ".") from error
 
 
