@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from checks.hosts.base import SHARED, directories_of
 from checks.hosts.ssh import SshHost
 from checks.mutation import catalogue
 from checks.mutation.catalogue import NO_FAULT
-from checks.mutation.pool import workers
+from checks.mutation.pool import own_workers, workers
 from checks.mutation.worker import FAILED, PASSED, Task, TaskOutcome
 from checks.mutation.wrapped import upload
 from checks.runner.plugin import CaseInfo
@@ -72,6 +73,21 @@ def test_a_case_is_run_under_each_docker_and_its_words_come_back(prepared: Prepa
     failure = known["inspect-always-succeeds"].failure
     assert failure
     assert failure.search(ends[3].message)
+
+
+def test_a_worker_that_can_not_prepare_its_host_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\nexit 125\n")
+    docker.chmod(0o755)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sh", "id", "env", "cat", "timeout"):
+        found = shutil.which(name)
+        assert found
+        (programs / name).symlink_to(found)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{programs}")
+    with pytest.raises(HostProblem, match=r"^local .*podman is not installed"), own_workers("local", 1500, 2):
+        pass
 
 
 def test_a_worker_that_dies_is_a_problem_of_the_host(prepared: PreparedHost, cases: list[CaseInfo]) -> None:

@@ -179,6 +179,38 @@ def test_a_run_that_is_asked_to_end_does_so_cleanly(number: signal.Signals) -> N
     assert ended.value.__notes__ == ["the run's processes, directories and mounts on this machine were removed"]
 
 
+def test_a_signal_waits_for_the_end_of_a_cleanup() -> None:
+    done = []
+
+    def work() -> None:
+        try:
+            done.append("work")
+        finally:
+            with run_directories.cleaning_up():
+                signal.raise_signal(signal.SIGTERM)
+                done.append("cleanup")
+        done.append("what comes after it")
+
+    with pytest.raises(Interrupted, match="SIGTERM"), run_directories.new_run():
+        work()
+    assert done == ["work", "cleanup"]
+
+
+def test_a_signal_during_the_removal_of_a_run_ends_the_command_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    remove = run_directories.remove
+
+    def interrupted(run: run_directories.Run) -> None:
+        signal.raise_signal(signal.SIGINT)
+        remove(run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_directories, "remove", interrupted)
+        with pytest.raises(Interrupted, match="SIGINT"), run_directories.new_run() as run:
+            pass
+    assert not run.directory.exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_an_interrupted_run_that_leaves_something_does_not_claim_that_it_was_removed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

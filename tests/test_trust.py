@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import subprocess
 import sys
@@ -12,13 +13,17 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from checks.core.errors import Exit
+from checks.core import run_directories
+from checks.core.errors import Exit, HostProblem
+from checks.core.progress import Progress
 from checks.documents import mutation
 from checks.engine.docker import Record
 from checks.evidence import store
 from checks.evidence.model import MutationRun
 from checks.evidence.run import CaseResult
 from checks.evidence.store import Provenance
+from checks.hosts.local import LocalHost
+from checks.mutation import command
 from checks.mutation.catalogue import Mutation
 from checks.mutation.command import SabotageOptions, incomplete, not_run, report, sabotage, suits
 from checks.mutation.verdict import MutationStatus, Trial, judge, results, score, status
@@ -26,6 +31,7 @@ from checks.mutation.worker import BROKEN, FAILED, PASSED, SKIPPED, UNUSABLE, Ta
 from checks.runner.collection import all_cases
 from checks.runner.plugin import CRASHED, CaseInfo
 from tests.evidence import DEBIAN_13
+from tests.fakes import FACTS
 
 ROOT = Path(__file__).parents[1]
 FAULT = Mutation(
@@ -109,11 +115,36 @@ def test_a_case_that_breaks_has_not_failed() -> None:
 
 def test_cases_that_take_long_are_left_out_with_their_reason(cases: list[CaseInfo]) -> None:
     by_id = {case.id: case for case in cases}
-    assert not_run(by_id["run"], SabotageOptions()) == ""
-    assert not_run(by_id["reach"], SabotageOptions()) == ""
-    assert "--agents" in not_run(by_id["agents-at-once"], SabotageOptions())
-    assert not_run(by_id["agents-at-once"], SabotageOptions(agents=True)) == ""
-    assert "--slow" in not_run(by_id["agent-build"], SabotageOptions(agents=True))
+    assert not_run(by_id["run"], SabotageOptions(), [1500, 1000]) == ""
+    assert not_run(by_id["reach"], SabotageOptions(), [1500, 1000]) == ""
+    assert "--agents" in not_run(by_id["agents-at-once"], SabotageOptions(), [1500, 1000])
+    assert not_run(by_id["agents-at-once"], SabotageOptions(agents=True), [1500, 1000]) == ""
+    assert "--slow" in not_run(by_id["agent-build"], SabotageOptions(agents=True), [1500, 1000])
+
+
+def test_a_case_that_no_account_suits_is_left_out_with_its_reason(cases: list[CaseInfo]) -> None:
+    by_id = {case.id: case for case in cases}
+    assert not_run(by_id["workspace-of-image-uid"], SabotageOptions(), [1001]) == "needs an account whose uid is 1000"
+    of_1000 = not_run(by_id["workspace-passing-user"], SabotageOptions(), [1000])
+    assert of_1000 == "needs an account whose uid is not 1000"
+
+
+@pytest.mark.parametrize(("listed", "kind"), [("ps", "containers"), ("images", "images")])
+def test_an_account_with_containers_or_images_of_its_own_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: str, kind: str
+) -> None:
+    program = tmp_path / "podman"
+    program.write_text(f'#!/bin/sh\n[ "$1" != {listed} ] || printf "%s\\n" 0123 0123 4567\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(command, "require_usable", lambda _: None)
+    monkeypatch.setattr(LocalHost, "facts", lambda _: FACTS)
+    with (
+        pytest.raises(HostProblem, match=rf"This account has {kind} of its own \(2\), which a faulty command may rem"),
+        run_directories.new_run() as run,
+        command._host("local", run, Progress()),
+    ):
+        pass
 
 
 def test_a_case_goes_to_an_account_that_suits_it(cases: list[CaseInfo]) -> None:
@@ -166,8 +197,9 @@ def test_one_case_can_be_asked_about(only: list[str], status: int) -> None:
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        (["--host", "local"], "“local” is not a throwaway host with Podman."),
-        (["--host", "docker-engine"], "“docker-engine” is not a throwaway host with Podman."),
+        (["--host", "auto"], "“auto” is not a host with Podman."),
+        (["--host", "docker-engine"], "“docker-engine” is not a host with Podman."),
+        (["--host", "local", "--agents"], "--agents and --slow are for throwaway hosts."),
         (["--only", "nonsense"], "No mutation matches “nonsense”."),
         (["--json", "/no/such/directory/x.json"], "--json: the directory /no/such/directory does not exist."),
     ],

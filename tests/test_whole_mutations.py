@@ -130,8 +130,8 @@ def test_a_change_of_the_host_changes_the_digest() -> None:
 
 
 def test_cases_of_a_whole_nanoclaw_need_agents_and_a_checkout_of_2_x(tmp_path: Path) -> None:
-    assert "--agents" in not_run(CASE, SabotageOptions())
+    assert "--agents" in not_run(CASE, SabotageOptions(), [1500, 1000])
     old = checkout(tmp_path / "1", "---NANOCLAW_OUTPUT_START---")
-    assert "--nanoclaw" in not_run(CASE, SabotageOptions(agents=True, nanoclaw=str(old)))
+    assert "--nanoclaw" in not_run(CASE, SabotageOptions(agents=True, nanoclaw=str(old)), [1500, 1000])
     new = checkout(tmp_path / "2", "exec bun run /app/src/index.ts", databases=True)
-    assert not not_run(CASE, SabotageOptions(agents=True, nanoclaw=str(new)))
+    assert not not_run(CASE, SabotageOptions(agents=True, nanoclaw=str(new)), [1500, 1000])

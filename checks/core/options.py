@@ -7,6 +7,7 @@ from typing import Annotated
 
 HostOption = Annotated[str, "auto, local, ssh://user@host[:port], or a throwaway host from `invoke hosts`"]
 ThrowawayHostOption = Annotated[str, "a throwaway host from `invoke hosts`"]
+UsedHostOption = Annotated[str, "a throwaway host from `invoke hosts`, local, or ssh://user@host[:port]"]
 ProfileOption = Annotated[str, "the profile of a throwaway host: recommended (default) or stock"]
 NanoclawOption = Annotated[
     str, "a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw, else the project's stub agent)"

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from checks.core import files, locks, owned_paths
 from checks.core.bounded import read_json, read_text
@@ -136,7 +137,7 @@ def new_run() -> Iterator[Run]:
     """
     run_id = secrets.token_hex(5)
     directory = cache() / "runs" / run_id
-    with _signals_raise(), contextlib.ExitStack() as unless_made:
+    with _signals.raising(), contextlib.ExitStack() as unless_made:
         directory.mkdir(parents=True)
         unless_made.callback(shutil.rmtree, directory, ignore_errors=True)
         with locks.opened(directory / _LOCK) as lock:
@@ -153,10 +154,11 @@ def new_run() -> Iterator[Run]:
                 ending = error
                 raise
             finally:
-                os.environ.pop(MARK, None)
-                if not run.kept:
-                    remove(run)
-                    _check_removed(run, ending)
+                with cleaning_up():
+                    os.environ.pop(MARK, None)
+                    if not run.kept:
+                        remove(run)
+                        _check_removed(run, ending)
 
 
 def _check_removed(run: Run, ending: BaseException | None) -> None:
@@ -171,21 +173,56 @@ def _check_removed(run: Run, ending: BaseException | None) -> None:
         ending.add_note("the run's processes, directories and mounts on this machine were removed")
 
 
-@contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP raise an exception like Ctrl-C, so that the run cleans up."""
+class _Signals:
+    """What SIGTERM, SIGHUP and SIGINT do during a run."""
 
-    def raise_it(number: int, _: FrameType | None) -> None:
-        for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    _ALL = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self._holding = 0
+        self._held = ""
+
+    @contextlib.contextmanager
+    def raising(self) -> Iterator[None]:
+        """Make them raise an exception, so that the run cleans up."""
+        before = {each: signal.signal(each, self._arrived) for each in self._ALL}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Raise the exception after the block, if one of them arrives in it."""
+        self._holding += 1
+        try:
+            yield
+        finally:
+            self._holding -= 1
+        if self._held and not self._holding:
+            name, self._held = self._held, ""
+            self._raise(name)
+
+    def _arrived(self, number: int, _: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if self._holding:
+            self._held = name
+        else:
+            self._raise(name)
+
+    def _raise(self, name: str) -> NoReturn:
+        for each in self._ALL:
             signal.signal(each, signal.SIG_IGN)  # don't interrupt the cleanup
-        raise Interrupted(signal.Signals(number).name)
+        raise Interrupted(name)
 
-    before = {each: signal.signal(each, raise_it) for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+
+_signals = _Signals()
+
+
+def cleaning_up() -> contextlib.AbstractContextManager[None]:
+    """A block that a signal does not interrupt: half done, a cleanup could not tell what it left."""
+    return _signals.held()
 
 
 def dead_runs() -> list[tuple[Run, str]]:

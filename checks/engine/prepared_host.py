@@ -147,16 +147,17 @@ def _as_is(
     finally:
         host.echo = None
         if not run.kept:
-            run.unfinished = True  # until they were seen to be gone, whatever interrupts this
-            with progress.step("Cleaning up"):
-                clean = remove_objects(host, run.id)
-                run.unfinished = not clean
-                left = watch.new()
-            if not clean or left:
-                images = "" if clean else f" images or containers with the label {probe_image.LABEL}={run.id}"
-                progress.say(f"Not removed from {host.name}:{images} {'; '.join(left)}".rstrip())
-            if not clean:
-                progress.say("The next run there tries again.")
+            run.unfinished = True  # until they were seen to be gone
+            with run_directories.cleaning_up():
+                with progress.step("Cleaning up"):
+                    clean = remove_objects(host, run.id)
+                    run.unfinished = not clean
+                    left = watch.new()
+                if not clean or left:
+                    images = "" if clean else f" images or containers with the label {probe_image.LABEL}={run.id}"
+                    progress.say(f"Not removed from {host.name}:{images} {'; '.join(left)}".rstrip())
+                if not clean:
+                    progress.say("The next run there tries again.")
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from checks.core.locks import locked
 from checks.core.polling import poll
 from checks.core.process import Completed
 from checks.core.progress import Progress
-from checks.core.run_directories import Run, cache
+from checks.core.run_directories import Run, cache, cleaning_up
 from checks.hosts import build, namespace
 from checks.hosts.accelerator import Accelerator, usable
 from checks.hosts.base import Host
@@ -192,13 +192,15 @@ def resumed(
             guest.load_facts(ready / _FACTS)
             guest.await_up()
         except BaseException:
-            guest.close()
+            with cleaning_up():
+                guest.close()
             raise
     try:
         yield guest
     finally:
         if not run.kept:
-            guest.close()
+            with cleaning_up():
+                guest.close()
 
 
 def built(recipe: Recipe) -> bool:

@@ -14,25 +14,29 @@ from msgspec.structs import replace
 from tabulate import tabulate
 
 from checks.core import run_directories
-from checks.core.errors import Exit, WrongUsage
-from checks.core.options import ThrowawayHostOption
+from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.core.options import UsedHostOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_file
 from checks.core.paths import DEFAULT_GUEST
 from checks.core.progress import Progress
+from checks.core.run_directories import Run
 from checks.core.selection import selected, selection
 from checks.core.terminal import say
-from checks.engine.case_context import CaseContext
+from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
-from checks.engine.prepared_host import PreparedHost, prepared
+from checks.engine.prepared_host import AS_IS, PreparedHost, prepared
 from checks.evidence import store
 from checks.evidence.model import MutationRun
 from checks.evidence.store import Provenance
 from checks.hosts import recipe
+from checks.hosts.local import LocalHost
+from checks.hosts.preflight import require_usable
+from checks.hosts.ssh import SshHost
 from checks.matrix.report import clock
 from checks.mutation import catalogue, whole
 from checks.mutation.catalogue import NO_FAULT, Mutation
-from checks.mutation.pool import Pool, workers
+from checks.mutation.pool import Pool, own_workers, workers
 from checks.mutation.verdict import MutationStatus, Trial, judge, recorded, results, score, status
 from checks.mutation.whole import WholeTrials
 from checks.mutation.worker import PASSED, SKIPPED, Task, TaskOutcome
@@ -50,13 +54,15 @@ AGENT = {
     whole.FIXTURE: AgentProtocol.DATABASES,
 }
 """The fixtures that run an agent, which takes a minute under emulation."""
+_AT_ONCE = 2
+"""Workers for one account of a host that is not thrown away."""
 
 
 @dataclass(frozen=True)
 class SabotageOptions:
     """The options of ``invoke sabotage``."""
 
-    host: ThrowawayHostOption = DEFAULT_GUEST
+    host: UsedHostOption = DEFAULT_GUEST
     only: Annotated[
         Sequence[str],
         "run mutations whose name, description or cases contain this text; '!PATTERN' excludes; repeatable",
@@ -73,6 +79,9 @@ class SabotageOptions:
 def sabotage(options: SabotageOptions) -> Exit:
     """Run the cases against a docker command with one injected fault at a time, and print which cases detect it.
 
+    On a host that is not thrown away, it needs an account without containers and images: faulty commands may remove
+    them. Cases with an agent run on throwaway hosts only.
+
     Exit status: 0 every fault was detected; 1 at least one was missed; 2 wrong usage; 3 the host can't be used; 4 no
     fault was tried.
     """
@@ -81,11 +90,11 @@ def sabotage(options: SabotageOptions) -> Exit:
 
 
 def _run(options: SabotageOptions, progress: Progress) -> Exit:
-    if options.host not in recipe.known() or recipe.load(options.host).engine != "podman":
-        raise WrongUsage(
-            f"“{options.host}” is not a throwaway host with Podman.",
-            "Mutations run on throwaway hosts only; invoke hosts lists them.",
-        )
+    thrown_away = not lasting(options.host)
+    if thrown_away and (options.host not in recipe.known() or recipe.load(options.host).engine != "podman"):
+        raise WrongUsage(f"“{options.host}” is not a host with Podman.", "invoke hosts lists the throwaway hosts.")
+    if not thrown_away and (options.agents or options.slow):
+        raise WrongUsage("--agents and --slow are for throwaway hosts.", "Leave them out, or give --host debian-13.")
     require_file("--json", options.json)
     cases = {case.id: case for case in all_cases()}
     known = catalogue.load()
@@ -112,7 +121,7 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
     if options.only:
         progress.say(selection([each.name for each in mutations], len(known), kind="mutations"))
     began = time.monotonic()
-    with run_directories.new_run() as run, prepared(options.host, None, run, progress) as ready:
+    with run_directories.new_run() as run, _host(options.host, run, progress) as ready:
         provenance = Provenance(options.host, ready.profile, ready.host.facts())
         trials = list(_trials(options, ready, mutations, cases, progress))
     seconds = time.monotonic() - began
@@ -121,6 +130,30 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
         values = {**provenance.values(), "seconds": round(seconds), "results": results(trials)}
         store.write(Path(options.json), store.build(MutationRun, values))
     return status(trials)
+
+
+def lasting(host: str) -> bool:
+    """Whether ``--host`` names a host that is not thrown away."""
+    return host == "local" or host.startswith("ssh://")
+
+
+@contextlib.contextmanager
+def _host(spec: str, run: Run, progress: Progress) -> Iterator[PreparedHost]:
+    """The host, prepared as far as the workers don't do it."""
+    if not lasting(spec):
+        with prepared(spec, None, run, progress) as ready:
+            yield ready
+        return
+    with contextlib.closing(LocalHost() if spec == "local" else SshHost.of_run(spec, run)) as host:
+        require_usable(host)
+        for kind, argv in (("containers", ("ps", "--all", "--quiet")), ("images", ("images", "--all", "--quiet"))):
+            listed = host.ask([host.facts().engine, *argv], str.split, doing=f"listing {kind}")
+            if listed:
+                raise HostProblem(
+                    f"This account has {kind} of its own ({len(set(listed))}), which a faulty command may remove.",
+                    "Use an account that has none, or a throwaway host: --host debian-13",
+                )
+        yield PreparedHost(host, AS_IS, RunScope(run.id, run.id), run)
 
 
 def part_of(part: str, cases: Sequence[str]) -> Collection[str]:
@@ -174,12 +207,16 @@ def _trials(
     """Run every mutation with each of its cases; in the order of the report."""
     wanted = [(each, cases[case]) for each in mutations for case in each.cases]
     wanted.sort(key=lambda pair: list(cases).index(pair[1].id))
-    left_out = {case.id: reason for _, case in wanted if (reason := not_run(case, options))}
+    uids = [account.facts().uid for account in ready.accounts]
+    left_out = {case.id: reason for _, case in wanted if (reason := not_run(case, options, uids))}
     todo = [(each, case) for each, case in wanted if case.id not in left_out]
     outcomes: dict[tuple[str, str], TaskOutcome] = {
         (NO_FAULT.name, case): TaskOutcome(SKIPPED, got=why) for case, why in left_out.items()
     }
-    if todo:
+    if todo and not ready.exclusive:
+        with own_workers(options.host, uids[0], _AT_ONCE) as pool:
+            _run_all(pool, todo, outcomes, progress)
+    elif todo:
         with _agent_images(options, ready, [case for _, case in todo], progress) as provider:
             wrappers = {
                 account.facts().uid: upload(account, ready.run.id, [NO_FAULT, *mutations]) for account in ready.accounts
@@ -199,8 +236,10 @@ def _trials(
         yield judge(each, case, outcome, outcomes[NO_FAULT.name, case.id])
 
 
-def not_run(case: CaseInfo, options: SabotageOptions) -> str:
-    """Why a case is left out; empty if it is not."""
+def not_run(case: CaseInfo, options: SabotageOptions, uids: Sequence[int]) -> str:
+    """Why a case is left out, on accounts with these uids; empty if it is not."""
+    if not any(suits(case, uid) for uid in uids):
+        return f"needs an account whose uid is {'not ' if IMAGE_UID in uids else ''}{IMAGE_UID}"
     if case.id == "agent-build" and not options.slow:
         return "builds an agent's image, which takes half an hour on an emulated host: --slow"
     if AGENT.keys() & case.asks and not options.agents:

@@ -1,7 +1,7 @@
 """One account's worker, a process of its own: runs single cases, each with one docker first on PATH.
 
-The protocol is lines of JSON: first the account (``Account``) in; then, for every case, a ``Task`` in and a
-``TaskOutcome`` out, until the input ends.
+The protocol is lines of JSON: first the account (``Account`` or ``OwnRun``) in; then, for every case, a ``Task`` in and
+a ``TaskOutcome`` out, until the input ends.
 """
 
 from __future__ import annotations
@@ -10,22 +10,28 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
-from checks.core.errors import Problem
+from checks.core import run_directories
+from checks.core.errors import Exit, Problem
+from checks.core.outcome import run_and_report
 from checks.core.paths import PACKAGES
 from checks.core.progress import Console, Progress, plain_console
 from checks.core.run_directories import Run
 from checks.engine.case_context import RunScope
-from checks.engine.prepared_host import PreparedHost
+from checks.engine.prepared_host import PreparedHost, prepared
 from checks.engine.probe_image import PREPARED
 from checks.evidence.run import CaseResult
 from checks.hosts.facts import Facts
 from checks.hosts.ssh import SshHost
-from checks.mutation.wrapped import WrappedHost
+from checks.mutation import catalogue
+from checks.mutation.catalogue import NO_FAULT
+from checks.mutation.wrapped import WrappedHost, upload
 from checks.nanoclaw.agent import Agent, available
 from checks.nanoclaw.contract import AgentProtocol
 from checks.nanoclaw.provider import AgentProvider
@@ -38,8 +44,8 @@ from checks.runner.report import Report
 FAILED, PASSED, SKIPPED, BROKEN, UNUSABLE = "failed", "passed", "skipped", "broken", "unusable"
 
 
-class Account(msgspec.Struct, frozen=True):
-    """The account that a worker runs cases on."""
+class Account(msgspec.Struct, frozen=True, tag=True):
+    """The account of a throwaway host that a worker runs cases on."""
 
     destination: str
     port: int
@@ -60,6 +66,13 @@ class Account(msgspec.Struct, frozen=True):
     slow: bool
     images: list[tuple[str, int, str]]
     """The agents' images that are there: context, uid, name."""
+
+
+class OwnRun(msgspec.Struct, frozen=True, tag=True):
+    """A host that is not thrown away: the worker has a run of its own there, and removes what is left of it."""
+
+    host: str
+    """As ``--host`` names it."""
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -90,34 +103,64 @@ class TaskOutcome(msgspec.Struct, frozen=True):
         return f"expected {self.expected}; got {self.got}"
 
 
-class Worker:
-    """Runs cases on one account."""
-
-    def __init__(self, account: Account) -> None:
-        Path(account.sockets).mkdir(mode=0o700, exist_ok=True)
-        self._account = account
-        self.host = SshHost(
-            account.destination,
-            sockets=Path(account.sockets),
-            port=account.port,
-            options=account.options,
-            name=account.host,
-        )
-        self.host.slowness = account.slowness
-        self.host.remember(account.facts)
-        self._wrapped = WrappedHost(self.host, account.environment)
-        self._agents = available(account.nanoclaw)
+class Work(Protocol):
+    """What runs cases on an account."""
 
     def run(self, task: Task) -> TaskOutcome:
         """Run a case to its end."""
+
+
+class _OnAccount:
+    """Runs cases on an account that the parent process has prepared."""
+
+    def __init__(self, account: Account, host: SshHost) -> None:
+        self._account = account
+        self._wrapped = WrappedHost(host, account.environment)
+        self._agents = available(account.nanoclaw)
+
+    def run(self, task: Task) -> TaskOutcome:
+        """Run a case to its end. What it makes has a name of its own: nothing is removed before the guest is."""
         account = self._account
         host = self._wrapped.at(f"{account.wrappers}/{task.docker}")
         run = Run(account.run, Path(account.sockets), Path(account.sockets))
         scope = RunScope(f"{account.run}{task.number:03}", PREPARED)
-        prepared = PreparedHost(host, account.profile, scope, run, exclusive=account.exclusive)
+        there = PreparedHost(host, account.profile, scope, run, exclusive=account.exclusive)
         images = {(context, uid): name for context, uid, name in account.images}
-        with contextlib.closing(AgentProvider(prepared, Progress(_quiet()), images=images)) as provider:
-            return run_case(task.node, prepared, self._agents, provider, factor=task.factor, slow=account.slow)
+        with contextlib.closing(AgentProvider(there, Progress(_quiet()), images=images)) as provider:
+            return run_case(task.node, there, self._agents, provider, factor=task.factor, slow=account.slow)
+
+
+class _InOwnRun:
+    """Runs cases in a run of this process."""
+
+    def __init__(self, ready: PreparedHost) -> None:
+        self._ready = ready
+        self._wrapped = WrappedHost(ready.host)
+        self._wrappers = upload(ready.host, ready.run.id, [NO_FAULT, *catalogue.load()])
+
+    def run(self, task: Task) -> TaskOutcome:
+        """Run a case to its end."""
+        ready = replace(self._ready, host=self._wrapped.at(f"{self._wrappers}/{task.docker}"))
+        with contextlib.closing(AgentProvider(ready, Progress(_quiet()))) as provider:
+            return run_case(task.node, ready, {}, provider, factor=task.factor)
+
+
+@contextlib.contextmanager
+def work(on: Account | OwnRun) -> Iterator[Work]:
+    """What runs cases there, until the block ends."""
+    match on:
+        case OwnRun(spec):
+            with run_directories.new_run() as run, prepared(spec, None, run, Progress(_quiet())) as ready:
+                yield _InOwnRun(ready)
+        case Account():
+            Path(on.sockets).mkdir(mode=0o700, exist_ok=True)
+            connection = SshHost(
+                on.destination, sockets=Path(on.sockets), port=on.port, options=on.options, name=on.host
+            )
+            with contextlib.closing(connection) as host:
+                host.slowness = on.slowness
+                host.remember(on.facts)
+                yield _OnAccount(on, host)
 
 
 def _quiet() -> Console:
@@ -164,21 +207,26 @@ def main() -> None:
     """Work until the input ends. Standard output is for the answers; everything else printed goes to stderr."""
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
-    worker: Worker | None = None
-    try:
-        for line in sys.stdin.buffer:
-            try:
-                if worker is None:
-                    worker = Worker(msgspec.json.decode(line, type=Account))
-                    outcome = TaskOutcome(PASSED)
-                else:
+
+    def answer(outcome: TaskOutcome) -> None:
+        answers.write(msgspec.json.encode(outcome) + b"\n")
+
+    def serve() -> Exit:
+        with work(msgspec.json.decode(sys.stdin.buffer.readline(), type=Account | OwnRun)) as worker:
+            answer(TaskOutcome(PASSED))
+            for line in sys.stdin.buffer:
+                try:
                     outcome = worker.run(msgspec.json.decode(line, type=Task))
-            except Problem as problem:
-                outcome = TaskOutcome(UNUSABLE, got=str(problem))
-            answers.write(msgspec.json.encode(outcome) + b"\n")
-    finally:
-        if worker:
-            worker.host.close()
+                except Problem as problem:
+                    outcome = TaskOutcome(UNUSABLE, got=str(problem))
+                answer(outcome)
+        return Exit.OK
+
+    def say(line: str) -> None:
+        with contextlib.suppress(OSError):
+            answer(TaskOutcome(UNUSABLE, got=line))
+
+    sys.exit(int(run_and_report(serve, say)))
 
 
 if __name__ == "__main__":
