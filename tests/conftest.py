@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from checks.core.errors import HostProblem
 from checks.core.paths import ROOT
+from checks.hosts import namespace
 from checks.runner.collection import all_cases
 from checks.runner.plugin import CaseInfo
 from tests import injection
@@ -61,3 +63,12 @@ def alarm() -> Iterator[None]:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of the test's own, into which the hardening can be installed."""
     return injection.make_home(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def needs_namespace() -> None:
+    """Skip the test where this account can make no user namespace with mounts."""
+    try:
+        namespace.require()
+    except HostProblem as problem:
+        pytest.skip(str(problem))

@@ -216,19 +216,70 @@ exit 1
 """
 
 
+@pytest.mark.usefixtures("needs_namespace")
 def test_a_build_has_no_way_out_of_its_chroot_to_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    try:
-        namespace.require()
-    except HostProblem as problem:
-        pytest.skip(f"needs user namespaces and subordinate ids: {problem}")
     podman = tmp_path / "bin" / "podman"
     podman.parent.mkdir()
     podman.write_text(SEEN)
     podman.chmod(0o755)
     monkeypatch.setattr("checks.core.tools.path", lambda: f"{podman.parent}:/usr/sbin:/usr/bin:/sbin:/bin")
     with Store(tmp_path / "store", tmp_path) as store, pytest.raises(HostProblem) as failed:
-        store.build(tmp_path, "tag")
+        store.build(podman.parent, "tag")
     _, argv, processes, *others = str(failed.value).splitlines()
     assert "--cap-drop=CAP_SYS_CHROOT" in argv
     assert int(processes) < 10, "only its own processes"
     assert others == []
+
+
+SEEN_FILES = """#!/bin/sh
+for each in / /etc /dev /home /root /run /var /media /srv; do
+    [ ! -d "$each" ] || echo "$each: $(ls "$each" | tr '\\n' ' ')"
+done
+for each in /usr /etc/passwd "$CONTEXT"; do
+    touch "$each/x" 2>/dev/null || (: >>"$each") 2>/dev/null && echo "$each can be written"
+done
+cat "$CONTEXT/Dockerfile"
+exit 1
+"""
+
+
+@pytest.mark.usefixtures("needs_namespace")
+def test_a_build_sees_no_files_of_the_host_but_programs_and_its_context(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, podman = tmp_path / "context", tmp_path / "bin" / "podman"
+    for each in (context, podman.parent, tmp_path / "scratch"):
+        each.mkdir()
+    (context / "Dockerfile").write_text("the context's file\n")
+    (tmp_path / "secret").write_text("secret")
+    podman.write_text(SEEN_FILES.replace("$CONTEXT", str(context)))
+    podman.chmod(0o755)
+    monkeypatch.setattr("checks.core.tools.path", lambda: f"{podman.parent}:/usr/sbin:/usr/bin:/sbin:/bin")
+    with Store(tmp_path / "store", tmp_path / "scratch") as store, pytest.raises(HostProblem) as failed:
+        store.build(context, "tag")
+    seen = dict(line.split(": ") for line in str(failed.value).splitlines()[1:] if line.startswith("/"))
+    assert set(seen["/dev"].split()) == {"fd", "full", "null", "pts", "random", "shm", "tty", "urandom", "zero"}
+    assert not {"shadow", "ssh", "fstab"} & set(seen["/etc"].split())
+    assert {*seen["/"].split()} <= {
+        *[
+            "bin",
+            "dev",
+            "etc",
+            "lib",
+            "lib32",
+            "lib64",
+            "libx32",
+            "opt",
+            "proc",
+            "root",
+            "run",
+            "sbin",
+            "sys",
+            "tmp",
+            "usr",
+            "var",
+        ]
+    }
+    assert (seen["/root"], seen["/run"], seen["/var"]) == ("", "", "tmp ")
+    assert "can be written" not in str(failed.value)
+    assert "the context's file" in str(failed.value)

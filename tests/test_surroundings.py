@@ -37,14 +37,6 @@ with Store(work / "store", scratch) as store:
 """
 
 
-@pytest.fixture
-def needs_namespace() -> None:
-    try:
-        namespace.require()
-    except HostProblem as problem:
-        pytest.skip(str(problem))
-
-
 @pytest.mark.usefixtures("needs_namespace")
 @pytest.mark.parametrize("name", ["node:22-slim", "docker.io/library/node:22-slim"])
 def test_an_image_is_built_for_any_account_and_nothing_is_left_elsewhere(
@@ -81,8 +73,9 @@ def test_podman_gets_no_variable_that_redirects_it(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1")
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    (tmp_path / "context").mkdir()
     with Store(tmp_path / "store", tmp_path) as store:
-        store.build(tmp_path, "tag")
+        store.build(tmp_path / "context", "tag")
     seen = dict(each.split("=", 1) for each in (tmp_path / "seen").read_text().split("\0") if each)
     assert "hostile" not in seen.values()
     assert seen["https_proxy"] == "http://proxy.example:3128"

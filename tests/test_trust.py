@@ -20,7 +20,7 @@ from checks.documents import mutation
 from checks.engine.docker import Record
 from checks.evidence import store
 from checks.evidence.model import MutationRun
-from checks.evidence.run import CaseResult
+from checks.evidence.run import CRASHED, CaseResult
 from checks.evidence.store import Provenance
 from checks.hosts.local import LocalHost
 from checks.mutation import command
@@ -29,7 +29,7 @@ from checks.mutation.command import SabotageOptions, incomplete, not_run, report
 from checks.mutation.verdict import MutationStatus, Trial, judge, results, score, status
 from checks.mutation.worker import BROKEN, FAILED, PASSED, SKIPPED, UNUSABLE, TaskOutcome, outcome_of
 from checks.runner.collection import all_cases
-from checks.runner.plugin import CRASHED, CaseInfo
+from checks.runner.plugin import CaseInfo
 from tests.evidence import DEBIAN_13
 from tests.fakes import FACTS
 

@@ -65,7 +65,7 @@ def test_timezone(ctx: CaseContext) -> None:
     done = ctx.docker(run(ctx.probe, "date", f"+%s {form}", options=["--rm", "-e", "TZ=America/New_York"]))
     expect_run(done)
     epoch, _, got = done.stdout.strip().partition(" ")
-    expect(epoch.isdigit(), "seconds since 1970 and a local time", done.stdout)
+    expect(epoch.isascii() and epoch.isdigit(), "seconds since 1970 and a local time", done.stdout)
     wanted = datetime.fromtimestamp(int(epoch), ZoneInfo("America/New_York")).strftime(form)
     expect(got == wanted, f"New York's time, {wanted}", got)
 

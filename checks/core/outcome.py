@@ -15,6 +15,7 @@ from checks.core import redaction
 from checks.core.errors import (
     Exit,
     HostProblem,
+    Interrupted,
     LateAnswer,
     NotTested,
     OwnFault,
@@ -36,8 +37,10 @@ def headline(problem: Problem) -> str:
     return f"{_BEGINNINGS.get(problem.exit, _OF_THE_HOST)}{problem}"
 
 
-def reported(status: int, line: str) -> Problem:
-    """The problem that another process of this program has reported with that status and line."""
+def reported(status: int, line: str) -> BaseException:
+    """What ended another process of this program, which has reported that status and line."""
+    if status == Exit.INTERRUPTED:
+        return Interrupted(line)
     kind = next((kind for kind in _KINDS if kind.exit == status), HostProblem)
     return kind(line.removeprefix(_BEGINNINGS.get(kind.exit, _OF_THE_HOST)))
 
@@ -70,7 +73,7 @@ def run_and_report(run: Callable[[], Exit], say: Callable[[str], None]) -> Exit:
         elif missing := _missing_package(error):
             line, status = headline(missing), missing.exit
         else:
-            line, status = _fault(error), Exit.OWN_FAULT
+            line, status = own_fault(error), Exit.OWN_FAULT
     with contextlib.suppress(OSError, ReaderGone):
         say(line)
     return status
@@ -100,7 +103,7 @@ def _notes(error: BaseException) -> list[str]:
     return list(getattr(error, "__notes__", ()))
 
 
-def _fault(error: Exception) -> str:
+def own_fault(error: Exception) -> str:
     """Write the traceback to a private file; the line that names the error and the file."""
     what = lines_of(f"This is a bug in this project: {type(error).__name__}: {str(error).strip()[:300]}")[0]
     try:

@@ -15,6 +15,9 @@ from checks.evidence.model import Case, Command, Host, Outcome, Output, Verifica
 from checks.evidence.store import Provenance, build
 from checks.hosts.facts import Facts
 
+CRASHED = "the case to finish without an error of its own"
+"""The expectation in the report of a case that raised something other than a mismatch."""
+
 _KEPT = 2000  # bytes of an output that the evidence holds in full
 
 
@@ -43,6 +46,11 @@ class CaseResult:
     def failed(self) -> bool:
         """Whether it failed, and nobody accepts that."""
         return self.outcome == "failed" and not self.accepted
+
+    @property
+    def crashed(self) -> bool:
+        """Whether an error of this project ended it, or a result that this project does not understand."""
+        return self.expected == CRASHED
 
 
 @dataclass

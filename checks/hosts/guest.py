@@ -261,7 +261,7 @@ def _ready(recipe: Recipe, run: Run, prepare: Prepare, progress: Progress) -> tu
 
 def _report_if_incomplete(directory: Path, progress: Progress) -> None:
     if directory.is_dir():
-        progress.say(f"The cached {directory} is incomplete; rebuilding it.")
+        progress.say(f"The cached {directory} is incomplete, or of another version of this project; rebuilding it.")
 
 
 def _prepare(

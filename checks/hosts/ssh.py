@@ -126,7 +126,7 @@ class SshHost(Host):
         process = subprocess.Popen(
             ["ssh", *self._options(), *own, "-R", f"{there}:127.0.0.1:{port}", "--", self.destination],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            start_new_session=True,
+            errors="replace", start_new_session=True,
         )  # fmt: skip
         self._forwards.append(process)
         if at:  # ssh names only the ports that it chose

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ _REPLACED = (
     (re.compile(r"(?<=host\.docker\.internal )\d{4,5}\b"), "<port>"),
 )
 _LOOPBACK = 'if [ -n "${2:-}" ]; then\n'
+_ANYTHING = ".*"
 _LAST_WORDS = re.compile(r"(?<=/secret) \d{5} <id>$")
 """Parts of command lines that evidence of earlier runs lacks: the isolation script tries the host's loopback."""
 _NOT_OF_NANOCLAW = {("docker", "info", "--format", "{{.Store.GraphRoot}}")}
@@ -87,9 +89,9 @@ class Explanation(Table, frozen=True):
     def __post_init__(self) -> None:
         for key in ("field", "command", "a", "b"):
             try:
-                re.compile(getattr(self, key))
+                _pieces(getattr(self, key))
             except re.error as error:
-                raise ValueError(f"“{key}” is not a regular expression: {error}") from error
+                raise ValueError(f"“{key}” is not a regular expression: {error}; .* can't be in parentheses") from error
 
     @property
     def reason(self) -> Reason:
@@ -101,10 +103,27 @@ class Explanation(Table, frozen=True):
         return (
             (not self.cases or difference.case in self.cases)
             and re.fullmatch(self.field, difference.field, re.DOTALL) is not None
-            and re.search(self.command, difference.command, re.DOTALL) is not None
-            and re.search(self.a, difference.a, re.DOTALL) is not None
-            and re.search(self.b, difference.b, re.DOTALL) is not None
+            and _matches(self.command, difference.command)
+            and _matches(self.a, difference.a)
+            and _matches(self.b, difference.b)
         )
+
+
+@functools.cache
+def _pieces(pattern: str) -> Sequence[re.Pattern[str]]:
+    """What is between the ``.*`` of a pattern. Raises re.error if one is no regular expression."""
+    return [re.compile(piece, re.DOTALL) for piece in pattern.split(_ANYTHING)]
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Whether a pattern occurs in a text. Each of its pieces is sought once: evidence may come from anyone."""
+    at = 0
+    for piece in _pieces(pattern):
+        found = piece.search(text, at)
+        if found is None:
+            return False
+        at = found.end()
+    return True
 
 
 class _File(Table, frozen=True):

@@ -38,7 +38,7 @@ from checks.nanoclaw.provider import AgentProvider
 from checks.nanoclaw.whole import WholeNanoclaw
 from checks.runner.agent_plugin import Integration
 from checks.runner.collection import CASES
-from checks.runner.plugin import CRASHED, VerificationPlugin, run_pytest
+from checks.runner.plugin import VerificationPlugin, run_pytest
 from checks.runner.report import Report
 
 FAILED, PASSED, SKIPPED, BROKEN, UNUSABLE = "failed", "passed", "skipped", "broken", "unusable"
@@ -199,7 +199,7 @@ def outcome_of(case: CaseResult) -> TaskOutcome:
     """A case's result as the outcome of a task."""
     if case.outcome == SKIPPED:
         return TaskOutcome(SKIPPED, got=case.reason, seconds=case.seconds)
-    outcome = BROKEN if case.expected == CRASHED else case.outcome
+    outcome = BROKEN if case.crashed else case.outcome
     return TaskOutcome(outcome, case.expected, case.got, case.seconds)
 
 

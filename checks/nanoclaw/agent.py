@@ -15,6 +15,7 @@ from checks.core.paths import FIXTURES, expanded
 from checks.core.version import commit_of
 from checks.nanoclaw.checkout import entries, read
 from checks.nanoclaw.contract import AgentProtocol
+from checks.nanoclaw.dockerfile import require_contained
 
 STUB = FIXTURES / "agent"
 
@@ -102,6 +103,7 @@ def of_checkout(directory: Path) -> Agent:
         for part in (container, source):  # links that leave the checkout are reported before anything is built
             for _ in entries(part, directory):
                 pass
+        require_contained(container, directory)
     if "---NANOCLAW_OUTPUT_START---" in text:
         protocol = AgentProtocol.STREAMS
     elif "/app/src/index.ts" in text and (source / "db").is_dir():

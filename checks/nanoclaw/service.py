@@ -242,10 +242,13 @@ class Handler(BaseHTTPRequestHandler):
         """Requests are evidence, not log lines."""
 
     def do_HEAD(self) -> None:
-        self.send(200, b"")
+        self.send(200 if self.path == "/" else 404, b"")
 
     def do_GET(self) -> None:
-        self.send(200, self.server.service.token.encode(), "text/plain")
+        if self.path == "/":
+            self.send(200, self.server.service.token.encode(), "text/plain")
+        else:
+            self.send_json(404, {"type": "error", "error": {"type": "not_found_error", "message": "unknown path"}})
 
     def do_POST(self) -> None:
         with self.refusing():

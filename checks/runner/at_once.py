@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import threading
 from collections import deque
@@ -152,7 +153,7 @@ class Shares:
                     with contextlib.suppress(OSError):
                         child.stdin.close()
         status = child.wait()
-        return ended or Ended(Exit.OWN_FAULT, f"A process of this run ended with status {status}.")
+        return ended or _without_a_word(status)
 
     def _take_host(self, ready: Ready) -> None:
         with self._changed:
@@ -174,6 +175,17 @@ class Shares:
                 if batches:
                     return batches.popleft()
             return ()
+
+
+def _without_a_word(status: int) -> Ended:
+    """How a process ended that could not tell."""
+    if status < 0:
+        name = signal.Signals(-status).name if -status in set(signal.Signals) else str(-status)
+        return Ended(
+            Exit.HOST_UNUSABLE,
+            f"A process of this run was killed by the signal {name}. Is memory short? See what the kernel said: dmesg",
+        )
+    return Ended(Exit.OWN_FAULT, f"A process of this run ended with status {status}.")
 
 
 def _batches(cases: Sequence[CaseInfo]) -> tuple[deque[Sequence[str]], deque[Sequence[str]]]:

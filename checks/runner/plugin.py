@@ -12,7 +12,7 @@ import pytest
 
 from checks.core import redaction
 from checks.core.errors import HostProblem, Problem, WrongUsage
-from checks.core.outcome import lacking
+from checks.core.outcome import lacking, own_fault
 from checks.core.paths import GUIDE
 from checks.core.process import TimedOut
 from checks.core.progress import Progress
@@ -22,7 +22,7 @@ from checks.engine.docker import Record
 from checks.engine.expect import Mismatch, expect
 from checks.engine.leaks import LeakDetector
 from checks.evidence.acceptance import accepted_ids
-from checks.evidence.run import CaseResult, Evidence
+from checks.evidence.run import CRASHED, CaseResult, Evidence
 from checks.guide import catalogue
 from checks.guide.explain import find_matches
 from checks.guide.facts import Kind
@@ -31,9 +31,6 @@ from checks.runner.report import Report
 
 if TYPE_CHECKING:
     from checks.engine.prepared_host import PreparedHost
-
-CRASHED = "the case to finish without an error of its own"
-"""The expectation in the report of a case that raised something other than a mismatch."""
 
 _NO_ENTRY = "a-case-fails-that-has-no-entry-here"
 _RECORD = pytest.StashKey[Record]()
@@ -260,9 +257,10 @@ class VerificationPlugin:
         result = CaseResult(info.id, info.group, info.label, report.outcome, seconds, record)
         if report.outcome == "failed":
             result.expected, result.got = map(redaction.redacted_text, _explained(error, report))
-            name = (error.fix if isinstance(error, Mismatch) else "") or self._entry_for(result) or info.fix
-            known = self._catalogue.get(name)
-            result.fix, result.entry = known.quick_fix if known else "", f"{GUIDE}#{name}"
+            if not result.crashed:  # the guide has nothing about faults of this project
+                name = (error.fix if isinstance(error, Mismatch) else "") or self._entry_for(result) or info.fix
+                known = self._catalogue.get(name)
+                result.fix, result.entry = known.quick_fix if known else "", f"{GUIDE}#{name}"
             if reason := self._accepted.get(info.id):
                 result.accepted = reason
                 report.outcome, report.longrepr = "skipped", (str(item.path), 0, reason)  # the run has not failed
@@ -393,4 +391,4 @@ def _explained(error: BaseException | None, report: pytest.TestReport) -> tuple[
         return f"“{error.program}” to exit", f"timed out after {error.timeout:g} s"
     if isinstance(error, EOFError):
         return "more output", str(error)
-    return CRASHED, report.longreprtext
+    return CRASHED, own_fault(error) if isinstance(error, Exception) else report.longreprtext

@@ -91,9 +91,9 @@ def failure(case: CaseResult, *, verbose: bool) -> list[str]:
     lines = _all_commands(case.record.commands[-_LAST:]) if verbose else _last_command(case.record.commands)
     lines += _field("expected:", case.expected, rows=None if verbose else 1)
     # The entry's address is kept whole, so that it can be opened.
-    entry = _field("more:", case.entry, rows=None)
+    entry = _field("more:", case.entry, rows=None) if case.entry else []
     fix = _field("fix:", case.fix, rows=None if verbose else 1) if case.fix else []
-    room = _ROWS - len(lines) - len(fix) - -(-len(f"{_INDENT}{entry[0]}") // _COLUMNS)
+    room = _ROWS - len(lines) - len(fix) - sum(-(-len(f"{_INDENT}{line}") // _COLUMNS) for line in entry)
     got = _field("got:", case.got, rows=None) if verbose else _field("got:", _got(case), rows=max(1, room))
     return [*lines, *got, *fix, *entry]
 

@@ -36,7 +36,7 @@ class Running:
         environment = {key: value for key, value in os.environ.items() if key != run_directories.MARK}
         self.child = subprocess.Popen(
             argv, cwd=root, env={**environment, **(settings or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
         )  # fmt: skip
         cache = (settings or {}).get("XDG_CACHE_HOME")
         self._cache = Path(cache) / run_directories.PROGRAM if cache else run_directories.cache()

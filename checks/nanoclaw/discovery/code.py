@@ -103,7 +103,9 @@ class Finder:
         if not first and not is_runtime(words[0]):
             return []
         form = form_of(["docker", *(self._unmarked(each, "@") for each in words[1:])])
-        numbers = [each.rpartition("@")[2] for each in form.unknown if "@" in each]
+        # A literal may contain an @, too.
+        marks = (re.fullmatch(r".*@([0-9]{1,6})", each) for each in form.unknown)
+        numbers = [mark[1] for mark in marks if mark and int(mark[1]) < len(self.values.parameters)]
         return numbers + ([] if form.subcommand or form.unknown else first)
 
     def _unmarked(self, word: str, numbered: str = "") -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from checks.core import tools
 from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
+from checks.core.paths import FIXTURES
 from checks.core.process import Completed
 from checks.hosts import namespace
-from checks.nanoclaw.images.surroundings import Surroundings
+from checks.nanoclaw.images.surroundings import Surroundings, configuration, credentials
 
 _PULL_TIMEOUT = 120.0  # seconds
 
@@ -21,23 +24,9 @@ _PULL_TIMEOUT = 120.0  # seconds
 _DROPPED = ("CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_NET_RAW", "CAP_AUDIT_WRITE")
 _PROCESSES = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
-# Podman 4.3.1 loses a directory at the root of a layer that has the name of a cache mount, if the store is in the
-# parent directory of that mount: nanoclaw's build mounts /root/.cache/pnpm, and a store in /root/.cache loses /pnpm. So
-# the store is mounted elsewhere.
-_PREPARED = """
-set -e
-mount --no-mtab --bind "$1" "$2"
-shift 2
-for each in /proc/sys /proc/sysrq-trigger /proc/irq /proc/bus /proc/fs; do
-    [ -e "$each" ] || continue
-    mount --no-mtab --bind "$each" "$each"
-    mount --no-mtab -o remount,bind,ro,nosuid,nodev,noexec "$each"
-done
-mount --no-mtab -t tmpfs -o mode=755 tmpfs /sys
-mkdir -p /sys/fs/cgroup # Podman looks whether it is there
-mount --no-mtab -o remount,ro /sys
-exec "$@"
-"""
+_IN_OWN_ROOT = FIXTURES / "nanoclaw" / "build-root.sh"
+_PROGRAMS = ("findmnt", "pivot_root", "umount")
+"""That it needs, besides those of a namespace."""
 
 
 class Store:
@@ -49,6 +38,7 @@ class Store:
         self._surroundings = Surroundings(scratch / f"{directory.name}-podman")
         self._runroot = scratch / directory.name
         self._seen_at = scratch / f"{directory.name}-store"
+        self._root = scratch / f"{directory.name}-root"
 
     def __enter__(self) -> Store:
         self.directory.mkdir(exist_ok=True)
@@ -70,31 +60,34 @@ class Store:
 
     def build(self, context: Path, tag: str) -> None:
         """Build a Dockerfile's image. Raises HostProblem with the end of its output if it fails."""
-        self._build("--tag", tag, str(context), doing=f"building {tag}")
+        self._build("--tag", tag, str(context.resolve()), doing=f"building {tag}", reads=[context])
 
     def build_archive(self, context: Path, dockerfile: Path, archive: Path) -> None:
         """Build a Dockerfile, and write the files of its last stage to a tar archive. Raises HostProblem like build."""
         output = self.scratch / f"{self.directory.name}-output.tar"  # without a comma in its path
-        options = ["--file", str(dockerfile), "--output", f"type=tar,dest={output}"]
-        self._build(*options, str(context), doing=f"building {archive.name}")
+        options = ["--file", str(dockerfile.resolve()), "--output", f"type=tar,dest={output}"]
+        self._build(*options, str(context.resolve()), doing=f"building {archive.name}", reads=[context, dockerfile])
         shutil.move(output, archive)
 
     def pull(self, name: str) -> bool:
         """Pull an image from its registry; whether that worked before a timeout: a network may drop packets."""
-        bounded = ["timeout", "-k", "5", f"{_PULL_TIMEOUT:g}", *self._command("pull", "--quiet", name)]
+        pull = self._command("pull", "--quiet", name, reads=credentials())
+        bounded = ["timeout", "-k", "5", f"{_PULL_TIMEOUT:g}", *pull]
         return self._run(*bounded).returncode == 0
 
     def load(self, archive: Path) -> None:
         """Load the image of an archive that ``save`` wrote."""
         # ``podman load`` would unpack the archive in a shared directory first. The link avoids a colon in the path.
         link = self.scratch / f"{self.directory.name}-archive"
-        link.symlink_to(archive)
-        self._podman("pull", "--quiet", f"docker-archive:{link}", doing=f"loading {archive.name}")
+        link.symlink_to(archive.resolve())
+        self._podman("pull", "--quiet", f"docker-archive:{link}", doing=f"loading {archive.name}", reads=[archive])
         link.unlink()
 
     def save(self, name: str, archive: Path) -> None:
         """Save an image as an archive."""
-        self._podman("save", "--quiet", "--output", str(archive), name, doing=f"saving {name}")
+        output = self.scratch / f"{self.directory.name}-saved.tar"
+        self._podman("save", "--quiet", "--output", str(output), name, doing=f"saving {name}")
+        shutil.move(output, archive)
 
     def map_for(self, name: str, uid: int) -> None:
         """Make the id-mapped copy of an image that ``--userns=keep-id`` needs for an account of that uid.
@@ -133,20 +126,24 @@ class Store:
                 f"A disk could not be made: {done.stderr.strip()}", "Check the free disk space of the cache."
             )
 
-    def _build(self, *args: str, doing: str) -> None:
+    def _build(self, *args: str, doing: str, reads: Sequence[Path]) -> None:
         dropped = [f"--cap-drop={each}" for each in _DROPPED]
-        self._podman("build", "--isolation", "chroot", *dropped, *args, doing=doing)
+        self._podman("build", "--isolation", "chroot", *dropped, *args, doing=doing, reads=reads)
 
-    def _podman(self, *args: str, doing: str) -> None:
-        done = self._run(*self._command(*args))
+    def _podman(self, *args: str, doing: str, reads: Sequence[Path] = ()) -> None:
+        done = self._run(*self._command(*args, reads=reads))
         if done.returncode != 0:
             output = "\n".join(lines_of(done.stderr.strip() or done.stdout.strip())[-12:])
             raise HostProblem(f"On this machine, {doing} failed:\n{output}")
 
-    def _command(self, *args: str) -> list[str]:
-        self._seen_at.mkdir(exist_ok=True)
+    def _command(self, *args: str, reads: Sequence[Path] = ()) -> list[str]:
+        for each in (self._seen_at, self._root):
+            each.mkdir(exist_ok=True)
+        program = shutil.which("podman", path=tools.path())
+        shown = [*reads, *configuration(), *([Path(program)] if program else [])]
         return [
-            *_PROCESSES, "sh", "-c", _PREPARED, "sh", str(self.directory), str(self._seen_at),
+            *_PROCESSES, "sh", str(_IN_OWN_ROOT), str(self.directory), str(self._seen_at), str(self._root),
+            str(self.scratch), *(word for each in shown for word in ("read", str(each.resolve()))), "run",
             "podman", "--root", str(self._seen_at), "--runroot", str(self._runroot), "--storage-driver", "overlay",
             *args,
         ]  # fmt: skip
@@ -157,4 +154,4 @@ class Store:
 
 def tools_missing() -> list[str]:
     """The missing programs for building images."""
-    return namespace.missing("podman", "mmdebstrap", "mke2fs", *namespace.programs())
+    return namespace.missing("podman", "mmdebstrap", "mke2fs", *_PROGRAMS, *namespace.programs())

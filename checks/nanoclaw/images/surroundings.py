@@ -14,13 +14,18 @@ SHORT_NAMES = {"node": "docker.io/library/node"}
 """Short names in the agents' Dockerfiles, independent of this machine's configuration."""
 
 _KEPT = (
-    MARK, "PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    MARK, "PATH", "LANG", "LC_ALL", "TZ",
     *(name for each in ("http_proxy", "https_proxy", "no_proxy", "all_proxy") for name in (each, each.upper())),
 )  # fmt: skip
 """Variables that are passed on. CONTAINER_HOST, STORAGE_OPTS and many others would redirect Podman."""
 
-_CONFIGURATION = ("registries.conf", "registries.conf.d", "registries.d", "certs.d", "policy.json", "auth.json")
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Variables that name certificates."""
+
+_CONFIGURATION = ("registries.conf", "registries.conf.d", "registries.d", "certs.d", "policy.json")
 """Files of ~/.config/containers that are kept: registries and trust."""
+
+_CREDENTIALS = "auth.json"
 
 _UNKNOWN = 65534
 """The uid that Podman gets if root runs it: it must not be 0."""
@@ -42,6 +47,7 @@ class Surroundings:
         self._write()
         return {
             **{name: os.environ[name] for name in _KEPT if name in os.environ},
+            **{name: os.path.realpath(os.environ[name]) for name in _CERTIFICATES if os.environ.get(name)},
             "_CONTAINERS_USERNS_CONFIGURED": "done",
             "_CONTAINERS_ROOTLESS_UID": str(os.getuid() or _UNKNOWN),
             "_CONTAINERS_ROOTLESS_GID": str(os.getgid() or _UNKNOWN),
@@ -74,13 +80,13 @@ class Surroundings:
         aliases = self._home / ".cache" / "containers" / "short-name-aliases.conf"
         for each in (configuration, aliases.parent, self._runtime / "containers", self._temporary):
             each.mkdir(parents=True)
-        for link, target in (
-            *((configuration / name, _configuration() / name) for name in _CONFIGURATION),
-            (self._home / ".docker", Path.home() / ".docker"),
-            (self._runtime / "containers" / "auth.json", _credentials()),
-        ):
+        (self._home / ".docker").mkdir()
+        links = {configuration / name: _configuration() / name for name in (*_CONFIGURATION, _CREDENTIALS)}
+        links[self._home / ".docker" / "config.json"] = _of_docker()
+        links[self._runtime / "containers" / _CREDENTIALS] = _credentials()
+        for link, target in links.items():
             if os.access(target, os.R_OK):
-                link.symlink_to(target)
+                link.symlink_to(target.resolve())
         aliases.write_text(tomli_w.dumps({"aliases": SHORT_NAMES}))
         storage = {"driver": "overlay", "graphroot": str(self._home), "runroot": str(self._runtime)}
         (self.directory / "storage.conf").write_text(tomli_w.dumps({"storage": storage}))
@@ -97,6 +103,23 @@ class Surroundings:
             },
             "network": {"network_config_dir": str(self._runtime / "network")},
         }
+
+
+def configuration() -> list[Path]:
+    """The account's files that tell where registries are, and what is trusted; the environment links to them."""
+    certificates = [Path(os.environ[name]) for name in _CERTIFICATES if os.environ.get(name)]
+    known = [*(_configuration() / name for name in _CONFIGURATION), *certificates]
+    return [each for each in known if os.access(each, os.R_OK)]
+
+
+def credentials() -> list[Path]:
+    """The account's files with credentials for registries."""
+    known = (_configuration() / _CREDENTIALS, _of_docker(), _credentials())
+    return [each for each in known if os.access(each, os.R_OK)]
+
+
+def _of_docker() -> Path:
+    return Path.home() / ".docker" / "config.json"
 
 
 def _configuration() -> Path:

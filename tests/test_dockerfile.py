@@ -1,0 +1,86 @@
+"""Mounts of a checkout's Dockerfile: those of nanoclaw are accepted, those that could leave a build are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from checks.core.errors import WrongUsage
+from checks.nanoclaw import dockerfile
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    """A build context with a file and a link that leads out of it."""
+    context = tmp_path / "container"
+    context.mkdir()
+    (context / "package.json").write_text("{}")
+    (context / "up").symlink_to("..")
+    return context
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM node:22-slim\nRUN npm install\n",
+        "RUN --mount=type=cache,target=/apt,sharing=locked \\\n  --mount=type=cache,target=/lib \\\n apt-get update",
+        "RUN --mount=type=cache,target=/root/.cache/pnpm,id=pnpm pnpm install",
+        "RUN --mount=type=bind,source=package.json,target=/package.json,ro npm ci",
+        "RUN --mount=type=bind,target=/context ls\n# RUN --mount=type=bind,from=base,source=/x,target=/y",
+        "RUN --mount=type=tmpfs,target=/tmp --mount=type=secret,id=token true",
+    ],
+)
+def test_mounts_that_stay_within_the_build_are_accepted(context: Path, text: str) -> None:
+    assert list(dockerfile.escapes(text, context)) == []
+
+
+@pytest.mark.parametrize(
+    ("mount", "reason"),
+    [
+        ("--mount=type=bind,from=base,source=/foo,target=/mnt,rw", "“from” of a mount of the type bind"),
+        ("--mount=from=base,target=/mnt", "“from” of a mount of the type bind"),
+        ("--mount=type=cache,from=base,target=/mnt", "“from” of a mount of the type cache"),
+        ("--mount=type=cache,id=../../home/me/.ssh,target=/mnt", "an id that is not a name"),
+        ("--mount=type=cache,id=..,target=/mnt", "an id that is not a name"),
+        ("--mount=type=cache,source=x,target=/mnt", "“source” of a mount of the type cache"),
+        ("--mount=type=bind,source=up,target=/mnt", "a source that goes through a link"),
+        ("--mount=type=bind,source=up/secret,target=/mnt", "a source that goes through a link"),
+        ("--mount=type=bind,source=/up,target=/mnt", "a source that goes through a link"),
+        ("--mount=type=bind,source=../x,target=/mnt", "a source that goes through a link, or is not in the context"),
+        ("--mount=type=bind,source=missing,target=/mnt", "is not in the context"),
+        ("--mount=type=bind,target=/mnt,rw", "“rw” of a mount of the type bind"),
+        ("--mount=type=bind,bind-propagation=shared,target=/mnt", "“bind-propagation”"),
+        ("--mount=type=cache,type=bind,target=/mnt", "an option twice"),
+        ("--mount=TYPE=bind,FROM=base,target=/mnt", "“from”"),
+        ("--mount=type=other,target=/mnt", "“type” of a mount of the type other"),
+        ("--mount=type=cache,target=$WHERE", "not written plainly"),
+        ('--mount=type=cache,"id=x ,from=base",target=/mnt', "not written plainly"),
+        ("--mo\\unt=type=bind,from=base,target=/mnt", "not written plainly"),
+        ('--"mount"=type=bind,from=base,target=/mnt', "not written plainly"),
+        ("--mo\\\nunt=type=bind,from=base", "“from”"),
+        ("--mo\\\r\nunt=type=bind,from=base", "“from”"),
+        ("--mo`\n \n# a comment\nunt=type=bind,from=base", "“from”"),
+        ("--mount type=bind,from=base", "not written plainly"),
+        ("--MOUNT=type=bind,from=base", "not written plainly"),
+    ],
+)
+def test_mounts_that_could_leave_the_build_are_refused(context: Path, mount: str, reason: str) -> None:
+    found = list(dockerfile.escapes(f"FROM x\nRUN --network=none {mount} true\n", context))
+    assert any(reason in each for each in found), found
+
+
+def test_a_continued_line_and_a_comment_within_it_hide_nothing(context: Path) -> None:
+    text = "RUN --network=none \\\n# a comment\n  --mount=type=cache,id=../x,target=/mnt \\\n  true\n"
+    assert list(dockerfile.escapes(text, context)) == [
+        "--mount=type=cache,id=../x,target=/mnt: an id that is not a name"
+    ]
+
+
+@pytest.mark.parametrize("name", dockerfile.NAMES)
+def test_the_file_that_podman_would_take_is_read(context: Path, name: str) -> None:
+    (context / "Dockerfile").write_text("FROM x\n")
+    dockerfile.require_contained(context, context.parent)
+    (context / name).write_text("FROM x\nRUN --mount=type=bind,from=x,target=/mnt true\n")
+    with pytest.raises(WrongUsage, match=rf"{name}: --mount=type=bind,from=x,target=/mnt: “from” of a mount"):
+        dockerfile.require_contained(context, context.parent)
