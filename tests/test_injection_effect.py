@@ -13,7 +13,7 @@ from checks.core.errors import Exit, HostProblem
 from checks.core.paths import FIXTURES
 from checks.engine import probe_container
 from checks.hardening.injection import configuration, install
-from checks.hardening.injection.state import problems, read_account, require_account
+from checks.hardening.injection.state import competing_settings, problems, read_account, require_account
 from checks.hosts.local import LocalHost
 from tests.fakes import FakeHost
 from tests.injection import here, plain, settings, snapshot, tree, write
@@ -79,6 +79,21 @@ def test_a_variable_that_overrides_it_is_named(
     with pytest.raises(HostProblem, match=f"Also set by: {variable}"):
         install.install(LocalHost(), dry_run=dry_run)
     assert tree(home) == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("userns = 'host'", "userns"), ('userns="keep-id:uid=1000,gid=1000"', "userns"), ("userns = ''", "userns"),
+        ('userns = "keep-id"', ""), ("userns='keep-id' # wanted", ""), ("hooks_dir = []", "hooks_dir"),
+        ("env = ['PODMAN_USERNS=host']", "env"), ("  'A=b', \"PODMAN_USERNS=host\",", "env"), ("env = ['A=b']", ""),
+        ("# env = ['PODMAN_USERNS=host']", ""),
+    ],
+)  # fmt: skip
+def test_the_files_that_set_something_else_are_named_and_no_others(home: Path, line: str, named: str) -> None:
+    write(home, "containers.conf.d/99-mine.conf", f"[containers]\n{line}\n")
+    found = read_account(LocalHost())
+    assert [each.rpartition(" ")[2] for each in competing_settings(found)] == ([f"({named})"] if named else [])
 
 
 @pytest.mark.parametrize("dry_run", [True, False])

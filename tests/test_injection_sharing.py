@@ -119,3 +119,33 @@ def test_no_link_leads_through_a_directory_of_another_account(home: Path, tmp_pa
     with pytest.raises(HostProblem, match="belongs to another account"):
         install.install(LocalHost(), dry_run=False)
     assert tree(tmp_path / "theirs") == {"config"}
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_no_link_lies_in_a_directory_where_others_could_exchange_it(home: Path, tmp_path: Path, mode: int) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "link").symlink_to("../own")
+    (tmp_path / "shared").chmod(mode)
+    (home / ".config").symlink_to(tmp_path / "shared" / "link")
+    if mode & 0o1000:  # nobody else can exchange what is there
+        assert install.install(LocalHost(), dry_run=False) == Exit.OK
+    else:
+        with pytest.raises(HostProblem, match=r"other accounts can write .*/shared: "):
+            install.install(LocalHost(), dry_run=False)
+        assert tree(tmp_path / "own") == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make links of another account")
+def test_no_link_of_another_account_is_followed(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (home / ".config").symlink_to(tmp_path / "own")
+    os.chown(home / ".config", 4242, 4242, follow_symlinks=False)
+    with pytest.raises(HostProblem, match=r"/\.config belongs to another account \(uid 4242\)"):
+        install.install(LocalHost(), dry_run=False)
+
+
+def test_links_that_lead_nowhere_are_no_endless_loop(home: Path) -> None:
+    (home / ".config").symlink_to(".config")
+    with pytest.raises(HostProblem):
+        install.install(LocalHost(), dry_run=False)

@@ -118,7 +118,10 @@ def limited(tmp_path: Path, path: str) -> str:
         (["-m", "1.5G"], ["-m", "1.5G"]), (["-m", "9999999999"], ["-m", "4g"]),
         (["--memory=5000000k"], ["--memory=4g"]),
         (["--cpus", "1.75"], ["--cpus", "1.75"]), (["--cpus=2.001"], ["--cpus=2"]), (["--cpus=0.5"], ["--cpus=0.5"]),
-        (["--cpus=x"], ["--cpus=2"]), (["--memory=08g"], ["--memory=4g"]), (["--memory="], ["--memory=4g"]),
+        (["--cpus=.5"], ["--cpus=.5"]), (["--cpus=01"], ["--cpus=01"]), (["--pids-limit=0064"], ["--pids-limit=0064"]),
+        (["--memory=512mb"], ["--memory=512mb"]), (["--memory=512MiB"], ["--memory=512MiB"]), (["-m5mb"], ["-m5mb"]),
+        (["--memory=5gib"], ["--memory=4g"]), (["-m", "9GB"], ["-m", "4g"]), (["--memory=100b"], ["--memory=100b"]),
+        (["-m=1g"], ["-m1g"]), (["--memory=08g"], ["--memory=4g"]), (["--memory="], ["--memory=4g"]),
         (["--memory=99999999999999g"], ["--memory=4g"]), (["-m9g"], ["-m4g"]), (["-dm", "9g"], ["-dm", "4g"]),
         (["-itm9g"], ["-itm4g"]), (["-d", "--memory", "99g"], ["-d", "--memory", "4g"]),
         (["--no-healthcheck", "--memory", "99g"], ["--no-healthcheck", "--memory", "4g"]),
@@ -130,6 +133,22 @@ def test_the_stricter_of_two_limits_counts(limited: str, theirs: list[str], coun
     words = ["--rm", "-e", "--memory=9g", "--name", "nanoclaw-a-1"]
     after = ["image", "--memory=9g", "-c", "--cpus", "9"]
     assert docker(limited, "run", *words, *theirs, *after) == ["run", *LIMITS, *words, *counts, *after]
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        ["--cpus=x"], ["--memory", "1t"], ["--memory=5ib"], ["-m", "1 g"], ["-m1e3"], ["--cpus=1,5"], ["--memory=.g"],
+        ["--pids-limit=-2"], ["--cpus=0x1"],
+    ],
+)  # fmt: skip
+def test_a_limit_that_can_not_be_compared_is_refused(limited: str, theirs: list[str]) -> None:
+    done = subprocess.run(
+        ["docker", "run", "--name", "nanoclaw-a-1", *theirs, "i"], env={"PATH": limited}, capture_output=True,
+        text=True, check=False, executable=f"{limited.partition(':')[0]}/docker",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "an agent was not started: its limit" in done.stderr
 
 
 def test_a_limit_without_a_value_is_left_to_docker(limited: str) -> None:

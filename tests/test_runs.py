@@ -321,6 +321,21 @@ def test_a_cache_below_a_directory_that_others_can_write_is_refused(
     run_directories.cache()
 
 
+def test_a_cache_behind_a_link_that_others_can_exchange_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").mkdir()
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "link").symlink_to("../own")
+    (tmp_path / "cache").symlink_to(shared / "link")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run_directories.cache()
+    shared.chmod(0o777)
+    with pytest.raises(HostProblem, match=f"Other accounts can write {shared}: the cache"):
+        run_directories.cache()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another account")
 def test_a_process_of_another_account_that_bears_a_runs_mark_is_not_the_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

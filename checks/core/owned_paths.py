@@ -99,6 +99,45 @@ def opened_directory(path: Path, *, make: bool = False) -> Iterator[int]:
         os.close(directory)
 
 
+def require_own(path: Path) -> None:
+    """Check that this account and root alone decide where a directory's path leads, and what is in it.
+
+    Each directory on the way has the next name, also the directories that have the links. Raises Foreign, OSError.
+    """
+    names, here, links = list(reversed(path.parts[1:])), Path("/"), 0
+    while names:
+        name = names.pop()
+        if name == "..":
+            here = here.parent
+            continue
+        _require_private(here, sticky=True)
+        there = here / name
+        seen = there.lstat()
+        if not stat.S_ISLNK(seen.st_mode):
+            here = there
+            continue
+        _require_owner(there, seen)
+        if (links := links + 1) > _MAX_LINKS:
+            raise OSError(errno.ELOOP, "too many links", str(path))
+        target = there.readlink()
+        here = Path("/") if target.is_absolute() else here
+        names += reversed(target.parts[target.is_absolute() :])
+    _require_private(here, sticky=False)
+
+
+def _require_private(directory: Path, *, sticky: bool) -> None:
+    """``sticky``: the sticky bit protects what is in it."""
+    seen = directory.stat()
+    _require_owner(directory, seen)
+    if others_can_write(seen, directory) and not (sticky and seen.st_mode & stat.S_ISVTX):
+        raise Foreign(errno.EPERM, f"Other accounts can write {directory}", str(directory))
+
+
+def _require_owner(path: Path, seen: os.stat_result) -> None:
+    if seen.st_uid not in (0, os.geteuid(), unmapped()):
+        raise Foreign(errno.EPERM, f"{path} belongs to another account (uid {seen.st_uid})", str(path))
+
+
 @functools.cache
 def unmapped() -> int:
     """The uid of files whose owner is nobody of this user namespace; -1 where every uid is somebody."""

@@ -61,15 +61,13 @@ def cache() -> Path:
         raise HostProblem(
             f"The cache directory {directory} belongs to another account (uid {seen.st_uid}).", _OWN_CACHE
         )
-    for each in (directory, *directory.resolve().parents):
-        seen = each.stat()
-        # Who can write a directory can replace what is in it, but for one with the sticky bit (/tmp).
-        if owned_paths.others_can_write(seen, each) and not (each != directory and seen.st_mode & stat.S_ISVTX):
-            raise HostProblem(f"Other accounts can write {each}, where the cache is.", f"chmod go-w {each}")
-        if seen.st_uid not in (0, os.geteuid(), owned_paths.unmapped()):
-            raise HostProblem(
-                f"{each}, where the cache is, belongs to another account (uid {seen.st_uid}).", _OWN_CACHE
-            )
+    try:
+        owned_paths.require_own(directory)
+    except owned_paths.Foreign as foreign:
+        raise HostProblem(
+            f"{foreign.strerror}: the cache {directory} is not safe from other accounts.",
+            f"Set XDG_CACHE_HOME to a directory of your own, or remove that right: chmod go-w {foreign.filename}",
+        ) from foreign
     return directory
 
 

@@ -279,16 +279,24 @@ def require_writable(found: Account, doing: str) -> None:
         )
 
 
+_COMPETING = {
+    "userns": re.compile(r"userns(?!\W{0,40}keep-id\W{0,40}(#|$))"),
+    "hooks_dir": re.compile("hooks_dir"),
+    "seccomp_profile": re.compile("seccomp_profile"),
+    "env": re.compile(r"[^#]{0,300}\b(podman_userns|containers_conf(_override)?|xdg_config_home)="),
+}
+"""Lines in lower case of files of containers.conf that set what is required, by the key that is named."""
+
+
 def competing_settings(found: Account) -> list[str]:
     """Everything else that sets what is required: files with these keys, and environment variables."""
     ours = {file.path for file in found.required}
-    keys = ("userns", "hooks_dir", "seccomp_profile")
     competing = []
     for path, data in found.files.items():
         if path in ours or not path.endswith(".conf") or author_of(data) is not Author.USER:
             continue
-        lines = lines_of(data.decode(errors="replace").lower())
-        if keys_set := [key for key in keys if any(line.lstrip("\ufeff \t\"'").startswith(key) for line in lines)]:
+        lines = [line.lstrip("\ufeff \t\"'") for line in lines_of(data.decode(errors="replace").lower())]
+        if keys_set := [key for key, sets in _COMPETING.items() if any(sets.match(line) for line in lines)]:
             competing.append(f"{path} ({', '.join(keys_set)})")
     named = {each.partition("=")[0] for each in (*found.own, *(found.services or ())) if not each.startswith("XDG_")}
     return [*competing, *sorted(named)]
