@@ -118,6 +118,9 @@ class FakeStore:
     def build(self, context: Path, tag: str) -> None:
         self.done.append("build")
 
+    def tag(self, name: str, another: str) -> None:
+        assert {name, another} == {base.NAME, base.OWN_NAME}
+
     def save(self, name: str, archive: Path) -> None:
         archive.write_text("a substitute")
 
@@ -140,6 +143,21 @@ def test_a_substitute_is_used_where_no_registry_is_reachable(
     store = FakeStore(registry=registry)
     assert base.provide(cast("Store", store), archive, tmp_path, Progress()) == how
     assert store.done == done
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("FROM node:22-slim", "FROM localhost/own:base"),
+        ("from  --platform=x docker.io/library/node:22-slim AS a", "from  --platform=x localhost/own:base AS a"),
+        ("FROM library/node:22-slim", "FROM localhost/own:base"),
+        ("FROM node:22-slim-bookworm", None), ("FROM node:22-slim@sha256:12", None), ("FROM other/node:22-slim", None),
+        ("# FROM node:22-slim", None), ("COPY --from=node:22-slim /a /b", None),
+    ],
+)  # fmt: skip
+def test_a_dockerfile_is_derived_from_the_base_image_under_another_name(line: str, named: str | None) -> None:
+    changed = base.derived_from(f"ARG X\n{line}\nRUN true\n".encode(), "localhost/own:base")
+    assert changed == f"ARG X\n{named or line}\nRUN true\n".encode()
 
 
 def test_an_older_substitute_is_removed_when_a_new_one_is_made(

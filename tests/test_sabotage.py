@@ -152,6 +152,21 @@ def test_every_script_is_sound(mutation: Mutation) -> None:
     assert checked.stdout == ""
 
 
+@pytest.mark.parametrize("mutation", KNOWN.values(), ids=lambda each: each.name)
+def test_every_script_calls_functions_that_exist(directory: Path, mutation: Mutation) -> None:
+    path = f"{directory / mutation.name}:{directory / 'bin'}:{os.environ['PATH']}"
+    for words in (["no-such-subcommand"], [mutation.description.partition(" ")[0].strip("“”"), "--help"]):
+        done = subprocess.run(
+            ["docker", *words], env={**os.environ, "PATH": path}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True, errors="replace", check=False, timeout=60,
+        )  # fmt: skip
+        assert "not found" not in done.stderr
+
+
+def test_every_failure_is_sought_in_a_message_as_it_is_written() -> None:
+    assert [each.name for each in KNOWN.values() if each.failure and re.search(r", got\b", each.failure.pattern)] == []
+
+
 def test_every_mutation_names_cases_that_exist(cases: list[CaseInfo]) -> None:
     assert list(catalogue.unknown_cases(list(KNOWN.values()), [case.id for case in cases])) == []
 

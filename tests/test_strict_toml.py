@@ -46,7 +46,7 @@ GOOD = {"uid": 1}
         ({"title": ""}, ": “title” must be a text that is not empty."),
         ({"title": "\n"}, ": “title” must be a text that is not empty."),
         ({"title": 3}, ": “title” must be a text, not a whole number."),
-        ({"titel": "a"}, ": “titel” is not a key here; “title” is missing."),
+        ({"titel": "a"}, ": “titel” is not a key here (did you mean “title”?); “title” is missing."),
         ({"names": []}, ": “names” must be a list that is not empty."),
         ({"names": ["a", 3]}, ", names 2: must be a text, not a whole number."),
         ({"accounts": {"a": GOOD, "b": {"uid": "x"}}}, ", accounts, b: “uid” must be a whole number, not a text."),
@@ -75,7 +75,7 @@ def test_all_mistakes_of_a_file_are_reported_at_once() -> None:
         strict_toml.convert(values, Example, "example.toml")
     mistakes = re.sub(r"has [^;]*(which [^:;]*)[^;]*", r"\1", str(problem.value)).split("; ", 1)
     assert mistakes == [
-        "example.toml: “titel” is not a key here",
+        "example.toml: “titel” is not a key here (did you mean “title”?)",
         (
             "“title” is missing; “names” must be a list that is not empty; accounts, a: “uid” is missing; "
             "known 1: “uid” must be >= 1; known 1: “colour” is “pink”; it must be one of red, blue; "

@@ -24,16 +24,17 @@ def test_read_write(ctx: CaseContext) -> None:
     # Both sides write while the container runs: this tells a mount from a copy that is written back at the end.
     script = (
         "cat /data/before; echo; until [ -s /data/during ]; do sleep 0.2; done;"
-        "cp /data/during /data/answer; echo done; cat"
+        "cp /data/during /data/answer; cat /data/during >>/file; echo done; cat"
     )
-    with ctx.docker.interactive(
-        run(ctx.probe, "sh", "-c", script, options=["-i", "--rm", "-v", f"{directory}:/data"])
-    ) as session:
+    options = ["-i", "--rm", "-v", f"{directory}:/data", "-v", f"{ctx.write('file', 'kept ')}:/file"]
+    with ctx.docker.interactive(run(ctx.probe, "sh", "-c", script, options=options)) as session:
         session.expect(f"{before}\n")
         ctx.write("data/during", during)
         session.expect("done\n")
         got = ctx.read("data/answer")
         expect(got == during, f"the host to see what the container wrote, {during}, while the container runs", got)
+        got = ctx.read("file")
+        expect(got == f"kept {during}", f"the mounted file to have what the container added, {during}", got)
         owner = ctx.owner_of("data/answer")
         ctx.record.observe("owner", owner)
         wanted = ctx.files_of_root

@@ -91,6 +91,13 @@ def test_network_connect(ctx: CaseContext) -> None:
     agent = session(ctx)
     agent.created(_ASK, network=session_driver.on_network(lockdown.network))
     expect_run(start(ctx, agent.name), stdout=f"{lockdown.word}\n")
+    # After a start, nanoclaw removes its networks, and relies on the refusal for those in use.
+    done = ctx.docker("network", "rm", lockdown.network)
+    left = ctx.engine("network", "ls", "--format", "{{.Name}}").split()
+    kept = done.returncode not in (0, 124, 137) and lockdown.network in left
+    expect(kept, "a network in use to be kept", f"status {done.returncode}; networks {', '.join(left)}")
+    up = ctx.engine("ps", "--quiet", "--filter", f"name={lockdown.gateway}", "--filter", "status=running").strip()
+    expect(up != "", "its container to run on", "it does not run")
     lockdown.remove()
 
 

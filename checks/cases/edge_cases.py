@@ -9,6 +9,7 @@ import secrets
 import pytest
 
 from checks.cases.container_lifecycle import expect_stopped
+from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import InteractiveSession, run, shell
 from checks.engine.expect import expect, expect_run
@@ -16,6 +17,7 @@ from checks.engine.expect import expect, expect_run
 GROUP = "Edge cases"
 
 AT_ONCE = 5  # nanoclaw's MAX_CONCURRENT_CONTAINERS
+_MARGIN = 10  # seconds for containers that start at once, more than one after another would take
 MAX_OUTPUT = 10_485_760  # bytes; nanoclaw's CONTAINER_MAX_OUTPUT_SIZE
 GRACE = 10  # seconds between SIGTERM and SIGKILL of `docker stop`
 STOP_TIMEOUT = 15  # seconds after which nanoclaw kills a `docker stop` that has not returned
@@ -73,6 +75,9 @@ def test_simultaneous(ctx: CaseContext) -> None:
         'echo "$N $(cat) $(cat /own/word)"; echo "$N" > /own/answer; echo "err $N" >&2; exit "$1"'
     )
     statuses = (1, 2, 126, 139, 255)  # 1 is what an agent fails with
+    alone = ctx.docker(run(ctx.probe, "true", options=["--rm"]))
+    expect_run(alone)
+    limit = AT_ONCE * alone.seconds + _MARGIN
     with contextlib.ExitStack() as stack:
         agents = []
         for n, word in enumerate(words):
@@ -84,6 +89,15 @@ def test_simultaneous(ctx: CaseContext) -> None:
             ]  # fmt: skip
             asked = run(ctx.probe, "sh", "-c", script, "sh", str(statuses[n]), options=options)
             agents.append(stack.enter_context(ctx.docker.started(asked, stdin=f"to {n}: {word}".encode())))
+        up: list[str] = []
+
+        def all_up() -> bool:
+            up[:] = ctx.host.run(["ls", shared]).stdout.split()
+            return len(up) == AT_ONCE
+
+        poll(all_up, timeout=limit, interval=0.5)
+        wanted = f"all {AT_ONCE} containers up within {limit:.0f} s, as one alone takes {alone.seconds:.1f} s"
+        expect(len(up) == AT_ONCE, wanted, f"{len(up)} up")
         for n, (agent, word) in enumerate(zip(agents, words, strict=True)):
             done = agent.end()
             expect_run(done, status=statuses[n], stdout=f"{n} to {n}: {word} {word}\n", stderr_has=f"err {n}\n")

@@ -13,7 +13,7 @@ from checks.cases.container_lifecycle import expect_stopped
 from checks.cases.edge_cases import GRACE
 from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
-from checks.engine.docker import Command, run, shell
+from checks.engine.docker import Command, create, run, shell, start_attached
 from checks.engine.expect import expect, expect_run
 
 GROUP = edge_cases.GROUP
@@ -22,6 +22,14 @@ _START = "the-container-does-not-start"
 _DEAF = 'trap "echo asked" TERM; echo ready; while :; do sleep 1; done'
 _SILENCE = 62  # seconds; more than the usual limits of what closes idle connections
 _STATUSES = (2, 3, 77, 100, 124, 126, 129, 130, 139, 143, 200, 255)
+_SILENT = """
+echo "$1"
+sleep "$2"
+echo "$1 again"
+echo "$1 too" >&2
+until [ -e /heard/it ]; do sleep 0.3; done
+exit "$3"
+"""
 _MANY = 20
 _MANY_TIMEOUT = 90.0  # seconds on ordinary hardware until all of them run
 
@@ -154,16 +162,38 @@ def test_stops_at_once(ctx: CaseContext) -> None:
 
 @pytest.mark.case("Container that is silent for a minute, while others end", fix=_START)
 def test_silent(ctx: CaseContext) -> None:
-    # An agent that thinks, or waits for its next message, says nothing for minutes.
-    name, word = ctx.name("silent"), secrets.token_hex(8)
-    script = 'echo "$1"; sleep "$2"; echo "$1 again"; echo "$1 too" >&2; exit 42'
-    command = run(ctx.probe, *shell(script, word, str(_SILENCE)), options=["--rm", "--name", name])
-    with ctx.docker.started(command, timeout=_SILENCE + 60) as client:
+    # An agent that thinks, or waits for its next message, says nothing for minutes. nanoclaw 2.2 creates it before.
+    word, heard = secrets.token_hex(8), ctx.make("heard")
+    names = {42: ctx.name("silent"), 43: ctx.name("created")}
+
+    def command(status: int) -> tuple[list[str], list[str]]:
+        options = ["--rm", "--name", names[status], "-v", f"{heard}:/heard"]
+        return shell(_SILENT, word, str(_SILENCE), str(status)), options
+
+    words, options = command(43)
+    expect_run(ctx.docker(create(ctx.probe, *words, options=options)))
+    words, options = command(42)
+    limit = _SILENCE + 60
+    with (
+        ctx.docker.started(start_attached(names[43]), timeout=limit) as second,
+        ctx.docker.started(run(ctx.probe, *words, options=options), timeout=limit) as first,
+    ):
         others = (run(ctx.probe, "sh", "-c", f"exit {status}", options=["--rm"]) for status in _STATUSES)
         got = [done.returncode for done in ctx.docker.at_once(*others)]
         expect(got == [*_STATUSES], f"their own exit statuses: {_STATUSES}", got)
-        expect_run(client.end(), status=42, stdout=f"{word}\n{word} again\n", stderr_has=f"{word} too\n")
-    ctx.expect_gone(name)
+
+        def spoken() -> list[bool]:
+            return [f"{word} again\n" in each.so_far().stdout for each in (first, second)]
+
+        # They go on only when they were heard.
+        poll(lambda: all(spoken()) or not (first.running() and second.running()), timeout=limit, interval=0.5)
+        while_running = spoken()
+        ctx.write("heard/it", "")
+        for each, status in ((first, 42), (second, 43)):
+            expect_run(each.end(), status=status, stdout=f"{word}\n{word} again\n", stderr_has=f"{word} too\n")
+    expect(all(while_running), "both containers' words while they still run", f"heard: {while_running}")
+    for name in names.values():
+        ctx.expect_gone(name)
 
 
 @pytest.mark.case("Both output streams flooded at once", fix=_START)

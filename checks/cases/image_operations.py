@@ -164,10 +164,12 @@ def size_of(ctx: CaseContext, tag: str) -> int:
 
 @pytest.mark.case("docker image inspect of a missing image", fix="an-image-does-not-build")
 def test_image_inspect_missing(ctx: CaseContext) -> None:
-    # nanoclaw's setup uses this to decide whether to build.
-    done = ctx.docker("image", "inspect", "localhost/nanoclaw-verify/no-such-image:latest")
-    expect(done.returncode not in (0, 124, 137), "a failure", f"exit status {done.returncode}")
-    expect(bool(done.stderr.strip()), "a reason on stderr", "no output")
+    # nanoclaw's setup uses this to decide whether to build, and whether to pull the image that it pins by its digest.
+    pinned = f"{ctx.probe.rpartition(':')[0]}@sha256:{secrets.token_hex(32)}"
+    for name in ("localhost/nanoclaw-verify/no-such-image:latest", pinned):
+        done = ctx.docker("image", "inspect", name)
+        expect(done.returncode not in (0, 124, 137), "a failure", f"exit status {done.returncode} for {name}")
+        expect(bool(done.stderr.strip()), "a reason on stderr", "no output")
 
 
 @pytest.mark.case("docker --version", fix="docker-is-not-the-shim")

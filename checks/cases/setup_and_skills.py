@@ -70,7 +70,8 @@ def inspected(ctx: CaseContext, name: str, form: str) -> str:
 def test_exec(ctx: CaseContext) -> None:
     name, other, word = ctx.name("exec"), ctx.name("other"), secrets.token_hex(8)
     directory = ctx.make("state")
-    options = ("-e", f"WORD={word}", "-v", f"{directory}:{_STATE}")
+    rights = ("--cap-drop=SETFCAP", "--security-opt=no-new-privileges")
+    options = (*rights, "-e", f"WORD={word}", "-v", f"{directory}:{_STATE}")
     ctx.start_unrelated(other)
     # What only this container has: its environment, its mount, its processes, and a file in its own /tmp.
     with agent(ctx, name, *options, before=f"echo own {word} > /tmp/own; id -u; echo made > {_STATE}/by-agent") as _:
@@ -86,6 +87,12 @@ def test_exec(ctx: CaseContext) -> None:
         got, wanted = ctx.owner_of("state/uid"), ctx.owner_of("state/by-agent")
         expect(got == wanted, f"a file that it writes to belong to the agent's user, {wanted}", got)
         expect_run(ctx.docker("exec", name, "cat", "/no/such/file"), status=1)
+        rights_of = "grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/$process/status"
+        done = ctx.docker("exec", name, "sh", "-c", f"for process in 1 self; do {rights_of}; done")
+        expect_run(done)
+        lines = lines_of(done.stdout)
+        same = len(lines) == 6 and lines[:3] == lines[3:]
+        expect(same, "the same capabilities and filter as the container's first process", done.stdout)
         text = secrets.token_bytes(500_000).hex().encode()
         done = ctx.docker("exec", "-i", name, "sha256sum", stdin=text, timeout=30)
         expect_run(done, stdout=f"{hashlib.sha256(text).hexdigest()}  -\n")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -92,6 +94,10 @@ def _name(item: Any) -> str:
     return f" ({name})" if isinstance(name, str) and name else ""
 
 
+def _meant(key: str, known: Iterable[str]) -> str:
+    return "".join(f" (did you mean “{each}”?)" for each in difflib.get_close_matches(key, known, n=1))
+
+
 def _mistakes(value: Any, kind: Any, places: tuple[str, ...] = ()) -> list[str]:
     """Every mistake of a value and of what is in it; ``places`` are the keys and the items that lead to it."""
     plain = _plain(kind)
@@ -99,7 +105,9 @@ def _mistakes(value: Any, kind: Any, places: tuple[str, ...] = ()) -> list[str]:
     inner: list[tuple[str, Any, Any]] = []
     if isinstance(value, dict) and isinstance(plain, type) and issubclass(plain, msgspec.Struct):
         fields = {each.encode_name: each for each in msgspec.structs.fields(plain)}
-        found += [_placed(places, f"“{key}” is not a key here") for key in value if key not in fields]
+        found += [
+            _placed(places, f"“{key}” is not a key here{_meant(key, fields)}") for key in value if key not in fields
+        ]
         found += [
             _placed(places, f"“{key}” is missing") for key, each in fields.items() if each.required and key not in value
         ]

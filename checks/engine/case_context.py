@@ -65,7 +65,9 @@ _REMOVE_CONTAINERS_IF_ANY = f"""
 """
 
 _REMOVE = f"""{_REMOVE_CONTAINERS}
-engine=$1 label=$2 marker=$3 shared=$4
+engine=$1 label=$2 marker=$3 shared=$4 names=$5
+named() {{ "$engine" images --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | grep -F -- "$names:"; }}
+named | xargs -r "$engine" rmi -f >/dev/null 2>&1 # a base image has no label of the run
 "$engine" images -aq --filter "label=$label" | sort -u | xargs -r "$engine" rmi -f >/dev/null 2>&1
 "$engine" network ls -q --filter "label=$label" | xargs -r "$engine" network rm >/dev/null 2>&1
 for caches in "$shared"/buildah-cache*; do # newer versions have the uid in its name
@@ -78,7 +80,7 @@ done
 # An engine that does not answer has removed nothing. Old versions know no filter for networks.
 containers=$("$engine" ps -aq --filter "label=$label") || exit
 images=$("$engine" images -q --filter "label=$label") || exit
-[ -z "$containers$images$("$engine" network ls -q --filter "label=$label")" ]
+[ -z "$containers$images$(named)$("$engine" network ls -q --filter "label=$label")" ]
 """
 
 
@@ -339,7 +341,8 @@ def remove_objects(account: Host, run: str) -> bool:
     """Remove a run's containers, images, build caches and directories from an account; whether all are gone."""
     try:
         gone = account.remove_private_directories(directories_of(run))
-        script = shell(_REMOVE, account.facts().engine, f"{probe_image.LABEL}={run}", marker(run), base.SHARED)
+        label, names = f"{probe_image.LABEL}={run}", probe_image.repository(run)
+        script = shell(_REMOVE, account.facts().engine, label, marker(run), base.SHARED, names)
         return account.run(script, timeout=60).returncode == 0 and gone
     except (TimedOut, HostProblem):  # an engine that does not answer has removed nothing
         return False

@@ -245,8 +245,8 @@ def load(directory: Path = DIRECTORY) -> Hardening:
 
 
 def _check_options(key: str, options: Sequence[str]) -> None:
-    if not options[0].startswith("-"):
-        raise ValueError(f"“{key}” must be options of docker run, the first word one that starts with -")
+    if not re.match("--[a-z]|-[a-zA-Z]$", options[0]):
+        raise ValueError(f"“{key}” must be options of docker run, the first word one like --name or -n")
 
 
 def _check_pattern(

@@ -133,9 +133,7 @@ def _as_is(
         raise WrongUsage(f"{host.name} has no profiles.", "--profile is for throwaway hosts (invoke hosts).")
     with progress.step(f"Checking {host.name}"):
         require_usable(host)
-    for dead in left_on(host):
-        if not removed_from(host, dead):
-            run_directories.remove(dead)
+    remove_leftovers(host)
     run.record_host(host.name, store_of(host))
     watch = LeakDetector(host, run.id, exclusive=False)
     watch.begin()
@@ -190,6 +188,13 @@ def _configure(account: Host) -> None:
     account.put(f"{facts.home}/{_SETTINGS}/{name}", _DROP_IN.read_bytes())
     for path, mode in _DRIVER_FILES.items():
         account.put(f"{facts.home}/{path}", (_DRIVER / PurePosixPath(path).name).read_bytes(), mode)
+
+
+def remove_leftovers(host: Host) -> None:
+    """Remove what dead runs left on an account. What can't be removed stays recorded, for the next run."""
+    for dead in left_on(host):
+        if not removed_from(host, dead):
+            run_directories.remove(dead)
 
 
 def sweep(progress: Progress) -> None:

@@ -100,4 +100,11 @@ def unknown_cases(mutations: Sequence[Mutation], known: Sequence[str]) -> Iterat
     for mutation in mutations:
         for case in mutation.cases:
             if case not in known:
-                yield f"The mutation {mutation.name} names the case {case}, which does not exist."
+                where = next(
+                    (path for path in sorted(DIRECTORY.glob("*.toml")) if _has(path, mutation.name)), DIRECTORY
+                )
+                yield f"{where}: the mutation {mutation.name} names the case {case}, which does not exist."
+
+
+def _has(path: Path, name: str) -> bool:
+    return re.search(rf'^name = "{re.escape(name)}"$', path.read_text(), re.MULTILINE) is not None

@@ -25,7 +25,7 @@ from checks.core.selection import selected, selection
 from checks.core.terminal import say
 from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
-from checks.engine.prepared_host import AS_IS, PreparedHost, prepared
+from checks.engine.prepared_host import AS_IS, PreparedHost, prepared, remove_leftovers
 from checks.evidence import store
 from checks.evidence.model import MutationRun
 from checks.evidence.store import Provenance
@@ -146,6 +146,7 @@ def _host(spec: str, run: Run, progress: Progress) -> Iterator[PreparedHost]:
         return
     with contextlib.closing(LocalHost() if spec == "local" else SshHost.of_run(spec, run)) as host:
         require_usable(host)
+        remove_leftovers(host)
         for kind, argv in (("containers", ("ps", "--all", "--quiet")), ("images", ("images", "--all", "--quiet"))):
             listed = host.ask([host.facts().engine, *argv], str.split, doing=f"listing {kind}")
             if listed:

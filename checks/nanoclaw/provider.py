@@ -20,6 +20,7 @@ from checks.hosts.guest import Guest
 from checks.nanoclaw import service_url
 from checks.nanoclaw.agent import Agent, available
 from checks.nanoclaw.contract import AgentProtocol
+from checks.nanoclaw.dockerfile import NAMES
 from checks.nanoclaw.gateway import Gateway
 from checks.nanoclaw.images import base, disks, mapped_layers
 from checks.nanoclaw.running import Question, addressed
@@ -34,11 +35,13 @@ _BASE = "base.tar"
 # Podman writes large files to TMPDIR, or else to a shared directory, where they stay if it is killed. Without
 # XDG_RUNTIME_DIR, its own state is in TMPDIR as well, and can't be moved.
 _TEMPORARY = '[ -z "${XDG_RUNTIME_DIR:-}" ] || export TMPDIR="$1"'
+# A run removes what it has pulled or loaded, by the run's own name for it: podman rmi takes one of two names away.
 _PULL = f"""{_TEMPORARY}
-podman image exists "$2" || podman pull -q "$2"
+podman image exists "$2" && echo present && exit
+podman pull -q "$2" >/dev/null && podman tag "$2" "$3" && podman rmi "$2" >/dev/null
 """
 _LOAD = f"""{_TEMPORARY}
-podman load --input "$1/$2" && rm -f -- "$1/$2"
+podman load --input "$1/$2" && rm -f -- "$1/$2" && podman tag "$3" "$4" && podman rmi "$3"
 """
 
 
@@ -106,7 +109,6 @@ class AgentProvider:
         self.images: dict[tuple[str, int], str] = dict(images or {})
         """Names of the present images, by the agent's context and the account's uid."""
         self._failed: dict[str, Mismatch] = {}
-        self._loaded: list[CaseContext] = []
         self.image_base = ""
         """The origin of the agents' base image, once there is one."""
 
@@ -158,10 +160,13 @@ class AgentProvider:
         """``docker build`` of the agent's Dockerfile on the context's account. Raises Mismatch if it fails."""
         tag = f"{probe_image.repository(self._prepared.run.id)}:nanoclaw-agent"
         with self._failing_once(f"image of {agent.context} for {ctx.uid}"):
+            how, name = self._provide_base(ctx)
             tree = Tree()
             tree.copy(agent.context, "container", agent.root)
+            if name:
+                for file in NAMES:
+                    tree.change(f"container/{file}", lambda data: base.derived_from(data, name))
             tree.lay_out(ctx)
-            how = self._provide_base(ctx)
             self.image_base = self.image_base or how  # an attached disk has set it already
             with self._progress.step(f"docker build of {agent.name} (minutes)"):
                 done = ctx.docker(build(f"{ctx.directory}/container", options=["-t", tag]), timeout=900)
@@ -185,17 +190,22 @@ class AgentProvider:
             self._failed[step] = failure
             raise
 
-    def _provide_base(self, ctx: CaseContext) -> str:
-        """Provide the base image on the account: a present one, the registry's, or a substitute; its origin."""
+    def _provide_base(self, ctx: CaseContext) -> tuple[str, str]:
+        """Provide the base image on the account: a present one, the registry's, or a substitute.
+
+        Its origin, and the run's own name for it; empty if it has its usual name.
+        """
+        own = f"{probe_image.repository(self._prepared.run.id)}:base"
         with contextlib.suppress(TimedOut):
-            if ctx.host.run(shell(_PULL, ctx.directory, base.NAME), timeout=300).returncode == 0:
-                return base.FROM_REGISTRY
+            done = ctx.host.run(shell(_PULL, ctx.directory, base.NAME, own), timeout=300)
+            if done.returncode == 0:
+                return base.FROM_REGISTRY, "" if done.stdout.startswith("present") else own
         archive = disks.base_archive(self._prepared.run, self._progress)
         with self._progress.step("Loading a substitute for the base image"):
             ctx.host.put(f"{ctx.directory}/{_BASE}", archive)
-            ctx.host.run_checked(shell(_LOAD, ctx.directory, _BASE), timeout=300, doing="loading a base image")
-        self._loaded.append(ctx)
-        return base.SUBSTITUTE
+            loading = shell(_LOAD, ctx.directory, _BASE, base.OWN_NAME, own)
+            ctx.host.run_checked(loading, timeout=300, doing="loading a base image")
+        return base.SUBSTITUTE, own
 
     def _attach(self, agent: Agent, ctx: CaseContext, guest: Guest) -> str:
         """Provide the image on a disk for a guest's account."""
@@ -217,13 +227,11 @@ class AgentProvider:
         return agent.image
 
     def close(self) -> None:
-        """Stop the gateway and the service, and remove loaded base images."""
+        """Stop the gateway and the service."""
         if self._gateway:
             self._gateway.close()
         if self._service:
             self._service.close()
-        for ctx in self._loaded:
-            ctx.host.run(["podman", "rmi", base.NAME], timeout=60)
 
 
 def _mount_program(info: str) -> str:

@@ -7,7 +7,7 @@ import sqlite3
 import stat
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,6 +127,12 @@ class Tree:
                 self.directory(path)
             else:
                 self._members.append(Member(path, target=each.target))
+
+    def change(self, name: str, to: Callable[[bytes], bytes]) -> None:
+        """Change the content of a file, if the tree has it."""
+        for at, member in enumerate(self._members):
+            if member.name == name and member.data is not None and not member.target:
+                self._members[at] = Member(name, to(member.data), member.mode)
 
     def lay_out(self, ctx: CaseContext) -> None:
         """Make all of it in the case's directory."""

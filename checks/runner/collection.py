@@ -6,11 +6,9 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from checks.core.paths import PACKAGES
 from checks.core.progress import Progress
-from checks.runner.plugin import CaseInfo, VerificationPlugin, run_pytest
+from checks.runner.plugin import CaseInfo, VerificationPlugin, require_end, run_pytest
 from checks.runner.report import Report
 
 CASES = PACKAGES / "checks" / "cases"
@@ -36,8 +34,7 @@ def arguments(*, list_only: bool = False) -> Sequence[str]:
 def all_cases() -> list[CaseInfo]:
     """All cases, in the report's order. Needs no host."""
     plugin = VerificationPlugin(contextlib.nullcontext, Report(), Progress())  # type: ignore[arg-type]
-    if run_pytest(arguments(list_only=True), plugins=[plugin]) != pytest.ExitCode.OK:
-        raise plugin.crash or RuntimeError("\n".join(plugin.broken) or "a case is wrong: pytest has printed which")
+    require_end(plugin, run_pytest(arguments(list_only=True), plugins=[plugin]))
     return plugin.listed
 
 

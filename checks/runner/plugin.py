@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 
 from checks.core import redaction
 from checks.core.errors import HostProblem, Problem, WrongUsage
+from checks.core.lines import lines_of
 from checks.core.outcome import lacking, own_fault
 from checks.core.paths import GUIDE
 from checks.core.process import TimedOut
@@ -160,7 +162,7 @@ class VerificationPlugin:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self.broken.append(report.longreprtext)
+            self.broken.append(_why_not_loaded(report))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
@@ -367,20 +369,26 @@ class VerificationPlugin:
         return self._watches[uid]
 
 
+def _why_not_loaded(report: pytest.CollectReport) -> str:
+    """The file, and the last line of Python's traceback with its place: pytest marks that with an E."""
+    lines = [line.removeprefix("E").strip() for line in lines_of(report.longreprtext) if line.startswith("E  ")]
+    places = re.findall(r"^(?:E +File \"|)([^\s\"]+\.py)(?:\", line |:)(\d+)", report.longreprtext, re.MULTILINE)
+    of_cases = [f"line {number}" for file, number in places if file.endswith(report.nodeid.rpartition("/")[2])]
+    return ": ".join([report.nodeid, *of_cases[-1:], *(lines[-1:] or ["it is wrong"])])
+
+
 def require_end(plugin: VerificationPlugin, status: int) -> None:
     """Raise what stopped a run of ``run_pytest``, unless every chosen case has run."""
+    if plugin.broken:
+        raise WrongUsage(f"A module of cases can't be loaded: {'; '.join(plugin.broken)}")
     if plugin.problem:
         raise plugin.problem
     if plugin.crash:
         raise plugin.crash
-    if status == pytest.ExitCode.USAGE_ERROR and not plugin.broken:
+    if status == pytest.ExitCode.USAGE_ERROR:
         raise WrongUsage("The cases can't be collected: see the message of pytest above.")
-    if plugin.broken or status not in (
-        pytest.ExitCode.OK,
-        pytest.ExitCode.TESTS_FAILED,
-        pytest.ExitCode.NO_TESTS_COLLECTED,
-    ):
-        raise RuntimeError("\n".join(plugin.broken) or f"pytest exited with {status!r}")
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise RuntimeError(f"pytest exited with {status!r}")
 
 
 def _explained(error: BaseException | None, report: pytest.TestReport) -> tuple[str, str]:

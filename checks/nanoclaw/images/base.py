@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 import sys
@@ -16,6 +17,11 @@ from checks.hosts import package_mirrors
 from checks.nanoclaw.images.store import Store
 
 NAME = "docker.io/library/node:22-slim"
+OWN_NAME = "localhost/nanoclaw-verify-base:latest"
+"""The name of the substitute outside of this project's own stores: nobody may take it for the real one."""
+_FROM = re.compile(
+    rb"^(FROM\s+(?:--\S+\s+)*)(?:(?:docker\.io/)?library/)?node:22-slim(?![\w.@-])", re.IGNORECASE | re.MULTILINE
+)
 
 FROM_REGISTRY = f"built on {NAME}"
 SUBSTITUTE = (
@@ -33,6 +39,7 @@ def provide(store: Store, cached: Path, work: Path, progress: Progress) -> str:
             return FROM_REGISTRY
     if cached.exists():
         store.load(cached)
+        store.tag(OWN_NAME, NAME)
     else:
         make_substitute(store, cached, work, progress)
     return SUBSTITUTE
@@ -46,9 +53,15 @@ def make_substitute(store: Store, cached: Path, work: Path, progress: Progress) 
         store.build(context, NAME)
         temporary = cached.with_suffix(".part")
         temporary.unlink(missing_ok=True)
-        store.save(NAME, temporary)
+        store.tag(NAME, OWN_NAME)
+        store.save(OWN_NAME, temporary)
         temporary.replace(cached)
         shutil.rmtree(context)
+
+
+def derived_from(dockerfile: bytes, name: str) -> bytes:
+    """A Dockerfile of the base image, with another name in place of the base image's."""
+    return _FROM.sub(rb"\g<1>" + name.encode(), dockerfile)
 
 
 def _context(directory: Path, scratch: Path) -> None:

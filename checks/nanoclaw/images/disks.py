@@ -140,7 +140,7 @@ def _digest(source: ImageSource, accounts: Mapping[str, Account]) -> str:
 
 def base_file(images: Path) -> Path:
     """The file of the substitute base image in the cache."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(base.OWN_NAME.encode())
     for piece in _contents(FIXTURES / "base", FIXTURES):
         digest.update(piece)
     return images / f"base-{digest.hexdigest()[:16]}.tar"

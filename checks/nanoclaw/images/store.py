@@ -83,6 +83,10 @@ class Store:
         self._podman("pull", "--quiet", f"docker-archive:{link}", doing=f"loading {archive.name}", reads=[archive])
         link.unlink()
 
+    def tag(self, name: str, another: str) -> None:
+        """Give an image another name."""
+        self._podman("tag", name, another, doing=f"naming {name}")
+
     def save(self, name: str, archive: Path) -> None:
         """Save an image as an archive."""
         output = self.scratch / f"{self.directory.name}-saved.tar"
