@@ -12,8 +12,19 @@ set -eu
     echo 'Missing: HOME in the environment' >&2
     exit 3
 }
+here=$(CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "$0")")" && pwd -P)
+case ${1:-} in
+--help | -h)
+    sed -n '2,/^[^#]/{ /^#/!d; s/^# \{0,1\}//; p; }' "$here/run-nanoclaw.sh"
+    exit 0
+    ;;
+esac
 directory=${1:-${NANOCLAW_DIR:-$HOME/nanoclaw}}
-here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
+asks=$here/../fixtures/probe-container.sh
+[ -f "$asks" ] || {
+    echo "Missing: $asks; run this script where it is in the project, or by a link to it" >&2
+    exit 3
+}
 translating=$HOME/.local/share/nanoclaw-docker # made by: invoke inject --install --driver
 missing=0
 broken=
@@ -56,7 +67,7 @@ trap 'exit 130' INT TERM HUP
 
 if ! command -v podman >/dev/null; then
     lacks "podman" "apt-get install podman podman-docker uidmap"
-elif ! (ulimit -f 8192 && exec timeout 60 podman info --format '{{.Host.Security.Rootless}}' >"$probe/rootless" 2>"$probe/error"); then
+elif ! (ulimit -f 8192 && exec timeout -k 2 60 podman info --format '{{.Host.Security.Rootless}}' >"$probe/rootless" 2>"$probe/error"); then
     file=$(named_file "$probe/error")
     lacks "a Podman that works; podman info prints: $(plain <"$probe/error")" \
         "${file:+correct the file $(quoted "$file" | plain), or move it away; }see docs/TROUBLESHOOTING.md#docker-info-fails"
@@ -72,7 +83,7 @@ if ! command -v docker >/dev/null; then
 else
     status=0
     # Neither waits for it without end, nor lets it fill the disk.
-    (ulimit -f 64 && exec timeout 20 docker --version >"$probe/version" 2>"$probe/error") || status=$?
+    (ulimit -f 64 && exec timeout -k 2 20 docker --version >"$probe/version" 2>"$probe/error") || status=$?
     case $(head -c 400 "$probe/version" | LC_ALL=C tr -d '\0') in
         *podman*) ;;
         "Docker version"*) lacks "the podman-docker shim: $(command -v docker) is Docker's own client" \
@@ -93,7 +104,7 @@ fi
 # configuration decide that, Podman alone knows: a container does the same, of the host's own programs and without an image.
 if [ "$missing" -eq 0 ]; then
     write='(: >/workspace/probe/written) 2>/dev/null; true'
-    timeout 120 sh "$here/../fixtures/probe-container.sh" "$probe" "" "$write" >"$probe/seen" || true
+    timeout -k 2 120 sh "$asks" "$probe" "" "$write" >"$probe/seen" || true
     settings=${XDG_CONFIG_HOME:-$HOME/.config}/containers
     drop_in=$settings/containers.conf.d/50-nanoclaw.conf
     if ! grep -q '^started' "$probe/seen"; then

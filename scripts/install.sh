@@ -9,7 +9,7 @@
 #     scripts/install.sh podman   for this machine: rootless Podman, and its docker command (podman-docker)
 set -eu
 # shellcheck source=scripts/lib.sh
-. "$(dirname -- "$0")/lib.sh"
+. "$(dirname -- "$(readlink -f -- "$0")")/lib.sh"
 
 PYTHON="python3 python3-venv"
 GUEST="qemu-system-x86 qemu-utils mmdebstrap openssh-client e2fsprogs podman uidmap util-linux debian-archive-keyring"
@@ -207,6 +207,7 @@ for set; do
             install --install-recommends $PODMAN
             install --no-install-recommends $(known_to_apt $PODMAN_NEEDS)
             install_shim apt-get
+            if is_shim docker; then say "Installed. docker is Podman's: $(docker --version 2>/dev/null | head -n 1)."; fi
             ;;
     esac
 done

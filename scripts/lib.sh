@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Sourced by the scripts in this directory. A script with an option --install sets TAKES_INSTALL=yes before.
 
-ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+ROOT=$(CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "$0")")/.." && pwd)
 VENV=$ROOT/.venv
 
 umask 022 # whoever can write the environment can run code in it

@@ -11,7 +11,7 @@
 set -eu
 TAKES_INSTALL=yes
 # shellcheck source=scripts/lib.sh
-. "$(dirname -- "$0")/lib.sh"
+. "$(dirname -- "$(readlink -f -- "$0")")/lib.sh"
 
 if wants_help "$@"; then
     print_help

@@ -11,7 +11,7 @@
 # Exit status: 0 every step ended as it should, 1 one did not, 2 wrong usage, 3 the host can't be used.
 set -eu
 # shellcheck source=scripts/lib.sh
-. "$(dirname -- "$0")/../scripts/lib.sh"
+. "$(dirname -- "$(readlink -f -- "$0")")/../scripts/lib.sh"
 if wants_help "$@"; then
     print_help
     exit 0

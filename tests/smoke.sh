@@ -12,7 +12,7 @@
 # be used or can't start a container with these flags, 70 a bug in this project.
 set -eu
 # shellcheck source=scripts/lib.sh
-. "$(dirname -- "$0")/../scripts/lib.sh"
+. "$(dirname -- "$(readlink -f -- "$0")")/../scripts/lib.sh"
 for word; do
     # Anywhere: docker run --help starts no container. But -h alone is help, and `docker run -h NAME` is --hostname.
     if [ "$word" = --help ] || [ "$*" = -h ]; then

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from checks.core.children import Children
-from checks.core.errors import Exit, HostProblem, OwnFault, Problem, WrongUsage
+from checks.core.errors import Exit, HostProblem, Interrupted, OwnFault, Problem, WrongUsage
+from checks.core.outcome import reported
 from checks.core.polling import poll
 from checks.core.progress import Progress
 from checks.evidence.run import CaseResult, Evidence
@@ -197,3 +198,17 @@ def test_a_share_that_nobody_reads_ends_after_its_case_and_cleans_up(tmp_path: P
     child.kill()
     child.communicate(timeout=60)
     assert poll(lambda: len(left_behind(tmp_path)) == 1, timeout=60, interval=0.2), "only the parent's record is left"
+
+
+@pytest.mark.parametrize(
+    ("status", "exit_status", "text"),
+    [(-9, Exit.HOST_UNUSABLE, "killed by the signal SIGKILL"), (1, Exit.OWN_FAULT, "ended with status 1")],
+)
+def test_a_process_that_was_killed_is_no_bug_of_this_project(status: int, exit_status: Exit, text: str) -> None:
+    ended = at_once._without_a_word(status)
+    assert ended.status == exit_status
+    assert text in ended.line
+
+
+def test_a_process_that_was_interrupted_interrupts_the_run() -> None:
+    assert isinstance(reported(Exit.INTERRUPTED, "Interrupted."), Interrupted)

@@ -193,3 +193,17 @@ def test_a_program_of_this_machine_is_bounded_in_output_and_time(run: Callable[.
     assert done.stdout_bytes.endswith(b"last\n")
     with pytest.raises(HostProblem, match=r"timed out after 0\.5 s"):
         run(["sh", "-c", "sleep 77.5"], timeout=0.5)
+
+
+def test_text_of_other_programs_may_have_any_encoding() -> None:
+    """A text stream of a process is decoded with errors replaced: what a program prints is not ours to choose."""
+    strict = [
+        f"{path.name}:{node.lineno}"
+        for path in sorted((ROOT / "checks").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and {"text", "universal_newlines", "encoding"} & {each.arg for each in node.keywords}
+        and ast.unparse(node.func) in {"subprocess.Popen", "subprocess.run", "subprocess.check_output"}
+        and "errors" not in {each.arg for each in node.keywords}
+    ]
+    assert strict == []

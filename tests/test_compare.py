@@ -16,7 +16,7 @@ from checks.engine import isolation
 from checks.evidence import store
 from checks.matrix import differences, expectations
 from checks.matrix.compare import compare
-from checks.matrix.differences import Reason, between, reason
+from checks.matrix.differences import Difference, Explanation, Reason, between, reason
 from checks.matrix.expectations import Expectations, ExpectedFailure
 from tests.evidence import DEBIAN_12, DOCKER, case, stored, write
 from tests.fakes import FACTS
@@ -245,3 +245,24 @@ def test_the_isolation_script_of_earlier_runs_is_compared_with_todays() -> None:
         each.record.commands[0] = replace(each.record.commands[0], argv=words)
     assert between(stored("a", new), stored("b", old)) == []
     assert [each.field for each in between(stored("a", new), stored("b", other))] == ["commands"]
+
+
+def test_evidence_of_a_stranger_does_not_keep_it_busy() -> None:
+    known = [each for each in differences.explanations() if "isolation" in each.cases and each.field == "stdout"]
+    a = "pid:" + 55 * (
+        "\nCapBnd:\t00000000a80425fb\nSeccomp:\t2\nopen:\n1\nopened\nopens stdout\nopens stderr\nknows localhost"
+        "\nasks x\nrouted\nat 1:"
+    )
+    a = f"{a}{900 * chr(10)}given:\n".ljust(16_300, "/")
+    began = time.process_time()
+    for each in known:
+        each.explains(Difference("isolation", "Isolation", "stdout", "docker run x", a, "pid: other"))
+    assert known
+    assert time.process_time() - began < 0.2
+
+
+def test_what_any_text_separates_is_sought_in_its_order() -> None:
+    explanation = Explanation(field="stdout", because="x", entry="y", a="^one.*two.*three$", b="")
+    texts = {"one two three": True, "one two\n two three": True, "one three two": False, "two one three": False}
+    for text, matches in texts.items():
+        assert explanation.explains(Difference("c", "Case", "stdout", "docker run", text, "")) is matches

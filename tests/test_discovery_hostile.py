@@ -81,8 +81,11 @@ def test_a_checkout_that_takes_too_much_memory_is_refused(tmp_path: Path, monkey
         "execFile('docker', ['⟦99999999999⟧', '--⟦٣⟧', `run ⟦5⟧`, '\\u27e65\\u27e7'])",
         "exec('docker run \\ud83d\\ude00')",
         "exec(`docker run ${x} \\ud83d`)",
+        "exec('docker run --rm \"$@\" image')",
+        "spawn('sh', ['-c', 'docker ps \"$@\"', 'sh', ...process.argv.slice(2)])",
+        "exec('docker run a@99999999 ${y@7}')",
     ],
-    ids=["superscript", "long-index", "long-slice", "marks", "emoji", "half"],
+    ids=["superscript", "long-index", "long-slice", "marks", "emoji", "half", "all-words", "all-words-in-sh", "at"],
 )
 def test_a_source_with_odd_numbers_is_no_bug_of_this_project(tmp_path: Path, text: str) -> None:
     write(tmp_path, **{"src/a.ts": text})

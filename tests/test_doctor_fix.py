@@ -74,6 +74,8 @@ def test_another_file_at_the_path_is_a_conflict() -> None:
     made = planned("conf=", drop_in=b"# mine\n")
     assert not made.files
     assert "exists and has other content" in made.left[0].reason
+    assert made.left[0].reason.endswith('Add to it: [containers] / userns = "keep-id"')
+    assert not made.left[0].steps, "a command would replace it"
 
 
 def test_a_fix_that_removes_images_is_never_run() -> None:

@@ -75,7 +75,9 @@ def test_a_check_that_lacks_what_it_needs_is_not_tested_and_not_fine(lines: list
     assert states(changed(*lines))[check] == "not tested"
 
 
-def test_notes_and_accepted_findings_do_not_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_notes_and_accepted_findings_do_not_fail(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     note = changed("docker_version=Emulate Docker CLI", "docker_version=podman version 5.4.2")
     monkeypatch.setattr(snapshot, "take", lambda _: taken(note))
     assert doctor.doctor() is Exit.OK
@@ -86,6 +88,7 @@ def test_notes_and_accepted_findings_do_not_fail(monkeypatch: pytest.MonkeyPatch
     for until, status in (("2999-01-31", Exit.OK), ("2020-01-31", Exit.CASE_FAILED)):
         file.write_text(f'[[accept]]\nid = "{LINGER}"\nreason = "agents run by day"\nuntil = {until}\n')
         assert doctor.doctor(accept_file=str(file)) is status
+    assert f"{LINGER} was accepted until 2020-01-31, and is not any more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "accept = 5", '[[accept]]\nid = "nonsense"\nreason = "x"\nuntil = 2020-01-01\n'])

@@ -103,6 +103,17 @@ def start(starter: dict[str, str]) -> str:
     return done.stderr.decode()
 
 
+def test_a_copy_without_the_project_says_what_it_lacks(starter: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "run.sh").write_bytes((ROOT / "examples" / "run-nanoclaw.sh").read_bytes())
+    done = subprocess.run(["sh", str(tmp_path / "run.sh")], env=starter, capture_output=True, text=True, check=False)
+    assert (done.returncode, "probe-container.sh; run this script where it is" in done.stderr) == (3, True)
+    (tmp_path / "link.sh").symlink_to(ROOT / "examples" / "run-nanoclaw.sh")
+    asked = ["sh", str(tmp_path / "link.sh"), "--help"]
+    done = subprocess.run(asked, env=starter, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("run-nanoclaw.sh [NANOCLAW_DIRECTORY]")
+
+
 def drop_in(starter: dict[str, str], name: str, text: str) -> None:
     (Path(starter["HOME"]) / ".config" / "containers" / "containers.conf.d" / name).write_text(text)
 

@@ -18,7 +18,7 @@ from checks.engine.leaks import LeakDetector
 from checks.engine.prepared_host import AS_IS, PreparedHost
 from checks.guide import catalogue
 from checks.runner.collection import CASES
-from checks.runner.plugin import VerificationPlugin, run_pytest
+from checks.runner.plugin import VerificationPlugin, require_end, run_pytest
 from checks.runner.report import Report
 from tests.fakes import FakeHost
 
@@ -149,3 +149,33 @@ def test_a_file_that_cannot_be_collected_is_no_interrupt(tmp_path: Path) -> None
     case = tmp_path / "test_uncollectable.py"
     case.write_text("raise ValueError\n")
     assert run_pytest([str(case), "-p", "no:cacheprovider"], plugins=[]) == pytest.ExitCode.INTERRUPTED
+
+
+def test_an_error_of_the_case_itself_names_the_error_and_its_traceback(tmp_path: Path) -> None:
+    plugin, _ = verified(tmp_path, ENDING.format(how="ctx.no_such_attribute"))
+    assert plugin.evidence
+    case = plugin.evidence.cases[0]
+    assert case.crashed
+    assert "AttributeError: 'CaseContext' object has no attribute 'no_such_attribute'" in case.got
+    assert "in test_ends" in Path(case.got.partition("Traceback: ")[2]).read_text()
+    assert (case.fix, case.entry) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("cases", "reason"),
+    [
+        ("def test_ends(ctx)\n    pass\n", r"\.py: line 1: SyntaxError: expected ':'"),
+        ("from checks.engine.docker import runn\n", r"\.py: .*ImportError: cannot import name 'runn'"),
+    ],
+)
+@pytest.mark.parametrize("only", [[], ["something"]])
+def test_a_module_that_can_not_be_loaded_is_named_with_the_reason(
+    tmp_path: Path, cases: str, reason: str, only: list[str]
+) -> None:
+    (tmp_path / "broken.py").write_text(cases)
+    console = plain_console(file=io.StringIO())
+    plugin = VerificationPlugin(contextlib.nullcontext, Report(console), Progress(), only=only)  # type: ignore[arg-type]
+    options = ["-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
+    status = pytest.main([str(tmp_path / "broken.py"), *options], plugins=[plugin])
+    with pytest.raises(WrongUsage, match=reason):
+        require_end(plugin, status)

@@ -271,4 +271,4 @@ def test_a_shim_that_is_there_is_left(copy: Path) -> None:
     program(Path(path) / "dpkg-query", "echo ok installed")
     program(Path(path) / "docker", "echo podman version 5.4.2")
     done = run(copy, "COPY/scripts/install.sh podman", PATH=path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "Installed. docker is Podman's: podman version 5.4.2.\n")

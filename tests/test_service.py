@@ -217,3 +217,10 @@ def test_what_is_recorded_is_bounded(service: Service, monkeypatch: pytest.Monke
 def test_a_conversations_key_is_in_no_traceback(service: Service) -> None:
     conversation = service.conversation()
     assert conversation.key not in repr(conversation)
+
+
+@pytest.mark.parametrize(
+    ("line", "status"), [("GET /", 200), ("HEAD /", 200), ("GET /v1/messages", 404), ("GET /?x", 404), ("HEAD /x", 404)]
+)
+def test_without_a_key_only_the_word_is_answered(service: Service, line: str, status: int) -> None:
+    assert sent(service, f"{line} HTTP/1.1\r\nconnection: close").startswith(f"HTTP/1.1 {status} ".encode())

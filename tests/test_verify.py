@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -12,7 +13,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from checks.core.errors import Exit
 from checks.core.polling import poll
+from checks.engine.docker import Record
+from checks.evidence.run import CRASHED, CaseResult
+from checks.runner import verify as command
 from checks.runner.collection import all_cases
 
 ROOT = Path(__file__).parents[1]
@@ -214,3 +219,11 @@ def test_the_json_of_an_earlier_run_is_not_that_of_one_that_failed(tmp_path: Pat
     (tmp_path / "a.json").write_text('{"cases": "passed"}')
     assert result(verify(tmp_path, "--host", "ssh://nobody@127.0.0.1:9", "--json", "a.json"))[0] == 3
     assert "did not reach its end" in (tmp_path / "a.json").read_text()
+
+
+def test_a_fault_of_this_project_alone_is_no_failed_case() -> None:
+    crashed = CaseResult("a", "g", "l", "failed", 1.0, Record(), expected=CRASHED, got="KeyError")
+    failed = dataclasses.replace(crashed, expected="exit status 0", got="exit status 1")
+    assert command._status([]) is Exit.OK
+    assert command._status([crashed]) is Exit.OWN_FAULT
+    assert command._status([crashed, failed]) is Exit.CASE_FAILED

@@ -125,9 +125,9 @@ class TimedOut(LateAnswer):
     """A command was killed after ``timeout`` seconds; ``partial`` has its output up to then."""
 
     def __init__(self, partial: Completed, timeout: float) -> None:
-        super().__init__(f"{partial.command} timed out after {timeout:g} s")
         self.partial = partial
         self.timeout = timeout
+        super().__init__(f"“{self.program}” timed out after {timeout:g} s")
 
     @property
     def program(self) -> str:

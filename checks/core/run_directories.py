@@ -167,7 +167,7 @@ def _check_removed(run: Run, ending: BaseException | None) -> None:
         if ending is None or isinstance(ending, KeyboardInterrupt):
             raise problem
         ending.add_note(str(problem))
-    elif isinstance(ending, KeyboardInterrupt):
+    elif isinstance(ending, KeyboardInterrupt) and not run.unfinished:  # else it has been told what is left
         ending.add_note("the run's processes, directories and mounts on this machine were removed")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from checks.core import strict_toml
 from checks.core.errors import WrongUsage
 from checks.core.strict_toml import Table, Text
+from checks.core.terminal import say
 
 
 class Acceptance(Table, frozen=True):
@@ -25,15 +26,17 @@ class _Acceptances(Table, frozen=True):
 
 
 def accepted_ids(ids: Sequence[str], file: str, known: Collection[str], today: date | None = None) -> dict[str, str]:
-    """The reasons of the accepted failures, by id. Raises WrongUsage for an unknown id and a file that is not valid."""
+    """The reasons of the accepted failures, by id. Prints which of the file's acceptances have ended.
+
+    Raises WrongUsage for an unknown id and a file that is not valid.
+    """
     day = today or datetime.now(UTC).date()
     given = dict.fromkeys(ids, "--accept")
-    if file:
-        given |= {
-            each.id: f"{each.reason} (until {each.until})"
-            for each in strict_toml.load(Path(file), _Acceptances).accept
-            if each.until >= day or each.id not in known
-        }
+    for each in strict_toml.load(Path(file), _Acceptances).accept if file else ():
+        if each.until >= day or each.id not in known:
+            given[each.id] = f"{each.reason} (until {each.until})"
+        else:
+            say(f"{file}: {each.id} was accepted until {each.until}, and is not any more.", error=True)
     if unknown := [id_ for id_ in given if id_ not in known]:
         raise WrongUsage(f"“{unknown[0]}” is not an id that can be accepted.", "See the ids in the JSON of the report.")
     return given

@@ -129,9 +129,10 @@ def _planned(
     files = _files(entry, host.first("home"))
     for file in files:
         if present.get(file.path) not in (None, file.data):
-            return Left(entry, f"{file.path} exists and has other content; it is left unchanged", entry.fix_commands)
+            lines = " / ".join(line for line in lines_of(file.data.decode()) if line)
+            return Left(entry, f"{file.path} exists and has other content; it is left unchanged. Add to it: {lines}")
     if conflict := next(_conflicts(files, host), ""):
-        return Left(entry, conflict, entry.fix_commands)
+        return Left(entry, conflict)
     earlier = [file for action in before for file in action.files]
     now = {each.entry.id for each in diagnose(with_files(host, earlier), entries)}
     then = {each.entry.id: each for each in diagnose(with_files(host, [*earlier, *files]), entries)}
@@ -177,7 +178,7 @@ def _conflicts(files: Sequence[File], host: HostSnapshot) -> Iterator[str]:
                 for path, table in theirs:
                     there = table.get(section)
                     if isinstance(there, dict) and key in there and there[key] != value:
-                        yield f"{path} sets {key} = {there[key]!r}; it is left unchanged"
+                        yield f"{path} sets {key} = {there[key]!r}; it is left unchanged. Remove that setting from it"
 
 
 def _writes_files(entry: Entry) -> bool:

@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _REPORTED = 600
 """Characters of a failed step's error that a message quotes."""
+_REMOVE_TIMEOUT = 90.0  # seconds; storage of the driver vfs has many files
 _FACTS_TIMEOUT = 60.0  # seconds, times the slowness: Podman's first command may migrate its database
 _GRACE = 10.0  # seconds, times the slowness, that the report of a timeout may take
 
@@ -205,7 +206,10 @@ class Host(ABC):
 
         Their files may belong to the account's subordinate ids.
         """
-        return self.run(["sh", "-c", _REMOVE_PRIVATE, "sh", SHARED, name]).returncode == 0
+        try:
+            return self.run(["sh", "-c", _REMOVE_PRIVATE, "sh", SHARED, name], timeout=_REMOVE_TIMEOUT).returncode == 0
+        except TimedOut:  # it may have removed some
+            return False
 
     def read(self, path: str) -> bytes:
         """The content of a file there. Raises HostProblem if it can't be read."""

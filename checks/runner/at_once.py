@@ -136,7 +136,7 @@ class Shares:
         for line in child.stdout:
             message = msgspec.json.decode(line, type=Message)
             match message:
-                case Said(said) if first:
+                case Said(said) if first or not said.rstrip().endswith("…"):  # the steps of the others are the same
                     self._progress.say(said)
                 case Ready():
                     self._take_host(message)
