@@ -186,7 +186,10 @@ def test_silent(ctx: CaseContext) -> None:
             return [f"{word} again\n" in each.so_far().stdout for each in (first, second)]
 
         # They go on only when they were heard.
-        poll(lambda: all(spoken()) or not (first.running() and second.running()), timeout=limit, interval=0.5)
+        def known() -> bool:
+            return all(spoken()) or not (first.running() and second.running())
+
+        poll(known, timeout=_SILENCE + 30, interval=0.5)
         while_running = spoken()
         ctx.write("heard/it", "")
         for each, status in ((first, 42), (second, 43)):
