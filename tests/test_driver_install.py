@@ -87,6 +87,7 @@ def test_it_is_installed_once_and_removed_without_a_trace(
         ("exit 0", "''"),
         ("echo rubbish", "rubbish"),
         ("echo podman version 5.4.2", "podman version 5.4.2"),
+        ("echo Docker version 28.2.2", "it calls .*/docker, which printed 'Docker version 28.2.2'"),
         (DOCKER.replace("linux/amd64", "linux/pdp11"), "pdp11"),
         (DOCKER.replace(TRIED, '"ps "*) echo no storage >&2; exit 125 ;;'), "no storage"),
     ],

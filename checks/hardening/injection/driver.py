@@ -31,6 +31,7 @@ _FIXTURES = FIXTURES / "session-driver"
 _TRY = """
 PATH=$1:/usr/local/bin:/usr/bin:/bin:$HOME/.local/bin
 say() { printf '%s\\t%s\\n' "$1" "$(head -c 2000 | base64 | tr -d '\\n')"; }
+(PATH=${PATH#*:} && command -v docker) | say real
 try() {
     docker --version | say version
     docker version --format '{{.Server.Arch}}' | say architecture
@@ -203,11 +204,14 @@ def _require_effect(host: Host, directory: str) -> None:
     }
     for name, fine in right.items():
         if not fine:
-            printed, messages = (said.get(each, "").strip()[-300:] for each in (name, "messages"))
+            real, printed, messages = (said.get(each, "").strip()[-300:] for each in ("real", name, "messages"))
+            remedy = "It needs python3 and a working podman-docker."
+            if said.get("version", "").startswith("Docker version"):
+                remedy = f"nanoclaw's service has its own PATH, where it is first. As root: mv {real} {real}.not-podman"
             raise HostProblem(
-                f"The docker for nanoclaw 2.2 does not work on {host.name}: it printed {printed!r} for its {name}, and "
-                f"{messages!r} as messages. Nothing was installed.",
-                "It needs python3 and a working podman-docker.",
+                f"The docker for nanoclaw 2.2 does not work on {host.name}: it calls {real or 'no other docker'}, which "
+                f"printed {printed!r} for its {name}, and {messages!r} as messages. Nothing was installed.",
+                remedy,
             )
 
 
