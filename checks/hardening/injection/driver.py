@@ -207,10 +207,10 @@ def _require_effect(host: Host, directory: str) -> None:
             real, printed, messages = (said.get(each, "").strip()[-300:] for each in ("real", name, "messages"))
             remedy = "It needs python3 and a working podman-docker."
             if said.get("version", "").startswith("Docker version"):
-                remedy = f"nanoclaw's service has its own PATH, where it is first. As root: mv {real} {real}.docker"
+                remedy = f"nanoclaw's service has its own PATH, where it is first. As root: mv {real} {real}.not-podman"
             raise HostProblem(
-                f"The docker for nanoclaw 2.2 does not work on {host.name}: it calls {real or 'no other docker'}, which "
-                f"printed {printed!r} for its {name}, and {messages!r} as messages. Nothing was installed.",
+                f"The docker for nanoclaw 2.2 does not work on {host.name}: it calls {real or 'no other docker'}, "
+                f"which printed {printed!r} for its {name}, and {messages!r} as messages. Nothing was installed.",
                 remedy,
             )
 
