@@ -166,7 +166,8 @@ def test_databases_that_hangs(ctx: CaseContext, databases_handle: AgentHandle) -
         if not question.conversation.request_received.wait(running.ANSWER_TIMEOUT * ctx.slowness):
             raise agent.silent()
         status = agent.close().returncode
-        expect(status == 137, "docker run to exit with 137 (SIGKILL)", status)
+        # It has a second to end by itself, which it needs, depending on what it does just then.
+        expect(status in (137, 143), "docker run to exit with 137 (SIGKILL) or 143 (SIGTERM)", status)
     ctx.expect_gone(agent.name)
     expect_no_new_helpers(ctx, helpers)
 
