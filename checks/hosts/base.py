@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _REPORTED = 600
 """Characters of a failed step's error that a message quotes."""
+_SLOWEST = 500_000  # bytes in a second that a connection must carry
 _REMOVE_TIMEOUT = 90.0  # seconds; storage of the driver vfs has many files
 _FACTS_TIMEOUT = 60.0  # seconds, times the slowness: Podman's first command may migrate its database
 _GRACE = 10.0  # seconds, times the slowness, that the report of a timeout may take
@@ -174,12 +175,13 @@ class Host(ABC):
             part=$(mktemp -- "${1%/*}/.XXXXXXXXXX") || exit
             cat >"$part" && chmod "$2" "$part" && mv -f -T -- "$part" "$1" || { rm -f -- "$part"; exit 1; }
         """
-        self.run_checked(["sh", "-c", script, "sh", path, f"{mode:o}"], stdin=data, doing=f"writing {path}")
+        argv = ["sh", "-c", script, "sh", path, f"{mode:o}"]
+        self.run_checked(argv, stdin=data, timeout=20 + len(data) / _SLOWEST, doing=f"writing {path}")
 
     def unpack(self, directory: str, archive: bytes, *, doing: str, timeout: float = 20) -> None:
         """Unpack a tar archive into a directory there; the account owns the files."""
         argv = ["tar", "--extract", "--no-same-owner", "--file", "-", "--directory", directory]
-        self.run_checked(argv, stdin=archive, timeout=timeout, doing=doing)
+        self.run_checked(argv, stdin=archive, timeout=timeout + len(archive) / _SLOWEST, doing=doing)
 
     def make_directory(self, path: str) -> None:
         """Make a directory there, and its parents."""
