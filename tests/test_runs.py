@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from checks.core import files, run_directories
+from checks.core import files, run_directories, signals
 from checks.core.errors import HostProblem, Interrupted
 from checks.core.polling import poll
 
 DIES = """
 import os, subprocess, sys
-from checks.core import files, run_directories
+from checks.core import files, run_directories, signals
 with run_directories.new_run() as run:
     run.record_host("local")
     print(run.id, flush=True)
@@ -186,7 +186,7 @@ def test_a_signal_waits_for_the_end_of_a_cleanup() -> None:
         try:
             done.append("work")
         finally:
-            with run_directories.cleaning_up():
+            with signals.held():
                 signal.raise_signal(signal.SIGTERM)
                 done.append("cleanup")
         done.append("what comes after it")

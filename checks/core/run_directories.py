@@ -17,12 +17,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
-from checks.core import files, locks, owned_paths
+from checks.core import files, locks, owned_paths, signals
 from checks.core.bounded import read_json, read_text
-from checks.core.errors import HostProblem, Interrupted
+from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
 from checks.core.polling import poll
 
@@ -135,7 +133,7 @@ def new_run() -> Iterator[Run]:
     """
     run_id = secrets.token_hex(5)
     directory = cache() / "runs" / run_id
-    with _signals.raising(), contextlib.ExitStack() as unless_made:
+    with signals.raising(), contextlib.ExitStack() as unless_made:
         directory.mkdir(parents=True)
         unless_made.callback(shutil.rmtree, directory, ignore_errors=True)
         with locks.opened(directory / _LOCK) as lock:
@@ -152,7 +150,7 @@ def new_run() -> Iterator[Run]:
                 ending = error
                 raise
             finally:
-                with cleaning_up():
+                with signals.held():
                     os.environ.pop(MARK, None)
                     if not run.kept:
                         remove(run)
@@ -169,58 +167,6 @@ def _check_removed(run: Run, ending: BaseException | None) -> None:
         ending.add_note(str(problem))
     elif isinstance(ending, KeyboardInterrupt) and not run.unfinished:  # else it has been told what is left
         ending.add_note("the run's processes, directories and mounts on this machine were removed")
-
-
-class _Signals:
-    """What SIGTERM, SIGHUP and SIGINT do during a run."""
-
-    _ALL = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-
-    def __init__(self) -> None:
-        self._holding = 0
-        self._held = ""
-
-    @contextlib.contextmanager
-    def raising(self) -> Iterator[None]:
-        """Make them raise an exception, so that the run cleans up."""
-        before = {each: signal.signal(each, self._arrived) for each in self._ALL}
-        try:
-            yield
-        finally:
-            for each, handler in before.items():
-                signal.signal(each, handler)
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Raise the exception after the block, if one of them arrives in it."""
-        self._holding += 1
-        try:
-            yield
-        finally:
-            self._holding -= 1
-        if self._held and not self._holding:
-            name, self._held = self._held, ""
-            self._raise(name)
-
-    def _arrived(self, number: int, _: FrameType | None) -> None:
-        name = signal.Signals(number).name
-        if self._holding:
-            self._held = name
-        else:
-            self._raise(name)
-
-    def _raise(self, name: str) -> NoReturn:
-        for each in self._ALL:
-            signal.signal(each, signal.SIG_IGN)  # don't interrupt the cleanup
-        raise Interrupted(name)
-
-
-_signals = _Signals()
-
-
-def cleaning_up() -> contextlib.AbstractContextManager[None]:
-    """A block that a signal does not interrupt: half done, a cleanup could not tell what it left."""
-    return _signals.held()
 
 
 def dead_runs() -> list[tuple[Run, str]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from checks.core import run_directories
+from checks.core import run_directories, signals
 from checks.core.errors import WrongUsage
 from checks.core.paths import DEFAULT_GUEST, ROOT
 from checks.core.process import Echo
@@ -146,7 +146,7 @@ def _as_is(
         host.echo = None
         if not run.kept:
             run.unfinished = True  # until they were seen to be gone
-            with run_directories.cleaning_up():
+            with signals.held():
                 with progress.step("Cleaning up"):
                     clean = remove_objects(host, run.id)
                     run.unfinished = not clean

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import msgspec
 
-from checks.core import cache_manifest, tools
+from checks.core import cache_manifest, signals, tools
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem
 from checks.core.locks import locked
 from checks.core.polling import poll
 from checks.core.process import Completed
 from checks.core.progress import Progress
-from checks.core.run_directories import Run, cache, cleaning_up
+from checks.core.run_directories import Run, cache
 from checks.hosts import build, namespace
 from checks.hosts.accelerator import Accelerator, usable
 from checks.hosts.base import Host
@@ -192,14 +192,14 @@ def resumed(
             guest.load_facts(ready / _FACTS)
             guest.await_up()
         except BaseException:
-            with cleaning_up():
+            with signals.held():
                 guest.close()
             raise
     try:
         yield guest
     finally:
         if not run.kept:
-            with cleaning_up():
+            with signals.held():
                 guest.close()
 
 

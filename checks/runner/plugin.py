@@ -359,12 +359,9 @@ class VerificationPlugin:
         if uid not in self._watches:
             owner = self._prepared.owner
             self._watches[uid] = LeakDetector(
-                account,
-                owner.run,
-                exclusive=self._prepared.exclusive,
+                account, owner.run, exclusive=self._prepared.exclusive, factor=self._factor,
                 ignored_prefix=f"{SHARED}/{directories_of(owner.run)}-",
-                factor=self._factor,
-            )
+            )  # fmt: skip
             self._watches[uid].begin()
         return self._watches[uid]
 
@@ -372,9 +369,9 @@ class VerificationPlugin:
 def _why_not_loaded(report: pytest.CollectReport) -> str:
     """The file, and the last line of Python's traceback with its place: pytest marks that with an E."""
     lines = [line.removeprefix("E").strip() for line in lines_of(report.longreprtext) if line.startswith("E  ")]
-    places = re.findall(r"^(?:E +File \"|)([^\s\"]+\.py)(?:\", line |:)(\d+)", report.longreprtext, re.MULTILINE)
-    of_cases = [f"line {number}" for file, number in places if file.endswith(report.nodeid.rpartition("/")[2])]
-    return ": ".join([report.nodeid, *of_cases[-1:], *(lines[-1:] or ["it is wrong"])])
+    name = re.escape(report.nodeid.rpartition("/")[2])
+    places = re.findall(rf"{name}(?:\", line |:)(\d+)", report.longreprtext)
+    return ": ".join([report.nodeid, *(f"line {each}" for each in places[-1:]), *(lines[-1:] or ["it is wrong"])])
 
 
 def require_end(plugin: VerificationPlugin, status: int) -> None:
