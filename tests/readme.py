@@ -147,7 +147,13 @@ class Copy:
 
     def _environment(self) -> None:
         """A .venv as the scripts make it, which runs what the tests run on."""
-        for program, module in (("invoke", "-m invoke"), ("nox", "-m nox"), ("pytest", "-m pytest"), ("python", "")):
+        for program, module in (
+            ("invoke", "-m invoke"),
+            ("nox", "-m nox"),
+            ("pytest", "-m pytest"),
+            ("ruff", "-m ruff"),
+            ("python", ""),
+        ):
             self._program(self.root / ".venv" / "bin" / program, f'exec "{sys.executable}" {module} "$@"')
         wanted = [". scripts/lib.sh && venv_stamp", "scripts/lib.sh"]
         stamp = subprocess.run(["sh", "-c", *wanted], cwd=self.root, capture_output=True, check=True).stdout
@@ -277,6 +283,7 @@ RULES = {
     "nox integration(host)": IN_NOX,
     "nox sabotage": OF_NOX,
     "pytest": DONE,
+    "ruff": DONE,
     "scripts/install.sh": NOTHING_INSTALLED,
     "scripts/test.sh": OF_NOX,  # it is what runs the tests
     "scripts/verify-podman-compat.sh": NO_HOST,

@@ -87,7 +87,7 @@ def test_the_quick_start_is_five_commands_in_the_first_screen_with_the_setting_t
     ]  # fmt: skip
     first_screen = README.read_text().splitlines()[:30]
     assert any("keep-id" in line for line in first_screen)
-    assert any("invoke doctor --undo" in line for line in first_screen)
+    assert any("doctor --undo" in line for line in first_screen)
 
 
 DOCUMENT = """

@@ -29,7 +29,7 @@ def require_directory(option: str, path: str) -> None:
     if not path:
         return
     directory = Path(path).absolute()
-    with _own_paths_only(option):
+    with _own_paths_only(option, directory):
         if directory.exists() and not directory.is_dir():
             raise WrongUsage(f"{option}: {directory} is not a directory.")
         written = directory if directory.exists() else directory.parent
@@ -45,7 +45,7 @@ def require_file(option: str, path: str) -> None:
     if not path:
         return
     file = Path(path).absolute()
-    with _own_paths_only(option):
+    with _own_paths_only(option, file):
         if file.is_dir():
             raise WrongUsage(f"{option}: {file} is a directory; name a file in it.")
         with opened_target(file) as target:
@@ -56,10 +56,10 @@ def require_file(option: str, path: str) -> None:
 
 
 @contextlib.contextmanager
-def _own_paths_only(option: str) -> Iterator[None]:
+def _own_paths_only(option: str, path: Path) -> Iterator[None]:
     try:
         yield
     except Foreign as error:
         raise WrongUsage(f"{option}: {error.strerror}.", "Name another path.") from error
     except OSError as error:
-        raise WrongUsage(f"{option}: {error.filename} can't be opened: {error.strerror}.") from error
+        raise WrongUsage(f"{option}: {path} can't be opened: {error.strerror}.") from error
