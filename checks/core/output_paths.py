@@ -18,7 +18,7 @@ def require_parent_directory(option: str, path: str) -> None:
     if not path:
         return
     directory = Path(path).absolute().parent
-    with _own_paths_only(option):
+    with _own_paths_only(option, directory):
         if not directory.is_dir():
             raise WrongUsage(f"{option}: the directory {directory} does not exist.")
 
