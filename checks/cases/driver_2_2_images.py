@@ -73,6 +73,12 @@ def test_image_formats(ctx: CaseContext) -> None:
     described = parsed(ctx.docker("image", "inspect", labelled).stdout)
     listed = described[0].get("Config", {}).get("Labels", {}) if described else {}
     expect(listed.get(label) == value, f"Config.Labels in its JSON to have {value}", listed)
+    # An image that is built on another one of nanoclaw's has a label of its own.
+    newer, relabelled = secrets.token_hex(32), image(ctx, "relabelled")
+    ctx.write("Dockerfile", f'FROM {labelled}\nLABEL {label}="{newer}"\n')
+    build_image(ctx, relabelled)
+    got = read(f'{{{{index .Config.Labels "{label}"}}}}', relabelled)
+    expect(got == newer, f"the new image's own label, {newer}", got)
 
 
 def architecture(ctx: CaseContext) -> str:
