@@ -49,7 +49,9 @@ def _steps(url: str, factor: float, only: Sequence[str]) -> Sequence[_Step]:
         _Step(["doctor", "--host", url], Exit.CASE_FAILED),
         _Step(["doctor", "--host", url, "--fix", "--yes"], Exit.OK),
         _Step(["doctor", "--host", url], Exit.OK),
+        _Step(["inject", "--host", url, "--install", "--driver"], Exit.OK),
         _Step(["verify", "--host", url, "--timeout-factor", f"{factor:g}", *cases], Exit.OK),
+        _Step(["inject", "--host", url, "--uninstall", "--driver"], Exit.OK),
         _Step(["doctor", "--host", url, "--undo"], Exit.OK),
         _Step(["doctor", "--host", url], Exit.CASE_FAILED),
     ]

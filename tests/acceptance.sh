@@ -2,7 +2,8 @@
 # tests/acceptance.sh [--host HOST] [--only PATTERN]...
 #
 # The way of a new user, on a throwaway host with an account that nobody has configured: `invoke doctor` finds what is
-# wrong, `--fix --yes` fixes it, `invoke verify` passes, and `--undo` restores each file of the home byte for byte.
+# wrong, `--fix --yes` fixes it, `inject --install --driver` gives nanoclaw 2.2 its docker, `invoke verify` passes, and
+# undoing both restores each file of the home byte for byte.
 #
 #     --host HOST       a throwaway host with Podman (default: debian-13)
 #     --only PATTERN    verify these cases only, as with invoke verify; repeatable

@@ -24,6 +24,12 @@ def context(tmp_path: Path) -> Path:
     "text",
     [
         "FROM node:22-slim\nRUN npm install\n",
+        "FROM docker.io/library/node:22-slim@sha256:"
+        + 64 * "0"
+        + " AS base\n\tRUN true\nfrom --platform=x Base\nFROM scratch",
+        "RUN --mount=type=cache,target=/root/.bun/install/cache --mount=type=cache,target=/root/.cache/pnpm true",
+        "RUN --mount=type=cache,target=/a true\nRUN --mount=type=cache,dst=/a true\r\n",
+        "RUN --mount=type=cache,target=/a --mount=type=cache,id=a,target=/b true",
         "RUN --mount=type=cache,target=/apt,sharing=locked \\\n  --mount=type=cache,target=/lib \\\n apt-get update",
         "RUN --mount=type=cache,target=/root/.cache/pnpm,id=pnpm pnpm install",
         "RUN --mount=type=bind,source=package.json,target=/package.json,ro npm ci",
@@ -61,12 +67,20 @@ def test_mounts_that_stay_within_the_build_are_accepted(context: Path, text: str
         ("--mo\\\nunt=type=bind,from=base", "“from”"),
         ("--mo\\\r\nunt=type=bind,from=base", "“from”"),
         ("--mo`\n \n# a comment\nunt=type=bind,from=base", "“from”"),
+        ("--mount=type=cache,target=/a --mount=type=cache,target=/a/x", "cache mounts one inside another, at /a"),
+        ("--mount=type=cache,id=a,target=/b --mount=type=cache,dst=/a//x/", "cache mounts one inside another, at /a"),
+        ("--mount=type=cache,target=/a/../b", "a target that is not a path from the root"),
+        ("--mount=type=cache,target=a", "a target that is not a path from the root"),
+        ("--mount=type=cache,target=/a,dst=/b", "an option twice"),
+        ("--mount=type=bind,target=/mnt\\\n\f\n,from=base,source=/foo", "the character '\\x0c'"),
+        ("--mount=type=bind,target=/mnt\\\n\u00a0\n,from=base", "the character '\\xa0'"),
+        ("--mount=type=bind,target=/mnt\\\r,from=base", "the character '\\r'"),
         ("--mount type=bind,from=base", "not written plainly"),
         ("--MOUNT=type=bind,from=base", "not written plainly"),
     ],
 )
 def test_mounts_that_could_leave_the_build_are_refused(context: Path, mount: str, reason: str) -> None:
-    found = list(dockerfile.escapes(f"FROM x\nRUN --network=none {mount} true\n", context))
+    found = list(dockerfile.escapes(f"FROM node\nRUN --network=none {mount} true\n", context))
     assert any(reason in each for each in found), found
 
 
@@ -79,8 +93,25 @@ def test_a_continued_line_and_a_comment_within_it_hide_nothing(context: Path) ->
 
 @pytest.mark.parametrize("name", dockerfile.NAMES)
 def test_the_file_that_podman_would_take_is_read(context: Path, name: str) -> None:
-    (context / "Dockerfile").write_text("FROM x\n")
+    (context / "Dockerfile").write_text("FROM node\n")
     dockerfile.require_contained(context, context.parent)
-    (context / name).write_text("FROM x\nRUN --mount=type=bind,from=x,target=/mnt true\n")
+    (context / name).write_text("FROM node\nRUN --mount=type=bind,from=x,target=/mnt true\n")
     with pytest.raises(WrongUsage, match=rf"{name}: --mount=type=bind,from=x,target=/mnt: “from” of a mount"):
         dockerfile.require_contained(context, context.parent)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "FROM localhost/evil",
+        "FROM ghcr.io/a/b:1",
+        "FROM a/b",
+        "FROM $BASE",
+        "from later",
+        "FROM node AS a b",
+        "FROM --x node",
+    ],
+)
+def test_an_image_that_could_have_instructions_of_its_own_is_refused(context: Path, line: str) -> None:
+    found = list(dockerfile.escapes(f"FROM node AS earlier\n{line}\nRUN true\nFROM node AS later\n", context))
+    assert line == "from later" or any("no official image" in each for each in found)

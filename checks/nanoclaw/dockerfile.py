@@ -1,14 +1,15 @@
 """Reading a checkout's Dockerfile before it is built: its mounts stay within the build.
 
 Buildah before 1.33.7 lets a mount of RUN read and write the files of the account that builds: ``from=`` and ``source=``
-through a link (CVE-2024-1753), ``id=`` with “..” (CVE-2024-9675).
+through a link (CVE-2024-1753), ``id=`` with “..” (CVE-2024-9675), a cache inside another one. What is not known to stay
+within the build is refused.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from checks.core.errors import WrongUsage
 from checks.core.lines import lines_of
@@ -20,6 +21,9 @@ NAMES = ("Dockerfile", "Containerfile")
 _COMMENT = re.compile(r"^[ \t]*#.*(?:\n|\Z)", re.MULTILINE)
 _CONTINUED = re.compile(r"[\\`][ \t\r]*\n(?:[ \t\r]*\n)*")
 _QUOTING = str.maketrans("", "", "\"'\\`")
+_BASE = re.compile(r"FROM(?:\s+--platform=\S+)?\s+(\S+)(?:\s+AS\s+([\w.-]+))?", re.IGNORECASE | re.ASCII)
+_OFFICIAL = re.compile(r"(?:docker\.io/)?(?:library/)?[a-z0-9-]+(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?", re.ASCII)
+_TARGETS = ("target", "dst", "destination")
 _FLAG = "--mount"
 _PLAIN = re.compile(r"(?<!\S)--mount=([\w./,=:@+-]+)(?!\S)", re.ASCII)
 """A mount without quotes, escapes and variables."""
@@ -39,33 +43,64 @@ def require_contained(context: Path, root: Path) -> None:
         if file.exists():
             for reason in escapes(read(file, root).decode(errors="replace"), context):
                 raise WrongUsage(
-                    f"{file}: {reason}: older Buildah resolves such a mount on the host, with this account's rights.",
+                    f"{file}: {reason}: with an older Buildah, it could reach files of this account.",
                     "Remove it, or build the image yourself.",
                 )
 
 
 def escapes(dockerfile: str, context: Path) -> Iterator[str]:
-    """The mounts that could leave the build, each with the reason."""
+    """What could leave the build, each with the reason."""
+    if strange := sorted({each for each in dockerfile.replace("\r\n", "\n") if _is_strange(each)}):
+        yield f"the character {strange[0]!r}, which not every reader takes for the same"
     text = _CONTINUED.sub("", _COMMENT.sub("", "\n".join(lines_of(dockerfile))))
+    yield from _foreign_bases(text)
     plain = [found[1] for found in _PLAIN.finditer(text)]
     if text.translate(_QUOTING).lower().count(_FLAG) != len(plain):
         yield f"a {_FLAG} that is not written plainly, as in {_FLAG}=type=cache,target=/var/cache/apt"
+    caches: set[tuple[str, ...]] = set()
     for words in plain:
-        if reason := _escapes([part.partition("=")[::2] for part in words.split(",")], context):
+        options = [(key.lower(), value) for key, _, value in (part.partition("=") for part in words.split(","))]
+        if reason := _escapes(options, context):
             yield f"{_FLAG}={words}: {reason}"
+        if ("type", "cache") in options:
+            named = dict(options)
+            target = next((named[key] for key in _TARGETS if key in named), "")
+            caches.add(PurePosixPath(f"/{named.get('id', target)}").parts[1:])
+    for one in caches:
+        # A build can leave a link in one, for the other to go through.
+        if any(one != other and other[: len(one)] == one for other in caches):
+            yield f"cache mounts one inside another, at /{'/'.join(one)}"
+
+
+def _is_strange(character: str) -> bool:
+    return character not in "\n\t " and (not character.isprintable() or character.isspace())
+
+
+def _foreign_bases(text: str) -> Iterator[str]:
+    """Images that are neither official ones nor stages: an image can have instructions for the build that uses it."""
+    stages: set[str] = set()
+    for line in lines_of(text):
+        if line.split(maxsplit=1)[:1] and line.split(maxsplit=1)[0].upper() == "FROM":
+            found = _BASE.fullmatch(line.strip())
+            if not found or not (found[1].lower() in stages or _OFFICIAL.fullmatch(found[1])):
+                yield f"“{line.strip()[:80]}”, which is no official image"
+            elif found[2]:
+                stages.add(found[2].lower())
 
 
 def _escapes(options: list[tuple[str, str]], context: Path) -> str:
-    keys = [key.lower() for key, _ in options]
-    kinds = [value for key, value in options if key.lower() == "type"] or ["bind"]
+    keys = [key for key, _ in options]
+    kinds = [value for key, value in options if key == "type"] or ["bind"]
     allowed = _ALLOWED.get(kinds[0], set())
-    if len(kinds) > 1 or len(set(keys)) < len(keys):
+    if len(kinds) > 1 or len(set(keys)) < len(keys) or len(set(keys) & set(_TARGETS)) > 1:
         return "an option twice"
     if other := [key for key in keys if key not in allowed]:
         return f"“{other[0]}” of a mount of the type {kinds[0]}"
     for key, value in options:
         if key == "id" and not re.fullmatch(r"\w[\w.-]*", value, re.ASCII):
             return "an id that is not a name"
+        if key in _TARGETS and (".." in PurePosixPath(value).parts or not value.startswith("/")):
+            return "a target that is not a path from the root"
         if key in ("source", "src") and _leads_elsewhere(context, value):
             return "a source that goes through a link, or is not in the context"
     return ""
