@@ -140,7 +140,7 @@ def test_an_account_with_containers_or_images_of_its_own_is_refused(
     monkeypatch.setattr(command, "require_usable", lambda _: None)
     monkeypatch.setattr(LocalHost, "facts", lambda _: FACTS)
     with (
-        pytest.raises(HostProblem, match=rf"This account has {kind} of its own \(2\), which a faulty command may rem"),
+        pytest.raises(HostProblem, match=rf"This account has {kind} \(2\), which a faulty command may remove"),
         run_directories.new_run() as run,
         command._host("local", run, Progress()),
     ):

@@ -151,8 +151,8 @@ def _host(spec: str, run: Run, progress: Progress) -> Iterator[PreparedHost]:
             listed = host.ask([host.facts().engine, *argv], str.split, doing=f"listing {kind}")
             if listed:
                 raise HostProblem(
-                    f"This account has {kind} of its own ({len(set(listed))}), which a faulty command may remove.",
-                    "Use an account that has none, or a throwaway host: --host debian-13",
+                    f"This account has {kind} ({len(set(listed))}), which a faulty command may remove.",
+                    "If they are of another run, wait for its end. Else use another account, or --host debian-13.",
                 )
         yield PreparedHost(host, AS_IS, RunScope(run.id, run.id), run)
 

@@ -41,7 +41,9 @@ podman image exists "$2" && echo present && exit
 podman pull -q "$2" >/dev/null && podman tag "$2" "$3" && podman rmi "$2" >/dev/null
 """
 _LOAD = f"""{_TEMPORARY}
-podman load --input "$1/$2" && rm -f -- "$1/$2" && podman tag "$3" "$4" && podman rmi "$3"
+# Two runs that load at once have the same first name for it. No file is left of a lock of a directory.
+exec 9<"$HOME" && flock 9 || exit
+podman load --input "$1/$2" 9<&- && rm -f -- "$1/$2" && podman tag "$3" "$4" 9<&- && podman rmi "$3" 9<&-
 """
 
 
