@@ -81,7 +81,7 @@ def test_podman_gets_no_variable_that_redirects_it(tmp_path: Path, monkeypatch: 
     assert seen["https_proxy"] == "http://proxy.example:3128"
     assert int(seen["_CONTAINERS_ROOTLESS_UID"]) > 0
     for name in ("HOME", "TMPDIR", *(name for name in seen if name.startswith(("XDG_", "CONTAINERS_")))):
-        assert Path(seen[name]).is_relative_to(tmp_path / "store-podman"), name
+        assert seen[name].startswith(f"{tmp_path}/store-podman-"), name
 
 
 def test_podman_reaches_registries_as_the_account_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

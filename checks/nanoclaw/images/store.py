@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +36,8 @@ class Store:
     def __init__(self, directory: Path, scratch: Path) -> None:
         self.directory = directory
         self.scratch = scratch
-        self._surroundings = Surroundings(scratch / f"{directory.name}-podman")
+        # A build that found a way to write there does not know the name of the next one's.
+        self._surroundings = Surroundings(scratch / f"{directory.name}-podman-{secrets.token_hex(8)}")
         self._runroot = scratch / directory.name
         self._seen_at = scratch / f"{directory.name}-store"
         self._root = scratch / f"{directory.name}-root"
