@@ -123,6 +123,7 @@ def limited(tmp_path: Path, path: str) -> str:
         (["--memory=5gib"], ["--memory=4g"]), (["-m", "9GB"], ["-m", "4g"]), (["--memory=100b"], ["--memory=100b"]),
         (["--memory=2147483649g"], ["--memory=4g"]), (["-m", "9999999999999m"], ["-m", "4g"]),
         (["--memory=4294967295"], ["--memory=4294967295"]), (["--memory=9999999999999999999"], ["--memory=4g"]),
+        (["--cpus=.0004"], ["--cpus=.0004"]), (["--cpus=0.0"], ["--cpus=2"]), (["--memory=00g"], ["--memory=4g"]),
         (["-m=1g"], ["-m1g"]), (["--memory=08g"], ["--memory=4g"]), (["--memory="], ["--memory=4g"]),
         (["--memory=99999999999999g"], ["--memory=4g"]), (["-m9g"], ["-m4g"]), (["-dm", "9g"], ["-dm", "4g"]),
         (["-itm9g"], ["-itm4g"]), (["-d", "--memory", "99g"], ["-d", "--memory", "4g"]),

@@ -38,7 +38,8 @@ _TEMPORARY = '[ -z "${XDG_RUNTIME_DIR:-}" ] || export TMPDIR="$1"'
 # A run removes what it has pulled or loaded, by the run's own name for it: podman rmi takes one of two names away.
 _PULL = f"""{_TEMPORARY}
 podman image exists "$2" && echo present && exit
-podman pull -q "$2" >/dev/null && podman tag "$2" "$3" && podman rmi "$2" >/dev/null
+podman pull -q "$2" >/dev/null && podman tag "$2" "$3" || exit
+podman rmi "$2" >/dev/null 2>&1 || : # another run has done so
 """
 _LOAD = f"""{_TEMPORARY}
 # Two runs that load at once have the same first name for it. No file is left of a lock of a directory.

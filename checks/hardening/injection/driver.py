@@ -135,7 +135,9 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
             return Exit.OK
         ours.reverse()  # the drop-in first, so that its PATH never names what is gone
         if not dry_run:
-            directories = sorted({str(PurePosixPath(path).parent) for path in ours})
+            # Also those of systemd, which an account may not have had: only empty ones are removed.
+            above = [str(PurePosixPath(found.home, part)) for part in (".config/systemd", ".config/systemd/user")]
+            directories = sorted({*above, *(str(PurePosixPath(path).parent) for path in ours)})
             take_away(host, directories, ours)
             if left := [path for path, data in read(host, ours).items() if data is not None]:
                 raise HostProblem(f"On {host.name}, {', '.join(left)} could not be removed.")
