@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -30,6 +32,34 @@ def test_the_wrapper_adds_the_recommended_set() -> None:
 def test_the_patch_adds_the_recommended_set(name: str) -> None:
     text = (DIRECTORY / name).read_text()
     assert re.findall(r"^\+    '(.*)',$", text, re.MULTILINE) == FULL
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [
+        ([], ["--cpus=2", "--memory=4g", "--pids-limit=256"]),
+        (["--pids-limit", "2048"], ["--pids-limit", "256", "--cpus=2", "--memory=4g"]),
+        (["--memory", "512m", "--cpus", "0.5"], ["--memory", "512m", "--cpus", "0.5", "--pids-limit=256"]),
+        (["--memory", "9g", "--cpus", "0"], ["--memory", "4g", "--cpus", "2", "--pids-limit=256"]),
+    ],
+)
+@pytest.mark.parametrize("name", PATCHES)
+def test_of_two_limits_in_a_patched_nanoclaw_the_stricter_one_counts(
+    name: str, own: list[str], wanted: list[str]
+) -> None:
+    added = re.findall(r"^\+(?!\+\+)(.*)$", (DIRECTORY / name).read_text(), re.MULTILINE)
+    code = "\n".join(added).replace(": Record<string, number>", "").replace("(text: string)", "(text)")
+    given = ["run", "--cap-drop=ALL", *own]
+    script = f"const args = {json.dumps(given)};\n{code}\nconsole.log(JSON.stringify(args));"
+    done = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True, timeout=60)
+    words = json.loads(done.stdout)
+    limits = re.compile("--(cpus|memory|pids-limit)")
+    at = [place for place, word in enumerate(words) if limits.match(word)]
+    assert [each for place in at for each in words[place : place + 1 + ("=" not in words[place])]] == wanted
+    assert [word for word in words if word.startswith("--cap-drop")] == ["--cap-drop=ALL"]
+    assert [word for word in FULL if not limits.match(word) and word not in words] == []
+    assert words.count("--tmpfs") == FULL.count("--tmpfs")
 
 
 def test_the_document_shows_the_recommended_set_alone() -> None:

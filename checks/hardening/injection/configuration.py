@@ -13,6 +13,7 @@ import tomli_w
 
 from checks.core.answers import understood
 from checks.core.bounded import parsed
+from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
 from checks.engine.placement import File
 from checks.hardening.injection import network
@@ -189,11 +190,11 @@ def patch(name: str, options: Sequence[str]) -> str:
     version, context = PATCHES[name]
     values = {
         "@version@": version,
-        "@count@": str(len(words) + 8),
         "@options@": "\n".join(f"+    '{word}'," for word in words),
         "@context@": "\n".join(f" {line}" for line in context.split("\n")),
     }
-    text = (FIXTURES / "injection" / "container-runner.patch").read_text()
+    text = (FIXTURES / "container-runner.patch").read_text()
     for mark, value in values.items():
         text = text.replace(mark, value)
-    return text
+    _, _, hunk = text.partition("@count@")
+    return text.replace("@count@", str(len(lines_of(hunk)) - 1))
