@@ -45,6 +45,8 @@ class Mutation(Table, frozen=True):
     """Matches the message of a case that detects it: a case may fail for another reason."""
     equivalent: str = ""
     """Why it is not a fault; its cases must pass."""
+    alone: bool = False
+    """Whether only a throwaway host shows it: elsewhere, others may have made what it leaves."""
     percent: Annotated[int, Meta(ge=10, le=100)] = 100
     """Of the cases' time limits, for a fault that is detected by a timeout."""
 

@@ -114,6 +114,9 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
     ]
     if not mutations:
         raise WrongUsage(f"Part {options.part} has none of these mutations.", listing)
+    if not thrown_away and (unseen := [each.name for each in mutations if each.alone]):
+        progress.say(f"Not run on {options.host}, where others may leave the same: {', '.join(unseen)}.")
+        mutations = [each for each in mutations if not each.alone]
     if options.list:
         rows = [(each.name, each.description, ", ".join(each.cases)) for each in mutations]
         say(tabulate(rows, headers=("Mutation", "What docker does", "Cases that must detect it")))
