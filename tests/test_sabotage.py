@@ -161,7 +161,7 @@ def test_every_script_calls_functions_that_exist(directory: Path, mutation: Muta
             with contextlib.suppress(subprocess.TimeoutExpired):  # some wait, and that is their fault
                 subprocess.run(
                     ["docker", *words], env={**os.environ, "PATH": path}, stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL, stderr=printed, check=False, timeout=3,
+                    stdout=subprocess.DEVNULL, stderr=printed, check=False, timeout=3, cwd=directory,
                 )  # fmt: skip
             printed.seek(0)
             missing = re.findall(r"([\w.-]+): not found", printed.read().decode(errors="replace"))
