@@ -6,6 +6,7 @@ An agent's image is nanoclaw's own. After `install_packages`, an agent has an im
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 
@@ -15,6 +16,7 @@ import tomli_w
 from checks.cases import setup_and_skills
 from checks.cases.image_operations import image
 from checks.core.lines import lines_of
+from checks.core.polling import poll
 from checks.core.process import Completed
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import build, run, shell
@@ -23,11 +25,8 @@ from checks.engine.expect import Mismatch, expect, expect_run
 GROUP = setup_and_skills.GROUP
 
 _IMAGE = "an-image-does-not-build"
-_VFS = 'ls -d "${XDG_RUNTIME_DIR:-/nonexistent}"/containers/vfs-* 2>/dev/null'
-_REMOVE_VFS = """
-directory=${XDG_RUNTIME_DIR:?}/containers
-rm -rf -- "$directory/vfs-containers" "$directory/vfs-layers" "$directory/vfs-locks"
-"""
+_VFS = 'ls -d "${XDG_RUNTIME_DIR:-/run/user/$(id -u)}"/containers/vfs-* 2>/dev/null'
+_ENDED = 10.0  # seconds, times the slowness: conmon runs Podman once more after a container's end
 
 _PRUNED = "docker-builder-prune-deletes-the-agents-images"
 
@@ -134,13 +133,23 @@ def private_images(ctx: CaseContext) -> Images:
 
 @contextlib.contextmanager
 def without_traces(ctx: CaseContext) -> Iterator[None]:
-    """Remove what Podman keeps of the driver vfs in the account's runtime directory, if it was not there before."""
-    before = ctx.host.run(shell(_VFS)).stdout
+    """Remove what Podman keeps of the driver vfs in the account's runtime directory, but what was there before."""
+    before = _traces(ctx)
+    # The first character in brackets, so that the pattern is not found in the command line of the search itself.
+    using = ["pgrep", "-f", "--", f"[{ctx.directory[0]}]{re.escape(ctx.directory[1:])}"]
     try:
         yield
     finally:
-        if not before:
-            ctx.host.run(shell(_REMOVE_VFS))
+        # A process of Podman that still runs would make them again.
+        poll(lambda: not ctx.host.run(using).stdout, timeout=_ENDED * ctx.slowness, interval=0.2)
+        new = _traces(ctx) - before
+        if new:
+            ctx.host.run(["rm", "-rf", "--", *sorted(new)])
+
+
+def _traces(ctx: CaseContext) -> set[str]:
+    """The directories of the driver vfs in the account's runtime directory."""
+    return set(lines_of(ctx.host.run(shell(_VFS)).stdout))
 
 
 def expect_kept(made: Images, command: str) -> None:
