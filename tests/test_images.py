@@ -241,7 +241,7 @@ def test_a_build_has_no_way_out_of_its_chroot_to_the_host(tmp_path: Path, monkey
     podman.write_text(SEEN)
     podman.chmod(0o755)
     monkeypatch.setattr("checks.core.tools.path", lambda: f"{podman.parent}:/usr/sbin:/usr/bin:/sbin:/bin")
-    with Store(tmp_path / "store", tmp_path) as store, pytest.raises(HostProblem) as failed:
+    with Store(tmp_path / "store", tmp_path / "scratch") as store, pytest.raises(HostProblem) as failed:
         store.build(podman.parent, "tag")
     _, argv, processes, *others = str(failed.value).splitlines()
     assert "--cap-drop=CAP_SYS_CHROOT" in argv
@@ -257,6 +257,7 @@ for each in /usr /etc/passwd "$CONTEXT"; do
     touch "$each/x" 2>/dev/null || (: >>"$each") 2>/dev/null && echo "$each can be written"
 done
 cat "$CONTEXT/Dockerfile"
+echo "scratch: $(ls "$SCRATCH")"
 exit 1
 """
 
@@ -270,7 +271,8 @@ def test_a_build_sees_no_files_of_the_host_but_programs_and_its_context(
         each.mkdir()
     (context / "Dockerfile").write_text("the context's file\n")
     (tmp_path / "secret").write_text("secret")
-    podman.write_text(SEEN_FILES.replace("$CONTEXT", str(context)))
+    (tmp_path / "scratch" / "of the run").write_text("another build's")
+    podman.write_text(SEEN_FILES.replace("$CONTEXT", str(context)).replace("$SCRATCH", str(tmp_path / "scratch")))
     podman.chmod(0o755)
     monkeypatch.setattr("checks.core.tools.path", lambda: f"{podman.parent}:/usr/sbin:/usr/bin:/sbin:/bin")
     with Store(tmp_path / "store", tmp_path / "scratch") as store, pytest.raises(HostProblem) as failed:
@@ -301,3 +303,4 @@ def test_a_build_sees_no_files_of_the_host_but_programs_and_its_context(
     assert (seen["/root"], seen["/run"], seen["/var"]) == ("", "", "tmp ")
     assert "can be written" not in str(failed.value)
     assert "the context's file" in str(failed.value)
+    assert "scratch: store" in str(failed.value).splitlines(), "its own directory of the run alone"

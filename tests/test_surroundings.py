@@ -66,7 +66,7 @@ def test_an_image_is_built_for_any_account_and_nothing_is_left_elsewhere(
 @pytest.mark.usefixtures("needs_namespace")
 def test_podman_gets_no_variable_that_redirects_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "podman").write_text(f"#!/bin/sh\nenv -0 >{tmp_path}/seen\n")
+    (tmp_path / "bin" / "podman").write_text('#!/bin/sh\nenv -0 >"$HOME/../../seen"\n')
     (tmp_path / "bin" / "podman").chmod(0o755)
     for name in ("CONTAINER_HOST", "CONTAINERS_CONF_OVERRIDE", "STORAGE_OPTS", "STORAGE_DRIVER", "BUILDAH_ISOLATION"):
         monkeypatch.setenv(name, "hostile")
@@ -74,14 +74,15 @@ def test_podman_gets_no_variable_that_redirects_it(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1")
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     (tmp_path / "context").mkdir()
-    with Store(tmp_path / "store", tmp_path) as store:
+    with Store(tmp_path / "images", tmp_path / "scratch") as store:
         store.build(tmp_path / "context", "tag")
-    seen = dict(each.split("=", 1) for each in (tmp_path / "seen").read_text().split("\0") if each)
+        written = (tmp_path / "scratch" / "images" / "seen").read_text()
+    seen = dict(each.split("=", 1) for each in written.split("\0") if each)
     assert "hostile" not in seen.values()
     assert seen["https_proxy"] == "http://proxy.example:3128"
     assert int(seen["_CONTAINERS_ROOTLESS_UID"]) > 0
     for name in ("HOME", "TMPDIR", *(name for name in seen if name.startswith(("XDG_", "CONTAINERS_")))):
-        assert seen[name].startswith(f"{tmp_path}/store-podman-"), name
+        assert seen[name].startswith(f"{tmp_path}/scratch/images/podman-"), name
 
 
 def test_podman_reaches_registries_as_the_account_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

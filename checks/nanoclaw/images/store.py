@@ -36,10 +36,11 @@ class Store:
     def __init__(self, directory: Path, scratch: Path) -> None:
         self.directory = directory
         self.scratch = scratch
+        # All that a build can write to, and so Podman's --runroot as well: its path has 50 characters at most.
+        self._work = scratch / directory.name
         # A build that found a way to write there does not know the name of the next one's.
-        self._surroundings = Surroundings(scratch / f"{directory.name}-podman-{secrets.token_hex(8)}")
-        self._runroot = scratch / directory.name
-        self._seen_at = scratch / f"{directory.name}-store"
+        self._surroundings = Surroundings(self._work / f"podman-{secrets.token_hex(8)}")
+        self._seen_at = self._work / "store"
         self._root = scratch / f"{directory.name}-root"
 
     def __enter__(self) -> Store:
@@ -49,7 +50,7 @@ class Store:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._run("rm", "-rf", "--", str(self.directory), str(self._runroot))
+        self._run("rm", "-rf", "--", str(self.directory), str(self._work))
 
     def clone(self, directory: Path) -> Store:
         """A second store with the same images, as hard links."""
@@ -66,7 +67,7 @@ class Store:
 
     def build_archive(self, context: Path, dockerfile: Path, archive: Path) -> None:
         """Build a Dockerfile, and write the files of its last stage to a tar archive. Raises HostProblem like build."""
-        output = self.scratch / f"{self.directory.name}-output.tar"  # without a comma in its path
+        output = self._work / "output.tar"  # without a comma in its path
         options = ["--file", str(dockerfile.resolve()), "--output", f"type=tar,dest={output}"]
         self._build(*options, str(context.resolve()), doing=f"building {archive.name}", reads=[context, dockerfile])
         shutil.move(output, archive)
@@ -80,7 +81,8 @@ class Store:
     def load(self, archive: Path) -> None:
         """Load the image of an archive that ``save`` wrote."""
         # ``podman load`` would unpack the archive in a shared directory first. The link avoids a colon in the path.
-        link = self.scratch / f"{self.directory.name}-archive"
+        self._work.mkdir(exist_ok=True)
+        link = self._work / "archive"
         link.symlink_to(archive.resolve())
         self._podman("pull", "--quiet", f"docker-archive:{link}", doing=f"loading {archive.name}", reads=[archive])
         link.unlink()
@@ -91,7 +93,7 @@ class Store:
 
     def save(self, name: str, archive: Path) -> None:
         """Save an image as an archive."""
-        output = self.scratch / f"{self.directory.name}-saved.tar"
+        output = self._work / "saved.tar"
         self._podman("save", "--quiet", "--output", str(output), name, doing=f"saving {name}")
         shutil.move(output, archive)
 
@@ -144,13 +146,13 @@ class Store:
 
     def _command(self, *args: str, reads: Sequence[Path] = ()) -> list[str]:
         for each in (self._seen_at, self._root):
-            each.mkdir(exist_ok=True)
+            each.mkdir(parents=True, exist_ok=True)
         program = shutil.which("podman", path=tools.path())
         shown = [*reads, *configuration(), *([Path(program)] if program else [])]
         return [
             *_PROCESSES, "sh", str(_IN_OWN_ROOT), str(self.directory), str(self._seen_at), str(self._root),
-            str(self.scratch), *(word for each in shown for word in ("read", str(each.resolve()))), "run",
-            "podman", "--root", str(self._seen_at), "--runroot", str(self._runroot), "--storage-driver", "overlay",
+            str(self._work), *(word for each in shown for word in ("read", str(each.resolve()))), "run",
+            "podman", "--root", str(self._seen_at), "--runroot", str(self._work), "--storage-driver", "overlay",
             *args,
         ]  # fmt: skip
 
