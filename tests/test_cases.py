@@ -56,18 +56,19 @@ def test_ids_and_labels_are_unique(cases: list[CaseInfo]) -> None:
     for names in ([case.id for case in cases], [case.label for case in cases]):
         assert [name for name, count in Counter(names).items() if count > 1] == [], "two cases have this name"
     functions = [
-        (path.name, node.name)
+        f"{path.name}: {node.name}"
         for path in collection.CASES.glob("*.py")
         for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.FunctionDef)
     ]
-    assert [each for each, count in Counter(functions).items() if count > 1] == [], "the later one replaces the other"
+    twice = [each for each, count in Counter(functions).items() if count > 1]
+    assert not twice, "The later function replaces the other one of its name. " + ", ".join(twice)
 
 
 def test_every_failure_links_to_an_entry_that_exists(cases: list[CaseInfo]) -> None:
     headings = re.findall(r"^### (.*)$", (ROOT / "docs/TROUBLESHOOTING.md").read_text(), re.MULTILINE)
     anchors = {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    linked = {**{f"case {case.id}": case.fix for case in cases}, **running.ENTRIES}
+    linked = {**{case.node: case.fix for case in cases}, **running.ENTRIES}
     linked |= {"the service's URL": service_url.ENTRY, "the agent's image": provider.ENTRY}
     missing = [f"{what}: fix is “{entry}”, no file in fixtures/troubleshooting" for what, entry in linked.items()
                if entry and entry not in anchors]  # fmt: skip

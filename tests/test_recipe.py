@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,3 +82,14 @@ def test_a_changed_recipe_is_another_host(tmp_path: Any, monkeypatch: pytest.Mon
     assert recipe.load("debian-13").digest == before
     (tmp_path / "debian-13.toml").write_bytes(original.read_bytes() + b"# changed\n")
     assert recipe.load("debian-13").digest != before
+
+
+@pytest.mark.parametrize("name", ["Debian_12", "debian 12", "-debian", "d" * 32])
+def test_a_file_whose_name_can_t_be_a_hosts_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    content = (recipe.RECIPES / "debian-13.toml").read_bytes()
+    monkeypatch.setattr(recipe, "RECIPES", tmp_path)
+    (tmp_path / f"{name}.toml").write_bytes(content)
+    with pytest.raises(WrongUsage, match=r"\.toml: .* can't be a host's name"):
+        recipe.load(name)

@@ -28,6 +28,7 @@ _SUBORDINATES = 65_536
 _ACCOUNT = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _SUITE = re.compile(r"[a-z][a-z0-9.-]{0,30}")
+_NAME = re.compile(r"[a-z][a-z0-9.-]{0,30}")
 
 
 class Account(NamedTuple):
@@ -127,6 +128,11 @@ def load(name: str) -> Recipe:
     if name not in known():
         raise WrongUsage(
             f"There is no host “{name}”.", f"Known: auto, local, ssh://user@host[:port], {', '.join(known())}."
+        )
+    if not _NAME.fullmatch(name):
+        raise WrongUsage(
+            f"{path}: “{name}” can't be a host's name.",
+            "Use up to 31 small letters, digits, dots and hyphens; the first one is a letter.",
         )
     file = strict_toml.load(path, RecipeFile)
     return Recipe(**msgspec.structs.asdict(file), name=name, digest=_digest(path.read_bytes()))
