@@ -16,6 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from checks.cli import tasks
 from checks.core import files, terminal
 from checks.core.paths import ROOT
 from checks.core.process import Completed
@@ -131,6 +132,36 @@ def test_a_file_of_json_can_hold_any_text(tmp_path: Path) -> None:
     text = (tmp_path / "a").read_text()
     assert obeyed(text) == []
     assert json.loads(text) == {"text": HOSTILE}
+
+
+ELSEWHERE = str(ROOT / "scripts" / "invoke.sh")
+
+
+@pytest.mark.parametrize(
+    ("program", "directory", "text", "printed"),
+    [
+        ("/home/me/.venv/bin/invoke", ROOT, "To undo: invoke doctor --undo", "To undo: invoke doctor --undo"),
+        ("nanoclaw-podman", ROOT, "To undo: invoke doctor --undo", "To undo: nanoclaw-podman doctor --undo"),
+        (ROOT / "tasks.py", ROOT, "To undo: invoke doctor --undo", "To undo: ./scripts/invoke.sh doctor --undo"),
+        (ROOT / "tasks.py", Path("/"), "See: invoke --help verify.", f"See: {ELSEWHERE} --help verify."),
+        (ROOT / "tasks.py", ROOT, "Run “invoke hosts”", "Run “./scripts/invoke.sh hosts”"),
+        (ROOT / "tasks.py", ROOT, "# Made by `invoke inject`", "# Made by `invoke inject`"),
+        (ROOT / "tasks.py", ROOT, "they invoke a program", "they invoke a program"),
+        (ROOT / "tasks.py", ROOT, ".venv/bin/invoke verify", ".venv/bin/invoke verify"),
+    ],
+)
+def test_a_command_in_a_message_can_be_typed_as_it_is(
+    program: Path | str, directory: Path, text: str, printed: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    monkeypatch.chdir(directory)
+    say(text)
+    assert capsys.readouterr().out == f"{printed}\n"
+
+
+def test_the_commands_in_messages_are_the_tasks() -> None:
+    assert set(terminal.TASKS) == {name.partition("-")[0] for name in tasks.TASKS}
 
 
 def test_a_rendered_document_is_harmless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,7 +192,7 @@ def main() -> None:
 
 def run_installed(namespace: Any) -> None:
     """Run the command of the installed package with these tasks."""
-    name = "nanoclaw-podman"
+    name = terminal.INSTALLED
     ProjectProgram(name=name, binary=name, binary_names=[name], namespace=namespace, config_class=_OwnConfig).run()
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 from checks.core import redaction
@@ -23,6 +25,14 @@ _OBEYED = re.compile(
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]"
 )
 
+TASKS = (
+    "clean", "compare", "doctor", "faults", "harden", "hosts", "inject", "matrix", "nanoclaw", "parallel", "patterns",
+    "render", "reproduce", "sabotage", "verify", "wslconfig",
+)  # fmt: skip
+"""The tasks whose names make “invoke NAME” in a message a command."""
+
+INSTALLED = "nanoclaw-podman"
+"""The program of the installed package, which has the same tasks."""
 
 # GitHub Actions obeys a line that begins with “::”, even after white space, and “##[” anywhere in a line.
 _WORKFLOW_COMMAND = re.compile(r"(?m)^([^\S\n]*):(?=:)|#(?=#\[)")
@@ -62,10 +72,27 @@ def json_escaped(text: str) -> str:
 
 
 def say(text: str = "", *, error: bool = False, end: str = "\n") -> None:
-    """Print a text, cleaned and flushed; on standard error if ``error``."""
+    """Print a text, cleaned and flushed; on standard error if ``error``.
+
+    “invoke TASK” in it begins as the user's own command did: who ran scripts/invoke.sh may have no ``invoke``.
+    """
     stream = sys.stderr if error else sys.stdout
-    stream.write(clean(text) + end)
+    stream.write(clean(_COMMAND.sub(_as_typed, text)) + end)
     stream.flush()
+
+
+# Not behind a backtick: so they stand in the files that are shown before they are written.
+_COMMAND = re.compile(rf"(?<![\w`/.-])invoke(?= (?:--help|--list|{'|'.join(TASKS)})\b)")
+
+
+def _as_typed(found: re.Match[str]) -> str:
+    program = Path(sys.argv[0])
+    if program.name == INSTALLED:
+        return INSTALLED
+    if program.name != "tasks.py":
+        return found[0]
+    script, here = program.resolve().parent / "scripts" / "invoke.sh", Path("scripts/invoke.sh")
+    return "./scripts/invoke.sh" if here.exists() and here.samefile(script) else shlex.quote(str(script))
 
 
 class _Guarded:
