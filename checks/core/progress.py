@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
 from rich.console import Console as RichConsole
@@ -12,20 +12,26 @@ from rich.progress import Progress as Bars
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
 
-from checks.core.terminal import clean
+from checks.core import terminal
 
 
 class Console(RichConsole):
     """A console that cleans all text before it reaches the screen."""
 
+    prepared: Callable[[str], str] = staticmethod(terminal.clean)
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else clean(text), style, control)
+            yield Segment(text if control else self.prepared(text), style, control)
+
+
+class _PlainConsole(Console):
+    prepared = staticmethod(terminal.shown)
 
 
 def plain_console(*, error: bool = False, file: IO[str] | None = None) -> Console:
     """A console for plain lines, without wrapping and markup: standard output, standard error or ``file``."""
-    return Console(stderr=error, file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return _PlainConsole(stderr=error, file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class Progress:

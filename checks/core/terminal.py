@@ -72,13 +72,18 @@ def json_escaped(text: str) -> str:
 
 
 def say(text: str = "", *, error: bool = False, end: str = "\n") -> None:
-    """Print a text, cleaned and flushed; on standard error if ``error``.
-
-    “invoke TASK” in it begins as the user's own command did: who ran scripts/invoke.sh may have no ``invoke``.
-    """
+    """Print a text, cleaned and flushed; on standard error if ``error``."""
     stream = sys.stderr if error else sys.stdout
-    stream.write(clean(_COMMAND.sub(_as_typed, text)) + end)
+    stream.write(shown(text) + end)
     stream.flush()
+
+
+def shown(text: str) -> str:
+    """The text as it is printed: cleaned, and “invoke TASK” begins as the user's own command did.
+
+    Who ran scripts/invoke.sh or the installed program may have no ``invoke`` on PATH.
+    """
+    return clean(_COMMAND.sub(_as_typed, text))
 
 
 # Not behind a backtick: so they stand in the files that are shown before they are written.
@@ -104,7 +109,7 @@ class _Guarded:
             stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
-        return self.rich_proxied_file.write(clean(text))
+        return self.rich_proxied_file.write(shown(text))
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
