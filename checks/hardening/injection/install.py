@@ -45,16 +45,15 @@ class Installation:
     """What Podman applies; None only if there are conflicts."""
 
     @property
-    def missing(self) -> dict[Setting, str]:
-        """What can't be set on this host, each with the reason."""
-        host = self.found.host
-        missing = {
-            setting: f"{host} does not delegate the cgroup controller “{name}” to its users"
-            for name, setting in self.found.settings.missing().items()
+    def missing(self) -> dict[str, Sequence[Setting]]:
+        """What can't be set on this host, by the reason."""
+        host, lacking = self.found.host, self.verdict.lacking if self.verdict else ()
+        return {
+            f"{host} does not delegate the cgroup controllers for them to its users": [
+                each for each in self.found.settings.missing().values() if each not in lacking
+            ],
+            f"Podman accepts these limits on {host}, but does not enforce them": list(lacking),
         }
-        for setting in self.verdict.lacking if self.verdict else ():
-            missing[setting] = f"Podman accepts the limit on {host} and does not enforce it"
-        return missing
 
 
 def install(host: Host, *, dry_run: bool, accept_missing: bool = False, egress: Egress = lambda found: found) -> Exit:
@@ -62,7 +61,7 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False, egress: 
 
     CASE_FAILED, and nothing written, if files of the user conflict. Raises what ``ensure_installed`` raises.
     """
-    outcome = ensure_installed(host, dry_run=dry_run, accept_missing=accept_missing, egress=egress)
+    outcome = ensure_installed(host, dry_run=dry_run, accept_missing=accept_missing or dry_run, egress=egress)
     found, verdict = outcome.found, outcome.verdict
     if verdict is None:
         return _cannot(found, outcome.conflicts, "installed")
@@ -73,10 +72,13 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False, egress: 
             say(f"==> {file.path} (mode {file.mode:o})\n{file.data.decode()}", end="")
         else:
             say(f"Wrote {file.path}.")
-    for setting, why in outcome.missing.items():
+    not_set = {why: ", ".join(settings) for why, settings in outcome.missing.items() if settings}
+    for why, settings in not_set.items():
+        say(f"Not set: {settings}. {why}.")
+    if not_set:
         say(
-            f"Not set: {setting}. {why}. With systemd, a drop-in of user@.service with “Delegate=cpu cpuset io memory "
-            "pids” delegates the controllers (docs/TROUBLESHOOTING.md)."
+            "With systemd, a drop-in of user@.service with “Delegate=cpu cpuset io memory pids” delegates the "
+            "controllers (docs/TROUBLESHOOTING.md)."
         )
     _report(verdict, outcome)
     if not found.has_shim:
@@ -86,6 +88,9 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False, egress: 
         say(f"Not checked {each} ({GUIDE}#docker-is-not-the-shim).")
     if dry_run and outcome.due:
         say(f"--dry-run: no file was written on {found.host}.")
+        if not_set and not accept_missing:
+            absent = ", ".join(not_set.values())
+            raise HostProblem(f"{absent} can't be set. Without --accept-missing, nothing will be installed.")
         return Exit.OK
     engine = found.docker if found.has_shim else "podman"
     in_force = f"In force from the next container of {engine} on"
