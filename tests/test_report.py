@@ -3,9 +3,11 @@ from __future__ import annotations
 import io
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checks.core.errors import HostProblem
 from checks.core.process import Completed
 from checks.core.progress import plain_console
 from checks.engine.docker import Record
@@ -114,3 +116,24 @@ def test_a_flood_of_output_is_cut_in_a_verbose_report() -> None:
     text = printed(flood, verbose=True)
     assert "(1100000 characters)" in text
     assert len(text) < 6000
+
+
+@pytest.mark.parametrize("stopped", [KeyboardInterrupt(), HostProblem("the host is gone")])
+def test_a_run_that_was_stopped_says_what_it_has_found_so_far(stopped: BaseException) -> None:
+    out = io.StringIO()
+    report = Report(plain_console(file=out))
+    report.case(result("passed", "a"))
+    report.case(result("failed", "docker build"))
+    report.case(result("skipped", "c", reason="none"))
+    with pytest.raises(type(stopped)), report.summarized_if_stopped():
+        raise stopped
+    assert out.getvalue().endswith(
+        "\nThe run did not reach its end. So far:\nFailed: docker build\nResults: 1/3 passed, 1 failed, 1 skipped\n"
+    )
+
+
+def test_a_run_that_was_stopped_before_its_first_case_has_no_summary() -> None:
+    out = io.StringIO()
+    with pytest.raises(HostProblem), Report(plain_console(file=out)).summarized_if_stopped():
+        raise HostProblem("no docker")
+    assert out.getvalue() == ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
+from checks.core.errors import Problem, ReaderGone
 from checks.core.lines import lines_of
 from checks.core.process import Completed
 from checks.core.progress import Console, plain_console
@@ -31,6 +33,7 @@ class Report:
         self._console = shown or plain_console()
         self._verbose = verbose
         self._group = ""
+        self._cases: list[CaseResult] = []
 
     def begin(self) -> None:
         """The title."""
@@ -46,6 +49,7 @@ class Report:
 
     def case(self, case: CaseResult) -> None:
         """A case's line below its group's heading; for a failure also its commands, expected and got."""
+        self._cases.append(case)
         if case.group != self._group:
             self._group = case.group
             self._print("")
@@ -63,20 +67,22 @@ class Report:
 
     def end(self, evidence: Evidence) -> None:
         """The agent, the counts and the failed cases. A skipped case counts as a case, but not as passed."""
-        cases = evidence.cases
-        count = Counter(case.outcome for case in cases)
-        others = [f"{count[outcome]} {outcome}" for outcome in ("failed", "skipped") if count[outcome]]
-        failed = [case.label for case in cases if case.failed]
-        accepted = [case.label for case in cases if case.accepted]
         self._print("")
         if evidence.agent:
             self._print(f"Agent: {evidence.agent}")
-        if failed:
-            self._print(f"Failed: {'; '.join(failed)}")
-        if accepted:
-            self._print(f"Failed, accepted: {'; '.join(accepted)}")
-        results = ", ".join([f"{count['passed']}/{len(cases)} passed", *others])
-        self._print(f"Results: {results} ({evidence.host})")
+        self._print(f"{_summary(evidence.cases)} ({evidence.host})")
+
+    @contextlib.contextmanager
+    def summarized_if_stopped(self) -> Iterator[None]:
+        """Print the counts of the cases that have ended if an error or the user stops the block."""
+        try:
+            yield
+        except ReaderGone:
+            raise
+        except (KeyboardInterrupt, Problem):
+            if self._cases:
+                self._print(f"\nThe run did not reach its end. So far:\n{_summary(self._cases)}")
+            raise
 
     def note(self, text: str) -> None:
         """A line of its own."""
@@ -84,6 +90,19 @@ class Report:
 
     def _print(self, text: str) -> None:
         self._console.print(Text(text))
+
+
+def _summary(cases: Sequence[CaseResult]) -> str:
+    """The failed cases and the counts."""
+    count = Counter(case.outcome for case in cases)
+    others = [f"{count[outcome]} {outcome}" for outcome in ("failed", "skipped") if count[outcome]]
+    named = {
+        "Failed": [case.label for case in cases if case.failed],
+        "Failed, accepted": [case.label for case in cases if case.accepted],
+    }
+    lines = [f"{what}: {'; '.join(labels)}" for what, labels in named.items() if labels]
+    results = ", ".join([f"{count['passed']}/{len(cases)} passed", *others])
+    return "\n".join([*lines, f"Results: {results}"])
 
 
 def failure(case: CaseResult, *, verbose: bool) -> list[str]:

@@ -155,7 +155,7 @@ def _at_once(
             case.accepted = chosen.accepted.get(case.id, "")
         report.case(case)
 
-    with run_directories.new_run():
+    with run_directories.new_run(), report.summarized_if_stopped():
         evidence = at_once.Shares(share, chosen.listed, number, progress).run(begun, ended)
     _conclude(options, evidence, report)
     return evidence
@@ -217,7 +217,8 @@ def session(
     integration = Integration(
         plugin, available(options.nanoclaw), progress, slow=options.slow, live_key=_live_key(options), provider=provider
     )
-    require_end(plugin, run_pytest(collection.arguments(), plugins=[plugin, integration]))
+    with report.summarized_if_stopped():
+        require_end(plugin, run_pytest(collection.arguments(), plugins=[plugin, integration]))
     for ctx in plugin.kept:
         report.note(how_to_look(ctx))
     if plugin.evidence is None:
