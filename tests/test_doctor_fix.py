@@ -13,7 +13,7 @@ import pytest
 
 from checks.core.errors import Exit, HostProblem
 from checks.engine.placement import File
-from checks.guide import catalogue, doctor, fix, fix_plan, snapshot
+from checks.guide import catalogue, doctor, findings, fix, fix_plan, snapshot
 from checks.guide.diagnosis import diagnose
 from checks.hosts.local import LocalHost
 from tests.injection import snapshot as everything
@@ -229,3 +229,15 @@ def test_an_edited_record_names_nothing_outside_and_runs_nothing_of_its_own(home
 )
 def test_wrong_combinations_are_wrong_usage(options: dict[str, object]) -> None:
     assert doctor.doctor(**options) is Exit.WRONG_USAGE  # type: ignore[arg-type]
+
+
+def test_without_systemd_no_command_of_systemd_is_a_fix() -> None:
+    host = taken(changed("init=sh", "bus=", "controllers=memory"))
+    found = diagnose(host, ENTRIES)
+    assert {each.entry.id for each in found} >= {"there-is-no-systemd-user-session"}
+    said = "\n".join(fix.remaining(fix_plan.plan(host, found, ENTRIES, {}).left, host))
+    assert "By hand: Start systemd first (in WSL: `systemd=true` under `[boot]`" in said
+    assert "systemctl" not in said
+    fixes = {each.id: each.fix for each in findings.results(host, found, ENTRIES, {})}
+    assert fixes["there-is-no-systemd-user-session"].startswith("Start systemd first")
+    assert not fix_plan.plan(host, found, ENTRIES, {}).actions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -82,6 +83,11 @@ _CHECKS = {
 }
 """By the id of the check's entry."""
 
+_OF_SYSTEMD = re.compile(r"\b(systemctl|loginctl|machinectl|systemd-run)\b")
+_START_SYSTEMD = (
+    "Start systemd first (in WSL: `systemd=true` under `[boot]` in `/etc/wsl.conf`, then `wsl --shutdown` in Windows)"
+)
+
 _OTHER = _About("degrades", "")
 _LOOKED_UP = _About("blocks", "")
 """An entry that matches an error of Podman's own."""
@@ -96,13 +102,25 @@ def results(
     return [*found, *(_unfound(id_, host, entries[id_]) for id_ in CHECKS if id_ not in known)]
 
 
+def fix_on(entry: Entry, host: HostSnapshot) -> str:
+    """The short fix of an entry, as it can be done on a host."""
+    if host.lacks_systemd and needs_systemd(entry):
+        return f"{_START_SYSTEMD}. Then: {entry.quick_fix}"
+    return entry.quick_fix
+
+
+def needs_systemd(entry: Entry) -> bool:
+    """Whether a command of its fix needs systemd."""
+    return any(_OF_SYSTEMD.search(text) for text in (entry.quick_fix, *(step.script for step in entry.fix_commands)))
+
+
 def _finding(diagnosis: Diagnosis, host: HostSnapshot, accepted: str) -> Result:
     entry = diagnosis.entry
     about = _CHECKS.get(entry.id, _OTHER if entry.id in CHECKS else _LOOKED_UP)
     severity = about.with_nanoclaw_2 if host.first("nanoclaw_2") and about.with_nanoclaw_2 else about.severity
     return Result(
         id=entry.id, title=entry.title, state="accepted" if accepted else severity,
-        observed=diagnosis.observation, fix=entry.quick_fix, link=f"{GUIDE}#{entry.id}", accepted=accepted,
+        observed=diagnosis.observation, fix=fix_on(entry, host), link=f"{GUIDE}#{entry.id}", accepted=accepted,
     )  # fmt: skip
 
 

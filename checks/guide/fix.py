@@ -24,6 +24,7 @@ from checks.guide import catalogue, snapshot
 from checks.guide.catalogue import Entry, User, wrap
 from checks.guide.diagnosis import Diagnosis, diagnose
 from checks.guide.explain import plain
+from checks.guide.findings import fix_on
 from checks.guide.fix_plan import (
     ALLOWED,
     WRITABLE_BY_USERNS,
@@ -108,7 +109,7 @@ def remaining(left: Sequence[Left], taken: HostSnapshot) -> list[str]:
         if each.reason:
             lines.append(f"  Not fixed: {each.reason}.")
         if not each.steps:
-            lines.append(f"  By hand: {each.entry.quick_fix}")
+            lines.append(f"  By hand: {fix_on(each.entry, taken)}")
         for step in each.steps:
             if (step.user, step.script) in shown:
                 lines.append("  The same commands as above.")

@@ -21,6 +21,7 @@ from checks.core.lines import lines_of
 from checks.engine.placement import File
 from checks.guide.catalogue import Entry, Step, User
 from checks.guide.diagnosis import Diagnosis, diagnose
+from checks.guide.findings import needs_systemd
 from checks.guide.podman_errors import malformed
 from checks.guide.snapshot import HostSnapshot
 
@@ -125,7 +126,7 @@ def _planned(
         first = entry.fix_commands[0].script if entry.fix_commands else ""
         if first in ALLOWED and len(entry.fix_commands) == 1 and host.systemd:
             return Action(entry, command=first, undo=ALLOWED[first])
-        return Left(entry, steps=entry.fix_commands)
+        return Left(entry, steps=() if host.lacks_systemd and needs_systemd(entry) else entry.fix_commands)
     files = _files(entry, host.first("home"))
     for file in files:
         if present.get(file.path) not in (None, file.data):

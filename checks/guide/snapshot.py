@@ -68,6 +68,11 @@ class HostSnapshot:
         return self.first("init") == "systemd"
 
     @property
+    def lacks_systemd(self) -> bool:
+        """Whether another program is known to be the host's init."""
+        return self.first("init") not in ("", "systemd")
+
+    @property
     def podman(self) -> str:
         """Podman's version line, from ``podman`` or through the shim; empty if unknown."""
         lines = [*self.lines("podman_version"), *self.lines("docker_version")]
