@@ -137,3 +137,9 @@ def test_a_run_that_was_stopped_before_its_first_case_has_no_summary() -> None:
     with pytest.raises(HostProblem), Report(plain_console(file=out)).summarized_if_stopped():
         raise HostProblem("no docker")
     assert out.getvalue() == ""
+
+
+def test_the_shims_notice_does_not_hide_the_reason() -> None:
+    notice = "Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet msg.\n"
+    case = result("failed", "--cpus", expected="a limit", got=f"status 1: {notice}no controllers")
+    assert "got:      status 1: no controllers; stderr: denied" in "\n".join(failure(case, verbose=False))

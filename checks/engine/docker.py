@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,8 @@ _LABELLED = ("run", "create", "build", "network create")
 """The subcommands that make an object, which gets the run's label."""
 _FLAGGED = ("run", "create")
 """The subcommands that take the options of a container."""
+NOTICE = re.compile(r"Emulate Docker CLI using podman\. Create /etc/containers/nodocker to quiet msg\.(?:\s|\\n)*")
+"""What podman-docker writes to stderr before the reason of a failure."""
 _LARGE = ("build", "commit", "load", "pull", "push", "save")
 """The subcommands that write layers to TMPDIR."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from checks.engine.docker import NOTICE
 from checks.evidence.model import Case, Command, Verification
 from checks.guide.catalogue import Entry
 from checks.matrix.differences import normalized
@@ -21,8 +21,6 @@ MARKS = {
     Verdict.UNEXPECTED_PASS: "!",
 }
 """The mark of each verdict."""
-
-_SHIM = re.compile(r"Emulate Docker CLI using podman\. Create /etc/containers/nodocker to quiet msg\.(?:\s|\\n)*")
 
 
 @dataclass(frozen=True)
@@ -89,5 +87,5 @@ def _of_run(run: Verification, expectations: Expectations, entries: Mapping[str,
 
 def short(text: str, most: int = 150) -> str:
     """What a case expected or got in one line, without what differs between any two runs."""
-    line = " ⏎ ".join(_SHIM.sub("", normalized(text)).strip().split("\n"))
+    line = " ⏎ ".join(NOTICE.sub("", normalized(text)).strip().split("\n"))
     return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -13,7 +13,7 @@ from checks.core.errors import Problem, ReaderGone
 from checks.core.lines import lines_of
 from checks.core.process import Completed
 from checks.core.progress import Console, plain_console
-from checks.engine.docker import plain
+from checks.engine.docker import NOTICE, plain
 from checks.evidence.run import CaseResult, Evidence
 from checks.hosts.facts import TITLES
 
@@ -119,11 +119,12 @@ def failure(case: CaseResult, *, verbose: bool) -> list[str]:
 
 def _got(case: CaseResult) -> str:
     """What came, with the last line of a failed command's stderr, which has its reason."""
-    stderr = case.record.commands[-1].stderr.strip() if case.record.commands else ""
+    got = NOTICE.sub("", case.got)
+    stderr = NOTICE.sub("", case.record.commands[-1].stderr).strip() if case.record.commands else ""
     if not stderr or case.record.commands[-1].returncode == 0:
-        return case.got
+        return got
     reason = lines_of(stderr)[-1]
-    return case.got if reason in case.got else f"{case.got}; stderr: {reason}"
+    return got if reason in got else f"{got}; stderr: {reason}"
 
 
 def _last_command(commands: Sequence[Completed]) -> list[str]:
