@@ -66,7 +66,9 @@ def test_a_dry_run_prints_exactly_what_would_be_written(home: Path, capsys: pyte
     for file in here().required:
         assert f"==> {file.path} (mode {file.mode:o})\n{file.data.decode()}" in printed
     assert "In force" not in printed
+    began = time.time() - 60
     install.install(LocalHost(), dry_run=False)
+    assert all(Path(file.path).stat().st_mtime > began for file in here().required), "they are dated now"
     before = tree(home)
     assert install.uninstall(LocalHost(), dry_run=True) == Exit.OK
     assert tree(home) == before
