@@ -47,12 +47,12 @@ def pair(got: TaskOutcome, without_fault: TaskOutcome = GOOD, mutation: Mutation
     return judge(mutation, CASE, got, without_fault)
 
 
-def run(directory: Path, *trials: Trial) -> MutationRun:
+def run(directory: Path, *trials: Trial, agent: str = "", day: int = 2) -> MutationRun:
     """The evidence of a run, as its file has it."""
-    provenance = Provenance("debian-13", "recommended", DEBIAN_13, datetime(2026, 1, 2, tzinfo=UTC))
-    values = {**provenance.values(), "seconds": 61, "results": results(trials)}
+    provenance = Provenance("debian-13", "recommended", DEBIAN_13, datetime(2026, 1, day, tzinfo=UTC))
+    values = {**provenance.values(), "seconds": 61, "results": results(trials), "agent": agent}
     store.save(store.build(MutationRun, values), directory)
-    return store.committed(MutationRun, directory)[0]
+    return next(each for each in store.committed(MutationRun, directory) if each.agent == agent)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +187,20 @@ def test_what_has_not_run_yet_is_listed(tmp_path: Path, cases: list[CaseInfo]) -
         "read-only: no mutation in fixtures/sabotage names this case",
         "read-only under notice: not run yet",
     ]
+
+
+def test_a_run_with_a_nanoclaw_adds_its_cases_to_those_of_its_host(tmp_path: Path, cases: list[CaseInfo]) -> None:
+    other = replace(FAULT, name="ro-late", cases=("read-only",))
+    left_out = pair(GOOD, TaskOutcome(SKIPPED, got="needs a checkout"), other)
+    first = run(tmp_path, pair(CAUGHT), left_out)
+    of_agent = run(tmp_path, pair(CAUGHT, mutation=other), agent="nanoclaw 2.2.0 (commit 0123456789ab)", day=3)
+    assert {each.name for each in tmp_path.rglob("*.json")} == {"debian-13.json", "debian-13-2.2.0.json"}
+    assert "**Caught 1/1 mutations (1/1 by case)**" in mutation.text([first], [FAULT, other], cases)
+    both = mutation.text([of_agent, first], [FAULT, other], cases)
+    assert "**Caught 2/2 mutations (2/2 by case)**, on 2026-01-03, in 2:02 minutes" in both
+    assert "The cases of a whole nanoclaw ran nanoclaw 2.2.0 (commit 0123456789ab)." in both
+    left_out_later = run(tmp_path / "other", left_out, day=4)
+    assert "Caught 2/2" in mutation.text([of_agent, first, left_out_later], [FAULT, other], cases)
 
 
 @pytest.mark.parametrize(("only", "status"), [(["build"], 0), (["whole-setup"], 1), (["no-such-case"], 2)])

@@ -29,18 +29,20 @@ def files() -> Mapping[Path, str]:
 
 def text(evidence: Sequence[MutationRun], mutations: Sequence[Mutation], cases: Sequence[CaseInfo]) -> str:
     """The document."""
-    runs = [_run(each, mutations, cases) for each in evidence]
+    hosts = dict.fromkeys(each.name for each in evidence)
+    runs = [_host([each for each in evidence if each.name == host], mutations, cases) for host in hosts]
     return render_template("trust.md.j2", runs=runs, faults=FAULTS)
 
 
-def _run(run: MutationRun, mutations: Sequence[Mutation], cases: Sequence[CaseInfo]) -> dict[str, Any]:
-    """One run's results for every mutation and case as they are now."""
-    trials = list(recorded(run, mutations, cases))
+def _host(runs: Sequence[MutationRun], mutations: Sequence[Mutation], cases: Sequence[CaseInfo]) -> dict[str, Any]:
+    """The results of a host's runs for every mutation and case as they are now."""
+    trials = list(recorded(runs, mutations, cases))
     faults = [trial for trial in trials if not trial.mutation.equivalent]
     return {
-        "host": run.host,
-        "date": run.started[:10],
-        "minutes": clock(run.seconds),
+        "host": runs[0].host,
+        "date": max(run.started for run in runs)[:10],
+        "minutes": clock(sum(run.seconds for run in runs)),
+        "agents": [run.agent for run in runs if run.agent],
         "score": score(trials),
         "rows": [(trial, _cell(trial.expected), _cell(trial.got)) for trial in faults if trial.verdict.ran],
         "left_out": [trial for trial in faults if trial.verdict is MutationStatus.NOT_RUN],

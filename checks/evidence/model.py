@@ -198,7 +198,7 @@ class AgentVerification(Verification, kw_only=True):
         return f"{stem(self.name)}-{stem(self.nanoclaw[0])}.json"
 
 
-# invoke sabotage: evidence/mutation/HOST.json
+# invoke sabotage: evidence/mutation/HOST.json, and with --nanoclaw HOST-VERSION.json
 
 
 class MutationResult(Part):
@@ -219,8 +219,15 @@ class MutationRun(Run, kw_only=True):
 
     directory = "mutation"
     command = "invoke sabotage"
+    agent: Annotated[str, Meta(description="The nanoclaw that was given; empty if none was")] = ""
     seconds: Seconds
     results: list[MutationResult]
+
+    @property
+    def filename(self) -> str:
+        """The file's name."""
+        found = nanoclaw_of(self.agent)
+        return f"{stem(self.name)}-{stem(found[0])}.json" if found else super().filename
 
 
 # invoke reproduce: evidence/reproductions/HOST/ENTRY.json

@@ -123,6 +123,7 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
         return Exit.OK
     if options.only:
         progress.say(selection([each.name for each in mutations], len(known), kind="mutations"))
+    agent = next(iter(available(options.nanoclaw).values())).name if options.nanoclaw else ""
     began = time.monotonic()
     with run_directories.new_run() as run, _host(options.host, run, progress) as ready:
         provenance = Provenance(options.host, ready.profile, ready.host.facts())
@@ -130,7 +131,7 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
     seconds = time.monotonic() - began
     say(report(trials, seconds))
     if options.json:
-        values = {**provenance.values(), "seconds": round(seconds), "results": results(trials)}
+        values = {**provenance.values(), "agent": agent, "seconds": round(seconds), "results": results(trials)}
         store.write(Path(options.json), store.build(MutationRun, values))
     return status(trials)
 
@@ -192,11 +193,11 @@ def incomplete(
     for case in cases:
         if case.id not in detecting:
             yield case.id, f"{case.id}: no mutation in fixtures/sabotage names this case"
-    run = next((each for each in runs if each.name == host), None)
-    if run is None:
+    of_host = [each for each in runs if each.name == host]
+    if not of_host:
         yield "", f"There is no evidence of a run on {host}."
         return
-    for trial in recorded(run, mutations, cases):
+    for trial in recorded(of_host, mutations, cases):
         if trial.verdict is MutationStatus.NOT_RUN_YET:
             yield trial.case, f"{trial.case} under {trial.mutation.name}: {trial.verdict}"
 

@@ -79,9 +79,17 @@ def judge(mutation: Mutation, case: CaseInfo, outcome: TaskOutcome, without_faul
     return trial(verdicts[outcome.outcome], outcome)
 
 
-def recorded(run: MutationRun, mutations: Sequence[Mutation], cases: Sequence[CaseInfo]) -> Iterator[Trial]:
-    """The trials of a run in the report's order, for the mutations and cases as they are now."""
-    results = {(each.mutation, each.case): each for each in run.results}
+def recorded(runs: Sequence[MutationRun], mutations: Sequence[Mutation], cases: Sequence[CaseInfo]) -> Iterator[Trial]:
+    """The trials of a host's runs in the report's order, for the mutations and cases as they are now.
+
+    The later result counts, but not one of a case that was left out.
+    """
+    results: dict[tuple[str, str], MutationResult] = {}
+    for run in sorted(runs, key=lambda each: each.started):
+        for each in run.results:
+            key = (each.mutation, each.case)
+            if key not in results or MutationStatus(each.verdict).ran:
+                results[key] = each
     for case in cases:
         for mutation in mutations:
             if case.id in mutation.cases:
