@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from checks.core.errors import WrongUsage
 from checks.nanoclaw import dockerfile
@@ -89,6 +91,20 @@ def test_a_continued_line_and_a_comment_within_it_hide_nothing(context: Path) ->
     assert list(dockerfile.escapes(text, context)) == [
         "--mount=type=cache,id=../x,target=/mnt: an id that is not a name"
     ]
+
+
+@given(
+    st.lists(
+        st.sampled_from(["RUN true", "LABEL x=y", "\\", "`", "# escape=`", "# escape=\\", " ", "\n", "\n", "# c"])
+    ),
+    st.sampled_from(["FROM evil/image", "RUN --mount=type=bind,from=x,target=/m true"]),
+)
+@example(["LABEL x=y", "`", "\n"], "FROM evil/image")
+@example(["# escape=`", "\n", "RUN true", "\\", "\n"], "FROM evil/image")
+@example(["RUN true", "\\", "`", "\n"], "FROM evil/image")
+def test_no_end_of_a_line_hides_the_next_one(before: list[str], hidden: str) -> None:
+    text = "FROM node\n" + "".join(before) + f"\n{hidden}\nRUN true\n"
+    assert list(dockerfile.escapes(text, Path("/nonexistent"))), text
 
 
 @pytest.mark.parametrize("name", dockerfile.NAMES)

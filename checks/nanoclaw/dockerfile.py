@@ -2,7 +2,7 @@
 
 Buildah before 1.33.7 lets a mount of RUN read and write the files of the account that builds: ``from=`` and ``source=``
 through a link (CVE-2024-1753), ``id=`` with “..” (CVE-2024-9675), a cache inside another one. What is not known to stay
-within the build is refused.
+within the build is refused. Readers join lines in different ways, so every way is looked at.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ NAMES = ("Dockerfile", "Containerfile")
 """The files that a build takes; Podman prefers the second."""
 
 _COMMENT = re.compile(r"^[ \t]*#.*(?:\n|\Z)", re.MULTILINE)
-_CONTINUED = re.compile(r"[\\`][ \t\r]*\n(?:[ \t\r]*\n)*")
+_JOINED = tuple(re.compile(rf"[{ends}][ \t\r]*\n(?:[ \t\r]*\n)*") for ends in (r"\\", "`", r"\\`"))
+"""The ends of lines that go on: at a backslash, or at what a line “# escape=” says."""
+_UNCLEAR = re.compile(r"[\\`]{2}[ \t\r]*(?:\n|\Z)")
+"""An end of a line that older readers join and newer ones don't."""
 _QUOTING = str.maketrans("", "", "\"'\\`")
 _BASE = re.compile(r"FROM(?:\s+--platform=\S+)?\s+(\S+)(?:\s+AS\s+([\w.-]+))?", re.IGNORECASE | re.ASCII)
 _OFFICIAL = re.compile(r"(?:docker\.io/)?(?:library/)?[a-z0-9-]+(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?", re.ASCII)
@@ -52,7 +55,15 @@ def escapes(dockerfile: str, context: Path) -> Iterator[str]:
     """What could leave the build, each with the reason."""
     if strange := sorted({each for each in dockerfile.replace("\r\n", "\n") if _is_strange(each)}):
         yield f"the character {strange[0]!r}, which not every reader takes for the same"
-    text = _CONTINUED.sub("", _COMMENT.sub("", "\n".join(lines_of(dockerfile))))
+    text = _COMMENT.sub("", "\n".join(lines_of(dockerfile)))
+    if _UNCLEAR.search(text):
+        yield "a line that ends in two characters of continuation, which not every reader takes for the same"
+    readings = dict.fromkeys([text, *(joined.sub("", text) for joined in _JOINED)])
+    yield from dict.fromkeys(reason for each in readings for reason in _escapes_of(each, context))
+
+
+def _escapes_of(text: str, context: Path) -> Iterator[str]:
+    """What could leave the build where lines are joined as in this text."""
     yield from _foreign_bases(text)
     plain = [found[1] for found in _PLAIN.finditer(text)]
     if text.translate(_QUOTING).lower().count(_FLAG) != len(plain):
@@ -60,7 +71,7 @@ def escapes(dockerfile: str, context: Path) -> Iterator[str]:
     caches: set[tuple[str, ...]] = set()
     for words in plain:
         options = [(key.lower(), value) for key, _, value in (part.partition("=") for part in words.split(","))]
-        if reason := _escapes(options, context):
+        if reason := _of_mount(options, context):
             yield f"{_FLAG}={words}: {reason}"
         if ("type", "cache") in options:
             named = dict(options)
@@ -88,7 +99,7 @@ def _foreign_bases(text: str) -> Iterator[str]:
                 stages.add(found[2].lower())
 
 
-def _escapes(options: list[tuple[str, str]], context: Path) -> str:
+def _of_mount(options: list[tuple[str, str]], context: Path) -> str:
     keys = [key for key, _ in options]
     kinds = [value for key, value in options if key == "type"] or ["bind"]
     allowed = _ALLOWED.get(kinds[0], set())
