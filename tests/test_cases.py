@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from checks.cases import resource_limits
 from checks.cases.image_operations import version_line
+from checks.core.bounded import parsed
+from checks.engine import isolation
+from checks.engine.expect import Mismatch, expect_readable
 from checks.nanoclaw import provider, running, service_url
 from checks.runner import collection
 from checks.runner.plugin import CaseInfo
@@ -63,6 +67,40 @@ def test_ids_and_labels_are_unique(cases: list[CaseInfo]) -> None:
     ]
     twice = [each for each, count in Counter(functions).items() if count > 1]
     assert not twice, "The later function replaces the other one of its name. " + ", ".join(twice)
+
+
+_PARSERS = {"parsed", "loads", "float", "fromtimestamp", "strptime"}
+
+
+def _names(tree: ast.AST) -> set[str]:
+    """The names of the functions that are called or passed on in a piece of code."""
+    nodes = list(ast.walk(tree))
+    return {each.id for each in nodes if isinstance(each, ast.Name)} | {
+        each.attr for each in nodes if isinstance(each, ast.Attribute)
+    }
+
+
+@pytest.mark.parametrize("path", [*collection.CASES.glob("*.py"), isolation.__file__], ids=lambda path: Path(path).stem)
+def test_no_output_of_docker_can_end_a_case_with_an_error_of_a_parser(path: Path) -> None:
+    tree = ast.parse(Path(path).read_text())
+    readers = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "expect_readable"
+    ]
+    passed = {name for node in readers for name in _names(node.args[0])}
+    for node in [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef) and each.name not in passed]:
+        called = {name for each in ast.walk(node) if isinstance(each, ast.Call) for name in _names(each.func)}
+        parsers = called & _PARSERS
+        allowed = {name for each in ast.walk(node) if each in readers for name in _names(each)}
+        assert parsers <= allowed, f"{node.name}: give {parsers - allowed} to expect_readable"
+
+
+@pytest.mark.parametrize("text", ["", "<no value>", "[]", "{}", "1.2.3", "SigBlk:", "9" * 5000])
+def test_an_output_that_can_t_be_read_fails_the_case(text: str) -> None:
+    for parse in (lambda answer: parsed(answer)[0]["Config"], float, resource_limits._share):
+        with pytest.raises(Mismatch, match="expected words; got"):
+            expect_readable(parse, f"{text}x", "words")
 
 
 def test_every_failure_links_to_an_entry_that_exists(cases: list[CaseInfo]) -> None:

@@ -54,6 +54,7 @@ def test_file_attributes(ctx: CaseContext) -> None:
     seen = ctx.host.run(shell(f'cd -- "$1" || exit\n{_SHOW}', directory)).stdout
     expect(done.stdout == seen, "the container and the host to see the same files", _apart(done.stdout, seen))
     lines = {line.split(" ", 1)[0]: line.split()[1:] for line in lines_of(seen) if line.startswith("./")}
+    expect(len(lines) == 2 * 12, "12 files by each side", sorted(lines))
     for side in ("host", "container"):
         mode, size, _, links, inode, time = lines[f"./{side}-file"]
         got = (int(mode, 16), int(size), int(links), int(time))
@@ -68,7 +69,6 @@ def test_file_attributes(ctx: CaseContext) -> None:
         for name, wanted in (("default", 0o100644), ("program", 0o100755), ("directory", 0o40700), ("fifo", 0o10600)):
             mode = lines[f"./{side}-{name}"][0]
             expect(int(mode, 16) == wanted, f"type and mode {wanted:o} of the {side}'s {name}", f"{int(mode, 16):o}")
-    expect(len(lines) == 2 * 12, "12 files by each side", sorted(lines))
 
 
 def _apart(inside: str, outside: str) -> str:

@@ -13,7 +13,7 @@ from checks.cases.image_operations import build_image, image
 from checks.core.bounded import parsed
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import run
-from checks.engine.expect import expect, expect_run
+from checks.engine.expect import expect, expect_readable, expect_run
 
 GROUP = driver_2_2.GROUP
 
@@ -70,9 +70,10 @@ def test_image_formats(ctx: CaseContext) -> None:
         expect(not strange, "names with digests, or nothing", strange)
     identity = read("{{.Id}}")
     expect(identity != read("{{.Id}}", ctx.probe), "different ids of different images", identity)
-    described = parsed(ctx.docker("image", "inspect", labelled).stdout)
-    listed = described[0].get("Config", {}).get("Labels", {}) if described else {}
-    expect(listed.get(label) == value, f"Config.Labels in its JSON to have {value}", listed)
+    text = ctx.docker("image", "inspect", labelled).stdout
+    wanted = f"Config.Labels in its JSON to have {value}"
+    listed = expect_readable(lambda answer: dict(parsed(answer)[0]["Config"]["Labels"] or {}), text, wanted)
+    expect(listed.get(label) == value, wanted, listed)
     # An image that is built on another one of nanoclaw's has a label of its own.
     newer, relabelled = secrets.token_hex(32), image(ctx, "relabelled")
     ctx.write("Dockerfile", f'FROM {labelled}\nLABEL {label}="{newer}"\n')

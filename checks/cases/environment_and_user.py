@@ -13,7 +13,7 @@ import pytest
 from checks.engine import isolation
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Command, run
-from checks.engine.expect import expect, expect_run
+from checks.engine.expect import expect, expect_readable, expect_run
 from checks.nanoclaw import contract, running
 from checks.nanoclaw.contract import Mount
 
@@ -65,8 +65,12 @@ def test_timezone(ctx: CaseContext) -> None:
     done = ctx.docker(run(ctx.probe, "date", f"+%s {form}", options=["--rm", "-e", "TZ=America/New_York"]))
     expect_run(done)
     epoch, _, got = done.stdout.strip().partition(" ")
-    expect(epoch.isascii() and epoch.isdigit(), "seconds since 1970 and a local time", done.stdout)
-    wanted = datetime.fromtimestamp(int(epoch), ZoneInfo("America/New_York")).strftime(form)
+    time = expect_readable(
+        lambda text: datetime.fromtimestamp(int(text), ZoneInfo("America/New_York")),
+        epoch,
+        "seconds since 1970 and a local time",
+    )
+    wanted = time.strftime(form)
     expect(got == wanted, f"New York's time, {wanted}", got)
 
 

@@ -12,7 +12,7 @@ from checks.core.bounded import parsed
 from checks.core.process import Completed
 from checks.engine.case_context import IN_A_SERVICE, CaseContext, marker
 from checks.engine.docker import build, run
-from checks.engine.expect import expect, expect_run
+from checks.engine.expect import expect, expect_readable, expect_run
 from checks.hosts.facts import Facts
 
 GROUP = "Image operations"
@@ -126,15 +126,6 @@ def test_build_cache_mount(ctx: CaseContext) -> None:
     )
 
 
-def images(text: str) -> int:
-    """The number of images in a JSON list; -1 if the text is not one."""
-    try:
-        found = parsed(text)
-    except ValueError:
-        return -1
-    return len(found) if isinstance(found, list) else -1
-
-
 @pytest.mark.case("docker image inspect", fix="an-image-does-not-build")
 def test_image_inspect(ctx: CaseContext) -> None:
     # Two images whose sizes differ by a known number of bytes.
@@ -150,7 +141,8 @@ def test_image_inspect(ctx: CaseContext) -> None:
     ctx.record.observe("grown_by_bytes", grown)
     agent_description = ctx.docker("image", "inspect", image(ctx, "large"))
     expect_run(agent_description)
-    expect(images(agent_description.stdout) == 1, "one image described, as JSON", agent_description.stdout)
+    described = expect_readable(parsed, agent_description.stdout, "one image described, as JSON")
+    expect(isinstance(described, list) and len(described) == 1, "one image described, as JSON", described)
     expect(2_900_000 <= grown <= 3_300_000, "the second image to be larger by about 3000000 bytes", f"{grown} bytes")
 
 
@@ -159,7 +151,7 @@ def size_of(ctx: CaseContext, tag: str) -> int:
     done = ctx.docker("image", "inspect", tag, "--format", "{{.Size}}")
     expect_run(done)
     expect(re.fullmatch(r"\d+\n", done.stdout) is not None, "a number of bytes", done.stdout)
-    return int(done.stdout)
+    return expect_readable(int, done.stdout, "a number of bytes")
 
 
 @pytest.mark.case("docker image inspect of a missing image", fix="an-image-does-not-build")

@@ -8,7 +8,7 @@ import pytest
 
 from checks.engine.case_context import IN_A_SERVICE, CaseContext
 from checks.engine.docker import run, shell
-from checks.engine.expect import expect, expect_run
+from checks.engine.expect import expect, expect_readable, expect_run
 
 GROUP = "Resource limits"
 
@@ -40,13 +40,15 @@ def test_cpus(ctx: CaseContext) -> None:
     )
     done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=["--rm", "--cpus=0.5"]), timeout=30)
     expect_run(done)
-    found = re.fullmatch(r"(\d+) (\d+) ([\d.]+) ([\d.]+)\n", done.stdout)
-    expect(found is not None, "CPU time and clock, before and after", done.stdout)
-    assert found
-    before, after, start, end = (float(part) for part in found.groups())
-    share = (after - before) / 1e6 / (end - start)
+    share = expect_readable(_share, done.stdout, "CPU time and clock, before and after")
     ctx.record.observe("share_of_half_a_cpu", round(share, 2))
     expect(0.35 <= share <= 0.65, "two busy loops under --cpus=0.5 to get about 0.5 processors", f"{share:.2f}")
+
+
+def _share(output: str) -> float:
+    """The processors that were used: of the CPU time in µs and the clock in s, before and after each."""
+    before, after, start, end = (float(part) for part in output.split())
+    return (after - before) / 1e6 / (end - start)
 
 
 @pytest.mark.case("--memory", fix=FIX)
@@ -71,7 +73,7 @@ def test_pids_limit(ctx: CaseContext) -> None:
     done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=["--rm", "--pids-limit=64"]), timeout=30)
     expect_run(done, stderr_has="fork")
     expect(re.fullmatch(r"\d+\n", done.stdout) is not None, "a number of forks", done.stdout)
-    forked = int(done.stdout)
+    forked = expect_readable(int, done.stdout, "a number of forks")
     ctx.record.observe("forked_under_64", forked)
     expect(56 <= forked <= 64, "about 62 forks under --pids-limit=64, and then no more", forked)
 

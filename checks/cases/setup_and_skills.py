@@ -20,7 +20,7 @@ from checks.core.polling import poll
 from checks.core.process import Completed
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Command, InteractiveSession, run
-from checks.engine.expect import expect, expect_run
+from checks.engine.expect import expect, expect_readable, expect_run
 
 GROUP = "Set-up and skills"
 
@@ -169,7 +169,7 @@ def test_inspect_hosts(ctx: CaseContext) -> None:
     ctx.start_unrelated(plain)
 
     def listed(of: str) -> Any:
-        return parsed(inspected(ctx, of, "{{json .HostConfig.ExtraHosts}}"))
+        return expect_readable(parsed, inspected(ctx, of, "{{json .HostConfig.ExtraHosts}}"), "JSON")
 
     with agent(ctx, name, f"--add-host={_BLOCKED}"):
         found = listed(name)

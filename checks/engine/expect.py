@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
+from checks.core.answers import Unreadable, understood
 from checks.core.process import Completed
 
+T = TypeVar("T")
 _SHOWN = 600  # characters of a value in a message
 
 
@@ -24,6 +29,14 @@ def expect(held: bool, expected: str, got: object) -> None:
     """Fail the case unless ``held``, with these texts in the report."""
     if not held:
         raise Mismatch(expected, shown(got))
+
+
+def expect_readable(parse: Callable[[str], T], text: str, expected: str) -> T:
+    """What ``parse`` makes of an output. Fails the case for one that it can't parse: that is docker's fault."""
+    try:
+        return understood(parse, text)
+    except Unreadable as error:
+        raise Mismatch(expected, f"{shown(text)} ({error})") from error
 
 
 def expect_run(done: Completed, *, status: int = 0, stdout: str | None = None, stderr_has: str | None = None) -> None:

@@ -13,7 +13,7 @@ from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
 from checks.core.polling import poll
 from checks.engine.case_context import CaseContext
-from checks.engine.expect import expect
+from checks.engine.expect import expect, expect_readable
 
 _GIVEN = "given:\n"
 
@@ -117,7 +117,8 @@ def expect_isolated(ctx: CaseContext, output: str, secret: str) -> None:
 def _expect_usable(output: str) -> None:
     """Fail unless a program has the signals, streams and names that it relies on, and no file of the engine's."""
     said = lines_of(output.partition(_GIVEN)[0])
-    masks = [int(line.split()[1], 16) for line in said if line.startswith(("SigBlk:", "SigIgn:"))]
+    given = "\n".join(line for line in said if line.startswith(("SigBlk:", "SigIgn:")))
+    masks = expect_readable(_masks, given, "the signals that are blocked and ignored")
     lost = [each.name for each in _SIGNALS if any(mask >> (each - 1) & 1 for mask in masks)]
     expect(len(masks) == 2 and not lost, "no signal that is blocked or ignored", lost)
     opened = sorted(output.partition("\nopen:\n")[2].partition("\nopened\n")[0].split())
@@ -127,6 +128,10 @@ def _expect_usable(output: str) -> None:
     expect("knows localhost" in said, "localhost to be 127.0.0.1 in /etc/hosts", "it is not")
     own = [line for line in said if line.startswith(("asks 127.", "asks ::1"))]
     expect(not own, "no name server at the container's own loopback, where none is", own)
+
+
+def _masks(lines: str) -> list[int]:
+    return [int(line.split()[1], 16) for line in lines_of(lines)]
 
 
 def expect_same_settings(ctx: CaseContext, output: str, reference: str) -> None:
@@ -149,7 +154,8 @@ _SETS = ("Env", "CapAdd", "CapDrop")
 
 def recorded(ctx: CaseContext, name: str) -> Mapping[str, str]:
     """What the engine has recorded of a container's settings, without what differs between two of the same command."""
-    (found,) = parsed(ctx.engine("container", "inspect", name))
+    described = ctx.engine("container", "inspect", name)
+    found = expect_readable(lambda answer: dict(parsed(answer)[0]), described, "a container described, as JSON")
     identity = {str(found["Id"]): "ID", str(found["Id"])[:12]: "ID"}
     settings = {}
     for part in ("Config", "HostConfig"):
@@ -177,7 +183,8 @@ def expect_same_record(got: Mapping[str, str], wanted: Mapping[str, str]) -> Non
 
 def expect_nothing_added(output: str, reference: str, mounts: Collection[str]) -> None:
     """Fail unless all mounts and devices in an output of ``SCRIPT`` are of ``reference``, or are ``mounts``."""
-    added = sorted(_objects(output) - _objects(reference) - {f"mount {target}" for target in mounts})
+    objects = expect_readable(_objects, output, "mounts and devices")
+    added = sorted(objects - _objects(reference) - {f"mount {target}" for target in mounts})
     expect(not added, "no mount and no device that nobody asked for", ", ".join(added))
 
 
