@@ -27,7 +27,8 @@ from checks.engine.flags import Attack
 from checks.engine.leaks import LeakDetector
 from checks.guide import catalogue, diagnosis, snapshot
 from checks.hardening import attacks, browser
-from checks.hardening.injection import effect, state
+from checks.hardening.injection import effect, settings, state
+from checks.hardening.injection.settings import Setting
 from checks.hosts import base, preflight
 from checks.hosts.base import Host
 from checks.hosts.local import LocalHost
@@ -120,6 +121,21 @@ def of_preflight(text: str) -> None:
     preflight.unusable(Answering(text))
 
 
+def in_force_of(found: container_state.ContainerState) -> list[str]:
+    """What is said of a container's settings."""
+    wanted = settings.recommended()
+    return [f"{settings.in_force(each, wanted, found, 1000)} {settings.seen(each, found)}" for each in Setting]
+
+
+@pytest.mark.parametrize("value", ['"65536"', "[]", "{}", "null", "1.5", "true"])
+@pytest.mark.parametrize("key", ["hostID", "size", "uid", "gid", "limit", "quota", "period"])
+def test_a_configuration_with_a_value_of_another_type_is_unreadable_or_harmless(key: str, value: str) -> None:
+    text = re.sub(rf'"{key}":\d+', f'"{key}":{value}', CONFIG)
+    assert text != CONFIG
+    with contextlib.suppress(Unreadable):
+        in_force_of(understood(effect.of_config, text))
+
+
 OF_HOSTS: dict[str, tuple[Callable[[str], object], str]] = {
     "facts": (lambda text: Answering(text).facts().as_json(), FACT_LINES),
     "account": (of_account, ACCOUNT),
@@ -136,7 +152,7 @@ OF_HOSTS: dict[str, tuple[Callable[[str], object], str]] = {
 
 OF_CONTAINERS: dict[str, tuple[Callable[[str], object], str]] = {
     "state": (container_state.parse, HARDENED),
-    "configuration": (lambda text: understood(effect.of_config, text), CONFIG),
+    "configuration": (lambda text: in_force_of(understood(effect.of_config, text)), CONFIG),
     "attacks": (lambda text: attacks.parse(completed(text), ["x"], [ATTACK], []), ATTACKED),
     "browser": (lambda text: msgspec.to_builtins(browser.parse(completed(text), text, "t", [], [])), BROWSED),
     "what nanoclaw returned": (lambda text: understood(driver.returned, text), RETURNED),

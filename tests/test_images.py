@@ -237,7 +237,8 @@ exit 1
 @pytest.mark.usefixtures("needs_namespace")
 def test_a_build_has_no_way_out_of_its_chroot_to_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     podman = tmp_path / "bin" / "podman"
-    podman.parent.mkdir()
+    for each in (podman.parent, tmp_path / "scratch"):
+        each.mkdir()
     podman.write_text(SEEN)
     podman.chmod(0o755)
     monkeypatch.setattr("checks.core.tools.path", lambda: f"{podman.parent}:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -258,6 +259,7 @@ for each in /usr /etc/passwd "$CONTEXT"; do
 done
 cat "$CONTEXT/Dockerfile"
 echo "scratch: $(ls "$SCRATCH")"
+echo "modes: $(stat -c %a "$SCRATCH"/*)"
 exit 1
 """
 
@@ -304,3 +306,4 @@ def test_a_build_sees_no_files_of_the_host_but_programs_and_its_context(
     assert "can be written" not in str(failed.value)
     assert "the context's file" in str(failed.value)
     assert "scratch: store" in str(failed.value).splitlines(), "its own directory of the run alone"
+    assert "modes: 700" in str(failed.value).splitlines(), "which is for no other account"

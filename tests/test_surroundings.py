@@ -73,7 +73,8 @@ def test_podman_gets_no_variable_that_redirects_it(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1")
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
-    (tmp_path / "context").mkdir()
+    for each in ("context", "scratch"):
+        (tmp_path / each).mkdir()
     with Store(tmp_path / "images", tmp_path / "scratch") as store:
         store.build(tmp_path / "context", "tag")
         written = (tmp_path / "scratch" / "images" / "seen").read_text()

@@ -20,7 +20,9 @@ def clean(cache: Annotated[bool, "also remove the built throwaway hosts and agen
     left += _remove_runs(progress)
     for built in ("hosts", "images") if cache else ():
         directory = run_directories.cache() / built
-        if active and directory.exists():
+        if not directory.exists():
+            continue
+        if active:
             left.append(f"directory {directory} (used by {', '.join(active)})")
             continue
         run_directories.remove_tree(directory)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import msgspec
 
 from checks.core.answers import Unreadable, understood
 from checks.core.archive import Member, pack
@@ -195,7 +197,7 @@ def of_config(text: str) -> ContainerState:
     resources = linux.get("resources") or {}
     cpu = resources.get("cpu") or {}
     tmp, mode = _tmp_of(config)
-    return ContainerState(
+    state = ContainerState(
         capabilities=_capabilities_of(process),
         no_new_privileges=process.get("noNewPrivileges") is True,
         seccomp=2 if linux.get("seccomp") else 0,
@@ -210,6 +212,7 @@ def of_config(text: str) -> ContainerState:
         uid=process["user"]["uid"],
         gid=process["user"]["gid"],
     )
+    return msgspec.convert(asdict(state), ContainerState)  # checks the type of each value
 
 
 def _capabilities_of(process: Mapping[str, Any]) -> int:

@@ -36,7 +36,8 @@ class Store:
     def __init__(self, directory: Path, scratch: Path) -> None:
         self.directory = directory
         self.scratch = scratch
-        # All that a build can write to, and so Podman's --runroot as well: its path has 50 characters at most.
+        # All that a build can write to, and so Podman's --runroot as well: its path has 50 characters at most. For this
+        # account alone: it gets files of private checkouts.
         self._work = scratch / directory.name
         # A build that found a way to write there does not know the name of the next one's.
         self._surroundings = Surroundings(self._work / f"podman-{secrets.token_hex(8)}")
@@ -46,6 +47,10 @@ class Store:
     def __enter__(self) -> Store:
         self.directory.mkdir(exist_ok=True)
         return self
+
+    def _require_work(self) -> None:
+        if not self._work.exists():
+            self._work.mkdir(mode=0o700)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -81,7 +86,7 @@ class Store:
     def load(self, archive: Path) -> None:
         """Load the image of an archive that ``save`` wrote."""
         # ``podman load`` would unpack the archive in a shared directory first. The link avoids a colon in the path.
-        self._work.mkdir(exist_ok=True)
+        self._require_work()
         link = self._work / "archive"
         link.symlink_to(archive.resolve())
         self._podman("pull", "--quiet", f"docker-archive:{link}", doing=f"loading {archive.name}", reads=[archive])
@@ -145,8 +150,9 @@ class Store:
             raise HostProblem(f"On this machine, {doing} failed:\n{output}")
 
     def _command(self, *args: str, reads: Sequence[Path] = ()) -> list[str]:
+        self._require_work()
         for each in (self._seen_at, self._root):
-            each.mkdir(parents=True, exist_ok=True)
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
         program = shutil.which("podman", path=tools.path())
         shown = [*reads, *configuration(), *([Path(program)] if program else [])]
         return [
@@ -157,6 +163,7 @@ class Store:
         ]  # fmt: skip
 
     def _run(self, *argv: str) -> Completed:
+        self._require_work()
         return namespace.run(argv, own=0, rest=1, env=self._surroundings.environment())
 
 
