@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from checks.core.errors import Exit, HostProblem
 from checks.core.paths import FIXTURES
-from checks.guide import catalogue, doctor, snapshot
+from checks.guide import catalogue, doctor, findings, snapshot
 from checks.guide.diagnosis import diagnose
 from checks.guide.host_checks import CHECKS, check
 from checks.guide.snapshot import HostSnapshot, parse, take
@@ -21,6 +21,7 @@ ENTRIES = catalogue.load()
 HEALTHY = (FIXTURES / "doctor" / "healthy.txt").read_text()
 NOW = 1_800_000_000  # in healthy.txt
 CONF = "conf:/home/me/.config/containers/containers.conf.d/50-nanoclaw.conf"
+CONF_PATH = CONF.removeprefix("conf:")
 
 
 def taken(text: str) -> HostSnapshot:
@@ -183,23 +184,33 @@ esac""",
 }
 
 
+PROCESSES = """\
+7 /usr/bin/conmon --api-version 1 -c ID -n nanoclaw-x --exit-dir /x
+8 /usr/bin/conmon --api-version 1 -c ID -n nanoclaw-watched --exit-dir /x
+9 /usr/bin/podman run -i --rm --name nanoclaw-watched image
+10 /usr/bin/conmon --api-version 1 -c ID -n nanoclaw-((((x{1,255}){1,255}){1,255}){1,255}) --exit-dir /x
+11 sh -c podman run --name nanoclaw-x
+"""
+
+
 def test_a_snapshot_has_the_hosts_programs_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     drop_ins = home / ".config/containers/containers.conf.d"
     drop_ins.mkdir(parents=True)
-    (drop_ins / "50-x.conf").write_text('[engine]\nhooks_dir = ["/no/such/directory", "/usr"]\n')
+    (drop_ins / "50-x.conf").write_text("[engine]\nhooks_dir = [\n  '/no/such/directory',\n  \"/usr\",\n]\n")
     (home / ".local/share/containers/storage").mkdir(parents=True)
     for key, value in {"HOME": str(home), "DOCKER_OPTS": "--x", "HTTPS_PROXY": "http://127.0.0.1:1"}.items():
         monkeypatch.setenv(key, value)
     for key in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(key, raising=False)
-    watcher = 'case "$*" in *conmon) echo 7 conmon -c ID -n nanoclaw-x --exit-dir /x ;; *) exit 1 ;; esac'
+    watcher = f"cat <<'END'\n{PROCESSES}END\n"
     identity = 'case "$*" in -u) echo 1500 ;; *) echo me ;; esac'
     host = FakeHost(tmp_path, {**PROGRAMS, "id": identity, "pgrep": watcher})
     done = take(host)
     assert done.first("docker").endswith("/bin/docker")
     assert done.version == (5, 4)
-    assert done.lines("hooks_missing") == ["/no/such/directory"]
+    assert (done.paths["/no/such/directory"], done.paths["/usr"]) == ("-", "d")
+    assert done.hook_directories() == ["/no/such/directory", "/usr"]
     assert done.setting("engine", "hooks_dir") == ["/no/such/directory", "/usr"]
     assert done.environment["DOCKER_OPTS"] == "--x"
     assert list(done.lines("proxy")) == ["HTTPS_PROXY"]
@@ -320,3 +331,36 @@ def test_the_snapshot_changes_nothing() -> None:
     script = (FIXTURES / "doctor" / "snapshot.sh").read_text()
     assert " >/" not in script.replace(">/dev/null", "")
     assert "mktemp" not in script
+
+
+@pytest.mark.parametrize("name", ["CONTAINERS_CONF", "CONTAINERS_CONF_OVERRIDE"])
+def test_nothing_is_said_of_settings_in_a_file_that_was_not_read(name: str) -> None:
+    host = taken(changed(f"env={name}=/home/me/other", "conf="))
+    found = diagnose(host, ENTRIES)
+    assert "permission-denied-in-the-workspace" not in [each.entry.id for each in found]
+    states = {each.id: each.state for each in findings.results(host, found, ENTRIES, {})}
+    assert states["permission-denied-in-the-workspace"] == "not tested"
+    assert states["a-hook-that-is-missing-hardens-nothing"] == "not tested"
+
+
+def test_the_machines_settings_count_and_the_accounts_come_after_them() -> None:
+    machines, own = "/etc/containers/containers.conf", CONF_PATH
+    lines = [f"conf={machines}", f"conf={own}", f"conf:{machines}=[containers]", f'conf:{machines}=userns = "keep-id"']
+    assert "permission-denied-in-the-workspace" not in diagnosed(changed(*lines, f"conf:{own}=[containers]"))
+    later = [*lines, f"conf:{own}=[containers]", f'conf:{own}=userns = "auto"']
+    assert "permission-denied-in-the-workspace" in diagnosed(changed(*later))
+
+
+@pytest.mark.parametrize(
+    ("own", "directories"),
+    [
+        ('hooks_dir = ["/b"]', ["/b"]),
+        ('hooks_dir = ["/b", {append = true}]', ["/a", "/b"]),
+        ("hooks_dir = []", []),
+        ("runtime = 'runc'", ["/a"]),
+    ],
+)
+def test_a_later_list_of_hooks_replaces_those_before_unless_it_appends(own: str, directories: list[str]) -> None:
+    first, second = "/etc/containers/containers.conf", CONF_PATH
+    lines = [f"conf={first}", f"conf={second}", f"conf:{first}=[engine]", f'conf:{first}=hooks_dir = ["/a"]']
+    assert taken(changed(*lines, f"conf:{second}=[engine]", f"conf:{second}={own}")).hook_directories() == directories

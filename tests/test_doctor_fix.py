@@ -59,7 +59,6 @@ def test_a_file_that_another_process_puts_beside_it_is_not_written(monkeypatch: 
             "sets userns = 'auto'",
         ),
         (["conf=", "env=PODMAN_USERNS=host"], "PODMAN_USERNS is host"),
-        (["conf=", "env=CONTAINERS_CONF=/x"], "CONTAINERS_CONF replaces"),
         (["conf=", "docker_version=podman version 3.0.1", "slirp4netns=/x"], "Podman 3 ignores|not set to keep-id"),
     ],
 )

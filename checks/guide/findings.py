@@ -36,22 +36,26 @@ _CHECKS = {
     "podman-6-refuses-cgroup-v1": _About("blocks", "this Podman supports the cgroup version", ["version"]),
     "cgroups-in-hybrid-mode-are-not-supported": _About("blocks", "cgroups are not in hybrid mode"),
     "a-network-helper-is-missing": _About("blocks", "the network helper is installed", ["version"]),
-    "slirp4netns-support-has-been-removed": _About("blocks", "no removed network helper is selected", ["version"]),
+    "slirp4netns-support-has-been-removed": _About(
+        "blocks", "no removed network helper is selected", ["version", "settings"]
+    ),
     "no-space-left-on-device": _About("blocks", "the disks have space", ["free"]),
     "the-clock-is-wrong-after-a-resume": _About("blocks", "the clock is right", ["now"]),
     "docker-info-fails": _About("blocks", "`podman info` works", ["info"]),
     "containers_conf-widens-the-capabilities": _About("degrades", "CONTAINERS_CONF is not set"),
     "a-line-of-containersconf-has-no-effect": _About(
-        "degrades", "no setting of the account is in a wrong section", ["version"]
+        "degrades", "no setting of containers.conf is in a wrong section", ["version", "settings"]
     ),
-    "permission-denied-in-the-workspace": _About("blocks", "`userns` is keep-id", ["version"]),
+    "permission-denied-in-the-workspace": _About("blocks", "`userns` is keep-id", ["version", "settings"]),
     "there-is-no-systemd-user-session": _About("degrades", "the account has a systemd session"),
     "agents-stop-when-the-user-logs-out": _About("degrades", "lingering is on", ["systemd"]),
     "limits-are-accepted-and-ignored": _About("degrades", "cgroup v2 is used"),
     "the-cgroup-controller-cpu-is-not-available": _About(
         "degrades", "cpu, memory and pids are delegated to the account", ["controllers"]
     ),
-    "a-hook-that-is-missing-hardens-nothing": _About("degrades", "every directory of hooks exists"),
+    "a-hook-that-is-missing-hardens-nothing": _About(
+        "degrades", "every directory of hooks exists", ["settings", "hooks"]
+    ),
     "docker_opts-and-docker_default_opts-do-nothing": _About("note", "DOCKER_OPTS is not set"),
     "host-gateway-is-an-invalid-ip-address": _About("degrades", "Podman supports host-gateway", ["version"]),
     "host-gateway-has-no-address": _About(
@@ -138,12 +142,18 @@ def _known(key: str, host: HostSnapshot) -> bool:
         return host.version != (0, 0)
     if key == "systemd":
         return host.systemd
+    if key == "settings":
+        return not host.other_settings
+    if key == "hooks":
+        return all(each in host.paths for each in host.hook_directories())
     return bool(host.first(key))
 
 
 _UNKNOWN = {
     "version": "Podman's version is unknown",
     "systemd": "systemd does not run",
+    "settings": "CONTAINERS_CONF or CONTAINERS_CONF_OVERRIDE names a file that was not read",
+    "hooks": "a directory in `hooks_dir` is not written as an absolute path",
     "docker": "there is no `docker`",
     "free": "the free space is unknown",
     "now": "the time of the host is unknown",

@@ -163,16 +163,24 @@ def with_files(host: HostSnapshot, files: Sequence[File]) -> HostSnapshot:
         if file.path.endswith(".conf"):
             values[f"conf:{file.path}"] = lines_of(file.data.decode())
             # In Podman's order: the file itself, then the drop-ins by name.
-            values["conf"] = sorted(
-                {*values.get("conf", ()), file.path}, key=lambda path: ("/containers.conf.d/" in path, path)
-            )
+            values["conf"] = sorted({*values.get("conf", ()), file.path}, key=_order)
     return HostSnapshot(values, host.taken_at)
+
+
+def _order(path: str) -> tuple[bool, bool, bool, str]:
+    """The place of a settings file in the order in which Podman reads them: the machine's before the account's."""
+    return (not path.startswith("/usr/"), not path.startswith("/etc/"), "/containers.conf.d/" in path, path)
+
+
+def _is_machines(path: str) -> bool:
+    return path.startswith(("/usr/share/containers/", "/etc/containers/"))
 
 
 def _conflicts(files: Sequence[File], host: HostSnapshot) -> Iterator[str]:
     """Settings of the user that contradict those in our files."""
     ours = with_files(HostSnapshot({}, host.taken_at), files).settings
-    theirs = [(path, table) for path, table in host.settings if path not in {file.path for file in files}]
+    own = {file.path for file in files}
+    theirs = [(path, table) for path, table in host.settings if path not in own and not _is_machines(path)]
     for _, wanted in ours:
         for section, values in wanted.items():
             for key, value in values.items() if isinstance(values, dict) else ():

@@ -142,11 +142,12 @@ def _clock_wrong(host: HostSnapshot) -> str:
 
 @check(
     "the-oci-runtime-is-missing",
-    "runtime_missing=/home/me/.config/containers/containers.conf: /opt/homebrew/bin/crun",
+    f"{_CONF}=[engine]\n{_CONF}=runtime = '/opt/homebrew/bin/crun'\npath=- /opt/homebrew/bin/crun",
 )
 def _runtime_missing(host: HostSnapshot) -> str:
-    missing = host.first("runtime_missing")
-    return f"a configured runtime does not exist: {missing}" if missing else ""
+    configured = host.setting("engine", "runtime")
+    missing = isinstance(configured, str) and host.paths.get(configured, "x") != "x"
+    return f"the configured runtime {configured} does not exist, or is no program" if missing else ""
 
 
 @check(
@@ -200,7 +201,7 @@ def _setting_ignored(host: HostSnapshot) -> str:
     f'{_CONF}=[containers]\n{_CONF}=userns = "keep-id:uid=4321,gid=4321"',
 )
 def _user_not_mapped(host: HostSnapshot) -> str:
-    if host.root or host.version == (0, 0):
+    if host.root or host.version == (0, 0) or host.other_settings:
         return ""
     variable = host.environment.get("PODMAN_USERNS")
     userns = str(variable or host.setting("containers", "userns"))
@@ -208,8 +209,7 @@ def _user_not_mapped(host: HostSnapshot) -> str:
         other = re.search(r"\buid=(\d{1,10})", userns)
         wrong = other and other[1] != host.first("uid")
         return f"`userns` is {userns}, but nanoclaw runs its containers as uid {host.first('uid')}" if wrong else ""
-    replaced = "; CONTAINERS_CONF replaces the account's files" if host.environment.get("CONTAINERS_CONF") else ""
-    return f"PODMAN_USERNS is {variable}" if variable else f"`userns` is not set to keep-id{replaced}"
+    return f"PODMAN_USERNS is {variable}" if variable else "`userns` is not set to keep-id"
 
 
 @check("there-is-no-systemd-user-session", "bus=")
@@ -239,10 +239,17 @@ def _controller_missing(host: HostSnapshot) -> str:
     return f"systemd does not delegate {', '.join(sorted(missing))} to the account" if missing else ""
 
 
-@check("a-hook-that-is-missing-hardens-nothing", "hooks_missing=/home/me/hooks.d")
+@check(
+    "a-hook-that-is-missing-hardens-nothing",
+    # As the hardening's own drop-in has it.
+    f'{_CONF}=[containers]\n{_CONF}=userns = "keep-id"\n'
+    f'{_CONF}=[engine]\n{_CONF}=hooks_dir = [\n{_CONF}=  "/usr/share/containers/oci/hooks.d",\n'
+    f'{_CONF}=  "/home/me/hooks.d",\n{_CONF}=]\npath=d /usr/share/containers/oci/hooks.d\npath=- /home/me/hooks.d',
+    f"{_CONF}=containers.userns = 'keep-id'\n{_CONF}=engine.hooks_dir = ['/home/me/hooks.d']\npath=f /home/me/hooks.d",
+)
 def _hooks_directory_missing(host: HostSnapshot) -> str:
-    missing = host.lines("hooks_missing")
-    return f"`hooks_dir` contains {missing[0]}, which does not exist" if missing else ""
+    missing = [each for each in host.hook_directories() if host.paths.get(each, "d") != "d"]
+    return f"`hooks_dir` contains {missing[0]}, which is no directory" if missing else ""
 
 
 @check("docker_opts-and-docker_default_opts-do-nothing", "env=DOCKER_OPTS=--cap-drop=ALL")

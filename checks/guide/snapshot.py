@@ -89,9 +89,15 @@ class HostSnapshot:
         """The environment variables that affect Podman."""
         return dict(line.split("=", 1) for line in self.lines("env") if "=" in line)
 
+    @property
+    def other_settings(self) -> str:
+        """The variable that names a file of settings that is not read here; empty without one."""
+        names = ("CONTAINERS_CONF", "CONTAINERS_CONF_OVERRIDE")
+        return next((name for name in names if self.environment.get(name)), "")
+
     @cached_property
     def settings(self) -> Sequence[tuple[str, dict[str, Any]]]:
-        """The account's settings files that Podman reads, in its order, without those that aren't valid TOML.
+        """The settings files that Podman reads, in its order, without those that aren't valid TOML.
 
         Podman before 4.0 reads no drop-ins. With ``CONTAINERS_CONF`` set, Podman reads none of these files.
         """
@@ -108,16 +114,31 @@ class HostSnapshot:
         return read
 
     def setting(self, section: str, key: str) -> Any:
-        """The value that the account's files set; None if they don't set it."""
+        """The value that the files set; None if they don't set it."""
         value = None
         for _, table in self.settings:
             found = containers_conf.value(table, section, key)
             value = value if found is None else found
         return value
 
+    def hook_directories(self) -> list[str]:
+        """The directories of OCI hooks. A later file replaces those before, unless its list has ``{append=true}``."""
+        found: list[str] = []
+        for _, table in self.settings:
+            listed = containers_conf.value(table, "engine", "hooks_dir")
+            if isinstance(listed, list):
+                kept = found if {"append": True} in listed else []
+                found = [*kept, *(each for each in listed if isinstance(each, str))]
+        return found
+
+    @cached_property
+    def paths(self) -> Mapping[str, str]:
+        """What the absolute paths in settings are: d a directory, x a program, f another file, - nothing."""
+        return {path: kind for kind, _, path in (line.partition(" ") for line in self.lines("path"))}
+
     @cached_property
     def unreadable_settings(self) -> Sequence[str]:
-        """The account's settings files that Podman can't read, with the reason. It then runs no command at all."""
+        """The settings files that Podman can't read, with the reason. It then runs no command at all."""
         if self.environment.get("CONTAINERS_CONF"):
             return ()
         without_drop_ins = (0, 0) < self.version < (4, 0)
