@@ -29,12 +29,14 @@ from checks.core.run_directories import cache
 
 _BEGINNINGS = {Exit.WRONG_USAGE: "Wrong usage: ", Exit.OWN_FAULT: ""}
 _OF_THE_HOST = "The host can’t be used: "
+_INDENT = "    "
 _KINDS: tuple[type[Problem], ...] = (WrongUsage, HostProblem, NotTested, OwnFault)
 
 
 def headline(problem: Problem) -> str:
-    """The line that reports a problem."""
-    return f"{_BEGINNINGS.get(problem.exit, _OF_THE_HOST)}{problem}"
+    """The line that reports a problem, and its other lines indented: none of them can pass for one of a report."""
+    text = str(problem).replace("\n", f"\n{_INDENT}")
+    return f"{_BEGINNINGS.get(problem.exit, _OF_THE_HOST)}{text}"
 
 
 def reported(status: int, line: str) -> BaseException:
@@ -42,7 +44,7 @@ def reported(status: int, line: str) -> BaseException:
     if status == Exit.INTERRUPTED:
         return Interrupted(line)
     kind = next((kind for kind in _KINDS if kind.exit == status), HostProblem)
-    return kind(line.removeprefix(_BEGINNINGS.get(kind.exit, _OF_THE_HOST)))
+    return kind(line.removeprefix(_BEGINNINGS.get(kind.exit, _OF_THE_HOST)).replace(f"\n{_INDENT}", "\n"))
 
 
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from checks.core.lines import lines_of
+from checks.core.terminal import one_line
 from checks.hardening.browser import BrowserResults, in_words
 from checks.hardening.results import (
     CombinedResult,
@@ -41,9 +42,10 @@ def combined(found: CombinedResult) -> str:
     cases = found.verified.cases if found.verified else []
     passed = sum(case.outcome == "passed" for case in cases)
     smoke = found.smoke
+    answer = "answers" if smoke and smoke.passed else f"no answer: {one_line(smoke.failure if smoke else '')}"
     lines = [
         f"The set:       {' '.join(found.options)}",
-        f"Agent:         {'answers' if smoke and smoke.passed else f'no answer: {smoke.failure if smoke else str()}'}",
+        f"Agent:         {answer}",
         f"Chromium:      {'; '.join(in_words(start) for start in found.browser)}",
         f"Verification:  {passed}/{len(cases)} passed",
         *(f"  skipped:     {case.label}: {case.reason}" for case in cases if case.outcome == "skipped"),

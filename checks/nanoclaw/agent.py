@@ -144,7 +144,7 @@ def _version(package: bytes) -> str:
     version = found.get("version", "unknown")
     if not isinstance(version, str):
         raise ValueError(f"its version must be a string, and is {_JSON_TYPES[type(version)]}")  # noqa: TRY004
-    return version.encode(errors="replace").decode()[:40]  # JSON can contain half of a surrogate pair
+    return re.sub(r"[^\w.+-]", "?", version[:40], flags=re.ASCII)  # it is printed, and a part of names of files
 
 
 def available(option: str) -> Mapping[AgentProtocol, Agent]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checks.core.errors import WrongUsage
+from checks.core.terminal import one_line
 
 LARGEST = 256 << 20
 """Bytes of all files of a directory: 20 times the size of a real agent's sources."""
@@ -46,7 +47,9 @@ def entries(directory: Path, root: Path, *, skip: Callable[[Path], bool] | None 
         if stat.S_ISLNK(seen.st_mode):
             target = str(path.readlink())
             if target.startswith("/"):
-                raise WrongUsage(f"{path} is a link to {target}, outside of the checkout.", "Remove the link.")
+                raise WrongUsage(
+                    f"{_shown(path)} is a link to {_shown(target)}, outside of the checkout.", "Remove the link."
+                )
             _inside(path, root)
             yield Entry(name, seen.st_mode, target=_readable(target, path))
         elif stat.S_ISREG(seen.st_mode):
@@ -56,7 +59,7 @@ def entries(directory: Path, root: Path, *, skip: Callable[[Path], bool] | None 
         elif stat.S_ISDIR(seen.st_mode):
             yield Entry(name, seen.st_mode)
         else:
-            raise WrongUsage(f"{path} is neither a file nor a directory.", "Remove it from the checkout.")
+            raise WrongUsage(f"{_shown(path)} is neither a file nor a directory.", "Remove it from the checkout.")
 
 
 def read(file: Path, root: Path, largest: int = 4 << 20) -> bytes:
@@ -71,7 +74,7 @@ def _inside(path: Path, root: Path) -> Path:
     """The resolved path. Raises WrongUsage if it is outside of ``root``."""
     real = Path(os.path.realpath(path))
     if not real.is_relative_to(os.path.realpath(root)):
-        raise WrongUsage(f"{path} leads to {real}, outside of the checkout {root}.", "Remove the link.")
+        raise WrongUsage(f"{_shown(path)} leads to {_shown(real)}, outside of the checkout {root}.", "Remove the link.")
     return real
 
 
@@ -92,7 +95,7 @@ def walk(directory: Path, skip: Callable[[Path], bool] | None = None) -> Iterato
                 names = [_readable(child.name, path) for child in itertools.islice(found, room + 1)]
             room -= len(names)
             if room < 0:
-                raise WrongUsage(f"{directory} has more than {MAX} files: it is not nanoclaw's source.")
+                raise WrongUsage(f"{_shown(directory)} has more than {MAX} files: it is not nanoclaw's source.")
             below += [path / name for name in sorted(names, reverse=True)]
 
 
@@ -101,7 +104,7 @@ def _readable(name: str, where: Path) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise WrongUsage(f"{where} has a name that is not UTF-8: {name!r}.", "Rename the file.") from None
+        raise WrongUsage(f"{_shown(where)} has a name that is not UTF-8: {name!r}.", "Rename the file.") from None
     return name
 
 
@@ -110,8 +113,13 @@ def _read(path: Path, largest: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise WrongUsage(f"{path} is not a regular file.")
+            raise WrongUsage(f"{_shown(path)} is not a regular file.")
         data = file.read(largest + 1)
     if len(data) > largest:
-        raise WrongUsage(f"{path} makes the checkout larger than {largest} bytes, the limit.")
+        raise WrongUsage(f"{_shown(path)} makes the checkout larger than {largest} bytes, the limit.")
     return data
+
+
+def _shown(name: Path | str) -> str:
+    """A name of a checkout in a message: it can't begin a line of its own."""
+    return one_line(str(name))
