@@ -85,7 +85,7 @@ install_shim() {
     if [ -n "$docker" ] && ! is_shim "$docker"; then
         say "Another docker is still first on PATH: $docker. Podman's is /usr/bin/docker. To put Podman's first, either"
         say "    rename it, as root:        mv $docker $docker.not-podman"
-        say "    or change PATH, which nanoclaw's service does not take: export PATH=/usr/bin:\$PATH"
+        say "    or for this shell alone:   export PATH=/usr/bin:\$PATH   (nanoclaw's service has a PATH of its own)"
         say "    or, for Docker Desktop:    turn off Settings > Resources > WSL integration for this distribution"
     fi
 }

@@ -113,7 +113,7 @@ make_venv() {
             -r "$ROOT/requirements.txt" -c "$ROOT/constraints.txt" &&
         venv_is_complete; } >&2 9<&-; then
         rm -rf "$VENV"
-        say "The Python environment could not be created. Try 'pip download invoke' on this machine."
+        say "The Python environment could not be created: see above. It needs a package index of Python, so a network."
         exit "$UNUSABLE"
     fi
     # The project's invoke works from any directory, rebuilds the environment, and has the project's exit statuses.

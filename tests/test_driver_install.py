@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from checks.core.errors import Exit, HostProblem
 from checks.core.outcome import run_and_report
+from checks.core.paths import ROOT
 from checks.engine.placement import BACKUP_SUFFIX, PART_SUFFIX
 from checks.hardening.injection import configuration, driver
 from checks.hosts.local import LocalHost
@@ -271,3 +273,33 @@ def test_two_dockers_of_ours_call_the_real_one_in_the_end(tmp_path: Path, first:
         )  # fmt: skip
         assert done.stdout.startswith("real run ")
         assert "--cap-drop" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("others", "printed"),
+    [
+        (["client", "shim"], "the shim: info"),
+        (["shim", "client"], "the shim: info"),
+        (["client", "podman"], "info"),  # the link to podman, a program
+        (["client"], "client"),  # nothing else: it fails, and the message names it
+    ],
+)
+def test_dockers_own_client_is_passed_over(tmp_path: Path, others: list[str], printed: str) -> None:
+    directories = [tmp_path / each for each in others]
+    for each in directories:
+        each.mkdir()
+        match each.name:
+            case "shim":
+                (each / "docker").write_text('#!/bin/sh\necho "the shim: $*"\n')
+                (each / "docker").chmod(0o755)
+            case "podman":
+                shutil.copy("/bin/echo", each / "podman")
+                (each / "docker").symlink_to("podman")
+            case "client":
+                shutil.copy("/bin/false", each / "docker")
+    environment = {"PATH": ":".join([*map(str, directories), "/nonexistent"])}
+    for shell in ("/bin/sh", "/bin/bash"):
+        argv = [shell, str(ROOT / "examples" / "session-driver" / "docker"), "info"]
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+        assert (done.stdout.strip() or "client") == printed, done.stderr
+        assert done.returncode == (1 if printed == "client" else 0)

@@ -86,11 +86,13 @@ def shown(text: str) -> str:
     return clean(_COMMAND.sub(_as_typed, text))
 
 
-# Not behind a backtick: so they stand in the files that are shown before they are written.
-_COMMAND = re.compile(rf"(?<![\w`/.-])invoke(?= (?:--help|--list|{'|'.join(TASKS)})\b)")
+# Not in a comment: that is of a file, which is shown as it is written.
+_COMMAND = re.compile(rf"(?m)^[^\S\n]*#.*|(?<![\w/.-])invoke(?= (?:--help|--list|{'|'.join(TASKS)})\b)")
 
 
 def _as_typed(found: re.Match[str]) -> str:
+    if found[0] != "invoke":
+        return found[0]
     program = Path(sys.argv[0])
     if program.name == INSTALLED:
         return INSTALLED

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from checks.core.errors import HostProblem
 from checks.core.paths import GUIDE
 from checks.guide import catalogue, snapshot
-from checks.guide.catalogue import Entry
 from checks.guide.diagnosis import diagnose
 from checks.guide.explain import find_entries
+from checks.guide.findings import fix_on
 from checks.hosts.local import LocalHost
 
 _NAMED = 3
@@ -33,13 +33,9 @@ def advised(*, local: bool) -> Iterator[None]:
 
 def _advice(problem: HostProblem, *, local: bool) -> list[str]:
     entries = catalogue.load()
-    found = {entry.id: entry for entry in find_entries(str(problem), entries) if not entry.warning}
+    found = {entry.id: entry.quick_fix for entry in find_entries(str(problem), entries) if not entry.warning}
     if local:
         with contextlib.suppress(HostProblem):
-            found |= {each.entry.id: each.entry for each in diagnose(snapshot.take(LocalHost()), entries)}
-    return [line_of(entry) for entry in list(found.values())[:_NAMED]]
-
-
-def line_of(entry: Entry) -> str:
-    """An entry in one line: its title, its quick fix and where to read more."""
-    return f"{entry.title}: {entry.quick_fix} ({GUIDE}#{entry.id})"
+            taken = snapshot.take(LocalHost())
+            found |= {each.entry.id: fix_on(each.entry, taken) for each in diagnose(taken, entries)}
+    return [f"{entries[id_].title}: {fix} ({GUIDE}#{id_})" for id_, fix in list(found.items())[:_NAMED]]

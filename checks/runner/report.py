@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ _MARKS = {"passed": ("[PASS]", "green"), "failed": ("[FAIL]", "bold red"), "skip
 _SHOWN = 1500  # characters of an output
 _LAST = 3  # commands of a failed case in a verbose report; the evidence has all
 _COLUMNS, _ROWS = 80, 6  # of a terminal; rows below the line of a failed case
+_STATUS = re.compile(r"\b(?:exit )?status (\d{1,3})\b")
 _INDENT, _NAME = "         ", 10  # before and for the name of a field
 
 
@@ -107,7 +109,7 @@ def _summary(cases: Sequence[CaseResult]) -> str:
 
 def failure(case: CaseResult, *, verbose: bool) -> list[str]:
     """The lines below a failed case: in short, at most six rows of a terminal with 80 columns; else with all output."""
-    lines = _all_commands(case.record.commands[-_LAST:]) if verbose else _last_command(case.record.commands)
+    lines = _all_commands(case.record.commands[-_LAST:]) if verbose else _one_command(case)
     lines += _field("expected:", case.expected, rows=None if verbose else 1)
     # The entry's address is kept whole, so that it can be opened.
     entry = _field("more:", case.entry, rows=None) if case.entry else []
@@ -127,11 +129,13 @@ def _got(case: CaseResult) -> str:
     return got if reason in got else f"{got}; stderr: {reason}"
 
 
-def _last_command(commands: Sequence[Completed]) -> list[str]:
-    """The last command in one row. A command with an output that explains a failure is usually the last one."""
+def _one_command(case: CaseResult) -> list[str]:
+    """The command that explains a failure in one row: the last with the status that the case got, or the last one."""
+    commands = case.record.commands
     if not commands:
         return []
-    done = commands[-1]
+    found = _STATUS.search(case.got)
+    done = next((each for each in reversed(commands) if found and each.returncode == int(found[1])), commands[-1])
     status = f" → {done.returncode}"
     [line] = _field("ran:", Completed(tuple(plain(done.argv)), 0, b"", b"", 0).command, rows=1, room=len(status))
     return [line + status]

@@ -77,6 +77,7 @@ def _context(directory: Path, scratch: Path) -> None:
     _step(
         sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
         "--only-binary=:all:", "--dest", str(directory), _NODE,
+        env={"TMPDIR": str(scratch)},
     )  # fmt: skip
     wheel = next(directory.glob("*.whl"))
     with zipfile.ZipFile(wheel) as packed:
