@@ -364,3 +364,16 @@ def test_a_later_list_of_hooks_replaces_those_before_unless_it_appends(own: str,
     first, second = "/etc/containers/containers.conf", CONF_PATH
     lines = [f"conf={first}", f"conf={second}", f"conf:{first}=[engine]", f'conf:{first}=hooks_dir = ["/a"]']
     assert taken(changed(*lines, f"conf:{second}=[engine]", f"conf:{second}={own}")).hook_directories() == directories
+
+
+def test_runc_starts_containers_where_both_hierarchies_are_mounted() -> None:
+    info = 'info={"host": {"ociRuntime": {"name": "%s"}}, "store": {"graphDriverName": "overlay"}}'
+    blocked = "cgroups-in-hybrid-mode-are-not-supported"
+    assert blocked in diagnosed(changed("cgroups=hybrid", info % "crun"))
+    assert blocked not in diagnosed(changed("cgroups=hybrid", info % "runc"))
+
+
+def test_nothing_is_said_of_the_notice_of_a_shim_that_is_not_there() -> None:
+    host = taken(changed("docker_version=Docker version 28.2.2", "podman_version=podman version 5.4.2"))
+    states = {each.id: each.state for each in findings.results(host, diagnose(host, ENTRIES), ENTRIES, {})}
+    assert states["every-docker-command-prints-emulate-docker-cli-using-podman"] == "not tested"

@@ -240,3 +240,13 @@ def test_without_systemd_no_command_of_systemd_is_a_fix() -> None:
     fixes = {each.id: each.fix for each in findings.results(host, found, ENTRIES, {})}
     assert fixes["there-is-no-systemd-user-session"].startswith("Start systemd first")
     assert not fix_plan.plan(host, found, ENTRIES, {}).actions
+
+
+def test_settings_of_pasta_are_no_fix_where_podman_does_not_use_it() -> None:
+    lines = ["gateway=127.0.0.1:10255", "slirp4netns=/usr/bin/slirp4netns"]
+    for version, said in (("4.3.1", False), ("5.4.2", True)):
+        host = taken(changed(*lines, f"docker_version=podman version {version}"))
+        made = fix_plan.plan(host, diagnose(host, ENTRIES), ENTRIES, {})
+        files = [file.data for action in made.actions for file in action.files]
+        text = "\n".join(fix.remaining(made.left, host)) + repr(files)
+        assert ("pasta_options" in text) == said, text

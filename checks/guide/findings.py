@@ -33,7 +33,7 @@ _CHECKS = {
     "newuidmap-is-missing": _About("blocks", "newuidmap and newgidmap are installed"),
     "unprivileged-user-namespaces-are-refused": _About("blocks", "the kernel allows user namespaces"),
     "there-are-not-enough-ids-for-an-image": _About("blocks", "the account has subordinate ids"),
-    "podman-6-refuses-cgroup-v1": _About("blocks", "this Podman supports the cgroup version", ["version"]),
+    "podman-6-refuses-cgroup-v1": _About("blocks", "Podman does not refuse cgroup v1", ["version"]),
     "cgroups-in-hybrid-mode-are-not-supported": _About("blocks", "cgroups are not in hybrid mode"),
     "a-network-helper-is-missing": _About("blocks", "the network helper is installed", ["version"]),
     "slirp4netns-support-has-been-removed": _About(
@@ -82,7 +82,7 @@ _CHECKS = {
     "a-killed-client-leaves-its-container": _About("note", "every agent has its client"),
     "npm-ci-fails": _About("degrades", "Node.js is recent enough", ["node_version"]),
     "every-docker-command-prints-emulate-docker-cli-using-podman": _About(
-        "note", "the shim prints no notice", ["docker"]
+        "note", "the shim prints no notice", ["shim"]
     ),
 }
 """By the id of the check's entry."""
@@ -142,6 +142,8 @@ def _known(key: str, host: HostSnapshot) -> bool:
         return host.version != (0, 0)
     if key == "systemd":
         return host.systemd
+    if key == "shim":
+        return "podman version" in host.text("docker_version")
     if key == "settings":
         return not host.other_settings
     if key == "hooks":
@@ -152,6 +154,7 @@ def _known(key: str, host: HostSnapshot) -> bool:
 _UNKNOWN = {
     "version": "Podman's version is unknown",
     "systemd": "systemd does not run",
+    "shim": "`docker` is not Podman's shim",
     "settings": "CONTAINERS_CONF or CONTAINERS_CONF_OVERRIDE names a file that was not read",
     "hooks": "a directory in `hooks_dir` is not written as an absolute path",
     "docker": "there is no `docker`",

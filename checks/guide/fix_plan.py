@@ -126,7 +126,9 @@ def _planned(
         first = entry.fix_commands[0].script if entry.fix_commands else ""
         if first in ALLOWED and len(entry.fix_commands) == 1 and host.systemd:
             return Action(entry, command=first, undo=ALLOWED[first])
-        return Left(entry, steps=() if host.lacks_systemd and needs_systemd(entry) else entry.fix_commands)
+        return Left(entry, steps=_possible(entry, host))
+    if not _possible(entry, host):
+        return Left(entry, f"Podman {host.short_version} does not use pasta for networks here, which its file is for")
     files = _files(entry, host.first("home"))
     for file in files:
         if present.get(file.path) not in (None, file.data):
@@ -139,10 +141,17 @@ def _planned(
     then = {each.entry.id: each for each in diagnose(with_files(host, [*earlier, *files]), entries)}
     if entry.id in then:
         reason = f"the file alone would not change it: {then[entry.id].observation}"
-        return Left(entry, reason, entry.fix_commands)
+        return Left(entry, reason, _possible(entry, host))
     if new := [each for id_, each in then.items() if id_ not in now]:
-        return Left(entry, f"its file would cause another problem: {new[0].observation}", entry.fix_commands)
+        return Left(entry, f"its file would cause another problem: {new[0].observation}", _possible(entry, host))
     return Action(entry, files)
+
+
+def _possible(entry: Entry, host: HostSnapshot) -> Sequence[Step]:
+    """The steps of its fix that can work on this host."""
+    if host.lacks_systemd and needs_systemd(entry):
+        return ()
+    return [step for step in entry.fix_commands if host.uses_pasta or "pasta_options" not in step.script]
 
 
 def _fixed_by(

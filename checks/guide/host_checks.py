@@ -101,7 +101,8 @@ def _cgroup_v1_on_6(host: HostSnapshot) -> str:
 
 @check("cgroups-in-hybrid-mode-are-not-supported", "cgroups=hybrid")
 def _cgroup_hybrid(host: HostSnapshot) -> str:
-    hybrid = host.first("cgroups") == "hybrid" and host.version < (6, 0)
+    # runc runs there, without limits; crun and others do not.
+    hybrid = host.first("cgroups") == "hybrid" and host.version < (6, 0) and host.runtime != "runc"
     return "both cgroup hierarchies are mounted" if hybrid else ""
 
 
@@ -298,7 +299,7 @@ def _proxy_on_loopback(host: HostSnapshot) -> str:
 def _gateway_on_loopback(host: HostSnapshot) -> str:
     options = host.setting("network", "pasta_options")
     words = [str(each) for each in options] if isinstance(options, list) else []
-    opened = any(word in ("-T", "--tcp-ns") and "10255" in value for word, value in pairwise(words))
+    opened = host.uses_pasta and any(word in ("-T", "--tcp-ns") and "10255" in value for word, value in pairwise(words))
     if not host.first("gateway") or opened or "--map-host-loopback" in words or _selects_slirp4netns(host):
         return ""
     return f"the credential gateway listens on {host.first('gateway')} alone, where no container reaches it"

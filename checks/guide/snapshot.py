@@ -85,6 +85,18 @@ class HostSnapshot:
         return found[1] if found else ""
 
     @cached_property
+    def runtime(self) -> str:
+        """The name of the OCI runtime; empty if Podman did not report one."""
+        found = re.search(r'"ociRuntime":\s*\{\s*"name":\s*"([\w.-]+)"', self.first("info"))
+        return found[1] if found else ""
+
+    @cached_property
+    def uses_pasta(self) -> bool:
+        """Whether pasta is the helper of rootless networks, as far as the version and the settings tell."""
+        configured = self.setting("network", "default_rootless_network_cmd")
+        return self.version >= (6, 0) or (configured == "pasta" if configured else self.version >= (5, 0))
+
+    @cached_property
     def environment(self) -> Mapping[str, str]:
         """The environment variables that affect Podman."""
         return dict(line.split("=", 1) for line in self.lines("env") if "=" in line)
