@@ -74,8 +74,10 @@ def test_it_is_installed_once_and_removed_without_a_trace(
     assert "Already installed" in capsys.readouterr().out
     assert "daemon-reload" in (tmp_path / "systemctl").read_text()
     assert driver.uninstall(host, dry_run=True) == Exit.OK
+    assert driver.is_there(host)
     assert installed(tmp_path) == present
     assert driver.uninstall(host, dry_run=False) == Exit.OK
+    assert not driver.is_there(host)
     assert installed(tmp_path) == {}
     assert not (tmp_path / "home" / driver.DIRECTORY).exists()
     assert driver.uninstall(host, dry_run=False) == Exit.OK

@@ -80,7 +80,10 @@ def _do(options: InjectOptions, progress: Progress) -> Exit:
             return install.install(
                 host, dry_run=options.dry_run, accept_missing=options.accept_missing, egress=_egress(options.egress)
             )
-        return install.uninstall(host, dry_run=options.dry_run)
+        status = install.uninstall(host, dry_run=options.dry_run)
+        if driver.is_there(host):
+            say("The docker for nanoclaw 2.2 stays installed. To remove it: invoke inject --uninstall --driver")
+        return status
 
 
 def _require_consistent(options: InjectOptions) -> None:

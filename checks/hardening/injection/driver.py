@@ -151,6 +151,13 @@ def uninstall(host: Host, *, dry_run: bool) -> Exit:
     return Exit.OK
 
 
+def is_there(host: Host) -> bool:
+    """Whether a file of it is installed, whole or in part."""
+    home = read_account(host).home
+    ours, _ = _ours(read(host, _places(home)), home)
+    return bool(ours)
+
+
 def _places(home: str) -> list[str]:
     """Where files of ours may be. An interrupted install leaves parts, and the files before: all of them are ours."""
     paths = [file.path for file in files(home)]
