@@ -24,6 +24,7 @@ echo program >program && chmod 755 program && echo private >private && chmod 640
 ln -s program link && ln -s /nowhere broken
 TZ=UTC touch -d '2001-02-03 04:05:06' program private
 mkdir -p runner/modules/deep runner/dist && echo left out | tee runner/modules/deep/a.txt >runner/dist/b.txt
+for each in one.json two.json three.md; do echo "$each" >"$each"; done
 printf '%s\\n' secret.txt '**/*.log' '!sub/kept.log' runner/modules runner/dist/ >.dockerignore
 """
 
@@ -39,6 +40,7 @@ ls -d /gone 2>/dev/null
 cat /replaced
 stat -c '%n %a %s' /kept
 cat /files
+cat /several/*
 """
 
 _DOCKERFILE = """
@@ -51,6 +53,7 @@ ARG VALUE=argument
 ENV VALUE=environment
 COPY . /context/
 COPY --chown=1000:100 program /owned
+COPY *.json three.md /several/
 COPY --from=first /made /made
 RUN mkdir /gone /replaced && echo old >/gone/file && echo old >/replaced/file && echo old >/kept
 RUN rm -r /gone /replaced && echo new >/replaced && echo new >/kept && chmod 4750 /kept
@@ -83,6 +86,9 @@ program
 new
 /kept 4750 4
 many
+one.json
+three.md
+two.json
 """
     expect_run(own, stdout=wanted)
     expect_run(replaced, stdout=wanted.replace("from cmd", "other"))  # arguments replace CMD, not ENTRYPOINT

@@ -41,7 +41,7 @@ class Images:
         self.ctx, self.environment, self._from = ctx, dict(environment or {}), base or ctx.probe
         self.word = secrets.token_hex(8)
         self.base, self.derived = (image(ctx, f"{kind}-{self.word[:6]}") for kind in ("agent", "packages"))
-        self._build(self.base, f"FROM {self._from}\nRUN echo $((6 * 7)) > /built\n")
+        self._build(self.base, f"FROM {self._from}\nENV BASE=of-{self.word}\nRUN echo $((6 * 7)) > /built\n")
         self._build(self.derived, f"FROM {self.base}\nENV WORD={self.word}\n")
 
     def _build(self, tag: str, steps: str) -> None:
@@ -51,13 +51,13 @@ class Images:
         expect_run(self.ctx.docker(command, within=within, env=self.environment, timeout=60))
 
     def run(self, tag: str) -> Completed:
-        """Run an image, which prints its word and what its build wrote. Never from a registry."""
-        command = run(tag, "sh", "-c", 'echo "${WORD:-none}"; cat /built', options=["--rm", "--pull=never"])
+        """Run an image, which prints its word, that of the base and what its build wrote. Never from a registry."""
+        command = run(tag, "sh", "-c", 'echo "${WORD:-none} $BASE"; cat /built', options=["--rm", "--pull=never"])
         return self.ctx.docker(command, env=self.environment)
 
     def expect_built(self, tag: str, word: str) -> None:
         """Fail the case unless an image runs, and has this word and what its build wrote."""
-        expect_run(self.run(tag), stdout=f"{word}\n42\n")
+        expect_run(self.run(tag), stdout=f"{word} of-{self.word}\n42\n")
 
 
 @pytest.mark.case("docker images", fix=_IMAGE)
