@@ -109,12 +109,14 @@ def test_simultaneous(ctx: CaseContext) -> None:
 @pytest.mark.case("Container output larger than 10MB", fix="the-container-does-not-start")
 def test_large_output(ctx: CaseContext) -> None:
     # Twelve long lines, like an agent's JSON: Podman logs each line separately, and a million short lines take minutes.
-    lines, numbers = 12, 121_000
+    # Characters of several bytes are across every border at which the output can be read.
+    lines, numbers = 12, 100_000
+    between = "€".encode()
     wanted = b"".join(
-        b",".join(b"%d" % n for n in range(line * numbers, (line + 1) * numbers)) + b"\n" for line in range(lines)
+        between.join(b"%d" % n for n in range(line * numbers, (line + 1) * numbers)) + b"\n" for line in range(lines)
     )
     assert len(wanted) > MAX_OUTPUT
-    script = "line=0; while [ $line -lt $1 ]; do seq -s , $((line*$2)) $((line*$2+$2-1)); line=$((line+1)); done"
+    script = "line=0; while [ $line -lt $1 ]; do seq -s € $((line*$2)) $((line*$2+$2-1)); line=$((line+1)); done"
     command = ("sh", "-c", script, "sh", str(lines), str(numbers))
     done = ctx.docker(run(ctx.probe, *command, options=["-i", "--rm"]), timeout=60)
     expect(done.returncode == 0, "exit status 0", f"exit status {done.returncode}")
