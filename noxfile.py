@@ -44,6 +44,8 @@ def lint(session: nox.Session) -> None:
     _install(session)
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
+    if branchy := session.run("radon", "cc", "--min", "D", "--show-complexity", *CODE, silent=True):
+        session.error(f"These functions have too many branches:\n{branchy}")
     scripts = session.run("git", "ls-files", "*.sh", ".ci/run", *WITHOUT_SUFFIX, silent=True, external=True)
     session.run("shellcheck", "-x", *str(scripts).split())
 

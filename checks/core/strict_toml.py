@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -101,21 +101,8 @@ def _meant(key: str, known: Iterable[str]) -> str:
 def _mistakes(value: Any, kind: Any, places: tuple[str, ...] = ()) -> list[str]:
     """Every mistake of a value and of what is in it; ``places`` are the keys and the items that lead to it."""
     plain = _plain(kind)
-    found: list[str] = []
-    inner: list[tuple[str, Any, Any]] = []
-    if isinstance(value, dict) and isinstance(plain, type) and issubclass(plain, msgspec.Struct):
-        fields = {each.encode_name: each for each in msgspec.structs.fields(plain)}
-        found += [
-            _placed(places, f"“{key}” is not a key here{_meant(key, fields)}") for key in value if key not in fields
-        ]
-        found += [
-            _placed(places, f"“{key}” is missing") for key, each in fields.items() if each.required and key not in value
-        ]
-        inner = [(key, value[key], each.type) for key, each in fields.items() if key in value]
-    elif isinstance(value, dict) and get_origin(plain) is dict:
-        inner = [(key, each, get_args(plain)[1]) for key, each in value.items()]
-    elif isinstance(value, list) and get_origin(plain) in (tuple, list):
-        inner = [(_Item(f"{number}{_name(each)}"), each, get_args(plain)[0]) for number, each in enumerate(value, 1)]
+    found = [_placed(places, reason) for reason in _wrong_keys(value, plain)]
+    inner = _inner(value, plain)
     found += [mistake for step, each, of in inner for mistake in _mistakes(each, of, (*places, step))]
     if not found:
         try:
@@ -124,6 +111,32 @@ def _mistakes(value: Any, kind: Any, places: tuple[str, ...] = ()) -> list[str]:
             reason = str(error).partition(" - at `$")[0]
             return [_placed(places, _in_words(reason, inspect.type_info(kind)))]
     return found
+
+
+def _fields(value: Any, plain: Any) -> Mapping[str, msgspec.structs.FieldInfo] | None:
+    """The keys that a table can have; None for what is no table with keys of its own."""
+    if isinstance(value, dict) and isinstance(plain, type) and issubclass(plain, msgspec.Struct):
+        return {each.encode_name: each for each in msgspec.structs.fields(plain)}
+    return None
+
+
+def _wrong_keys(value: Any, plain: Any) -> Iterator[str]:
+    """What is wrong with the keys of a table."""
+    fields = _fields(value, plain) or {}
+    if fields:
+        yield from (f"“{key}” is not a key here{_meant(key, fields)}" for key in value if key not in fields)
+        yield from (f"“{key}” is missing" for key, each in fields.items() if each.required and key not in value)
+
+
+def _inner(value: Any, plain: Any) -> list[tuple[str, Any, Any]]:
+    """What is in a value: the key or the item that leads to each, and its type."""
+    if fields := _fields(value, plain):
+        return [(key, value[key], each.type) for key, each in fields.items() if key in value]
+    if isinstance(value, dict) and get_origin(plain) is dict:
+        return [(key, each, get_args(plain)[1]) for key, each in value.items()]
+    if isinstance(value, list) and get_origin(plain) in (tuple, list):
+        return [(_Item(f"{number}{_name(each)}"), each, get_args(plain)[0]) for number, each in enumerate(value, 1)]
+    return []
 
 
 def _plain(kind: Any) -> Any:

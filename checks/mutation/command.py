@@ -89,34 +89,20 @@ def sabotage(options: SabotageOptions) -> Exit:
     return run_and_report(lambda: _run(options, progress), progress.say)
 
 
+_LISTING = "invoke sabotage --list"
+
+
 def _run(options: SabotageOptions, progress: Progress) -> Exit:
-    thrown_away = not lasting(options.host)
-    if thrown_away and (options.host not in recipe.known() or recipe.load(options.host).engine != "podman"):
-        raise WrongUsage(f"“{options.host}” is not a host with Podman.", "invoke hosts lists the throwaway hosts.")
-    if not thrown_away and (options.agents or options.slow):
-        raise WrongUsage("--agents and --slow are for throwaway hosts.", "Leave them out, or give --host debian-13.")
-    require_file("--json", options.json)
+    _require_consistent(options)
     cases = {case.id: case for case in all_cases()}
     known = catalogue.load()
     for wrong in catalogue.unknown_cases(known, list(cases)):
         raise WrongUsage(wrong)
-    listing = "invoke sabotage --list"
     if options.check_complete:
         if not {*options.only} <= {*cases}:
             raise WrongUsage("With --check-complete, --only takes names of cases.", "List them: invoke verify --list")
         return _check_complete(options.host, known, list(cases.values()), options.only)
-    chosen = selected(options.only, [each.names for each in known], kind="mutation", listing=listing)
-    wanted = part_of(options.part, list(cases))
-    mutations = [
-        replace(each, cases=kept)
-        for each, is_chosen in zip(known, chosen, strict=True)
-        if is_chosen and (kept := tuple(case for case in each.cases if case in wanted))
-    ]
-    if not mutations:
-        raise WrongUsage(f"Part {options.part} has none of these mutations.", listing)
-    if not thrown_away and (unseen := [each.name for each in mutations if each.alone]):
-        progress.say(f"Not run on {options.host}, where others may leave the same: {', '.join(unseen)}.")
-        mutations = [each for each in mutations if not each.alone]
+    mutations = _selected(options, known, list(cases), progress)
     if options.list:
         rows = [(each.name, each.description, ", ".join(each.cases)) for each in mutations]
         say(tabulate(rows, headers=("Mutation", "What docker does", "Cases that must detect it")))
@@ -134,6 +120,35 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
         values = {**provenance.values(), "agent": agent, "seconds": round(seconds), "results": results(trials)}
         store.write(Path(options.json), store.build(MutationRun, values))
     return status(trials)
+
+
+def _require_consistent(options: SabotageOptions) -> None:
+    """Raise WrongUsage for options that don't go together, and for a host that can't be used."""
+    thrown_away = not lasting(options.host)
+    if thrown_away and (options.host not in recipe.known() or recipe.load(options.host).engine != "podman"):
+        raise WrongUsage(f"“{options.host}” is not a host with Podman.", "invoke hosts lists the throwaway hosts.")
+    if not thrown_away and (options.agents or options.slow):
+        raise WrongUsage("--agents and --slow are for throwaway hosts.", "Leave them out, or give --host debian-13.")
+    require_file("--json", options.json)
+
+
+def _selected(
+    options: SabotageOptions, known: Sequence[Mutation], cases: Sequence[str], progress: Progress
+) -> Sequence[Mutation]:
+    """The mutations that were asked for, each with its cases that were."""
+    chosen = selected(options.only, [each.names for each in known], kind="mutation", listing=_LISTING)
+    wanted = part_of(options.part, cases)
+    mutations = [
+        replace(each, cases=kept)
+        for each, is_chosen in zip(known, chosen, strict=True)
+        if is_chosen and (kept := tuple(case for case in each.cases if case in wanted))
+    ]
+    if not mutations:
+        raise WrongUsage(f"Part {options.part} has none of these mutations.", _LISTING)
+    if lasting(options.host) and (unseen := [each.name for each in mutations if each.alone]):
+        progress.say(f"Not run on {options.host}, where others may leave the same: {', '.join(unseen)}.")
+        mutations = [each for each in mutations if not each.alone]
+    return mutations
 
 
 def lasting(host: str) -> bool:
@@ -222,23 +237,33 @@ def _trials(
         with own_workers(options.host, uids[0], _AT_ONCE) as pool:
             _run_all(pool, todo, outcomes, progress)
     elif todo:
-        with _agent_images(options, ready, [case for _, case in todo], progress) as provider:
-            wrappers = {
-                account.facts().uid: upload(account, ready.run.id, [NO_FAULT, *mutations]) for account in ready.accounts
-            }
-            others = [(each, case) for each, case in todo if whole.FIXTURE not in case.asks]
-            if others:
-                with workers(ready, wrappers, nanoclaw=options.nanoclaw, slow=options.slow, provider=provider) as pool:
-                    _run_all(pool, others, outcomes, progress)
-            of_whole = [(each, case) for each, case in todo if whole.FIXTURE in case.asks]
-            if of_whole:
-                assert provider
-                agent = available(options.nanoclaw)[AgentProtocol.DATABASES]
-                with WholeTrials(ready, agent, provider, wrappers[ready.host.facts().uid]) as trials:
-                    _run_whole(trials, of_whole, outcomes, progress)
+        _run_on_guest(options, ready, todo, outcomes, progress)
     for each, case in wanted:
         outcome = outcomes.get((each.name, case.id), TaskOutcome(SKIPPED))
         yield judge(each, case, outcome, outcomes[NO_FAULT.name, case.id])
+
+
+def _run_on_guest(
+    options: SabotageOptions,
+    ready: PreparedHost,
+    todo: Sequence[tuple[Mutation, CaseInfo]],
+    outcomes: dict[tuple[str, str], TaskOutcome],
+    progress: Progress,
+) -> None:
+    """Run them on a throwaway host: first what takes a docker alone, then a whole nanoclaw."""
+    faults = [NO_FAULT, *dict.fromkeys(each for each, _ in todo)]
+    with _agent_images(options, ready, [case for _, case in todo], progress) as provider:
+        wrappers = {account.facts().uid: upload(account, ready.run.id, faults) for account in ready.accounts}
+        others = [(each, case) for each, case in todo if whole.FIXTURE not in case.asks]
+        if others:
+            with workers(ready, wrappers, nanoclaw=options.nanoclaw, slow=options.slow, provider=provider) as pool:
+                _run_all(pool, others, outcomes, progress)
+        of_whole = [(each, case) for each, case in todo if whole.FIXTURE in case.asks]
+        if of_whole:
+            assert provider
+            agent = available(options.nanoclaw)[AgentProtocol.DATABASES]
+            with WholeTrials(ready, agent, provider, wrappers[ready.host.facts().uid]) as trials:
+                _run_whole(trials, of_whole, outcomes, progress)
 
 
 def not_run(case: CaseInfo, options: SabotageOptions, uids: Sequence[int]) -> str:

@@ -169,20 +169,26 @@ def in_force(setting: Setting, required: Settings, inside: ContainerState, uid: 
         case Setting.TMPFS:
             return _is(inside.tmp, inside.tmp_mode, required)
         case Setting.PIDS:
-            return inside.pids is not None and required.pids is not None and inside.pids <= required.pids
+            return _at_most(inside.pids, required.pids)
         case Setting.MEMORY:
-            return inside.memory is not None and required.memory is not None and inside.memory <= required.memory
+            return _at_most(inside.memory, required.memory)
         case Setting.CPUS:
-            return inside.cpus is not None and required.cpus is not None and inside.cpus <= required.cpus
+            return _at_most(inside.cpus, required.cpus)
         case Setting.USER:
-            # The ids outside of it are those of Podman's own user namespace, where 0 is the host user.
-            return any(
-                first <= uid < first + count and outside == 0 and count == 1 for first, outside, count in inside.uid_map
-            )
+            return _is_mapped(inside, uid)
         case Setting.SYSTEM_CALLS:
             return inside.seccomp == _FILTERED
         case Setting.NETWORK:
             return inside.closed
+
+
+def _at_most(limit: float | None, required: float | None) -> bool:
+    return limit is not None and required is not None and limit <= required
+
+
+def _is_mapped(inside: ContainerState, uid: int) -> bool:
+    """Whether a uid is the same inside. The ids outside are of Podman's user namespace, where 0 is the host user."""
+    return any(first <= uid < first + count and outside == 0 and count == 1 for first, outside, count in inside.uid_map)
 
 
 _FILTERED = 2  # SECCOMP_MODE_FILTER

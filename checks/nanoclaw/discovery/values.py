@@ -293,15 +293,19 @@ class Values:
                 made.found += self.of(value)
             case "augmented_assignment_expression" if value and (operator := use.get("operator")):
                 if operator.text == "+=":
-                    texts = [each for each in made.found if isinstance(each, str)]
-                    made.found += concatenated([texts, self.texts(value)]) if texts else []
-                    made.behind += [] if texts else self.lines(value)
+                    self._append(made, value)
             case "call_expression":
                 first = f"{at.text}.unshift(" in use.text
                 added = self._added(use, at.text)
                 (made.ahead if first else made.behind).extend(added)
                 if at.kind == "member_expression":
                     self.gathered |= {int(mark[1]) for line in added for word in line for mark in MARK.finditer(word)}
+
+    def _append(self, made: _Changes, value: Node) -> None:
+        """Add a value to a text, or to an array."""
+        texts = [each for each in made.found if isinstance(each, str)]
+        made.found += concatenated([texts, self.texts(value)]) if texts else []
+        made.behind += [] if texts else self.lines(value)
 
     def _added(self, call: Node, name: str) -> Lines:
         """The words that a call adds to the array of a name: as its method, or to what it is handed."""
