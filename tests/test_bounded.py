@@ -35,7 +35,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.fixture(params=["a device", "a pipe", "a link to a pipe", "a socket"])
+@pytest.fixture(params=["a device", "a directory", "a pipe", "a link to a pipe", "a socket"])
 def not_a_file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "it"
     if request.param == "a socket":
@@ -47,6 +47,8 @@ def not_a_file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]
         path = Path("/dev/zero")
     elif request.param == "a pipe":
         os.mkfifo(path)
+    elif request.param == "a directory":
+        path.mkdir()
     else:
         os.mkfifo(tmp_path / "pipe")
         path.symlink_to("pipe")

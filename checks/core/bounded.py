@@ -29,9 +29,10 @@ def read(path: Path, largest: int = LARGEST) -> bytes:
     Pipes and devices are refused: they may never end, or never begin.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         data = file.read(largest + 1)
     if len(data) > largest:
         raise TooLarge(f"it is larger than {_in_words(largest)}")

@@ -43,7 +43,8 @@ def load(path: Path, kind: type[T]) -> T:
     try:
         values = parsed_toml(read_text(path))
     except (OSError, ValueError) as error:
-        raise WrongUsage(f"{path} can't be read: {error}.") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise WrongUsage(f"{path} can't be read: {why}.") from error
     return convert(values, kind, str(path))
 
 

@@ -111,9 +111,10 @@ def _readable(name: str, where: Path) -> str:
 def _read(path: Path, largest: int) -> bytes:
     # O_NOFOLLOW and O_NONBLOCK: the file may have been replaced by a link or a pipe.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise WrongUsage(f"{_shown(path)} is not a regular file.")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise WrongUsage(f"{_shown(path)} is not a regular file.")
         data = file.read(largest + 1)
     if len(data) > largest:
         raise WrongUsage(f"{_shown(path)} makes the checkout larger than {largest} bytes, the limit.")
