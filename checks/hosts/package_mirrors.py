@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 from checks.core import tools
@@ -35,7 +36,8 @@ def apt_settings() -> list[str]:
 
 def npm_settings() -> list[str]:
     """The registry of this machine's npm, as a line of an npmrc; empty without npm."""
-    registry = _output("npm", "config", "get", "registry").strip()
+    with tempfile.TemporaryDirectory() as cache:  # npm would leave a log in the home
+        registry = _output("npm", "config", "get", "registry", "--cache", cache).strip()
     return [f"registry={registry}"] if registry.startswith(("http://", "https://")) else []
 
 
