@@ -16,5 +16,5 @@ TimeoutFactorOption = Annotated[str, "multiply every timeout by this number, for
 EvidenceOption = Annotated[str, "write evidence to this directory"]
 JsonOption = Annotated[str, "write the results to this file, as JSON"]
 JunitOption = Annotated[str, "write a JUnit XML report to this file"]
-AcceptOption = Annotated[Sequence[str], "accept the failure with this id; repeatable"]
+AcceptOption = Annotated[Sequence[str], "don't fail for this id; repeatable"]
 AcceptFileOption = Annotated[str, "accept the failures in this TOML file: [[accept]] with id, reason and until"]

@@ -52,7 +52,7 @@ def doctor(
     explain: Annotated[
         str | bool | None, "an error message to explain, or a file with a log; without a value, a log on standard input"
     ] = None,
-    fix: Annotated[bool, "fix what this account may fix, after a question; print the commands for the rest"] = False,
+    fix: Annotated[bool, "fix what this account may fix, after asking; print the commands for the rest"] = False,
     yes: Annotated[bool, "with --fix: do not ask"] = False,
     undo: Annotated[bool, "undo everything that --fix did"] = False,
     accept: AcceptOption = (),
@@ -60,7 +60,7 @@ def doctor(
     json: JsonOption = "",
     junit: JunitOption = "",
 ) -> Exit:
-    """Check a host for known problems and fix them (--fix); or find the entry for an error message (--explain).
+    """Check a host for known problems and fix them (--fix), or explain an error message (--explain).
 
     Without --fix and --undo, nothing is changed. Exit status: 0 nothing blocks or degrades, or an entry was found;
     1 findings that are not accepted, or no entry; 2 wrong usage; 3 the host can't be used.

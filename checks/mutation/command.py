@@ -67,7 +67,7 @@ class SabotageOptions:
         Sequence[str],
         "run mutations whose name, description or cases contain this text; '!PATTERN' excludes; repeatable",
     ] = ()
-    part: Annotated[str, "run the cases of part K of N only, written K/N: a share of the time"] = ""
+    part: Annotated[str, "run only part K of N of the cases, written K/N, to save time"] = ""
     list: Annotated[bool, "print the mutations and exit"] = False
     check_complete: Annotated[bool, "run nothing; exit with status 1 if a mutation has not run yet"] = False
     agents: Annotated[bool, "also run the cases that start an agent (minutes)"] = False
@@ -79,7 +79,7 @@ class SabotageOptions:
 def sabotage(options: SabotageOptions) -> Exit:
     """Run the cases against a docker command with one injected fault at a time, and print which cases detect it.
 
-    On a host that is not thrown away, it needs an account without containers and images: faulty commands may remove
+    On local and ssh hosts, use an account without containers and images: faulty commands may remove
     them. Cases with an agent run on throwaway hosts only.
 
     Exit status: 0 every fault was detected; 1 at least one was missed; 2 wrong usage; 3 the host can't be used; 4 no

@@ -11,7 +11,7 @@ from checks.engine.dead_runs import removed_here
 
 
 def clean(cache: Annotated[bool, "also remove the built throwaway hosts and agent images"] = False) -> Exit:
-    """Remove what kept and killed runs left on this machine. Active runs are listed and left.
+    """Remove the remains of killed runs and of --keep from this machine. Active runs are only listed.
 
     Exit status: 0 everything was removed, except active runs; 2 wrong usage; 3 something could not be removed.
     """

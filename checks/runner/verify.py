@@ -65,7 +65,7 @@ class VerifyOptions:
     nanoclaw: NanoclawOption = ""
     slow: Annotated[bool, "also run the cases that take very long on an emulated host"] = False
     live: Annotated[bool, "let the agent call the real service, with the key in $ANTHROPIC_API_KEY"] = False
-    sharing: Annotated[bool, "limit this guest to one CPU, because another guest runs at the same time"] = False
+    sharing: Annotated[bool, "use one CPU, because another throwaway host runs at the same time"] = False
     at_once: Annotated[str, "run this many cases at a time, 1 to 4 (default: 2 where it is faster)"] = ""
     hardened: Annotated[bool, "add the recommended hardening flags to every docker run (docs/SECURITY.md)"] = False
 

@@ -38,14 +38,14 @@ class InjectOptions:
 
     check: Annotated[bool, "run an agent as nanoclaw does, and check that every flag is set in its container"] = False
     install: Annotated[bool, "write the recommended configuration for this user"] = False
-    uninstall: Annotated[bool, "remove it again"] = False
+    uninstall: Annotated[bool, "undo --install"] = False
     driver: Annotated[
-        bool, "with --install or --uninstall: the docker for nanoclaw 2.2 on Podman, instead of the hardening"
+        bool, "with --install or --uninstall: act on the docker for nanoclaw 2.2, not on the hardening"
     ] = False
     egress: Annotated[
         str,
-        "with --install: close the host and its networks to agents but for these TCP ports, such as 10255; closed: "
-        "without an exception; open: open them again",
+        "with --install: block the host and its networks for agents, except these TCP ports, such as 10255; closed: "
+        "no exceptions; open: unblock them",
     ] = ""
     dry_run: Annotated[bool, "with --install or --uninstall: print the changes without making them"] = False
     accept_missing: Annotated[bool, "with --install or --check: accept limits that can't be set on this host"] = False
@@ -61,7 +61,7 @@ def inject(options: InjectOptions) -> Exit:
     With --driver: a docker for nanoclaw 2.2 that translates the commands which Podman does not understand.
 
     Exit status: 0 done and checked; 1 a flag is not set, or files of yours conflict; 2 wrong usage; 3 the host can't be
-    used, or Podman does not apply everything: all changes were reverted.
+    used, or Podman does not apply every setting (all changes were reverted).
     """
     progress = Progress()
     return run_and_report(lambda: _do(options, progress), progress.say)

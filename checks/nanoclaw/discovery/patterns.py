@@ -24,12 +24,14 @@ from checks.nanoclaw.discovery.facts import compare
 
 def patterns(
     nanoclaw: Annotated[str, "a nanoclaw checkout (default: $NANOCLAW_DIR, ~/nanoclaw)"] = "",
-    recall: Annotated[bool, "compare what is found with fixtures/discovery/facts.txt instead"] = False,
-    recorded: Annotated[str, "directory of commands that fixtures/discovery/docker recorded: is each one found"] = "",
+    recall: Annotated[bool, "compare the result with fixtures/discovery/facts.txt"] = False,
+    recorded: Annotated[
+        str, "check that each command in this directory (from fixtures/discovery/docker) is found"
+    ] = "",
 ) -> Exit:
     """Find every place in a nanoclaw checkout that starts a container runtime, and the case that covers it.
 
-    Exit status: 0 all commands are covered and everything was followed; 1 not; 2 wrong usage.
+    Exit status: 0 all commands are covered, and all calls followed; 1 at least one is not; 2 wrong usage.
     """
     try:
         checkout = _checkout(nanoclaw)
