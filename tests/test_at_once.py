@@ -20,7 +20,7 @@ from checks.evidence.run import CaseResult, Evidence
 from checks.runner import at_once
 from checks.runner.at_once import Shares
 from checks.runner.plugin import CaseInfo
-from checks.runner.share import Share
+from checks.runner.share import Ended, Share
 from tests.test_verify import SHIM, left_behind, result, verify
 
 # A process of the protocol whose cases take as long as their ids say, in tenths of a second.
@@ -28,7 +28,7 @@ PROCESS = """
 import msgspec, os, sys, time
 from checks.engine.docker import Record
 from checks.evidence.run import CaseResult
-from checks.runner.share import Done, Ended, Ready, Said, Share
+from checks.runner.share import Ended, Done, Ended, Ready, Said, Share
 from tests.fakes import FACTS
 
 def send(message):
@@ -212,3 +212,10 @@ def test_a_process_that_was_killed_is_no_bug_of_this_project(status: int, exit_s
 
 def test_a_process_that_was_interrupted_interrupts_the_run() -> None:
     assert isinstance(reported(Exit.INTERRUPTED, "Interrupted."), Interrupted)
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_the_run_knows_whether_a_process_left_something(left: bool) -> None:
+    shares = Shares(share(), [], 2, Progress())
+    shares._ended += [Ended(Exit.OK), Ended(Exit.INTERRUPTED, "Interrupted.", left=left)]
+    assert shares.left == left

@@ -34,6 +34,7 @@ MOST = 4
 """Processes at a time."""
 _FEW = 12
 """Below this number of cases, a second process costs more than it saves."""
+_LAST = 5.0  # seconds for the last words of a process that has ended
 _SPARE = 2048  # MB of memory for everything else on this machine
 
 
@@ -70,6 +71,7 @@ class Shares:
         self._results: dict[str, CaseResult] = {}
         self._ended: list[Ended] = []
         self._host: Ready | None = None
+        self._threads: Sequence[threading.Thread] = ()
 
     def run(self, begun: Callable[[Evidence], None], ended: Callable[[CaseResult], None]) -> Evidence:
         """Run the cases; ``begun`` is called once the host is known, ``ended`` for each case in its order.
@@ -77,10 +79,10 @@ class Shares:
         Raises the Problem that stopped a process; then the others are stopped, too.
         """
         with contextlib.closing(Children()) as children:
-            threads = [
+            self._threads = [
                 threading.Thread(target=self._serve, args=(children, at), daemon=True) for at in range(self._number)
             ]
-            for thread in threads:
+            for thread in self._threads:
                 thread.start()
             ready = self._await(lambda: self._host)
             evidence = Evidence(ready.host, ready.profile, ready.facts)
@@ -90,11 +92,18 @@ class Shares:
                     result = self._await(lambda case=case: self._results.get(case.id))  # type: ignore[misc]
                 evidence.cases.append(result)
                 ended(result)
-            for thread in threads:  # they clean up
+            for thread in self._threads:  # they clean up
                 thread.join()
             self._require_end()
             evidence.agent = next((each.agent for each in self._ended if each.agent), "")
             return evidence
+
+    @property
+    def left(self) -> bool:
+        """Whether a process could not remove everything; it has told what."""
+        for thread in self._threads:  # they read what the processes say last
+            thread.join(_LAST)
+        return any(each.left for each in self._ended)
 
     def _await(self, seen: Callable[[], T | None]) -> T:
         with self._changed:

@@ -73,6 +73,8 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
     """What stopped it."""
     agent: str = ""
     """The agent that ran, as in evidence; empty if none did."""
+    left: bool = False
+    """Whether it could not remove everything; it has said what."""
 
 
 Message = Ready | Said | Done | Ended
@@ -124,27 +126,31 @@ class _AsTold:
         return True
 
 
-def run_share(share: Share, batches: Iterator[Sequence[str]], send: Send) -> str:
-    """Run batches of cases on a host that is prepared for them; the agent that ran. Raises what stopped them."""
+def run_share(share: Share, batches: Iterator[Sequence[str]], send: Send, runs: list[run_directories.Run]) -> str:
+    """Run batches of cases on a host that is prepared for them; the agent that ran. Raises what stopped them.
+
+    Its run is added to ``runs``.
+    """
     progress = Progress(plain_console(file=_Lines(send)))
     agents = available(share.nanoclaw)
-    with (
-        run_directories.new_run() as run,
-        prepared(share.host, share.profile or None, run, progress, sharing=share.sharing) as ready,
-        contextlib.closing(AgentProvider(ready, progress)) as provider,
-    ):
-        send(Ready(ready.host.name, ready.profile, ready.host.facts()))
-        plugin = VerificationPlugin(
-            lambda: contextlib.nullcontext(ready),
-            _Sender(send),
-            Progress(plain_console(file=StringIO())),
-            factor=share.factor,
-            flags=flags.load().recommended() if share.hardened else (),
-        )
-        integration = Integration(plugin, agents, progress, slow=share.slow, provider=provider)
-        status = run_pytest(collection.arguments(), plugins=[plugin, integration, _AsTold(batches)])
-        require_end(plugin, status)
-        return f"{next(iter(agents.values())).name}; {provider.image_base}" if provider.image_base else ""
+    with run_directories.new_run() as run:
+        runs.append(run)
+        with (
+            prepared(share.host, share.profile or None, run, progress, sharing=share.sharing) as ready,
+            contextlib.closing(AgentProvider(ready, progress)) as provider,
+        ):
+            send(Ready(ready.host.name, ready.profile, ready.host.facts()))
+            plugin = VerificationPlugin(
+                lambda: contextlib.nullcontext(ready),
+                _Sender(send),
+                Progress(plain_console(file=StringIO())),
+                factor=share.factor,
+                flags=flags.load().recommended() if share.hardened else (),
+            )
+            integration = Integration(plugin, agents, progress, slow=share.slow, provider=provider)
+            status = run_pytest(collection.arguments(), plugins=[plugin, integration, _AsTold(batches)])
+            require_end(plugin, status)
+            return f"{next(iter(agents.values())).name}; {provider.image_base}" if provider.image_base else ""
 
 
 def main() -> None:
@@ -159,14 +165,15 @@ def main() -> None:
 
     said: list[str] = []
     agents: list[str] = []
+    runs: list[run_directories.Run] = []
 
     def work() -> Exit:
         share = msgspec.json.decode(sys.stdin.buffer.readline(), type=Share)
-        agents.append(run_share(share, _batches(sys.stdin.buffer), send))
+        agents.append(run_share(share, _batches(sys.stdin.buffer), send, runs))
         return Exit.OK
 
     status = run_and_report(work, said.append)
-    send(Ended(status, "".join(said), "".join(agents)))
+    send(Ended(status, "".join(said), "".join(agents), left=any(run.unfinished for run in runs)))
 
 
 def _batches(lines: IO[bytes]) -> Iterator[Sequence[str]]:

@@ -155,8 +155,12 @@ def _at_once(
             case.accepted = chosen.accepted.get(case.id, "")
         report.case(case)
 
-    with run_directories.new_run(), report.summarized_if_stopped():
-        evidence = at_once.Shares(share, chosen.listed, number, progress).run(begun, ended)
+    shares = at_once.Shares(share, chosen.listed, number, progress)
+    with run_directories.new_run() as run, report.summarized_if_stopped():
+        try:
+            evidence = shares.run(begun, ended)
+        finally:
+            run.unfinished |= shares.left
     _conclude(options, evidence, report)
     return evidence
 
