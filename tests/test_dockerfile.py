@@ -93,6 +93,22 @@ def test_a_continued_line_and_a_comment_within_it_hide_nothing(context: Path) ->
     ]
 
 
+@pytest.mark.parametrize(
+    ("option", "refused"),
+    [
+        ("--from=first", False), ("--from=FIRST", False), ("--from=0", False), ("--from=node:22", False),
+        ("--from=1", True), ("--from=later", True), ("--from=oci-archive:/home/me/backup.tar", True),
+        ("--from=oci:/home/me/x", True), ("--from=localhost/private", True), ("--from=private", True),
+        ('"--from=localhost/x"', True), ("--fr\\om=localhost/x", True), ("--FROM=localhost/x", True),
+        ("--from=$X", True), ("--from localhost/x", True),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("instruction", ["COPY", "ADD", "ONBUILD COPY"])
+def test_files_are_copied_from_stages_and_official_images_only(option: str, refused: bool, instruction: str) -> None:
+    text = f"FROM node AS first\n{instruction} {option} /a /b\nFROM node AS later\n"
+    assert bool(list(dockerfile.escapes(text, Path("/nonexistent")))) == refused
+
+
 @given(
     st.lists(
         st.sampled_from(["RUN true", "LABEL x=y", "\\", "`", "# escape=`", "# escape=\\", " ", "\n", "\n", "# c"])

@@ -299,8 +299,15 @@ def test_ids_of_another_account_are_not_this_accounts(tmp_path: Path) -> None:
 
 
 def test_a_host_that_can_not_be_inspected_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(HostProblem, match="failed with exit status"):
+    with pytest.raises(HostProblem, match=r"ended before it began, with exit status 5\. Check that ~/.profile"):
         take(FakeHost(tmp_path, {"sh": "exit 5"}))
+
+
+@pytest.mark.parametrize("profile", ["id", "printf '\\033]0;title\\007'", "echo uid=0; echo docker=/x; printf x"])
+def test_what_a_profile_prints_is_no_fact(tmp_path: Path, profile: str) -> None:
+    done = take(FakeHost(tmp_path, {"sh": f'{profile}\nexec /bin/sh "$@"', "id": "echo 1500"}))
+    assert (done.first("uid"), done.first("user")) == ("1500", "1500")
+    assert done.first("docker") != "/x"
 
 
 def test_the_report_has_the_observation_the_fix_and_the_link(

@@ -59,6 +59,22 @@ def test_the_pinned_commit_is_cloned_once(upstream: Path, tmp_path: Path, monkey
     assert (directory / "mine").exists()
 
 
+@pytest.mark.parametrize("pinned", [True, False])
+def test_the_settings_of_a_user_of_windows_change_no_file(
+    upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pinned: bool
+) -> None:
+    (upstream / "link").symlink_to("package.json")
+    git(upstream, "add", ".")
+    git(upstream, "commit", "--quiet", "--message", "Two")
+    pin(tmp_path, monkeypatch, git(upstream, "rev-parse", "HEAD"))
+    settings = tmp_path / "gitconfig"
+    settings.write_text("[core]\n\tautocrlf = true\n\tsymlinks = false\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    directory = fetch.fetch("" if pinned else "main")
+    assert (directory / "package.json").read_bytes() == b'{"version": "1.0.0"}\n'
+    assert (directory / "link").is_symlink()
+
+
 @pytest.mark.parametrize("there", ["nothing", "another commit"])
 def test_a_directory_that_is_not_that_clone_is_not_printed_for_it(
     upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str

@@ -239,6 +239,13 @@ def test_the_architecture_is_that_of_the_engine(account: Path) -> None:
     assert docker(account, "version", "--format", "{{.Server.Arch}}") == "amd64\n"
 
 
+def test_a_docker_without_its_first_line_runs_as_in_a_shell(account: Path) -> None:
+    real = account / "bin" / "docker"
+    real.write_text(real.read_text().removeprefix("#!/bin/sh\n"))
+    assert docker(account, "version", "--format", "{{.Server.Arch}}") == "amd64\n"
+    assert "running" in docker(account, "ps", "--format", "{{.Names}} {{.State}}")
+
+
 def test_without_python_nothing_is_translated(account: Path) -> None:
     tools = account / "tools"
     tools.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -170,12 +171,19 @@ def take(host: Host) -> HostSnapshot:
         # Over ssh a login shell reads ~/.profile, as before nanoclaw starts.
         shell = ["sh", "-lc" if isinstance(host, SshHost) else "-c"]
         timeout = f"{_PROGRAM_TIMEOUT * host.slowness:g}"
-        done = host.run([*shell, _SCRIPT.read_text(), _SCRIPT.name, timeout], timeout=_TIMEOUT)
+        word = secrets.token_hex(16)
+        done = host.run([*shell, _SCRIPT.read_text(), _SCRIPT.name, timeout, word], timeout=_TIMEOUT)
     except TimedOut as error:
         raise HostProblem(
             f"Inspecting {host.name} timed out after {error.timeout:g} s.", "The host may be overloaded."
         ) from error
-    values = parse(done.stdout)
+    _, begun, printed = done.stdout.partition(f"\n{word}\n")
+    if not begun:
+        raise HostProblem(
+            f"Inspecting {host.name} ended before it began, with exit status {done.returncode}.",
+            "Check that ~/.profile of this account neither exits nor starts another shell.",
+        )
+    values = parse(printed)
     if done.returncode != 0 or "uid" not in values:
         raise HostProblem(
             f"Inspecting {host.name} failed with exit status {done.returncode}: {done.stderr.strip() or 'no output'}"

@@ -24,6 +24,7 @@ T = TypeVar("T")
 _REPORTED = 600
 """Characters of a failed step's error that a message quotes."""
 _SLOWEST = 500_000  # bytes in a second that a connection must carry
+_SHOWN = 120  # characters of a command in a message
 _REMOVE_TIMEOUT = 90.0  # seconds; storage of the driver vfs has many files
 _FACTS_TIMEOUT = 60.0  # seconds, times the slowness: Podman's first command may migrate its database
 _GRACE = 10.0  # seconds, times the slowness, that the report of a timeout may take
@@ -125,10 +126,10 @@ class Host(ABC):
             if error.partial.opened and self._answers():
                 # timeout(1) has killed it there, but a process that it started keeps its pipes open.
                 raise TimedOut(error.partial, bound) from error
+            said = "was not killed after its timeout of" if error.partial.opened else "did not begin within"
             raise HostProblem(
-                f"{self.name} stopped answering: “{error.partial.command}” was not killed after its timeout of "
-                f"{bound:g} s.",
-                "Check the host's load and console, then run again.",
+                f"{self.name} stopped answering: “{_short(error.partial.command)}” {said} {bound:g} s.",
+                "Check the host's load, console and login scripts, then run again.",
             ) from error
         if completed.seconds >= bound and completed.returncode in (
             124,
@@ -296,3 +297,9 @@ def account_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def _short(command: str) -> str:
+    """A command for a message: its first line, cut."""
+    line = command.split("\n", 1)[0]
+    return line if line == command and len(line) <= _SHOWN else f"{line[:_SHOWN]}…"

@@ -25,7 +25,10 @@ _UNCLEAR = re.compile(r"[\\`]{2}[ \t\r]*(?:\n|\Z)")
 """An end of a line that older readers join and newer ones don't."""
 _QUOTING = str.maketrans("", "", "\"'\\`")
 _BASE = re.compile(r"FROM(?:\s+--platform=\S+)?\s+(\S+)(?:\s+AS\s+([\w.-]+))?", re.IGNORECASE | re.ASCII)
-_OFFICIAL = re.compile(r"(?:docker\.io/)?(?:library/)?[a-z0-9-]+(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?", re.ASCII)
+_NAMES = "alpine|busybox|buildpack-deps|debian|golang|node|python|rust|scratch|ubuntu"
+_OFFICIAL = re.compile(rf"(?:docker\.io/)?(?:library/)?(?:{_NAMES})(?::[\w.-]+)?(?:@sha256:[0-9a-f]{{64}})?", re.ASCII)
+"""Other short names may be of the account's own images."""
+_COPIED = re.compile(r"(?<!\S)--from=(\S+)", re.ASCII)
 _TARGETS = ("target", "dst", "destination")
 _FLAG = "--mount"
 _PLAIN = re.compile(r"(?<!\S)--mount=([\w./,=:@+-]+)(?!\S)", re.ASCII)
@@ -90,13 +93,21 @@ def _is_strange(character: str) -> bool:
 def _foreign_bases(text: str) -> Iterator[str]:
     """Images that are neither official ones nor stages: an image can have instructions for the build that uses it."""
     stages: set[str] = set()
+    number = 0
     for line in lines_of(text):
+        found_in = _COPIED.findall(line)
+        if line.translate(_QUOTING).lower().count("--from") != len(found_in):
+            yield "a --from that is not written plainly, as in --from=build"
+        for each in found_in:
+            if not (each.lower() in stages or (each.isdecimal() and int(each) < number) or _OFFICIAL.fullmatch(each)):
+                yield f"--from={each[:80]}, which is neither a stage nor an official image"
         if line.split(maxsplit=1)[:1] and line.split(maxsplit=1)[0].upper() == "FROM":
             found = _BASE.fullmatch(line.strip())
             if not found or not (found[1].lower() in stages or _OFFICIAL.fullmatch(found[1])):
                 yield f"“{line.strip()[:80]}”, which is no official image"
             elif found[2]:
                 stages.add(found[2].lower())
+            number += 1
 
 
 def _of_mount(options: list[tuple[str, str]], context: Path) -> str:

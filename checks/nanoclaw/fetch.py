@@ -23,6 +23,8 @@ from checks.core.strict_toml import Table, Text
 from checks.core.terminal import say
 
 PINS = FIXTURES / "nanoclaw.toml"
+_AS_COMMITTED = {"core.autocrlf": "false", "core.eol": "lf", "core.symlinks": "true"}
+"""Settings of a clone: with those of a user of Windows, its scripts would not run in a container."""
 _LONGEST = 200  # characters of a directory's name; file systems take 255 bytes
 
 
@@ -90,10 +92,13 @@ def fetch(ref: str = "") -> Path:
         clone = Path(temporary) / "clone"
         if pinned:
             _git("init", "--quiet", "--", str(clone))
+            for setting, value in _AS_COMMITTED.items():
+                _git("-C", str(clone), "config", setting, value)
             _git("-C", str(clone), "fetch", "--quiet", "--depth", "1", "--", pins.repository, pinned.commit)
             _git("-C", str(clone), "checkout", "--quiet", "--detach", "FETCH_HEAD")
         else:
-            _git("clone", "--quiet", "--depth", "1", f"--branch={wanted}", "--", pins.repository, str(clone))
+            settings = [f"--config={setting}={value}" for setting, value in _AS_COMMITTED.items()]
+            _git("clone", "--quiet", "--depth", "1", f"--branch={wanted}", *settings, "--", pins.repository, str(clone))
         try:
             clone.rename(directory)
         except OSError:

@@ -1,7 +1,7 @@
 """Runs Podman's docker command, and translates what nanoclaw 2.2's session driver asks and reads.
 
 Made by `invoke inject --install --driver`.
-nanoclaw-podman-verify sha256:c0c2760f4fe5d27bcf88d265cfa408177fd5877fe5705627a0e126e707db8c8c
+nanoclaw-podman-verify sha256:024e55166c3fbf6e065a9c05c2eac34c5813105fdebdd04e4944a7f68c05f355
 
     python3 -X utf8 translate.py DOCKER WORD...
 
@@ -107,7 +107,17 @@ def _without_dead(words):
 def replaced(docker, words):
     """Run docker in place of this process."""
     sys.stdout.flush()
-    os.execv(docker, [docker, *words])  # noqa: S606 - the words are arguments, not a script
+    command = [*_program(docker), *words]
+    os.execv(command[0], command)  # noqa: S606 - the words are arguments, not a script
+
+
+def _program(docker):
+    """The words that run docker: a script without “#!” needs sh, as shells and Node.js know, and Python does not."""
+    try:
+        with open(docker, "rb") as file:
+            return [docker] if file.read(4).startswith((b"#!", b"\x7fELF")) else ["/bin/sh", docker]
+    except OSError:  # a program need not be readable
+        return [docker]
 
 
 def events(docker, words):
@@ -119,7 +129,7 @@ def events(docker, words):
     # If this process is killed, the next event would be written to nobody, and the one before it would stay for ever.
     libc = ctypes.CDLL(None)
     process = subprocess.Popen(
-        [docker, *words],
+        [*_program(docker), *words],
         stdout=subprocess.PIPE,
         preexec_fn=lambda: libc.prctl(1, signal.SIGTERM),  # noqa: PLW1509 - PR_SET_PDEATHSIG; there are no threads
     )
@@ -168,12 +178,12 @@ def ps(docker, words, form):
     dead = len(kept) < len(words)
     others = any(value.startswith("status=") for value in _filters(kept))
     if dead and not others:  # none is; but a docker that fails says so
-        return _status(subprocess.run([docker, *kept], stdout=subprocess.DEVNULL, check=False).returncode)
+        return _status(subprocess.run([*_program(docker), *kept], stdout=subprocess.DEVNULL, check=False).returncode)
     fields = FIELD.finditer(form)
     if not any(each[2] or each[3] for each in fields) or "{" in FIELD.sub("", form):
         return replaced(docker, kept)
     asked = [{form: "json", f"--format={form}": "--format=json"}.get(word, word) for word in kept]
-    done = subprocess.run([docker, *asked], stdout=subprocess.PIPE, check=False)
+    done = subprocess.run([*_program(docker), *asked], stdout=subprocess.PIPE, check=False)
     found = parsed(done.stdout.decode(errors="surrogateescape") or "[]")
     if done.returncode != 0 or not isinstance(found, list) or not all(map(_is_container, found)):
         return replaced(docker, kept)
@@ -213,11 +223,13 @@ def _rendered(container, form):
 
 def network(docker, name):
     """Print the names of a network's running containers."""
-    known = subprocess.run([docker, "network", "inspect", name], stdout=subprocess.DEVNULL, check=False)
+    known = subprocess.run([*_program(docker), "network", "inspect", name], stdout=subprocess.DEVNULL, check=False)
     if known.returncode != 0:
         return _status(known.returncode)
     listed = subprocess.run(
-        [docker, "ps", "--filter", f"network={name}", "--format", "{{.Names}}"], stdout=subprocess.PIPE, check=False
+        [*_program(docker), "ps", "--filter", f"network={name}", "--format", "{{.Names}}"],
+        stdout=subprocess.PIPE,
+        check=False,
     )
     if listed.returncode == 0:
         print("".join(f"{each} " for each in listed.stdout.decode(errors="surrogateescape").split()))
@@ -238,8 +250,8 @@ def start(docker, words, name):
 
 def _gateway(docker, name):
     """The address of the running container in a network that has the gateway's alias; empty if there is none."""
-    identities = _printed(docker, "ps", "-q", "--filter", f"network={name}").split()
-    found = parsed(_printed(docker, "container", "inspect", *identities)) if identities else None
+    identities = _printed(*_program(docker), "ps", "-q", "--filter", f"network={name}").split()
+    found = parsed(_printed(*_program(docker), "container", "inspect", *identities)) if identities else None
     for container in found if isinstance(found, list) else []:
         try:
             network = container["NetworkSettings"]["Networks"][name]
@@ -259,7 +271,7 @@ def _printed(*command):
 def version(docker, words):
     """Print the architecture of OsArch, for example amd64 of linux/amd64."""
     asked = [ARCHITECTURE.sub(r"{{.\1.OsArch}}", word) for word in words]
-    done = subprocess.run([docker, *asked], stdout=subprocess.PIPE, check=False)
+    done = subprocess.run([*_program(docker), *asked], stdout=subprocess.PIPE, check=False)
     if done.returncode != 0:
         return replaced(docker, words)  # Docker has the field
     print(done.stdout.decode(errors="surrogateescape").strip().rpartition("/")[2])
