@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from checks.core import tools
+from checks.core import run_directories, tools
 from checks.core.lines import lines_of
 
 _APT_CARRIED_OVER = re.compile(r'Acquire::(http|https|Check-Valid-Until|Check-Date|Retries)(::[\w.:/-]+)? "(?!")')
@@ -36,7 +36,7 @@ def apt_settings() -> list[str]:
 
 def npm_settings() -> list[str]:
     """The registry of this machine's npm, as a line of an npmrc; empty without npm."""
-    with tempfile.TemporaryDirectory() as cache:  # npm would leave a log in the home
+    with tempfile.TemporaryDirectory(dir=run_directories.cache()) as cache:  # npm would leave a log in the home
         registry = _output("npm", "config", "get", "registry", "--cache", cache).strip()
     return [f"registry={registry}"] if registry.startswith(("http://", "https://")) else []
 
