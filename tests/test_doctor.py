@@ -188,6 +188,7 @@ PROCESSES = """\
 7 /usr/bin/conmon --api-version 1 -c ID -n nanoclaw-x --exit-dir /x
 8 /usr/bin/conmon --api-version 1 -c ID -n nanoclaw-watched --exit-dir /x
 9 /usr/bin/podman run -i --rm --name nanoclaw-watched image
+12 /usr/bin/podman run -i --rm --name nanoclaw-x-and-more image
 10 /usr/bin/conmon --api-version 1 -c ID -n nanoclaw-((((x{1,255}){1,255}){1,255}){1,255}) --exit-dir /x
 11 sh -c podman run --name nanoclaw-x
 """

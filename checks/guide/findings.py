@@ -33,7 +33,7 @@ _CHECKS = {
     "newuidmap-is-missing": _About("blocks", "newuidmap and newgidmap are installed"),
     "unprivileged-user-namespaces-are-refused": _About("blocks", "the kernel allows user namespaces"),
     "there-are-not-enough-ids-for-an-image": _About("blocks", "the account has subordinate ids"),
-    "podman-6-refuses-cgroup-v1": _About("blocks", "Podman does not refuse cgroup v1", ["version"]),
+    "podman-6-refuses-cgroup-v1": _About("blocks", "Podman does not refuse this cgroup version", ["version"]),
     "cgroups-in-hybrid-mode-are-not-supported": _About("blocks", "cgroups are not in hybrid mode"),
     "a-network-helper-is-missing": _About("blocks", "the network helper is installed", ["version"]),
     "slirp4netns-support-has-been-removed": _About(
@@ -79,7 +79,7 @@ _CHECKS = {
         with_nanoclaw_2="degrades",
     ),
     "containers-start-slowly-and-the-disk-fills-up": _About("degrades", "the storage driver is not vfs", ["info"]),
-    "a-killed-client-leaves-its-container": _About("note", "every agent has its client"),
+    "a-killed-client-leaves-its-container": _About("note", "every agent has its client", ["processes"]),
     "npm-ci-fails": _About("degrades", "Node.js is recent enough", ["node_version"]),
     "every-docker-command-prints-emulate-docker-cli-using-podman": _About(
         "note", "the shim prints no notice", ["shim"]
@@ -165,5 +165,6 @@ _UNKNOWN = {
     "root_mount": "the mount of / is unknown",
     "gateway": "no credential gateway listens on the loopback address alone",
     "node_version": "Node.js is not installed",
+    "processes": "the account's processes could not be listed",
 }
 """The reason for which a check was not made, by what it needs."""
