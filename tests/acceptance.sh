@@ -6,7 +6,7 @@
 # undoing both restores each file of the home byte for byte.
 #
 #     --host HOST       a throwaway host with Podman (default: debian-13)
-#     --only PATTERN    verify these cases only, as with invoke verify; repeatable (never the build of an agent's image)
+#     --only PATTERN    verify these cases only, as with invoke verify; repeatable
 #     --help            print this help
 #
 # Exit status: 0 every step ended as it should, 1 one did not, 2 wrong usage, 3 the host can't be used.

@@ -14,6 +14,7 @@ import pytest
 from checks.core import locks, run_directories
 from checks.core.errors import Exit
 from checks.core.paths import ROOT
+from checks.core.process import TimedOut
 from checks.core.progress import Progress
 from checks.engine import dead_runs, prepared_host
 from checks.engine.leaks import LeakDetector
@@ -150,6 +151,21 @@ def test_a_cleanup_that_does_not_reach_its_end_leaves_the_record(
         with prepared_host.prepared("local", None, run, Progress()):
             pass
     assert [each.id for each, _ in run_directories.dead_runs()] == [run.id]
+
+
+def test_the_timeout_factor_reaches_the_hosts_own_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = FakeHost(tmp_path, {"podman": "exit 0"}).pretend()
+    monkeypatch.setattr(prepared_host, "remove_objects", lambda host, run: True)
+    monkeypatch.setattr(prepared_host, "require_usable", lambda host: None)
+    monkeypatch.setattr(prepared_host, "LocalHost", lambda: account)
+    monkeypatch.setattr(LeakDetector, "begin", lambda self: None)
+    monkeypatch.setattr(LeakDetector, "new", lambda self: [])
+    with (
+        run_directories.new_run() as run,
+        prepared_host.prepared("local", None, run, Progress(), factor=0.01) as ready,
+        pytest.raises(TimedOut, match=r"0\.2 s"),
+    ):
+        ready.host.run(["sleep", "5"], timeout=20)
 
 
 def test_a_directory_that_stays_is_not_called_removed(

@@ -172,7 +172,7 @@ def agents_that(monkeypatch: pytest.MonkeyPatch, behave: Any) -> list[list[str]]
     started = []
 
     def smoke(
-        prepared: PreparedHost, handle: AgentHandle, flags: list[str], *, case: str, factor: float, inspect: Any
+        prepared: PreparedHost, handle: AgentHandle, flags: list[str], *, case: str, factor: float = 1.0, inspect: Any
     ) -> None:
         started.append(flags)
         behave(int(case.rpartition("-")[2]), lambda: inspect(SimpleNamespace(began=time.monotonic())))

@@ -56,7 +56,7 @@ def _run(options: ParallelOptions, progress: Progress) -> Exit:
     factor = verify.factor_of(options.timeout_factor)
     directory = Path(options.evidence).absolute() if options.evidence else None
     require_directory("--evidence", options.evidence)
-    with agent_session(options.host, None, options.nanoclaw, progress) as (ready, handle):
+    with agent_session(options.host, None, options.nanoclaw, progress, factor=factor) as (ready, handle):
         session = LoadSession(ready, handle, progress, flags.load().recommended(), factor)
         try:
             session.prepare()

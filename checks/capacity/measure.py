@@ -36,7 +36,7 @@ class LoadSession:
     progress: Progress
     flags: Sequence[str]
     factor: float = 1.0
-    """The factor of every timeout."""
+    """The factor of nanoclaw's own timeout. The host's ones have it already."""
 
     @property
     def timeout(self) -> float:
@@ -53,7 +53,7 @@ class LoadSession:
     def browser(self) -> Browser:
         """Start Chromium once."""
         ctx = self._context("browser")
-        with self.progress.step("Starting a browser"), sampling(ctx, _BROWSER_TIMEOUT * self.factor) as sampler:
+        with self.progress.step("Starting a browser"), sampling(ctx, _BROWSER_TIMEOUT) as sampler:
             [result] = browse(ctx, self.handle.image(ctx), [*self.flags, *sampler.options("browser")])
             container = sampler.samples().containers.get("browser", Container())
         return Browser(
@@ -137,7 +137,7 @@ class LoadSession:
         return Turn(seconds=round(seconds, 1), failure=failure, container=Container()), host_error
 
     def _context(self, case: str) -> CaseContext:
-        return CaseContext(self.prepared.host, self.prepared.owner, f"parallel-{case}", Record(), factor=self.factor)
+        return CaseContext(self.prepared.host, self.prepared.owner, f"parallel-{case}", Record())
 
 
 def climb(maximum: int, fits: Callable[[int], bool]) -> Iterator[int]:

@@ -146,7 +146,7 @@ class CaseContext:
         self.docker = self._docker(host)
         self.record = record
         self.slowness = host.slowness * factor
-        """The factor for a case's timeouts: the host's slowness times ``--timeout-factor``."""
+        """The factor for a case's timeouts: the host's slowness, and what a mutation changes of it."""
         self.run = owner.run
         self.probe = f"{probe_image.repository(owner.images)}:probe"
         self.agent = f"{probe_image.repository(owner.images)}:agent"

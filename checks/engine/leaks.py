@@ -80,7 +80,7 @@ class LeakDetector:
 
     With ``exclusive`` use of the machine, every new object is a leak. Otherwise only objects with the run's id are: in
     the name or command line, in the environment of a process, or in the label of a container. Files whose
-    path begins with ``ignored_prefix`` are ignored. ``factor`` multiplies timeouts (``--timeout-factor``).
+    path begins with ``ignored_prefix`` are ignored. ``factor`` multiplies timeouts.
     """
 
     def __init__(

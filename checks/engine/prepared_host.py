@@ -101,36 +101,40 @@ def prepared(
     *,
     keep: bool = False,
     sharing: bool = False,
+    factor: float = 1.0,
     echo: Echo | None = None,
 ) -> Iterator[PreparedHost]:
     """The host that ``spec`` names, prepared until the block ends. ``sharing``: other guests run at the same time.
 
-    Raises WrongUsage for an unknown host or profile, HostProblem if the host can't be used.
+    ``factor`` multiplies every timeout (``--timeout-factor``). Raises WrongUsage for an unknown host or profile,
+    HostProblem if the host can't be used.
     """
     sweep(progress)
     spec = resolve(spec, progress).spec
     if spec == "local":
-        with _as_is(LocalHost(), profile, run, progress, echo=echo) as ready:
+        with _as_is(LocalHost(), profile, run, progress, factor=factor, echo=echo) as ready:
             yield ready
         return
     if spec.startswith("ssh://"):
         with (
             contextlib.closing(SshHost.of_run(spec, run)) as host,
-            _as_is(host, profile, run, progress, echo=echo) as ready,
+            _as_is(host, profile, run, progress, factor=factor, echo=echo) as ready,
         ):
             yield ready
         return
     pinned = recipe.load(spec)
-    with _pinned(pinned, profile or profiles(pinned)[0], run, progress, keep=keep, sharing=sharing, echo=echo) as ready:
+    profile = profile or profiles(pinned)[0]
+    with _pinned(pinned, profile, run, progress, keep=keep, sharing=sharing, factor=factor, echo=echo) as ready:
         yield ready
 
 
 @contextlib.contextmanager
 def _as_is(
-    host: Host, profile: str | None, run: Run, progress: Progress, *, echo: Echo | None
+    host: Host, profile: str | None, run: Run, progress: Progress, *, factor: float, echo: Echo | None
 ) -> Iterator[PreparedHost]:
     if profile:
         raise WrongUsage(f"{host.name} has no profiles.", "--profile is for throwaway hosts (invoke hosts).")
+    host.slowness *= factor
     with progress.step(f"Checking {host.name}"):
         require_usable(host)
     remove_leftovers(host)
@@ -160,12 +164,22 @@ def _as_is(
 
 @contextlib.contextmanager
 def _pinned(
-    pinned: recipe.Recipe, profile: str, run: Run, progress: Progress, *, keep: bool, sharing: bool, echo: Echo | None
+    pinned: recipe.Recipe,
+    profile: str,
+    run: Run,
+    progress: Progress,
+    *,
+    keep: bool,
+    sharing: bool,
+    factor: float,
+    echo: Echo | None,
 ) -> Iterator[PreparedHost]:
     if profile not in profiles(pinned):
         raise WrongUsage(f"{pinned.name} has no profile “{profile}”.", f"Known: {', '.join(profiles(pinned))}.")
     guest.require_tools()
     with guest.resumed(pinned, run, probe_image.make, progress, outlive=keep, sharing=sharing) as machine:
+        for account in [*machine.members, machine.root]:
+            account.slowness *= factor
         if profile == "recommended":
             with ThreadPoolExecutor() as pool:
                 list(pool.map(_configure, machine.members))

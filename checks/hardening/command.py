@@ -95,11 +95,11 @@ def _run(options: HardenOptions, progress: Progress) -> Exit:
     reasons = accepted_ids(options.accept, options.accept_file, findings.known_ids(hardening.flags))
     with (
         checklist.reported("invoke harden", options.host, json=options.json, junit=options.junit),
-        agent_session(options.host, None, options.nanoclaw, progress) as (ready, handle),
+        agent_session(options.host, None, options.nanoclaw, progress, factor=factor) as (ready, handle),
     ):
         if ready.host.facts().engine != "podman":
             raise WrongUsage(f"{ready.host.name} has no Podman.", "The flags are tried on rootless Podman.")
-        run = _Run(options, chosen, HardeningSession(ready, handle, hardening, progress, factor))
+        run = _Run(options, chosen, HardeningSession(ready, handle, hardening, progress))
         run.run()
         results = findings.accepted(run.results, reasons)
         plain_console().print(f"\n{checklist.summary(results, ready.host.name)}")
@@ -172,7 +172,6 @@ class _Run:
             host=self._options.host,
             only=experiments.SELECTION,
             nanoclaw=self._options.nanoclaw,
-            timeout_factor=self._options.timeout_factor,
             hardened=True,
         )
         found = experiments.run_combined(self._session, wanted, self._console)

@@ -42,21 +42,18 @@ T = TypeVar("T")
 class HardeningSession:
     """A prepared host, an agent and the flags. Its methods may be called from several threads."""
 
-    def __init__(
-        self, prepared: PreparedHost, handle: AgentHandle, hardening: Hardening, progress: Progress, factor: float
-    ) -> None:
+    def __init__(self, prepared: PreparedHost, handle: AgentHandle, hardening: Hardening, progress: Progress) -> None:
         self.prepared = prepared
         self.handle = handle
         self.hardening = hardening
         self.progress = progress
-        self.factor = factor
         self._named = 0
         self._attack_image = ""
         self._over = False
 
     def on(self, prepared: PreparedHost) -> HardeningSession:
         """The same session, on another view of the same host."""
-        other = HardeningSession(prepared, self.handle, self.hardening, self.progress, self.factor)
+        other = HardeningSession(prepared, self.handle, self.hardening, self.progress)
         other._named, other._attack_image = self._named + 1000, self._attack_image
         return other
 
@@ -66,7 +63,7 @@ class HardeningSession:
             raise Interrupted("the run is over")
         self._named += 1
         name = f"harden-{case}-{self._named}"
-        return CaseContext(self.prepared.host, self.prepared.owner, name, Record(), factor=self.factor)
+        return CaseContext(self.prepared.host, self.prepared.owner, name, Record())
 
     def parallel(self, work: Callable[[S], T], items: Sequence[S]) -> list[T]:
         """Apply ``work`` to the items, some at a time; the results in the order of the items.
@@ -132,7 +129,7 @@ class HardeningSession:
 
         began, failure = time.monotonic(), ""
         try:
-            smoke(self.prepared, self.handle, options, case=ctx.case, factor=self.factor, inspect=read_state)
+            smoke(self.prepared, self.handle, options, case=ctx.case, inspect=read_state)
         except (Mismatch, TimedOut) as error:
             failure = str(error)
         seconds = round(time.monotonic() - began, 1)

@@ -62,7 +62,8 @@ def directories_of(run: str) -> str:
 class Host(ABC):
     """One account on one machine.
 
-    ``slowness`` multiplies every timeout: 1 on ordinary hardware, more for an emulated guest.
+    ``slowness`` multiplies every timeout: 1 on ordinary hardware, more for an emulated guest, and whatever
+    ``--timeout-factor`` says on top of it.
     """
 
     name: str

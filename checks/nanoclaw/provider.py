@@ -248,16 +248,16 @@ def _mount_program(info: str) -> str:
 
 @contextlib.contextmanager
 def agent_session(
-    spec: str, profile: str | None, nanoclaw: str, progress: Progress
+    spec: str, profile: str | None, nanoclaw: str, progress: Progress, *, factor: float = 1.0
 ) -> Iterator[tuple[PreparedHost, AgentHandle]]:
     """Start a run on the host that ``spec`` names, with the first available agent.
 
-    ``nanoclaw`` is a checkout's directory, or empty. Raises like ``prepared``.
+    ``nanoclaw`` is a checkout's directory, or empty. ``factor`` multiplies every timeout. Raises like ``prepared``.
     """
     agents = available(nanoclaw)
     with (
         run_directories.new_run() as run,
-        prepared(spec, profile, run, progress) as ready,
+        prepared(spec, profile, run, progress, factor=factor) as ready,
         contextlib.closing(AgentProvider(ready, progress)) as provider,
     ):
         yield ready, AgentHandle(next(iter(agents.values())), provider)

@@ -136,7 +136,9 @@ def run_share(share: Share, batches: Iterator[Sequence[str]], send: Send, runs: 
     with run_directories.new_run() as run:
         runs.append(run)
         with (
-            prepared(share.host, share.profile or None, run, progress, sharing=share.sharing) as ready,
+            prepared(
+                share.host, share.profile or None, run, progress, sharing=share.sharing, factor=share.factor
+            ) as ready,
             contextlib.closing(AgentProvider(ready, progress)) as provider,
         ):
             send(Ready(ready.host.name, ready.profile, ready.host.facts()))
@@ -144,7 +146,6 @@ def run_share(share: Share, batches: Iterator[Sequence[str]], send: Send, runs: 
                 lambda: contextlib.nullcontext(ready),
                 _Sender(send),
                 Progress(plain_console(file=StringIO())),
-                factor=share.factor,
                 flags=flags.load().recommended() if share.hardened else (),
             )
             integration = Integration(plugin, agents, progress, slow=share.slow, provider=provider)

@@ -20,7 +20,7 @@ from checks.nanoclaw.provider import AgentHandle
 def attacked(prepared: PreparedHost, handle: AgentHandle, settings: Settings, progress: Progress) -> list[CheckResult]:
     """Try the attacks in a container that its mount makes an agent's, and in another one, where they must succeed."""
     hardening = flags.load()
-    session = HardeningSession(prepared, handle, hardening, progress, 1)
+    session = HardeningSession(prepared, handle, hardening, progress)
     session.prepare(agent=False)
     mount = ("-v", f"{session.context('workspace').make('group')}:/workspace/group")
     chosen = list(_of_hook(hardening.enabled, settings))
