@@ -22,6 +22,7 @@ from checks.core.paths import DEFAULT_GUEST, ROOT
 from checks.core.progress import Progress
 from checks.engine.prepared_host import prepared
 from checks.hosts.guest import GuestAccount
+from checks.runner import verify
 
 _TIMEOUT = 3600  # seconds, for a command
 _FAILURE = re.compile(r"^  \[FAIL\].*(?:\n {9}.*)*", re.MULTILINE)
@@ -59,7 +60,7 @@ def _steps(url: str, factor: float, only: Sequence[str]) -> Sequence[_Step]:
     ]
 
 
-def _try(host: str, only: Sequence[str], progress: Progress) -> Exit:
+def _try(host: str, only: Sequence[str], factor: float, progress: Progress) -> Exit:
     with run_directories.new_run() as run, prepared(host, "stock", run, progress) as ready:
         assert ready.guest
         account = ready.guest.members[0]
@@ -67,7 +68,7 @@ def _try(host: str, only: Sequence[str], progress: Progress) -> Exit:
         before = _contents(account)
         environment = _with_ssh(run.directory / "bin", account.options)
         worst = Exit.OK
-        for step in _steps(f"ssh://{account.destination}:{account.port}", account.slowness, only):
+        for step in _steps(f"ssh://{account.destination}:{account.port}", account.slowness * factor, only):
             if not _run(step, environment):
                 worst = Exit.CASE_FAILED
         changed = sorted(set(before) ^ set(_contents(account)))
@@ -84,7 +85,10 @@ def _run(step: _Step, environment: dict[str, str]) -> bool:
     as_expected = done.returncode == step.status
     shown = lines_of(done.stdout.strip())
     failures = [line for found in _FAILURE.findall(done.stdout) for line in lines_of(found)]
-    print(f"invoke {shlex.join(step.command)}: exit status {done.returncode} after {time.monotonic() - began:.0f} s")
+    print(
+        f"invoke {shlex.join(step.command)}: exit status {done.returncode} after {time.monotonic() - began:.0f} s",
+        flush=True,
+    )
     for line in shown[-1:] if as_expected else [*failures, *shown[-_SHOWN:]]:
         print(f"    {line}")
     if not as_expected:
@@ -112,9 +116,12 @@ def main() -> Exit:
     parser = argparse.ArgumentParser(prog="tests/acceptance.sh")
     parser.add_argument("--host", default=DEFAULT_GUEST)
     parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--timeout-factor", default="1")
     options = parser.parse_args()
     progress = Progress()
-    return run_and_report(lambda: _try(options.host, options.only, progress), progress.say)
+    return run_and_report(
+        lambda: _try(options.host, options.only, verify.factor_of(options.timeout_factor), progress), progress.say
+    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import json
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from checks.core.children import Children
 from checks.core.errors import Exit, HostProblem, Interrupted, OwnFault, Problem, WrongUsage
+from checks.core.locks import SharedLock
 from checks.core.outcome import reported
 from checks.core.polling import poll
 from checks.core.progress import Progress
@@ -55,7 +58,7 @@ send(Ended(0, "", "agent"))
 def share(**different: Any) -> Share:
     values: dict[str, Any] = {
         "host": "local", "profile": "", "factor": 1.0, "hardened": False, "nanoclaw": "", "slow": False,
-        "sharing": False,
+        "sharing": False, "lock": "",
     } | different  # fmt: skip
     return Share(**values)
 
@@ -219,3 +222,31 @@ def test_the_run_knows_whether_a_process_left_something(left: bool) -> None:
     shares = Shares(share(), [], 2, Progress())
     shares._ended += [Ended(Exit.OK), Ended(Exit.INTERRUPTED, "Interrupted.", left=left)]
     assert shares.left == left
+
+
+@pytest.mark.usefixtures("alarm")
+def test_an_image_is_made_when_no_case_runs_and_none_starts_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / "cases").touch()
+    done: list[str] = []
+    case_began, making = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with SharedLock.of(tmp_path / "cases") as lock:
+            with lock.shared():
+                case_began.set()
+                time.sleep(0.3)
+                done.append("a case")
+            making.wait()
+            with lock.shared():
+                done.append("the next case")
+
+    with SharedLock.of(tmp_path / "cases") as lock, lock.shared():
+        thread = threading.Thread(target=other)
+        thread.start()
+        case_began.wait()
+        with lock.alone():
+            making.set()
+            time.sleep(0.3)
+            done.append("the image")
+        thread.join()
+    assert done == ["a case", "the image", "the next case"]

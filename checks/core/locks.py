@@ -56,6 +56,38 @@ def locked(file: Path, progress: Progress, waiting: str) -> Iterator[None]:
         yield
 
 
+class SharedLock:
+    """A lock that several processes hold at the same time, until one of them takes it alone."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, file: Path) -> Iterator[SharedLock]:
+        """The lock of a file that is there. Raises OSError."""
+        with opened(file, create=False) as descriptor:
+            yield cls(descriptor)
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """Hold it with others until the block ends; wait while a process has it alone."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within ``shared``: wait until no other process holds it, and keep them out until the block ends."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # gives the shared one up first
+        try:
+            yield
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+
+
 def holders(descriptor: int) -> list[int]:
     """The processes that took the lock of this file, as far as this process can see them (see proc_locks(5))."""
     inode = str(os.fstat(descriptor).st_ino)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from urllib.parse import urlsplit
 
 from checks.core import run_directories
@@ -32,6 +33,7 @@ ENTRY = "an-image-does-not-build"
 
 _DISKS = "/var/lib/agent-images"
 _BASE = "base.tar"
+_COPYING = 300.0  # seconds on ordinary hardware
 # Podman writes large files to TMPDIR, or else to a shared directory, where they stay if it is killed. Without
 # XDG_RUNTIME_DIR, its own state is in TMPDIR as well, and can't be moved.
 _TEMPORARY = '[ -z "${XDG_RUNTIME_DIR:-}" ] || export TMPDIR="$1"'
@@ -100,12 +102,15 @@ class AgentProvider:
         progress: Progress,
         *,
         live_key: str = "",
+        alone: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
         images: Mapping[tuple[str, int], str] | None = None,
     ) -> None:
         self.live_key = live_key
         """A key of the real service, which then replaces the stub."""
         self._prepared = prepared
         self._progress = progress
+        self._alone = alone
+        """Keeps other cases from the account's storage while an image is made: Podman locks it for that long."""
         self._service: Service | None = None
         self._gateway: Gateway | None = None
         self._url = ""
@@ -171,13 +176,22 @@ class AgentProvider:
                     tree.change(f"container/{file}", lambda data: base.derived_from(data, name))
             tree.lay_out(ctx)
             self.image_base = self.image_base or how  # an attached disk has set it already
-            with self._progress.step(f"docker build of {agent.name} (minutes)"):
+            with self._alone(), self._progress.step(f"docker build of {agent.name} (minutes)"):
                 done = ctx.docker(build(f"{ctx.directory}/container", options=["-t", tag]), timeout=900)
+                if done.returncode == 0:
+                    self._copy_mapped(ctx, tag)
             if done.returncode != 0:
                 got = f"status {done.returncode}: {done.stderr.strip()[-600:]}"
                 raise Mismatch("docker build to exit with status 0", got, fix=ENTRY)
         self.images[str(agent.context), ctx.uid] = tag
         return tag
+
+    def _copy_mapped(self, ctx: CaseContext, image: str) -> None:
+        """Let Podman copy the image's files, which it does for the first container under keep-id."""
+        label = f"{probe_image.LABEL}={self._prepared.run.id}"
+        first = [ctx.facts.engine, "run", "--rm", "--label", label, "--network=none", "--entrypoint", "true", image]
+        with contextlib.suppress(TimedOut):  # if it does not start, the cases say so
+            ctx.host.run(first, timeout=_COPYING)
 
     @contextlib.contextmanager
     def _failing_once(self, step: str) -> Iterator[None]:
@@ -204,7 +218,7 @@ class AgentProvider:
             if done.returncode == 0:
                 return base.FROM_REGISTRY, "" if done.stdout.startswith("present") else own
         archive = disks.base_archive(self._prepared.run, self._progress)
-        with self._progress.step("Loading a substitute for the base image"):
+        with self._alone(), self._progress.step("Loading a substitute for the base image"):
             ctx.host.put(f"{ctx.directory}/{_BASE}", archive)
             loading = shell(_LOAD, ctx.directory, _BASE, base.OWN_NAME, own)
             ctx.host.run_checked(loading, timeout=300, doing="loading a base image")

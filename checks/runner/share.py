@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from io import StringIO
+from pathlib import Path
 from typing import IO
 
 import msgspec
@@ -18,6 +19,7 @@ import pytest
 from checks.core import run_directories
 from checks.core.errors import Exit
 from checks.core.lines import lines_of
+from checks.core.locks import SharedLock
 from checks.core.outcome import run_and_report
 from checks.core.progress import Progress, plain_console
 from checks.engine import flags
@@ -43,6 +45,8 @@ class Share(msgspec.Struct, frozen=True):
     slow: bool
     sharing: bool
     """Whether each share has a guest of its own, of which several run at the same time."""
+    lock: str
+    """A file whose lock the cases hold together, and the making of an agent's image alone."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -106,10 +110,11 @@ class _Lines(StringIO):
 
 
 class _AsTold:
-    """A plugin that runs batches of cases instead of all."""
+    """A plugin that runs batches of cases instead of all, each case under the lock."""
 
-    def __init__(self, batches: Iterator[Sequence[str]]) -> None:
+    def __init__(self, batches: Iterator[Sequence[str]], lock: SharedLock) -> None:
         self._batches = batches
+        self._lock = lock
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -120,7 +125,8 @@ class _AsTold:
             # those of the session stay.
             other = next((item for item in session.items if chosen and item.path != chosen[-1].path), None)
             for item, following in zip(chosen, [*chosen[1:], other], strict=True):
-                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                with self._lock.shared():
+                    item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
                 if session.shouldstop:
                     return True
         return True
@@ -136,10 +142,11 @@ def run_share(share: Share, batches: Iterator[Sequence[str]], send: Send, runs: 
     with run_directories.new_run() as run:
         runs.append(run)
         with (
+            SharedLock.of(Path(share.lock)) as lock,
             prepared(
                 share.host, share.profile or None, run, progress, sharing=share.sharing, factor=share.factor
             ) as ready,
-            contextlib.closing(AgentProvider(ready, progress)) as provider,
+            contextlib.closing(AgentProvider(ready, progress, alone=lock.alone)) as provider,
         ):
             send(Ready(ready.host.name, ready.profile, ready.host.facts()))
             plugin = VerificationPlugin(
@@ -149,7 +156,7 @@ def run_share(share: Share, batches: Iterator[Sequence[str]], send: Send, runs: 
                 flags=flags.load().recommended() if share.hardened else (),
             )
             integration = Integration(plugin, agents, progress, slow=share.slow, provider=provider)
-            status = run_pytest(collection.arguments(), plugins=[plugin, integration, _AsTold(batches)])
+            status = run_pytest(collection.arguments(), plugins=[plugin, integration, _AsTold(batches, lock)])
             require_end(plugin, status)
             return f"{next(iter(agents.values())).name}; {provider.image_base}" if provider.image_base else ""
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from tabulate import tabulate
 
-from checks.core import files, redaction, run_directories
+from checks.core import files, locks, redaction, run_directories
 from checks.core.errors import Exit, WrongUsage
 from checks.core.options import (
     AcceptFileOption,
@@ -141,10 +141,6 @@ def _one_by_one(options: VerifyOptions) -> str:
 def _at_once(
     options: VerifyOptions, spec: str, chosen: VerificationPlugin, number: int, progress: Progress
 ) -> Evidence:
-    share = Share(
-        host=spec, profile=options.profile, factor=factor_of(options.timeout_factor), hardened=options.hardened,
-        nanoclaw=options.nanoclaw, slow=options.slow, sharing=spec in recipe.known(),
-    )  # fmt: skip
     report = Report(plain_console())
 
     def begun(evidence: Evidence) -> None:
@@ -156,8 +152,13 @@ def _at_once(
             case.accepted = chosen.accepted.get(case.id, "")
         report.case(case)
 
-    shares = at_once.Shares(share, chosen.listed, number, progress)
-    with run_directories.new_run() as run, report.summarized_if_stopped():
+    with run_directories.new_run() as run, report.summarized_if_stopped(), locks.opened(run.directory / "cases"):
+        share = Share(
+            host=spec, profile=options.profile, factor=factor_of(options.timeout_factor), hardened=options.hardened,
+            nanoclaw=options.nanoclaw, slow=options.slow, sharing=spec in recipe.known(),
+            lock=str(run.directory / "cases"),
+        )  # fmt: skip
+        shares = at_once.Shares(share, chosen.listed, number, progress)
         try:
             evidence = shares.run(begun, ended)
         finally:
