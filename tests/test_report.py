@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from checks.core.errors import HostProblem
 from checks.core.process import Completed
-from checks.core.progress import plain_console
+from checks.core.progress import Progress, counted, plain_console
 from checks.engine.docker import Record
 from checks.evidence.model import Outcome
 from checks.evidence.run import CaseResult, Evidence
@@ -143,3 +144,14 @@ def test_the_shims_notice_does_not_hide_the_reason() -> None:
     notice = "Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet msg.\n"
     case = result("failed", "--cpus", expected="a limit", got=f"status 1: {notice}no controllers")
     assert "got:      status 1: no controllers; stderr: denied" in "\n".join(failure(case, verbose=False))
+
+
+@pytest.mark.parametrize(("terminal", "shown"), [(True, ["docker info (2 of 3)"]), (False, [])])
+def test_a_running_case_is_counted_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, shown: list[str]
+) -> None:
+    steps: list[str] = []
+    monkeypatch.setattr(Progress, "live", terminal)
+    monkeypatch.setattr(Progress, "step", lambda _, what: contextlib.nullcontext(steps.append(what)))
+    with counted(Progress(), "docker info", 2, 3):
+        assert steps == shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import IO
 
 from rich.console import Console as RichConsole
@@ -32,6 +33,11 @@ class _PlainConsole(Console):
 def plain_console(*, error: bool = False, file: IO[str] | None = None) -> Console:
     """A console for plain lines, without wrapping and markup: standard output, standard error or ``file``."""
     return _PlainConsole(stderr=error, file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def counted(progress: Progress, label: str, number: int, total: int) -> AbstractContextManager[None]:
+    """A step that says which of how many it is; on a terminal only, because a report of the cases follows."""
+    return progress.step(f"{label} ({number} of {total})") if progress.live else contextlib.nullcontext()
 
 
 class Progress:

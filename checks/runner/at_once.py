@@ -22,7 +22,7 @@ from checks.core.children import Children
 from checks.core.errors import Exit
 from checks.core.lines import lines_of
 from checks.core.outcome import reported
-from checks.core.progress import Progress
+from checks.core.progress import Progress, counted
 from checks.evidence.run import CaseResult, Evidence
 from checks.hosts import recipe
 from checks.runner.plugin import CaseInfo
@@ -87,8 +87,8 @@ class Shares:
             ready = self._await(lambda: self._host)
             evidence = Evidence(ready.host, ready.profile, ready.facts)
             begun(evidence)
-            for case in self._cases:
-                with self._progress.step(case.label) if self._progress.live else contextlib.nullcontext():
+            for number, case in enumerate(self._cases, 1):
+                with counted(self._progress, case.label, number, len(self._cases)):
                     result = self._await(lambda case=case: self._results.get(case.id))  # type: ignore[misc]
                 evidence.cases.append(result)
                 ended(result)

@@ -17,7 +17,7 @@ from checks.core.lines import lines_of
 from checks.core.outcome import lacking, own_fault
 from checks.core.paths import GUIDE
 from checks.core.process import TimedOut
-from checks.core.progress import Progress
+from checks.core.progress import Progress, counted
 from checks.core.selection import selected
 from checks.engine.case_context import CaseContext, accounts_for, remove_containers
 from checks.engine.docker import Record
@@ -226,7 +226,8 @@ class VerificationPlugin:
         reported = len(self.evidence.cases)
         if self._verbose:
             self._report.note(f"\n# {label}")
-        with self._progress.step(label) if self._progress.live and not self._verbose else contextlib.nullcontext():
+        quiet = contextlib.nullcontext()  # its commands are shown
+        with quiet if self._verbose else counted(self._progress, label, reported + 1, len(self.listed)):
             result = yield
         for case in self.evidence.cases[reported:]:  # after the spinner is gone
             self._report.case(case)
