@@ -151,7 +151,12 @@ def test_a_running_case_is_counted_on_a_terminal_only(
     monkeypatch: pytest.MonkeyPatch, terminal: bool, shown: list[str]
 ) -> None:
     steps: list[str] = []
+
+    def step(_: Progress, what: str) -> contextlib.AbstractContextManager[None]:
+        steps.append(what)
+        return contextlib.nullcontext()
+
     monkeypatch.setattr(Progress, "live", terminal)
-    monkeypatch.setattr(Progress, "step", lambda _, what: contextlib.nullcontext(steps.append(what)))
+    monkeypatch.setattr(Progress, "step", step)
     with counted(Progress(), "docker info", 2, 3):
         assert steps == shown
