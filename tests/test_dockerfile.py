@@ -147,3 +147,16 @@ def test_the_file_that_podman_would_take_is_read(context: Path, name: str) -> No
 def test_an_image_that_could_have_instructions_of_its_own_is_refused(context: Path, line: str) -> None:
     found = list(dockerfile.escapes(f"FROM node AS earlier\n{line}\nRUN true\nFROM node AS later\n", context))
     assert line == "from later" or any("no official image" in each for each in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("FROM node:22-slim\nRUN <<EOF\nFROM node:22 AS evil\nEOF\nFROM evil\n", True),
+        ("FROM node:22-slim\nRUN <<-'EOF'\n\tFROM node:22 AS evil\n\tEOF\nCOPY --from=evil /a /b\n", True),
+        ("FROM node:22-slim\nCOPY <<A <<B /x/\nA\nFROM node AS evil\nB\nFROM evil\n", True),
+        ("FROM node:22-slim AS base\nRUN <<EOF\nnpm install\nEOF\nFROM base\n", False),
+    ],
+)
+def test_a_stage_in_a_here_document_is_none_for_newer_readers(text: str, refused: bool) -> None:
+    assert bool(list(dockerfile.escapes(text, Path("/nonexistent")))) == refused

@@ -381,6 +381,14 @@ def test_runc_starts_containers_where_both_hierarchies_are_mounted() -> None:
     assert blocked not in diagnosed(changed("cgroups=hybrid", info % "runc"))
 
 
+@pytest.mark.parametrize(("runtime", "blocks"), [("runc", False), ("/usr/sbin/runc", False), ("crun", True)])
+def test_the_runtime_that_the_settings_name_counts_before_podmans_first_use(runtime: str, blocks: bool) -> None:
+    found = diagnosed(
+        changed("cgroups=hybrid", "info_ok=", "info=", f"{CONF}=[engine]", f'{CONF}=runtime = "{runtime}"')
+    )
+    assert ("cgroups-in-hybrid-mode-are-not-supported" in found) is blocks
+
+
 def test_nothing_is_said_of_the_notice_of_a_shim_that_is_not_there() -> None:
     host = taken(changed("docker_version=Docker version 28.2.2", "podman_version=podman version 5.4.2"))
     states = {each.id: each.state for each in findings.results(host, diagnose(host, ENTRIES), ENTRIES, {})}

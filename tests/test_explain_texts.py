@@ -11,6 +11,7 @@ import pytest
 
 from checks.core.errors import Exit, WrongUsage
 from checks.guide import catalogue, log_text
+from checks.guide import explain as explain_module
 from checks.guide.explain import explain, find_entries
 
 DIRECTORY = Path(__file__).parent / "explain_texts"
@@ -95,3 +96,9 @@ def test_a_pipe_is_read_and_another_kind_of_file_is_refused(tmp_path: Path) -> N
 @pytest.mark.parametrize("text", ["/no/such/file", "a\0b", "x" * 5000])
 def test_what_is_no_file_is_a_text(text: str) -> None:
     assert explain(text) is Exit.CASE_FAILED
+
+
+def test_a_log_that_does_not_end_is_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explain_module, "_MAX_READ", 64 * 2**20)
+    with Path("/dev/zero").open("rb") as zeros, pytest.raises(WrongUsage, match="does not end"):
+        explain_module.read_log(zeros)

@@ -268,3 +268,13 @@ def test_a_pipe_that_no_program_reads_is_an_error(tmp_path: Path, monkeypatch: p
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="no program reads this pipe"):
         files.replace(tmp_path / "pipe", b"new")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0, 0o644), (0o777, 0o600)])
+def test_a_new_file_has_the_rights_that_the_umask_leaves(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        files.replace(tmp_path / "a.json", b"{}")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o7777 == mode

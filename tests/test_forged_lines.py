@@ -11,6 +11,7 @@ import pytest
 
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.outcome import headline
+from checks.core.terminal import say
 from checks.hardening.injection import command
 from checks.nanoclaw import checkout
 from checks.nanoclaw.agent import of_checkout
@@ -53,6 +54,11 @@ def test_the_other_lines_of_a_problem_are_indented() -> None:
         f"    {FORGED}",
         "      [PASS] x",
     ]
+
+
+def test_what_is_said_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    say(f"\n.wslconfig:2: memory=“1GB\n{FORGED}\n” is no size")
+    assert capsys.readouterr().out == f"\n.wslconfig:2: memory=“1GB\\n{FORGED}\\n” is no size\n"
 
 
 def test_what_an_agents_container_prints_is_shown_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

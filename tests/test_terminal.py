@@ -92,7 +92,7 @@ def test_a_spinner_on_a_terminal_shows_only_its_own_control_sequences() -> None:
 
 def test_lines_are_cleaned(capsys: pytest.CaptureFixture[str]) -> None:
     say(HOSTILE)
-    say(HOSTILE, error=True, end="")
+    say(HOSTILE, error=True)
     got = capsys.readouterr()
     assert obeyed(got.out) == obeyed(got.err) == []
     assert "\\x1b]0;title\\x07" in got.out

@@ -129,6 +129,16 @@ def test_the_list_has_every_group_and_needs_no_host(tmp_path: Path) -> None:
     assert "docker run with stdin piping" in out
 
 
+@pytest.mark.parametrize("directory", ["/nonexistent", "relative"])
+def test_a_directory_for_temporary_files_that_can_not_be_used_is_status_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: str
+) -> None:
+    monkeypatch.setenv("TMPDIR", directory)
+    programs = {"docker": SHIM, "podman": "exit 0", "id": "echo 1500"}
+    status, _, err = result(verify(tmp_path, "--host", "local", programs=programs))
+    assert (status, f"TMPDIR is “{directory}”" in err) == (3, True), err
+
+
 def test_the_list_shows_what_only_would_run(tmp_path: Path) -> None:
     status, out, _ = result(verify(tmp_path, "--list", "--only", "bind mounts", "--only", "!dev-null"))
     assert status == 0
@@ -224,6 +234,14 @@ def test_the_json_of_an_earlier_run_is_not_that_of_one_that_failed(tmp_path: Pat
 def test_a_fault_of_this_project_alone_is_no_failed_case() -> None:
     crashed = CaseResult("a", "g", "l", "failed", 1.0, Record(), expected=CRASHED, got="KeyError")
     failed = dataclasses.replace(crashed, expected="exit status 0", got="exit status 1")
-    assert command._status([]) is Exit.OK
-    assert command._status([crashed]) is Exit.OWN_FAULT
+    passed = dataclasses.replace(crashed, outcome="passed")
+    assert command._status([passed]) is Exit.OK
+    assert command._status([passed, crashed]) is Exit.OWN_FAULT
     assert command._status([crashed, failed]) is Exit.CASE_FAILED
+
+
+def test_a_run_whose_cases_were_all_skipped_has_tested_nothing() -> None:
+    skipped = CaseResult("a", "g", "l", "skipped", 1.0, Record(), reason="no such account")
+    passed = dataclasses.replace(skipped, outcome="passed")
+    assert command._status([skipped, skipped]) is Exit.NOT_TESTED
+    assert command._status([skipped, passed]) is Exit.OK

@@ -22,9 +22,10 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 def replace(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write or replace a file atomically; a link of this account stays a link. Raises OSError, with nothing changed.
 
-    A new file is readable by all; ``private``: only the owner can read it. A file of this account keeps its permissions
-    to read and write. Devices and pipes are written to directly: as root, a rename would replace /dev/null. No link of
-    another account is followed, and no link where other accounts can write: they could exchange it at any moment.
+    A new file is readable by all whom the umask leaves; ``private``: only the owner can read it. A file of this account
+    keeps its permissions to read and write. Devices and pipes are written to directly: as root, a rename would replace
+    /dev/null. No link of another account is followed, and no link where other accounts can write: they could exchange
+    it at any moment.
     """
     with opened_target(path) as target:
         if target.device:
@@ -70,13 +71,14 @@ def _opened_device(target: Target) -> int:
 
 
 def _replace(target: Target, data: bytes, *, private: bool) -> None:
-    there, mode = target.status, 0o600 if private else 0o644
+    there, kept = target.status, 0
     if there and stat.S_ISREG(there.st_mode) and there.st_uid == os.geteuid() and not private:
-        mode = there.st_mode & 0o666  # another account's mode could make root's file setuid, or writable for all
+        kept = there.st_mode & 0o666  # another account's mode could make root's file setuid, or writable for all
     temporary = f".{target.name[:200]}.{secrets.token_hex(8)}.part"
     try:
-        descriptor = os.open(temporary, _CREATE, 0o600, dir_fd=target.directory)
-        os.fchmod(descriptor, mode)
+        mode = 0o600 if private or kept else 0o644  # less what the umask takes, which may be too much
+        descriptor = os.open(temporary, _CREATE, mode, dir_fd=target.directory)
+        os.fchmod(descriptor, kept or 0o600 | os.fstat(descriptor).st_mode)
         _write(descriptor, data)
         os.replace(temporary, target.name, src_dir_fd=target.directory, dst_dir_fd=target.directory)
     except BaseException:

@@ -71,8 +71,17 @@ def json_escaped(text: str) -> str:
     return _OBEYED.sub(_in_json, text)
 
 
-def say(text: str = "", *, error: bool = False, end: str = "\n") -> None:
-    """Print a text, cleaned and flushed; on standard error if ``error``."""
+def say(line: str = "", *, error: bool = False) -> None:
+    """Print one line, after empty ones if it begins with newlines: a name in it can't begin a line of its own.
+
+    It is cleaned and flushed; on standard error if ``error``.
+    """
+    body = line.lstrip("\n")
+    say_text("\n" * (len(line) - len(body)) + one_line(body), error=error)
+
+
+def say_text(text: str, *, error: bool = False, end: str = "\n") -> None:
+    """Print a text of several lines, cleaned and flushed; on standard error if ``error``."""
     stream = sys.stderr if error else sys.stdout
     stream.write(shown(text) + end)
     stream.flush()

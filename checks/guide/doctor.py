@@ -15,7 +15,7 @@ from checks.core.options import AcceptFileOption, AcceptOption, JsonOption, Juni
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_file
 from checks.core.progress import Console, Progress, plain_console
-from checks.core.terminal import say
+from checks.core.terminal import say, say_text
 from checks.engine.prepared_host import prepared
 from checks.evidence import checklist
 from checks.evidence.acceptance import accepted_ids
@@ -132,14 +132,14 @@ def _fix(
     left, changed = list(made.left), False
     say("")
     if made.actions:
-        say("\n".join(fixing.describe(made, taken, host)))
+        say_text("\n".join(fixing.describe(made, taken, host)))
         if changed := fixing.confirmed(yes=yes):
             left += fixing.apply(host, made, taken, entries)
             say("To undo this: invoke doctor --undo")
     else:
         say(f"--fix has nothing to do as {taken.first('user')} on {host.name}.")
     if lines := fixing.remaining(left, taken):
-        say("\n" + "\n".join(lines))
+        say_text("\n" + "\n".join(lines))
     return changed
 
 

@@ -13,7 +13,7 @@ from checks.core import files
 from checks.core.errors import Exit, WrongUsage
 from checks.core.lines import lines_of
 from checks.core.paths import GUIDE
-from checks.core.terminal import say
+from checks.core.terminal import say, say_text
 from checks.guide import catalogue, log_text, own_messages, records
 from checks.guide.catalogue import Entry, FactsOfLines, Match, wrap
 from checks.guide.facts import Kind
@@ -23,6 +23,7 @@ _LINK = re.compile(r"\[([^]]+)\]\(#[^)]*\)")
 _ERROR_WORDS = ("error: ", "fatal: ", "permission denied", "no such file")
 _ERROR = re.compile("|".join(map(re.escape, _ERROR_WORDS)), re.I)
 _MAX_END = 4 * 2**20  # bytes to read of each end of a long log
+_MAX_READ = 2**30  # bytes; what is longer may never end
 _MAX_PATH = 1000  # characters
 _MAX_QUOTED = 160  # characters of a match to print
 
@@ -74,9 +75,11 @@ def explain(text: str | bool, json_file: str = "") -> Exit:
         say("No troubleshooting entry matches that text.")
         return Exit.CASE_FAILED
     first, *others = matches
-    say("\n".join(_described(first, reproduced.get(first.entry.id, []))))
+    say_text("\n".join(_described(first, reproduced.get(first.entry.id, []))))
     for other in others:
-        say(f"\nThe text also matches: {other.entry.title}\n  {_place(other)}\n  {GUIDE}#{other.entry.id}")
+        say(f"\nThe text also matches: {other.entry.title}")
+        say(f"  {_place(other)}")
+        say(f"  {GUIDE}#{other.entry.id}")
     return Exit.OK
 
 
@@ -130,7 +133,10 @@ def _ends(stream: BinaryIO) -> tuple[bytes, bytes, int]:
     if stream.seekable() and (left := stream.seek(0, os.SEEK_END) - len(head)) >= 0:
         skipped = max(0, left - _MAX_END)
         stream.seek(len(head) + skipped)
+    read = 0
     while piece := stream.read(2**20):
+        if (read := read + len(piece)) > _MAX_READ:
+            raise WrongUsage(f"The log does not end within {_MAX_READ // 2**30} GB.", "Filter it: grep -i error LOG")
         tail += piece
         excess = max(0, len(tail) - _MAX_END)
         skipped += excess

@@ -16,7 +16,7 @@ from checks.core.answers import fields
 from checks.core.errors import Exit, HostProblem
 from checks.core.lines import lines_of
 from checks.core.process import TimedOut
-from checks.core.terminal import say
+from checks.core.terminal import say, say_text
 from checks.engine import placement, probe_container
 from checks.engine.docker import shell
 from checks.engine.placement import BACKUP_SUFFIX, PART_SUFFIX, File
@@ -129,7 +129,7 @@ def confirmed(*, yes: bool) -> bool:
     if not sys.stdin.isatty():
         say("Nothing was changed: standard input is not a terminal. To make the changes: invoke doctor --fix --yes")
         return False
-    say("Make these changes? [y/N] ", end="")
+    say_text("Make these changes? [y/N] ", end="")
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return True
     say("Nothing was changed.")

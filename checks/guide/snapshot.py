@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any
 
 from checks.core.bounded import parsed_toml
@@ -87,9 +88,10 @@ class HostSnapshot:
 
     @cached_property
     def runtime(self) -> str:
-        """The name of the OCI runtime; empty if Podman did not report one."""
+        """The name of the OCI runtime, as Podman reports it, or else as the settings have it; empty if unknown."""
         found = re.search(r'"ociRuntime":\s*\{\s*"name":\s*"([\w.-]+)"', self.first("info"))
-        return found[1] if found else ""
+        configured = self.setting("engine", "runtime")
+        return found[1] if found else PurePosixPath(configured).name if isinstance(configured, str) else ""
 
     @cached_property
     def uses_pasta(self) -> bool:

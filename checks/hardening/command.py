@@ -81,7 +81,7 @@ def harden(options: HardenOptions) -> Exit:
     """Try the hardening flags on agents' containers: each flag alone, then the recommended set (default: both).
 
     Exit status: 0 every flag is compatible and enforced, or its failure is accepted; 1 at least one is not; 2 wrong
-    usage; 3 the host can't be used.
+    usage; 3 the host can't be used; 4 nothing could be tried.
     """
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
@@ -104,7 +104,9 @@ def _run(options: HardenOptions, progress: Progress) -> Exit:
         results = findings.accepted(run.results, reasons)
         plain_console().print(f"\n{checklist.summary(results, ready.host.name)}")
         checklist.write("invoke harden", ready.host.name, results, json=options.json, junit=options.junit)
-        return Exit.CASE_FAILED if any(each.state in checklist.FAILING for each in results) else Exit.OK
+        if any(each.state in checklist.FAILING for each in results):
+            return Exit.CASE_FAILED
+        return Exit.NOT_TESTED if all(each.state == "not tested" for each in results) else Exit.OK
 
 
 class _Run:

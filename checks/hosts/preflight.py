@@ -18,6 +18,11 @@ _SCRIPT = """
 printf 'uid=%s\\n' "$(id -u)"
 printf 'docker=%s\\n' "$(command -v docker)"
 printf 'podman=%s\\n' "$(command -v podman)"
+case ${TMPDIR-} in
+"") ;;
+/*) [ -d "$TMPDIR" ] && [ -w "$TMPDIR" ] || printf 'tmpdir=%s\\n' "$TMPDIR" ;;
+*) printf 'tmpdir=%s\\n' "$TMPDIR" ;;
+esac
 """
 
 
@@ -71,6 +76,9 @@ def _reasons(host: Host) -> Iterator[Reason]:
         yield Reason(reason)
     if failed:
         yield Reason(failed, broken=True)
+    if "tmpdir" in found:
+        wrong = f"TMPDIR is “{found['tmpdir'][:200]}”, which is no directory that this account can write to"
+        yield Reason(wrong, broken=bool(found["podman"]) and found["uid"] != "0")
 
 
 def _not_the_shim(host: Host, *, podman_fails: bool) -> str:

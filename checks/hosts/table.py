@@ -5,7 +5,7 @@ from __future__ import annotations
 from tabulate import tabulate
 
 from checks.core.errors import Exit, Problem
-from checks.core.terminal import say
+from checks.core.terminal import say_text
 from checks.hosts import guest, package_mirrors, recipe
 from checks.hosts.facts import TITLES
 from checks.hosts.local import LocalHost
@@ -24,7 +24,7 @@ def hosts() -> Exit:
 
     Exit status: 0 the table was printed; 2 the file of a host is not valid.
     """
-    say(table())
+    say_text(table())
     for name in recipe.known():
         recipe.load(name)
     return Exit.OK

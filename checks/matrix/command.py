@@ -16,7 +16,7 @@ from checks.core.options import EvidenceOption, TimeoutFactorOption
 from checks.core.outcome import run_and_report
 from checks.core.output_paths import require_directory, require_file
 from checks.core.progress import Progress, plain_console
-from checks.core.terminal import say
+from checks.core.terminal import say_text
 from checks.hosts import recipe
 from checks.matrix import expectations, page, report
 from checks.matrix.expectations import Expectations
@@ -68,7 +68,7 @@ def _matrix(options: MatrixOptions) -> Exit:
     jobs = jobs_of(options.host or recipe.known(), options.nanoclaw and str(Path(options.nanoclaw).absolute()))
     with run_directories.new_run() as run:
         _run_jobs(jobs, run, options)
-    say(report.summary(jobs, known))
+    say_text(report.summary(jobs, known))
     if options.html:
         files.replace(Path(options.html), page.page(jobs, known).encode())
     return status(jobs, known)

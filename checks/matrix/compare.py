@@ -8,7 +8,7 @@ from checks.core.errors import Exit
 from checks.core.outcome import run_and_report
 from checks.core.paths import GUIDE
 from checks.core.progress import Progress
-from checks.core.terminal import say
+from checks.core.terminal import say, say_text
 from checks.evidence import store
 from checks.evidence.model import Verification
 from checks.hosts.facts import TITLES
@@ -31,7 +31,9 @@ def _compare(a: Verification, b: Verification) -> Exit:
     unexplained = explained.pop(None, [])
     number = sum(len(found) for found in explained.values())
     both = len(differences.ran(a) & differences.ran(b))
-    say(f"A: {_title(a)}\nB: {_title(b)}\n{both} cases ran on both.")
+    say(f"A: {_title(a)}")
+    say(f"B: {_title(b)}")
+    say(f"{both} cases ran on both.")
     if alone := differences.only_on_one(a, b):
         say(f"Not compared, since they ran on one host only: {', '.join(alone)}.")
     if explained:
@@ -39,14 +41,15 @@ def _compare(a: Verification, b: Verification) -> Exit:
     for reason, found in explained.items():
         if reason:
             cases = dict.fromkeys(each.case for each in found)
-            say(f"  {reason.because} ({GUIDE}#{reason.entry})\n    {', '.join(cases)}")
+            say(f"  {reason.because} ({GUIDE}#{reason.entry})")
+            say(f"    {', '.join(cases)}")
     if unexplained:
         say("\nUnexplained:")
     for each in unexplained:
         say(f"  {each.label} ({each.case}): {each.field}")
         if each.command:
             say(f"    ran: {each.command[:_SHOWN]}")
-        say(f"    A: {_cut(each.a)}\n    B: {_cut(each.b)}")
+        say_text(f"    A: {_cut(each.a)}\n    B: {_cut(each.b)}")
     say(f"\n{number + len(unexplained)} differences: {number} explained, {len(unexplained)} unexplained.")
     return Exit.CASE_FAILED if unexplained else Exit.OK
 

@@ -22,7 +22,7 @@ from checks.core.paths import DEFAULT_GUEST
 from checks.core.progress import Progress
 from checks.core.run_directories import Run
 from checks.core.selection import selected, selection
-from checks.core.terminal import say
+from checks.core.terminal import say, say_text
 from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
 from checks.engine.prepared_host import AS_IS, PreparedHost, prepared, remove_leftovers
@@ -105,7 +105,7 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
     mutations = _selected(options, known, list(cases), progress)
     if options.list:
         rows = [(each.name, each.description, ", ".join(each.cases)) for each in mutations]
-        say(tabulate(rows, headers=("Mutation", "What docker does", "Cases that must detect it")))
+        say_text(tabulate(rows, headers=("Mutation", "What docker does", "Cases that must detect it")))
         return Exit.OK
     if options.only:
         progress.say(selection([each.name for each in mutations], len(known), kind="mutations"))
@@ -115,7 +115,7 @@ def _run(options: SabotageOptions, progress: Progress) -> Exit:
         provenance = Provenance(options.host, ready.profile, ready.host.facts())
         trials = list(_trials(options, ready, mutations, cases, progress))
     seconds = time.monotonic() - began
-    say(report(trials, seconds))
+    say_text(report(trials, seconds))
     if options.json:
         values = {**provenance.values(), "agent": agent, "seconds": round(seconds), "results": results(trials)}
         store.write(Path(options.json), store.build(MutationRun, values))

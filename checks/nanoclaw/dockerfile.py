@@ -8,6 +8,7 @@ within the build is refused. Readers join lines in different ways, so every way 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +24,7 @@ _JOINED = tuple(re.compile(rf"[{ends}][ \t\r]*\n(?:[ \t\r]*\n)*") for ends in (r
 """The ends of lines that go on: at a backslash, or at what a line “# escape=” says."""
 _UNCLEAR = re.compile(r"[\\`]{2}[ \t\r]*(?:\n|\Z)")
 """An end of a line that older readers join and newer ones don't."""
+_DOCUMENT = re.compile(r"<<-?\s*(\w[\w.-]*)", re.ASCII)
 _QUOTING = str.maketrans("", "", "\"'\\`")
 _BASE = re.compile(r"FROM(?:\s+--platform=\S+)?\s+(\S+)(?:\s+AS\s+([\w.-]+))?", re.IGNORECASE | re.ASCII)
 _NAMES = "alpine|busybox|buildpack-deps|debian|golang|node|python|rust|scratch|ubuntu"
@@ -61,8 +63,22 @@ def escapes(dockerfile: str, context: Path) -> Iterator[str]:
     text = _COMMENT.sub("", "\n".join(lines_of(dockerfile)))
     if _UNCLEAR.search(text):
         yield "a line that ends in two characters of continuation, which not every reader takes for the same"
-    readings = dict.fromkeys([text, *(joined.sub("", text) for joined in _JOINED)])
+    joined = [text, *(each.sub("", text) for each in _JOINED)]
+    readings = dict.fromkeys([*joined, *map(_without_documents, joined)])
     yield from dict.fromkeys(reason for each in readings for reason in _escapes_of(each, context))
+
+
+def _without_documents(text: str) -> str:
+    """The text without here-documents, which older readers take for instructions."""
+    kept, ends = [], deque[str]()
+    for line in lines_of(text):
+        if ends:
+            if line.strip() == ends[0]:
+                ends.popleft()
+            continue
+        kept.append(line)
+        ends.extend(_DOCUMENT.findall(line.translate(_QUOTING)))
+    return "\n".join(kept)
 
 
 def _escapes_of(text: str, context: Path) -> Iterator[str]:

@@ -10,7 +10,7 @@ from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.outcome import run_and_report
 from checks.core.process import TimedOut
 from checks.core.progress import Progress
-from checks.core.terminal import one_line, say
+from checks.core.terminal import say
 from checks.engine.case_context import CaseContext
 from checks.engine.docker import Record
 from checks.engine.expect import Mismatch
@@ -67,7 +67,7 @@ def _answer(argv: Sequence[str], progress: Progress) -> Exit:
         ):
             _ask(ready, handle, flags)
     except (Mismatch, TimedOut) as failure:
-        say(f"FAIL: {one_line(str(failure))}")
+        say(f"FAIL: {failure}")
         return Exit.CASE_FAILED
     say("PASS: the agent returned the expected answer.")
     return Exit.OK

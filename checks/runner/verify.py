@@ -74,7 +74,7 @@ def verify(options: VerifyOptions) -> Exit:
     """Run every Docker CLI pattern that nanoclaw uses through the podman-docker shim, and print a report.
 
     Exit status: 0 every case passed, or its failure is accepted; 1 a case failed; 2 wrong usage; 3 the host can't be
-    used; 4 the package archive of a throwaway host is unreachable.
+    used; 4 every case was skipped, or the package archive of a throwaway host is unreachable.
     """
     progress = Progress()
     return run_and_report(lambda: _run(options, progress), progress.say)
@@ -96,13 +96,14 @@ def _run(options: VerifyOptions, progress: Progress) -> Exit:
         checklist.annotate([_result(case) for case in evidence.cases])
     if resolved.instead:
         plain_console().print(f"These are the results of {resolved.spec}, not of this machine: {resolved.instead}.")
-    return _status([case for case in evidence.cases if case.failed])
+    return _status(evidence.cases)
 
 
-def _status(failed: Sequence[CaseResult]) -> Exit:
-    """The exit status for the failed cases: an error of this project alone says nothing about the host."""
+def _status(cases: Sequence[CaseResult]) -> Exit:
+    """The exit status: an error of this project alone says nothing about the host, and a skipped case neither."""
+    failed = [case for case in cases if case.failed]
     if not failed:
-        return Exit.OK
+        return Exit.NOT_TESTED if all(case.outcome == "skipped" for case in cases) else Exit.OK
     return Exit.OWN_FAULT if all(case.crashed for case in failed) else Exit.CASE_FAILED
 
 

@@ -13,7 +13,7 @@ from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.options import NanoclawOption
 from checks.core.outcome import run_and_report
 from checks.core.progress import Progress
-from checks.core.terminal import one_line, say
+from checks.core.terminal import say
 from checks.evidence import checklist, store
 from checks.evidence.checklist import Result, State
 from checks.evidence.hardening_model import InjectionCheck
@@ -200,19 +200,19 @@ def _results(evidence: InjectionCheck, *, accept_missing: bool) -> Iterator[Resu
 
 def _report(evidence: InjectionCheck, *, accept_missing: bool) -> Exit:
     for result in evidence.results:
-        say(f"  [{'PASS' if result.passed else 'FAIL'}] {result.name}: {one_line(result.observed)}")
+        say(f"  [{'PASS' if result.passed else 'FAIL'}] {result.name}: {result.observed}")
     for limit, reason in evidence.missing.items():
         say(f"  [MISSING] {limit}: can't be set on this host: {reason}")
     if evidence.bypasses:
         say("\nGone round on purpose (docs/SECURITY.md):")
     for way in evidence.bypasses:
         lacking = f"not in force: {', '.join(way.lacking)}" if way.lacking else "everything is in force"
-        say(f"  {way.name}: {one_line(way.error or lacking)}")
+        say(f"  {way.name}: {way.error or lacking}")
     if evidence.reach:
         say("\nReached from a container (docs/SECURITY.md):")
     for network in evidence.reach:
         answered = ", ".join(SERVICES[each] for each in network.reached) or "nothing of the host and its network"
-        say(f"  on the {TITLES[network.network]}: {one_line(network.error or answered)}")
+        say(f"  on the {TITLES[network.network]}: {network.error or answered}")
     number = len(evidence.results)
     passed = sum(result.passed for result in evidence.results)
     say(f"\n{passed} of {number} checks passed; {len(evidence.missing)} limits can't be set on this host.")

@@ -15,7 +15,7 @@ from checks.core.outcome import run_and_report
 from checks.core.paths import DEFAULT_GUEST
 from checks.core.progress import Progress
 from checks.core.selection import selected, selection
-from checks.core.terminal import say
+from checks.core.terminal import say, say_text
 from checks.hosts import recipe
 from checks.hosts.guest import require_tools
 from checks.matrix.report import clock
@@ -47,7 +47,7 @@ def _run(options: FaultsOptions, progress: Progress) -> Exit:
                       listing="invoke faults --list")  # fmt: skip
     wanted = [fault for fault, runs in zip(FAULTS, chosen, strict=True) if runs]
     if options.list:
-        say(tabulate([(each.name, each.description) for each in wanted], headers=("Fault", "What happens")))
+        say_text(tabulate([(each.name, each.description) for each in wanted], headers=("Fault", "What happens")))
         return Exit.OK
     if options.host not in recipe.known():
         raise WrongUsage(f"“{options.host}” is not a throwaway host.", "invoke hosts lists them.")
@@ -68,8 +68,8 @@ def _run(options: FaultsOptions, progress: Progress) -> Exit:
             (fault.name, fault.description, statuses, "no" if found else "yes", clock(time.monotonic() - since))
         )
         progress.say(f"  {fault.name}: {'; '.join(found) or 'ended correctly'}")
-    say(tabulate(rows, headers=("Fault", "What happens", "Exit status", "Correct", "Time")))
+    say_text(tabulate(rows, headers=("Fault", "What happens", "Exit status", "Correct", "Time")))
     for name, found in wrong.items():
-        say("\n".join([f"\n{name}:", *(f"  {each}" for each in found)]))
+        say_text("\n".join([f"\n{name}:", *(f"  {each}" for each in found)]))
     say(f"\nResult: {len(rows) - len(wrong)}/{len(rows)} runs ended correctly, in {clock(time.monotonic() - began)}")
     return Exit.CASE_FAILED if wrong else Exit.OK

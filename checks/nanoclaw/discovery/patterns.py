@@ -12,7 +12,7 @@ from tabulate import tabulate
 from checks.core.bounded import parsed
 from checks.core.errors import Exit, WrongUsage
 from checks.core.outcome import headline
-from checks.core.terminal import one_line, say
+from checks.core.terminal import one_line, say, say_text
 from checks.nanoclaw.agent import find
 from checks.nanoclaw.checkout import read
 from checks.nanoclaw.discovery import recording
@@ -40,7 +40,7 @@ def patterns(
             return _recorded(found, Path(recorded))
         return _recall(found, checkout, version) if recall else _report(found, version)
     except WrongUsage as problem:
-        say(one_line(headline(problem)), error=True)
+        say(headline(problem), error=True)
         return problem.exit
 
 
@@ -59,10 +59,10 @@ def _report(found: Sequence[Found], version: str) -> Exit:
         rows = [(_where(each), _shown(each.text), verdict) for each, verdict in verdicts if each.hot == hot]
         open_ = sum(bool(verdict.problem) for *_, verdict in rows)
         problems += open_
-        say(f"\n{title}: {len(rows)} places, {open_} not covered or not followed\n")
+        say_text(f"\n{title}: {len(rows)} places, {open_} not covered or not followed\n")
         if rows:
             cells = [(where, text, _shown(verdict.text)) for where, text, verdict in rows]
-            say(tabulate(cells, headers=("Where", "Command", "Covered by"), maxcolwidths=[None, 60, 40]))
+            say_text(tabulate(cells, headers=("Where", "Command", "Covered by"), maxcolwidths=[None, 60, 40]))
     nothing = not any(each.form and each.hot for each in found)
     if nothing:
         say("\nNo place in src/ starts a container runtime: this is not nanoclaw's source, or it was not understood.")
