@@ -51,6 +51,7 @@ for line in sys.stdin:
             os._exit(9)
         time.sleep(int(case[-1]) / 10)
         send(Done(CaseResult(case, "Group", case, "passed", float(os.getpid()), Record())))
+send(Said("Cleaning up …"))
 send(Ended(0, "", "agent"))
 """
 
@@ -93,6 +94,16 @@ def test_results_come_in_the_reports_order_whichever_ended_first() -> None:
     assert (evidence.host, evidence.agent) == ("host", "agent")
     assert len({each.seconds for each in told[:2]}) == 2, "both processes worked"
     assert {each.seconds for each in told[1:]} == {told[1].seconds}, "the free one took what was left"
+
+
+@pytest.mark.usefixtures("_processes", "alarm")
+def test_the_end_of_one_process_is_not_told_before_the_last_result(capsys: pytest.CaptureFixture[str]) -> None:
+    def told(result: CaseResult) -> None:
+        print(result.id, file=sys.stderr)
+
+    Shares(share(), [case("quick-0"), case("slow-9")], 2, Progress()).run(lambda _: None, told)
+    lines = capsys.readouterr().err.split("\n")
+    assert (lines[-3:], lines.count("Cleaning up …")) == (["slow-9", "Cleaning up …", ""], 1)
 
 
 @pytest.mark.usefixtures("_processes", "alarm")

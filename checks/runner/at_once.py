@@ -92,8 +92,9 @@ class Shares:
                     result = self._await(lambda case=case: self._results.get(case.id))  # type: ignore[misc]
                 evidence.cases.append(result)
                 ended(result)
-            for thread in self._threads:  # they clean up
-                thread.join()
+            with self._progress.step("Cleaning up"):
+                for thread in self._threads:
+                    thread.join()
             self._require_end()
             evidence.agent = next((each.agent for each in self._ended if each.agent), "")
             return evidence
@@ -134,7 +135,7 @@ class Shares:
         assert child.stdin
         assert child.stdout
         ended: Ended | None = None
-        left: set[str] = set()
+        over, left = False, set[str]()
 
         def tell(value: object) -> None:
             with contextlib.suppress(OSError):  # it has ended, and its last message says why
@@ -145,7 +146,8 @@ class Shares:
         for line in child.stdout:
             message = msgspec.json.decode(line, type=Message)
             match message:
-                case Said(said) if first or not said.rstrip().endswith("…"):  # the steps of the others are the same
+                # The steps of the others are the same, and what cleans up may end long before the last case.
+                case Said(said) if (first and not over) or not said.rstrip().endswith("…"):
                     self._progress.say(said)
                 case Ready():
                     self._take_host(message)
@@ -159,6 +161,7 @@ class Shares:
                     left.update(batch)
                     tell(batch)
                 else:
+                    over = True
                     with contextlib.suppress(OSError):
                         child.stdin.close()
         status = child.wait()
