@@ -24,7 +24,7 @@ from checks.engine.prepared_host import prepared
 from checks.hosts.guest import GuestAccount
 from checks.runner import verify
 
-_TIMEOUT = 3600  # seconds, for a command
+_TIMEOUT = 7200  # seconds, for a command
 _FAILURE = re.compile(r"^  \[FAIL\].*(?:\n {9}.*)*", re.MULTILINE)
 _SHOWN = 12  # last lines of a command that ended with another status than expected
 

@@ -237,7 +237,7 @@ def test_the_run_knows_whether_a_process_left_something(left: bool) -> None:
 
 
 @pytest.mark.usefixtures("alarm")
-def test_an_image_is_made_when_no_case_runs_and_none_starts_meanwhile(tmp_path: Path) -> None:
+def test_an_image_is_copied_when_no_case_runs_and_none_starts_meanwhile(tmp_path: Path) -> None:
     (tmp_path / "cases").touch()
     done: list[str] = []
     case_began, making = threading.Event(), threading.Event()

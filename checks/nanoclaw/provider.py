@@ -110,7 +110,7 @@ class AgentProvider:
         self._prepared = prepared
         self._progress = progress
         self._alone = alone
-        """Keeps other cases from the account's storage while an image is made: Podman locks it for that long."""
+        """Keeps other cases from the account's storage while Podman writes a whole image: it locks it for that long."""
         self._service: Service | None = None
         self._gateway: Gateway | None = None
         self._url = ""
@@ -176,13 +176,13 @@ class AgentProvider:
                     tree.change(f"container/{file}", lambda data: base.derived_from(data, name))
             tree.lay_out(ctx)
             self.image_base = self.image_base or how  # an attached disk has set it already
-            with self._alone(), self._progress.step(f"docker build of {agent.name} (minutes)"):
+            with self._progress.step(f"docker build of {agent.name} (minutes)"):
                 done = ctx.docker(build(f"{ctx.directory}/container", options=["-t", tag]), timeout=900)
-                if done.returncode == 0:
-                    self._copy_mapped(ctx, tag)
             if done.returncode != 0:
                 got = f"status {done.returncode}: {done.stderr.strip()[-600:]}"
                 raise Mismatch("docker build to exit with status 0", got, fix=ENTRY)
+            with self._alone():
+                self._copy_mapped(ctx, tag)
         self.images[str(agent.context), ctx.uid] = tag
         return tag
 

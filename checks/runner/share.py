@@ -46,7 +46,7 @@ class Share(msgspec.Struct, frozen=True):
     sharing: bool
     """Whether each share has a guest of its own, of which several run at the same time."""
     lock: str
-    """A file whose lock the cases hold together, and the making of an agent's image alone."""
+    """A file whose lock the cases hold together, and what writes a whole image alone."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
