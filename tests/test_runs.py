@@ -197,7 +197,7 @@ def test_a_signal_waits_for_the_end_of_a_cleanup() -> None:
 
 
 def test_a_signal_during_the_removal_of_a_run_ends_the_command_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    remove = run_directories.remove
+    remove, before = run_directories.remove, signal.getsignal(signal.SIGINT)
 
     def interrupted(run: run_directories.Run) -> None:
         signal.raise_signal(signal.SIGINT)
@@ -208,7 +208,7 @@ def test_a_signal_during_the_removal_of_a_run_ends_the_command_afterwards(monkey
         with pytest.raises(Interrupted, match="SIGINT"), run_directories.new_run() as run:
             pass
     assert not run.directory.exists()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_an_interrupted_run_that_leaves_something_does_not_claim_that_it_was_removed(
