@@ -282,8 +282,8 @@ def test_output_read_late(ctx: CaseContext) -> None:
     # nanoclaw may be busy when an agent ends. More than a pipe takes, and less than what stops the container.
     wanted = "".join(f"{number}\n" for number in range(100_000, 116_000))
     place = ctx.make("late")
-    late = shell(_READ_LATE, f"{place}/ended", f"{15 * ctx.slowness:g}", f"{3 * ctx.slowness:g}")
+    late = shell(_READ_LATE, f"{place}/ended", f"{40 * ctx.slowness:g}", f"{3 * ctx.slowness:g}")
     container = shell("seq 100000 115999; touch /late/ended")
-    done = ctx.docker(run(ctx.probe, *container, options=["--rm", "-v", f"{place}:/late"]), within=late, timeout=40)
+    done = ctx.docker(run(ctx.probe, *container, options=["--rm", "-v", f"{place}:/late"]), within=late, timeout=60)
     expect(not done.stderr, "the container to end before anything is read", done.stderr)
     expect(done.stdout == wanted, f"all {len(wanted)} bytes unchanged", f"{len(done.stdout_bytes)} bytes")
