@@ -259,31 +259,3 @@ def test_many_at_once(ctx: CaseContext) -> None:
             expect_run(client.end(), stdout=f"{number} {word}\n")
     left = set(ctx.engine("ps", "-a", "--format", "{{.Names}}").split()) & set(names)
     expect(not left, "nothing left of the containers", sorted(left))
-
-
-# Reads a command's output only some seconds after its container has left a mark at its end.
-_READ_LATE = """
-mark=$1 bound=$2 wait=$3
-shift 3
-"$@" | {
-    began=$(date +%s)
-    until [ -e "$mark" ]; do
-        sleep 0.2
-        [ "$(($(date +%s) - began))" -lt "${bound%.*}" ] || { echo "no end within $bound s" >&2; break; }
-    done
-    sleep "$wait"
-    cat
-}
-"""
-
-
-@pytest.mark.case("Output that is read seconds after the container's end", fix=_START)
-def test_output_read_late(ctx: CaseContext) -> None:
-    # nanoclaw may be busy when an agent ends. More than a pipe takes, and less than what stops the container.
-    wanted = "".join(f"{number}\n" for number in range(100_000, 116_000))
-    place = ctx.make("late")
-    late = shell(_READ_LATE, f"{place}/ended", f"{40 * ctx.slowness:g}", f"{3 * ctx.slowness:g}")
-    container = shell("seq 100000 115999; touch /late/ended")
-    done = ctx.docker(run(ctx.probe, *container, options=["--rm", "-v", f"{place}:/late"]), within=late, timeout=60)
-    expect(not done.stderr, "the container to end before anything is read", done.stderr)
-    expect(done.stdout == wanted, f"all {len(wanted)} bytes unchanged", f"{len(done.stdout_bytes)} bytes")
