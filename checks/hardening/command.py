@@ -106,7 +106,8 @@ def _run(options: HardenOptions, progress: Progress) -> Exit:
         checklist.write("invoke harden", ready.host.name, results, json=options.json, junit=options.junit)
         if any(each.state in checklist.FAILING for each in results):
             return Exit.CASE_FAILED
-        return Exit.NOT_TESTED if all(each.state == "not tested" for each in results) else Exit.OK
+        untested = results and all(each.state == "not tested" for each in results)
+        return Exit.NOT_TESTED if untested else Exit.OK
 
 
 class _Run:
