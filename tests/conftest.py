@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,30 @@ def _clean_checkout() -> Iterator[None]:
     yield
     left = [path.name for path in set(ROOT.iterdir()) - before if not path.name.startswith(".")]
     assert not left, f"the tests made {left} in the checkout"
+
+
+@pytest.fixture(scope="session")
+def _empty_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a podman and a docker that have nothing and do nothing."""
+    directory = tmp_path_factory.mktemp("engine")
+    for name in ("podman", "docker"):
+        (directory / name).write_text("#!/bin/sh\n")
+        (directory / name).chmod(0o755)
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def _engine_of_this_machine_is_hidden(_empty_engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test depend on the Podman of the machine, which may be absent or broken."""
+    monkeypatch.setenv("PATH", str(_empty_engine), prepend=os.pathsep)
+
+
+@pytest.fixture
+def podman_of_this_machine(_engine_of_this_machine_is_hidden: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the test use the Podman of the machine; skip it where there is none."""
+    monkeypatch.setenv("PATH", os.environ["PATH"].split(os.pathsep, 1)[1])
+    if shutil.which("podman") is None:
+        pytest.skip("needs podman")
 
 
 @pytest.fixture

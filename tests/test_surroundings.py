@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -37,13 +36,11 @@ with Store(work / "store", scratch) as store:
 """
 
 
-@pytest.mark.usefixtures("needs_namespace")
+@pytest.mark.usefixtures("needs_namespace", "podman_of_this_machine")
 @pytest.mark.parametrize("name", ["node:22-slim", "docker.io/library/node:22-slim"])
 def test_an_image_is_built_for_any_account_and_nothing_is_left_elsewhere(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if shutil.which("podman") is None:
-        pytest.skip("needs podman")
     for context, dockerfile in {"base": "FROM scratch\nCOPY file /file\n", "agent": f"FROM {name}\n"}.items():
         (tmp_path / context).mkdir()
         (tmp_path / context / "Dockerfile").write_text(dockerfile)
