@@ -56,6 +56,16 @@ def _empty_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.fixture(scope="session")
+def _empty_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _cache_of_the_user_stays_as_it_is(_empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(_empty_cache))
+
+
 @pytest.fixture(autouse=True)
 def _engine_of_this_machine_is_hidden(_empty_engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test depend on the Podman of the machine, which may be absent or broken."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from checks.core.errors import Interrupted, WrongUsage
+from checks.core.errors import HostProblem, Interrupted, WrongUsage
 from checks.core.paths import GUIDE
 from checks.core.progress import Progress, plain_console
 from checks.core.run_directories import Run
@@ -134,6 +134,42 @@ def test_what_a_case_left_is_looked_for_unless_it_was_interrupted_and_its_host_i
     plugin, ended = verified(tmp_path, ENDING.format(how=how))
     assert (ended, len(looked)) == (status, looks)
     assert plugin.problem is None
+
+
+TEARDOWNS = """
+import pytest
+from checks.core.errors import HostProblem
+from checks.engine.expect import Mismatch
+
+@pytest.fixture
+def first():
+    yield
+    raise {first}
+
+@pytest.fixture
+def second():
+    yield
+    raise {second}
+
+@pytest.mark.case("Ends", fix="of-the-case")
+@pytest.mark.usefixtures("ctx", "first", "second")
+def test_ends():
+    pass
+"""
+
+
+@pytest.mark.parametrize(("first", "second"), [("HostProblem('it went')", "ValueError"), ("ValueError", "MemoryError")])
+def test_a_host_that_fails_several_teardowns_is_no_failed_case(tmp_path: Path, first: str, second: str) -> None:
+    plugin, _ = verified(tmp_path, TEARDOWNS.format(first=first, second=second))
+    assert isinstance(plugin.problem, HostProblem)
+    assert plugin.evidence
+    assert [case.outcome for case in plugin.evidence.cases] == ["passed"]
+
+
+def test_the_first_of_several_errors_of_a_teardown_is_reported(tmp_path: Path) -> None:
+    plugin, _ = verified(tmp_path, TEARDOWNS.format(first="Mismatch('this', 'that')", second="ValueError"))
+    assert plugin.evidence
+    assert [(case.expected, case.got) for case in plugin.evidence.cases] == [("this", "that")]
 
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, Interrupted])

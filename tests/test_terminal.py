@@ -203,6 +203,21 @@ def test_no_module_prints_past_the_helper(path: Path) -> None:
     assert found == []
 
 
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_says_several_lines_at_once(path: Path) -> None:
+    """say() prints one line: a newline that is not at its beginning would appear as \\n."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Call(func=ast.Name(id="say"), args=[ast.JoinedStr() | ast.Constant() as text, *_]):
+                assert "\n" not in literal(text).lstrip("\n"), f"line {node.lineno}"
+
+
+def literal(text: ast.JoinedStr | ast.Constant) -> str:
+    """The text with an x for each value in it."""
+    parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in parts)
+
+
 def test_invoke_itself_prints_by_a_guarded_stream() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "invoke", "compare", "a", "b", "--\x1b]0;x\x07"],

@@ -159,7 +159,8 @@ def _checked(options: InjectOptions, spec: str, progress: Progress) -> Exit:
             return Exit.CASE_FAILED
         facts = ready.host.facts()
         say(f"Host: {ready.host.name}: {facts.distribution}, Podman {facts.version}, uid {facts.uid}")
-        say(f"Agent: {handle.agent.name}\n")
+        say(f"Agent: {handle.agent.name}")
+        say()
         results = proof.check(ready, handle, progress)
         bypassed, reached = [], []
         if ready.guest is not None:
