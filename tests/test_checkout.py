@@ -85,6 +85,29 @@ def test_a_link_that_is_planted_later_is_refused_when_the_checkout_is_copied(dir
         _digest(ImageSource("x", "x", "x", directory / "container", directory), {})
 
 
+@pytest.mark.parametrize("look", ["stat", "list", "read"])
+def test_a_directory_that_becomes_a_link_while_it_is_read_is_refused(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    source, secret = directory / "container" / "keys", directory.parent / ".ssh"
+    source.mkdir()
+    (source / "id").write_text("harmless")
+    real, state = os.open, {"open": True}
+
+    def raced(path: str | Path, flags: int, *more: int) -> int:
+        kind = "stat" if flags & os.O_PATH else "list" if flags & os.O_DIRECTORY else "read"
+        at = source if look == "list" else source / "id"
+        if kind == look and Path(path) == at and state.pop("open", False):
+            source.rename(directory / "moved")
+            source.symlink_to(secret)
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", raced)
+    with pytest.raises(WrongUsage, match=r"keys(/id)? was replaced while the checkout was read"):
+        list(entries(directory / "container", directory))
+    assert not state
+
+
 def test_a_link_within_the_checkout_is_copied_as_a_link(directory: Path, tmp_path: Path) -> None:
     (directory / "container" / "same").symlink_to("Dockerfile")
     (directory / "container" / "up").symlink_to("../package.json")
@@ -158,7 +181,7 @@ def test_a_large_directory_is_not_read_to_its_end(directory: Path, monkeypatch: 
     scan, taken = os.scandir, []
 
     @contextlib.contextmanager
-    def endless(path: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+    def endless(descriptor: int) -> Iterator[Iterator[os.DirEntry[str]]]:
         with scan(directory / "container") as found:
             first = next(found)
         yield (taken.append(first) or first for _ in itertools.count())  # type: ignore[func-returns-value]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -93,9 +94,24 @@ def test_a_pipe_is_read_and_another_kind_of_file_is_refused(tmp_path: Path) -> N
             explain(str(other))
 
 
-@pytest.mark.parametrize("text", ["/no/such/file", "a\0b", "x" * 5000])
+@pytest.mark.parametrize("text", ["/no/such/file", "a\0b", "x" * 300, "x" * 5000])
 def test_what_is_no_file_is_a_text(text: str) -> None:
     assert explain(text) is Exit.CASE_FAILED
+
+
+@pytest.mark.parametrize("is_text", [True, False])
+def test_a_path_that_can_not_be_looked_at_is_a_text_if_it_has_words(
+    monkeypatch: pytest.MonkeyPatch, is_text: bool
+) -> None:
+    def denied(path: Path) -> os.stat_result:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", denied)
+    if is_text:
+        assert explain_module._read_file("/root/log: no such thing") == ""
+    else:
+        with pytest.raises(WrongUsage, match="can't be read"):
+            explain_module._read_file("/root/log")
 
 
 def test_a_log_that_does_not_end_is_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:

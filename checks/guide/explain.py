@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -103,7 +104,7 @@ def _read_file(text: str) -> str:
     """The log in a file, if the text is the path of one; else empty. Raises WrongUsage if it can't be read."""
     path = Path(text)
     try:
-        if len(text) > _MAX_PATH or not path.exists():
+        if len(text) > _MAX_PATH or not _there(path):
             return ""
         if not (path.is_file() or path.is_fifo()):
             raise WrongUsage(f"--explain: {text} is neither a file nor a pipe.", "Name a file, or paste the text.")
@@ -113,6 +114,18 @@ def _read_file(text: str) -> str:
         return ""
     except OSError as error:
         raise WrongUsage(f"--explain: {text} can't be read: {error.strerror}.") from error
+
+
+def _there(path: Path) -> bool:
+    """Whether a path exists. Raises ValueError for a NUL, and OSError for a word that can't be looked at."""
+    try:
+        path.stat()
+    except OSError as error:
+        # A pasted error often begins with a path: “/root/x: permission denied”.
+        if error.errno == errno.EACCES and " " not in str(path):
+            raise
+        return False
+    return True
 
 
 def read_log(stream: BinaryIO) -> tuple[str, int]:

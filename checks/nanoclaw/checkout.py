@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import itertools
 import os
 import stat
@@ -43,21 +45,23 @@ def entries(directory: Path, root: Path, *, skip: Callable[[Path], bool] | None 
     start = _inside(directory, root)
     room = LARGEST
     for path in walk(start, skip):
-        name, seen = str(path.relative_to(start)), path.lstat()
-        if stat.S_ISLNK(seen.st_mode):
-            target = str(path.readlink())
+        name = str(path.relative_to(start))
+        with _opened(path, os.O_PATH) as descriptor:
+            mode = os.fstat(descriptor).st_mode
+            target = os.readlink("", dir_fd=descriptor) if stat.S_ISLNK(mode) else ""
+        if stat.S_ISLNK(mode):
             if target.startswith("/"):
                 raise WrongUsage(
                     f"{_shown(path)} is a link to {_shown(target)}, outside of the checkout.", "Remove the link."
                 )
             _inside(path, root)
-            yield Entry(name, seen.st_mode, target=_readable(target, path))
-        elif stat.S_ISREG(seen.st_mode):
+            yield Entry(name, mode, target=_readable(target, path))
+        elif stat.S_ISREG(mode):
             data = _read(path, room)
             room -= len(data)
-            yield Entry(name, seen.st_mode, data)
-        elif stat.S_ISDIR(seen.st_mode):
-            yield Entry(name, seen.st_mode)
+            yield Entry(name, mode, data)
+        elif stat.S_ISDIR(mode):
+            yield Entry(name, mode)
         else:
             raise WrongUsage(f"{_shown(path)} is neither a file nor a directory.", "Remove it from the checkout.")
 
@@ -91,7 +95,8 @@ def walk(directory: Path, skip: Callable[[Path], bool] | None = None) -> Iterato
                 continue
             yield path
         if path == directory or (path.is_dir() and not path.is_symlink()):
-            with os.scandir(path) as found:  # never all of it: it may have millions of entries
+            # Never all of it: it may have millions of entries.
+            with _opened(path, os.O_RDONLY | os.O_DIRECTORY) as descriptor, os.scandir(descriptor) as found:
                 names = [_readable(child.name, path) for child in itertools.islice(found, room + 1)]
             room -= len(names)
             if room < 0:
@@ -109,16 +114,35 @@ def _readable(name: str, where: Path) -> str:
 
 
 def _read(path: Path, largest: int) -> bytes:
-    # O_NOFOLLOW and O_NONBLOCK: the file may have been replaced by a link or a pipe.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise WrongUsage(f"{_shown(path)} is not a regular file.")
-    with os.fdopen(descriptor, "rb") as file:
-        data = file.read(largest + 1)
+    with _opened(path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:  # it may have been replaced by a pipe
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise WrongUsage(f"{_shown(path)} is not a regular file.")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(largest + 1)
     if len(data) > largest:
         raise WrongUsage(f"{_shown(path)} makes the checkout larger than {largest} bytes, the limit.")
     return data
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    """A descriptor of a path that had no link in it. Raises WrongUsage if it has one now.
+
+    The checkout's owner may put a link in place of a file, or of a directory above it, after the look at it.
+    """
+    changed = WrongUsage(
+        f"{_shown(path)} was replaced while the checkout was read.", "Copy the checkout, then try that."
+    )
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise (changed if error.errno in (errno.ELOOP, errno.ENOTDIR) else error) from None
+    try:
+        if Path(f"/proc/self/fd/{descriptor}").readlink() != path:
+            raise changed
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _shown(name: Path | str) -> str:
