@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import stat
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from checks.core.errors import Exit, HostProblem
-from checks.core.paths import FIXTURES
+from checks.core.paths import FIXTURES, ROOT
 from checks.engine import probe_container
 from checks.hardening.injection import configuration, install
 from checks.hardening.injection.state import competing_settings, problems, read_account, require_account
@@ -110,6 +112,20 @@ def test_what_only_a_variable_of_this_shell_sets_is_not_installed(
     with pytest.raises(HostProblem, match=f"without {variable} of this environment: not in force: user namespace"):
         install.install(LocalHost(), dry_run=dry_run)
     assert snapshot(home) == before
+
+
+def test_a_preview_shows_what_is_written_then(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "tasks.py")])  # as which messages name another command
+    monkeypatch.chdir(ROOT)
+    assert install.install(LocalHost(), dry_run=True) == Exit.OK
+    preview = capsys.readouterr().out
+    assert snapshot(home) == {}
+    assert install.install(LocalHost(), dry_run=False) == Exit.OK
+    written = [data.decode() for mode, data in snapshot(home).values() if stat.S_ISREG(mode)]
+    assert written
+    assert [text for text in written if text not in preview] == []
 
 
 def test_a_file_that_is_read_earlier_is_no_obstacle(home: Path) -> None:

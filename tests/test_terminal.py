@@ -161,6 +161,13 @@ def test_a_command_in_a_message_can_be_typed_as_it_is(
     assert capsys.readouterr().out == f"{printed}\n"
 
 
+def test_the_content_of_a_file_is_printed_as_it_is_written() -> None:
+    program = "from checks.core import terminal; terminal.guard(); terminal.say_file(b'Run invoke inject\\n\\x1b[2J')"
+    renamed = f"import sys; sys.argv[0] = {str(ROOT / 'tasks.py')!r}; {program}"
+    done = subprocess.run([sys.executable, "-c", renamed], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("Run invoke inject\n\\x1b[2J", "")
+
+
 def test_the_commands_in_messages_are_the_tasks() -> None:
     assert set(terminal.TASKS) == {name.partition("-")[0] for name in tasks.TASKS}
 

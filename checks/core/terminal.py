@@ -87,6 +87,13 @@ def say_text(text: str, *, error: bool = False, end: str = "\n") -> None:
     stream.flush()
 
 
+def say_file(data: bytes) -> None:
+    """Print a file's content as it is, but for control characters: no command in it is rewritten."""
+    stream = getattr(sys.stdout, "rich_proxied_file", sys.stdout)  # past the guard, which would rewrite it
+    stream.write(clean(data.decode()))
+    stream.flush()
+
+
 def shown(text: str) -> str:
     """The text as it is printed: cleaned, and “invoke TASK” begins as the user's own command did.
 

@@ -12,7 +12,7 @@ from checks.capacity.wslconfig.plan import Machine, Plan, count_of, detect_machi
 from checks.capacity.wslconfig.validate import misnamed, required, validate
 from checks.core.errors import Exit, Problem, WrongUsage
 from checks.core.paths import ROOT
-from checks.core.terminal import say, say_text
+from checks.core.terminal import say, say_file
 
 EXAMPLE = ROOT / "examples" / "wslconfig.example"
 
@@ -113,7 +113,7 @@ def _compute(options: WslconfigOptions) -> Exit:
     if not needed.fits(machine):
         raise _too_many(needed, machine)
     if path is None:
-        say_text(render.computed(needed, machine), end="")
+        say_file(render.computed(needed, machine).encode())
     else:
         _write(path, needed, machine, options)
     if needed.crowds(machine):

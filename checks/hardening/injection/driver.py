@@ -11,7 +11,7 @@ from checks.core.answers import fields
 from checks.core.errors import Exit, HostProblem
 from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
-from checks.core.terminal import say, say_text
+from checks.core.terminal import say, say_file
 from checks.engine import probe_container
 from checks.engine.case_context import DOCKER_OF_SERVICE, DROP_IN_OF_SERVICE
 from checks.engine.docker import shell
@@ -90,7 +90,7 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
         if dry_run:
             for file in due:
                 say(f"==> {file.path} (mode {file.mode:o})")
-                say_text(file.data.decode(), end="")
+                say_file(file.data)
             units = _units(host, accept_missing=accept_missing)
             _require_units(found, units or {}, placed=False)
             say(f"--dry-run: no file was written on {found.host}.")

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from checks.core.errors import Exit, HostProblem
 from checks.core.paths import GUIDE
-from checks.core.terminal import say, say_text
+from checks.core.terminal import say, say_file
 from checks.engine.placement import File, locked, place, require_unshared, take_away
 from checks.hardening.injection import effect
 from checks.hardening.injection.configuration import DROP_IN, HOOK, REFUSAL, settings_directory
@@ -70,7 +70,7 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False, egress: 
     for file in outcome.due:
         if dry_run:
             say(f"==> {file.path} (mode {file.mode:o})")
-            say_text(file.data.decode(), end="")
+            say_file(file.data)
         else:
             say(f"Wrote {file.path}.")
     not_set = {why: ", ".join(settings) for why, settings in outcome.missing.items() if settings}
