@@ -248,6 +248,26 @@ def test_a_podman_that_hangs_is_diagnosed_and_does_not_hang_the_doctor(
     assert "docker-info-fails" in found
 
 
+@pytest.mark.parametrize(
+    ("program", "closed"), [("docker", ""), ("podman", "2>/dev/null"), ("podman", ">/dev/null"), ("node", "")]
+)
+def test_a_program_that_leaves_a_process_behind_does_not_hang_the_doctor(
+    program: str, closed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home/.local/share/containers/storage").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(snapshot, "_PROGRAM_TIMEOUT", 1.5)
+    programs = {**PROGRAMS, "docker": "echo Docker version 26.1.5", "node": "echo v22.1.0", "id": "echo 1500"}
+    programs[program] = f"sleep 60 {closed} &\n{programs[program]}"
+    started = time.monotonic()
+    done = take(FakeHost(tmp_path, programs))
+    assert time.monotonic() - started < 20
+    versions = [done.first(f"{name}_version") for name in ("docker", "podman", "node")]
+    assert versions == ["Docker version 26.1.5", "podman version 5.4.2", "v22.1.0"]
+    assert (done.first("info"), done.first("info_ok"), done.text("info_error")) == ("{}", "yes", "careful")
+
+
 @pytest.mark.parametrize("where", ["docker --version", "podman --version", "podman info", "podman info >&2", "node"])
 def test_no_program_of_the_host_fills_the_memory(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even the shell's, which keeps a line and the output of a command substitution."""

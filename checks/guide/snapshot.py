@@ -177,7 +177,8 @@ def take(host: Host) -> HostSnapshot:
         done = host.run([*shell, _SCRIPT.read_text(), _SCRIPT.name, timeout, word], timeout=_TIMEOUT)
     except TimedOut as error:
         raise HostProblem(
-            f"Inspecting {host.name} timed out after {error.timeout:g} s.", "The host may be overloaded."
+            f"Inspecting {host.name} timed out after {error.timeout:g} s.",
+            "The host may be overloaded, or a program may leave a process behind.",
         ) from error
     _, begun, printed = done.stdout.partition(f"\n{word}\n")
     if not begun:
