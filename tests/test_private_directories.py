@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import stat
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from checks.core import run_directories
 from checks.core.errors import HostProblem
 from checks.core.paths import FIXTURES, ROOT
+from checks.core.polling import poll
 from checks.engine import probe_container, probe_image
 from checks.engine.case_context import CaseContext, RunScope, marker, remove_objects
 from checks.engine.docker import Record, build
@@ -182,6 +184,42 @@ def test_a_build_cache_goes_with_its_run_and_a_link_that_bears_its_name_leads_no
     assert remove_objects(account, "run1")
     assert not cached.exists()
     assert kept.is_dir()
+
+
+CONMON = """#!/bin/sh
+{container} &
+echo $! >"$2"
+wait $!
+sleep 0.5
+exec podman --root "$1" container cleanup
+"""
+CLEANUP = '[ "$1" != --root ] || { sleep 0.5; mkdir -p "$2"; }'
+
+
+@pytest.mark.parametrize("container", ["exec sleep 60", "sleep 0"])
+def test_a_container_that_outlives_its_client_ends_before_its_directory_goes(
+    shared: Path, tmp_path: Path, container: str
+) -> None:
+    account = FakeHost(tmp_path, {"podman": CLEANUP, "conmon": "exit 0"}).pretend(FACTS)
+    conmon = tmp_path / "bin" / "conmon"
+    conmon.write_text(CONMON.format(container=container))
+    directory = account.make_private_directory("nanoclaw-verify-run1-e")
+    argv = account.wrap_command([str(conmon), f"{directory}/storage", str(tmp_path / "container")])
+    with subprocess.Popen(argv) as left:
+        assert poll((tmp_path / "container").exists, timeout=20, interval=0.05)
+        assert account.remove_private_directories("nanoclaw-verify-run1")
+        assert left.poll() is not None
+    assert not Path(directory).exists()
+
+
+def test_a_reader_of_a_directory_is_not_stopped(shared: Path, tmp_path: Path) -> None:
+    account = FakeHost(tmp_path).pretend(FACTS)
+    file = Path(account.make_private_directory("nanoclaw-verify-run1-e")) / "log"
+    file.touch()
+    with subprocess.Popen(["tail", "-f", str(file)], stderr=subprocess.DEVNULL) as reader:
+        assert account.remove_private_directories("nanoclaw-verify-run1")
+        assert reader.poll() is None
+        reader.kill()
 
 
 def test_a_command_about_images_has_a_directory_of_its_own_for_what_it_writes(shared: Path, tmp_path: Path) -> None:

@@ -44,10 +44,29 @@ mktemp -d -- "$1/$2-XXXXXXXXXX"
 """
 
 # Only directories that this account owns, and no links: other accounts can make directories with such names.
+# A container may outlive its interrupted client. When it ends, conmon starts a podman that would make the storage in
+# the directory again: end it before.
 _REMOVE_PRIVATE = """
+using() {
+    printf '%s/' "$directory" | grep -lszFf - /proc/[0-9]*/cmdline | while IFS=/ read -r _ _ pid _; do
+        [ -O "/proc/$pid" ] && read -r program 2>/dev/null <"/proc/$pid/comm" || continue
+        case $program in conmon | podman) echo "$pid $program" ;; esac
+    done
+}
+end() {
+    tries=0
+    while processes=$(using) && [ -n "$processes" ] && [ "$tries" -lt 60 ]; do
+        echo "$processes" | while read -r pid program; do
+            if [ "$tries" -ge 50 ]; then kill -KILL "$pid"; elif [ "$program" = conmon ]; then pkill -KILL -P "$pid"; fi
+        done
+        tries=$((tries + 1))
+        sleep 0.2
+    done
+}
 status=0
 for directory in "$1/$2"-*; do
     [ -d "$directory" ] && [ ! -L "$directory" ] && [ -O "$directory" ] || continue
+    end
     rm -rf -- "$directory" 2>/dev/null || podman unshare rm -rf -- "$directory" || status=1
 done
 exit "$status"
