@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import socket
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from checks.core.errors import WrongUsage
+from checks.core.progress import Progress
+from checks.core.run_directories import Run
 from checks.engine.case_context import CaseContext, RunScope
 from checks.engine.docker import Record
 from checks.nanoclaw import agent, checkout
-from checks.nanoclaw.checkout import entries, read, walk
+from checks.nanoclaw.checkout import entries, lay_out, read, walk
 from checks.nanoclaw.discovery.discover import discover
-from checks.nanoclaw.images.disks import ImageSource, _digest
+from checks.nanoclaw.images.disks import ImageSource, ready
 from checks.nanoclaw.workspace import Tree
 from tests.fakes import FakeHost
 
@@ -77,12 +80,14 @@ def test_a_link_that_leaves_the_checkout_is_refused(directory: Path, links: dict
         agent.of_checkout(directory)
 
 
-def test_a_link_that_is_planted_later_is_refused_when_the_checkout_is_copied(directory: Path) -> None:
+def test_a_link_that_is_planted_later_is_refused_when_the_checkout_is_copied(directory: Path, tmp_path: Path) -> None:
     (directory / "container" / "key").symlink_to("../../.ssh/id")
     with pytest.raises(WrongUsage, match="outside of the checkout"):
         Tree().copy(directory / "container", "container", directory)
     with pytest.raises(WrongUsage, match="outside of the checkout"):
-        _digest(ImageSource("x", "x", "x", directory / "container", directory), {})
+        ready(
+            ImageSource("x", "x", "x", directory / "container", directory), {}, Run("x", tmp_path, tmp_path), Progress()
+        )
 
 
 @pytest.mark.parametrize("look", ["stat", "list", "read"])
@@ -123,6 +128,21 @@ def test_a_link_within_the_checkout_is_copied_as_a_link(directory: Path, tmp_pat
     assert (copy / "up").readlink() == Path("../package.json")
     assert (copy / "empty").is_dir()
     assert (copy / "agent-runner" / "src" / "index.ts").is_file()
+
+
+def test_entries_are_laid_out_as_they_were_whatever_the_umask(directory: Path, tmp_path: Path) -> None:
+    source = directory / "container"
+    (source / "same").symlink_to("Dockerfile")
+    (source / "closed").mkdir()
+    (source / "closed" / "program").touch(mode=0o755)
+    (source / "closed").chmod(0o555)
+    before = os.umask(0o077)
+    try:
+        lay_out(entries(source, directory), tmp_path / "copy")
+    finally:
+        os.umask(before)
+    assert list(entries(tmp_path / "copy", tmp_path)) == list(entries(source, directory))
+    assert stat.S_IMODE((tmp_path / "copy").stat().st_mode) == 0o755
 
 
 def test_a_checkout_that_is_itself_named_by_a_link_is_one(directory: Path) -> None:

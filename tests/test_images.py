@@ -42,7 +42,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The directories that were made, without anything being built."""
     directories: list[Path] = []
 
-    def make(source: ImageSource, accounts: object, directory: Path, run: object, progress: object) -> None:
+    def make(source: object, sources: object, accounts: object, directory: Path, run: object, progress: object) -> None:
         directories.append(directory)
         directory.mkdir()
         (directory / "image.json").write_text('{"base": "built on sand"}')

@@ -123,7 +123,11 @@ def test_a_preview_shows_what_is_written_then(
     preview = capsys.readouterr().out
     assert snapshot(home) == {}
     assert install.install(LocalHost(), dry_run=False) == Exit.OK
-    written = [data.decode() for mode, data in snapshot(home).values() if stat.S_ISREG(mode)]
+    written = [
+        f"{name} (mode {stat.S_IMODE(mode):o})\n{data.decode()}"
+        for name, (mode, data) in snapshot(home).items()
+        if stat.S_ISREG(mode)
+    ]
     assert written
     assert [text for text in written if text not in preview] == []
 

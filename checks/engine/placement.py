@@ -71,6 +71,11 @@ class File:
     data: bytes
     mode: int
 
+    @property
+    def placed_mode(self) -> int:
+        """The mode that it gets: other accounts get no permissions."""
+        return self.mode & 0o700
+
 
 @dataclass(frozen=True)
 class WrittenFiles:

@@ -7,7 +7,7 @@ import errno
 import itertools
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +64,24 @@ def entries(directory: Path, root: Path, *, skip: Callable[[Path], bool] | None 
             yield Entry(name, mode)
         else:
             raise WrongUsage(f"{_shown(path)} is neither a file nor a directory.", "Remove it from the checkout.")
+
+
+def lay_out(sources: Iterable[Entry], directory: Path) -> None:
+    """Write entries below a new directory. Permissions are those of the checkout, whatever the umask."""
+    made = [(directory, 0o755)]
+    directory.mkdir(parents=True)
+    for each in sources:
+        path = directory / each.name
+        if each.target:
+            path.symlink_to(each.target)
+        elif stat.S_ISDIR(each.mode):
+            path.mkdir()
+            made.append((path, each.mode & 0o777))
+        else:
+            path.write_bytes(each.data)
+            path.chmod(each.mode & 0o777)
+    for path, mode in reversed(made):  # a directory may be read-only
+        path.chmod(mode)
 
 
 def read(file: Path, root: Path, largest: int = 4 << 20) -> bytes:

@@ -89,7 +89,7 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False) -> Exit:
         _try_elsewhere(host, wanted)
         if dry_run:
             for file in due:
-                say(f"==> {file.path} (mode {file.mode:o})")
+                say(f"==> {file.path} (mode {file.placed_mode:o})")
                 say_file(file.data)
             units = _units(host, accept_missing=accept_missing)
             _require_units(found, units or {}, placed=False)

@@ -69,7 +69,7 @@ def install(host: Host, *, dry_run: bool, accept_missing: bool = False, egress: 
         say(f"Already installed for {found.user} on {found.host}.")
     for file in outcome.due:
         if dry_run:
-            say(f"==> {file.path} (mode {file.mode:o})")
+            say(f"==> {file.path} (mode {file.placed_mode:o})")
             say_file(file.data)
         else:
             say(f"Wrote {file.path}.")

@@ -53,7 +53,9 @@ done
 # nanoclaw calls docker, whichever is first on PATH.
 if docker=$(command -v docker 2>/dev/null); then
     say docker "$docker"
-    printed=$(CONTAINERS_CONF=/dev/null timeout 15 docker --version 2>/dev/null | head -c 400)
+    # It may ignore signals, and leave a process behind that keeps its output open.
+    printed=$(CONTAINERS_CONF=/dev/null timeout -k 1 10 docker --version 2>/dev/null </dev/null |
+        timeout -k 1 11 cat | head -c 400)
     case $printed in *podman*) say shim yes ;; esac
 fi
 units=$(systemctl --user --no-legend --plain list-unit-files 'nanoclaw*.service' 2>/dev/null | cut -d' ' -f1)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from checks.core.progress import Progress
 from checks.core.run_directories import Run, cache
 from checks.hosts import namespace
 from checks.hosts.recipe import Account
-from checks.nanoclaw.checkout import entries
+from checks.nanoclaw.checkout import Entry, entries, lay_out
 from checks.nanoclaw.images import base
 from checks.nanoclaw.images.store import Store, tools_missing
 
@@ -65,11 +65,13 @@ def ready(source: ImageSource, accounts: Mapping[str, Account], run: Run, progre
     """The disks of an image, made if the cache has none. Raises HostProblem if this machine can't make them."""
     images = cache() / "images"
     images.mkdir(parents=True, exist_ok=True)
-    directory = images / f"{source.slug}-{_digest(source, accounts)}"
+    # Built from what was read: the checkout may be changing.
+    sources = list(entries(source.context, source.root))
+    directory = images / f"{source.slug}-{_digest(source, sources, accounts)}"
     with locked(images / "lock", progress, "Waiting for another run, which is building an agent image"):
         if not cache_manifest.is_complete(directory):
             shutil.rmtree(directory, ignore_errors=True)
-            _make(source, accounts, directory, run, progress)
+            _make(source, sources, accounts, directory, run, progress)
             _forget_older_bases(images)
             for old in images.glob(f"{source.slug}-*"):
                 if old != directory and old.name.removeprefix(f"{source.slug}-").isalnum():
@@ -104,7 +106,10 @@ def require_tools() -> None:
     namespace.require()
 
 
-def _make(source: ImageSource, accounts: Mapping[str, Account], directory: Path, run: Run, progress: Progress) -> None:
+def _make(
+    source: ImageSource, sources: Sequence[Entry], accounts: Mapping[str, Account], directory: Path,
+    run: Run, progress: Progress,
+) -> None:  # fmt: skip
     require_tools()
     if shutil.disk_usage(run.directory).free < _ROOM:
         raise HostProblem(
@@ -114,10 +119,12 @@ def _make(source: ImageSource, accounts: Mapping[str, Account], directory: Path,
     work = run.directory / "images"
     made = work / "made"
     made.mkdir(parents=True)
+    context = work / "context"
+    lay_out(sources, context)
     with Store(work / "store", run.scratch) as store:
         origin = base.provide(store, base_file(directory.parent), work, progress)
         with progress.step(f"Building the image of {source.name} (once, 2-3 minutes)"):
-            store.build(source.context, source.tag)
+            store.build(context, source.tag)
         for account in accounts.values():
             with (
                 progress.step(f"Writing it to a disk for uid {account.uid} (once, 1 minute)"),
@@ -130,10 +137,10 @@ def _make(source: ImageSource, accounts: Mapping[str, Account], directory: Path,
     made.rename(directory)
 
 
-def _digest(source: ImageSource, accounts: Mapping[str, Account]) -> str:
+def _digest(source: ImageSource, sources: Sequence[Entry], accounts: Mapping[str, Account]) -> str:
     ids = sorted((account.uid, account.subordinate) for account in accounts.values())
     digest = hashlib.sha256(f"{_FORMAT} {source.tag} {ids}".encode())
-    for piece in (*_contents(source.context, source.root), *_contents(FIXTURES / "base", FIXTURES)):
+    for piece in (*_contents(sources), *_contents(entries(FIXTURES / "base", FIXTURES))):
         digest.update(piece)
     return digest.hexdigest()[:16]
 
@@ -141,7 +148,7 @@ def _digest(source: ImageSource, accounts: Mapping[str, Account]) -> str:
 def base_file(images: Path) -> Path:
     """The file of the substitute base image in the cache."""
     digest = hashlib.sha256(base.OWN_NAME.encode())
-    for piece in _contents(FIXTURES / "base", FIXTURES):
+    for piece in _contents(entries(FIXTURES / "base", FIXTURES)):
         digest.update(piece)
     return images / f"base-{digest.hexdigest()[:16]}.tar"
 
@@ -152,8 +159,8 @@ def _forget_older_bases(images: Path) -> None:
             old.unlink()
 
 
-def _contents(directory: Path, root: Path) -> Iterator[bytes]:
-    for each in entries(directory, root):
+def _contents(sources: Iterable[Entry]) -> Iterator[bytes]:
+    for each in sources:
         yield b"\0".join(
             (each.name.encode(), str(stat.S_IFMT(each.mode)).encode(), each.target.encode(), each.data, b"")
         )

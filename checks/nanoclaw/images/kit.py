@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from checks.core.paths import FIXTURES
 from checks.core.progress import Progress
 from checks.core.run_directories import Run, cache
 from checks.nanoclaw.agent import Agent
-from checks.nanoclaw.checkout import Entry, entries
+from checks.nanoclaw.checkout import Entry, entries, lay_out
 from checks.nanoclaw.images import base, disks
 from checks.nanoclaw.images.store import Store
 
@@ -75,7 +74,7 @@ def _make(sources: list[Entry], images: Path, directory: Path, run: Run, progres
     context, made, files = work / "context", work / "made", work / "files"
     for each in (made, files):
         each.mkdir(parents=True)
-    _lay_out(sources, context)
+    lay_out(sources, context)
     with Store(work / "store", run.scratch) as store:
         base.provide(store, disks.base_file(images), work, progress)
         store.build_archive(context, _DOCKERFILE, made / _ARCHIVE)
@@ -85,16 +84,3 @@ def _make(sources: list[Entry], images: Path, directory: Path, run: Run, progres
     shutil.rmtree(files)
     cache_manifest.write(made)
     made.rename(directory)
-
-
-def _lay_out(sources: list[Entry], context: Path) -> None:
-    for each in sources:
-        path = context / each.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if each.target:
-            path.symlink_to(each.target)
-        elif stat.S_ISDIR(each.mode):
-            path.mkdir()
-        else:
-            path.write_bytes(each.data)
-            path.chmod(each.mode & 0o777)
