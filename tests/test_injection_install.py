@@ -39,7 +39,7 @@ def test_it_is_installed_once_and_removed_without_a_trace(home: Path, capsys: py
     assert tree(settings(home)) == {
         "containers.conf.d", DROP_IN, "nanoclaw-hardening", HOOK, HOOK_JSON, PROGRAM, SETTINGS,
     }  # fmt: skip
-    assert (settings(home) / HOOK).stat().st_mode & 0o777 == 0o755
+    assert (settings(home) / HOOK).stat().st_mode & 0o777 == 0o700
     assert problems(here()) == []
     capsys.readouterr()
     assert install.install(LocalHost(), dry_run=False) == Exit.OK
