@@ -1,21 +1,17 @@
-"""The doctor: snapshots of hosts, and the diagnoses based on them."""
+"""The doctor: the diagnoses that are based on snapshots of hosts."""
 
 from __future__ import annotations
-
-import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.core.errors import Exit, HostProblem
+from checks.core.errors import Exit
 from checks.core.paths import FIXTURES
 from checks.guide import catalogue, doctor, findings, snapshot
 from checks.guide.diagnosis import diagnose
 from checks.guide.host_checks import CHECKS, check
-from checks.guide.snapshot import HostSnapshot, parse, take
-from tests.fakes import FakeHost
+from checks.guide.snapshot import HostSnapshot, parse
 
 ENTRIES = catalogue.load()
 HEALTHY = (FIXTURES / "doctor" / "healthy.txt").read_text()
@@ -175,160 +171,10 @@ def test_arbitrary_values_do_not_break_the_doctor(values: dict[str, str]) -> Non
     diagnose(taken(lines), ENTRIES)
 
 
-PROGRAMS = {
-    "docker": "echo podman version 5.4.2",
-    "podman": """case $1 in
---version) echo podman version 5.4.2 ;;
-info) echo "{}"; echo careful >&2 ;;
-esac""",
-}
-
-
-PROCESSES = """\
-7 /usr/bin/conmon --api-version 1 -c ID -n nanoclaw-x --exit-dir /x
-8 /usr/bin/conmon --api-version 1 -c ID -n nanoclaw-watched --exit-dir /x
-9 /usr/bin/podman run -i --rm --name nanoclaw-watched image
-12 /usr/bin/podman run -i --rm --name nanoclaw-x-and-more image
-10 /usr/bin/conmon --api-version 1 -c ID -n nanoclaw-((((x{1,255}){1,255}){1,255}){1,255}) --exit-dir /x
-11 sh -c podman run --name nanoclaw-x
-"""
-
-
-def test_a_snapshot_has_the_hosts_programs_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = tmp_path / "home"
-    drop_ins = home / ".config/containers/containers.conf.d"
-    drop_ins.mkdir(parents=True)
-    (drop_ins / "50-x.conf").write_text("[engine]\nhooks_dir = [\n  '/no/such/directory',\n  \"/usr\",\n]\n")
-    (home / ".local/share/containers/storage").mkdir(parents=True)
-    for key, value in {"HOME": str(home), "DOCKER_OPTS": "--x", "HTTPS_PROXY": "http://127.0.0.1:1"}.items():
-        monkeypatch.setenv(key, value)
-    for key in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
-        monkeypatch.delenv(key, raising=False)
-    watcher = f"cat <<'END'\n{PROCESSES}END\n"
-    identity = 'case "$*" in -u) echo 1500 ;; *) echo me ;; esac'
-    host = FakeHost(tmp_path, {**PROGRAMS, "id": identity, "pgrep": watcher})
-    done = take(host)
-    assert done.first("docker").endswith("/bin/docker")
-    assert done.version == (5, 4)
-    assert (done.paths["/no/such/directory"], done.paths["/usr"]) == ("-", "d")
-    assert done.hook_directories() == ["/no/such/directory", "/usr"]
-    assert done.setting("engine", "hooks_dir") == ["/no/such/directory", "/usr"]
-    assert done.environment["DOCKER_OPTS"] == "--x"
-    assert list(done.lines("proxy")) == ["HTTPS_PROXY"]
-    assert (done.first("info"), done.first("info_ok"), done.text("info_error")) == ("{}", "yes", "careful")
-    assert list(done.lines("unwatched")) == ["nanoclaw-x"]
-
-
-def test_podman_info_is_skipped_if_the_account_never_used_podman(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    podman = f"echo asked >>{tmp_path}/asked; {PROGRAMS['podman']}"
-    host = FakeHost(tmp_path, {"podman": podman, "docker": "echo Docker version 26.1.5", "id": "echo 1500"})
-    done = take(host)
-    assert "info" not in done.values
-    assert (tmp_path / "asked").read_text() == "asked\n"  # only for its version
-    assert list(home.iterdir()) == []
-
-
-def test_a_podman_that_hangs_is_diagnosed_and_does_not_hang_the_doctor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "home/.local/share/containers/storage").mkdir(parents=True)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    monkeypatch.setattr(snapshot, "_PROGRAM_TIMEOUT", 0.5)
-    host = FakeHost(tmp_path, {"podman": "exec sleep 60", "docker": "exec sleep 60", "id": "echo 1500"})
-    started = time.monotonic()
-    found = [each.entry.id for each in diagnose(take(host), ENTRIES)]
-    assert time.monotonic() - started < 20
-    assert "docker-info-fails" in found
-
-
-@pytest.mark.parametrize(
-    ("program", "closed"), [("docker", ""), ("podman", "2>/dev/null"), ("podman", ">/dev/null"), ("node", "")]
-)
-def test_a_program_that_leaves_a_process_behind_does_not_hang_the_doctor(
-    program: str, closed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "home/.local/share/containers/storage").mkdir(parents=True)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    monkeypatch.setattr(snapshot, "_PROGRAM_TIMEOUT", 1.5)
-    programs = {**PROGRAMS, "docker": "echo Docker version 26.1.5", "node": "echo v22.1.0", "id": "echo 1500"}
-    programs[program] = f"sleep 60 {closed} &\n{programs[program]}"
-    started = time.monotonic()
-    done = take(FakeHost(tmp_path, programs))
-    assert time.monotonic() - started < 20
-    versions = [done.first(f"{name}_version") for name in ("docker", "podman", "node")]
-    assert versions == ["Docker version 26.1.5", "podman version 5.4.2", "v22.1.0"]
-    assert (done.first("info"), done.first("info_ok"), done.text("info_error")) == ("{}", "yes", "careful")
-
-
-@pytest.mark.parametrize("where", ["docker --version", "podman --version", "podman info", "podman info >&2", "node"])
-def test_no_program_of_the_host_fills_the_memory(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even the shell's, which keeps a line and the output of a command substitution."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / ".local" / "share" / "containers" / "storage").mkdir(parents=True)
-    program, _, rest = where.partition(" ")
-    flood = f"head -c 300000000 /dev/zero | tr '\\0' x {'>&2' if '>&2' in rest else ''}; exit 1"
-    programs = {
-        "id": "echo 1500",
-        "docker": "echo other",
-        "podman": "echo podman version 5.4.2",
-        "node": "echo v22.1.0",
-    }
-    arguments = rest.removesuffix(">&2").strip()
-    programs[program] = f'case "$*" in "{arguments}"*) {flood} ;; *) {programs[program]} ;; esac'
-    host = FakeHost(tmp_path, programs)
-    script = (FIXTURES / "doctor" / "snapshot.sh").read_text()
-    limited = ["sh", "-c", 'ulimit -v 200000; exec "$@"', "sh", "sh", "-c", script, "snapshot.sh", "60"]  # KiB
-    done = host.run(limited, timeout=120)
-    assert done.returncode == 0, done.stderr[-300:]
-    assert "info_ok" not in parse(done.stdout) or "info" not in arguments
-    assert len(done.stdout_bytes) < 2 << 20
-
-
 @pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r"])
 def test_a_comment_in_a_file_of_settings_forges_nothing(end: str) -> None:
     forging = [f"{CONF}=[containers]", f'{CONF}=userns = "keep-id"', f"{CONF}=#{end}bus=yes"]
     assert "there-is-no-systemd-user-session" in diagnosed(changed(*forging, "bus="))
-
-
-def test_a_name_with_a_newline_forges_nothing(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, {"docker": "echo podman version 5.4.2"})
-    (tmp_path / "home" / ".config" / "containers" / "containers.conf.d").mkdir(parents=True)
-    script = (FIXTURES / "doctor" / "snapshot.sh").read_text()
-    argv = ["env", f"HOME={tmp_path}/home\nforged=yes", "sh", "-c", script, "snapshot.sh", "10"]
-    assert "forged" not in parse(host.run(argv).stdout)
-
-
-def test_ids_of_another_account_are_not_this_accounts(tmp_path: Path) -> None:
-    # A name is a word, not a pattern: “first.last” is not “firstxlast”.
-    host = FakeHost(
-        tmp_path, {"id": 'case "$*" in -un) echo first.last ;; *) echo 4711 ;; esac', "getsubids": "exit 1"}
-    )
-    (tmp_path / "subuid").write_text("firstxlast:100000:65536\n14711:1:2\n")
-    (tmp_path / "subgid").write_text("first.last:100000:65536\n4711:300000:65536\n")
-    script = (FIXTURES / "doctor" / "snapshot.sh").read_text().replace("/etc/sub", f"{tmp_path}/sub")
-    found = parse(host.run(["sh", "-c", script, "snapshot.sh", "10"]).stdout)
-    assert "subuid" not in found
-    assert found["subgid"] == ["first.last:100000:65536", "4711:300000:65536"]
-
-
-def test_a_host_that_can_not_be_inspected_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(HostProblem, match=r"ended before it began, with exit status 5\. Check that ~/.profile"):
-        take(FakeHost(tmp_path, {"sh": "exit 5"}))
-
-
-@pytest.mark.parametrize("profile", ["id", "printf '\\033]0;title\\007'", "echo uid=0; echo docker=/x; printf x"])
-def test_what_a_profile_prints_is_no_fact(tmp_path: Path, profile: str) -> None:
-    done = take(FakeHost(tmp_path, {"sh": f'{profile}\nexec /bin/sh "$@"', "id": "echo 1500"}))
-    assert (done.first("uid"), done.first("user")) == ("1500", "1500")
-    assert done.first("docker") != "/x"
 
 
 def test_the_report_has_the_observation_the_fix_and_the_link(
@@ -353,12 +199,6 @@ def test_wrong_usage_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.doctor("local", profile="stock") is Exit.WRONG_USAGE
     assert doctor.doctor("nowhere") is Exit.WRONG_USAGE
     assert "can only be combined" in capsys.readouterr().err
-
-
-def test_the_snapshot_changes_nothing() -> None:
-    script = (FIXTURES / "doctor" / "snapshot.sh").read_text()
-    assert " >/" not in script.replace(">/dev/null", "")
-    assert "mktemp" not in script
 
 
 @pytest.mark.parametrize("name", ["CONTAINERS_CONF", "CONTAINERS_CONF_OVERRIDE"])

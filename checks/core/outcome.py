@@ -88,6 +88,14 @@ def lacking(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and str(error) == _NO_THREAD)
 
 
+def decisive(error: BaseException) -> BaseException:
+    """The error that decides among those a teardown raised: one of the host or of the machine, else the first."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    each = [decisive(one) for one in error.exceptions]
+    return next((one for one in each if isinstance(one, Problem) or lacking(one)), each[0])
+
+
 def _missing_package(error: Exception) -> HostProblem | None:
     if not isinstance(error, ModuleNotFoundError) or (error.name or "checks").startswith("checks"):
         return None

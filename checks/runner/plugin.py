@@ -14,7 +14,7 @@ import pytest
 from checks.core import redaction
 from checks.core.errors import HostProblem, Problem, WrongUsage
 from checks.core.lines import lines_of
-from checks.core.outcome import lacking, own_fault
+from checks.core.outcome import decisive, lacking, own_fault
 from checks.core.paths import GUIDE
 from checks.core.process import TimedOut
 from checks.core.progress import Progress, counted
@@ -238,7 +238,7 @@ class VerificationPlugin:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        error = _decisive(call.excinfo.value) if call.excinfo else None
+        error = decisive(call.excinfo.value) if call.excinfo else None
         if error and lacking(error):  # of the program itself, not of the case
             error = HostProblem(f"This machine lacks something: {error or type(error).__name__}.", "See ulimit -a.")
         if isinstance(error, Problem):  # the host failed, not the case
@@ -387,14 +387,6 @@ def require_end(plugin: VerificationPlugin, status: int) -> None:
         raise WrongUsage("The cases can't be collected: see the message of pytest above.")
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise RuntimeError(f"pytest exited with {status!r}")
-
-
-def _decisive(error: BaseException) -> BaseException:
-    """The error that decides among those a teardown raised: one of the host or of the machine, else the first."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    each = [_decisive(one) for one in error.exceptions]
-    return next((one for one in each if isinstance(one, Problem) or lacking(one)), each[0])
 
 
 def _explained(error: BaseException | None, report: pytest.TestReport) -> tuple[str, str]:
