@@ -64,7 +64,7 @@ def test_a_dry_run_prints_exactly_what_would_be_written(home: Path, capsys: pyte
     printed = capsys.readouterr().out
     assert tree(home) == set()
     for file in here().required:
-        assert f"==> {file.path} (mode {file.mode:o})\n{file.data.decode()}" in printed
+        assert f"==> {file.path} (mode {file.placed_mode:o})\n{file.data.decode()}" in printed
     assert "In force" not in printed
     began = time.time() - 60
     install.install(LocalHost(), dry_run=False)
