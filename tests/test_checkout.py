@@ -150,6 +150,14 @@ def test_a_checkout_that_is_itself_named_by_a_link_is_one(directory: Path) -> No
     assert agent.of_checkout(directory.parent / "link").name.startswith("nanoclaw 1.2.0")
 
 
+def test_a_checkout_is_walked_by_any_of_its_names(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (directory.parent / "link").symlink_to("nanoclaw")
+    monkeypatch.chdir(directory.parent)
+    wanted = [path.relative_to(directory) for path in walk(directory)]
+    for name in (directory.parent / "link", Path("link"), Path("nanoclaw")):
+        assert [path.relative_to(name) for path in walk(name)] == wanted
+
+
 def test_a_pipe_or_a_socket_is_refused_and_not_waited_for(directory: Path) -> None:
     os.mkfifo(directory / "container" / "pipe")
     with pytest.raises(WrongUsage, match="neither a file nor a directory"):

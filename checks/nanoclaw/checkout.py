@@ -105,6 +105,7 @@ def walk(directory: Path, skip: Callable[[Path], bool] | None = None) -> Iterato
 
     Raises WrongUsage where there are more than MAX entries, and where a name is not UTF-8.
     """
+    real = Path(os.path.realpath(directory))  # it may be named by a link, or relative
     below, room = [directory], MAX
     while below:
         path = below.pop()
@@ -114,7 +115,8 @@ def walk(directory: Path, skip: Callable[[Path], bool] | None = None) -> Iterato
             yield path
         if path == directory or (path.is_dir() and not path.is_symlink()):
             # Never all of it: it may have millions of entries.
-            with _opened(path, os.O_RDONLY | os.O_DIRECTORY) as descriptor, os.scandir(descriptor) as found:
+            place = real / path.relative_to(directory)
+            with _opened(place, os.O_RDONLY | os.O_DIRECTORY) as descriptor, os.scandir(descriptor) as found:
                 names = [_readable(child.name, path) for child in itertools.islice(found, room + 1)]
             room -= len(names)
             if room < 0:
