@@ -14,7 +14,6 @@ import pytest
 from checks.core import locks, run_directories
 from checks.core.errors import Exit
 from checks.core.paths import ROOT
-from checks.core.process import TimedOut
 from checks.core.progress import Progress
 from checks.engine import dead_runs, prepared_host
 from checks.engine.leaks import LeakDetector
@@ -162,10 +161,11 @@ def test_the_timeout_factor_reaches_the_hosts_own_commands(tmp_path: Path, monke
     monkeypatch.setattr(LeakDetector, "new", lambda self: [])
     with (
         run_directories.new_run() as run,
-        prepared_host.prepared("local", None, run, Progress(), factor=0.01) as ready,
-        pytest.raises(TimedOut, match=r"0\.2 s"),
+        prepared_host.prepared("local", None, run, Progress(), factor=50) as ready,
     ):
-        ready.host.run(["sleep", "5"], timeout=20)
+        # The parent of a command is the timeout(1) that bounds it.
+        bound = ready.host.run(["sh", "-c", "tr '\\0' ' ' < /proc/$PPID/cmdline"], timeout=20).stdout
+    assert re.search(r"\b1000\.0 sh ", bound)
 
 
 def test_a_directory_that_stays_is_not_called_removed(
