@@ -59,6 +59,7 @@ def test_network_internal(ctx: CaseContext) -> None:
     routes, _, links = done.stdout.partition("\n\n")
     expect("eth0" in links, "a network interface in the container", links)
     expect("default" not in routes, "no default route in the container", routes)
+    ctx.expect_gone(agent.name)  # Podman may remove a container a moment after its client has ended
     expect_run(ctx.docker("network", "rm", network))
 
 
@@ -91,6 +92,7 @@ def test_network_connect(ctx: CaseContext) -> None:
     agent = session(ctx)
     agent.created(_ASK, network=session_driver.on_network(lockdown.network))
     expect_run(start(ctx, agent.name), stdout=f"{lockdown.word}\n")
+    ctx.expect_gone(agent.name)
     # After a start, nanoclaw removes its networks, and relies on the refusal for those in use.
     done = ctx.docker("network", "rm", lockdown.network)
     left = ctx.engine("network", "ls", "--format", "{{.Name}}").split()

@@ -50,14 +50,17 @@ class Images:
         command = build(".", options=["-t", tag])
         expect_run(self.ctx.docker(command, within=within, env=self.environment, timeout=60))
 
-    def run(self, tag: str) -> Completed:
+    def run(self, tag: str, name: str = "") -> Completed:
         """Run an image, which prints its word, that of the base and what its build wrote. Never from a registry."""
-        command = run(tag, "sh", "-c", 'echo "${WORD:-none} $BASE"; cat /built', options=["--rm", "--pull=never"])
+        options = ["--rm", "--pull=never", *(["--name", name] if name else [])]
+        command = run(tag, "sh", "-c", 'echo "${WORD:-none} $BASE"; cat /built', options=options)
         return self.ctx.docker(command, env=self.environment)
 
     def expect_built(self, tag: str, word: str) -> None:
-        """Fail the case unless an image runs, and has this word and what its build wrote."""
-        expect_run(self.run(tag), stdout=f"{word} of-{self.word}\n42\n")
+        """Fail the case unless an image runs, has this word and what its build wrote, and is free again."""
+        name = self.ctx.name("built")
+        expect_run(self.run(tag, name), stdout=f"{word} of-{self.word}\n42\n")
+        self.ctx.expect_gone(name)
 
 
 @pytest.mark.case("docker images", fix=_IMAGE)
