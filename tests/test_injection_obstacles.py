@@ -76,6 +76,17 @@ def test_a_pipe_among_the_settings_is_named_at_once(home: Path) -> None:
     assert time.monotonic() - begun < 10
 
 
+def test_a_device_among_the_settings_is_named_unless_it_is_empty(home: Path) -> None:
+    file = settings(home) / "containers.conf"
+    file.parent.mkdir(parents=True)
+    file.symlink_to("/dev/null")
+    assert read_account(LocalHost()).files[str(file)] == b""
+    file.unlink()
+    file.symlink_to("/dev/zero")
+    with pytest.raises(HostProblem, match=r"containers\.conf is a pipe, a socket or a device"):
+        read_account(LocalHost())
+
+
 def test_a_settings_file_without_end_is_not_read_to_its_end(home: Path) -> None:
     settings = home / ".config" / "containers"
     settings.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -79,6 +80,24 @@ def test_podman_info_is_skipped_if_the_account_never_used_podman(
     assert "info" not in done.values
     assert (tmp_path / "asked").read_text() == "asked\n"  # only for its version
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("device", "named"), [("/dev/zero", ["is a pipe, a socket or a device"]), ("/dev/null", []), ("", ["is a pipe"])]
+)
+def test_settings_that_podman_would_read_without_an_end_are_named(
+    device: str, named: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "containers" / "containers.conf"
+    file.parent.mkdir()
+    if device:
+        file.symlink_to(device)
+    else:
+        os.mkfifo(file)
+    found = take(FakeHost(tmp_path, {"podman": "exit 1", "docker": "exit 1"})).unreadable_settings
+    assert [each for each in named if found and f"{file} {each}" in found[0]] == named
+    assert len(found) == len(named)
 
 
 def test_a_podman_that_hangs_is_diagnosed_and_does_not_hang_the_doctor(

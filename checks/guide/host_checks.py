@@ -157,6 +157,7 @@ def _runtime_missing(host: HostSnapshot) -> str:
     "docker_version=Error: it broke\npodman_error=Error: it broke",
     f"{_CONF}=[containers",
     "conf_unreadable=/home/me/.config/containers/containers.conf is a directory",
+    "conf_unreadable=/home/me/.config/containers/containers.conf is a pipe, a socket or a device",
 )
 def _info_fails(host: HostSnapshot) -> str:
     if host.unreadable_settings:

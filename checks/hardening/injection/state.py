@@ -83,7 +83,9 @@ for file in /usr/share/containers/containers.conf /etc/containers/containers.con
         # Not a pipe, which may have no writer, and no more than one byte beyond what is taken.
         printf 'file %s\t%s\n' "$(printf %s "$file" | encoded)" \
             "$([ ! -f "$file" ] || head -c "$(($1 + 1))" "$file" 2>/dev/null | encoded)"
-        if [ -p "$file" ] || [ -S "$file" ]; then say odd "$file"; fi
+        # Podman would wait for a pipe, and read many a device without an end; /dev/null is an empty file.
+        if [ -p "$file" ] || [ -S "$file" ] || [ -b "$file" ]; then say odd "$file"; fi
+        if [ -c "$file" ] && ! [ "$file" -ef /dev/null ]; then say odd "$file"; fi
         [ ! -f "$file" ] || [ -r "$file" ] || say unreadable "$file"
     fi
 done
@@ -208,7 +210,9 @@ def account_in(answer: str, host: str) -> Account:
         else:
             reported[key] = os.fsdecode(value)
     if "odd" in reported:
-        raise HostProblem(f"On {host}, {reported['odd']} is a pipe or a socket: Podman can't read it.", "Remove it.")
+        raise HostProblem(
+            f"On {host}, {reported['odd']} is a pipe, a socket or a device: Podman can't read it.", "Remove it."
+        )
     if "unreadable" in reported:
         raise HostProblem(f"On {host}, {reported['unreadable']} can't be read by this account.", READABLE)
     for path, data in files.items():
