@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from checks.core.children import Children
+from checks.core.children import Children, tied
 from checks.core.errors import Exit, HostProblem, Interrupted, OwnFault, Problem, WrongUsage
 from checks.core.locks import SharedLock
 from checks.core.outcome import reported
@@ -73,7 +74,7 @@ def _processes(monkeypatch: pytest.MonkeyPatch) -> None:
     started = subprocess.Popen
 
     def popen(argv: list[str], **how: Any) -> subprocess.Popen[str]:
-        assert argv[1:] == ["-u", "-m", "checks.runner.share"]
+        assert argv[-3:] == ["-u", "-m", "checks.runner.share"]
         return started([sys.executable, "-c", PROCESS], **how)
 
     monkeypatch.setattr(subprocess, "Popen", popen)
@@ -141,6 +142,36 @@ def test_closed_children_start_no_other() -> None:
     children.close()
     with pytest.raises(KeyboardInterrupt):
         children.start("checks.runner.share")
+
+
+# It starts a process, and is killed then.
+KILLED = """
+import sys, time
+from checks.core.children import Children
+
+child = Children().start("tests.ends_late", sys.argv[1])
+print(child.pid, child.stdout.readline(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_process_cleans_up_where_the_one_that_started_it_was_killed(tmp_path: Path) -> None:
+    cleaned = tmp_path / "cleaned"
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(cleaned)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        pid = parent.stdout.readline().split()[0]
+        parent.kill()
+    assert poll(cleaned.exists, timeout=20, interval=0.1)
+    assert poll(lambda: not Path(f"/proc/{pid}").exists(), timeout=20, interval=0.1)
+
+
+def test_a_process_whose_parent_has_ended_before_it_began_does_nothing(tmp_path: Path) -> None:
+    began = tmp_path / "began"
+    argv = tied("/bin/touch", str(began))
+    subprocess.run([word if word != str(os.getpid()) else "1" for word in argv], check=True)
+    assert not began.exists()
+    subprocess.run(argv, check=True)
+    assert began.exists()
 
 
 @pytest.mark.parametrize(
