@@ -13,6 +13,7 @@ import pytest
 from checks.core import run_directories
 from checks.core.errors import HostProblem
 from checks.core.paths import ROOT
+from checks.core.polling import poll
 from checks.hosts import namespace
 from checks.nanoclaw.images import base, surroundings
 from checks.nanoclaw.images.store import Store
@@ -116,5 +117,26 @@ def test_a_machine_without_namespaces_is_told_so(tmp_path: Path, monkeypatch: py
 def test_programs_that_a_namespace_needs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 1500)
-    with pytest.raises(HostProblem, match=r"unshare, newuidmap, newgidmap, getsubids is not .*install\.sh guest"):
+    with pytest.raises(
+        HostProblem, match=r"unshare, setpriv, newuidmap, newgidmap, getsubids is not .*install\.sh guest"
+    ):
         namespace.require()
+
+
+WAITS = """
+import sys
+from checks.hosts import namespace
+
+namespace.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 300', sys.argv[1]], own=0, rest=1)
+"""
+
+
+@pytest.mark.usefixtures("needs_namespace")
+def test_a_command_in_a_namespace_ends_where_the_process_that_runs_it_is_killed(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    with subprocess.Popen([sys.executable, "-c", WAITS, str(note)], cwd=ROOT) as started:
+        written = poll(lambda: note.exists() and note.read_text().strip(), timeout=30, interval=0.1)
+        started.kill()
+    assert written
+    process = Path(f"/proc/{written}/cmdline")  # empty for one that nobody has waited for
+    assert poll(lambda: not process.exists() or not process.read_bytes(), timeout=20, interval=0.1)

@@ -25,7 +25,7 @@ _TIMEOUT = 3600.0  # seconds; the build of an image on a busy machine takes a qu
 
 def programs() -> tuple[str, ...]:
     """The programs that ``run`` needs."""
-    return ("unshare",) if os.geteuid() == 0 else ("unshare", "newuidmap", "newgidmap", "getsubids")
+    return ("unshare", "setpriv", *(() if os.geteuid() == 0 else ("newuidmap", "newgidmap", "getsubids")))
 
 
 def missing(*needed: str) -> list[str]:
@@ -57,10 +57,11 @@ def run(
     is in seconds. Raises HostProblem if there are no subordinate ids or no namespaces, and after a timeout.
     """
     # Ids can be mapped from outside only: the command waits until this process has mapped them.
+    # The tie to this process, which may be killed, comes last: unshare(2) would undo it.
     # Without -p, a shell that starts at that moment may see two different ids of its own, and take the unmapped one.
     waiting = [
         "unshare", "--user", "--mount", "--keep-caps",
-        "sh", "-p", "-c", 'read -r _ && exec "$@" </dev/null', "sh",
+        "sh", "-p", "-c", 'read -r _ && exec setpriv --pdeathsig KILL "$@" </dev/null', "sh",
     ]  # fmt: skip
 
     def map_ids(process: Process) -> None:

@@ -23,11 +23,11 @@ _PULL_TIMEOUT = 120.0  # seconds
 # this capability leaves, and which shares processes, /proc/sys and /sys with the host. The ids of a build are this
 # account's: as root it could change the kernel's settings. apt, npm and useradd need none of these.
 _DROPPED = ("CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_NET_RAW", "CAP_AUDIT_WRITE")
-# Where this process is killed, so is all that it started.
+# Where the process before it in a command is killed, so is all that follows.
 _PROCESSES = ("setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 _IN_OWN_ROOT = FIXTURES / "nanoclaw" / "build-root.sh"
-_PROGRAMS = ("findmnt", "pivot_root", "setpriv", "umount")
+_PROGRAMS = ("findmnt", "pivot_root", "umount")
 """That it needs, besides those of a namespace."""
 
 
