@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from checks.core.errors import Exit, HostProblem, WrongUsage
+from checks.core.paths import FIXTURES
 from checks.engine import placement
 from checks.engine.docker import shell
 from checks.hardening.injection import configuration, install, state
@@ -163,3 +165,21 @@ def test_a_hostile_file_is_no_bug_of_this_project(home: Path, text: str) -> None
     write(home, "containers.conf.d/99-later.conf", text.encode())
     with pytest.raises(HostProblem):
         install.install(LocalHost(), dry_run=False)
+
+
+def test_a_copy_that_fails_half_way_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "settings.conf"
+    file.write_text("mine\n")
+    cp = tmp_path / "bin" / "cp"
+    cp.parent.mkdir()
+    cp.write_text('#!/bin/sh\nfor last; do :; done\n: >"$last"\nexit 1\n')  # as on a full disk
+    cp.chmod(0o755)
+    script = str(FIXTURES / "placement.sh")
+    part = f"{file}.nanoclaw-part"
+    Path(part).write_text("new\n")
+    archive = subprocess.run(["tar", "-cPf", "-", part], check=True, capture_output=True).stdout
+    path = {**os.environ, "PATH": f"{cp.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", script, "place", "0", str(file)], input=archive, env=path, check=False)
+    assert done.returncode == 1
+    assert file.read_text() == "mine\n"
+    assert not [each for each in tmp_path.iterdir() if "nanoclaw" in each.name]
