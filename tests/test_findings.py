@@ -98,6 +98,12 @@ def test_a_file_of_accepted_findings_that_is_not_valid_is_wrong_usage(text: str,
         acceptance.accepted_ids((), str(tmp_path / "accepted.toml"), ENTRIES, date(2026, 1, 1))
 
 
+def test_a_reason_begins_no_line_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "accepted.toml"
+    file.write_text(f'[[accept]]\nid = "{LINGER}"\nreason = "x)\\n[PASS] forged"\nuntil = 2999-01-31\n')
+    assert acceptance.accepted_ids((), str(file), ENTRIES) == {LINGER: "x)\\n[PASS] forged (until 2999-01-31)"}
+
+
 def test_an_unknown_id_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.doctor(accept=["nonsense"]) is Exit.WRONG_USAGE
     assert "“nonsense” is not an id that can be accepted" in capsys.readouterr().err

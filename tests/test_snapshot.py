@@ -100,6 +100,17 @@ def test_settings_that_podman_would_read_without_an_end_are_named(
     assert len(found) == len(named)
 
 
+def test_the_last_line_of_settings_counts_without_an_end_of_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "containers" / "containers.conf"
+    file.parent.mkdir()
+    file.write_text('[containers]\nuserns = "host"')
+    found = take(FakeHost(tmp_path, {"podman": "exit 1", "docker": "exit 1"}))
+    assert found.setting("containers", "userns") == "host"
+
+
 def test_a_podman_that_hangs_is_diagnosed_and_does_not_hang_the_doctor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

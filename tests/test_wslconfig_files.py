@@ -155,6 +155,17 @@ def test_an_update_of_a_value_that_has_the_next_line_is_refused(
     assert "guiApplications=false" in path.read_text()
 
 
+@pytest.mark.parametrize("text", ["[wsl2]\rmemory=8GB\r", "[wsl2]\rmemory=8GB\n", "[wsl2]\n#\rmemory=8GB\r\n"])
+def test_an_update_of_a_file_with_a_single_carriage_return_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    path = tmp_path / ".wslconfig"
+    path.write_bytes(text.encode())
+    assert write(path, update=True) is Exit.WRONG_USAGE
+    assert "a carriage return stands alone" in capsys.readouterr().err
+    assert path.read_bytes() == text.encode()
+
+
 def test_an_update_needs_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "none"
     assert write(path, update=True) == Exit.WRONG_USAGE

@@ -9,7 +9,7 @@ from pathlib import Path
 from checks.core import strict_toml
 from checks.core.errors import WrongUsage
 from checks.core.strict_toml import Table, Text
-from checks.core.terminal import say
+from checks.core.terminal import one_line, say
 
 
 class Acceptance(Table, frozen=True):
@@ -34,7 +34,7 @@ def accepted_ids(ids: Sequence[str], file: str, known: Collection[str], today: d
     given = dict.fromkeys(ids, "--accept")
     for each in strict_toml.load(Path(file), _Acceptances).accept if file else ():
         if each.until >= day or each.id not in known:
-            given[each.id] = f"{each.reason} (until {each.until})"
+            given[each.id] = f"{one_line(each.reason)} (until {each.until})"
         else:
             say(f"{file}: {each.id} was accepted until {each.until}, and is not any more.", error=True)
     if unknown := [id_ for id_ in given if id_ not in known]:

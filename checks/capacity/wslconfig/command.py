@@ -9,7 +9,7 @@ from typing import Annotated
 from checks.capacity.wslconfig import file, render
 from checks.capacity.wslconfig.file import ConfigText, Setting, parse
 from checks.capacity.wslconfig.plan import Machine, Plan, count_of, detect_machine, largest, plan, readable
-from checks.capacity.wslconfig.validate import misnamed, required, validate
+from checks.capacity.wslconfig.validate import ALONE, lone_carriage_return, misnamed, required, validate
 from checks.core.errors import Exit, Problem, WrongUsage
 from checks.core.paths import ROOT
 from checks.core.terminal import say, say_file
@@ -158,6 +158,8 @@ def _update(path: Path, needed: Plan) -> None:
     source = file.load(path)
     if not source.complete:
         raise WrongUsage(f"{path} can't be updated:", " ".join(remark.message for remark in source.remarks))
+    if at := lone_carriage_return(source.text):  # WSL may take other lines, or sections, than this project
+        raise WrongUsage(f"{path}, line {at}: {ALONE}")
     for line in file.parse(source.text):
         if isinstance(line, file.Setting) and line.joined and line.key.lower() in needed.settings():
             raise WrongUsage(

@@ -21,7 +21,7 @@ _ALMOST = re.compile(
 """A name that is meant to be .wslconfig, or is one of its common misspellings."""
 
 
-_ALONE = (
+ALONE = (
     "a carriage return stands alone, as the line end of an old Mac. WSL ends a comment only at a line feed: it skips "
     "the lines that follow in between. Save the file with the line ends of Windows (CRLF) or Linux (LF)."
 )
@@ -41,14 +41,14 @@ class Diagnostic:
 def validate(source: ConfigText) -> list[Diagnostic]:
     """All diagnostics of a file, by line."""
     found = [Diagnostic(1, remark.message, remark.harmless) for remark in source.remarks]
-    if source.readable and (line := _carriage_return(source.text)):
-        found.append(Diagnostic(line, _ALONE))  # what WSL makes of the rest depends on where they stand
+    if source.readable and (line := lone_carriage_return(source.text)):
+        found.append(Diagnostic(line, ALONE))  # what WSL makes of the rest depends on where they stand
     elif source.readable:
         found += Checker(catalogue()).check(source.text)
     return sorted(found, key=lambda each: each.line)
 
 
-def _carriage_return(text: str) -> int:
+def lone_carriage_return(text: str) -> int:
     """The first line with a carriage return that no line feed follows; 0 if there is none."""
     found = re.search(r"\r(?!\n)", text)
     return text.count("\n", 0, found.start()) + 1 if found else 0
