@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def verified(tmp_path: Path, cases: str, *more: str, accept: Sequence[str] = ())
     @contextlib.contextmanager
     def prepared() -> Iterator[PreparedHost]:
         host = FakeHost(tmp_path, {"podman": "exit 0"}).pretend()
-        yield PreparedHost(host, AS_IS, RunScope("run", "run"), Run("run", tmp_path, tmp_path))
+        run = secrets.token_hex(5)  # in no name of what other tests leave on this machine meanwhile
+        yield PreparedHost(host, AS_IS, RunScope(run, run), Run(run, tmp_path, tmp_path))
 
     file = tmp_path / f"{tmp_path.name}.py"  # a name of its own, as modules have
     file.write_text(cases)
