@@ -14,7 +14,8 @@ import pytest
 
 from checks.core.errors import HostProblem
 from checks.core.progress import Progress, plain_console
-from checks.core.run_directories import MARK, Run, processes_of, stop
+from checks.core.run_directories import Run
+from checks.core.run_processes import MARK, processes_of, stop
 from checks.engine import leaks
 from checks.engine.case_context import RunScope
 from checks.engine.leaks import LeakDetector, found
@@ -217,6 +218,6 @@ def test_a_case_whose_docker_leaves_a_process_on_a_shared_machine_fails(
         case = verified(FakeHost(tmp_path, {"docker": docker}).pretend(), run, tmp_path).cases[0]
         assert processes_of(run)
     finally:
-        stop(Run(run, tmp_path, tmp_path))
+        stop(run)
     assert case.outcome == "failed"
     assert case.got.endswith(" sleep 777")

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from checks.core import files, run_directories, signals
+from checks.core import files, run_directories, run_processes, signals
 from checks.core.errors import HostProblem, Interrupted
 from checks.core.polling import poll
+from tests.patience import PATIENCE
 
 DIES = """
 import os, subprocess, sys
@@ -53,7 +54,7 @@ def test_a_run_takes_its_directories_with_it() -> None:
         assert run.sockets.stat().st_mode & 0o777 == 0o700
     assert not run.directory.exists()
     assert not run.scratch.exists()
-    assert run_directories.MARK not in os.environ
+    assert run_processes.MARK not in os.environ
 
 
 def test_a_run_that_can_not_begin_leaves_nothing(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,16 +85,30 @@ def test_a_kept_run_stays_and_is_not_dead() -> None:
 
 def test_a_killed_run_is_dead_and_removed_with_its_processes_while_others_stay() -> None:
     dead = killed_run()
-    bystander = subprocess.Popen(["sleep", "300"], env={**os.environ, run_directories.MARK: "other"})
+    bystander = subprocess.Popen(["sleep", "300"], env={**os.environ, run_processes.MARK: "other"})
     with run_directories.new_run() as living:
-        assert len(run_directories.processes_of(dead.id)) == 1
+        assert len(run_processes.processes_of(dead.id)) == 1
         run_directories.remove(dead)
-        assert run_directories.processes_of(dead.id) == []
+        assert run_processes.processes_of(dead.id) == []
         assert living.directory.is_dir()
     assert not dead.directory.exists()
     assert not dead.scratch.exists()
     assert bystander.poll() is None
     bystander.kill()
+
+
+def test_what_a_process_of_a_run_has_started_without_the_mark_ends_with_it(tmp_path: Path) -> None:
+    """A build's RUN: its parents are killed, and it goes on with an environment of its own."""
+    pid = tmp_path / "pid"
+    script = 'env -i setsid sh -c "echo \\$\\$ >$0; sleep 78; :" & wait'
+    environment = {**os.environ, run_processes.MARK: "run1"}
+    with subprocess.Popen(["sh", "-c", script, str(pid)], env=environment) as parent:
+        assert poll(lambda: pid.exists() and pid.read_text(), timeout=PATIENCE, interval=0.05)
+        grandchild = int(pid.read_text())
+        assert poll(lambda: len(run_processes.processes_of("run1")) == 3, timeout=PATIENCE, interval=0.05)
+        run_processes.stop("run1")
+        assert parent.wait() == -signal.SIGKILL
+    assert run_processes.words(grandchild) == []
 
 
 def test_a_dead_run_whose_cache_was_removed_is_still_found_and_removed(own_cache: Path) -> None:
@@ -103,7 +118,7 @@ def test_a_dead_run_whose_cache_was_removed_is_still_found_and_removed(own_cache
     assert (found.id, found.scratch, where) == (dead.id, dead.scratch, "")
     run_directories.remove(found)
     assert not dead.scratch.exists()
-    assert run_directories.processes_of(dead.id) == []
+    assert run_processes.processes_of(dead.id) == []
 
 
 def test_a_private_directory_of_a_run_is_counted_and_goes_with_it() -> None:
@@ -163,7 +178,7 @@ def test_mounts_and_processes_may_have_names_in_any_encoding(monkeypatch: pytest
     monkeypatch.setattr(Path, "read_text", with_foreign)
     assert run_directories.leftovers("RUN", Path("/nowhere")) == ["mount /nowhere/runs/RUN/\ufffd"]
     with subprocess.Popen([b"sh", b"-c", b"sleep 60; true", b"\xff"]) as child:
-        found = poll(lambda: run_directories.words(child.pid), timeout=20, interval=0.05)
+        found = poll(lambda: run_processes.words(child.pid), timeout=PATIENCE, interval=0.05)
         child.kill()
     assert found[-1] == "\ufffd"
 
@@ -342,16 +357,16 @@ def test_a_process_of_another_account_that_bears_a_runs_mark_is_not_the_runs(
 ) -> None:
     """Another account has subordinate ids, too, which no account's name stands for."""
     (tmp_path / "subuid").write_text(f"somebody:3000000:65536\n{pwd.getpwuid(0).pw_name}:4000000:65536\n")
-    monkeypatch.setattr(run_directories, "_SUBORDINATE", tmp_path / "subuid")
-    run_directories._subordinate_ids.cache_clear()
-    environment = {**os.environ, run_directories.MARK: "run1"}
+    monkeypatch.setattr(run_processes, "_SUBORDINATE", tmp_path / "subuid")
+    run_processes._subordinate_ids.cache_clear()
+    environment = {**os.environ, run_processes.MARK: "run1"}
     planted = [subprocess.Popen(["sleep", "60"], env=environment, user=uid) for uid in (65534, 3000001)]
     own = [subprocess.Popen(["sleep", "60"], env=environment, user=uid) for uid in (0, 4000001)]
     wanted = sorted(process.pid for process in own)
     try:
-        assert poll(lambda: sorted(run_directories.processes_of("run1")) == wanted, timeout=5, interval=0.05)
+        assert poll(lambda: sorted(run_processes.processes_of("run1")) == wanted, timeout=PATIENCE, interval=0.05)
     finally:
-        run_directories._subordinate_ids.cache_clear()
+        run_processes._subordinate_ids.cache_clear()
         for process in (*planted, *own):
             process.kill()
             process.wait()

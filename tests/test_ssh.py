@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from checks.core.answers import Unreadable, understood
 from checks.core.errors import HostProblem, WrongUsage
 from checks.core.process import Completed
-from checks.core.run_directories import MARK
+from checks.core.run_processes import MARK
 from checks.hosts import base, ssh
 from checks.hosts.facts import parse as parse_facts
 from checks.hosts.preflight import unusable
 from checks.hosts.ssh import SshHost
+from tests.patience import PATIENCE
 
 ARGUMENT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 SHELLS = [shell for shell in ("sh", "bash", "zsh", "ksh", "mksh", "fish", "tcsh") if shutil.which(shell)]
@@ -54,7 +55,7 @@ exec {shell} -c "$last"
 def test_any_argv_arrives_as_it_was_whatever_the_login_shell_is(
     shell: str, argv: list[str], reached: Callable[..., SshHost]
 ) -> None:
-    done = reached(shell).run(["printf", "%s\\0", *argv], timeout=60)
+    done = reached(shell).run(["printf", "%s\\0", *argv], timeout=PATIENCE)
     assert done.stdout_bytes.decode().split("\0")[:-1] == (argv or [""])
 
 

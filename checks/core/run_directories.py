@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import pwd
-import re
 import secrets
 import shutil
-import signal
 import stat
 import subprocess
 import tempfile
@@ -19,14 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checks.core import files, locks, owned_paths, signals
-from checks.core.bounded import read_json, read_text
+from checks.core.bounded import read_json
 from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
-from checks.core.polling import poll
+from checks.core.run_processes import MARK, await_end, of_another_account, processes_of, stop, words
 
 PROGRAM = "nanoclaw-verify"
-MARK = "NANOCLAW_VERIFY_RUN"
-"""A variable in the environment of every process of a run, here and on ssh hosts, which identifies its leftovers."""
 
 _SHARED = Path("/var/tmp")  # noqa: S108 - only mkdtemp makes anything in it
 _ANY_ID = "[0-9a-f]" * 10
@@ -36,10 +31,8 @@ _LOCK = "lock"
 _OWNER = "run"
 """In the scratch directory: a link to the run's directory in the cache."""
 _OWN_CACHE = "Set XDG_CACHE_HOME to a directory of your own."
-_SUBORDINATE = Path("/etc/subuid")
 _RECORD = "run.json"
 _BEGINNING = 10.0  # seconds in which a run takes its lock
-_KILL_TIMEOUT = 5.0  # seconds; a killed process takes a moment to go
 
 
 def cache() -> Path:
@@ -201,26 +194,13 @@ def locked_runs() -> list[LockedRun]:
 
 def _of_this_account(pid: int) -> bool:
     with contextlib.suppress(OSError):
-        return not _of_another_account(Path(f"/proc/{pid}").stat().st_uid)
+        return not of_another_account(Path(f"/proc/{pid}").stat().st_uid)
     return False
-
-
-def stop(run: Run) -> None:
-    """Kill a run's processes on this machine, before anything is removed: a client could start new objects."""
-
-    def stopped() -> bool:
-        left = processes_of(run.id)
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        return not left
-
-    poll(stopped, timeout=_KILL_TIMEOUT, interval=0.05)
 
 
 def remove(run: Run) -> None:
     """Kill a run's processes on this machine, and remove its directories; the record of an unfinished run stays."""
-    stop(run)
+    stop(run.id)
     for directory in (run.scratch, *_private_of(run.id), *([] if run.unfinished else [run.directory])):
         remove_tree(directory)
 
@@ -233,42 +213,9 @@ def remove_tree(directory: Path) -> None:
         subprocess.run(argv, capture_output=True, check=False)
 
 
-def processes_of(run_id: str) -> list[int]:
-    """A run's processes on this machine, except this one."""
-    wanted = f"{MARK}={run_id}".encode()
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if int(entry.name) == os.getpid() or _of_another_account(entry.stat().st_uid):
-                continue
-            if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-    return found
-
-
-def _of_another_account(uid: int) -> bool:
-    """Whether a process's uid is neither this account's nor one of its subordinate ids: others give it any variable."""
-    return uid != os.geteuid() and not any(uid in each for each in _subordinate_ids())
-
-
-@functools.cache
-def _subordinate_ids() -> tuple[range, ...]:
-    names = {str(os.geteuid())}
-    with contextlib.suppress(KeyError):
-        names.add(pwd.getpwuid(os.geteuid()).pw_name)
-    found = []
-    with contextlib.suppress(OSError, ValueError):
-        for line in lines_of(read_text(_SUBORDINATE)):
-            name, _, ids = line.partition(":")
-            if name in names and re.fullmatch(r"\d{1,10}:\d{1,10}", ids, re.ASCII):
-                first, _, count = ids.partition(":")
-                found.append(range(int(first), int(first) + int(count)))
-    return tuple(found)
-
-
 def leftovers(run_id: str, where: Path) -> list[str]:
     """Leftovers of a run on this machine, a line each, after killed processes have exited; ``where`` is its cache."""
-    poll(lambda: not processes_of(run_id), timeout=_KILL_TIMEOUT, interval=0.05)
+    await_end(run_id)
     own = (where / "runs" / run_id, *_scratch_of(run_id), *_private_of(run_id))
     mounts = [Path(line.split(" ")[4]) for line in lines_of(_kernels("/proc/self/mountinfo")) if run_id in line]
     # Any account can mount with FUSE, under any name, where it can write.
@@ -283,13 +230,6 @@ def leftovers(run_id: str, where: Path) -> list[str]:
 def _kernels(file: str) -> str:
     """What the kernel says in a file. Names in it may be of other accounts and in any encoding."""
     return Path(file).read_text(errors="replace")
-
-
-def words(pid: int) -> list[str]:
-    """A process's command line; empty if it has exited."""
-    with contextlib.suppress(OSError):
-        return _kernels(f"/proc/{pid}/cmdline").split("\0")[:-1]
-    return []
 
 
 def _make_scratch(run_id: str, directory: Path) -> Path:

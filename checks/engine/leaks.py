@@ -10,7 +10,7 @@ from checks.core.bounded import parsed
 from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
 from checks.core.polling import poll
-from checks.core.run_directories import MARK
+from checks.core.run_processes import MARK
 from checks.engine.probe_image import LABEL
 from checks.hosts.base import Host
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from checks.core import run_directories, signals
+from checks.core import run_directories, run_processes, signals
 from checks.core.errors import WrongUsage
 from checks.core.paths import DEFAULT_GUEST, ROOT
 from checks.core.process import Echo
@@ -217,7 +217,7 @@ def sweep(progress: Progress) -> None:
         if where.startswith("ssh://"):
             continue
         with progress.step(f"Removing leftovers of run {dead.id}, which ended without cleanup"):
-            run_directories.stop(dead)
+            run_processes.stop(dead.id)
             left = removed_here(dead, where)
             if not left:
                 run_directories.remove(dead)

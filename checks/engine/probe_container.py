@@ -11,7 +11,7 @@ from checks.core.answers import fields
 from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
-from checks.core.run_directories import MARK
+from checks.core.run_processes import MARK
 from checks.engine.docker import shell
 from checks.hosts.base import Host, directories_of
 

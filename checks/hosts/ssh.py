@@ -19,7 +19,8 @@ from checks.core import tools
 from checks.core.errors import HostProblem, WrongUsage
 from checks.core.polling import poll
 from checks.core.process import Completed, Process, TimedOut
-from checks.core.run_directories import MARK, Run
+from checks.core.run_directories import Run
+from checks.core.run_processes import MARK
 from checks.hosts.base import Host
 
 _DESTINATION = re.compile(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from checks.core import run_directories
+from checks.core import run_directories, run_processes
 from checks.core.errors import Exit
 from checks.core.progress import Progress
 from checks.engine.dead_runs import removed_here
@@ -58,7 +58,7 @@ def _remove_runs(progress: Progress) -> list[str]:
             )  # no longer kept: the next run there takes its objects along
             progress.say(f"Run {run.id} left objects on {where}; the next “invoke verify --host {where}” removes them.")
             continue
-        run_directories.stop(run)
+        run_processes.stop(run.id)
         if objects := removed_here(run, where):
             left.append(objects)
             continue

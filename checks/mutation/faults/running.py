@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from checks.core import run_directories
+from checks.core import run_directories, run_processes
 from checks.core.bounded import read_json
 from checks.core.errors import HostProblem
 from checks.core.paths import ROOT
@@ -33,7 +33,7 @@ class Running:
             *before, sys.executable, "-u", "-m", "invoke", "verify", "--host", host, "--verbose",
             *(word for pattern in only for word in ("--only", pattern)),
         ]  # fmt: skip
-        environment = {key: value for key, value in os.environ.items() if key != run_directories.MARK}
+        environment = {key: value for key, value in os.environ.items() if key != run_processes.MARK}
         self.child = subprocess.Popen(
             argv, cwd=root, env={**environment, **(settings or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
@@ -74,17 +74,15 @@ class Running:
 
     def qemu(self) -> int:
         """The process id of its QEMU."""
-        for pid in run_directories.processes_of(self.id):
-            if run_directories.words(pid)[:1] == ["qemu-system-x86_64"]:
+        for pid in run_processes.processes_of(self.id):
+            if run_processes.words(pid)[:1] == ["qemu-system-x86_64"]:
                 return pid
         raise HostProblem("The run has no QEMU.")
 
     def on_guest(self, script: str) -> None:
         """Run a script as the guest's root, over a separate connection."""
         words = next(
-            words
-            for pid in run_directories.processes_of(self.id)
-            if (words := run_directories.words(pid))[:1] == ["ssh"]
+            words for pid in run_processes.processes_of(self.id) if (words := run_processes.words(pid))[:1] == ["ssh"]
         )
         options = [
             word for at, word in enumerate(words)

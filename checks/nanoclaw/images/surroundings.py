@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tomli_w
 
-from checks.core.run_directories import MARK
+from checks.core.run_processes import MARK
 
 SHORT_NAMES = {"node": "docker.io/library/node"}
 """Short names in the agents' Dockerfiles, independent of this machine's configuration."""

@@ -1,0 +1,8 @@
+"""How long a test waits for what must happen."""
+
+from __future__ import annotations
+
+PATIENCE = 120.0
+"""Seconds for what takes one on a quiet machine: under load, everything takes longer, and that is no failure."""
+AT_ONCE = 50.0
+"""Seconds within which something ends that would take a minute if it were wrong."""
