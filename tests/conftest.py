@@ -17,6 +17,7 @@ from checks.hosts import namespace
 from checks.runner.collection import all_cases
 from checks.runner.plugin import CaseInfo
 from tests import injection
+from tests.patience import PATIENCE
 
 # Many examples start processes: on a busy machine that takes as long as it takes. In CI, the same commit gets the same
 # result each time: new examples are searched for wherever else the tests run.
@@ -27,8 +28,6 @@ settings.register_profile(
     derandomize="CI" in os.environ,
 )
 settings.load_profile("any-machine")
-
-_BLOCKED = 20  # seconds
 
 
 @pytest.fixture(scope="session")
@@ -82,13 +81,13 @@ def podman_of_this_machine(_engine_of_this_machine_is_hidden: None, monkeypatch:
 
 @pytest.fixture
 def alarm() -> Iterator[None]:
-    """Fail a test that blocks, after 20 s."""
+    """Fail a test that blocks."""
 
     def late(*_: object) -> None:
-        pytest.fail(f"timed out after {_BLOCKED} s")
+        pytest.fail(f"timed out after {PATIENCE:g} s")
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(_BLOCKED)
+    signal.alarm(int(PATIENCE))
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)

@@ -20,6 +20,7 @@ from checks.engine.leaks import LeakDetector
 from checks.hosts.base import Host
 from checks.runner.cleanup import clean
 from tests.fakes import FACTS, FakeHost
+from tests.patience import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -164,7 +165,7 @@ def test_the_timeout_factor_reaches_the_hosts_own_commands(tmp_path: Path, monke
         prepared_host.prepared("local", None, run, Progress(), factor=50) as ready,
     ):
         # The parent of a command is the timeout(1) that bounds it.
-        bound = ready.host.run(["sh", "-c", "tr '\\0' ' ' < /proc/$PPID/cmdline"], timeout=20).stdout
+        bound = ready.host.run(["sh", "-c", "tr '\\0' ' ' < /proc/$PPID/cmdline"], timeout=PATIENCE).stdout
     assert re.search(r"\b1000\.0 sh ", bound)
 
 

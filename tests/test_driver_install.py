@@ -15,6 +15,7 @@ from checks.core.paths import ROOT
 from checks.engine.placement import BACKUP_SUFFIX, PART_SUFFIX
 from checks.hardening.injection import configuration, driver
 from checks.hosts.local import LocalHost
+from tests.patience import PATIENCE
 from tests.session_docker import DOCKER, program
 
 TRIED = '"ps -a --filter status=exited --format {{.Names}}") ;;'
@@ -271,7 +272,7 @@ def test_two_dockers_of_ours_call_the_real_one_in_the_end(tmp_path: Path, first:
         directories = ":".join(str(tmp_path / name) for name in [*names, "real"])
         done = subprocess.run(
             ["docker", "run", "--name", "nanoclaw-x", "image"], env={"PATH": f"{directories}:/usr/bin:/bin"},
-            capture_output=True, text=True, check=False, timeout=20,
+            capture_output=True, text=True, check=False, timeout=PATIENCE,
         )  # fmt: skip
         assert done.stdout.startswith("real run ")
         assert "--cap-drop" in done.stdout

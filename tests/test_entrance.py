@@ -19,6 +19,7 @@ from checks.cli.tasks import TASKS
 from checks.core.errors import Exit
 from checks.core.outcome import run_and_report
 from checks.core.paths import ROOT
+from tests.patience import PATIENCE
 
 OWN = (sys.executable, str(ROOT / "tasks.py"))
 """What .venv/bin/invoke runs."""
@@ -39,7 +40,7 @@ def run(tmp_path: Path, argv: Sequence[str | bytes], **settings: str | None) -> 
         if value is not None:
             environment[key] = value
     return subprocess.run(
-        argv, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180,
+        argv, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE,
         check=False,
     )  # fmt: skip
 

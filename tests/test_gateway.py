@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from checks.nanoclaw import gateway as module
 from checks.nanoclaw.gateway import CERTIFICATE, Gateway
 from checks.nanoclaw.service import Service
+from tests.patience import AT_ONCE, PATIENCE
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def asked(gateway: Gateway, path: str, body: dict[str, Any] | None = None, *, ke
         data=json.dumps(body).encode() if body else None,
         headers={"authorization": f"Bearer {key or gateway.api_key}"},
     )
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         found = json.load(answer)
     assert isinstance(found, dict)
     return found
@@ -55,14 +57,15 @@ def credentials(configuration: dict[str, Any]) -> str:
 
 def through(gateway: Gateway, basic: str, target: str = "api.anthropic.com:443") -> tuple[socket.socket, bytes]:
     """A connection to the proxy, and its answer to CONNECT."""
-    client = socket.create_connection(("127.0.0.1", gateway.proxy_port), timeout=5)
+    client = socket.create_connection(("127.0.0.1", gateway.proxy_port), timeout=PATIENCE)
     client.sendall(f"CONNECT {target} HTTP/1.1\r\nproxy-authorization: Basic {basic}\r\n\r\n".encode())
     return client, client.recv(65536)
 
 
-def messages(gateway: Gateway, configuration: dict[str, Any], *, key: str = "") -> bytes:
+def messages(gateway: Gateway, configuration: dict[str, Any], *, key: str = "", timeout: float = PATIENCE) -> bytes:
     """What the Messages API answers an agent that has this configuration."""
     client, answer = through(gateway, credentials(configuration))
+    client.settimeout(timeout)
     assert answer.startswith(b"HTTP/1.1 200 ")
     trusting = ssl.create_default_context(cadata=configuration["caCertificate"])
     body = b'{"model": "m", "messages": []}'
@@ -152,21 +155,24 @@ def test_no_other_host_is_connected(gateway: Gateway) -> None:
 def test_a_silent_conversation_is_not_answered_through_the_proxy(gateway: Gateway, service: Service) -> None:
     gateway.conversation = service.conversation(silent=True)
     with pytest.raises(TimeoutError):
-        messages(gateway, registered(gateway))
+        messages(gateway, registered(gateway), timeout=5)
     assert gateway.conversation.request_received.is_set()
 
 
 def test_the_proxy_is_known_by_the_token_of_its_service(gateway: Gateway, service: Service) -> None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{gateway.proxy_port}/", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{gateway.proxy_port}/", timeout=PATIENCE) as answer:
         assert answer.read().decode() == service.token
 
 
-def test_closing_does_not_wait_for_pending_approvals(gateway: Gateway, service: Service) -> None:
-    client = socket.create_connection(("127.0.0.1", gateway.proxy_port), timeout=10)
+def test_closing_does_not_wait_for_pending_approvals(
+    gateway: Gateway, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_POLL", PATIENCE)
+    client = socket.create_connection(("127.0.0.1", gateway.proxy_port), timeout=PATIENCE)
     key = f"authorization: Bearer {gateway.api_key}"
     client.sendall(f"GET /v1/approvals/pending HTTP/1.1\r\n{key}\r\n\r\n".encode())
     began = time.monotonic()
     service.close()
     assert b"requests" in client.recv(65536)
     client.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < AT_ONCE

@@ -14,6 +14,7 @@ from checks.hosts.facts import SCRIPT
 from checks.hosts.facts import parse as parse_facts
 from checks.hosts.local import LocalHost
 from tests.fakes import FakeHost
+from tests.patience import PATIENCE
 
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 
@@ -147,7 +148,7 @@ def test_a_failed_step_quotes_no_output_and_the_end_of_its_error(script: str) ->
 def test_an_engine_that_prints_without_end_is_read_to_a_bound(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, {"podman": "head -c 400000000 /dev/zero | tr '\\0' x"})
     script = 'ulimit -v 400000; exec "$@"'  # kilobytes: the shell must not hold it either
-    done = host.run(["sh", "-c", script, "sh", "sh", "-c", SCRIPT], timeout=60)
+    done = host.run(["sh", "-c", script, "sh", "sh", "-c", SCRIPT], timeout=PATIENCE)
     assert done.returncode == 0
     assert len(done.stdout) < 2 << 20
 

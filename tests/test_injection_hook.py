@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from checks.hardening.injection.configuration import HOOK, Author, author_of, files, hook_json
 from checks.hardening.injection.settings import Settings, of_options, recommended
+from tests.patience import PATIENCE
 
 WORDS = [
     "--read-only", "--tmpfs", "/tmp:rw,size=512m,mode=1777", "-e", "CLAUDE_CONFIG_DIR=/home/node/.claude",
@@ -62,7 +63,7 @@ def run(script: Path, stdin: bytes | str | dict[str, Any]) -> subprocess.Complet
     parent = 'sh "$1"; exit $?'
     return subprocess.run(
         ["sh", "-c", parent, "sh", str(script)],
-        input=data.encode() if isinstance(data, str) else data, capture_output=True, check=False, timeout=30,
+        input=data.encode() if isinstance(data, str) else data, capture_output=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from checks.documents.examples import DIRECTORY
 from checks.engine import flags
 from checks.hardening.injection.configuration import PATCHES
 from checks.hardening.injection.settings import recommended
+from tests.patience import PATIENCE
 
 SET = flags.load().recommended()
 FULL = ["--userns=keep-id", *SET]
@@ -52,7 +53,7 @@ def test_of_two_limits_in_a_patched_nanoclaw_the_stricter_one_counts(
     code = "\n".join(added).replace(": Record<string, number>", "").replace("(text: string)", "(text)")
     given = ["run", "--cap-drop=ALL", *own]
     script = f"const args = {json.dumps(given)};\n{code}\nconsole.log(JSON.stringify(args));"
-    done = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True, timeout=PATIENCE)
     words = json.loads(done.stdout)
     limits = re.compile("--(cpus|memory|pids-limit)")
     at = [place for place, word in enumerate(words) if limits.match(word)]

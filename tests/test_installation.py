@@ -15,6 +15,7 @@ from checks.nanoclaw.installation import Installation, UnitControl, WrapperContr
 from checks.nanoclaw.service import Service
 from checks.nanoclaw.whole import set_up
 from tests.fakes import FACTS, FakeHost
+from tests.patience import PATIENCE
 
 STEPS = """
 report() {
@@ -179,7 +180,7 @@ def test_the_set_up_s_tools_find_no_directory_that_another_account_made(tmp_path
     """tsx runs the code that it finds in ``os.tmpdir()``."""
     made = installed(tmp_path, gateway, {"pnpm": "echo $TMPDIR >used"})
     made.write_settings()
-    made.run(["pnpm"], timeout=10)
+    made.run(["pnpm"], timeout=PATIENCE)
     assert Path(made.project, "used").read_text() == f"{made.directory}/temporary\n"
     assert list(Path(made.directory, "temporary").iterdir()) == []
     made.control = WrapperControl(made)

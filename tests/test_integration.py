@@ -23,6 +23,7 @@ from checks.nanoclaw.gateway import CERTIFICATE, Access
 from checks.nanoclaw.running import Question
 from checks.nanoclaw.service import Conversation
 from tests.fakes import FakeHost
+from tests.patience import AT_ONCE, PATIENCE
 from tests.test_agent import checkout
 
 QUESTION = Question("?", "an answer", Conversation("key", "an answer"))
@@ -104,12 +105,12 @@ def test_an_agent_of_2_0_gets_the_options_of_the_gateway_where_nanoclaw_has_them
     assert "the-key" not in "\n".join(words)
 
 
-@pytest.mark.parametrize(("delay", "answered"), [(0.4, True), (60, False)])
+@pytest.mark.parametrize(("delay", "answered"), [(0.4, True), (600, False)])
 def test_an_answer_that_comes_after_its_message_is_completed_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delay: float, answered: bool
 ) -> None:
-    monkeypatch.setattr(running, "_COMPLETED_TIMEOUT", 3.0 if answered else 0.5)
-    desk = ctx(tmp_path, docker="exec sleep 60")
+    monkeypatch.setattr(running, "_COMPLETED_TIMEOUT", PATIENCE if answered else 0.5)
+    desk = ctx(tmp_path, docker="exec sleep 600")
     place = workspace.for_databases(desk, stub_agent()[AgentProtocol.DATABASES], prompt="?")
     outbound = sqlite3.connect(f"{place.path(place.exchange)}/outbound.db", isolation_level=None)
     outbound.execute("INSERT INTO processing_ack VALUES ('message-1', 'completed', '')")
@@ -126,7 +127,7 @@ def test_an_answer_that_comes_after_its_message_is_completed_counts(
                     agent.answer()
         finally:
             writing.cancel()
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < AT_ONCE
 
 
 def write(database: str, statement: str) -> None:

@@ -26,6 +26,7 @@ from checks.hosts.local import LocalHost
 from checks.mutation.catalogue import load
 from checks.mutation.wrapped import upload
 from tests.fakes import FACTS, FakeHost
+from tests.patience import PATIENCE
 
 SOMEBODY = 65534
 """The uid of another account."""
@@ -206,7 +207,7 @@ def test_a_container_that_outlives_its_client_ends_before_its_directory_goes(
     directory = account.make_private_directory("nanoclaw-verify-run1-e")
     argv = account.wrap_command([str(conmon), f"{directory}/storage", str(tmp_path / "container")])
     with subprocess.Popen(argv) as left:
-        assert poll((tmp_path / "container").exists, timeout=20, interval=0.05)
+        assert poll((tmp_path / "container").exists, timeout=PATIENCE, interval=0.05)
         assert account.remove_private_directories("nanoclaw-verify-run1")
         assert left.poll() is not None
     assert not Path(directory).exists()

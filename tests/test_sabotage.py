@@ -23,6 +23,7 @@ from checks.mutation.command import part_of
 from checks.mutation.faults.catalogue import FAULTS
 from checks.runner.plugin import CaseInfo
 from tests.fakes import FakeHost
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 KNOWN = {each.name: each for each in catalogue.load()}
@@ -47,8 +48,9 @@ def asked(directory: Path, name: str, *argv: str, stdin: bytes = b"") -> tuple[l
     """What the real docker was asked under a mutation, and the exit status."""
     path = f"{directory / name}:{directory / 'bin'}:{os.environ['PATH']}"
     done = subprocess.run(
-        ["docker", *argv], env={**os.environ, "PATH": path}, input=stdin, capture_output=True, check=False, timeout=20
-    )
+        ["docker", *argv], env={**os.environ, "PATH": path}, input=stdin,
+        capture_output=True, check=False, timeout=PATIENCE,
+    )  # fmt: skip
     return done.stdout.decode().split("\0")[:-1], done.returncode
 
 
@@ -138,7 +140,7 @@ def test_two_containers_at_once_get_each_others_output(directory: Path) -> None:
         subprocess.Popen(["docker", "run", each], env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, text=True)
         for each in ("one", "two")
     ]
-    assert [each.communicate(timeout=20)[0].split("\0")[1] for each in started] == ["two", "one"]
+    assert [each.communicate(timeout=PATIENCE)[0].split("\0")[1] for each in started] == ["two", "one"]
     assert [each.returncode for each in started] == [3, 3]
     assert asked(directory, "outputs-swapped", "run", "three") == (["run", "three"], 3)
 
@@ -276,7 +278,7 @@ def test_the_real_docker_is_found_where_path_has_no_wrapper(directory: Path) -> 
     """systemd gives a service its own PATH, and the wrapper is called by its whole name."""
     env = {"PATH": f"{directory / 'bin'}:{os.environ['PATH']}"}
     done = subprocess.run(
-        [directory / NO_FAULT.name / "docker", "info"], env=env, capture_output=True, check=False, timeout=20
+        [directory / NO_FAULT.name / "docker", "info"], env=env, capture_output=True, check=False, timeout=PATIENCE
     )
     assert done.stdout == b"info\0"
 

@@ -12,6 +12,7 @@ import pytest
 
 from checks.nanoclaw import service as module
 from checks.nanoclaw.service import LARGEST, MAX_CONNECTIONS, Service
+from tests.patience import AT_ONCE, PATIENCE
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def post(service: Service, key: str, path: str = "/v1/messages", **body: Any) ->
         data=json.dumps({"model": "m", "messages": [], **body}).encode(),
         headers={"x-api-key": key},
     )
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return bytes(answer.read())
 
 
@@ -76,18 +77,18 @@ def test_a_silent_conversation_is_heard_and_not_answered(service: Service) -> No
         headers={"authorization": f"Bearer {conversation.key}"},
     )
     with pytest.raises(TimeoutError):
-        urllib.request.urlopen(request, timeout=0.3)
+        urllib.request.urlopen(request, timeout=3)
     assert conversation.request_received.is_set()
 
 
 def test_it_is_known_by_its_token(service: Service) -> None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{service.port}/", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{service.port}/", timeout=PATIENCE) as answer:
         assert answer.read().decode() == service.token
 
 
 def sent(service: Service, head: str, body: bytes = b"", *, key: str = "") -> bytes:
     """All that is answered to these bytes; the headers end where ``head`` does."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as client:
         shown = f"x-api-key: {key}\r\n" if key else ""
         client.sendall(f"{head}\r\n{shown}\r\n".encode() + body)
         answer = b""
@@ -103,7 +104,7 @@ def test_a_stranger_is_refused_before_the_body_is_read(service: Service) -> None
     began = time.monotonic()
     answer = sent(service, f"{POST}\r\ncontent-length: {LARGEST}", b"only the beginning", key="sk-of-a-stranger")
     assert answer.startswith(b"HTTP/1.1 401 ")
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < AT_ONCE
 
 
 @pytest.mark.parametrize(
@@ -132,10 +133,10 @@ def test_what_is_no_request_is_refused(service: Service, body: bytes) -> None:
 
 def test_a_client_that_sends_a_byte_now_and_then_is_let_go(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_KEY_TIMEOUT", 1.0)
-    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as client:
         began = time.monotonic()
         try:
-            while time.monotonic() - began < 15:
+            while time.monotonic() - began < AT_ONCE:
                 client.sendall(b"G")
                 time.sleep(0.1)
         except OSError:
@@ -153,7 +154,7 @@ def test_endless_headers_are_not_read(service: Service) -> None:
 
 def test_silent_strangers_leave_room_for_a_client_with_a_key(service: Service) -> None:
     conversation = service.conversation()
-    clients = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(MAX_CONNECTIONS)]
+    clients = [socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) for _ in range(MAX_CONNECTIONS)]
     try:
         time.sleep(0.5)
         for _ in range(3):
@@ -165,7 +166,7 @@ def test_silent_strangers_leave_room_for_a_client_with_a_key(service: Service) -
 
 def test_strangers_do_not_take_the_place_of_clients_with_a_key(service: Service) -> None:
     conversation = service.conversation()
-    known = [http.client.HTTPConnection("127.0.0.1", service.port, timeout=10) for _ in range(3)]
+    known = [http.client.HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE) for _ in range(3)]
 
     def ask(client: http.client.HTTPConnection) -> bytes:
         client.request("POST", "/v1/messages", b"{}", {"x-api-key": conversation.key})
@@ -173,7 +174,9 @@ def test_strangers_do_not_take_the_place_of_clients_with_a_key(service: Service)
 
     assert all(conversation.text.encode() in ask(client) for client in known)
     connections = [client.sock for client in known]
-    strangers = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(MAX_CONNECTIONS)]
+    strangers = [
+        socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) for _ in range(MAX_CONNECTIONS)
+    ]
     try:
         time.sleep(0.5)
         assert all(conversation.text.encode() in ask(client) for client in known)
@@ -187,13 +190,15 @@ def test_strangers_do_not_take_the_place_of_clients_with_a_key(service: Service)
 
 def test_connections_are_bounded(service: Service) -> None:
     before = threading.active_count()
-    clients = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(MAX_CONNECTIONS + 20)]
+    clients = [
+        socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) for _ in range(MAX_CONNECTIONS + 20)
+    ]
     try:
         time.sleep(1)
         assert threading.active_count() - before <= MAX_CONNECTIONS
         for client in clients:
             client.close()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while True:  # who has gone makes room
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{service.port}/", timeout=5)

@@ -16,6 +16,7 @@ from checks.core.polling import poll
 from checks.hardening.injection import driver
 from checks.nanoclaw import session_driver
 from checks.nanoclaw.session_driver import Notice, Phase, SessionKey, notices
+from tests.patience import PATIENCE
 from tests.session_docker import DOCKER, program
 
 KEY = SessionKey("slug", "ag-1", "sess-1")
@@ -57,7 +58,7 @@ def path_of(account: Path, *, python: bool = True) -> dict[str, str]:
 def docker(account: Path, *words: str, status: int = 0, **more: bool) -> str:
     done = subprocess.run(
         [f"{account}/{driver.DIRECTORY}/docker", *words], env=path_of(account, **more), input="told\n",
-        capture_output=True, text=True, check=False, timeout=30,
+        capture_output=True, text=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == status, done.stderr
     return done.stdout
@@ -139,11 +140,13 @@ def test_podman_s_events_end_with_ours(account: Path, ending: signal.Signals) ->
     with subprocess.Popen(command, env=path_of(account), stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert b'"Action":"die"' in process.stdout.readline()  # before the end of the stream
-        assert poll(lambda: (base / "pid").exists() and (base / "pid").read_text().strip(), timeout=20, interval=0.05)
+        assert poll(
+            lambda: (base / "pid").exists() and (base / "pid").read_text().strip(), timeout=PATIENCE, interval=0.05
+        )
         child = (base / "pid").read_text().strip()
         time.sleep(0.1)
         process.send_signal(ending)
-    assert poll(lambda: not Path(f"/proc/{child}").exists() or gone(child), timeout=20, interval=0.05)
+    assert poll(lambda: not Path(f"/proc/{child}").exists() or gone(child), timeout=PATIENCE, interval=0.05)
 
 
 def gone(child: str) -> bool:
@@ -265,7 +268,7 @@ def test_a_copy_is_not_the_real_docker(account: Path) -> None:
     for directory in (copy, f"{account}/{driver.DIRECTORY}"):
         done = subprocess.run(
             [f"{directory}/docker", "version", "--format", "{{.Server.Arch}}"], env=env, capture_output=True, text=True,
-            check=False, timeout=20,
+            check=False, timeout=PATIENCE,
         )  # fmt: skip
         assert done.stdout == "amd64\n"
 
@@ -275,7 +278,7 @@ def test_without_a_real_docker_it_says_so(account: Path) -> None:
     env = {"PATH": f"{account}/{driver.DIRECTORY}"}
     done = subprocess.run(
         ["/bin/sh", f"{account}/{driver.DIRECTORY}/docker", "info"], env=env, capture_output=True, text=True,
-        check=False, timeout=20,
+        check=False, timeout=PATIENCE,
     )  # fmt: skip
     assert (done.returncode, "no docker on PATH besides this one" in done.stderr) == (127, True)
 
@@ -304,7 +307,7 @@ def test_names_come_as_they_are_whatever_the_locale_is(account: Path, latin_1: d
     ):
         done = subprocess.run(
             [f"{account}/{driver.DIRECTORY}/docker", *words], env={**path_of(account), **latin_1}, capture_output=True,
-            check=False, timeout=30,
+            check=False, timeout=PATIENCE,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, b"")
         assert printed in done.stdout

@@ -18,6 +18,7 @@ from checks.hosts import namespace
 from checks.nanoclaw.images import base, surroundings
 from checks.nanoclaw.images.store import Store
 from checks.nanoclaw.images.surroundings import Surroundings
+from tests.patience import PATIENCE
 
 ROOTS_PLACES = "/var/cache /var/lib /run"
 
@@ -135,8 +136,8 @@ namespace.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 300', sys.argv[1]], own=0,
 def test_a_command_in_a_namespace_ends_where_the_process_that_runs_it_is_killed(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     with subprocess.Popen([sys.executable, "-c", WAITS, str(note)], cwd=ROOT) as started:
-        written = poll(lambda: note.exists() and note.read_text().strip(), timeout=30, interval=0.1)
+        written = poll(lambda: note.exists() and note.read_text().strip(), timeout=PATIENCE, interval=0.1)
         started.kill()
     assert written
     process = Path(f"/proc/{written}/cmdline")  # empty for one that nobody has waited for
-    assert poll(lambda: not process.exists() or not process.read_bytes(), timeout=20, interval=0.1)
+    assert poll(lambda: not process.exists() or not process.read_bytes(), timeout=PATIENCE, interval=0.1)

@@ -32,6 +32,7 @@ from checks.runner.collection import all_cases
 from checks.runner.plugin import CaseInfo
 from tests.evidence import DEBIAN_13
 from tests.fakes import FACTS
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 FAULT = Mutation(
@@ -220,7 +221,7 @@ def test_one_case_can_be_asked_about(only: list[str], status: int) -> None:
 )
 def test_wrong_usage_is_one_clear_line(args: list[str], line: str) -> None:
     argv = [sys.executable, "-m", "invoke", "--search-root", str(ROOT), "sabotage", *args]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == Exit.WRONG_USAGE
     assert line in done.stderr
     assert "Traceback" not in done.stderr

@@ -19,6 +19,7 @@ from checks.engine.docker import Record
 from checks.evidence.run import CRASHED, CaseResult
 from checks.runner import verify as command
 from checks.runner.collection import all_cases
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 SHIM = 'case "$1" in --version) echo podman version 5.4.2 ;; *) exit 125 ;; esac'
@@ -55,7 +56,7 @@ def verify(
 
 
 def result(child: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=PATIENCE)
     return child.returncode, out, err
 
 
@@ -182,7 +183,7 @@ def test_a_signal_ends_the_run_and_leaves_nothing(
     junit = tmp_path / "verify.xml"
     reported = ["--junit", str(junit)] if module is VERIFY else []
     child = verify(tmp_path, "--host", "local", *reported, programs=hangs, wait=False, module=module)
-    assert poll(asked.exists, timeout=60, interval=0.05), "no run has begun"
+    assert poll(asked.exists, timeout=PATIENCE, interval=0.05), "no run has begun"
     child.send_signal(number)
     got, _, err = result(child)
     assert got == 130
@@ -212,7 +213,13 @@ os.execv(sys.executable, [sys.executable, "-m", *{VERIFY!r}, "--host", "local", 
         (tmp_path / "bin" / name).chmod(0o755)
     env = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", program], check=False, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program],
+        check=False,
+        env=env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert (done.returncode, "“podman info” fails: broken" in done.stderr) == (3, True), done.stderr
 
