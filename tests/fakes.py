@@ -15,6 +15,10 @@ FACTS = Facts(
     engine="podman", version="5.4.2", runtime="crun 1.21", conmon="conmon 2.1", network="pasta 1",
     storage="overlay", rootless=True,
 )  # fmt: skip
+INFO = '{"host": {"security": {"rootless": true}}, "version": {"Version": "5.4.2"}}'
+"""What “podman info --format json” says of a rootless Podman, as far as it is asked."""
+PODMAN = f"""[ "$1" != info ] || echo '{INFO}'"""
+"""A rootless Podman that has nothing, and does nothing."""
 
 
 class FakeHost(Host):

@@ -25,6 +25,7 @@ from checks.runner import at_once
 from checks.runner.at_once import Shares
 from checks.runner.plugin import CaseInfo
 from checks.runner.share import Ended, Share
+from tests.fakes import PODMAN
 from tests.patience import PATIENCE
 from tests.test_verify import SHIM, left_behind, result, verify
 
@@ -210,7 +211,7 @@ def test_this_machine_has_memory() -> None:
 def test_two_processes_report_what_one_does(tmp_path: Path) -> None:
     programs = {
         "docker": SHIM,
-        "podman": "exit 0",
+        "podman": PODMAN,
         "pgrep": "echo 1 nanoclaw-verify-look",
         "id": 'if [ "$1" = -u ]; then echo 1500; else exec /usr/bin/id "$@"; fi',
     }
@@ -250,7 +251,7 @@ def test_a_share_that_nobody_reads_ends_after_its_case_and_cleans_up(tmp_path: P
     slow = tmp_path / "asked"
     programs = {
         "docker": f": >'{slow}'; sleep 2; {SHIM}",
-        "podman": "exit 0",
+        "podman": PODMAN,
         "pgrep": "echo 1 nanoclaw-verify-look",
         "id": 'if [ "$1" = -u ]; then echo 1500; else exec /usr/bin/id "$@"; fi',
     }

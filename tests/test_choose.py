@@ -12,10 +12,10 @@ from checks.engine import prepared_host
 from checks.engine.prepared_host import Resolved, resolve
 from checks.guide.advice import advised
 from checks.hosts.preflight import require_usable, unusable
-from tests.fakes import FakeHost
+from tests.fakes import INFO, FakeHost
 
 PLAIN_USER = 'if [ "$1" = -u ]; then echo 1500; else exec /usr/bin/id "$@"; fi'
-SHIM = 'case "$1" in --version) echo "podman version 5.4.2" ;; info) echo info ;; esac'
+SHIM = f'case "$1" in --version) echo "podman version 5.4.2" ;; info) echo \'{INFO}\' ;; esac'
 
 
 def host(tmp_path: Path, **programs: str) -> FakeHost:
@@ -35,6 +35,11 @@ def test_a_plain_user_with_podman_behind_the_shim_is_fine(tmp_path: Path) -> Non
         ({"docker": "exit 0"}, "not the podman-docker shim"),
         ({"docker": "echo 'cannot do' >&2; exit 1"}, "“docker --version” fails: cannot do"),
         ({"podman": "echo 'cannot do' >&2; exit 125"}, "“podman info” fails: cannot do"),
+        ({"podman": f"echo '{INFO.replace('true', 'false')}'"}, "Podman is not rootless"),
+        ({"podman": f"echo '{INFO.replace('5.4.2', '')}'"}, "has no version in it"),
+        ({"podman": f"echo '{INFO}' | head -c 40"}, "has no version in it, or can't be read"),
+        ({"podman": "head -c 300000 /dev/zero | tr '\\0' '['"}, "can't be read"),
+        ({"podman": "exit 0"}, "can't be read"),
     ],
 )
 def test_what_can_not_be_tested_is_told_with_its_reason(tmp_path: Path, programs: dict[str, str], reason: str) -> None:
@@ -49,6 +54,11 @@ def test_a_broken_podman_is_not_taken_for_another_docker(tmp_path: Path) -> None
     assert unusable(host(tmp_path, docker=broken, podman=broken)) == (
         "“podman info” fails: decode configuration /etc/x.conf: toml"
     )
+
+
+def test_a_podman_of_an_early_version_is_known_as_rootless(tmp_path: Path) -> None:
+    info = '{"host": {"rootless": true}, "version": {"Version": "2.0.6"}}'
+    assert unusable(host(tmp_path, podman=f"echo '{info}'")) == ""
 
 
 def test_a_docker_that_hangs_is_told_as_such(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from checks.mutation.pool import own_workers, workers
 from checks.mutation.worker import FAILED, PASSED, Task, TaskOutcome
 from checks.mutation.wrapped import upload
 from checks.runner.plugin import CaseInfo
-from tests.fakes import FACTS
+from tests.fakes import FACTS, PODMAN
 
 PROGRAMS = {
     "ssh": 'for last; do :; done\ncase "$*" in *" -O check "* | *" -O exit "*) exit 0 ;; esac\nexec sh -c "$last"',
@@ -31,7 +31,7 @@ PROGRAMS = {
         "    *) exit 125 ;;\n"
         "esac"
     ),
-    "podman": "exit 0",
+    "podman": PODMAN,
 }
 
 

@@ -19,6 +19,7 @@ from checks.engine.docker import Record
 from checks.evidence.run import CRASHED, CaseResult
 from checks.runner import verify as command
 from checks.runner.collection import all_cases
+from tests.fakes import PODMAN
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[1]
@@ -135,7 +136,7 @@ def test_a_directory_for_temporary_files_that_can_not_be_used_is_status_3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: str
 ) -> None:
     monkeypatch.setenv("TMPDIR", directory)
-    programs = {"docker": SHIM, "podman": "exit 0", "id": "echo 1500"}
+    programs = {"docker": SHIM, "podman": PODMAN, "id": "echo 1500"}
     status, _, err = result(verify(tmp_path, "--host", "local", programs=programs))
     assert (status, f"TMPDIR is “{directory}”" in err) == (3, True), err
 
@@ -151,10 +152,13 @@ def test_the_list_shows_what_only_would_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("programs", "reason"),
     [
-        ({"docker": "echo Docker version 28.2.2", "podman": "exit 0"}, "Docker's client"),
-        ({"docker": "sleep 60", "podman": "exit 0"}, "“docker --version” timed out"),
+        ({"docker": "echo Docker version 28.2.2", "podman": PODMAN}, "Docker's client"),
+        ({"docker": "sleep 60", "podman": PODMAN}, "“docker --version” timed out"),
         ({"docker": SHIM, "podman": "echo no subuids >&2; exit 125"}, "“podman info” fails: no subuids"),
-        ({"docker": SHIM, "podman": 'case "$1" in build) echo no space >&2; exit 125 ;; esac'}, "no space"),
+        (
+            {"docker": SHIM, "podman": f'[ "$1" != build ] || {{ echo no space >&2; exit 125; }}; {PODMAN}'},
+            "no space",
+        ),
     ],
     ids=["Docker's client", "a docker that hangs", "a podman that fails", "a podman that can't build"],
 )
@@ -179,7 +183,7 @@ def test_a_signal_ends_the_run_and_leaves_nothing(
     tmp_path: Path, module: Sequence[str], number: signal.Signals
 ) -> None:
     asked = tmp_path / "asked"
-    hangs = {"docker": f": >'{asked}'; sleep 50", "podman": "exit 0"}
+    hangs = {"docker": f": >'{asked}'; sleep 50", "podman": PODMAN}
     junit = tmp_path / "verify.xml"
     reported = ["--junit", str(junit)] if module is VERIFY else []
     child = verify(tmp_path, "--host", "local", *reported, programs=hangs, wait=False, module=module)

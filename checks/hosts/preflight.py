@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+import msgspec
+
+from checks.core.bounded import parsed
 from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
 from checks.core.process import TimedOut
@@ -69,16 +72,16 @@ def _reasons(host: Host) -> Iterator[Reason]:
         yield Reason("you are root; rootless Podman needs a normal user")
     if not found["podman"]:
         yield Reason("podman is not installed")
-    failed = _info_fails(host) if found["podman"] and found["uid"] != "0" else ""
+    wrong = _wrong_info(host) if found["podman"] and found["uid"] != "0" else None
     if not found["docker"]:
         yield Reason("docker is not installed (the shim is in the package podman-docker)")
-    elif reason := _not_the_shim(host, podman_fails=bool(failed)):
+    elif reason := _not_the_shim(host, podman_fails=wrong is not None and wrong.broken):
         yield Reason(reason)
-    if failed:
-        yield Reason(failed, broken=True)
+    if wrong:
+        yield wrong
     if "tmpdir" in found:
-        wrong = f"TMPDIR is “{found['tmpdir'][:200]}”, which is no directory that this account can write to"
-        yield Reason(wrong, broken=bool(found["podman"]) and found["uid"] != "0")
+        text = f"TMPDIR is “{found['tmpdir'][:200]}”, which is no directory that this account can write to"
+        yield Reason(text, broken=bool(found["podman"]) and found["uid"] != "0")
 
 
 def _not_the_shim(host: Host, *, podman_fails: bool) -> str:
@@ -98,12 +101,38 @@ def _not_the_shim(host: Host, *, podman_fails: bool) -> str:
     return f"{path} is not the podman-docker shim: “docker --version” printed {printed[:200]!r}"
 
 
-def _info_fails(host: Host) -> str:
+class _Security(msgspec.Struct):
+    rootless: bool = False
+
+
+class _Host(msgspec.Struct):
+    security: _Security = msgspec.field(default_factory=_Security)
+    rootless: bool = False  # its place before Podman 3
+
+
+class _Version(msgspec.Struct):
+    text: Annotated[str, msgspec.Meta(min_length=1)] = msgspec.field(name="Version")
+
+
+class _Info(msgspec.Struct):
+    host: _Host
+    version: _Version
+
+
+def _wrong_info(host: Host) -> Reason | None:
+    """Why what “podman info” says is not of a rootless Podman that works; None if it is."""
     try:
-        done = host.run(["podman", "info"], timeout=30)
+        done = host.run(["podman", "info", "--format", "json"], timeout=30)
+        if done.returncode != 0:
+            return Reason(f"“podman info” fails: {_last_line(done.stderr)}", broken=True)
+        info = msgspec.convert(parsed(done.stdout), _Info)
     except TimedOut:
-        return "“podman info” hangs"
-    return "" if done.returncode == 0 else f"“podman info” fails: {_last_line(done.stderr)}"
+        return Reason("“podman info” hangs", broken=True)
+    except (ValueError, msgspec.ValidationError):
+        return Reason("what “podman info --format json” prints has no version in it, or can't be read", broken=True)
+    if info.host.security.rootless or info.host.rootless:
+        return None
+    return Reason("Podman is not rootless, says “podman info”; CONTAINER_HOST or a connection can be the cause")
 
 
 def _last_line(text: str) -> str:
