@@ -223,10 +223,13 @@ def test_a_reader_of_a_directory_is_not_stopped(shared: Path, tmp_path: Path) ->
         reader.kill()
 
 
-def test_a_command_about_images_has_a_directory_of_its_own_for_what_it_writes(shared: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("run_root", "runtime"), [("/run/user/1500/containers", ""), ("/home/u/run/x", "/home/u/run")])
+def test_a_command_about_images_has_a_directory_of_its_own_for_what_it_writes(
+    shared: Path, tmp_path: Path, run_root: str, runtime: str
+) -> None:
     # Without it Podman's builds use /var/tmp/buildah-cache, whoever has made that, and leave layers there if killed.
     account = FakeHost(tmp_path, {"docker": 'printf %s "${TMPDIR-}"'})
-    account.pretend(replace(FACTS, run_root="/run/user/1500/containers"))
+    account.pretend(replace(FACTS, run_root=run_root, runtime_directory=runtime))
     ctx = CaseContext(account, RunScope("run1", "run1"), "case", Record())
     used = Path(ctx.docker(build("/context")).stdout)
     assert used.parent == shared

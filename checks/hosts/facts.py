@@ -17,6 +17,7 @@ printf 'kernel=%s\\n' "$(uname -r)"
 printf 'uid=%s\\n' "$(id -u)"
 printf 'gid=%s\\n' "$(id -g)"
 printf 'home=%s\\n' "$HOME"
+printf 'runtime_directory=%s\\n' "$XDG_RUNTIME_DIR"
 printf 'machine=%s\\n' "$(head -c 64 /etc/machine-id 2>/dev/null)"
 printf 'docker=%s\\n' "$(command -v docker)"
 printf 'cpus=%s\\n' "$(nproc)"
@@ -32,6 +33,8 @@ printf 'info=%s\\n' "$("$engine" info --format "$format" 2>/dev/null | head -c 1
 """
 
 
+_PERSONAL = {"home", "store", "run_root", "runtime_directory", "machine"}
+"""Facts that identify the machine or the account."""
 TITLES = {"podman": "Podman", "docker": "Docker Engine"}
 """An engine's name in text."""
 
@@ -66,6 +69,8 @@ class Facts:
     """Podman's graph root; empty if it is the default."""
     run_root: str = ""
     """Podman's directory of temporary state."""
+    runtime_directory: str = ""
+    """The account's XDG_RUNTIME_DIR."""
     machine: str = ""
     """The machine's id, see machine-id(5); empty without one."""
 
@@ -76,14 +81,13 @@ class Facts:
 
     @property
     def has_runtime_directory(self) -> bool:
-        """Whether Podman's state is in /run. Else it is in TMPDIR, which must not change then."""
-        return self.run_root.startswith("/run/")
+        """Whether Podman's state is in XDG_RUNTIME_DIR or /run. Else it is in TMPDIR, which must not change then."""
+        known = [f"{self.runtime_directory.rstrip('/')}/"] if self.runtime_directory.startswith("/") else []
+        return self.run_root.startswith(("/run/", *known))
 
     def as_json(self) -> dict[str, str | int | bool]:
         """The facts for evidence, without what identifies the machine and the account."""
-        return {
-            key: value for key, value in asdict(self).items() if key not in ("home", "store", "run_root", "machine")
-        }
+        return {key: value for key, value in asdict(self).items() if key not in _PERSONAL}
 
 
 def parse(text: str) -> Facts:
@@ -100,6 +104,7 @@ def parse(text: str) -> Facts:
         "uid": int(found["uid"]),
         "gid": int(found["gid"]),
         "home": found.get("home", ""),
+        "runtime_directory": found.get("runtime_directory", ""),
         "machine": found.get("machine", ""),
         "cpus": int(found.get("cpus") or 0),
         "cgroups": found.get("cgroups", ""),
