@@ -123,13 +123,17 @@ def test_a_file_with_the_name_of_a_directory_of_tests_is_read(tmp_path: Path) ->
         ("src/a.ts", "../run.txt", True),
         ("src/a.ts", "../../elsewhere.ts", True),
         ("src/lib", "../docs", True),
+        ("scripts/run", "../../elsewhere.ts", True),
+        ("scripts/run", "../tests/run", True),
+        ("scripts/run", "../docs/a.txt", False),
+        ("scripts/run", "../missing", False),
         ("AGENTS.md", "run.txt", False),
         ("node_modules", "docs", False),
         ("groups/skill", "/app/skills/missing", False),
     ],
 )
 def test_a_link_in_the_place_of_a_source_is_reported(tmp_path: Path, name: str, target: str, unread: bool) -> None:
-    write(tmp_path, **{"elsewhere.ts": "", "x/run.txt": "execSync('docker ps')", "x/docs/a.txt": ""})
+    write(tmp_path, **{"elsewhere.ts": "", "x/run.txt": "execSync('docker ps')", "x/docs/a.txt": "", "x/tests/run": ""})
     link = tmp_path / "x" / name
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(target)

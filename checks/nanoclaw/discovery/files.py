@@ -55,7 +55,7 @@ def sources(checkout: Path) -> Iterator[Tree]:
     for path in walk(checkout, lambda path: path.name in left_out and (checkout / path).is_dir()):
         name = str(path.relative_to(checkout))
         kind = next((rule.read_as for rule in rules().file if among(name, rule.globs)), "")
-        if path.is_symlink() and (path.is_dir() or kind not in {"", "ignored"}):
+        if path.is_symlink() and (path.is_dir() or (kind != "ignored" and (kind or _is_elsewhere(path, checkout)))):
             yield Tree(name, UNREAD, f"a link to {path.readlink()}")
         if path.is_symlink() or not path.is_file() or kind == "ignored":
             continue
@@ -71,6 +71,16 @@ def sources(checkout: Path) -> Iterator[Tree]:
         for piece in _READERS.get(kind, _code if kind in CODE else _unread)(Tree(name, kind, text)):
             yield piece
             yield from _left_out(piece, checkout)
+
+
+def _is_elsewhere(link: Path, checkout: Path) -> bool:
+    """Whether a link leads to a file that is not read under its own name."""
+    if not link.is_file():
+        return False
+    target, root = link.resolve(), checkout.resolve()
+    if not target.is_relative_to(root):
+        return True
+    return not {*rules().skipped, *rules().tests}.isdisjoint(target.relative_to(root).parts[:-1])
 
 
 def _left_out(tree: Tree, checkout: Path) -> Iterator[Tree]:
