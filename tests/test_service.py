@@ -131,6 +131,15 @@ def test_what_is_no_request_is_refused(service: Service, body: bytes) -> None:
     assert sent(service, head, body, key=service.conversation().key).startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_body_that_ends_before_its_size_is_refused_and_is_no_request(service: Service) -> None:
+    conversation = service.conversation()
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as client:
+        client.sendall(f"{POST}\r\nx-api-key: {conversation.key}\r\ncontent-length: 50\r\n\r\n{{}}".encode())
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(65536).startswith(b"HTTP/1.1 400 ")
+    assert conversation.asked == []
+
+
 def test_a_client_that_sends_a_byte_now_and_then_is_let_go(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_KEY_TIMEOUT", 1.0)
     with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as client:

@@ -286,10 +286,13 @@ class Handler(BaseHTTPRequestHandler):
         self.server.identified(self.connection)
 
     def body(self) -> bytes:
-        """The body of the request. Raises Refused where it has no size, or is too large."""
+        """The body of the request. Raises Refused where it has no size, is too large, or ends before its size."""
         length = self._length()
         self._incoming.expect(length)
-        return self.rfile.read(length)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise Refused(400, "invalid_request_error", "the body is shorter than its content-length")
+        return body
 
     def _length(self) -> int:
         """The size of the body in bytes, from exactly one header. Raises Refused."""
