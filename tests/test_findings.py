@@ -98,6 +98,15 @@ def test_a_file_of_accepted_findings_that_is_not_valid_is_wrong_usage(text: str,
         acceptance.accepted_ids((), str(tmp_path / "accepted.toml"), ENTRIES, date(2026, 1, 1))
 
 
+def test_two_entries_of_one_id_are_wrong_usage(tmp_path: Path) -> None:
+    file = tmp_path / "accepted.toml"
+    entry = f'[[accept]]\nid = "{LINGER}"\nreason = "x"\nuntil = '
+    file.write_text("".join(f"{entry}{until}\n" for until in ("2020-01-31", "2999-01-31")))
+    for read in (acceptance.tell_ended, lambda file: acceptance.accepted_ids((), file, ENTRIES)):
+        with pytest.raises(WrongUsage, match="two entries"):
+            read(str(file))
+
+
 def test_a_reason_begins_no_line_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "accepted.toml"
     file.write_text(f'[[accept]]\nid = "{LINGER}"\nreason = "x)\\n[PASS] forged"\nuntil = 2999-01-31\n')

@@ -26,17 +26,31 @@ class _Acceptances(Table, frozen=True):
 
 
 def accepted_ids(ids: Sequence[str], file: str, known: Collection[str], today: date | None = None) -> dict[str, str]:
-    """The reasons of the accepted failures, by id. Prints which of the file's acceptances have ended.
+    """The reasons of the accepted failures, by id, without those of the file that have ended: see ``tell_ended``.
 
     Raises WrongUsage for an unknown id and a file that is not valid.
     """
     day = today or datetime.now(UTC).date()
     given = dict.fromkeys(ids, "--accept")
-    for each in strict_toml.load(Path(file), _Acceptances).accept if file else ():
+    for each in _read(file):
         if each.until >= day or each.id not in known:
             given[each.id] = f"{one_line(each.reason)} (until {each.until})"
-        else:
-            say(f"{file}: {each.id} was accepted until {each.until}, and is not any more.", error=True)
     if unknown := [id_ for id_ in given if id_ not in known]:
         raise WrongUsage(f"“{unknown[0]}” is not an id that can be accepted.", "See the ids in the JSON of the report.")
     return given
+
+
+def tell_ended(file: str) -> None:
+    """Print which of the file's acceptances have ended. Raises WrongUsage for a file that is not valid."""
+    for each in _read(file):
+        if each.until < datetime.now(UTC).date():
+            say(f"{file}: {each.id} was accepted until {each.until}, and is not any more.", error=True)
+
+
+def _read(file: str) -> tuple[Acceptance, ...]:
+    """The entries of a file, one for an id; none without a file. Raises WrongUsage."""
+    found = strict_toml.load(Path(file), _Acceptances).accept if file else ()
+    ids = [each.id for each in found]
+    if doubled := next((id_ for id_ in ids if ids.count(id_) > 1), ""):
+        raise WrongUsage(f"{file} has two entries with the id “{doubled}”.", "Remove one of them.")
+    return found

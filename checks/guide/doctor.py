@@ -18,7 +18,7 @@ from checks.core.progress import Console, Progress, plain_console
 from checks.core.terminal import say, say_text
 from checks.engine.prepared_host import prepared
 from checks.evidence import checklist
-from checks.evidence.acceptance import accepted_ids
+from checks.evidence.acceptance import accepted_ids, tell_ended
 from checks.evidence.checklist import FAILING, Result
 from checks.guide import catalogue, findings, snapshot
 from checks.guide import fix as fixing
@@ -82,6 +82,7 @@ def doctor(
 def _examine(options: _Options, progress: Progress) -> Exit:
     spec = options.host
     entries = catalogue.load()
+    tell_ended(options.accept_file)
     accepted = accepted_ids(options.accept, options.accept_file, entries)
     _require_fixable(options, spec)
     with (

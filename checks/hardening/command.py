@@ -27,7 +27,7 @@ from checks.engine import flags
 from checks.engine.expect import Mismatch
 from checks.engine.flags import Flag
 from checks.evidence import checklist, store
-from checks.evidence.acceptance import accepted_ids
+from checks.evidence.acceptance import accepted_ids, tell_ended
 from checks.evidence.checklist import Result
 from checks.evidence.hardening_model import HardeningRun
 from checks.evidence.store import Provenance
@@ -92,6 +92,7 @@ def _run(options: HardenOptions, progress: Progress) -> Exit:
     chosen = [hardening.flag(each) for each in options.flag] or list(hardening.flags)
     factor = verify.factor_of(options.timeout_factor)
     require_directory("--evidence", options.evidence)
+    tell_ended(options.accept_file)
     reasons = accepted_ids(options.accept, options.accept_file, findings.known_ids(hardening.flags))
     with (
         checklist.reported("invoke harden", options.host, json=options.json, junit=options.junit),

@@ -30,6 +30,7 @@ from checks.engine.case_context import CaseContext
 from checks.engine.prepared_host import prepared, resolve
 from checks.engine.probe_image import LABEL
 from checks.evidence import checklist
+from checks.evidence.acceptance import tell_ended
 from checks.evidence.checklist import Result, State
 from checks.evidence.run import CaseResult, Evidence
 from checks.guide.advice import advised
@@ -82,6 +83,7 @@ def verify(options: VerifyOptions) -> Exit:
 
 def _run(options: VerifyOptions, progress: Progress) -> Exit:
     _check(options)
+    tell_ended(options.accept_file)
     if options.list:
         rows = [(each.group, each.id, each.label) for each in _chosen(options).listed]
         plain_console().print(tabulate(rows, headers=("Group", "Case", "Label")))
