@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from checks.core.errors import Exit, HostProblem
-from checks.engine.placement import File
+from checks.engine.placement import PART_SUFFIX, File
 from checks.guide import catalogue, doctor, findings, fix, fix_plan, snapshot
 from checks.guide.diagnosis import diagnose
 from checks.hosts.local import LocalHost
@@ -138,6 +138,16 @@ def test_fix_writes_and_undo_restores_everything(home: Path, capsys: pytest.Capt
     assert "Nothing to undo" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("spelt", ["{}/", "{}/../a home", "{}/../link"])
+def test_undo_knows_the_home_however_it_is_spelt(home: Path, spelt: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = everything(home)
+    assert doctor.doctor(fix=True, yes=True) is Exit.OK
+    (home.parent / "link").symlink_to(home)
+    monkeypatch.setenv("HOME", spelt.format(home))
+    assert doctor.doctor(undo=True) is Exit.OK
+    assert everything(home) == before
+
+
 def test_a_home_that_is_not_utf_8_is_refused_and_no_other_directory_written(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,6 +211,15 @@ def test_a_record_that_is_not_ours_removes_nothing(home: Path, text: str) -> Non
     with pytest.raises(HostProblem, match="Move it away"):
         fix.undo(LocalHost())
     assert record.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"files"'])
+def test_a_record_that_was_not_written_to_its_end_is_removed(home: Path, text: str) -> None:
+    part = home / f"{fix.RECORD}{PART_SUFFIX}"
+    part.parent.mkdir(parents=True)
+    part.write_text(text)
+    assert fix.undo(LocalHost()) is Exit.OK
+    assert not part.exists()
 
 
 @pytest.mark.parametrize("part", ["files", "directories", "undo"])

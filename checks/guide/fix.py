@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated
@@ -183,6 +183,7 @@ def undo(host: Host) -> Exit:
     with placement.locked(host):
         recorded = _recorded(host, home)
         if recorded == _NOTHING:
+            placement.take_away(host, [], [f"{home}/{RECORD}{PART_SUFFIX}"])
             say(f"Nothing to undo on {host.name}.")
             return Exit.OK
         contents = placement.read(host, list(recorded.files)) if recorded.files else {}
@@ -240,9 +241,16 @@ def _recorded(host: Host, home: str) -> Fixes:
     try:
         found = msgspec.json.decode(data, type=Fixes)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if contents[record] is None:  # it was interrupted while it wrote the record, before it did anything else
+            return _NOTHING
         raise HostProblem(f"{record} on {host.name} is not a record of --fix: {error}.", "Move it away.") from error
     known = writable(catalogue.load().values(), home)
     above = {str(directory) for path in (*known, record) for directory in PurePosixPath(path).parents}
+    found = Fixes(
+        {_spelt(path, known, home): digest for path, digest in found.files.items()},
+        [_spelt(path, above, home) for path in found.directories],
+        found.undo,
+    )
     for path in (*found.files, *found.directories):
         if path not in (known if path in found.files else above):
             raise HostProblem(f"{record} on {host.name} names {path}, which --fix never writes.", "Move it away.")
@@ -252,6 +260,12 @@ def _recorded(host: Host, home: str) -> Fixes:
                 f"{record} on {host.name} has a command that --fix never runs: {command}", "Move it away."
             )
     return found
+
+
+def _spelt(path: str, known: Iterable[str], home: str) -> str:
+    """A recorded path as it is called now: HOME was perhaps spelt otherwise, with a slash at its end or over a link."""
+    below = (each for each in known if each.startswith(f"{home}/"))
+    return next((each for each in below if path.endswith(each.removeprefix(home))), path)
 
 
 def _record(host: Host, home: str, recorded: Fixes, made: Plan, failed: Sequence[str] = ()) -> File:
