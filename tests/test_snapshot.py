@@ -101,6 +101,27 @@ def test_settings_that_podman_would_read_without_an_end_are_named(
     assert len(found) == len(named)
 
 
+def test_a_hidden_drop_in_counts_as_it_does_for_podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    drop_ins = tmp_path / "containers" / "containers.conf.d"
+    drop_ins.mkdir(parents=True)
+    (drop_ins / ".50-x.conf").write_text('[containers]\nuserns = "host"\n')
+    found = take(FakeHost(tmp_path, {"podman": "echo podman version 5.4.2", "docker": "exit 1"}))
+    assert found.setting("containers", "userns") == "host"
+
+
+def test_settings_that_are_too_large_to_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "containers" / "containers.conf"
+    file.parent.mkdir()
+    host = FakeHost(tmp_path, {"podman": "exit 1", "docker": "exit 1"})
+    file.write_bytes(b"#" * 2**18)
+    take(host)
+    file.write_bytes(b"#" * (2**18 + 1))
+    with pytest.raises(HostProblem, match=f"{file} has more than"):
+        take(host)
+
+
 def test_the_last_line_of_settings_counts_without_an_end_of_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -191,6 +191,11 @@ def take(host: Host) -> HostSnapshot:
         raise HostProblem(
             f"Inspecting {host.name} failed with exit status {done.returncode}: {done.stderr.strip() or 'no output'}"
         )
+    if large := values.get("conf_too_large"):
+        raise HostProblem(
+            f"On {host.name}, {large[0]} has more than 262144 bytes, and was not read to its end.",
+            "Shorten or remove it.",
+        )
     return HostSnapshot(values, now)
 
 

@@ -77,7 +77,8 @@ for directory in "$settings" "$settings/containers.conf.d" "$settings/nanoclaw-h
     [ ! -d "$directory" ] || [ -r "$directory" ] || say unreadable "$directory"
 done
 for file in /usr/share/containers/containers.conf /etc/containers/containers.conf \
-    /etc/containers/containers.conf.d/*.conf "$settings/containers.conf" "$settings"/containers.conf.d/*.conf \
+    /etc/containers/containers.conf.d/.*.conf /etc/containers/containers.conf.d/*.conf "$settings/containers.conf" \
+    "$settings"/containers.conf.d/.*.conf "$settings"/containers.conf.d/*.conf \
     "$settings"/*.nanoclaw-* "$settings"/containers.conf.d/*.nanoclaw-* "$settings"/nanoclaw-hardening/*; do
     if [ -e "$file" ] || [ -L "$file" ]; then
         # Not a pipe, which may have no writer, and no more than one byte beyond what is taken.
