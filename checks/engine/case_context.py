@@ -84,6 +84,24 @@ images=$("$engine" images -q --filter "label=$label") || exit
 """
 
 
+# What a build runs has a process namespace and an environment of its own, and outlives a client that was killed. It is
+# known by the files of its TMPDIR that it has mounted, such as /etc/hosts.
+_END_BUILDS = """
+own=$(readlink /proc/self/ns/pid)
+of_builds() {
+    grep -ls -- "$1-[^ ]*/buildah[0-9]" /proc/[0-9]*/mountinfo | while IFS=/ read -r _ _ pid _; do
+        [ "$(readlink "/proc/$pid/ns/pid")" = "$own" ] || echo "$pid"
+    done
+}
+for _ in 1 2 3 4 5 6 7 8 9; do
+    left=$(of_builds "$1")
+    [ -n "$left" ] || exit 0
+    kill -KILL $left
+    sleep 0.3
+done 2>/dev/null
+exit 1
+"""
+
 # Newer versions have the uid in the name. Once the directory is this account's, the sticky bit keeps others from it.
 _OWN_CACHES = """
 for caches in "$1/buildah-cache" "$1/buildah-cache-$(id -u)"; do
@@ -338,9 +356,10 @@ def remove_containers(account: Host, run: str) -> None:
 
 
 def remove_objects(account: Host, run: str) -> bool:
-    """Remove a run's containers, images, build caches and directories from an account; whether all are gone."""
+    """Remove a run's builds, containers, images, caches and directories from an account; whether all are gone."""
     try:
-        gone = account.remove_private_directories(directories_of(run))
+        gone = account.run(shell(_END_BUILDS, directories_of(run))).returncode == 0
+        gone &= account.remove_private_directories(directories_of(run))
         label, names = f"{probe_image.LABEL}={run}", probe_image.repository(run)
         script = shell(_REMOVE, account.facts().engine, label, marker(run), base.SHARED, names)
         return account.run(script, timeout=60).returncode == 0 and gone
