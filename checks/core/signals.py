@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
 from checks.core.errors import Interrupted
 
+_Hook = Callable[["sys.UnraisableHookArgs"], object]
+_AGAIN = 0.05  # seconds after which the finalizer has ended, most likely; else it is sent once more
 _ALL = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -24,9 +29,11 @@ class _Waiting:
 def raising() -> Iterator[None]:
     """Make them raise Interrupted in the block, so that it cleans up."""
     before = {each: signal.signal(each, _arrived) for each in _ALL}
+    report, sys.unraisablehook = sys.unraisablehook, _sent_again(sys.unraisablehook)
     try:
         yield
     finally:
+        sys.unraisablehook = report
         for each, handler in before.items():
             signal.signal(each, handler)
 
@@ -42,6 +49,21 @@ def held() -> Iterator[None]:
     if _Waiting.name and not _Waiting.blocks:
         name, _Waiting.name = _Waiting.name, ""
         _raise(name)
+
+
+def _sent_again(report: _Hook) -> _Hook:
+    """A hook that sends a signal again whose exception was ignored, as Python does with all that a finalizer raises."""
+
+    def ignored(seen: sys.UnraisableHookArgs) -> None:
+        name = str(seen.exc_value) if isinstance(seen.exc_value, Interrupted) else ""
+        if name not in signal.Signals.__members__:
+            report(seen)
+            return
+        for each in _ALL:
+            signal.signal(each, _arrived)
+        threading.Timer(_AGAIN, os.kill, (os.getpid(), signal.Signals[name])).start()
+
+    return ignored
 
 
 def _arrived(number: int, _: FrameType | None) -> None:

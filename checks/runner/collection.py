@@ -22,6 +22,7 @@ ORDER = (
 
 PYTEST = (
     "-c", str(CASES.parent / "pytest.ini"), "--rootdir", str(CASES.parent.parent), "-p", "no:cacheprovider",
+    "-p", "no:unraisableexception",  # see signals.raising
 )  # fmt: skip
 """The options of pytest for a verification."""
 
