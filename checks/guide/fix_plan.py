@@ -171,14 +171,8 @@ def with_files(host: HostSnapshot, files: Sequence[File]) -> HostSnapshot:
     for file in files:
         if file.path.endswith(".conf"):
             values[f"conf:{file.path}"] = lines_of(file.data.decode())
-            # In Podman's order: the file itself, then the drop-ins by name.
-            values["conf"] = sorted({*values.get("conf", ()), file.path}, key=_order)
+            values["conf"] = list(dict.fromkeys([*values.get("conf", ()), file.path]))
     return HostSnapshot(values, host.taken_at)
-
-
-def _order(path: str) -> tuple[bool, bool, bool, str]:
-    """The place of a settings file in the order in which Podman reads them: the machine's before the account's."""
-    return (not path.startswith("/usr/"), not path.startswith("/etc/"), "/containers.conf.d/" in path, path)
 
 
 def _is_machines(path: str) -> bool:

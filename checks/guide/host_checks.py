@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from checks.guide import containers_conf
+from checks.guide import containers_conf, settings_files
 from checks.guide.podman_errors import last_line, podman_failure
 from checks.guide.snapshot import HostSnapshot
 
 _MIN_FREE_KB = 1_000_000  # an agent's image needs three times as much to build, and no agent starts with less
 _MAX_CLOCK_DIFFERENCE = 120  # seconds
 _CONF = "conf:/home/me/.config/containers/containers.conf.d/50-nanoclaw.conf"  # in fixtures/doctor/healthy.txt
+_MAIN = "/home/me/.config/containers/containers.conf"
 _Check = Callable[[HostSnapshot], str]
 
 
@@ -156,8 +157,8 @@ def _runtime_missing(host: HostSnapshot) -> str:
     "info_ok=\ninfo_error=Error: it broke",
     "docker_version=Error: it broke\npodman_error=Error: it broke",
     f"{_CONF}=[containers",
-    "conf_unreadable=/home/me/.config/containers/containers.conf is a directory",
-    "conf_unreadable=/home/me/.config/containers/containers.conf is a pipe, a socket or a device",
+    f"conf={_MAIN}\nconf_unreadable={_MAIN} is a directory",
+    f"conf={_MAIN}\nconf_unreadable={_MAIN} is a pipe, a socket or a device",
 )
 def _info_fails(host: HostSnapshot) -> str:
     if host.unreadable_settings:
@@ -191,8 +192,9 @@ def _setting_ignored(host: HostSnapshot) -> str:
         for key in ("read_only", "cgroup_conf"):
             if host.setting("containers", key) is not None:
                 return f"Podman {host.short_version} ignores “{key}”"
-    drop_ins = [path for path in host.lines("conf") if "/containers.conf.d/" in path]
-    return f"Podman 3 ignores {drop_ins[0]}" if drop_ins and (0, 0) < host.version < (4, 0) else ""
+    for path, why in settings_files.ignored(host.lines("conf"), host.version, host.lines("conf_linked")):
+        return f"Podman {host.short_version} ignores {path}: {why}"
+    return ""
 
 
 @check(

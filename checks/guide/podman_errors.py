@@ -21,7 +21,7 @@ def podman_failure(host: HostSnapshot) -> str:
 
 def malformed(host: HostSnapshot) -> Sequence[str]:
     """The account's settings files that are not valid TOML."""
-    return [path for path in host.lines("conf") if containers_conf.fault(host.text(f"conf:{path}"))]
+    return [path for path in host.settings_files if containers_conf.fault(host.text(f"conf:{path}"))]
 
 
 def last_line(text: str) -> str:

@@ -16,7 +16,7 @@ from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
 from checks.core.paths import FIXTURES
 from checks.core.process import TimedOut
-from checks.guide import containers_conf
+from checks.guide import containers_conf, settings_files
 from checks.hosts.base import Host
 from checks.hosts.ssh import SshHost
 
@@ -112,21 +112,21 @@ class HostSnapshot:
 
     @cached_property
     def settings(self) -> Sequence[tuple[str, dict[str, Any]]]:
-        """The settings files that Podman reads, in its order, without those that aren't valid TOML.
-
-        Podman before 4.0 reads no drop-ins. With ``CONTAINERS_CONF`` set, Podman reads none of these files.
-        """
+        """The settings files that Podman reads, in its order, without those that aren't valid TOML."""
         read: list[tuple[str, dict[str, Any]]] = []
-        if self.environment.get("CONTAINERS_CONF"):
-            return read
-        for path in self.lines("conf"):
-            if "/containers.conf.d/" in path and (0, 0) < self.version < (4, 0):
-                continue
+        for path in self.settings_files:
             try:
                 read.append((path, parsed_toml(self.text(f"conf:{path}"))))
             except ValueError:
                 continue
         return read
+
+    @cached_property
+    def settings_files(self) -> Sequence[str]:
+        """The settings files that Podman reads, in its order: none of them with ``CONTAINERS_CONF`` set."""
+        if self.environment.get("CONTAINERS_CONF"):
+            return ()
+        return settings_files.in_order(self.lines("conf"), self.version, self.lines("conf_linked"))
 
     def setting(self, section: str, key: str) -> Any:
         """The value that the files set; None if they don't set it."""
@@ -154,16 +154,11 @@ class HostSnapshot:
     @cached_property
     def unreadable_settings(self) -> Sequence[str]:
         """The settings files that Podman can't read, with the reason. It then runs no command at all."""
-        if self.environment.get("CONTAINERS_CONF"):
-            return ()
-        without_drop_ins = (0, 0) < self.version < (4, 0)
-        texts = {
-            path: self.text(f"conf:{path}")
-            for path in self.lines("conf")
-            if not (without_drop_ins and "/containers.conf.d/" in path)
-        }
+        odd = self.lines("conf_unreadable")
+        unread = [line for path in self.settings_files for line in odd if line.startswith(f"{path} ")]
+        texts = {path: self.text(f"conf:{path}") for path in self.settings_files}
         broken = [f"{path} {fault}" for path, text in texts.items() if (fault := containers_conf.fault(text))]
-        return [*self.lines("conf_unreadable"), *broken]
+        return [*unread, *broken]
 
 
 def take(host: Host) -> HostSnapshot:

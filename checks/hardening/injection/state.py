@@ -76,8 +76,10 @@ done
 for directory in "$settings" "$settings/containers.conf.d" "$settings/nanoclaw-hardening"; do
     [ ! -d "$directory" ] || [ -r "$directory" ] || say unreadable "$directory"
 done
-for file in /usr/share/containers/containers.conf /etc/containers/containers.conf \
-    /etc/containers/containers.conf.d/.*.conf /etc/containers/containers.conf.d/*.conf "$settings/containers.conf" \
+for file in /usr/share/containers/containers.conf /usr/share/containers/containers.conf.d/*.conf \
+    /etc/containers/containers.conf /etc/containers/containers.conf.d/.*.conf \
+    /etc/containers/containers.conf.d/*.conf /etc/containers/containers.rootless.conf \
+    /etc/containers/containers.rootless.conf.d/*.conf "$settings/containers.conf" \
     "$settings"/containers.conf.d/.*.conf "$settings"/containers.conf.d/*.conf \
     "$settings"/*.nanoclaw-* "$settings"/containers.conf.d/*.nanoclaw-* "$settings"/nanoclaw-hardening/*; do
     if [ -e "$file" ] || [ -L "$file" ]; then
