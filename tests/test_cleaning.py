@@ -20,7 +20,6 @@ from checks.engine.leaks import LeakDetector
 from checks.hosts.base import Host
 from checks.runner.cleanup import clean
 from tests.fakes import FACTS, FakeHost
-from tests.patience import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -165,7 +164,7 @@ def test_the_timeout_factor_reaches_the_hosts_own_commands(tmp_path: Path, monke
         prepared_host.prepared("local", None, run, Progress(), factor=50) as ready,
     ):
         # The parent of a command is the timeout(1) that bounds it.
-        bound = ready.host.run(["sh", "-c", "tr '\\0' ' ' < /proc/$PPID/cmdline"], timeout=PATIENCE).stdout
+        bound = ready.host.run(["sh", "-c", "tr '\\0' ' ' < /proc/$PPID/cmdline"], timeout=20).stdout
     assert re.search(r"\b1000\.0 sh ", bound)
 
 
@@ -226,7 +225,7 @@ def test_a_run_whose_lock_another_account_holds_is_not_passed_in_silence(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = kept("debian-13")
-    monkeypatch.setattr(run_directories, "_of_another_account", lambda uid: True)
+    monkeypatch.setattr(run_directories, "of_another_account", lambda uid: True)
     with locks.opened(run.directory / "lock") as lock:
         locks.take(lock)
         assert clean(cache=False) == Exit.HOST_UNUSABLE
