@@ -192,7 +192,8 @@ def _setting_ignored(host: HostSnapshot) -> str:
         for key in ("read_only", "cgroup_conf"):
             if host.setting("containers", key) is not None:
                 return f"Podman {host.short_version} ignores “{key}”"
-    for path, why in settings_files.ignored(host.lines("conf"), host.version, host.lines("conf_linked")):
+    written = [path for path in host.lines("conf") if not path.startswith("/usr/")]  # there by the distribution
+    for path, why in settings_files.ignored(written, host.version, host.lines("conf_linked")):
         return f"Podman {host.short_version} ignores {path}: {why}"
     return ""
 

@@ -1,6 +1,7 @@
 """Which files of containers.conf a Podman reads, and in which order.
 
 Measured with Podman 3.0.1, 4.3.1, 5.4.2, 5.8.6 and 6.1.1: a broken file stops each command of a Podman that reads it.
+5.5 to 5.7 are taken for older ones.
 """
 
 from __future__ import annotations
