@@ -183,6 +183,7 @@ def _conf_replaced(host: HostSnapshot) -> str:
     f'{_CONF}=[engine]\n{_CONF}=userns = "keep-id"',
     f'{_CONF}=userns = "keep-id"',
     f'{_CONF}=[containers]\n{_CONF}=userns = "keep-id"\n{_CONF}=[engine]\n{_CONF}=default_capabilities = []',
+    "docker_version=podman version 5.4.2\nconf_linked=/home/me/.config/containers/containers.conf.d",
 )
 def _setting_ignored(host: HostSnapshot) -> str:
     for path, table in host.settings:
