@@ -213,18 +213,23 @@ def test_a_container_that_outlives_its_client_ends_before_its_directory_goes(
     assert not Path(directory).exists()
 
 
-MOUNTED = 'mount --bind "$1/hosts" /etc/hosts && touch "$1/mounted" && exec sleep 600'
+FROM_IT = 'mount --bind "$1/hosts" /etc/hosts && touch "$1/mounted" && exec sleep 600'
+ON_IT = 'touch "$1/mounted" && mount -t tmpfs none "$1" && exec sleep 600'
 
 
 @pytest.mark.usefixtures("needs_namespace")
-@pytest.mark.parametrize(("run", "ends"), [("run1", True), ("run10", False)])
-def test_what_a_killed_build_still_runs_ends_with_its_run(shared: Path, tmp_path: Path, run: str, ends: bool) -> None:
+@pytest.mark.parametrize(
+    ("run", "mounted", "ends"), [("run1", FROM_IT, True), ("run1", ON_IT, False), ("run10", FROM_IT, False)]
+)
+def test_what_a_killed_build_still_runs_ends_with_its_run(
+    shared: Path, tmp_path: Path, run: str, mounted: str, ends: bool
+) -> None:
     account = FakeHost(tmp_path, {"podman": "true"}).pretend(FACTS)
     directory = Path(account.make_private_directory(f"nanoclaw-verify-{run}-case-images")) / "buildah123"
     directory.mkdir()
     (directory / "hosts").touch()
     namespace = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"]
-    with subprocess.Popen([*namespace, "sh", "-c", MOUNTED, "sh", str(directory)]) as build:
+    with subprocess.Popen([*namespace, "sh", "-c", mounted, "sh", str(directory)]) as build:
         try:
             assert poll((directory / "mounted").exists, timeout=PATIENCE, interval=0.05)
             assert remove_objects(account, "run1")

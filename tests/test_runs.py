@@ -111,6 +111,29 @@ def test_what_a_process_of_a_run_has_started_without_the_mark_ends_with_it(tmp_p
     assert run_processes.words(grandchild) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "is_the_runs"),
+    [
+        (["aardvark-dns", "--config", "/run/x"], False),
+        (["slirp4netns", "--netns-type=path", "/run/user/1/netns/rootless-netns-1", "tap0"], False),
+        (["catatonit", "-P"], False),
+        (["slirp4netns", "--netns-type=path", "/run/user/1/netns/netns-1", "tap0"], True),
+    ],
+)
+def test_what_podman_starts_once_for_an_account_is_not_a_runs(
+    tmp_path: Path, words: list[str], is_the_runs: bool
+) -> None:
+    """The user's own containers use it, too."""
+    program = tmp_path / words[0]
+    program.symlink_to(sys.executable)
+    argv = [str(program), "-c", "import sys; print(flush=True); sys.stdin.read()", *words[1:]]
+    environment = {**os.environ, run_processes.MARK: "run1"}
+    with subprocess.Popen(argv, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert (process.pid in run_processes.processes_of("run1")) == is_the_runs
+
+
 def test_a_dead_run_whose_cache_was_removed_is_still_found_and_removed(own_cache: Path) -> None:
     dead = killed_run()
     shutil.rmtree(own_cache / run_directories.PROGRAM)

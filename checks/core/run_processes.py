@@ -10,7 +10,7 @@ import re
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from checks.core.bounded import read_text
@@ -28,7 +28,8 @@ _INTERVAL = 0.05
 def processes_of(run_id: str) -> list[int]:
     """A run's processes on this machine, except this one: those with its mark, and all that they have started.
 
-    What a build runs has an environment of its own, without the mark.
+    What a build runs has an environment of its own, without the mark. Left out are the helpers that Podman starts once
+    for all networks and containers of an account, whoever needs them first: Podman ends them with the last one.
     """
     wanted = f"{MARK}={run_id}".encode()
     children: defaultdict[int, list[int]] = defaultdict(list)
@@ -38,6 +39,8 @@ def processes_of(run_id: str) -> list[int]:
             pid = int(entry.name)
             state, parent = (entry / "stat").read_bytes().rpartition(b") ")[2].split()[:2]
             if pid == os.getpid() or state in (b"Z", b"X") or of_another_account(entry.stat().st_uid):
+                continue
+            if _serves_the_account(words(pid)):
                 continue
             children[int(parent)].append(pid)
             if wanted in (entry / "environ").read_bytes().split(b"\0"):
@@ -85,6 +88,13 @@ def words(pid: int) -> list[str]:
 def of_another_account(uid: int) -> bool:
     """Whether a process's uid is neither this account's nor one of its subordinate ids: others give it any variable."""
     return uid != os.geteuid() and not any(uid in each for each in _subordinate_ids())
+
+
+def _serves_the_account(command: Sequence[str]) -> bool:
+    program = command[0].rpartition("/")[2] if command else ""
+    if program in ("slirp4netns", "pasta", "pasta.avx2"):
+        return any("rootless-netns" in word for word in command)
+    return program == "aardvark-dns" or (program == "catatonit" and command[-1] == "-P")
 
 
 def _signal(pids: Iterable[int], number: signal.Signals) -> None:

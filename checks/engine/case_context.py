@@ -85,12 +85,14 @@ images=$("$engine" images -q --filter "label=$label") || exit
 
 
 # What a build runs has a process namespace and an environment of its own, and outlives a client that was killed. It is
-# known by the files of its TMPDIR that it has mounted, such as /etc/hosts.
+# known by the files of its TMPDIR that it has mounted, such as /etc/hosts: by where they are from, the fourth field.
+# Where a mount is says nothing: any account can mount with FUSE, under any name.
 _END_BUILDS = """
 own=$(readlink /proc/self/ns/pid)
 of_builds() {
-    grep -ls -- "$1-[^ ]*/buildah[0-9]" /proc/[0-9]*/mountinfo | while IFS=/ read -r _ _ pid _; do
-        [ "$(readlink "/proc/$pid/ns/pid")" = "$own" ] || echo "$pid"
+    from="^[0-9]+ [0-9]+ [0-9:]+ [^ ]*/$1-[^ ]*/buildah[0-9]"
+    grep -lsE -- "$from" /proc/[0-9]*/mountinfo | while IFS=/ read -r _ _ pid _; do
+        its=$(readlink "/proc/$pid/ns/pid") && [ "$its" != "$own" ] && echo "$pid"
     done
 }
 for _ in 1 2 3 4 5 6 7 8 9; do
