@@ -278,3 +278,17 @@ def test_a_new_file_has_the_rights_that_the_umask_leaves(tmp_path: Path, umask: 
     finally:
         os.umask(before)
     assert (tmp_path / "a.json").stat().st_mode & 0o7777 == mode
+
+
+def test_a_link_to_what_is_open_is_written_only_where_that_is_no_file(tmp_path: Path) -> None:
+    """A file would be replaced by another one of its name, with what the shell has written to it lost."""
+    mine = tmp_path / "mine"
+    mine.write_text("kept")
+    with mine.open("a") as file:
+        path = Path(f"/proc/self/fd/{file.fileno()}")
+        with pytest.raises(WrongUsage, match="name the file itself"):
+            require_file("--json", str(path))
+        with pytest.raises(OSError, match="name the file itself"):
+            files.replace(path, b"new")
+    assert [each.name for each in tmp_path.iterdir()] == ["mine"]
+    assert mine.read_text() == "kept"

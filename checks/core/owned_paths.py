@@ -60,7 +60,9 @@ def opened_target(path: Path) -> Iterator[Target]:
             link = seen is not None and stat.S_ISLNK(seen.st_mode)
             device = seen is not None and not stat.S_ISREG(seen.st_mode) and not link
             if link and around.st_dev == Path("/proc").stat().st_dev:  # it leads to what this process has opened
-                device = not stat.S_ISREG(os.stat(path.name, dir_fd=directory).st_mode)
+                if stat.S_ISREG(os.stat(path.name, dir_fd=directory).st_mode):
+                    raise OSError(errno.EINVAL, "it leads to a file that is open; name the file itself", str(path))
+                device = True
             shared = others_can_write(around, directory) or around.st_uid not in (os.geteuid(), 0)
             if device or not link or shared:
                 yield Target(directory, path.name, path, seen, device)
