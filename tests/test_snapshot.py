@@ -101,13 +101,28 @@ def test_settings_that_podman_would_read_without_an_end_are_named(
     assert len(found) == len(named)
 
 
-def test_a_hidden_drop_in_counts_as_it_does_for_podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", [".50-x.conf", ".conf"])
+def test_a_hidden_drop_in_counts_as_it_does_for_podman(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     drop_ins = tmp_path / "containers" / "containers.conf.d"
     drop_ins.mkdir(parents=True)
-    (drop_ins / ".50-x.conf").write_text('[containers]\nuserns = "host"\n')
+    (drop_ins / name).write_text('[containers]\nuserns = "host"\n')
     found = take(FakeHost(tmp_path, {"podman": "echo podman version 5.4.2", "docker": "exit 1"}))
     assert found.setting("containers", "userns") == "host"
+
+
+@pytest.mark.parametrize("name", ["99-a.conf=b.conf", "9\nengine=x.conf"])
+def test_a_settings_file_whose_name_would_be_taken_for_another_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "containers" / "containers.conf.d" / name
+    file.parent.mkdir(parents=True)
+    file.write_text('[containers]\nuserns = "host"\n')
+    with pytest.raises(HostProblem, match=r"has “\.conf=” or an end of line in it"):
+        take(FakeHost(tmp_path, {"podman": "exit 1", "docker": "exit 1"}))
 
 
 def test_settings_that_are_too_large_to_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

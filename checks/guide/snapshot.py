@@ -186,6 +186,8 @@ def take(host: Host) -> HostSnapshot:
         raise HostProblem(
             f"Inspecting {host.name} failed with exit status {done.returncode}: {done.stderr.strip() or 'no output'}"
         )
+    if odd := values.get("conf_odd"):
+        raise HostProblem(f"On {host.name}, the name of {odd[0]} has “.conf=” or an end of line in it.", "Rename it.")
     if large := values.get("conf_too_large"):
         raise HostProblem(
             f"On {host.name}, {large[0]} has more than 262144 bytes, and was not read to its end.",

@@ -80,7 +80,7 @@ for file in /usr/share/containers/containers.conf /usr/share/containers/containe
     /etc/containers/containers.conf /etc/containers/containers.conf.d/.*.conf \
     /etc/containers/containers.conf.d/*.conf /etc/containers/containers.rootless.conf \
     /etc/containers/containers.rootless.conf.d/*.conf "$settings/containers.conf" \
-    "$settings"/containers.conf.d/.*.conf "$settings"/containers.conf.d/*.conf \
+    "$settings"/containers.conf.d/.conf "$settings"/containers.conf.d/.*.conf "$settings"/containers.conf.d/*.conf \
     "$settings"/*.nanoclaw-* "$settings"/containers.conf.d/*.nanoclaw-* "$settings"/nanoclaw-hardening/*; do
     if [ -e "$file" ] || [ -L "$file" ]; then
         # Not a pipe, which may have no writer, and no more than one byte beyond what is taken.
