@@ -142,7 +142,9 @@ def test_image_inspect(ctx: CaseContext) -> None:
     agent_description = ctx.docker("image", "inspect", image(ctx, "large"))
     expect_run(agent_description)
     described = expect_readable(parsed, agent_description.stdout, "one image described, as JSON")
-    expect(isinstance(described, list) and len(described) == 1, "one image described, as JSON", described)
+    one = isinstance(described, list) and len(described) == 1 and isinstance(described[0], dict)
+    expect(one, "one image described, as JSON", described)
+    expect(described[0].get("Size") == sizes[1], f"that image described, of {sizes[1]} bytes", described[0].get("Size"))
     expect(2_900_000 <= grown <= 3_300_000, "the second image to be larger by about 3000000 bytes", f"{grown} bytes")
 
 
