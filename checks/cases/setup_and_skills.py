@@ -31,6 +31,7 @@ _ENDS = "docker-stop-is-slow"
 
 _LOGS_TIMEOUT = 10.0  # seconds on ordinary hardware; the journal receives a line after the client
 _STATE = "/home/node/.claude"
+_GROUP = "/workspace/group"
 """The directory of an agent's state, in its container."""
 _BLOCKED = "api.anthropic.com:0.0.0.0"
 """A host that an agent must not reach, and an address where nothing is."""
@@ -140,12 +141,16 @@ def test_inspect_mounts(ctx: CaseContext) -> None:
     # A skill's removal deletes files in the directory that this prints.
     name, word = ctx.name("mounts"), secrets.token_hex(8)
     state, group = ctx.make("state of one"), ctx.make("group")
-    options = ("-v", f"{group}:/workspace/group", "-v", f"{state}:{_STATE}")
+    options = ("-v", f"{group}:{_GROUP}", "-v", f"{state}:{_STATE}")
     form = '{{range .Mounts}}{{if eq .Destination "%s"}}{{.Source}}{{end}}{{end}}'
-    with agent(ctx, name, *options, before=f"echo {word} > {_STATE}/made"):
-        source = inspected(ctx, name, form % _STATE).removesuffix("\n")
-        got = ctx.host.run(["cat", f"{source}/made"]).stdout
-        expect(got == f"{word}\n", f"the host's directory of {_STATE}, with the file that the agent wrote", source)
+    places = (_STATE, _GROUP)
+    writes = "; ".join(f"echo {word} of {place} > {place}/made" for place in places)
+    with agent(ctx, name, *options, before=writes):
+        for place in places:
+            source = inspected(ctx, name, form % place).removesuffix("\n")
+            got = ctx.host.run(["cat", f"{source}/made"]).stdout
+            wanted = f"the host's directory of {place}, with the file that the agent wrote"
+            expect(got == f"{word} of {place}\n", wanted, source)
         got = inspected(ctx, name, form % "/home/node/nothing")
         expect(got == "\n", "an empty line for a directory that is not mounted", got)
 

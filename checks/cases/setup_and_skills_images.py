@@ -42,7 +42,11 @@ class Images:
         self.word = secrets.token_hex(8)
         self.base, self.derived = (image(ctx, f"{kind}-{self.word[:6]}") for kind in ("agent", "packages"))
         self._build(self.base, f"FROM {self._from}\nENV BASE=of-{self.word}\nRUN echo $((6 * 7)) > /built\n")
-        self._build(self.derived, f"FROM {self.base}\nENV WORD={self.word}\n")
+        self.derive(self.derived, self.word)
+
+    def derive(self, tag: str, word: str) -> None:
+        """Build one more image from the agent's, with this word."""
+        self._build(tag, f"FROM {self.base}\nENV WORD={word}\n")
 
     def _build(self, tag: str, steps: str) -> None:
         self.ctx.write("Dockerfile", steps)
@@ -90,6 +94,9 @@ def _rows(ctx: CaseContext) -> dict[str, str]:
 @pytest.mark.case("Removing an image with rmi", fix=_IMAGE)
 def test_remove_image(ctx: CaseContext) -> None:
     made, name = Images(ctx), ctx.name("uses-it")
+    # Another agent's image, whose name begins with the name of the one to remove.
+    other, word = f"{made.derived}-2", secrets.token_hex(8)
+    made.derive(other, word)
     command = run(made.derived, "sh", "-c", "trap exit TERM; echo ready; sleep 600 & wait", options=["--name", name])
     # Without -f: nanoclaw leaves an image to an agent that still runs.
     with ctx.docker.interactive(command.with_options(["-i", "--rm"])) as client:
@@ -104,6 +111,7 @@ def test_remove_image(ctx: CaseContext) -> None:
     done = made.run(made.derived)
     expect(done.returncode == 125, "no container of the image that was removed", f"exit status {done.returncode}")
     made.expect_built(made.base, "none")
+    made.expect_built(other, word)
 
 
 def private_images(ctx: CaseContext) -> Images:
