@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +118,15 @@ def test_a_file_that_can_not_be_written_is_told_before_the_run(tmp_path: Path, m
 @pytest.mark.parametrize("path", ["", "/dev/null"])
 def test_no_file_and_a_device_are_fine(path: str) -> None:
     require_file("--json", path)
+
+
+def test_a_terminal_that_the_process_has_not_is_told_before_the_run() -> None:
+    asked = "from checks.core.output_paths import require_file; require_file('--json', '/dev/tty')"
+    command = [sys.executable, "-c", asked]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, start_new_session=True)
+    assert done.stderr.splitlines()[-1] == (
+        "checks.core.errors.WrongUsage: --json: /dev/tty can't be opened: No such device or address."
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another account")

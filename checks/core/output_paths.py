@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,9 @@ def require_file(option: str, path: str) -> None:
             written = target.path if target.device else target.path.parent
             if not os.access(written, os.W_OK):
                 raise WrongUsage(f"{option}: {written} is not writable.")
+            if target.device and not stat.S_ISFIFO(file.stat().st_mode):  # a pipe's reader would see the end
+                # /dev/tty can be opened only by a process that has a terminal, whatever its mode says.
+                os.close(os.open(file, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC))
 
 
 @contextlib.contextmanager
