@@ -136,6 +136,17 @@ def test_on_a_shared_machine_a_process_with_the_runs_variable_is_left(account: F
             process.kill()
 
 
+def test_on_a_shared_machine_a_helper_that_serves_all_containers_is_not_left(account: FakeHost, run: str) -> None:
+    watch = LeakDetector(account, run, exclusive=False)
+    watch.begin()
+    helper = ["/usr/lib/podman/aardvark-dns", "30"]
+    with subprocess.Popen(helper, executable="/bin/sleep", env={**os.environ, MARK: run}) as process:
+        try:
+            assert watch.new() == []
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("ours", [True, False], ids=["this run", "another run"])
 def test_on_a_shared_machine_a_container_with_the_runs_label_is_left(tmp_path: Path, run: str, ours: bool) -> None:
     identity = "0123456789abcdef"

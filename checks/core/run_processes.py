@@ -40,7 +40,7 @@ def processes_of(run_id: str) -> list[int]:
             state, parent = (entry / "stat").read_bytes().rpartition(b") ")[2].split()[:2]
             if pid == os.getpid() or state in (b"Z", b"X") or of_another_account(entry.stat().st_uid):
                 continue
-            if _serves_the_account(words(pid)):
+            if serves_the_account(words(pid)):
                 continue
             children[int(parent)].append(pid)
             if wanted in (entry / "environ").read_bytes().split(b"\0"):
@@ -90,7 +90,8 @@ def of_another_account(uid: int) -> bool:
     return uid != os.geteuid() and not any(uid in each for each in _subordinate_ids())
 
 
-def _serves_the_account(command: Sequence[str]) -> bool:
+def serves_the_account(command: Sequence[str]) -> bool:
+    """Whether a process is a helper that Podman starts once for all networks and containers of an account."""
     program = command[0].rpartition("/")[2] if command else ""
     if program in ("slirp4netns", "pasta", "pasta.avx2"):
         return any("rootless-netns" in word for word in command)

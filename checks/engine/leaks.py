@@ -10,7 +10,7 @@ from checks.core.bounded import parsed
 from checks.core.errors import HostProblem
 from checks.core.lines import lines_of
 from checks.core.polling import poll
-from checks.core.run_processes import MARK
+from checks.core.run_processes import MARK, serves_the_account
 from checks.engine.probe_image import LABEL
 from checks.hosts.base import Host
 
@@ -146,12 +146,14 @@ class LeakDetector:
             labelled = {each[:_ID] for each in listed}
             self._labelled |= {each: each in labelled for each in new}
         for line in seen:
-            match line.split()[:2]:
+            match line.split():
+                case "process", _, *command if serves_the_account(command):
+                    pass  # a container of the user's may need it by now
                 case _ if self._run in line:
                     yield line
-                case "process", pid if pid in marked_pids:
+                case "process", pid, *_ if pid in marked_pids:
                     yield line
-                case "container", container if self._labelled.get(container[:_ID]):
+                case "container", container, *_ if self._labelled.get(container[:_ID]):
                     yield line
 
 
