@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 from pathlib import Path
@@ -109,12 +110,13 @@ def test_one_that_does_not_work_is_not_left(
 def test_what_it_is_tried_in_has_the_name_by_which_a_killed_run_is_cleaned_up(
     host: LocalHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NANOCLAW_VERIFY_RUN", "0123456789")
+    run = secrets.token_hex(5)  # of this test alone: the directory is outside of tmp_path
+    monkeypatch.setenv("NANOCLAW_VERIFY_RUN", run)
     program(tmp_path / "bin" / "docker", f"ls -d /var/tmp/nanoclaw* >>{tmp_path}/seen\n{DOCKER}")
     assert driver.install(host, dry_run=False) == Exit.OK
-    seen = [line for line in (tmp_path / "seen").read_text().splitlines() if "0123456789" in line]
-    assert {line.rpartition("-")[0] for line in seen} == {"/var/tmp/nanoclaw-verify-0123456789-e"}
-    assert not list(Path("/var/tmp").glob("nanoclaw-verify-0123456789-*"))
+    seen = [line for line in (tmp_path / "seen").read_text().splitlines() if run in line]
+    assert {line.rpartition("-")[0] for line in seen} == {f"/var/tmp/nanoclaw-verify-{run}-e"}
+    assert not list(Path("/var/tmp").glob(f"nanoclaw-verify-{run}-*"))
 
 
 def test_it_is_removed_after_podman_was_removed(

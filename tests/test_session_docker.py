@@ -238,6 +238,39 @@ def test_an_agent_without_egress_reaches_the_gateway_by_its_alias(
     assert asked(account)[-1] == " ".join([subcommand, *added, *command])
 
 
+def test_the_gateway_is_found_though_another_container_has_gone_meanwhile(account: Path) -> None:
+    (account / "bin" / "attached").write_text(json.dumps(ATTACHED))
+    real = account / "bin" / "docker"
+    asked_for = 'cat "$here/attached" ;;'
+    assert asked_for in real.read_text()
+    real.write_text(
+        real.read_text().replace(asked_for, 'cat "$here/attached"; echo "no such container" >&2; exit 125 ;;')
+    )
+    docker(account, "create", "--network", "net", "image", status=7)
+    assert asked(account)[-1] == "create --add-host=host.docker.internal:10.89.0.2 --network net image"
+
+
+@pytest.mark.parametrize("words", [["version", "--format", "{{.Server.Arch}}"], session_driver.sessions("slug")])
+@pytest.mark.parametrize("output", ["/dev/full", "-"])
+def test_an_output_that_can_not_be_written_is_one_line(account: Path, output: str, words: list[str]) -> None:
+    (account / "bin" / "listed").write_text(json.dumps(LISTED * 1000))
+    script = 'exec "$@" >&-' if output == "-" else f'exec "$@" >{output}'
+    command = ["sh", "-c", script, "sh", f"{account}/{driver.DIRECTORY}/docker", *words]
+    done = subprocess.run(
+        command, env=path_of(account), capture_output=True, text=True, check=False, timeout=PATIENCE
+    )  # fmt: skip
+    written = output == "-"
+    message = "" if written else "docker: [Errno 28] No space left on device\n"
+    assert (done.returncode, done.stderr) == (0 if written else 1, message)
+
+
+def test_a_container_starts_though_its_client_s_output_is_closed(account: Path) -> None:
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", f"{account}/{driver.DIRECTORY}/docker"]
+    words = ["create", "--network", "another", "image"]
+    subprocess.run([*command, *words], env=path_of(account), check=False, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+    assert asked(account)[-1] == " ".join(words)
+
+
 def test_the_architecture_is_that_of_the_engine(account: Path) -> None:
     assert docker(account, "version", "--format", "{{.Server.Arch}}") == "amd64\n"
 

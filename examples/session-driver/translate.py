@@ -1,7 +1,7 @@
 """Runs Podman's docker command, and translates what nanoclaw 2.2's session driver asks and reads.
 
 Made by `invoke inject --install --driver`.
-nanoclaw-podman-verify sha256:024e55166c3fbf6e065a9c05c2eac34c5813105fdebdd04e4944a7f68c05f355
+nanoclaw-podman-verify sha256:f1cc56bf4a000bd06e9e96fa7e777cbb2c0b179511778f30e04bca8052065019
 
     python3 -X utf8 translate.py DOCKER WORD...
 
@@ -106,7 +106,6 @@ def _without_dead(words):
 
 def replaced(docker, words):
     """Run docker in place of this process."""
-    sys.stdout.flush()
     command = [*_program(docker), *words]
     os.execv(command[0], command)  # noqa: S606 - the words are arguments, not a script
 
@@ -263,9 +262,9 @@ def _gateway(docker, name):
 
 
 def _printed(*command):
-    """What a command prints; its errors are not shown."""
+    """What a command prints. Its errors are not shown: inspect fails if one of several containers has gone."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-    return done.stdout.decode(errors="surrogateescape") if done.returncode == 0 else ""
+    return done.stdout.decode(errors="surrogateescape")
 
 
 def version(docker, words):
@@ -282,5 +281,19 @@ def _status(returncode):
     return 128 - returncode if returncode < 0 else returncode
 
 
+def _run(docker, words):
+    """Run ``main``; an output that can't be written is a failure in one line, with status 1."""
+    try:
+        status = main(docker, words)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes again at its end
+        print(f"docker: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the end
+    sys.exit(_run(sys.argv[1], sys.argv[2:]))
