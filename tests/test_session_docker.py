@@ -132,6 +132,30 @@ def test_what_is_not_an_event_of_podman_stays(account: Path, odd: str) -> None:
     assert docker(account, *session_driver.events("slug").words) == f"{odd}\n"
 
 
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "words",
+    [
+        session_driver.sessions("slug"),
+        ["ps", "-a", "--filter", "status=dead"],
+        session_driver.attached("net"),
+        ["create", "--network", "net", "i"],
+        ["version", "--format", "{{.Server.Arch}}"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_is_asked_of_podman_ends_with_ours(account: Path, words: list[str], ending: signal.Signals) -> None:
+    started = account / "started"
+    program(account / "bin" / "docker", f"echo $$ >{started}.part; mv {started}.part {started}; exec sleep 600")
+    command = [f"{account}/{driver.DIRECTORY}/docker", *words]
+    with subprocess.Popen(command, env=path_of(account), stderr=subprocess.PIPE, text=True) as process:
+        assert poll(started.exists, timeout=PATIENCE, interval=0.05)
+        process.send_signal(ending)
+        assert process.stderr
+        assert poll(lambda: gone(started.read_text().strip()), timeout=PATIENCE, interval=0.05)
+        assert (process.wait(), process.stderr.read()) == (-ending, "")
+
+
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
 def test_podman_s_events_end_with_ours(account: Path, ending: signal.Signals) -> None:
     base = account / "bin"

@@ -1,7 +1,7 @@
 """Runs Podman's docker command, and translates what nanoclaw 2.2's session driver asks and reads.
 
 Made by `invoke inject --install --driver`.
-nanoclaw-podman-verify sha256:f1cc56bf4a000bd06e9e96fa7e777cbb2c0b179511778f30e04bca8052065019
+nanoclaw-podman-verify sha256:78937e1f79ba17f19c880344ba90a375c1fef8baa26c85fc4f21483bacb22455
 
     python3 -X utf8 translate.py DOCKER WORD...
 
@@ -42,6 +42,7 @@ ALONE = {
 DEAD = "status=dead"
 GATEWAY = "host.docker.internal"
 """The alias that nanoclaw gives its credential gateway in the network of agents without egress."""
+LIBC = ctypes.CDLL(None)
 
 
 def main(docker, words):
@@ -119,18 +120,25 @@ def _program(docker):
         return [docker]
 
 
+def asked(docker, *words, **streams):
+    """Run docker, which ends if this process is killed: it would go on, and print to nobody."""
+    return subprocess.run([*_program(docker), *words], check=False, preexec_fn=_ended_with_this_process, **streams)
+
+
+def _ended_with_this_process():
+    LIBC.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
 def events(docker, words):
     """Run docker events, each event in Docker's form, and only those that match every label filter.
 
     Podman reports what matches one of them.
     """
     labels = [value.partition("=")[2].partition("=")[::2] for value in _filters(words) if value.startswith("label=")]
-    # If this process is killed, the next event would be written to nobody, and the one before it would stay for ever.
-    libc = ctypes.CDLL(None)
     process = subprocess.Popen(
         [*_program(docker), *words],
         stdout=subprocess.PIPE,
-        preexec_fn=lambda: libc.prctl(1, signal.SIGTERM),  # noqa: PLW1509 - PR_SET_PDEATHSIG; there are no threads
+        preexec_fn=_ended_with_this_process,  # noqa: PLW1509 - there are no threads
     )
     try:
         for line in process.stdout:
@@ -177,12 +185,12 @@ def ps(docker, words, form):
     dead = len(kept) < len(words)
     others = any(value.startswith("status=") for value in _filters(kept))
     if dead and not others:  # none is; but a docker that fails says so
-        return _status(subprocess.run([*_program(docker), *kept], stdout=subprocess.DEVNULL, check=False).returncode)
+        return _status(asked(docker, *kept, stdout=subprocess.DEVNULL).returncode)
     fields = FIELD.finditer(form)
     if not any(each[2] or each[3] for each in fields) or "{" in FIELD.sub("", form):
         return replaced(docker, kept)
-    asked = [{form: "json", f"--format={form}": "--format=json"}.get(word, word) for word in kept]
-    done = subprocess.run([*_program(docker), *asked], stdout=subprocess.PIPE, check=False)
+    as_json = [{form: "json", f"--format={form}": "--format=json"}.get(word, word) for word in kept]
+    done = asked(docker, *as_json, stdout=subprocess.PIPE)
     found = parsed(done.stdout.decode(errors="surrogateescape") or "[]")
     if done.returncode != 0 or not isinstance(found, list) or not all(map(_is_container, found)):
         return replaced(docker, kept)
@@ -222,14 +230,10 @@ def _rendered(container, form):
 
 def network(docker, name):
     """Print the names of a network's running containers."""
-    known = subprocess.run([*_program(docker), "network", "inspect", name], stdout=subprocess.DEVNULL, check=False)
+    known = asked(docker, "network", "inspect", name, stdout=subprocess.DEVNULL)
     if known.returncode != 0:
         return _status(known.returncode)
-    listed = subprocess.run(
-        [*_program(docker), "ps", "--filter", f"network={name}", "--format", "{{.Names}}"],
-        stdout=subprocess.PIPE,
-        check=False,
-    )
+    listed = asked(docker, "ps", "--filter", f"network={name}", "--format", "{{.Names}}", stdout=subprocess.PIPE)
     if listed.returncode == 0:
         print("".join(f"{each} " for each in listed.stdout.decode(errors="surrogateescape").split()))
     return _status(listed.returncode)
@@ -249,8 +253,8 @@ def start(docker, words, name):
 
 def _gateway(docker, name):
     """The address of the running container in a network that has the gateway's alias; empty if there is none."""
-    identities = _printed(*_program(docker), "ps", "-q", "--filter", f"network={name}").split()
-    found = parsed(_printed(*_program(docker), "container", "inspect", *identities)) if identities else None
+    identities = _printed(docker, "ps", "-q", "--filter", f"network={name}").split()
+    found = parsed(_printed(docker, "container", "inspect", *identities)) if identities else None
     for container in found if isinstance(found, list) else []:
         try:
             network = container["NetworkSettings"]["Networks"][name]
@@ -261,16 +265,15 @@ def _gateway(docker, name):
     return ""
 
 
-def _printed(*command):
-    """What a command prints. Its errors are not shown: inspect fails if one of several containers has gone."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+def _printed(docker, *words):
+    """What docker prints. Its errors are not shown: inspect fails if one of several containers has gone."""
+    done = asked(docker, *words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return done.stdout.decode(errors="surrogateescape")
 
 
 def version(docker, words):
     """Print the architecture of OsArch, for example amd64 of linux/amd64."""
-    asked = [ARCHITECTURE.sub(r"{{.\1.OsArch}}", word) for word in words]
-    done = subprocess.run([*_program(docker), *asked], stdout=subprocess.PIPE, check=False)
+    done = asked(docker, *(ARCHITECTURE.sub(r"{{.\1.OsArch}}", word) for word in words), stdout=subprocess.PIPE)
     if done.returncode != 0:
         return replaced(docker, words)  # Docker has the field
     print(done.stdout.decode(errors="surrogateescape").strip().rpartition("/")[2])
@@ -294,6 +297,7 @@ def _run(docker, words):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # end like docker, without a traceback
     if sys.stdout is None:  # closed by the caller
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the end
     sys.exit(_run(sys.argv[1], sys.argv[2:]))
