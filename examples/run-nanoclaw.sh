@@ -58,7 +58,7 @@ probe=$(mktemp -d /var/tmp/nanoclaw-XXXXXXXXXX) || {
     exit 3
 }
 remove_probe() { rm -rf "$probe" 2>/dev/null || podman unshare rm -rf "$probe"; }
-trap remove_probe EXIT
+trap 'trap "" INT TERM HUP; remove_probe' EXIT
 trap 'exit 130' INT TERM HUP
 
 # --- Pre-flight checks --------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from pathlib import Path
 from checks.core.errors import Exit
 from checks.core.paths import ROOT
 from tests.evidence import DOCKER, case, write
+from tests.patience import PATIENCE
 
 README, USAGE = ROOT / "README.md", ROOT / "docs" / "USAGE.md"
 
@@ -97,7 +98,7 @@ class Copy:
         """The changed files in the project's directory, from git."""
         return self._git("status", "--porcelain", "--untracked-files=all")
 
-    def run(self, command: str, suffix: str = "", timeout: float = 120) -> Outcome:
+    def run(self, command: str, suffix: str = "", timeout: float = 4 * PATIENCE) -> Outcome:
         """Run a command of the document from the project's directory, with a home of its own.
 
         ``suffix`` is put behind it. It is killed after ``timeout`` seconds.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from checks.core.errors import Exit, HostProblem, WrongUsage
 from checks.core.paths import FIXTURES
+from checks.core.polling import poll
 from checks.engine import placement
 from checks.engine.docker import shell
 from checks.hardening.injection import configuration, install, state
@@ -23,7 +25,7 @@ from checks.hardening.injection.state import conflicts, problems, read_account, 
 from checks.hosts.local import LocalHost
 from tests.fakes import FakeHost
 from tests.injection import here, plain, settings, snapshot, tree, write
-from tests.patience import AT_ONCE
+from tests.patience import AT_ONCE, PATIENCE
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
@@ -184,3 +186,46 @@ def test_a_copy_that_fails_half_way_leaves_the_file_as_it_was(tmp_path: Path) ->
     assert done.returncode == 1
     assert file.read_text() == "mine\n"
     assert not [each for each in tmp_path.iterdir() if "nanoclaw" in each.name]
+
+
+_SLOW_MV = """#!/bin/sh
+here=${0%/*}
+if [ -e "$here/second" ]; then
+    : >"$here/restoring"
+    sleep 0.5
+elif [ -e "$here/first" ]; then
+    : >"$here/second"
+    sleep 600
+fi
+: >"$here/first"
+exec /bin/mv "$@"
+"""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_comes_twice_leaves_everything_as_it_was(tmp_path: Path, ending: signal.Signals) -> None:
+    """timeout, under which each script runs, passes a signal of its group on to the whole group once more."""
+    files = [tmp_path / name for name in ("a.conf", "b.conf")]
+    for file in files:
+        file.write_text(f"mine {file.name}\n")
+        Path(f"{file}.nanoclaw-part").write_text("new\n")
+    parts = [f"{file}.nanoclaw-part" for file in files]
+    archive = subprocess.run(["tar", "-cPf", "-", *parts], check=True, capture_output=True).stdout
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "mv").write_text(_SLOW_MV)
+    (programs / "mv").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    command = ["sh", str(FIXTURES / "placement.sh"), "place", "0", *map(str, files)]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdin
+        process.stdin.write(archive)
+        process.stdin.close()
+        assert poll((programs / "second").exists, timeout=PATIENCE, interval=0.05)
+        assert files[0].read_text() == "new\n"
+        os.killpg(process.pid, ending)
+        assert poll((programs / "restoring").exists, timeout=PATIENCE, interval=0.05)
+        os.killpg(process.pid, ending)
+        assert process.wait(PATIENCE) == 130
+    assert [file.read_text() for file in files] == ["mine a.conf\n", "mine b.conf\n"]
+    assert not list(tmp_path.glob("*nanoclaw*"))

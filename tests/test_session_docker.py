@@ -26,7 +26,7 @@ DIED = {
     "ContainerExitCode": 3, "ID": "6c47", "Image": "localhost/i", "Name": "ncl-slug-sess-1", "Status": "died",
     "Time": "2026-11-26T08:14:39.992861684Z", "Type": "container", "Attributes": LABELS,
 }  # fmt: skip
-LISTED = [
+LISTED: list[dict[str, object]] = [
     {"Names": ["ncl-slug-sess-1"], "State": "running", "Status": "Up 3 seconds", "Labels": LABELS},
     {"Names": ["older"], "State": "exited", "Status": "Exited (0)", "Labels": None},
 ]
@@ -207,6 +207,26 @@ def test_sessions_are_listed_with_docker_s_states_and_labels(account: Path) -> N
     assert docker(account, *session_driver.of_any_version("slug")) == "ncl-slug-sess-1|sess-1\nolder|\n"
     agents = "--filter label=nanoclaw-install=slug --filter label=nanoclaw-role=agent"
     assert asked(account)[0] == f"ps -a {agents} --format json"
+
+
+@pytest.mark.parametrize(
+    ("podman_s", "docker_s", "phase"),
+    [
+        ("configured", "created", Phase.STARTING),
+        ("initialized", "created", Phase.STARTING),
+        ("running", "running", Phase.RUNNING),
+        ("stopping", "running", Phase.RUNNING),
+        ("stopped", "exited", Phase.TERMINAL),
+        ("exited", "exited", Phase.TERMINAL),
+    ],
+)
+def test_a_state_has_docker_s_name(account: Path, podman_s: str, docker_s: str, phase: Phase) -> None:
+    (account / "bin" / "listed").write_text(json.dumps([{**LISTED[0], "State": podman_s}]))
+    listed = docker(account, *session_driver.sessions("slug"))
+    assert listed == f"ncl-slug-sess-1|{docker_s}|ag-1|sess-1\n"
+    assert Phase.of(listed.split("|")[1]) is phase
+    program(account / "bin" / "docker", f"echo '{podman_s}|143'; exit 125")
+    assert docker(account, *session_driver.status("a"), status=125) == f"{docker_s}|143\n"
 
 
 def test_a_label_is_not_taken_for_the_exit_status(account: Path) -> None:

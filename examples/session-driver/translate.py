@@ -1,7 +1,7 @@
 """Runs Podman's docker command, and translates what nanoclaw 2.2's session driver asks and reads.
 
 Made by `invoke inject --install --driver`.
-nanoclaw-podman-verify sha256:78937e1f79ba17f19c880344ba90a375c1fef8baa26c85fc4f21483bacb22455
+nanoclaw-podman-verify sha256:7937b0a16951398451404e01a1b0e39795ee3874de835c26c0b07f9efe696daa
 
     python3 -X utf8 translate.py DOCKER WORD...
 
@@ -18,7 +18,10 @@ import sys
 
 ACTIONS = {"died": "die", "remove": "destroy", "exec": "exec_start", "exec_died": "exec_die"}
 """Docker's names of Podman's events; the others are the same."""
+STATES = {"configured": "created", "initialized": "created", "stopping": "running", "stopped": "exited"}
+"""Docker's names of Podman's states of a container; the others are the same."""
 EVENT = "{{json .}}"
+STATUS = ("{{.State.Status}}", "{{.State.Status}}|{{.State.ExitCode}}")
 CONTAINERS = "{{range .Containers}}{{.Name}} {{end}}"
 ARCHITECTURE = re.compile(r"\{\{ ?\.(Server|Client)\.Arch ?\}\}")
 FIELD = re.compile(r'\{\{ ?\.(?:(Names)|(State)|Label "([^"]+)") ?\}\}')
@@ -54,6 +57,8 @@ def main(docker, words):
         return events(docker, words)
     if words[0] == "ps":
         return ps(docker, words, options.get("--format", ""))
+    if words[0] == "inspect" and options.get("--format") in STATUS:
+        return inspect(docker, words)
     if words[:2] == ["network", "inspect"] and options.get("--format") == CONTAINERS and len(words) == 5:
         name = next(word for word in words[2:] if word not in ("--format", CONTAINERS))
         return network(docker, name)
@@ -223,9 +228,20 @@ def _rendered(container, form):
     def value(field):
         if field[1]:
             return ",".join(container.get("Names") or [])
-        return container.get("State") or "" if field[2] else (container.get("Labels") or {}).get(field[3], "")
+        if field[2]:
+            return STATES.get(container.get("State"), container.get("State") or "")
+        return (container.get("Labels") or {}).get(field[3], "")
 
     return FIELD.sub(value, form)
+
+
+def inspect(docker, words):
+    """Print Docker's names of the states of containers, each at the beginning of a line."""
+    done = asked(docker, *words, stdout=subprocess.PIPE)
+    for line in done.stdout.decode(errors="surrogateescape").splitlines():
+        state, separator, rest = line.partition("|")
+        print(STATES.get(state, state) + separator + rest)
+    return _status(done.returncode)
 
 
 def network(docker, name):
