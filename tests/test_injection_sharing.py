@@ -10,6 +10,7 @@ import pytest
 
 from checks.core import owned_paths
 from checks.core.errors import Exit, HostProblem
+from checks.engine import placement
 from checks.hardening.injection import install
 from checks.hardening.injection.configuration import HOOK, PROGRAM
 from checks.hosts.local import LocalHost
@@ -149,3 +150,14 @@ def test_links_that_lead_nowhere_are_no_endless_loop(home: Path) -> None:
     (home / ".config").symlink_to(".config")
     with pytest.raises(HostProblem):
         install.install(LocalHost(), dry_run=False)
+
+
+def test_the_lock_is_never_a_link_that_another_account_has_put_there(home: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    home.chmod(0o777)
+    (home / ".nanoclaw-verify.lock").symlink_to(program)
+    with pytest.raises(HostProblem, match="Other accounts can write the home directory"), placement.locked(LocalHost()):
+        pass
+    assert program.stat().st_mode & 0o777 == 0o755

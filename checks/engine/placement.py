@@ -30,6 +30,7 @@ _LOCK = """
 umask 077
 lock=$HOME/.nanoclaw-verify.lock
 command -v flock >/dev/null || { echo ==no-flock==; exit 1; }
+sh -c "$2" sh check 0 "$lock" || { echo ==shared==; exit 1; } # or the lock may be a link to another file
 until [ "$lock" -ef /dev/fd/9 ]; do # the one before may have removed it meanwhile
     exec 9>>"$lock" || exit 1
     chmod 600 /dev/fd/9 || exit 1 # older versions of this project let others open it
@@ -39,6 +40,8 @@ echo ==locked==
 cat >/dev/null
 rm -f "$lock"
 """
+
+_PLACEMENT = (FIXTURES / "placement.sh").read_text()
 
 READABLE = "Give the account the right to read it; as root: chown it to the account."
 LARGEST = 1 << 18
@@ -103,16 +106,23 @@ def locked(host: Host) -> Iterator[None]:
 
     Raises HostProblem after a timeout.
     """
-    holder = host.spawn(shell(_LOCK, str(_WAIT)), tty=False, timeout=_WAIT + 20)
+    holder = host.spawn(shell(_LOCK, str(_WAIT), _PLACEMENT), tty=False, timeout=_WAIT + 20)
     assert isinstance(holder, PopenSpawn)  # without a terminal
     try:
-        got = holder.expect_exact([b"==locked==", b"==busy==", b"==no-flock==", pexpect.EOF, pexpect.TIMEOUT])
+        got = holder.expect_exact(
+            [b"==locked==", b"==busy==", b"==no-flock==", b"==shared==", pexpect.EOF, pexpect.TIMEOUT]
+        )
         if got == 1:
             raise HostProblem(
                 f"Another install or uninstall has been running on {host.name} for {_WAIT} s.", "Wait until it ends."
             )
         if got == 2:
             raise HostProblem(f"{host.name} has no flock.", "Install the package util-linux.")
+        if got == 3:
+            raise HostProblem(
+                f"Other accounts can write the home directory on {host.name}, or what leads to it.",
+                "Remove that right: chmod go-w ~",
+            )
         if got:
             raise HostProblem(
                 f"On {host.name}, ~/.nanoclaw-verify.lock can't be created.", "Can the account write its home?"
@@ -223,4 +233,4 @@ def _files(
 
 
 def _script(*argv: str) -> list[str]:
-    return shell((FIXTURES / "placement.sh").read_text(), *argv)
+    return shell(_PLACEMENT, *argv)
