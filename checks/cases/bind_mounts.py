@@ -21,6 +21,8 @@ def test_read_write(ctx: CaseContext) -> None:
     before, during = secrets.token_hex(8), secrets.token_hex(8)
     directory = ctx.make("data")
     ctx.write("data/before", before)
+    looks = ["stat", "-c", "%a %u %g", directory]
+    mode = ctx.host.run(looks).stdout
     # Both sides write while the container runs: this tells a mount from a copy that is written back at the end.
     script = (
         "cat /data/before; echo; until [ -s /data/during ]; do sleep 0.2; done;"
@@ -39,6 +41,8 @@ def test_read_write(ctx: CaseContext) -> None:
         ctx.record.observe("owner", owner)
         wanted = ctx.files_of_root
         expect(owner == wanted, f"the container's file to belong to {wanted}", owner)
+        got = ctx.host.run(looks).stdout
+        expect(got == mode, f"mode and owner of the directory to be unchanged, {mode}", got)
         session.close_stdin()
         session.read_rest()
 

@@ -142,7 +142,7 @@ def test_driver_isolation(ctx: CaseContext) -> None:
     expect_run(ctx.docker(command))
     record, done = isolation.recorded(ctx, agent.name), start(ctx, agent.name)
     expect_run(done)
-    isolation.expect_isolated(ctx, done.stdout, secret)
+    isolation.expect_isolated(ctx, done.stdout, secret, [mount.target])
     ctx.expect_gone(agent.name)
     ctx.engine(*ctx.docker.argv(command)[1:])
     wanted, reference = isolation.recorded(ctx, agent.name), ctx.engine("start", "--attach", agent.name)

@@ -39,15 +39,25 @@ VALUES = {
 }
 
 
+KEYS = (
+    "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "OPENAI_API_KEY", "GITHUB_TOKEN",
+    "TELEGRAM_BOT_TOKEN", "ONECLI_API_KEY", "AWS_SECRET_ACCESS_KEY", "SSH_AUTH_SOCK",
+)  # fmt: skip
+"""Variables of a client that lead to accounts of its user."""
+NARROW = ["sh", "-c", 'umask 077; exec "$@"', "sh"]
+"""Runs a command with another umask than usual."""
+
+
 @pytest.mark.case("Environment variable passing", fix="the-container-does-not-start")
 def test_environment(ctx: CaseContext) -> None:
     values = {**VALUES, "NONCE": secrets.token_hex(8)}
     flags = [part for key, value in values.items() for part in ("-e", f"{key}={value}")]
     flags[:0] = ["-e", "NONCE=the last one counts"]
     leak = secrets.token_hex(8)
-    own = dict.fromkeys(("NOT_PASSED", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"), leak)
-    done = ctx.docker(run(ctx.probe, "cat", "/proc/self/environ", options=["--rm", *flags]), env=own)
-    expect_run(done)
+    command = run(ctx.probe, "sh", "-c", "umask >&2; cat /proc/self/environ", options=["--rm", *flags])
+    # As from a service with UMask=0077, which has the keys of everything that its user uses.
+    done = ctx.docker(command, within=NARROW, env=dict.fromkeys(("NOT_PASSED", *KEYS), leak))
+    expect_run(done, stderr_has="0022\n")
     entries = [entry for entry in done.stdout.split("\0") if entry]
     expect(
         all("=" in entry and "\n" not in entry.split("=")[0] for entry in entries), "a list of variables", done.stdout
@@ -65,6 +75,8 @@ def test_timezone(ctx: CaseContext) -> None:
     done = ctx.docker(run(ctx.probe, "date", f"+%s {form}", options=["--rm", "-e", "TZ=America/New_York"]))
     expect_run(done)
     epoch, _, got = done.stdout.strip().partition(" ")
+    late = ctx.host.ask(["date", "+%s"], int, doing="reading the clock") - expect_readable(int, epoch, "a time")
+    expect(abs(late) < 300, "the host's time", f"{late} s less")
     time = expect_readable(
         lambda text: datetime.fromtimestamp(int(text), ZoneInfo("America/New_York")),
         epoch,
@@ -119,22 +131,23 @@ def test_isolation(ctx: CaseContext) -> None:
     # the options of each nanoclaw version.
     secret = secrets.token_hex(8)
     script = ("-c", isolation.SCRIPT, "sh", ctx.write("secret", secret), *isolation.start_listener(ctx))
-    commands = [run(ctx.probe, "sh", *script, options=["--rm"]), *nanoclaws(ctx, script)]
-    for command, done in zip(commands, ctx.docker.at_once(*commands), strict=True):
-        expect_run(done)
-        isolation.expect_isolated(ctx, done.stdout, secret)
-        # And nothing else: the same container, started by the engine without the shim, must look the same.
-        reference = ctx.engine(*command.with_options(ctx.docker.flags).words)
-        isolation.expect_same_settings(ctx, done.stdout, reference)
-
-
-def nanoclaws(ctx: CaseContext, script: Sequence[str]) -> list[Command]:
-    """The ``docker run`` of each nanoclaw version, with a shell of the probe image in place of the agent."""
     mounts = [
         Mount(ctx.make("group"), "/workspace/group"),
         Mount(ctx.make("global"), "/workspace/global", readonly=True),
         Mount("/dev/null", "/workspace/group/.env", readonly=True),
     ]
+    plain, places = run(ctx.probe, "sh", *script, options=["--rm"]), [mount.target for mount in mounts]
+    commands = [plain, *nanoclaws(ctx, script, mounts)]
+    for command, done in zip(commands, ctx.docker.at_once(*commands), strict=True):
+        expect_run(done)
+        isolation.expect_isolated(ctx, done.stdout, secret, () if command is plain else places)
+        # And nothing else: the same container, started by the engine without the shim, must look the same.
+        reference = ctx.engine(*command.with_options(ctx.docker.flags).words)
+        isolation.expect_same_settings(ctx, done.stdout, reference)
+
+
+def nanoclaws(ctx: CaseContext, script: Sequence[str], mounts: Sequence[Mount]) -> list[Command]:
+    """The ``docker run`` of each nanoclaw version, with a shell of the probe image in place of the agent."""
     uid, gid, zone = ctx.uid, ctx.facts.gid, running.ZONE
     streams = contract.run_streams(
         name=ctx.name("streams"), zone=zone, uid=uid, gid=gid, mounts=mounts, image=ctx.probe

@@ -73,9 +73,10 @@ def expect_isolated(ctx: CaseContext, agent: RunningAgent, place: Workspace) -> 
     script = shell(isolation.SCRIPT, ctx.write("secret", secret))
     inside = ctx.host.run([ctx.facts.engine, "exec", agent.name, *script])
     expect(inside.returncode == 0, "a shell in the agent's container", inside.stderr.strip())
-    isolation.expect_isolated(ctx, inside.stdout, secret)
+    asked = [each.target for each in (*place.mounts, *place.gateway)]
+    isolation.expect_isolated(ctx, inside.stdout, secret, asked)
     reference = ctx.engine(*run(ctx.probe, *script, options=["--rm"]).with_options(ctx.docker.flags).words)
-    isolation.expect_nothing_added(inside.stdout, reference, [each.target for each in (*place.mounts, *place.gateway)])
+    isolation.expect_nothing_added(inside.stdout, reference, asked)
 
 
 def expect_ours(ctx: CaseContext, place: Workspace) -> None:

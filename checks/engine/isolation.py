@@ -74,6 +74,11 @@ _OF_THE_CLIENT = {
     for key in ("Annotations", "CreateCommand", "AttachStdin", "AttachStdout", "AttachStderr", "OpenStdin", "StdinOnce")
 }
 """What ``run`` and ``create`` record differently."""
+_OF_THE_ENGINE = re.compile(
+    r"/|/(dev|proc|sys)(/.*)?|/etc/(hosts|hostname|resolv\.conf|passwd|group)|/run/(\.containerenv|podman-init|secrets)"
+    r"|/(dev|sbin)/(init|docker-init)"
+)
+"""The mounts that an engine gives every container."""
 _CAPABILITIES = 0xA80425FB  # Docker's default set; Podman's is a subset
 
 
@@ -93,8 +98,11 @@ def start_listener(ctx: CaseContext) -> tuple[str, str]:
     return port, word
 
 
-def expect_isolated(ctx: CaseContext, output: str, secret: str) -> None:
-    """Fail unless the output of ``SCRIPT`` shows nothing of the host, and no content ``secret`` of a host file."""
+def expect_isolated(ctx: CaseContext, output: str, secret: str, mounts: Collection[str] = ()) -> None:
+    """Fail unless the output of ``SCRIPT`` shows nothing of the host, and no content ``secret`` of a host file.
+
+    ``mounts`` are the places that were asked for. Others are in a file of the engine's settings, such as ``volumes``.
+    """
     spaces = ctx.host.run(["readlink", *(f"/proc/self/ns/{kind}" for kind in _NAMESPACES)]).stdout.split()
     own = output.split()[: len(_NAMESPACES)]
     listed = tuple(space.split(":")[0] for space in own)
@@ -112,6 +120,9 @@ def expect_isolated(ctx: CaseContext, output: str, secret: str) -> None:
     seen = [directories[each] for each in re.findall(r"^at (\d+:\d+)$", output, re.MULTILINE) if each in directories]
     expect(not seen, "the host's own directories to be out of reach", f"mounted inside: {', '.join(seen)}")
     expect(secret not in output, "a host file that was not mounted to be out of reach", "its content")
+    places = {line.split()[2] for line in _given(output) if line.startswith("mount ")}
+    unasked = sorted(place for place in places - {*mounts} if not _OF_THE_ENGINE.fullmatch(place))
+    expect(bool(places) and not unasked, "no mount but the engine's own and those asked for", unasked)
 
 
 def _expect_usable(output: str) -> None:

@@ -15,8 +15,8 @@ CASES = PACKAGES / "checks" / "cases"
 ORDER = (
     "image_operations", "image_operations_files", "container_lifecycle", "bind_mounts", "bind_mounts_files",
     "environment_and_user", "resource_limits", "nanoclaw_integration", "nanoclaw_integration_databases", "edge_cases",
-    "edge_cases_clients", "driver_2_2", "driver_2_2_events", "driver_2_2_networks", "driver_2_2_images",
-    "setup_and_skills", "setup_and_skills_images",
+    "edge_cases_clients", "driver_2_2", "driver_2_2_agents", "driver_2_2_events", "driver_2_2_networks",
+    "driver_2_2_images", "setup_and_skills", "setup_and_skills_images",
 )  # fmt: skip
 """The modules of the report's groups, in order. Other modules in checks/cases/ follow, sorted by name."""
 
