@@ -15,8 +15,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import NoReturn, TextIO
 
-from checks.core import terminal
-from checks.core.errors import Exit, ReaderGone, WrongUsage
+from checks.core import signals, terminal
+from checks.core.errors import Exit, WrongUsage
 from checks.core.outcome import run_and_report
 
 _OF_THE_SHELL = (
@@ -44,7 +44,8 @@ class _Output(io.FileIO):
             os.dup2(discard, self.fileno())
             os.close(discard)
             if isinstance(error, BrokenPipeError):
-                raise ReaderGone from None
+                signals.reader_gone()
+                return len(data)
             _failures[self.fileno()] = error
             return len(data)
 

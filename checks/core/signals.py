@@ -1,4 +1,4 @@
-"""What SIGTERM, SIGHUP and SIGINT do during a run: they interrupt it, but not its cleanup."""
+"""What SIGTERM, SIGHUP, SIGINT and a lost reader do during a run: they interrupt it, but not its cleanup."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from checks.core.errors import Interrupted
+from checks.core.errors import Interrupted, ReaderGone
 
 _Hook = Callable[["sys.UnraisableHookArgs"], object]
 _AGAIN = 0.05  # seconds after which the finalizer has ended, most likely; else it is sent once more
 _ALL = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
-class _Waiting:
-    """How many blocks hold signals, and the name of one that has arrived in them."""
+class _State:
+    """How many blocks hold interruptions, one that has arrived in them, and whether one has ended the run."""
 
     blocks = 0
-    name = ""
+    waiting: Interrupted | None = None
+    ended = False
 
 
 @contextlib.contextmanager
 def raising() -> Iterator[None]:
     """Make them raise Interrupted in the block, so that it cleans up."""
+    _State.ended = False
     before = {each: signal.signal(each, _arrived) for each in _ALL}
     report, sys.unraisablehook = sys.unraisablehook, _sent_again(sys.unraisablehook)
     try:
@@ -41,14 +43,25 @@ def raising() -> Iterator[None]:
 @contextlib.contextmanager
 def held() -> Iterator[None]:
     """Raise Interrupted after the block, if one arrives in it: half done, a cleanup could not tell what it left."""
-    _Waiting.blocks += 1
+    _State.blocks += 1
     try:
         yield
     finally:
-        _Waiting.blocks -= 1
-    if _Waiting.name and not _Waiting.blocks:
-        name, _Waiting.name = _Waiting.name, ""
-        _raise(name)
+        _State.blocks -= 1
+    if _State.waiting and not _State.blocks:
+        waiting, _State.waiting = _State.waiting, None
+        _raise(waiting)
+
+
+def reader_gone() -> None:
+    """Interrupt the run because nobody reads its output. Does nothing if it is being cleaned up already."""
+    if _State.ended:
+        return
+    if _State.blocks:
+        _State.waiting = _State.waiting or ReaderGone()
+        return
+    _State.ended = True
+    raise ReaderGone
 
 
 def _sent_again(report: _Hook) -> _Hook:
@@ -68,13 +81,14 @@ def _sent_again(report: _Hook) -> _Hook:
 
 def _arrived(number: int, _: FrameType | None) -> None:
     name = signal.Signals(number).name
-    if _Waiting.blocks:
-        _Waiting.name = name
+    if _State.blocks:
+        _State.waiting = Interrupted(name)
     else:
-        _raise(name)
+        _raise(Interrupted(name))
 
 
-def _raise(name: str) -> NoReturn:
+def _raise(interruption: Interrupted) -> NoReturn:
     for each in _ALL:
         signal.signal(each, signal.SIG_IGN)  # don't interrupt the cleanup
-    raise Interrupted(name)
+    _State.ended = True
+    raise interruption
