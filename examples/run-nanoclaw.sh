@@ -19,6 +19,13 @@ case ${1:-} in
     exit 0
     ;;
 esac
+case $#:${1:-} in
+[01]:[!-]* | [01]:) ;;
+*)
+    echo "usage: run-nanoclaw.sh [NANOCLAW_DIRECTORY]" >&2
+    exit 2
+    ;;
+esac
 directory=${1:-${NANOCLAW_DIR:-$HOME/nanoclaw}}
 asks=$here/../fixtures/probe-container.sh
 [ -f "$asks" ] || {
@@ -168,5 +175,5 @@ trap - EXIT INT TERM HUP
 #
 # With a fork: examples/injection/container-runner.patch (1.x) or container-runner-2.patch.
 
-cd "$directory"
+CDPATH='' cd -- "$directory"
 exec node dist/index.js

@@ -9,7 +9,7 @@
 set -eu
 umask 022
 # Without scripts/lib.sh, which removes --install from the arguments: here it belongs to COMMAND.
-ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+ROOT=$(CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "$0")")/.." && pwd)
 UNUSABLE=3
 NAME=nanoclaw-try
 HOME_DIRECTORY=/home/$NAME
@@ -75,6 +75,10 @@ if getent passwd "$NAME" >/dev/null && [ "$remark" != "$REMARK" ]; then
     say "The account $NAME exists, but this script did not create it. Remove or rename it."
     exit "$UNUSABLE"
 fi
+if [ -z "$remark" ] && [ -e "$HOME_DIRECTORY" ] && [ ! -e "$HOME_DIRECTORY/.$NAME" ]; then
+    say "$HOME_DIRECTORY exists, but this script did not make it. Remove or rename it."
+    exit "$UNUSABLE"
+fi
 
 child=
 # Remove the account with its processes and files, including leftovers of a killed run.
@@ -127,6 +131,7 @@ for account in $accounts; do
         useradd --create-home --home-dir "$HOME_DIRECTORY" --shell /bin/sh --comment "$REMARK" "$NAME"
         chmod 700 "$HOME_DIRECTORY"
     fi
+    : >"$HOME_DIRECTORY/.$NAME"
     case $account in
         root) title="root" ;;
         sudo)
@@ -139,7 +144,6 @@ for account in $accounts; do
             ;;
     esac
     files=$(mktemp -d "/var/tmp/$NAME.XXXXXXXX")
-    chmod 711 "$files"
     mkdir -m 1777 "$files/tmp" "$files/var-tmp"
     printf '[safe]\n\tdirectory = *\n' >"$files/gitconfig" # this clone may belong to another account
     GIT_CONFIG_GLOBAL=$files/gitconfig git clone --quiet --depth 1 "file://$ROOT" "$HOME_DIRECTORY/clone"

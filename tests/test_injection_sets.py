@@ -253,3 +253,10 @@ def test_what_nanoclaw_2_needs_is_named_until_it_is_there(starter: dict[str, str
     said = start(starter)
     assert "inject --install --driver" not in said
     assert "ONECLI_URL" not in said
+
+
+@pytest.mark.parametrize("words", [["-nc"], ["--frob"], ["a", "--help"], ["a", "b"]])
+def test_nanoclaw_is_not_started_with_words_that_are_no_directory(words: list[str]) -> None:
+    script = ["sh", str(ROOT / "examples" / "run-nanoclaw.sh"), *words]
+    done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (2, "usage: run-nanoclaw.sh [NANOCLAW_DIRECTORY]\n")

@@ -336,6 +336,14 @@ def test_a_home_that_is_none_is_that_of_the_system(
         run_directories.cache()
 
 
+def test_a_home_that_does_not_exist_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path / "none"))
+    with pytest.raises(HostProblem, match="no home directory"):
+        run_directories.cache()
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_cache_that_a_group_of_others_can_write_is_refused(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_directories.cache().chmod(0o770)
     own = grp.getgrgid(os.getegid())

@@ -182,6 +182,15 @@ def test_a_program_that_leaves_a_process_behind_does_not_hang_the_doctor(
     assert (done.first("info"), done.first("info_ok"), done.text("info_error")) == ("{}", "yes", "careful")
 
 
+def test_a_podman_that_hangs_is_told_from_one_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "home/.local/share/containers/storage").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(snapshot, "_PROGRAM_TIMEOUT", 2)
+    done = take(FakeHost(tmp_path, {**PROGRAMS, "id": "echo 1500", "podman": "exec sleep 600"}))
+    assert (done.first("info_ok"), done.text("info_error")) == ("", "it has not ended after 2 s")
+
+
 @pytest.mark.parametrize("where", ["docker --version", "podman --version", "podman info", "podman info >&2", "node"])
 def test_no_program_of_the_host_fills_the_memory(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even the shell's, which keeps a line and the output of a command substitution."""

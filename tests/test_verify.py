@@ -141,6 +141,15 @@ def test_a_directory_for_temporary_files_that_can_not_be_used_is_status_3(
     assert (status, f"TMPDIR is “{directory}”" in err) == (3, True), err
 
 
+def test_a_runtime_directory_that_is_relative_is_status_3_and_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "relative")
+    programs = {"docker": SHIM, "podman": PODMAN, "id": "echo 1500"}
+    status, _, err = result(verify(tmp_path, "--host", "local", programs=programs))
+    assert (status, "XDG_RUNTIME_DIR is “relative”" in err) == (3, True), err
+
+
 def test_the_list_shows_what_only_would_run(tmp_path: Path) -> None:
     status, out, _ = result(verify(tmp_path, "--list", "--only", "bind mounts", "--only", "!dev-null"))
     assert status == 0

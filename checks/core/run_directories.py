@@ -70,7 +70,7 @@ def _home() -> Path:
             home = Path(pwd.getpwuid(os.getuid()).pw_dir)
         except KeyError:
             home = Path()
-    if not home.is_absolute():
+    if not home.is_absolute() or not home.exists():
         raise HostProblem("This account has no home directory.", "Set XDG_CACHE_HOME to a directory of your own.")
     return home
 

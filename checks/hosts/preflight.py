@@ -26,6 +26,7 @@ case ${TMPDIR-} in
 /*) [ -d "$TMPDIR" ] && [ -w "$TMPDIR" ] || printf 'tmpdir=%s\\n' "$TMPDIR" ;;
 *) printf 'tmpdir=%s\\n' "$TMPDIR" ;;
 esac
+case ${XDG_RUNTIME_DIR-} in "" | /*) ;; *) printf 'runtime=%s\\n' "$XDG_RUNTIME_DIR" ;; esac
 """
 
 
@@ -68,6 +69,10 @@ def _reasons(host: Host) -> Iterator[Reason]:
     found = host.ask(["sh", "-c", _SCRIPT], pairs, doing="looking for docker")
     if missing := {"uid", "docker", "podman"} - found.keys():
         raise HostProblem(f"{host.name} did not print {', '.join(sorted(missing))}.")
+    if "runtime" in found:  # Podman would make it in the current directory
+        text = f"XDG_RUNTIME_DIR is “{found['runtime'][:200]}”, which is not an absolute path"
+        yield Reason(text, broken=bool(found["podman"]) and found["uid"] != "0")
+        return
     if found["uid"] == "0":
         yield Reason("you are root; rootless Podman needs a normal user")
     if not found["podman"]:
