@@ -34,28 +34,34 @@ def test_run(ctx: CaseContext) -> None:
 
 @pytest.mark.case("docker run --name", fix="the-container-does-not-start")
 def test_run_name(ctx: CaseContext) -> None:
-    name = ctx.name("named")
-    command = run(ctx.probe, "cat", options=["-i", "--rm", "--name", name, "-v", f"{ctx.make('data')}:/data"])
-    with ctx.docker.interactive(command) as session:
-        ctx.await_running(name)
-        record = isolation.recorded(ctx, name)
-        # A name in use stays with its container.
-        expect_run(ctx.docker(run(ctx.probe, "true", options=["--rm", "--name", name])), status=125)
-        ctx.await_running(name)
-        session.close_stdin()
-        session.read_rest()
-    ctx.expect_gone(name)
-    ctx.engine("run", "-d", *ctx.docker.argv(command)[2:])
-    isolation.expect_same_record(record, isolation.recorded(ctx, name))
-    ctx.engine("rm", "-f", name)
+    name, script = ctx.name("named"), "trap 'exit 5' TERM; echo ready; sleep 600 & wait"
+    for kind in (["-i", "--rm"], ["--rm"]):  # of nanoclaw 1.x, and of 2.0
+        options = [*kind, "--name", name, "-v", f"{ctx.make('data')}:/data"]
+        command = run(ctx.probe, "sh", "-c", script, options=options)
+        with ctx.docker.interactive(command) as session:
+            session.expect("ready\n")
+            ctx.await_running(name)
+            record = isolation.recorded(ctx, name)
+            # A name in use stays with its container.
+            expect_run(ctx.docker(run(ctx.probe, "true", options=["--rm", "--name", name])), status=125)
+            ctx.await_running(name)
+            expect_run(ctx.docker("stop", name, timeout=30))
+            session.read_rest()
+            expect(session.status() == 5, "the container's own exit status on SIGTERM, 5", session.status())
+        ctx.expect_gone(name)
+        ctx.engine("run", "-d", *ctx.docker.argv(command)[2:])
+        isolation.expect_same_record(record, isolation.recorded(ctx, name))
+        ctx.engine("rm", "-f", name)
 
 
 @pytest.mark.case("docker run passes the exit status on", fix="the-container-does-not-start")
 def test_run_status(ctx: CaseContext) -> None:
     directory = ctx.make("data")
+    ctx.write("data/not-executable", "#!/bin/sh\n")
     wanted = {
         0: ["true"],
         125: ["sh", "-c", "echo run >>/data/runs; exit 125"],  # also the exit status of Podman's own errors
+        126: ["/data/not-executable"],
         127: ["/no/such/command"],
         143: ["sh", "-c", "sh -c 'kill -TERM $$'; exit $?"],
     }
@@ -169,29 +175,14 @@ def test_terminal(ctx: CaseContext) -> None:
 def test_entrypoint(ctx: CaseContext) -> None:
     # nanoclaw 2.x starts its agent in this way.
     message = 'echo "entrypoint ${PROBE_ENTRYPOINT:-replaced}'
+    words = ["", "a  b", "--rm", "-v", "-e", "A=b", ""]  # options after the image belong to the container's command
     replaced, kept, ran = ctx.docker.at_once(
         run(ctx.probe, "-c", f'{message}, argument $1"', "bash", "two words", options=["--rm", "--entrypoint", "bash"]),
-        run(
-            ctx.probe,
-            "sh",
-            "-c",
-            'printf "<%s>" "$@"',
-            "sh",
-            "",
-            "a  b",
-            "--rm",
-            "-v",
-            "-e",
-            "A=b",
-            "",
-            options=["--rm"],
-        ),
+        run(ctx.probe, "sh", "-c", 'printf "<%s>" "$@"', "sh", *words, options=["--rm"]),
         run(ctx.probe, "sh", "-c", f'{message}"', options=["--rm"]),
     )
     expect_run(replaced, stdout="entrypoint replaced, argument two words\n")
-    expect_run(
-        kept, stdout="<><a  b><--rm><-v><-e><A=b><>"
-    )  # options after the image belong to the container's command
+    expect_run(kept, stdout="<><a  b><--rm><-v><-e><A=b><>")
     expect_run(ran, stdout="entrypoint ran\n")
 
 

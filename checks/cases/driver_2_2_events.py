@@ -59,6 +59,10 @@ def _await_silence(watching: Started) -> None:
 def test_events(ctx: CaseContext) -> None:
     # An adopted agent has no attached client. Without this event nanoclaw never notices its end.
     agent, killed = session(ctx), session(ctx, "killed")
+    # The session's agent before this one ended too: its end must not be reported again.
+    agent.created("exit 4")
+    expect_run(start(ctx, agent.name), status=4)
+    ctx.expect_gone(agent.name)
     killed = Session(ctx, SessionKey(agent.key.install, killed.key.group, killed.key.session))
     foreign = session(ctx, "foreign")
     with watched(ctx, agent.key.install) as watching:
@@ -82,6 +86,8 @@ def test_events(ctx: CaseContext) -> None:
         output = watching.so_far()
         expect(output.returncode == -1, "“docker events” to go on", f"exit status {output.returncode}: {output.stderr}")
         last = lines_of(output.stdout.strip())[-1:] or [output.stderr]
+        older = [event for event in lines_of(output.stdout) if '"exitCode":"4"' in event.replace(" ", "")]
+        expect(not older, "no event from before “docker events” began", older)
         expect(reported, "events with Action “die” and the agents' labels in Actor.Attributes", f"lastly {last[0]}")
         strange = {key.session for key, _ in seen()} & {foreign.key.session}
         expect(not strange, "no events of another installation", strange)

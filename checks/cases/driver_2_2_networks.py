@@ -93,6 +93,9 @@ def test_network_connect(ctx: CaseContext) -> None:
     agent.created(_ASK, network=session_driver.on_network(lockdown.network))
     expect_run(start(ctx, agent.name), stdout=f"{lockdown.word}\n")
     ctx.expect_gone(agent.name)
+    # The gateway itself needs the way out of its own network.
+    links = ctx.engine("exec", lockdown.gateway, "sh", "-c", "ip -o link | grep -c eth; ip route | grep -c ^default")
+    expect(links.split() == ["2", "1"], "the gateway on both networks, with one way out", links)
     # After a start, nanoclaw removes its networks, and relies on the refusal for those in use.
     done = ctx.docker("network", "rm", lockdown.network)
     left = ctx.engine("network", "ls", "--format", "{{.Name}}").split()

@@ -127,6 +127,8 @@ def test_stops_at_once(ctx: CaseContext) -> None:
     # Where everything takes longer, the grace period has to be longer, too.
     grace = round(GRACE * min(ctx.slowness, 3))
     options = () if ctx.slowness == 1 else ("-t", str(grace))
+    agent = ctx.name("agent")
+    ctx.start_unrelated(agent, script="echo ready; exec sleep 600")
     with contextlib.ExitStack() as stack:
         sessions = [
             stack.enter_context(
@@ -141,13 +143,19 @@ def test_stops_at_once(ctx: CaseContext) -> None:
         ]
         for session in sessions:
             session.expect("asked\n")
-        listed, other = ctx.docker.at_once(
-            Command("ps", ("--format", "{{.Names}}"), ()), run(ctx.probe, "echo", "meanwhile", options=["--rm"])
+        listed, other, *others = ctx.docker.at_once(
+            Command("ps", ("--format", "{{.Names}}"), ()),
+            run(ctx.probe, "echo", "meanwhile", options=["--rm"]),
+            Command("inspect", ("--format", "{{.State.Status}}"), (agent,)),
+            Command("exec", (), (agent, "echo", "running")),
+            Command("logs", (), (agent,)),
         )
         waiting = sum(stop.running() for stop in stops)
-        expect(waiting == 2, "docker ps and docker run to end while both stops wait", f"{waiting} of them wait")
+        expect(waiting == 2, "docker ps, run, inspect, exec and logs to end while both stops wait", f"{waiting} wait")
         expect_run(listed)
         expect_run(other, stdout="meanwhile\n")
+        for done in others:
+            expect_run(done)
         ends = [stop.end() for stop in stops]
         for done, name in zip(ends, names, strict=True):
             expect_stopped(ctx, done, name)
@@ -232,6 +240,10 @@ def test_many_at_once(ctx: CaseContext) -> None:
             sleep 0.3
             [ "$(($(date +%s) - began))" -lt "$3" ] || exit 9
         done
+        until [ -e /shared/listed ]; do
+            sleep 0.3
+            [ "$(($(date +%s) - began))" -lt "$3" ] || exit 9
+        done
         echo "$1 $(cat /own/word)"
     """
     limit = str(round(_MANY_TIMEOUT * ctx.slowness))
@@ -244,14 +256,21 @@ def test_many_at_once(ctx: CaseContext) -> None:
             options = ["--rm", "--name", name, "-v", f"{own}:/own:ro", "-v", f"{shared}:/shared"]
             command = run(ctx.probe, *shell(script, str(number), str(_MANY), limit), options=options)
             clients.append(stack.enter_context(ctx.docker.started(command, timeout=120)))
+
+        def failed() -> bool:
+            return any(each.so_far().returncode > 0 for each in clients)
+
+        def all_up() -> bool:
+            return len(ctx.host.run(["ls", shared]).stdout.split()) == _MANY
+
         # One that fails would let the others wait in vain.
-        poll(
-            lambda: (
-                any(each.so_far().returncode > 0 for each in clients) or not any(each.running() for each in clients)
-            ),
-            timeout=_MANY_TIMEOUT * ctx.slowness,
-            interval=0.5,
-        )
+        limits = {"timeout": _MANY_TIMEOUT * ctx.slowness, "interval": 0.5}
+        if poll(lambda: failed() or all_up(), **limits) and not failed():
+            listed = ctx.docker("ps", "--format", "{{.Names}}")
+            missing = set(names) - set(listed.stdout.split())
+            ctx.write("shared/listed", "")
+            poll(lambda: failed() or not any(each.running() for each in clients), **limits)
+            expect(not missing, f"all {_MANY} to be listed while they run", f"not {', '.join(sorted(missing))}")
         for client in clients:
             if client.so_far().returncode > 0:
                 expect_run(client.end())

@@ -81,6 +81,10 @@ def test_build_fails(ctx: CaseContext) -> None:
     )
     done = ctx.docker(run(tag, "sh", "-c", "ls /tmp", options=["--rm"]))
     expect_run(done, stdout="")  # the tag stays with the last successful build
+    ctx.write("Dockerfile", f"FROM {ctx.probe}\nCOPY no-such-file /copied\n")
+    done = ctx.docker(build(".", options=["-t", tag]), within=["env", "-C", ctx.directory], timeout=60)
+    status = f"exit status {done.returncode}"
+    expect(done.returncode not in (0, 124, 137), "a failure of a build whose COPY has no source", status)
 
 
 @pytest.mark.case("docker build --build-arg", fix="an-image-does-not-build")
@@ -90,7 +94,9 @@ def test_build_argument(ctx: CaseContext) -> None:
     ctx.write("Dockerfile", f"FROM {ctx.probe}\n{steps}")
     for word in (secrets.token_hex(8), secrets.token_hex(8)):  # the second time nothing but the argument has changed
         build_image(ctx, tag, "--build-arg", f"FONTS={word}")
-        expect_run(ctx.docker(run(tag, "cat", "/made", options=["--rm"])), stdout=f"{word} default\n")
+        # It may be a token: it must not be in the environment of every container.
+        look = run(tag, "sh", "-c", f"cat /made; env | grep -F {word}; true", options=["--rm"])
+        expect_run(ctx.docker(look), stdout=f"{word} default\n")
         expect_run(
             ctx.docker("image", "inspect", tag, "--format", '{{index .Config.Labels "fonts"}}'), stdout=f"{word}\n"
         )
@@ -160,7 +166,8 @@ def size_of(ctx: CaseContext, tag: str) -> int:
 def test_image_inspect_missing(ctx: CaseContext) -> None:
     # nanoclaw's setup uses this to decide whether to build, and whether to pull the image that it pins by its digest.
     pinned = f"{ctx.probe.rpartition(':')[0]}@sha256:{secrets.token_hex(32)}"
-    for name in ("localhost/nanoclaw-verify/no-such-image:latest", pinned):
+    another_tag = f"{ctx.probe.rpartition(':')[0]}:no-such-tag"
+    for name in ("localhost/nanoclaw-verify/no-such-image:latest", pinned, another_tag):
         done = ctx.docker("image", "inspect", name)
         expect(done.returncode not in (0, 124, 137), "a failure", f"exit status {done.returncode} for {name}")
         expect(bool(done.stderr.strip()), "a reason on stderr", "no output")

@@ -10,7 +10,7 @@ import pytest
 from checks.cases import image_operations
 from checks.cases.image_operations import build_image, image
 from checks.engine.case_context import CaseContext
-from checks.engine.docker import build, run, shell
+from checks.engine.docker import Command, build, create, run, shell, start_attached
 from checks.engine.expect import expect, expect_run
 
 GROUP = image_operations.GROUP
@@ -95,6 +95,36 @@ two.json
     expect(first.returncode != 0, "no file of the first stage that was not copied", first.stdout)
 
 
+@pytest.mark.case("docker build after a change of base, mode and directory", fix="an-image-does-not-build")
+def test_build_changed(ctx: CaseContext) -> None:
+    base, tag = image(ctx, "changing-base"), image(ctx, "changing")
+    file = ctx.write("src/file", secrets.token_hex(8))
+    ctx.write("src/old", "removed later")
+    settings = 'WORKDIR /home\nUSER 1234\nENTRYPOINT ["sh", "-c"]\n'
+
+    def build_base(word: str) -> None:
+        ctx.write("Base.Dockerfile", f"FROM {ctx.probe}\nRUN echo {word} >/base\n{settings}")
+        build_image(ctx, base, "-f", f"{ctx.directory}/Base.Dockerfile")
+
+    def expect_built(word: str, mode: str, files: str) -> None:
+        build_image(ctx, tag)
+        look = "pwd; id -u; cat /base; stat -c %a /src/file; ls /src"
+        done = ctx.docker(run(tag, look, options=["--rm"]))
+        expect_run(done, stdout=f"/home\n1234\n{word}\n{mode}\n{files}\n")
+
+    first, second = secrets.token_hex(8), secrets.token_hex(8)
+    ctx.host.run_checked(["chmod", "644", file], doing="setting a mode")
+    build_base(first)
+    ctx.write("Dockerfile", f"FROM {base}\nCOPY src /src\n")
+    expect_built(first, "644", "file\nold")
+    build_base(second)
+    expect_built(second, "644", "file\nold")
+    # An update makes a script executable, and removes another one.
+    change = shell('chmod 755 "$1/file" && rm "$1/old"', f"{ctx.directory}/src")
+    ctx.host.run_checked(change, doing="changing a build context")
+    expect_built(second, "755", "file")
+
+
 _STEP = 10  # seconds that a build takes at least
 
 
@@ -102,6 +132,8 @@ _STEP = 10  # seconds that a build takes at least
 def test_builds_at_once(ctx: CaseContext) -> None:
     # An update builds the image while agents run; two installations may do so at the same time.
     words = {name: secrets.token_hex(8) for name in ("first", "second")}
+    agent, created = ctx.name("agent"), ctx.name("created")
+    ctx.start_unrelated(agent)
     with contextlib.ExitStack() as stack:
         builds = []
         for name, word in words.items():
@@ -110,14 +142,26 @@ def test_builds_at_once(ctx: CaseContext) -> None:
             ctx.write(f"{name}/Dockerfile", f"FROM {ctx.probe}\nCOPY copied /copied\n{step}")
             command = build(f"{ctx.directory}/{name}", options=["-t", image(ctx, name)])
             builds.append(stack.enter_context(ctx.docker.started(command, timeout=_STEP + 90)))
-        expect_run(ctx.docker(run(ctx.probe, "echo", "meanwhile", options=["--rm"])), stdout="meanwhile\n")
+        commands = [
+            run(ctx.probe, "echo", "meanwhile", options=["--rm"]),
+            create(ctx.probe, "echo", "meanwhile", options=["--rm", "--name", created]),
+            Command("exec", (), (agent, "echo", "meanwhile")),
+            Command("ps", ("--format", "{{.Names}}"), ()),
+        ]
+        ran, made, executed, listed = ctx.docker.at_once(*commands)
+        ended, _ = ctx.docker.at_once(start_attached(created), Command("stop", ("-t", "1"), (agent,)))
         running = [each.running() for each in builds]
         for each in builds:
             if not each.running():
                 expect_run(each.end())
-        expect(all(running), "a container to run while both images are built", f"builds still running: {sum(running)}")
+        number = f"builds still running: {sum(running)}"
+        expect(all(running), "a container to run while both images are built, and to be listed and stopped", number)
+        for done in (ran, executed, ended):
+            expect_run(done, stdout="meanwhile\n")
+        expect_run(made)
+        expect(agent in listed.stdout.split(), f"{agent} listed", listed.stdout)
         for each in builds:
             expect_run(each.end())
-    made = ctx.docker.at_once(*(run(image(ctx, name), "cat", "/made", options=["--rm"]) for name in words))
-    for done, word in zip(made, words.values(), strict=True):
+    made_by_both = ctx.docker.at_once(*(run(image(ctx, name), "cat", "/made", options=["--rm"]) for name in words))
+    for done, word in zip(made_by_both, words.values(), strict=True):
         expect_run(done, stdout=word * 2)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from checks.cases.environment_and_user import KEYS
 from checks.core.bounded import parsed
 from checks.core.lines import lines_of
 from checks.core.polling import poll
@@ -76,9 +77,11 @@ def test_exec(ctx: CaseContext) -> None:
     ctx.start_unrelated(other)
     # What only this container has: its environment, its mount, its processes, and a file in its own /tmp.
     with agent(ctx, name, *options, before=f"echo own {word} > /tmp/own; id -u; echo made > {_STATE}/by-agent") as _:
-        done = ctx.docker("exec", name, "env")
+        leak = secrets.token_hex(8)
+        done = ctx.docker("exec", name, "env", env=dict.fromkeys(KEYS, leak))
         expect_run(done)
         expect(f"WORD={word}" in lines_of(done.stdout), f"the agent's variable WORD={word}", done.stdout)
+        expect(leak not in done.stdout, "the client's own environment to stay outside", done.stdout)
         script = (
             f"cat /tmp/own {_STATE}/by-agent; echo aside >&2; id -u > {_STATE}/uid; grep -c {word} /proc/1/cmdline; pwd"
         )
@@ -88,6 +91,16 @@ def test_exec(ctx: CaseContext) -> None:
         got, wanted = ctx.owner_of("state/uid"), ctx.owner_of("state/by-agent")
         expect(got == wanted, f"a file that it writes to belong to the agent's user, {wanted}", got)
         expect_run(ctx.docker("exec", name, "cat", "/no/such/file"), status=1)
+        expect_run(ctx.docker("exec", name, "sh", "-c", "kill -TERM $$"), status=143)
+        done = ctx.docker("exec", name, "seq", "1", "30000")
+        expect_run(done, stdout="".join(f"{number}\n" for number in range(1, 30001)))
+        answers = Command("exec", ("-i",), (name, "sh", "-c", "while read -r line; do echo got $line; done"))
+        with ctx.docker.interactive(answers) as session:
+            for turn in ("one", "two"):  # while stdin is still open
+                session.send_line(turn)
+                session.expect(f"got {turn}\n")
+            session.close_stdin()
+            session.read_rest()
         rights_of = "grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/$process/status"
         done = ctx.docker("exec", name, "sh", "-c", f"for process in 1 self; do {rights_of}; done")
         expect_run(done)
@@ -130,9 +143,11 @@ def test_logs(ctx: CaseContext) -> None:
         text = f"{done.stdout}{done.stderr}"
         return done.returncode != 0 or ("ready\n" in text and f"err {word}\n" in text)
 
-    with agent(ctx, name, before=f"echo out {word}; echo err {word} >&2"):
+    long = "é" * 3000
+    with agent(ctx, name, before=f"seq 1 300; echo {long}; echo out {word}; echo err {word} >&2"):
         poll(complete, timeout=_LOGS_TIMEOUT * ctx.slowness, interval=0.5)
-        expect_run(done, stdout=f"out {word}\nready\n", stderr_has=f"err {word}\n")
+        numbers = "".join(f"{number}\n" for number in range(1, 301))
+        expect_run(done, stdout=f"{numbers}{long}\nout {word}\nready\n", stderr_has=f"err {word}\n")
         expect("out" not in done.stderr, "stdout and stderr to be separate", done.stderr)
 
 
@@ -332,3 +347,43 @@ def test_status_column(ctx: CaseContext) -> None:
     expect({*got} == {agents.ended, agents.name}, "a line for each of the two, with a tab", done.stdout)
     expect(got[agents.ended].startswith("Exited (7) "), "“Exited (7) …” for the one that has ended", got[agents.ended])
     expect(got[agents.name].startswith("Up "), "“Up …” for the one that runs", got[agents.name])
+
+
+@pytest.mark.case("Commands about what does not exist fail, and leave what has a longer name", fix=_LISTS)
+def test_missing_objects(ctx: CaseContext) -> None:
+    longer = ctx.name("longer")
+    ctx.start_unrelated(longer, script=f"echo of {longer}; exec sleep 600")
+    missing, image = longer[:-2], f"localhost/nanoclaw-verify-{ctx.run}:missing"
+    network = f"nanoclaw-{ctx.run}-missing"
+    for words in (
+        ("logs", missing),
+        ("kill", missing),
+        ("inspect", missing),
+        ("exec", missing, "true"),
+        ("stop", missing),
+        ("tag", image, f"{image}-2"),
+        ("rmi", image),
+        ("network", "inspect", network),
+        ("network", "connect", network, longer),
+        ("network", "rm", network),
+    ):
+        done = ctx.docker(*words)
+        failed = done.returncode not in (0, 124, 137) and bool(done.stderr.strip())
+        expect(failed, f"“docker {' '.join(words)}” to fail, with a reason", f"exit status {done.returncode}")
+        expect(longer not in done.stdout, f"nothing about {longer}, whose name begins alike", done.stdout)
+    ctx.docker("rm", "-f", missing)  # Docker's own status is 0 or 1, by its version
+    left = ctx.engine("ps", "--format", "{{.Names}}").split()
+    expect(longer in left, f"{longer} to run on", left)
+
+
+@pytest.mark.case("docker with a store or an engine that can't be used fails", fix="docker-info-fails")
+def test_broken_engine(ctx: CaseContext) -> None:
+    # An empty list would tell nanoclaw that no agent runs.
+    if ctx.facts.engine == "podman":
+        broken = {"CONTAINERS_STORAGE_CONF": ctx.write("storage.conf", "[storage\n")}
+    else:
+        broken = {"DOCKER_HOST": f"unix://{ctx.directory}/none.sock"}
+    for words in (("ps",), ("ps", "-aq"), ("images",), ("info",), ("stop", ctx.name("agent")), ("rmi", ctx.probe)):
+        done = ctx.docker(*words, env=broken)
+        failed = done.returncode not in (0, 124, 137) and bool(done.stderr.strip())
+        expect(failed, f"“docker {words[0]}” to fail, with a reason", f"exit status {done.returncode}")

@@ -19,7 +19,7 @@ from checks.core.lines import lines_of
 from checks.core.polling import poll
 from checks.core.process import Completed
 from checks.engine.case_context import CaseContext
-from checks.engine.docker import build, run, shell
+from checks.engine.docker import build, create, run, shell, start_attached
 from checks.engine.expect import Mismatch, expect, expect_run
 
 GROUP = setup_and_skills.GROUP
@@ -107,6 +107,12 @@ def test_remove_image(ctx: CaseContext) -> None:
         expect_run(ctx.docker("stop", name, timeout=30))
         client.read_rest()
     ctx.expect_gone(name)
+    # Nor one whose agent is about to start.
+    expect_run(ctx.docker(create(made.derived, "echo", "starts", options=["--rm", "--name", name])))
+    done = ctx.docker("rmi", made.derived)
+    expect(done.returncode not in (0, 124, 137), "a failure while an agent is to use it", f"status {done.returncode}")
+    expect_run(ctx.docker(start_attached(name)), stdout="starts\n")
+    ctx.expect_gone(name)
     expect_run(ctx.docker("rmi", made.derived))
     done = made.run(made.derived)
     expect(done.returncode == 125, "no container of the image that was removed", f"exit status {done.returncode}")
@@ -174,6 +180,10 @@ def expect_kept(made: Images, command: str) -> None:
 @pytest.mark.case("docker builder prune -f keeps the agents' images", fix=_PRUNED)
 def test_prune(ctx: CaseContext) -> None:
     with without_traces(ctx):
-        made = private_images(ctx)
+        made, name = private_images(ctx), ctx.name("created")
+        waits = create(made.base, "echo", "starts", options=["--rm", "--name", name])
+        expect_run(ctx.docker(waits, env=made.environment))
         expect_run(ctx.docker("builder", "prune", "-f", env=made.environment, timeout=60))
         expect_kept(made, "docker builder prune -f")
+        # An agent that was created and not yet started.
+        expect_run(ctx.docker(start_attached(name), env=made.environment), stdout="starts\n")
