@@ -83,14 +83,15 @@ def test_read_only_file_in_directory(ctx: CaseContext) -> None:
     script = (
         "cd /workspace/agent; echo written > note && cat container.json .claude-fragments/one.md;"
         "echo broken > container.json; echo broken > .claude-fragments/one.md;"
-        "rm -f container.json; mv container.json x; true"
+        "rm -f container.json; mv container.json x; cat container.json"
     )
     options = [
         "--rm", "-v", f"{directory}:/workspace/agent", "-v", f"{settings}:/workspace/agent/container.json:ro",
         "-v", f"{fragments}:/workspace/agent/.claude-fragments:ro",
     ]  # fmt: skip
     done = ctx.docker(run(ctx.probe, "sh", "-c", script, options=options))
-    expect_run(done, stdout='{"kept": true}kept', stderr_has=READ_ONLY)
+    expect_run(done, stdout='{"kept": true}kept{"kept": true}', stderr_has=READ_ONLY)
+    expect(done.stderr.count(READ_ONLY) == 2, f"both files refused with “{READ_ONLY}”", done.stderr)
     got = "".join(ctx.read(f"agent/{name}") for name in ("note", "container.json", ".claude-fragments/one.md"))
     expect(got == 'written\n{"kept": true}kept', "the note to be written, settings and fragments to be unchanged", got)
 

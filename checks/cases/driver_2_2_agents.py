@@ -77,6 +77,9 @@ def test_created_mounts(ctx: CaseContext) -> None:
 @pytest.mark.case("docker start --attach passes the exit status on", fix=_STARTS)
 def test_created_status(ctx: CaseContext) -> None:
     killed, broken, word = session(ctx), session(ctx, "broken"), secrets.token_hex(8)
+    for turn in range(2):  # the name is free again when the client returns
+        expect_run(ctx.docker(killed.create(f"exit {turn + 3}")))
+        expect_run(start(ctx, killed.name), status=turn + 3)
     killed.created(READY)
     with ctx.docker.interactive(start_attached(killed.name)) as client:
         client.expect("ready\n")

@@ -10,6 +10,7 @@ import pytest
 
 from checks.core.bounded import parsed
 from checks.core.process import Completed
+from checks.engine import isolation
 from checks.engine.case_context import IN_A_SERVICE, CaseContext, marker
 from checks.engine.docker import build, run
 from checks.engine.expect import expect, expect_readable, expect_run
@@ -45,9 +46,12 @@ def test_build(ctx: CaseContext) -> None:
         "Dockerfile",
         f"FROM {ctx.probe}\nCOPY copied.txt /copied.txt\nRUN {{ echo built with $(cat /copied.txt);"
         # The build needs a network: nanoclaw's steps call apt and npm.
-        " awk '$2 == 00000000 { print $3 }' /proc/net/route | grep -q . && echo and a network; true; } > /built\n",
+        " awk '$2 == 00000000 { print $3 }' /proc/net/route | grep -q . && echo and a network; true; } > /built\n"
+        f"RUN ( {isolation.STEP} ) >/seen\n",
     )
     build_image(ctx, tag)
+    # A package's own script runs in such a step: it must not reach the user's files, processes or gateway.
+    isolation.expect_step_isolated(ctx, content(ctx, tag, "/seen"))
     got = content(ctx, tag, "/built")
     wanted = f"built with {nonce}\nand a network\n"
     expect(
@@ -81,10 +85,14 @@ def test_build_fails(ctx: CaseContext) -> None:
     )
     done = ctx.docker(run(tag, "sh", "-c", "ls /tmp", options=["--rm"]))
     expect_run(done, stdout="")  # the tag stays with the last successful build
-    ctx.write("Dockerfile", f"FROM {ctx.probe}\nCOPY no-such-file /copied\n")
-    done = ctx.docker(build(".", options=["-t", tag]), within=["env", "-C", ctx.directory], timeout=60)
-    status = f"exit status {done.returncode}"
-    expect(done.returncode not in (0, 124, 137), "a failure of a build whose COPY has no source", status)
+    for step, what in (
+        ("COPY no-such-file /copied", "COPY has no source"),
+        ("RUN sh -c 'kill -KILL $$' || exit $?", "RUN is killed"),
+    ):
+        ctx.write("Dockerfile", f"FROM {ctx.probe}\n{step}\n")
+        done = ctx.docker(build(".", options=["-t", tag]), within=["env", "-C", ctx.directory], timeout=60)
+        status = f"exit status {done.returncode}"
+        expect(done.returncode not in (0, 124), f"a failure of a build whose {what}", status)
 
 
 @pytest.mark.case("docker build --build-arg", fix="an-image-does-not-build")

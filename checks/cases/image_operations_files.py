@@ -24,6 +24,7 @@ echo program >program && chmod 755 program && echo private >private && chmod 640
 ln -s program link && ln -s /nowhere broken
 TZ=UTC touch -d '2001-02-03 04:05:06' program private
 mkdir -p runner/modules/deep runner/dist && echo left out | tee runner/modules/deep/a.txt >runner/dist/b.txt
+mkdir .hidden empty && echo hidden | tee .hidden/.file >.npmrc && echo accented >'é ü.txt' && mkdir 'é'
 for each in one.json two.json three.md; do echo "$each" >"$each"; done
 printf '%s\\n' secret.txt '**/*.log' '!sub/kept.log' runner/modules runner/dist/ >.dockerignore
 """
@@ -33,7 +34,8 @@ echo "$(id -u) $(pwd) $VALUE $*"
 cd /context || exit
 stat -c '%n %a %Y' program private
 readlink link; readlink broken
-find . -name '*.log' -o -name '*.txt'
+find . -name '*.log' -o -name '*.txt' ! -name 'é*'
+cat .hidden/.file .npmrc 'é ü.txt' && [ -d empty ] && [ -d 'é' ] && echo empty
 stat -c '%n %u %g' /owned
 cat /made
 ls -d /gone 2>/dev/null
@@ -81,6 +83,10 @@ private 640 {_TIME}
 program
 /nowhere
 ./sub/kept.log
+hidden
+hidden
+accented
+empty
 /owned 1000 100
 {word}
 new

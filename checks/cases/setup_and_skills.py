@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from checks.cases.bind_mounts import READ_ONLY
 from checks.cases.environment_and_user import KEYS
 from checks.core.bounded import parsed
 from checks.core.lines import lines_of
@@ -209,9 +210,10 @@ def test_mount_option(ctx: CaseContext) -> None:
     ctx.write("project/kept", kept)
     mount = f"type=bind,source={project},target=/workspace/project,readonly"
     options = ["-i", "--rm", "--mount", mount, "-v", f"{group}:/workspace/group"]
-    script = f"cat; cat kept; echo broken > kept; echo {word} > ../group/made; touch new; true"
+    script = f"cat; cat kept; echo broken > kept; echo {word} > ../group/made; touch new; cat kept"
     done = ctx.docker(run(ctx.probe, "sh", "-c", f"cd /workspace/project; {script}", options=options), stdin=b"in\n")
-    expect_run(done, stdout=f"in\n{kept}")
+    expect_run(done, stdout=f"in\n{kept}{kept}", stderr_has=READ_ONLY)
+    expect(done.stderr.count(READ_ONLY) == 2, f"both attempts refused with “{READ_ONLY}”", done.stderr)
     got = ctx.host.run(["sh", "-c", 'cd "$1" && ls && cat kept', "sh", project]).stdout
     expect(got == f"kept\n{kept}", "the host's directory to be unchanged", got)
     got = ctx.read("group/made")

@@ -59,6 +59,12 @@ content of the file ``$1`` below it; and, after “given:”, everything that an
 word ``$3`` of ``start_listener``, it also tells whether it reaches the host's loopback: at its gateway, at an address
 that has a name, or at slirp4netns's address of the host."""
 
+STEP = (
+    "for space in pid net mnt ipc uts; do readlink /proc/self/ns/$space; done;"
+    " grep -E '^(CapBnd|Seccomp):' /proc/self/status; sed -E 's/^([^ ]+ ){4}([^ ]+) .*/at \\2/' /proc/self/mountinfo"
+)
+"""For a step of a build, on one line. Prints namespaces and privileges like ``SCRIPT``, and the mount points."""
+
 _ASK_LOOPBACK = r"printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 2 127.0.0.1 $0"
 _DIRECTORIES = """
 stat -L -c '%d:%i %n' / /home "$HOME" /etc /root /run /tmp /usr /var /var/tmp "/run/user/$(id -u)" 2>/dev/null
@@ -103,6 +109,18 @@ def expect_isolated(ctx: CaseContext, output: str, secret: str, mounts: Collecti
 
     ``mounts`` are the places that were asked for. Others are in a file of the engine's settings, such as ``volumes``.
     """
+    expect_confined(ctx, output)
+    _expect_usable(output)
+    expect("routed" in output, "a network with a way out", "no default route")
+    directories = dict(line.split(" ", 1) for line in lines_of(ctx.host.run(["sh", "-c", _DIRECTORIES]).stdout))
+    seen = [directories[each] for each in re.findall(r"^at (\d+:\d+)$", output, re.MULTILINE) if each in directories]
+    expect(not seen, "the host's own directories to be out of reach", f"mounted inside: {', '.join(seen)}")
+    expect(secret not in output, "a host file that was not mounted to be out of reach", "its content")
+    _expect_no_further({line.split()[2] for line in _given(output) if line.startswith("mount ")}, mounts)
+
+
+def expect_confined(ctx: CaseContext, output: str) -> None:
+    """Fail unless an output that begins like that of ``SCRIPT`` has namespaces of its own, and few privileges."""
     spaces = ctx.host.run(["readlink", *(f"/proc/self/ns/{kind}" for kind in _NAMESPACES)]).stdout.split()
     own = output.split()[: len(_NAMESPACES)]
     listed = tuple(space.split(":")[0] for space in own)
@@ -114,14 +132,17 @@ def expect_isolated(ctx: CaseContext, output: str, secret: str, mounts: Collecti
     beyond = int(bounding[1], 16) & ~_CAPABILITIES if bounding else -1
     expect(beyond == 0, "no capability beyond Docker's default set", bounding[0] if bounding else "")
     expect(re.search(r"Seccomp:\s*2\n", output) is not None, "a filter of system calls (Seccomp: 2)", output)
-    _expect_usable(output)
-    expect("routed" in output, "a network with a way out", "no default route")
-    directories = dict(line.split(" ", 1) for line in lines_of(ctx.host.run(["sh", "-c", _DIRECTORIES]).stdout))
-    seen = [directories[each] for each in re.findall(r"^at (\d+:\d+)$", output, re.MULTILINE) if each in directories]
-    expect(not seen, "the host's own directories to be out of reach", f"mounted inside: {', '.join(seen)}")
-    expect(secret not in output, "a host file that was not mounted to be out of reach", "its content")
-    places = {line.split()[2] for line in _given(output) if line.startswith("mount ")}
-    unasked = sorted(place for place in places - {*mounts} if not _OF_THE_ENGINE.fullmatch(place))
+
+
+def expect_step_isolated(ctx: CaseContext, output: str) -> None:
+    """Fail unless the output of ``STEP`` in a build shows nothing of the host."""
+    expect_confined(ctx, output)
+    _expect_no_further({line.removeprefix("at ") for line in lines_of(output) if line.startswith("at ")})
+
+
+def _expect_no_further(places: Collection[str], mounts: Collection[str] = ()) -> None:
+    """Fail if something is mounted that is neither an engine's own nor in ``mounts``, or if nothing is."""
+    unasked = sorted(place for place in {*places} - {*mounts} if not _OF_THE_ENGINE.fullmatch(place))
     expect(bool(places) and not unasked, "no mount but the engine's own and those asked for", unasked)
 
 
