@@ -20,13 +20,13 @@ _TIMEOUT = 5.0  # seconds, times the slowness: an engine cleans up after a conta
 _POLL = 0.3
 _ID = 12
 """Characters of a container's id in reports."""
-# Files that an engine or a session keeps: the directory of build caches (emptied with the images); a directory that
-# Podman 3.0 leaves for each container until the next boot; crun's compiled seccomp filters, one for each set of
-# capabilities; the lock of a storage driver's mounts; the files and the network namespace that netavark and its DNS
-# server keep with the networks, its lock and that of CNI before it; the directory of network namespaces, without one;
-# the message bus that systemd starts on demand. And the store's bind mount onto itself.
+# Files that an engine or a session keeps: the directory of build caches (emptied with the images); directories that
+# Podman leaves until the next boot, 3.0 of each container, 5.4 of one that could not start; crun's compiled seccomp
+# filters, one for each set of capabilities; the lock of a storage driver's mounts; the files and the network namespace
+# that netavark and its DNS server keep with the networks, its lock and that of CNI before it; the directory of network
+# namespaces, without one; the message bus that systemd starts on demand. And the store's bind mount onto itself.
 _LASTING = re.compile(
-    r"(?:/var)?/tmp/buildah-cache(-\d+)?|/run/user/\d+/(libpod/tmp/socket/|crun/\.cache/seccomp/|dbus-1).*"
+    r"(?:/var)?/tmp/buildah-cache(-\d+)?|/run/user/\d+/(libpod/tmp/(socket|persist)/|crun/\.cache/seccomp/|dbus-1).*"
     r"|/run/user/\d+/containers/(vfs|overlay)-layers(/mountpoints\.lock)?"
     r"|.*/networks/(ipam\.db|netavark\.lock|aardvark\.lock|aardvark-dns|rootless-netns)|.*/libpod/tmp/(cni|rootless-netns)\.lock"
     r"|(/run/user/\d+|/tmp/podman-run-\d+)/netns"
