@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -25,7 +26,7 @@ from checks.hardening.injection.state import conflicts, problems, read_account, 
 from checks.hosts.local import LocalHost
 from tests.fakes import FakeHost
 from tests.injection import here, plain, settings, snapshot, tree, write
-from tests.patience import AT_ONCE, PATIENCE
+from tests.patience import AT_ONCE, DEFAULT_SIGNALS, PATIENCE
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
@@ -216,16 +217,20 @@ def test_a_signal_that_comes_twice_leaves_everything_as_it_was(tmp_path: Path, e
     (programs / "mv").write_text(_SLOW_MV)
     (programs / "mv").chmod(0o755)
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
-    command = ["sh", str(FIXTURES / "placement.sh"), "place", "0", *map(str, files)]
+    command = [*DEFAULT_SIGNALS, "sh", str(FIXTURES / "placement.sh"), "place", "0", *map(str, files)]
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdin
         process.stdin.write(archive)
         process.stdin.close()
-        assert poll((programs / "second").exists, timeout=PATIENCE, interval=0.05)
-        assert files[0].read_text() == "new\n"
-        os.killpg(process.pid, ending)
-        assert poll((programs / "restoring").exists, timeout=PATIENCE, interval=0.05)
-        os.killpg(process.pid, ending)
-        assert process.wait(PATIENCE) == 130
+        try:
+            assert poll((programs / "second").exists, timeout=PATIENCE, interval=0.05)
+            assert files[0].read_text() == "new\n"
+            os.killpg(process.pid, ending)
+            assert poll((programs / "restoring").exists, timeout=PATIENCE, interval=0.05)
+            os.killpg(process.pid, ending)
+            assert process.wait(PATIENCE) == 130
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     assert [file.read_text() for file in files] == ["mine a.conf\n", "mine b.conf\n"]
     assert not list(tmp_path.glob("*nanoclaw*"))

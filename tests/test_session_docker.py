@@ -16,7 +16,7 @@ from checks.core.polling import poll
 from checks.hardening.injection import driver
 from checks.nanoclaw import session_driver
 from checks.nanoclaw.session_driver import Notice, Phase, SessionKey, notices
-from tests.patience import PATIENCE
+from tests.patience import DEFAULT_SIGNALS, PATIENCE
 from tests.session_docker import DOCKER, program
 
 KEY = SessionKey("slug", "ag-1", "sess-1")
@@ -147,13 +147,16 @@ def test_what_is_not_an_event_of_podman_stays(account: Path, odd: str) -> None:
 def test_what_is_asked_of_podman_ends_with_ours(account: Path, words: list[str], ending: signal.Signals) -> None:
     started = account / "started"
     program(account / "bin" / "docker", f"echo $$ >{started}.part; mv {started}.part {started}; exec sleep 600")
-    command = [f"{account}/{driver.DIRECTORY}/docker", *words]
+    command = [*DEFAULT_SIGNALS, f"{account}/{driver.DIRECTORY}/docker", *words]
     with subprocess.Popen(command, env=path_of(account), stderr=subprocess.PIPE, text=True) as process:
-        assert poll(started.exists, timeout=PATIENCE, interval=0.05)
-        process.send_signal(ending)
-        assert process.stderr
-        assert poll(lambda: gone(started.read_text().strip()), timeout=PATIENCE, interval=0.05)
-        assert (process.wait(), process.stderr.read()) == (-ending, "")
+        try:
+            assert poll(started.exists, timeout=PATIENCE, interval=0.05)
+            process.send_signal(ending)
+            assert process.stderr
+            assert poll(lambda: gone(started.read_text().strip()), timeout=PATIENCE, interval=0.05)
+            assert (process.wait(PATIENCE), process.stderr.read()) == (-ending, "")
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
