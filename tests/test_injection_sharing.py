@@ -158,6 +158,6 @@ def test_the_lock_is_never_a_link_that_another_account_has_put_there(home: Path,
     program.chmod(0o755)
     home.chmod(0o777)
     (home / ".nanoclaw-verify.lock").symlink_to(program)
-    with pytest.raises(HostProblem, match="Other accounts can write the home directory"), placement.locked(LocalHost()):
+    with pytest.raises(HostProblem, match="other accounts can write the home directory"), placement.locked(LocalHost()):
         pass
     assert program.stat().st_mode & 0o777 == 0o755

@@ -47,4 +47,4 @@ def test_every_command_that_builds_or_removes_uses_the_store_of_the_case(
         cases.test_prune(ctx)
     own = {command for data, command in ran(tmp_path) if data == "own"}
     private = {command for data, command in ran(tmp_path) if data == f"{ctx.directory}/data"}
-    assert (own, private) == ({"save"}, {"info", "load", "build", "run", "builder"})
+    assert (own, private) == ({"save"}, {"info", "load", "build", "create", "run", "builder"})

@@ -42,7 +42,7 @@ def test_created_environment(ctx: CaseContext) -> None:
     expect(not leaked, "the client's own environment to stay outside", f"{', '.join(leaked)} inside")
 
 
-@pytest.mark.case("Bind mounts of a created container", fix=_MOUNTS)
+@pytest.mark.case("Mounts of a created container", fix=_MOUNTS)
 def test_created_mounts(ctx: CaseContext) -> None:
     agent, word = session(ctx), secrets.token_hex(8)
     state, shared = ctx.make("two  spaces, a comma"), ctx.make("shared")

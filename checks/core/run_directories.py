@@ -70,7 +70,10 @@ def _home() -> Path:
             home = Path(pwd.getpwuid(os.getuid()).pw_dir)
         except KeyError:
             home = Path()
-    if not home.is_absolute() or not home.exists():
+    missing = not home.is_absolute()
+    with contextlib.suppress(PermissionError):  # what can't be looked at is there, for all that is known
+        missing = missing or not home.exists()
+    if missing:
         raise HostProblem("This account has no home directory.", "Set XDG_CACHE_HOME to a directory of your own.")
     return home
 

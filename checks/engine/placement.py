@@ -120,7 +120,7 @@ def locked(host: Host) -> Iterator[None]:
             raise HostProblem(f"{host.name} has no flock.", "Install the package util-linux.")
         if got == 3:
             raise HostProblem(
-                f"Other accounts can write the home directory on {host.name}, or what leads to it.",
+                f"On {host.name}, other accounts can write the home directory, or what leads to it.",
                 "Remove that right: chmod go-w ~",
             )
         if got:
